@@ -1,0 +1,179 @@
+"""The nouns. A GAN is a game: players take turns, each descending its own objective. A `Method` tells the turns, a `Run`
+holds every number that decides the outcome, and the engine performs them. Imports torch and nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far a run is. `images` counts real images drawn, all ranks together; `step` counts completed plans."""
+
+    step: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a method must know of the data to build its networks: sides in pixels, channels 1 to 4, number of classes (0:
+    unlabelled)."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What growth or staging changes. A new `index` resets the optimizers."""
+
+    index: int = 0
+    batch: int | None = None  # None: the run's
+    resolution: int | None = None  # the longer side in pixels; None: the data's
+    alpha: float = 1.0  # weight of the newest resolution, 0 to 1
+    lr: float = 1.0  # times the run's
+
+
+class Batch:
+    """Named tensors of one length. By convention `x` are images [N, C, H, W] in [-1, 1], `y` their labels [N] (int64) or,
+    for pairs, the target images; `a` and `b` are the images of two domains. Never changed, only rebuilt."""
+
+    def __init__(self, **fields: Tensor) -> None:
+        lengths = {k: len(v) for k, v in fields.items()}
+        assert len(set(lengths.values())) == 1, f"unequal lengths: {lengths}"
+        self._fields = fields
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.__dict__["_fields"][name]
+        except KeyError:
+            raise AttributeError(f"this batch has {', '.join(self.__dict__.get('_fields', {}))}, no {name!r}") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+    def __len__(self) -> int:
+        return len(next(iter(self._fields.values())))
+
+    def __getitem__(self, part: slice) -> Batch:
+        return self.map(lambda t: t[part])
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(**{k: fn(v) for k, v in self._fields.items()})
+
+    def having(self, **more: Tensor) -> Batch:
+        """This batch with further fields."""
+        return Batch(**self._fields, **more)
+
+    def get(self, name: str) -> Tensor | None:
+        return self._fields.get(name)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an objective returns. `loss` is a mean over the batch; `log` holds scalars; `keep` holds detached tensors of the
+    batch's length for the plan's further turns (CycleGAN's critics judge the pictures that the generators just made)."""
+
+    loss: Tensor
+    log: Mapping[str, Tensor] = field(default_factory=dict)
+    keep: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step: `player` descends `objective(batch)`, with `gain` times its learning rate."""
+
+    player: str
+    objective: Callable[[Batch], Terms]
+    batch: Batch
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plan gets back for an update: its scalars and what its objective kept."""
+
+    log: Mapping[str, Tensor]
+    keep: Mapping[str, Tensor]
+
+
+Plan = Generator[Update, Outcome, None]
+
+
+class Method(nn.Module):
+    """One paper. Subclasses are final, build their networks for a `Shape`, set `players`, and write `updates` as the
+    paper's algorithm. The docstring opens with title, authors, year and address, and says what differs from the paper.
+
+    `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
+    engine averages their weights where the run asks for it, and they are what a model file holds. `now`: the stage that the
+    engine has entered. A module whose `per_rank` is true keeps buffers of its own on every rank (an image pool)."""
+
+    players: dict[str, Sequence[nn.Module]]
+    averaged: Sequence[str] = ("G",)
+    now: Stage = Stage()
+
+    def stage(self, clock: Clock) -> Stage:
+        return Stage()
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Skill: images from noise."""
+
+    def latent(self, n: int) -> Tensor:
+        """Noise for n images, [n, ...], drawn as in training."""
+        ...
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """n images [n, C, H, W] in [-1, 1], from `latent` where `z` is not given; `y`: labels [n]."""
+        ...
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Skill: images from images. `directions`: what `to` may be."""
+
+    directions: Sequence[str]
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, same size."""
+        ...
+
+
+Schedule = Callable[[Clock], float]
+Averaging = Callable[[Clock, int], float]  # (clock, images since the last averaging) -> decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that decides a run's numbers. Built by a recipe, changed by `--set`, written to run.json."""
+
+    method: Callable[[Shape], Method]
+    data: Callable[..., Any]  # partial of ganvas.data.images, pairs or domains -> Feed
+    optim: dict[str, Callable[..., torch.optim.Optimizer]]  # by player
+    batch: int  # real images per draw, all ranks together
+    images: int  # where the run stops; schedules do not depend on it
+    lr: Schedule | None = None  # times each optimizer's own; None: constant
+    momentum: Schedule | None = None  # replaces SGD's; None: constant
+    ema: Averaging | None = None  # None: the last weights are the model
+    micro: int | None = None  # images per forward pass; None: the whole batch
+    precision: str = "fp32"  # or "bf16": objectives under autocast, weights in float32
+    seed: int = 0

@@ -1,0 +1,1 @@
+"""The engine: performs any method's updates, keeps time, saves, resumes."""

@@ -1,0 +1,18 @@
+"""The one error that people see. It prints as a message, without a traceback, and says what was got, what was expected
+and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend. The message says what was got, what was expected and what to do."""
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """The tail of an error message: the nearest known name, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."

@@ -1,0 +1,85 @@
+"""Many processes as one: who we are, and means over all of us. With one process everything here costs nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def start(device: str | None = None) -> None:
+    """Join the group that torchrun announced in the environment; nothing to do in a process of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        cuda = device != "cpu" and torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def stop() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def average_(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks, in one all-reduce. Ranks must pass the same shapes."""
+    if world() == 1 or not tensors:
+        return
+    flat = torch.cat([t.detach().flatten().float() if t.dtype != torch.float64 else t.detach().flatten() for t in tensors])
+    dist.all_reduce(flat)
+    flat /= world()
+    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        t.detach().copy_(part.view(t.shape))
+
+
+def most_(votes: Tensor) -> None:
+    """Replace each entry by its largest value over the ranks."""
+    if world() > 1:
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+
+
+def barrier() -> None:
+    if world() > 1:
+        dist.barrier()
+
+
+def broadcast(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the ranks, differentiable any number of times: the gradient of a sum that everyone reads is the sum of
+    everyone's gradients."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        out = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return _Sum.apply(grad)
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean over the ranks, part of the autograd graph."""
+    return _Sum.apply(x) / world() if world() > 1 else x

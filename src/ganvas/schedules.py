@@ -1,0 +1,72 @@
+"""Pure functions of the clock. Each is a frozen dataclass, so that a run's file can name it and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ganvas.core import Clock
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float = 1.0
+
+    def __call__(self, clock: Clock) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """1 until `start` images, then linearly down to 0 at `end` images."""
+
+    start: int
+    end: int
+
+    def __call__(self, clock: Clock) -> float:
+        return 1.0 - min(max((clock.images - self.start) / max(self.end - self.start, 1), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """`1 / factor ** step`, never below `floor`: pylearn2's rule, with which the GAN of 2014 was trained."""
+
+    factor: float
+    floor: float = 0.0
+
+    def __call__(self, clock: Clock) -> float:
+        return max(self.factor**-clock.step, self.floor)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """From `start` linearly to `stop` over the first `images` images."""
+
+    start: float
+    stop: float
+    images: int
+
+    def __call__(self, clock: Clock) -> float:
+        return self.start + (self.stop - self.start) * min(clock.images / self.images, 1.0)
+
+
+@dataclass(frozen=True)
+class PerStep:
+    """Weight averaging by a constant `decay` per step, as ProGAN has it (0.999)."""
+
+    decay: float = 0.999
+
+    def __call__(self, clock: Clock, images: int) -> float:
+        return self.decay
+
+
+@dataclass(frozen=True)
+class HalfLife:
+    """Weight averaging whose memory halves every `images` images, ramped up from nothing: the half-life is never longer
+    than `ramp` times the images seen so far (StyleGAN2-ADA's ramp-up is 0.05)."""
+
+    images: int
+    ramp: float | None = 0.05
+
+    def __call__(self, clock: Clock, images: int) -> float:
+        half = self.images if self.ramp is None else min(self.images, self.ramp * clock.images)
+        return 0.5 ** (images / max(half, 1e-8))
