@@ -1,0 +1,9 @@
+"""One paper, one file. A method sees core, networks and objectives; never data, the engine or another method."""
+
+from ganvas.methods.cyclegan import CycleGAN
+from ganvas.methods.dcgan import DCGAN
+from ganvas.methods.gan import GAN
+from ganvas.methods.progan import ProGAN
+from ganvas.methods.wgan_gp import WGANGP
+
+__all__ = ["DCGAN", "GAN", "WGANGP", "CycleGAN", "ProGAN"]

@@ -1,0 +1,37 @@
+"""Named, complete runs: one file a paper, one public function a recipe. `ganvas list` and `ganvas train` find them here.
+
+A recipe takes `count`, how many training images there are (so that a paper's epochs become images), and returns a `Run`.
+It knows nothing of the data's shape or place; those are filled in when the data is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+
+from ganvas.core import Run
+from ganvas.errors import UserError, did_you_mean
+
+Recipe = Callable[[int], Run]
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """Name -> recipe, in the order of files and of definitions within them."""
+    found: dict[str, Recipe] = {}
+    for module in pkgutil.iter_modules(__path__):
+        members = vars(importlib.import_module(f"{__name__}.{module.name}"))
+        for name, thing in members.items():
+            if inspect.isfunction(thing) and thing.__module__.startswith(__name__) and not name.startswith("_"):
+                found[name] = thing
+    return found
+
+
+def find(name: str) -> Recipe:
+    """Raises `UserError` for a name that is no recipe."""
+    recipes = all_recipes()
+    key = name.lower().replace("-", "_")
+    if key not in recipes:
+        raise UserError(f"there is no method or recipe {name!r}. {did_you_mean(key, recipes)} See: ganvas list")
+    return recipes[key]

@@ -1,0 +1,38 @@
+from functools import partial
+
+from torch.optim import Adam
+
+from ganvas.core import Run
+from ganvas.data import images
+from ganvas.methods import DCGAN
+from ganvas.nets import dcgan as nets
+from ganvas.schedules import HalfLife
+
+
+def dcgan(count: int) -> Run:
+    """Section 4 of arXiv:1511.06434: Adam 2e-4 with beta1 .5, minibatches of 128, 64x64 pixels, 25 passes as in PyTorch's
+    example."""
+    adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
+    return Run(
+        method=partial(DCGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
+        data=partial(images, size=64),
+        optim={"G": adam, "D": adam},
+        batch=128,
+        images=25 * count,
+    )
+
+
+def dcgan_digits(count: int) -> Run:
+    """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two CPU cores. Not the paper's: width 32, batches of
+    64, averaged weights."""
+    run = dcgan(count)
+    adam = partial(Adam, lr=4e-4, betas=(0.5, 0.999))
+    return Run(
+        method=partial(DCGAN, G=partial(nets.Generator, width=32), D=partial(nets.Discriminator, width=32)),
+        data=partial(images, size=32),
+        optim={"G": adam, "D": adam},
+        batch=64,
+        images=200_000,
+        ema=HalfLife(images=10_000),
+        lr=run.lr,
+    )

@@ -1,0 +1,23 @@
+from functools import partial
+
+from torch.optim import SGD
+
+from ganvas.core import Run
+from ganvas.data import images
+from ganvas.methods import GAN
+from ganvas.nets import mlp
+from ganvas.schedules import ExponentialDecay, Ramp
+
+
+def gan(count: int) -> Run:
+    """The MNIST run of arXiv:1406.2661; numbers from the authors' mnist.yaml."""
+    sgd = partial(SGD, lr=0.1, momentum=0.5)  # learning_rate .1, init_momentum .5
+    return Run(
+        method=partial(GAN, G=partial(mlp.MLPGenerator), D=partial(mlp.MaxoutDiscriminator)),
+        data=partial(images, size=28),
+        optim={"G": sgd, "D": sgd},
+        batch=100,
+        images=250 * count,
+        lr=ExponentialDecay(factor=1.000004, floor=1e-5),  # decay_factor 1.000004, min_lr 1e-6 = .1 x 1e-5
+        momentum=Ramp(start=0.5, stop=0.7, images=250 * count),  # final_momentum .7 after 250 epochs
+    )

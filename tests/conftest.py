@@ -1,0 +1,30 @@
+"""Fixtures for every test. Real data and reference outputs live in a folder beside the checkout (`../shared`, or where
+GANVAS_SHARED points); the project works without it, and the tests that need it say so when they skip. CI must have it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and golden outputs."""
+    if not (SHARED / "golden").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have the shared data, and {SHARED} is not there")
+        pytest.skip(f"needs the shared data folder ({SHARED}), which is absent; set GANVAS_SHARED")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never read or fill the user's cache."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

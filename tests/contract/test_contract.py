@@ -1,0 +1,167 @@
+"""What every method must do, whatever it is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from toys import SMALL, toy_data, toy_run
+
+from ganvas import bundle, config, recipes
+from ganvas.core import Method, Run, Samples, Translates
+from ganvas.engine import checkpoint
+from ganvas.engine.engine import Engine
+
+every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
+STEPS = 6
+
+
+def small(recipe: str, tmp_path: Path, *more: str) -> tuple[Run, Engine]:
+    assert recipe in SMALL, f"give {recipe} a toy size in tests/toys.py"
+    run = toy_run(recipe, toy_data(recipe, tmp_path / "data"), *more)
+    return run, Engine(run, run.data())
+
+
+def everything(engine: Engine) -> dict[str, torch.Tensor]:
+    """Weights, averages, optimizer state, pools."""
+    values, shared, own = engine.state()
+    return {k: v.clone() for k, v in {**shared, **own}.items()} | {"clock": torch.tensor(list(values["clock"].values()))}
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    unequal = [k for k in a if not torch.equal(a[k], b[k])]
+    assert not unequal, f"not bitwise equal: {unequal[:5]}"
+
+
+@every_recipe
+def test_resume_is_bitwise_at_every_cut(recipe: str, tmp_path: Path) -> None:
+    """Weights, optimizers, averages, pools and logs of a run that was cut are those of one that was not."""
+    run, straight = small(recipe, tmp_path, "seed=3")
+    logs, states = [], []
+    for step in range(STEPS):
+        values, shared, own = straight.state()
+        checkpoint.save(tmp_path / f"cut{step}", values, shared, own)
+        logs.append({k: float(v) for k, v in straight.step().items()})
+        states.append(everything(straight))
+    for cut in range(1, STEPS):
+        engine = Engine(run, run.data())
+        path = checkpoint.all_of(tmp_path / f"cut{cut}")[-1]
+        engine.load_state(*checkpoint.load(path))
+        for step in range(cut, STEPS):
+            assert {k: float(v) for k, v in engine.step().items()} == logs[step], f"cut {cut}, step {step}"
+        assert_same(everything(engine), states[-1])
+
+
+@every_recipe
+def test_a_run_written_down_is_the_same_run(recipe: str, tmp_path: Path) -> None:
+    run, engine = small(recipe, tmp_path)
+    again = config.load(config.dump(run))
+    assert config.dump(again) == config.dump(run)
+    other = Engine(again, again.data())
+    engine.step(), other.step()
+    assert_same(everything(engine), everything(other))
+
+
+@every_recipe
+def test_another_seed_is_another_run(recipe: str, tmp_path: Path) -> None:
+    _, one = small(recipe, tmp_path)
+    _, two = small(recipe, tmp_path, "seed=1")
+    assert one.step() != two.step()
+
+
+@every_recipe
+def test_each_player_moves_and_nobody_else_does(recipe: str, tmp_path: Path) -> None:
+    _, engine = small(recipe, tmp_path)
+    engine.step()  # past the first batch-norm and pool fills
+    movers: list[str] = []
+    plain = engine.apply
+
+    def watched(update):
+        before = {p: [w.detach().clone() for w in ws] for p, ws in engine.parameters.items()}
+        outcome = plain(update)
+        for player, weights in engine.parameters.items():
+            moved = any(not torch.equal(a, b) for a, b in zip(before[player], weights, strict=True))
+            assert moved == (player == update.player), f"{player} moved={moved} in {update.player}'s turn"
+        movers.append(update.player)
+        return outcome
+
+    engine.apply = watched
+    engine.step()
+    assert set(movers) == set(engine.method.players)
+
+
+@every_recipe
+def test_bf16_trains_on_float32_weights(recipe: str, tmp_path: Path) -> None:
+    _, engine = small(recipe, tmp_path, "precision=bf16")
+    for _ in range(2):
+        engine.step()
+    assert {w.dtype for w in engine.method.parameters()} == {torch.float32}
+    engine.check_weights()
+
+
+@every_recipe
+def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> None:
+    run, engine = small(recipe, tmp_path)
+    for _ in range(3):
+        engine.step()
+    model = engine.model()
+    shape = engine.feed.info.shape
+    facts = {"shape": {"channels": 3, "height": shape.height, "width": shape.width, "classes": 0}, "task": "images"}
+    bundle.save(tmp_path / "model", model, run, shape, facts)
+    kept, loaded = bundle.Model(model, facts), bundle.load(tmp_path / "model")
+    if isinstance(model, Samples):
+        assert torch.equal(kept.sample(4, seed=7, output="torch"), loaded.sample(4, seed=7, output="torch"))
+        assert not torch.equal(kept.sample(4, seed=7, output="torch"), kept.sample(4, seed=8, output="torch"))
+        images = loaded.sample(3, seed=1, output="numpy")
+        assert images.shape == (3, model_side(engine), model_side(engine), 3)
+    else:
+        assert isinstance(model, Translates)
+        x = torch.rand(2, 3, 19, 22) * 2 - 1  # any size
+        for to in model.directions:
+            made = loaded.translate(x, to=to, output="torch")
+            assert made.shape == x.shape
+            assert torch.equal(made, kept.translate(x, to=to, output="torch"))
+
+
+def model_side(engine: Engine) -> int:
+    return engine.method.now.resolution or engine.feed.info.height
+
+
+@every_recipe
+def test_images_stay_in_range(recipe: str, tmp_path: Path) -> None:
+    _, engine = small(recipe, tmp_path)
+    engine.step()
+    model = engine.model()
+    if isinstance(model, Samples):
+        x = model.sample(8)
+        assert x.dtype == torch.float32
+        assert torch.isfinite(x).all()
+        if recipe != "progan":  # its generator's output is linear
+            assert x.abs().max() <= 1
+
+
+@every_recipe
+def test_micro_batches_give_the_gradients_of_the_whole(recipe: str, tmp_path: Path) -> None:
+    """Where no layer shares statistics over the batch, cutting a batch changes nothing but rounding."""
+    _, whole = small(recipe, tmp_path)
+    if any("batch" in type(m).__name__.lower() for m in whole.method.modules()):
+        pytest.skip("batch norm or minibatch statistics see the micro-batch: that is the method's nature")
+    _, cut = small(recipe, tmp_path, "micro=1")
+    a, b = whole.step(), cut.step()
+    assert {k: float(v) for k, v in a.items()} == pytest.approx({k: float(v) for k, v in b.items()}, rel=1e-4, abs=1e-5)
+
+
+@every_recipe
+def test_the_docstring_names_its_paper_and_what_differs(recipe: str) -> None:
+    method = recipes.find(recipe)(1).method
+    assert isinstance(method, partial)
+    doc = inspect.getdoc(method.func) or ""
+    assert issubclass(method.func, Method)
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}", doc.splitlines()[0]), "the first line: title, authors, year, arXiv id"
+    assert "Differs from the paper:" in doc
+    assert getattr(method.func, "__final__", False), "methods are final: a paper is not another paper's subclass"

@@ -1,0 +1,81 @@
+"""Two processes are one: the same gradients, penalties and batch norm included, as one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from toys import toy_data
+
+from ganvas import recipes
+
+# Run by one process and by two: takes two steps of every recipe, in float64 so that only mistakes show, and keeps every
+# gradient that an optimizer was given.
+WORKER = """
+import sys
+from pathlib import Path
+
+import torch
+from toys import toy_run
+
+from ganvas import ranks
+from ganvas.engine.engine import Engine
+
+
+class Doubled:
+    def __init__(self, feed):
+        self.feed, self.info = feed, feed.info
+
+    def draw(self, *args, **options):
+        return self.feed.draw(*args, **options).map(lambda t: t.double() if t.is_floating_point() else t)
+
+
+torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)
+ranks.start("cpu")
+for recipe in sys.argv[3:]:
+    run = toy_run(recipe, Path(sys.argv[1]) / recipe)
+    engine = Engine(run, Doubled(run.data()))
+    found = []
+    for player, optimizer in engine.optim.items():
+        def step(player=player, step=optimizer.step):
+            grads = [w.grad.flatten() for w in engine.parameters[player] if w.grad is not None]
+            found.append((player, torch.cat(grads)))
+            return step()
+        optimizer.step = step
+    engine.step()
+    engine.step()
+    if ranks.rank() == 0:
+        torch.save(found, Path(sys.argv[2]) / f"{recipe}.{ranks.world()}.pt")
+ranks.stop()
+"""
+
+
+def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
+    names = sorted(recipes.all_recipes())
+    for name in names:
+        toy_data(name, tmp_path / "data" / name)
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    for count in (1, 2):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
+        done = subprocess.run(
+            [sys.executable, *torchrun, str(script), str(tmp_path / "data"), str(tmp_path), *names],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    for name in names:
+        one, two = (torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2))
+        assert [p for p, _ in one] == [p for p, _ in two]
+        assert len(one) >= 4
+        for turn, ((player, a), (_, b)) in enumerate(zip(one, two, strict=True)):
+            error = float((a - b).norm() / a.norm())
+            assert error < 1e-6, f"{name}: {player}'s gradients in turn {turn} differ by {error:.1e}"

@@ -1,0 +1,51 @@
+"""Every recipe at toy size, and toy data: what the contract tests run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ganvas import config, recipes
+from ganvas.core import Run
+
+# The changes that make a recipe small enough to take a few steps in a second, by recipe.
+SMALL: dict[str, list[str]] = {
+    "gan": ["G.hidden=[16,16]", "D.units=8", "data.size=8", "batch=8"],
+    "dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
+    "dcgan_digits": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
+    "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
+    "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
+    "cyclegan": ["G.width=4", "G.blocks=1", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2", "pool=4"],
+}
+
+
+def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20) -> Path:
+    """Blobs of random place and colour, as PNG."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[:side, :side]
+    for i in range(count):
+        cy, cx, r = rng.uniform(4, side - 4, 2).tolist() + [rng.uniform(2, 6)]
+        blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / r**2)[..., None] * rng.uniform(60, 255, channels)
+        pixels = blob.astype(np.uint8)
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def toy_data(recipe: str, folder: Path) -> Path:
+    """Data of the kind that `recipe` takes."""
+    if recipe in ("cyclegan",):
+        toy_images(folder / "trainA", 12)
+        toy_images(folder / "trainB", 9)
+        return folder
+    return toy_images(folder)
+
+
+def toy_run(recipe: str, data: Path, *more: str) -> Run:
+    """The recipe at toy size on `data`; `more`: further path=value."""
+    run = recipes.find(recipe)(12)
+    for assignment in [f"data.source={data}", *SMALL[recipe], *more]:
+        run = config.override(run, assignment)
+    return run
