@@ -17,13 +17,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pydantic
+import torch
+from torch import nn
 
 from ganvas.core import Run
 from ganvas.errors import UserError, did_you_mean
 
 # What a run's file may name. Anything else must have been imported by the user's own program first: opening somebody's run
 # folder never runs code that the reader did not choose.
-TRUSTED = ("ganvas.methods.", "ganvas.nets.", "ganvas.data.", "ganvas.schedules", "ganvas.core", "torch.optim.")
+TRUSTED = ("ganvas.methods.", "ganvas.nets.", "ganvas.data.", "ganvas.schedules.", "ganvas.core.", "torch.optim.")
 
 
 # ---------------------------------------------------------------- to and from JSON
@@ -66,15 +68,21 @@ def _name(thing: Any) -> str:
 
 def _find(name: str) -> Callable[..., Any]:
     module, _, qualname = name.partition(":")
-    if not f"{module}.".startswith(TRUSTED) and module not in sys.modules:
+    known = f"{module}.".startswith(TRUSTED)
+    if not known and module not in sys.modules:
         raise UserError(
             f"this run uses {name!r}, which is not part of ganvas: import the module {module!r} in your program first, "
             "if you trust it, and load the run from there"
         )
     try:
-        return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+        thing = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as e:
         raise UserError(f"this run uses {name!r}, which this version of ganvas does not have ({e})") from None
+    # A module's own imports (`ganvas.data:os.system`) are not its things; and of other modules only what runs are made of.
+    own = getattr(thing, "__module__", "") == module
+    if not own or not (known or (isinstance(thing, type) and issubclass(thing, nn.Module | torch.optim.Optimizer))):
+        raise UserError(f"this run names {name!r}, which is nothing that a run is made of: it was not opened")
+    return thing
 
 
 # ---------------------------------------------------------------- --set path=value

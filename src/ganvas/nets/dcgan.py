@@ -1,0 +1,61 @@
+"""DCGAN's networks: Unsupervised Representation Learning with Deep Convolutional GANs, Radford et al., 2015,
+arXiv:1511.06434, section 3, in the layout (4x4 kernels, key names) of pytorch/examples, whose files load as they
+are."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ganvas.nets.layers import BatchNorm2d, Size, doublings, normal_init
+
+
+class Generator(nn.Module):
+    """z [N, latent] or [N, latent, 1, 1] -> images [N, channels, H, W] in [-1, 1].
+
+    A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
+    channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
+    exactly pytorch/examples' generator. A rectangle starts from a larger grid. Weights ~ N(0, .02), gains ~ N(1,
+    .02)."""
+
+    def __init__(self, latent: int = 100, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+        super().__init__()
+        k, grid = doublings(size)
+        self.latent = latent
+        widths = [width << i for i in reversed(range(k))]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent, widths[0], grid, bias=False)]
+        for a, b in pairwise(widths):
+            layers += [BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
+        layers += [BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+        normal_init(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.main(z.view(len(z), -1, 1, 1))
+
+
+class Discriminator(nn.Module):
+    """Images [N, channels, H, W] in [-1, 1] -> logits [N].
+
+    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
+    and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
+    discriminator before its sigmoid. `norm=False`: biases in place of batch norm, for critics with a gradient
+    penalty."""
+
+    def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True) -> None:
+        super().__init__()
+        k, grid = doublings(size)
+        widths = [width << i for i in range(k)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=not norm), nn.LeakyReLU(0.2)]
+        for a, b in pairwise(widths):
+            layers += [
+                nn.Conv2d(a, b, 4, 2, 1, bias=not norm),
+                BatchNorm2d(b) if norm else nn.Identity(),
+                nn.LeakyReLU(0.2),
+            ]
+        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x).flatten()

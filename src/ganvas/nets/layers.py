@@ -1,0 +1,221 @@
+"""Layers and checks that several families of networks share."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas import draw, ranks
+from ganvas.errors import UserError, did_you_mean
+
+Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
+Norm = Literal["batch", "instance"]
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise UserError(f"a size of {height}x{width} (height x width) has no pixels; both sides must be at least 1.")
+    return height, width
+
+
+def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
+    """How a network that starts from a small grid and doubles it reaches `size`: (k, grid) with grid * 2^k = size and 4
+    cells on the grid's shorter side; k is at least `least`. Any other size is a `UserError` that names the nearest."""
+    height, width = sides(size)
+    short, long = min(height, width), max(height, width)
+    below = max(least, int(math.log2(max(short // 4, 1))))
+    if short == 4 << below and long % (1 << below) == 0:
+        return below, (height >> below, width >> below)
+    if short == long:  # a square stays one
+        possible = {(4 << k, 4 << k) for k in (below, below + 1)}
+    else:
+        possible = {(4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))}
+    nearest = sorted(possible, key=lambda s: (abs(s[0] - short) + abs(s[1] - long), s))[:2]
+    names = " or ".join(f"{a}x{b}" if height <= width else f"{b}x{a}" for a, b in nearest)
+    raise UserError(
+        f"this network cannot make {height}x{width} (height x width): the shorter side must be {4 << least}, "
+        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of 2^k. Nearest: {names}."
+    )
+
+
+def divisible(x: Tensor, factor: int, least: int) -> None:
+    """A `UserError` unless both sides of the images x [N, C, H, W] are multiples of `factor` and at least `least`."""
+    height, width = x.shape[-2:]
+    if not (height % factor or width % factor or min(height, width) < least):
+        return
+    smaller, larger = (
+        "x".join(str(max(least, way(side / factor) * factor)) for side in (height, width))
+        for way in (math.floor, math.ceil)
+    )
+    nearest = smaller if smaller == larger else f"{smaller} or {larger}"
+    raise UserError(
+        f"this network cannot take {height}x{width} (height x width): both sides must be multiples of {factor}"
+        f"{f' and at least {least}' if least > factor else ''}. Nearest: {nearest}. Resize, crop or pad the images."
+    )
+
+
+def normal_init(module: nn.Module, std: float = 0.02) -> None:
+    """Convolutions' and linear layers' weights ~ N(0, std), batch norm's gains ~ N(1, std), biases 0 (DCGAN,
+    arXiv:1511.06434, section 4). Draws on torch's global generator."""
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(m.weight, 0.0, std)
+        elif isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine:
+            nn.init.normal_(m.weight, 1.0, std)
+        else:
+            continue
+        if m.bias is not None:
+            nn.init.zeros_(m.bias)
+
+
+class _OverRanks(nn.modules.batchnorm._BatchNorm):
+    """torch's batch norm, whose statistics in training are those of the whole batch however many ranks share it, as
+    long as each has as many rows."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        values = input.numel() // input.shape[1] * ranks.world()  # per channel
+        if values < 2:
+            raise UserError(
+                "batch norm got a batch of 1 with 1 value per channel, which has no spread: in training it needs at "
+                "least 2 values. Use a batch of 2 or more, or a network without batch norm."
+            )
+        return super().forward(input) if ranks.world() == 1 else self._over_ranks(input, values)
+
+    def _over_ranks(self, input: Tensor, values: int) -> Tensor:
+        self._check_input_dim(input)
+        assert self.momentum is not None, "cumulative averages are not supported over ranks"
+        dims = [0, *range(2, input.dim())]
+        x = input if input.dtype == torch.float64 else input.float()
+        # Deviations from the mean of all, not E[x^2] - E[x]^2, which cancels where the mean is large.
+        mean = ranks.mean(x.mean(dims, keepdim=True))
+        centred = x - mean
+        var = ranks.mean(centred.square().mean(dims, keepdim=True))
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            with torch.no_grad():
+                self.num_batches_tracked.add_(1)
+                unbiased = var * (values / (values - 1))
+                for kept, new in ((self.running_mean, mean), (self.running_var, unbiased)):
+                    kept.lerp_(new.flatten().to(kept.dtype), self.momentum)
+        out = centred * (var + self.eps).rsqrt()
+        if self.affine:
+            shape = [1, -1] + [1] * (input.dim() - 2)
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(input.dtype)
+
+
+class BatchNorm1d(_OverRanks, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C], [N, C, L]."""
+
+
+class BatchNorm2d(_OverRanks, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C, H, W]."""
+
+
+def norm2d(kind: Norm, channels: int) -> nn.Module:
+    """A normalisation by name: `batch` (affine, running statistics) or `instance` (neither; arXiv:1607.08022)."""
+    if kind == "batch":
+        return BatchNorm2d(channels)
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels)
+    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, ['batch', 'instance'])}")
+
+
+class Dropout(nn.Module):
+    """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation. A mask belongs to its row, so ranks and
+    micro-batches agree. Any shape [N, ...]. Srivastava et al., 2014."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = draw.uniform(len(x), *x.shape[1:], device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class PixelNorm(nn.Module):
+    """x / sqrt(mean over channels of x^2 + eps). [N, C, ...] -> the same. arXiv:1710.10196, section 4.2."""
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()
+
+
+class EqualizedLinear(nn.Module):
+    """x W^T gain / sqrt(fan_in) + b, with W ~ N(0, 1): every weight learns at the same speed. [N, in] -> [N, out].
+    arXiv:1710.10196, section 4.1."""
+
+    def __init__(self, channels_in: int, channels_out: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels_out, channels_in))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.scale = gain / math.sqrt(channels_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+class EqualizedConv2d(nn.Module):
+    """A convolution of stride 1 that keeps the size, with weights W gain / sqrt(fan_in), W ~ N(0, 1).
+    [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section 4.1."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.scale = gain / math.sqrt(channels_in * kernel**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
+
+
+class MinibatchStdDev(nn.Module):
+    """One more channel: the standard deviation over a group of images, averaged over channels and pixels, so that a
+    critic sees how alike the images of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+
+    Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the whole batch where it is smaller or
+    no multiple of `group`. `correction`: 0 divides the variance by the group's size as the paper's code does, 1 by one
+    less."""
+
+    def __init__(self, group: int = 4, correction: int = 0) -> None:
+        super().__init__()
+        self.group = group
+        self.correction = correction
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        group = n if n % self.group else self.group
+        if group == 1:  # a lone image has no spread
+            return torch.cat([x, torch.zeros_like(x[:, :1])], 1)
+        groups = x.float().view(n // group, group, *x.shape[1:])
+        std = (groups.var(1, correction=self.correction) + 1e-8).sqrt().mean((1, 2, 3))
+        std = std.repeat_interleave(group).view(n, 1, 1, 1).expand(-1, -1, *x.shape[2:])
+        return torch.cat([x, std.to(x.dtype)], 1)
+
+
+class Maxout(nn.Module):
+    """max over `pieces` linear maps. [N, in] -> [N, out]. Goodfellow et al., 2013, arXiv:1302.4389."""
+
+    def __init__(self, channels_in: int, channels_out: int, pieces: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels_in, channels_out * pieces)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)

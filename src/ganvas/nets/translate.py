@@ -1,0 +1,129 @@
+"""Generators that turn images into images, in the layout and with the key names of
+junyanz/pytorch-CycleGAN-and-pix2pix, whose files load as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.nets.layers import Dropout, Norm, divisible, norm2d, normal_init
+
+
+class ResNetBlock(nn.Module):
+    """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders. [N, C, H, W] -> the same."""
+
+    def __init__(self, width: int, norm: Norm, dropout: bool) -> None:
+        super().__init__()
+        bias = norm == "instance"
+        layers = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width), nn.ReLU()]
+        if dropout:
+            layers.append(Dropout(0.5))
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+class ResNetGenerator(nn.Module):
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 4, 8 at least.
+
+    c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64. CycleGAN, Zhu et al., 2017,
+    arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6 below), after Johnson et al., arXiv:1603.08155. Convolutions
+    have biases only where `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02)."""
+
+    def __init__(
+        self,
+        channels_in: int = 3,
+        channels_out: int = 3,
+        width: int = 64,
+        blocks: int = 9,
+        norm: Norm = "instance",
+        dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        bias = norm == "instance"
+
+        def then(conv: nn.Module, channels: int) -> list[nn.Module]:
+            return [conv, norm2d(norm, channels), nn.ReLU()]
+
+        layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
+        for c in (width, 2 * width):
+            layers += then(nn.Conv2d(c, 2 * c, 3, 2, 1, bias=bias), 2 * c)
+        layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
+        for c in (2 * width, width):
+            layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        divisible(x, 4, least=8)
+        return self.model(x)
+
+
+class UNetBlock(nn.Module):
+    """One level of the U-Net with all levels `inside` it: cat(x, up(inside(down(x)))), the outermost without the cat.
+    [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], the outermost [N, channels_out, H, W]."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        channels_out: int,
+        inside: UNetBlock | None,
+        norm: Norm,
+        dropout: bool = False,
+        outermost: bool = False,
+    ) -> None:
+        super().__init__()
+        bias = norm == "instance"
+        down = nn.Conv2d(channels_in, width, 4, 2, 1, bias=bias)
+        up = nn.ConvTranspose2d(width if inside is None else 2 * width, channels_out, 4, 2, 1, bias=bias or outermost)
+        middle = [] if inside is None else [inside]
+        if outermost:
+            layers = [down, *middle, nn.ReLU(), up, nn.Tanh()]
+        else:
+            normed = [] if inside is None else [norm2d(norm, width)]
+            layers = [nn.LeakyReLU(0.2), down, *normed, *middle, nn.ReLU(), up, norm2d(norm, channels_out)]
+            if dropout:
+                layers.append(Dropout(0.5))
+        self.model = nn.Sequential(*layers)
+        self.outermost = outermost
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.model(x)
+        return y if self.outermost else torch.cat([x, y], 1)
+
+
+class UNetGenerator(nn.Module):
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 2^depth.
+
+    `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level joined to its mirror image.
+    pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the
+    inner levels with 8 `width` channels, in training mode only: pix2pix's noise means leaving it on. Weights ~ N(0,
+    .02)."""
+
+    def __init__(
+        self,
+        channels_in: int = 3,
+        channels_out: int = 3,
+        width: int = 64,
+        depth: int = 8,
+        norm: Norm = "batch",
+        dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        assert depth >= 2, "a U-Net of depth 1 has no levels to join"
+        widths = [width * min(1 << i, 8) for i in range(depth)]
+        block: UNetBlock | None = None
+        for i in range(depth - 1, 0, -1):
+            outer, inner = widths[i - 1], widths[i]
+            block = UNetBlock(outer, inner, outer, block, norm, dropout and outer == inner and block is not None)
+        self.model = UNetBlock(channels_in, width, channels_out, block, norm, outermost=True)
+        self.depth = depth
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        divisible(x, 1 << self.depth, least=1 << self.depth)
+        return self.model(x)

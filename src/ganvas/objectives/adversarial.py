@@ -1,0 +1,16 @@
+"""Adversarial losses: means over a batch's scores (logits, any shape), in float32 whatever the networks ran in."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bce(logits: Tensor, real: bool) -> Tensor:
+    """Cross entropy with the logits' sigmoid: -E log σ(l) where they should say real, else -E log(1 - σ(l))."""
+    return F.softplus(-logits.float() if real else logits.float()).mean()
+
+
+def lsgan(scores: Tensor, target: float) -> Tensor:
+    """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
+    return (scores.float() - target).square().mean()

@@ -1,0 +1,41 @@
+"""Penalties on a critic's gradient with respect to its images, in float32 also under autocast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ganvas import draw
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _gradients(D: Critic, x: Tensor) -> Tensor:
+    """dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return grad.flatten(1)
+
+
+def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
+    """E (||∇D(x̂)|| - target)^2, x̂ = ε x + (1 - ε) G(z), ε ~ U[0, 1) for each image. arXiv:1704.00028, equation 3
+    (two-sided, without its λ).
+
+    real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly zero passes none on."""
+    real, fake = _wide(real), _wide(fake)
+    eps = draw.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
+    norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake), dim=1)
+    return (norms - target).square().mean()
+
+
+def r1(D: Critic, real: Tensor) -> Tensor:
+    """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2."""
+    return _gradients(D, _wide(real)).square().sum(1).mean()

@@ -1,0 +1,234 @@
+"""Shapes, sizes and published parameter counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from ganvas.errors import UserError
+from ganvas.nets import dcgan, mlp, patch, progressive, resnet, translate
+from ganvas.nets.layers import doublings
+
+PUBLISHED = [
+    (lambda: dcgan.Generator(), 3_576_704),
+    (lambda: dcgan.Discriminator(), 2_765_568),
+    (lambda: dcgan.Generator(channels=1), 3_574_656),
+    (lambda: dcgan.Discriminator(channels=1), 2_763_520),
+    (lambda: translate.ResNetGenerator(), 11_378_179),
+    (lambda: translate.ResNetGenerator(norm="batch"), 11_383_427),
+    (lambda: translate.ResNetGenerator(blocks=6), 7_837_699),
+    (lambda: translate.ResNetGenerator(blocks=6, norm="batch"), 7_841_411),
+    (lambda: translate.UNetGenerator(), 54_413_955),
+    (lambda: translate.UNetGenerator(norm="instance"), 54_409_603),
+    (lambda: translate.UNetGenerator(depth=7), 41_828_995),
+    (lambda: translate.UNetGenerator(depth=7, norm="instance"), 41_825_667),
+    (lambda: translate.UNetGenerator(1, 2), 54_409_858),
+    (lambda: patch.PatchDiscriminator(), 2_764_737),
+    (lambda: patch.PatchDiscriminator(norm="batch"), 2_765_633),
+    (lambda: patch.PatchDiscriminator(6), 2_767_809),
+    (lambda: patch.PatchDiscriminator(6, norm="batch"), 2_768_705),
+    (lambda: patch.PixelDiscriminator(), 8_705),
+    (lambda: patch.PixelDiscriminator(norm="batch"), 8_832),
+    (lambda: patch.PixelDiscriminator(6), 8_897),
+    (lambda: patch.PixelDiscriminator(6, norm="batch"), 9_024),
+    (lambda: progressive.ProgressiveGenerator(), 23_086_795),
+    (lambda: progressive.ProgressiveDiscriminator(), 23_087_249),
+    (lambda: resnet.Generator(width=256), 4_276_739),
+    (lambda: resnet.Discriminator(width=128), 1_053_825),
+]
+
+
+@pytest.mark.parametrize(("make", "count"), PUBLISHED)
+def test_published_parameter_counts(make: Callable[[], nn.Module], count: int) -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in make().parameters()) == count
+
+
+PAIRS = {
+    "mlp": (
+        lambda **k: mlp.MLPGenerator(5, (6,), **k),
+        lambda **k: mlp.MaxoutDiscriminator(6, 2, 1, **k),
+    ),
+    "dcgan": (lambda **k: dcgan.Generator(5, 2, **k), lambda **k: dcgan.Discriminator(2, **k)),
+    "dcgan without norm": (
+        lambda **k: dcgan.Generator(5, 2, **k),
+        lambda **k: dcgan.Discriminator(2, norm=False, **k),
+    ),
+    "resnet": (lambda **k: resnet.Generator(5, 2, **k), lambda **k: resnet.Discriminator(2, **k)),
+    "progressive": (
+        lambda **k: progressive.ProgressiveGenerator(5, 4, **k),
+        lambda **k: progressive.ProgressiveDiscriminator(4, **k),
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, (8, 12), (24, 16), (32, 40)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("family", PAIRS)
+def test_noise_to_images_to_scores(family: str, channels: int, size) -> None:
+    G, D = (make(size=size, channels=channels) for make in PAIRS[family])
+    height, width = (size, size) if isinstance(size, int) else size
+    x = G(torch.randn(2, G.latent))
+    assert x.shape == (2, channels, height, width)
+    if family != "progressive":  # its output is linear
+        assert x.abs().max() <= 1
+    scores = D(x)
+    assert scores.shape == (2,)
+    scores.sum().backward()
+    for net in (G, D):
+        missing = [n for n, p in net.named_parameters() if p.grad is None]
+        assert all(re.match(r"(to|from)_rgb", n) for n in missing), "every weight of the full network takes part"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(8, 8), (12, 20), (24, 8)])
+def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
+    net = translate.ResNetGenerator(channels, 5 - channels, width=2, blocks=1)
+    assert net(torch.randn(1, channels, *size)).shape == (1, 5 - channels, *size)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize(("depth", "size"), [(2, (4, 8)), (5, (32, 64)), (6, (64, 64))])
+def test_unet_translates(norm, depth: int, size: tuple[int, int]) -> None:
+    net = translate.UNetGenerator(1, 4, width=2, depth=depth, norm=norm, dropout=True)
+    assert net(torch.randn(1, 1, *size)).shape == (1, 4, *size)
+
+
+@pytest.mark.parametrize(("depth", "layers"), [(8, 3), (7, 2), (5, 0)])
+def test_unet_drops_where_the_reference_does(depth: int, layers: int) -> None:
+    net = translate.UNetGenerator(width=1, depth=depth, dropout=True)
+    assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == layers
+
+
+def test_patch_discriminator_shapes() -> None:
+    assert patch.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (1, 1, 30, 30)
+    assert patch.PatchDiscriminator(1, width=1)(torch.randn(1, 1, 24, 30)).shape == (1, 1, 1, 1)
+    assert patch.PixelDiscriminator(2, width=1)(torch.randn(1, 2, 5, 3)).shape == (1, 1, 5, 3)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_receptive_field(layers: int) -> None:
+    """The published sides, and the pixels that one score's gradient in fact reaches."""
+    assert [patch.receptive_field(n) for n in range(1, 7)] == [16, 34, 70, 142, 286, 574]
+    net = patch.PatchDiscriminator(1, width=4, layers=layers, norm="batch").eval()
+    x = torch.randn(1, 1, 128, 128, requires_grad=True)
+    scores = net(x)
+    middle = scores.shape[-1] // 2
+    scores[0, 0, middle, middle].backward()
+    assert x.grad is not None
+    rows = x.grad[0, 0].abs().sum(1).nonzero()
+    assert rows.max() - rows.min() + 1 == patch.receptive_field(layers)
+
+
+def test_growth() -> None:
+    """The faded picture is a mixture of the two resolutions', and only the newest level's weights wait for it."""
+    G = progressive.ProgressiveGenerator(latent=4, width=4, size=(16, 24), channels=1)
+    D = progressive.ProgressiveDiscriminator(width=4, size=(16, 24), channels=1)
+    assert G.resolutions == D.resolutions == (6, 12, 24)
+    z = torch.randn(3, 4)
+    coarse, fine = G(z, resolution=6), G(z, resolution=12)
+    assert coarse.shape == (3, 1, 4, 6)
+    larger = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(G(z, resolution=12, alpha=0.0), larger)
+    torch.testing.assert_close(G(z, resolution=12, alpha=0.25), 0.75 * larger + 0.25 * fine)
+    # A critic that has just started to grow sees a picture as it saw it at half the size.
+    x = torch.randn(3, 1, 8, 12)
+    torch.testing.assert_close(D(x, alpha=0.0), D(nn.functional.avg_pool2d(x, 2)))
+    assert not torch.allclose(D(x, alpha=0.5), D(x))
+    with pytest.raises(UserError, match=r"no resolution of 8 .* 6, 12, 24"):
+        G(z, resolution=8)
+    with pytest.raises(UserError, match="no resolution of 48"):
+        D(torch.zeros(1, 1, 32, 48))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_progressive_networks_run_in_bfloat16(alpha: float) -> None:
+    G = progressive.ProgressiveGenerator(latent=4, width=4, size=8)
+    D = progressive.ProgressiveDiscriminator(width=4, size=8)
+    z = torch.randn(4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        D(G(z, alpha=alpha), alpha=alpha).float().mean().backward()
+    grads = [p.grad for p in [*G.parameters(), *D.parameters()] if p.grad is not None]
+    assert grads
+    assert all(g.isfinite().all() for g in grads)
+
+
+def test_widths_of_growth() -> None:
+    with pytest.raises(UserError, match=r"`widths` gives 2 .* 3 resolutions"):
+        progressive.ProgressiveGenerator(size=16, widths=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        (28, ["32x32", "16x16"]),
+        (48, ["32x32", "64x64"]),
+        (100, ["128x128", "64x64"]),
+        (5, ["8x8"]),
+        ((64, 100), ["64x96", "64x112"]),
+        ((100, 64), ["96x64", "112x64"]),
+        ((30, 200), ["32x200"]),
+    ],
+)
+def test_a_size_that_cannot_be_made_names_the_nearest(size, nearest: list[str]) -> None:
+    with pytest.raises(UserError) as e:
+        dcgan.Generator(size=size)
+    height, width = (size, size) if isinstance(size, int) else size
+    assert f"{height}x{width}" in str(e.value)
+    names = re.findall(r"\d+x\d+", str(e.value).rpartition("Nearest")[2])
+    assert set(nearest) <= set(names)
+    for name in names:  # and each can be made
+        a, b = map(int, name.split("x"))
+        doublings((a, b))
+
+
+@pytest.mark.parametrize("size", [0, -4, (0, 8)])
+def test_a_size_without_pixels(size) -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        mlp.MLPGenerator(size=size)
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "says"),
+    [
+        (lambda: translate.ResNetGenerator(width=1, blocks=1), (30, 33), "30x33.*multiples of 4.*28x32 or 32x36"),
+        (lambda: translate.ResNetGenerator(width=1, blocks=1), (4, 4), "at least 8.*Nearest: 8x8"),
+        (lambda: translate.UNetGenerator(width=1, depth=5), (48, 64), "multiples of 32.*32x64 or 64x64"),
+        (lambda: patch.PatchDiscriminator(width=1), (20, 64), "20x64.*at least 24 pixels"),
+    ],
+)
+def test_images_that_cannot_be_taken(net, size: tuple[int, int], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        net()(torch.zeros(1, 3, *size))
+
+
+def test_unknown_norm() -> None:
+    with pytest.raises(UserError, match="Did you mean 'instance'"):
+        translate.ResNetGenerator(norm="instanc")  # pyright: ignore[reportArgumentType]
+
+
+def spread(net: nn.Module, weight: str) -> tuple[float, float, float]:
+    """Mean, standard deviation and largest absolute value."""
+    w = net.get_parameter(weight)
+    return w.mean().item(), w.std().item(), w.abs().max().item()
+
+
+def test_initial_weights() -> None:
+    torch.manual_seed(0)
+    G = dcgan.Generator()
+    assert spread(G, "main.3.weight")[1] == pytest.approx(0.02, rel=0.02)
+    assert spread(G, "main.1.weight")[:2] == (pytest.approx(1.0, abs=0.01), pytest.approx(0.02, rel=0.2))
+    net = translate.ResNetGenerator(blocks=1)
+    assert spread(net, "model.10.conv_block.1.weight")[1] == pytest.approx(0.02, rel=0.02)
+    assert spread(net, "model.10.conv_block.1.bias") == (0, 0, 0)
+    assert spread(progressive.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(1.0, rel=0.02)
+    assert 0.049 < spread(mlp.MLPGenerator(), "net.0.weight")[2] <= 0.05
+    assert 0.0045 < spread(mlp.MaxoutDiscriminator(), "net.2.linear.weight")[2] <= 0.005
+    # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
+    critic = resnet.Discriminator()
+    assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx((4 / (2 * 9 * 128)) ** 0.5, rel=0.02)
+    assert spread(critic, "blocks.1.shortcut.weight")[1] == pytest.approx((2 / (2 * 128)) ** 0.5, rel=0.02)
