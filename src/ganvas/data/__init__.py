@@ -1,0 +1,149 @@
+"""What people have -> tensors in [-1, 1].
+
+`images`, `pairs` and `domains` open a folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or
+an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and flips happen when a
+batch is drawn, which is a pure function of a cursor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from ganvas.data.cache import Options, stored
+from ganvas.data.check import Report, check
+from ganvas.data.feed import Feed, Info, Prefetch, Task
+from ganvas.data.official import cache_dir
+from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs, several
+from ganvas.errors import UserError
+
+__all__ = ["Feed", "Info", "Prefetch", "Report", "cache_dir", "check", "domains", "images", "pairs"]
+
+Size = int | tuple[int, int]
+
+
+def images(
+    source: str | os.PathLike[str],
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    flip: bool = False,
+    labels: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+) -> Feed:
+    """One set of images; class subfolders (or the set's own labels) become `y`. Batches hold `x` [n, C, H, W] and `y`
+    [n].
+
+    `size`: a side in pixels, or (height, width); images are scaled (bicubic, antialiased) until they cover it and
+    their centres are cut out; None: their own size, if they all have the same. `channels`: 1, 3 or 4; None: 1 if all
+    are gray, 4 if more than half have alpha, else 3. `flip`: mirror half of the draws. `strict`: one unreadable or
+    enlarged image is an error, where it is otherwise skipped or noted. `part`: "test" opens the set's test or
+    validation part, if it has one. Raises `UserError` for a source that is missing, empty, unreadable or of unlike
+    sizes."""
+    found = find_images(source, part)
+    return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels)
+
+
+def pairs(
+    source: Source,
+    *,
+    size: Size = 256,
+    load: Size | None = None,
+    direction: Literal["a2b", "b2a"] = "a2b",
+    flip: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+    channels: int | None = None,
+) -> Feed:
+    """Pairs of images: A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by stem, or A|B halves
+    of one image. Batches hold `a` and `b`, [n, C, H, W], and the same as `x` (input) and `y` (target) by `direction`.
+
+    `load`: the size that images are brought to before a random crop of `size` (pix2pix: 286 and 256); None: no random
+    crop. Crops and flips are the same for both of a pair. Others as in `images`. Raises `UserError`, naming them, for
+    pictures without a partner and for pairs of unlike shapes."""
+    found = find_pairs(source, part)
+    return _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, direction)
+
+
+def domains(
+    source: Source,
+    *,
+    size: Size = 256,
+    load: Size | None = None,
+    flip: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+    channels: int | None = None,
+) -> Feed:
+    """Two sets of images that are not paired: the folders of `pairs`, any two class folders (in the order of the
+    alphabet), or two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W], each shuffled by itself,
+    so that sets of unlike length both run through fully. `load` as in `pairs` (CycleGAN: 286 and 256), others as in
+    `images`."""
+    found = find_domains(source, part)
+    return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False)
+
+
+def _pair_of(size: Size | None) -> tuple[int, int] | None:
+    """(height, width)."""
+    if size is None:
+        return None
+    two = (size, size) if isinstance(size, int) else tuple(size)
+    if len(two) != 2 or min(two) < 1:
+        raise UserError(f"got the size {size}; expected a side in pixels, or height and width")
+    return two
+
+
+def _feed(
+    task: Task,
+    found: Found,
+    size: tuple[int, int] | None,
+    load: tuple[int, int] | None,
+    channels: int | None,
+    flip: bool,
+    strict: bool,
+    labels: bool,
+    direction: Literal["a2b", "b2a"] = "a2b",
+) -> Feed:
+    if channels not in (None, 1, 3, 4):
+        raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
+    if load and size and (load[0] < size[0] or load[1] < size[1]):
+        raise UserError(
+            f"image smaller than the crop: load is {load[0]}x{load[1]} and size {size[0]}x{size[1]} (height x width). "
+            "Give a load of at least the size, or none."
+        )
+    streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
+    if task == "pairs":
+        streams = {"ab": [found.sets["a"], found.sets["b"]]}
+    got = stored(streams, Options(load or size, channels, size), found.title)
+    if strict and got.skipped:
+        raise UserError(f"{len(got.skipped)} images of {found.title} cannot be read: {several(got.skipped)}")
+    first = next(iter(got.pixels.values()))
+    height, width = size or first.shape[1:3]
+    notes = list(found.notes)
+    if got.skipped:
+        notes.append(f"{len(got.skipped)} images cannot be read and are skipped: {several(got.skipped)}")
+    if got.enlarged:
+        small = f"{got.enlarged} images are smaller than {width}x{height}"
+        if strict:
+            raise UserError(f"{small}: give a smaller size, or leave strict out to have them enlarged")
+        notes.append(f"{small} and were enlarged")
+    x = found.sets.get("x")
+    labelled = labels and x is not None and "x" in got.labels
+    counts = {k: len(p) for k, p in got.pixels.items()}
+    info = Info(
+        task=task,
+        source=found.title,
+        layout=found.layout,
+        part=found.part,
+        channels=first.shape[3] // len(next(iter(streams.values()))),
+        height=height,
+        width=width,
+        count=max(counts.values()),
+        fingerprint=got.fingerprint,
+        classes=x.classes if labelled and x is not None else (),
+        counts=counts if task == "domains" else {},
+        skipped=got.skipped,
+        notes=tuple(notes),
+    )
+    return Feed(info, got.pixels, got.labels["x"] if labelled else None, flip=flip, direction=direction)

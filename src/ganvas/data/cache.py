@@ -1,0 +1,336 @@
+"""Pictures decoded once into flat uint8 files, which later runs map into memory.
+
+An entry is a folder named after everything that decides its contents: the listing (names, sizes, times) and the
+options. It is built under another name and renamed when complete, so a killed process leaves nothing that could be
+taken for an entry, and two processes that build the same one do not meet."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from ganvas.data.decode import Broken, Header, as_array, fit, to_channels
+from ganvas.data.official import cache_dir
+from ganvas.data.sources import Arrays, Pictures, several
+from ganvas.errors import UserError
+
+VERSION = 1  # of the decoding: raise it when the same file would give other pixels
+IN_MEMORY = 1 << 30  # bytes; what is smaller is held in memory
+MANY = 2000  # pictures from which on a progress bar is worth its lines
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are stored. `size` (height, width) or None: their own; `channels` None: what most of them have;
+    `least`: what is smaller counts as enlarged, None: what is smaller than `size`."""
+
+    size: tuple[int, int] | None
+    channels: int | None = None
+    least: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Decoded pictures by stream: uint8 [N, H, W, C], in memory or mapped. Where a stream joins two sets (pairs),
+    theirs lie one behind the other on the last axis."""
+
+    pixels: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]  # int64 [N], of the streams that have any
+    fingerprint: str
+    skipped: tuple[str, ...]
+    enlarged: int
+
+
+def stored(streams: Mapping[str, Sequence[Pictures]], options: Options, title: str) -> Stored:
+    """The pictures of every stream, decoded to one size and one number of channels, from the cache or into it.
+
+    A stream is one set of pictures, or several of equal length whose i-th belong together. Pictures that cannot be
+    read are skipped and named. Raises `UserError` where none can be, or where sizes differ and none was asked for."""
+    stamps = {k: [p.stamp() for p in sets] for k, sets in streams.items()}
+    stamp = [VERSION, options.size, options.channels, options.least, stamps]
+    key = hashlib.blake2b(json.dumps(stamp).encode(), digest_size=16).hexdigest()
+    folder = cache_dir() / "decoded" / key
+    found = _open(folder)
+    if found is not None:
+        return found
+    writing = folder.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
+    try:
+        writing.mkdir(parents=True)
+        _sweep(folder.parent)
+    except OSError as e:
+        warnings.warn(
+            f"the cache folder {cache_dir()} cannot be written ({e.strerror}), so the pictures are decoded "
+            "into memory, and "
+            "again by the next run; set GANVAS_CACHE to a folder that can be",
+            stacklevel=2,
+        )
+        return _build(streams, options, title, None)
+    try:
+        _build(streams, options, title, writing)
+        for _ in range(2):
+            try:
+                writing.rename(folder)
+                break
+            except OSError:  # another process was first, or an entry was damaged
+                if _open(folder) is not None:
+                    break
+                shutil.rmtree(folder, ignore_errors=True)
+        found = _open(folder)
+        if found is None:
+            raise UserError(
+                f"the decoded pictures in {folder} cannot be read back: is that disk sound? Or set GANVAS_CACHE"
+            )
+        return found
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"the disk is full while writing decoded pictures to {cache_dir()}: make room there, or set "
+            "GANVAS_CACHE to a "
+            "folder on another disk"
+        ) from None
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left more than a day ago."""
+    for old in folder.glob("*.tmp"):
+        if time.time() - old.stat().st_mtime > 86400:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _open(folder: Path) -> Stored | None:
+    """A complete entry, or None."""
+    try:
+        meta = json.loads((folder / "entry.json").read_text())
+        pixels = {k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in meta["streams"]}
+        labels = {k: np.load(folder / f"{k}.labels.npy") for k in meta["labels"]}
+    except (OSError, ValueError, KeyError):  # absent, or cut short by a disk that lost it
+        return None
+    small = sum(p.nbytes for p in pixels.values()) <= min(IN_MEMORY, _memory() // 4)
+    held = {k: np.array(p) if small else p for k, p in pixels.items()}
+    return Stored(held, labels, meta["fingerprint"], tuple(meta["skipped"]), meta["enlarged"])
+
+
+def _memory() -> int:
+    """Bytes of memory in this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # not a POSIX system
+        return 8 << 30
+
+
+# ---------------------------------------------------------------- building an entry
+
+
+def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: str, folder: Path | None) -> Stored:
+    """Decode everything, into files of `folder` or, without one, into memory."""
+    skipped: list[str] = []
+    headers: dict[str, list[Header | None]] = {}
+    for k, sets in streams.items():
+        headers[k] = list(_usable(sets, skipped))
+    known = [h for hs in headers.values() for h in hs if h]
+    if not known:
+        raise UserError(f"none of the images of {title} can be read: {several(skipped)}")
+    size = options.size or _common_size(known, title)
+    channels = options.channels or most_common_channels(known)
+    least = options.least or size
+    pixels, labels, digest, enlarged = {}, {}, hashlib.blake2b(digest_size=16), 0
+    for k, sets in streams.items():
+        usable = [i for i, h in enumerate(headers[k]) if h]
+        file = (folder / f"{k}.npy").open("wb") if folder else None
+        writer = _Writer(file, (*size, channels * len(sets)), len(usable))
+        kept: list[int] = []
+
+        def decode(i: int, sets: Sequence[Pictures] = sets) -> tuple[np.ndarray, bool] | Broken:
+            parts, grown = [], False
+            for pictures in sets:
+                try:
+                    image = pictures.load(i)
+                except Broken as e:
+                    return Broken(f"{pictures.name(i)}: {e}")
+                grown |= image.width < least[1] or image.height < least[0]
+                parts.append(as_array(fit(to_channels(image, channels), size)))
+            return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], grown
+
+        try:
+            for i, got in zip(usable, in_order(decode, usable, f"decoding {title}", _threads(sets))):
+                if isinstance(got, Broken):
+                    skipped.append(str(got))
+                    continue
+                digest.update(writer.add(got[0]))
+                enlarged += got[1]
+                kept.append(i)
+            if not kept:
+                raise UserError(f"side {k} of {title} has no image that can be read: {several(skipped) or 'empty'}")
+            pixels[k] = writer.done()
+        finally:
+            if file:
+                file.close()
+        if sets[0].labels is not None:
+            labels[k] = np.asarray(sets[0].labels, np.int64)[kept]
+            digest.update(labels[k].astype("<i8").tobytes())
+        digest.update(json.dumps([k, len(kept), *size, channels]).encode())
+    result = Stored(pixels, labels, digest.hexdigest(), tuple(sorted(skipped)), enlarged)
+    if folder:
+        for k, y in labels.items():
+            np.save(folder / f"{k}.labels.npy", y)
+        meta = {"streams": list(pixels), "labels": list(labels), "fingerprint": result.fingerprint}
+        meta |= {"skipped": list(result.skipped), "enlarged": enlarged}
+        (folder / "entry.json").write_text(json.dumps(meta))
+    return result
+
+
+class _Writer:
+    """Rows of an .npy file whose number is known only at the end, in constant memory; or a list of them."""
+
+    def __init__(self, file: BinaryIO | None, row: tuple[int, int, int], most: int) -> None:
+        self.file, self.row, self.count = file, row, 0
+        self.rows = None if file else np.empty((most, *row), np.uint8)
+        self._header(most)
+
+    def _header(self, count: int) -> None:
+        if self.file:  # numpy pads headers so that the first axis may shrink in place
+            shape = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.row)}
+            np.lib.format.write_array_header_1_0(self.file, shape)
+
+    def add(self, row: np.ndarray) -> bytes:
+        data = row.tobytes()
+        if self.file:
+            self.file.write(data)
+        else:
+            assert self.rows is not None
+            self.rows[self.count] = row
+        self.count += 1
+        return data
+
+    def done(self) -> np.ndarray:
+        if self.rows is not None:
+            return self.rows[: self.count]
+        assert self.file is not None
+        self.file.flush()
+        end = self.file.tell()
+        self.file.seek(0)
+        self._header(self.count)
+        assert end == self.file.tell() + self.count * int(np.prod(self.row)), "the header must keep its length"
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return np.empty(0, np.uint8)  # opened again from the folder
+
+
+def _usable(sets: Sequence[Pictures], skipped: list[str]) -> Iterator[Header | None]:
+    """One header for each picture or row of pictures: the first one's size, and the channels that hold all. None, and
+    a line in `skipped`, where one cannot be read. Raises `UserError` where the pictures of a row are of unlike
+    shapes."""
+
+    def headers(i: int) -> list[Header] | Broken:
+        found = []
+        for p in sets:
+            try:
+                found.append(p.header(i))
+            except Broken as e:
+                return Broken(f"{p.name(i)}: {e}")
+        return found
+
+    unlike = []
+    for i, got in enumerate(in_order(headers, range(len(sets[0])), "reading headers", _threads(sets))):
+        if isinstance(got, Broken):
+            skipped.append(str(got))
+            yield None
+            continue
+        if len(got) > 1 and unequal(*got):
+            unlike.append(" and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got)))
+        yield got[0]._replace(channels=max(h.channels for h in got))
+    if unlike:
+        raise UserError(
+            f"{len(unlike)} pairs are of two shapes: {several(unlike)}. Both pictures of a pair must have "
+            "the same ratio of "
+            "width to height; crop them, or train on them unpaired."
+        )
+
+
+def unequal(a: Header, b: Header) -> bool:
+    """Whether two pictures cannot lie on one another, even scaled: their ratios of sides differ by more than 2%."""
+    return abs(a.width * b.height - b.width * a.height) > 0.02 * a.width * b.height
+
+
+def most_common_channels(headers: Iterable[Header]) -> int:
+    """1 where all are gray, 4 where more than half have alpha, else 3."""
+    channels = [h.channels for h in headers]
+    if all(c == 1 for c in channels):
+        return 1
+    return 4 if channels.count(4) * 2 > len(channels) else 3
+
+
+def _common_size(headers: Sequence[Header], title: str) -> tuple[int, int]:
+    sizes = sorted({(h.width, h.height) for h in headers})
+    if len(sizes) > 1:
+        some = several([f"{w}x{h}" for w, h in sizes], 5)
+        raise UserError(
+            f"the images of {title} have {len(sizes)} different sizes ({some}): say which one to train at, "
+            "as in --size 64"
+        )
+    return sizes[0][1], sizes[0][0]
+
+
+def _threads(sets: Sequence[Pictures]) -> int:
+    """Decoding lets go of Python's lock; pictures that lie in memory already are not worth the threads."""
+    return 1 if isinstance(sets[0], Arrays) else min(8, os.cpu_count() or 1)
+
+
+def in_order(work: Callable[[int], T], items: Sequence[int], title: str, threads: int) -> Iterator[T]:
+    """`work` of every item, in their order, with no more results waiting than the threads need. A progress bar on
+    stderr where there are many."""
+    blocks = (items[i : i + 16] for i in range(0, len(items), 16))
+    with _progress(title, len(items)) as advance:
+        if threads == 1 or len(items) <= 64:
+            for block in blocks:
+                yield from map(work, block)
+                advance(len(block))
+            return
+        pool = ThreadPoolExecutor(threads)
+        try:
+            waiting: deque[Future[list[T]]] = deque()
+            for block in blocks:
+                waiting.append(pool.submit(lambda block: [work(i) for i in block], block))
+                if len(waiting) > 2 * threads:
+                    done = waiting.popleft().result()
+                    yield from done
+                    advance(len(done))
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _progress(title: str, count: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if count <= MANY or not console.is_terminal:
+        yield lambda n: None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=count)
+        yield lambda n: bar.advance(task, n)

@@ -1,0 +1,226 @@
+"""Decoded pictures -> batches. What is drawn is a pure function of a cursor, so that a run resumes exactly without any
+generator's state, and ranks agree with one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import draw as draws
+from ganvas.core import Batch, Shape
+
+Task = Literal["images", "pairs", "domains"]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a feed holds. `count`: images or pairs; for domains the larger of `counts`, which makes an epoch.
+    `fingerprint` is a hash of all decoded pixels and labels. `skipped`: "file: reason" of what could not be read.
+    `notes`: what else the user should know."""
+
+    task: Task
+    source: str
+    layout: str
+    part: str
+    channels: int
+    height: int
+    width: int
+    count: int
+    fingerprint: str
+    classes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.channels, self.height, self.width, len(self.classes))
+
+
+class Feed:
+    """Batches of one data set.
+
+    `pixels`: stream -> uint8 [N, H, W, C], where H and W may exceed `info`'s by the room for random crops. The streams
+    are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b one behind the other on the last axis, so that
+    both get the same crop and flip). Batches hold `x` (and `y`, labels); `a` and `b` (domains); or `a`, `b`, `x` and
+    `y` (pairs; x is the input and y the target of `direction`). All images are float32 [n, C, H, W] in [-1, 1],
+    channels last in memory."""
+
+    def __init__(
+        self,
+        info: Info,
+        pixels: Mapping[str, np.ndarray],
+        labels: np.ndarray | None = None,
+        *,
+        flip: bool = False,
+        direction: Literal["a2b", "b2a"] = "a2b",
+    ) -> None:
+        self.info, self._pixels, self._labels = info, pixels, labels
+        self._flip, self._direction = flip, direction
+
+    def draw(
+        self,
+        cursor: int,
+        n: int,
+        *,
+        seed: int,
+        rows: draws.Rows | None = None,
+        resolution: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """Positions cursor..cursor+n of an endless stream that passes through all images once per epoch, each epoch in
+        an order of its own, decided by (seed, epoch). `rows`: only these of the n. `resolution`: the longer side in
+        pixels, by averaging over areas, where it is less than the data's. The same call gives the same batch,
+        always."""
+        rows = rows or draws.Rows(0, n, n)
+        assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
+        positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
+        fields: dict[str, Tensor] = {}
+        for stream, pixels in self._pixels.items():
+            index = _shuffled(positions, len(pixels), seed, stream)
+            chance = _hashed(positions, draws.mix(seed, "augment", stream))
+            images = self._cropped(pixels, index, _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2)))
+            if self._flip:
+                turned = (chance & np.uint64(1)).astype(bool)
+                images[turned] = images[turned, :, ::-1]
+            fields |= self._fields(stream, images, index, resolution, device)
+        return Batch(**fields)
+
+    def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
+        """n images (fewer where there are not so many), chosen by the seed, none twice, without augmentation."""
+        fields: dict[str, Tensor] = {}
+        n = min(n, *(len(p) for p in self._pixels.values()))
+        for stream, pixels in self._pixels.items():
+            index = _shuffled(np.arange(n, dtype=np.uint64), len(pixels), draws.mix(seed, "fixed"), stream)
+            fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
+        return Batch(**fields)
+
+    def batches(
+        self,
+        size: int,
+        limit: int | None = None,
+        *,
+        side: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> Iterator[Batch]:
+        """All images once, in the order of their names, without augmentation. Domains: `side` "a" or "b" passes
+        through that one; without it both go side by side until the shorter one ends."""
+        chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or k == "ab"}
+        assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
+        stop = min(limit if limit is not None else 1 << 62, *(len(p) for p in chosen.values()))
+        for start in range(0, stop, size):
+            index = np.arange(start, min(start + size, stop))
+            fields: dict[str, Tensor] = {}
+            for stream, pixels in chosen.items():
+                fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
+            yield Batch(**fields)
+
+    def raw(self) -> dict[str, np.ndarray]:
+        """The pictures themselves, uint8 [N, H, W, C] (centres, where they are stored larger for random crops; mapped
+        from disk where they are many), and `y`, labels [N], where there are any."""
+        out: dict[str, np.ndarray] = {}
+        h, w, c = self.info.height, self.info.width, self.info.channels
+        for stream, pixels in self._pixels.items():
+            top, left = (pixels.shape[1] - h) // 2, (pixels.shape[2] - w) // 2
+            centre = pixels[:, top : top + h, left : left + w]
+            if stream == "ab":
+                out |= {"a": centre[..., :c], "b": centre[..., c:]}
+            else:
+                out[stream] = centre
+        return out if self._labels is None else {**out, "y": self._labels}
+
+    def _cropped(
+        self, pixels: np.ndarray, index: np.ndarray, down: np.ndarray | None = None, across: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows of `pixels` [n, H, W, C]; `down` and `across` in [0, 1) place the crop, None: the centre."""
+        h, w = self.info.height, self.info.width
+        room_h, room_w = pixels.shape[1] - h, pixels.shape[2] - w
+        if not room_h and not room_w:
+            return pixels[index]
+        n = len(index)
+        top = np.full(n, room_h // 2) if down is None else (down * (room_h + 1)).astype(np.int64)
+        left = np.full(n, room_w // 2) if across is None else (across * (room_w + 1)).astype(np.int64)
+        out = np.empty((n, h, w, pixels.shape[3]), np.uint8)
+        for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
+            out[k] = pixels[i, t : t + h, u : u + w]
+        return out
+
+    def _fields(
+        self, stream: str, images: np.ndarray, index: np.ndarray, resolution: int | None, device: Any
+    ) -> dict[str, Tensor]:
+        x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+        h, w = self.info.height, self.info.width
+        if resolution is not None and resolution < max(h, w):
+            size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
+            x = torch.nn.functional.interpolate(x, size, mode="area")
+        if stream == "ab":
+            a, b = x.split(self.info.channels, 1)
+            one, other = (a, b) if self._direction == "a2b" else (b, a)
+            return {"a": a, "b": b, "x": one, "y": other}
+        if self._labels is None:
+            return {stream: x}
+        return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
+
+
+class Prefetch:
+    """A feed whose next draw is made by a thread while the step runs. The result of `draw` is the feed's own; a request
+    other than the expected one is answered all the same, only later. Everything else is passed on to the feed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self._pool = ThreadPoolExecutor(1, "ganvas-prefetch")
+        self._next: tuple[Any, Future[Batch]] | None = None
+
+    def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+        ready, self._next = self._next, None
+        if ready is not None and ready[0] == (cursor, n, options):
+            batch = ready[1].result()  # an error of the thread's is raised here
+        else:
+            if ready is not None:
+                ready[1].cancel()
+            batch = self.feed.draw(cursor, n, **options)
+        self._next = (cursor + n, n, options), self._pool.submit(self.feed.draw, cursor + n, n, **options)
+        return batch
+
+    def close(self) -> None:
+        self._next = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.feed, name)
+
+
+@lru_cache(maxsize=8)
+def _permutation(count: int, seed: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(seed)).permutation(count)
+
+
+def _shuffled(positions: np.ndarray, count: int, seed: int, stream: str) -> np.ndarray:
+    """Positions of the endless shuffled stream -> indices below `count`."""
+    epochs, within = np.divmod(positions.astype(np.int64), count)
+    index = np.empty(len(positions), np.int64)
+    for epoch in np.unique(epochs).tolist():
+        here = epochs == epoch
+        index[here] = _permutation(count, draws.mix(seed, "order", stream, epoch))[within[here]]
+    return index
+
+
+def _hashed(positions: np.ndarray, key: int) -> np.ndarray:
+    """64 random bits for each position: SplitMix64 (Steele et al., 2014), whose state is a counter."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(key) + (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def _fraction(bits: np.ndarray) -> np.ndarray:
+    """The lower 31 bits as numbers in [0, 1)."""
+    return (bits & np.uint64(0x7FFFFFFF)).astype(np.float64) / 2.0**31
