@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+
+from ganvas.errors import UserError
+from ganvas.metrics import measure
+from ganvas.metrics.features import Extractor, extractor
+from ganvas.metrics.measure import measure_samples
+from ganvas.metrics.recognised import Judge
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.Tensor, np.ndarray]:
+    pixels, labels = load_digits(return_X_y=True)
+    x = torch.from_numpy(pixels).view(-1, 1, 8, 8).float() / 8 - 1
+    x = F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    return x[order], labels[order]
+
+
+@pytest.fixture(scope="module")
+def pixels(digits: tuple[torch.Tensor, np.ndarray]) -> np.ndarray:
+    return ((digits[0] + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()
+
+
+@pytest.fixture(scope="module")
+def judge(pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> Judge:
+    return Judge(pixels, digits[1])
+
+
+def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
+    x, e = digits[0], extractor("random-conv-v1")
+    good = measure_samples(x[:400].split(128), x[400:800].split(100), e)
+    collapsed = measure_samples(x[:4].repeat(100, 1, 1, 1).split(128), x[400:800].split(100), e)
+    assert json.loads(json.dumps(good)) == good
+    g, c = good["values"], collapsed["values"]
+    assert g["kernel_low"] < 0 < g["kernel_high"]  # two halves of one set: not told apart
+    assert c["kernel_low"] > 0
+    assert g["frechet"] < c["frechet"] / 5
+    assert g["coverage"] > 0.9 > 0.2 > c["coverage"]
+    assert g["diversity"] == pytest.approx(1, abs=0.05)
+    assert c["diversity"] < 0.9
+    # The truth is 0: nearly all that was measured is bias, and the record says so.
+    assert g["frechet"] * 0.7 < g["frechet_bias"] <= g["frechet"]
+    assert "400 images, fewer than 2,048" in good["notes"][0]
+    assert (good["real"], good["fake"], good["resizer"]) == (400, 400, "bilinear-antialias-32")
+    assert good["extractor_hash"] == e.hash
+    assert measure_samples(x[:400].split(128), x[400:800].split(100), e) == good
+
+
+class Tiny(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1).flatten(1)
+
+
+def tiny() -> Extractor:
+    return Extractor("tiny", Tiny(), dim=16, hash="0", side=lambda longer: 4)
+
+
+def test_memory_is_bounded_and_batching_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "KEPT", 500)
+    x = torch.rand(3000, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x[:1500] *= 0.2  # ordered data: the first images are not like the rest
+    one = measure_samples(x[::2].split(1500), x[1::2].split(1500), tiny())
+    other = measure_samples(x[::2].split(7), x[1::2].split(64), tiny())
+    assert one["pairs_from"] == {"real": 500, "fake": 500}
+    assert one["values"]["frechet"] == pytest.approx(other["values"]["frechet"], rel=1e-6)
+    assert one["values"]["coverage"] == other["values"]["coverage"] > 0.9
+
+
+def test_a_feed_of_batches_is_read_once() -> None:
+    def feed() -> Iterator[torch.Tensor]:
+        for i in range(5):
+            yield torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(i)) * 2 - 1
+
+    assert measure_samples(feed(), feed(), tiny())["real"] == 100
+
+
+def test_wrong_input() -> None:
+    x = torch.zeros(50, 1, 4, 4)
+    with pytest.raises(UserError, match="several sizes"):
+        measure_samples([x, torch.zeros(50, 1, 8, 8)], [x], tiny())
+    with pytest.raises(UserError, match="4x4 with 3 channels and generated ones 4x4 with 1 channel:"):
+        measure_samples([x], [torch.zeros(50, 3, 4, 4)], tiny())
+    with pytest.raises(UserError, match="got 50 real and 4 generated"):
+        measure_samples([x[:4]], [x], tiny())
+    with pytest.raises(UserError, match="got 50 real and 0 generated"):
+        measure_samples([], [x], tiny())
+    with pytest.raises(UserError, match="NaN"):
+        measure_samples([x * torch.nan], [x], tiny())
+
+
+def test_constant_images_are_measured() -> None:
+    x = torch.zeros(50, 1, 4, 4)
+    values = measure_samples([x], [x], tiny())["values"]
+    assert values["frechet"] == 0
+    assert values["diversity"] is None
+
+
+def test_judge_is_accurate_and_calibrated(judge: Judge, pixels: np.ndarray) -> None:
+    assert judge.accuracy > 0.95
+    assert judge.calibration_error < 0.06
+    assert judge.real_confident > 0.8
+    report = judge.report(pixels[:300])
+    assert json.loads(json.dumps(report)) == report
+    assert 0.9 < report["ratio"] < 1.2
+    assert sum(report["class_shares"].values()) + report["unrecognised_share"] == pytest.approx(1)
+    assert 0.04 < report["smallest_share"] < report["largest_share"] < 0.2
+
+
+def test_judge_sees_a_collapse(judge: Judge, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> None:
+    report = judge.report(pixels[digits[1] == 3])
+    assert report["class_shares"]["3"] > 0.9
+    assert report["smallest_share"] == 0
+
+
+def test_judge_is_not_fooled(judge: Judge, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> None:
+    rng, y = np.random.default_rng(1), digits[1]
+    i, j = rng.integers(len(pixels), size=(2, 600))
+    unlike = y[i] != y[j]
+    blends = ((pixels[i].astype(int) + pixels[j]) // 2).astype(np.uint8)[unlike]
+    averages = np.stack([pixels[rng.choice(len(pixels), 20)].mean(0) for _ in range(200)]).astype(np.uint8)
+    blobs = F.interpolate(torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0)), size=(32, 32))
+    for what, images, limit in (
+        ("white noise", rng.integers(0, 256, (300, 32, 32, 1)).astype(np.uint8), 0.02),
+        ("coarse noise", (blobs * 255).to(torch.uint8).movedim(1, -1).numpy(), 0.05),
+        ("averages of twenty", averages, 0.02),
+        ("blends of two", blends, 0.15),
+        ("flat", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 32, 32, 1)), 0.02),
+        ("inverted", 255 - pixels[:300], 0.02),
+    ):
+        assert judge.report(images)["fake_confident"] <= limit, what
+
+
+def test_judge_wrong_input(judge: Judge, pixels: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"uint8 images \[32, 32, 1\]"):
+        judge.report(pixels[:, :16])
+    with pytest.raises(UserError, match="no samples"):
+        judge.report(pixels[:0])
+    with pytest.raises(UserError, match="at least 2 classes"):
+        Judge(pixels[:100], np.zeros(100, dtype=int))
+    with pytest.raises(UserError, match="as many labels"):
+        Judge(pixels, np.zeros(3, dtype=int))
