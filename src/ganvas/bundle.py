@@ -1,0 +1,216 @@
+"""A trained model as files, and as an object to use.
+
+`model/model.safetensors` holds the picture-making networks' weights and, in its header, all that is needed to build them:
+it loads without the run that made it and without unpickling anything. `model.json` says the same for people and programs,
+`README.md` is the model card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganvas import config, draw, provenance
+from ganvas.core import Method, Run, Samples, Shape, Stage, Translates
+from ganvas.data import decode
+from ganvas.engine.checkpoint import write_atomically
+from ganvas.errors import UserError
+
+
+
+class WrongUse(UserError):
+    """Asked of a model what its method cannot do; no other input would help."""
+
+
+Output = Literal["pil", "numpy", "torch"]
+FORMAT = 1
+
+
+def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
+    """Write `method`'s picture-making networks into `folder`. Raises `UserError` where that cannot be written.
+
+    `facts`: what else a reader should know (recipe, paper, data, classes, images trained): JSON-ready."""
+    header = {
+        "format": FORMAT,
+        "method": config.dump(run.method),
+        "shape": asdict(shape),
+        "stage": asdict(method.now),
+        **facts,
+    }
+    tensors = {k: v.contiguous() for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}
+    path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata={"ganvas": json.dumps(header)})
+        os.replace(temporary, path)
+        write_atomically(folder / "model.json", json.dumps(header, indent=1))
+        write_atomically(folder / "README.md", _card(header))
+    except (OSError, SafetensorError) as e:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"the model could not be written to {folder}: {e}") from None
+
+
+def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> Model:
+    """The model of a run folder, of a model folder or of a `.safetensors` file.
+
+    `checkpoint`: "last", "best" (by the run's own quality curve) or a number of images that the run still keeps.
+    Raises `UserError` where there is none, or where the file was cut short."""
+    path = Path(path)
+    if (path / "run.json").is_file() and checkpoint != "last":
+        return _from_checkpoint(path, checkpoint, device)
+    for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
+        if candidate.is_file():
+            return Model(*_read(candidate), device=device)
+    hint = "it has not saved anything yet" if (path / "run.json").is_file() else "expected a run, or a model's folder"
+    raise UserError(f"there is no model in {path}: {hint}")
+
+
+def _read(path: Path) -> tuple[Method, dict[str, Any]]:
+    try:
+        with safe_open(path, "pt") as f:
+            header = json.loads((f.metadata() or {})["ganvas"])
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, json.JSONDecodeError) as e:
+        raise UserError(f"{path} cannot be read as a model: {e}. It may have been cut short.") from None
+    except KeyError:
+        raise UserError(f"{path} is not a ganvas model: its header has no 'ganvas' entry") from None
+    if header["format"] > FORMAT:
+        raise UserError(f"{path} has format {header['format']}; this version of ganvas reads up to {FORMAT}: upgrade")
+    method = config.load(header["method"])(Shape(**header["shape"]))
+    missing, unexpected = method.load_state_dict(tensors, strict=False)
+    missing = [k for k in missing if k.split(".")[0] in method.averaged]
+    if missing or unexpected:
+        raise UserError(f"{path} does not fit its own description: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    method.now = Stage(**header["stage"])
+    return method, header
+
+
+def _from_checkpoint(run_folder: Path, which: str, device: str) -> Model:
+    from ganvas.training import restore  # training writes bundles; only this way back needs it
+
+    engine, record, _ = restore(run_folder, which, device)
+    return Model(engine.model(), {**record, "images_trained": engine.clock.images}, device=device)
+
+
+class Model:
+    """A trained method, ready to use. `info` says what it is; `method` is the torch module underneath."""
+
+    def __init__(self, method: Method, info: dict[str, Any], device: str = "cpu") -> None:
+        self.method = method.to(device).eval().requires_grad_(False)
+        self.info = info
+
+    def sample(
+        self, n: int = 1, *, seed: int = 0, labels: Sequence[int] | None = None, output: Output = "pil", batch: int = 64
+    ) -> Any:
+        """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
+
+        `labels`: one class per image, for methods that take them. `output`: "pil" a list of PIL images; "numpy" uint8
+        [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises `UserError` for a model that only translates."""
+        if not isinstance(self.method, Samples):
+            raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
+        if n < 1:
+            raise UserError(f"n is {n}; ask for at least one image")
+        return self._as(torch.cat(list(self.batches(n, seed=seed, labels=labels, batch=batch))), output, seed=seed)
+
+    def batches(
+        self, n: int, *, seed: int = 0, labels: Sequence[int] | None = None, batch: int = 64
+    ) -> Iterable[Tensor]:
+        """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
+        assert isinstance(self.method, Samples)
+        for first in range(0, n, batch):
+            count = min(batch, n - first)
+            y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
+            yield self._from_noise(count, seed, first, y)
+
+    def _from_noise(self, n: int, seed: int, first: int, y: Tensor | None) -> Tensor:
+        assert isinstance(self.method, Samples)
+        with torch.random.fork_rng():
+            rows = []
+            for i in range(first, first + n):  # one latent at a time, so that a seed names a picture in any batch
+                torch.manual_seed(draw.mix(seed, i))
+                rows.append(self.method.latent(1))
+            return self.method.sample(n, z=torch.cat(rows), y=y)
+
+    def translate(self, images: Any, *, to: str | None = None, output: Output = "pil") -> Any:
+        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size.
+
+        `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. Raises `UserError` for a
+        model that does not translate or for an unknown direction."""
+        if not isinstance(self.method, Translates):
+            raise WrongUse(f"{type(self.method).__name__} makes images from noise: use sample")
+        to = to or self.method.directions[0]
+        if to not in self.method.directions:
+            raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
+        if isinstance(images, Tensor):
+            return self._as(self._translate(images, to), output)
+        single = isinstance(images, str | Path | Image.Image)
+        made = [self._as(self._translate(self._image(i), to), output)[0] for i in ([images] if single else images)]
+        return made[0] if single else made
+
+    def _image(self, image: Any) -> Tensor:
+        """One picture or path -> [1, C, H, W] in [-1, 1], upright, in the model's channels."""
+        if not isinstance(image, Image.Image):
+            if not Path(image).is_file():
+                raise UserError(f"there is no file {image}")
+            try:
+                image = decode.read(str(image))
+            except decode.Broken as e:
+                raise UserError(f"{image}: {e}") from None
+        pixels = decode.as_array(decode.to_channels(image, self.info["shape"]["channels"]))
+        x = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
+        return x.div_(127.5).sub_(1.0)
+
+    def _translate(self, x: Tensor, to: str, multiple: int = 4) -> Tensor:
+        """Any size: padded by reflection to what the network's strides need, and cut back."""
+        assert isinstance(self.method, Translates)
+        h, w = x.shape[-2:]
+        pad = (-w % multiple, -h % multiple)
+        mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
+        x = torch.nn.functional.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
+        with torch.inference_mode():
+            return self.method.translate(x, to)[..., :h, :w]
+
+    def _as(self, x: Tensor, output: Output, **facts: Any) -> Any:
+        if output == "torch":
+            return x
+        if output == "numpy":
+            return provenance.to_uint8(x)
+        if output == "pil":
+            return [provenance.to_pil(image) for image in x]
+        raise UserError(f"output is {output!r}; choose 'pil', 'numpy' or 'torch'")
+
+    def numpy(self, n: int, **options: Any) -> np.ndarray:
+        """`sample` as uint8 [n, H, W, C]."""
+        return self.sample(n, output="numpy", **options)
+
+
+def _card(h: dict[str, Any]) -> str:
+    data = h.get("data", {})
+    use = "m.sample(16, seed=7)" if h.get("task") == "images" else 'm.translate("picture.png")'
+    return f"""# {h.get("recipe", "a ganvas model")}
+
+{h.get("paper", "")}
+
+* Trained on {h.get("images_trained", 0):,} images drawn from `{data.get("source", "?")}` ({data.get("count", "?")} pictures,
+  fingerprint `{data.get("fingerprint", "?")}`).
+* Makes {h["shape"]["channels"]}-channel images of {h["shape"]["height"]}x{h["shape"]["width"]} pixels.
+* What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
+
+```python
+import ganvas
+
+m = ganvas.load("path/of/this/folder")
+{use}
+```
+"""

@@ -1,0 +1,248 @@
+"""The command line. Nothing heavy is imported until a command runs: `ganvas --help` is there at once."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="ganvas",
+    help="Train adversarial generative models on your own images, measure them, use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change any number: --set D.width=32.")
+]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Methods and recipes: paper, task, the data each needs.
+
+    Example: `ganvas list`
+    """
+    from ganvas.listing import rows
+
+    found = rows()
+    if as_json:
+        _print_json(found)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in ("recipe", "task", "data", "paper"):
+        table.add_column(column, overflow="fold")
+    for row in found:
+        table.add_row(row["recipe"], row["task"], row["data"], row["paper"])
+    Console().print(table)
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, zip, npz or idx, or a set's name.")],
+    out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
+    size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per draw, all processes together.")] = None,
+    images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Every random number follows from it.")] = None,
+    device: Device = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    set: Set = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files too.")] = False,
+) -> None:
+    """Train METHOD on DATA. Ctrl-C saves and stops; `ganvas resume` goes on exactly.
+
+    Example: `ganvas train dcgan photos/ --out runs/p --size 64 --images 200000`
+    """
+    from ganvas import training
+
+    training.train(
+        method,
+        data,
+        out=out,
+        size=_size(size),
+        batch=batch,
+        images=images,
+        seed=seed,
+        device=device,
+        precision=precision,
+        set=set or (),
+        tensorboard=tensorboard,
+        command=shlex.join(["ganvas", *sys.argv[1:]]),
+    )
+    _done(out)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    images: Annotated[int | None, typer.Option(help="Go on to so many images in all.")] = None,
+    device: Device = None,
+    set: Set = None,
+) -> None:
+    """Continue a run exactly where its last checkpoint left it.
+
+    Example: `ganvas resume runs/p --images 400000`
+    """
+    from ganvas import training
+
+    training.resume(run, images=images, device=device, set=set or ())
+    _done(run)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="A picture (grid.png), or a folder for single images.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    device: Device = None,
+) -> None:
+    """New images: one grid, or a folder of single files.
+
+    Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
+    """
+    from ganvas import bundle, provenance
+    from ganvas.errors import UserError
+
+    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
+    facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
+    if out.suffix:
+        provenance.save(provenance.grid(model.sample(n, seed=seed, output="torch")), out, **facts)
+        typer.echo(f"{n} images in {out}")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    digits, i = len(str(n - 1)), 0
+    for part in model.batches(n, seed=seed):
+        for image in part:
+            provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
+            i += 1
+    typer.echo(f"{n} images in {out}")
+
+
+@app.command()
+def translate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT…", help="Images, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; keeps the inputs' names.")],
+    to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    device: Device = None,
+) -> None:
+    """Carry images to the other domain, each at its own size.
+
+    Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
+    """
+    from ganvas.translating import translate_files
+
+    made, skipped = translate_files(run, inputs, out, to=to, checkpoint=checkpoint, device=device or "cpu")
+    for reason in skipped:
+        typer.echo(f"skipped {reason}", err=True)
+    typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))
+
+
+@app.command()
+def measure(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    against: Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")],
+    n: Annotated[int, typer.Option("-n", min=2, help="How many generated images.")] = 2048,
+    features: Annotated[str, typer.Option(help="The extractor, by name.")] = "random-conv-v1",
+    weights: Annotated[Path | None, typer.Option(help="Folder of the extractor's weights.")] = None,
+    part: Annotated[str, typer.Option(help="Which part of DATA: train or test.")] = "train",
+    seed: Annotated[int, typer.Option()] = 0,
+    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """How good it is: distances, precision and recall, copies of training images.
+
+    Example: `ganvas measure runs/p --against photos/ --json`
+    """
+    from ganvas.measuring import measure as run_measure
+
+    record = run_measure(
+        run, against, n=n, features=features, weights=weights, part=part, seed=seed, checkpoint=checkpoint, device=device
+    )
+    _print_json(record) if as_json else _print_record(record)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write a run's report.html again.
+
+    Example: `ganvas report runs/p`
+    """
+    from ganvas import training
+    from ganvas.report import write_report
+
+    training.read_record(run)
+    typer.echo(f"report: {write_report(run)}")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="What you would give to `ganvas train`.")],
+    as_json: Json = False,
+) -> None:
+    """What is there, what is broken, what it can be used for.
+
+    Example: `ganvas data check photos/`
+    """
+    from ganvas.data import check
+
+    found = check(data)
+    _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    from ganvas.errors import UserError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise UserError(f"--size takes pixels as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def _done(out: Path) -> None:
+    from ganvas import ranks
+
+    if ranks.rank() == 0:
+        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas sample {out} -n 64 --out grid.png")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            typer.echo(f"{name}:")
+            for k, v in value.items():
+                typer.echo(f"  {k:<24} {v:.4f}" if isinstance(v, float) else f"  {k:<24} {v}")
+        elif isinstance(value, list):
+            for line in value:
+                typer.echo(f"{name}: {line}")
+        else:
+            typer.echo(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")

@@ -1,0 +1,36 @@
+"""What `ganvas list` shows, read off the recipes themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import partial
+
+from ganvas import recipes
+
+NEEDS = {
+    "images": "a folder, zip, npz or idx of images",
+    "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
+    "domains": "two sets: trainA/ and trainB/, or two folders",
+}
+
+
+def rows() -> list[dict[str, str]]:
+    """One dict a recipe: recipe, method, task, data, paper, summary."""
+    found = []
+    for name, recipe in recipes.all_recipes().items():
+        run = recipe(1)
+        method = run.method.func if isinstance(run.method, partial) else run.method
+        opener = run.data.func.__name__ if isinstance(run.data, partial) else ""
+        title = (inspect.getdoc(method) or "").splitlines()[0]
+        found.append(
+            {
+                "recipe": name,
+                "method": method.__name__,
+                "task": "noise to image" if opener == "images" else "image to image",
+                "data": NEEDS.get(opener, opener),
+                "paper": title,
+                "summary": re.sub(r"\s+", " ", inspect.getdoc(recipe) or ""),
+            }
+        )
+    return found

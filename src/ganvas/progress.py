@@ -1,0 +1,65 @@
+"""A live bar on a terminal; a line every ten seconds anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+class Progress:
+    """Images done, images per second, time left and the current losses, on stderr."""
+
+    LINE_SECONDS = 10.0
+
+    def __init__(self, total: int, start: int = 0, quiet: bool = False) -> None:
+        self.total, self.start, self.quiet = total, start, quiet
+        self._began = self._said = time.monotonic()
+        self._bar: RichProgress | None = None
+        if not quiet and sys.stderr.isatty():
+            self._bar = RichProgress(
+                TextColumn("[bold]training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]:.0f} images/s"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=Console(stderr=True),
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task("train", total=total, completed=start, rate=0.0, losses="")
+            self._bar.start()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, images: int, scalars: Mapping[str, float]) -> None:
+        if self.quiet:
+            return
+        now = time.monotonic()
+        rate = (images - self.start) / max(now - self._began, 1e-9)
+        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3f}" for k, v in scalars.items() if k.endswith("/loss"))
+        if self._bar is not None:
+            self._bar.update(self._task, completed=min(images, self.total), rate=rate, losses=losses)
+        elif now - self._said > self.LINE_SECONDS or images >= self.total:
+            left = (self.total - images) / max(rate, 1e-9)
+            print(
+                f"{images:,} of {self.total:,} images, {rate:.0f} images/s, {max(left, 0):.0f} s left, losses: {losses}",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._said = now
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,105 @@
+"""kill -9 at any moment, saving included, loses at most what came after the last checkpoint, and the run that continues ends
+bitwise where an undisturbed one ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from toys import toy_images
+
+from ganvas.engine import checkpoint
+
+KILLS = 50
+
+# A server of attempts: it imports everything once and forks a child per line, so that fifty deaths take seconds and every
+# victim is a real process of its own.
+SERVER = """
+import os, sys
+import torch
+torch.set_num_threads(1)
+from ganvas import training
+for line in sys.stdin:
+    verb, out, data = line.split()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        training.SAVE_SECONDS = 0.02  # save nearly always: most deaths fall into a save
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        try:
+            if verb == "train":
+                training.train("dcgan", data, out=out, size=16, batch=8, images=1600, device="cpu",
+                               set=["G.width=4", "D.width=4"])
+            else:
+                training.resume(out, device="cpu")
+        except training.UserError as e:
+            os._exit(0 if "is complete" in str(e) else 3)
+        except BaseException:
+            os._exit(4)
+        os._exit(0)
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_fifty_deaths(tmp_path: Path) -> None:
+    data = toy_images(tmp_path / "data")
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def attempt(out: Path, kill_after: float | None) -> int:
+        verb = "resume" if (out / "run.json").is_file() else "train"
+        print(verb, out, data, file=server.stdin, flush=True)
+        child = int(server.stdout.readline())
+        if kill_after is not None:
+            time.sleep(kill_after)
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return int(server.stdout.readline())
+
+    undisturbed, victim = tmp_path / "undisturbed", tmp_path / "victim"
+    began = time.monotonic()
+    assert attempt(undisturbed, None) == 0
+    whole = time.monotonic() - began
+    rng, killed, furthest = random.Random(0), 0, 0
+    for _ in range(KILLS):
+        status = attempt(victim, rng.uniform(0.0, 0.15 * whole))
+        assert status in (-signal.SIGKILL, 0), f"an attempt ended with {status}: the run could not go on"
+        killed += status == -signal.SIGKILL
+        kept = checkpoint.all_of(victim / "checkpoints")
+        if kept:  # what a rename made visible is whole
+            values, _, _ = checkpoint.load(kept[-1])
+            assert values["clock"]["images"] >= furthest, "a checkpoint was lost"
+            furthest = values["clock"]["images"]
+    assert killed >= KILLS // 2, "the deaths came too late to prove anything"
+    assert furthest > 0, "no attempt lived long enough to save"
+    while attempt(victim, None) != 0 or not (victim / "report.html").is_file():
+        pass
+    server.stdin.close()
+    server.wait(timeout=30)
+
+    a, b = (load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors") for r in (undisturbed, victim))
+    assert a.keys() == b.keys()
+    assert not [k for k in a if not torch.equal(a[k], b[k])]
+    assert (undisturbed / "log.jsonl").read_bytes() == (victim / "log.jsonl").read_bytes()
+    images = [json.loads(line)["images"] for line in (victim / "measures.jsonl").read_text().splitlines()]
+    assert images == sorted(set(images)), "the quality curve counts a moment twice"
+    left = [p.name for p in victim.rglob("*") if p.name.endswith(".tmp")]
+    assert not left, f"half-written files were left behind: {left}"
