@@ -45,7 +45,9 @@ def test_none_and_schedules_survive_the_file() -> None:
     assert config.override(run, "ema=null").ema is None
 
 
-@pytest.mark.parametrize("name", ["os:system", "ganvas.data:os.system", "ganvas.cli:app", "no.such.module:thing", "ganvas.data:x"])
+@pytest.mark.parametrize(
+    "name", ["os:system", "ganvas.data:os.system", "ganvas.cli:app", "no.such.module:thing", "ganvas.data:x"]
+)
 def test_a_run_folder_cannot_name_code_of_its_own_choice(name: str) -> None:
-    with pytest.raises(UserError, match="this run (uses|names)"):
+    with pytest.raises(UserError, match=r"this run (uses|names)"):
         config.load({"$partial": name})

@@ -17,7 +17,16 @@ SMALL: dict[str, list[str]] = {
     "dcgan_digits": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
     "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
     "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
-    "cyclegan": ["G.width=4", "G.blocks=1", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2", "pool=4"],
+    "cyclegan": [
+        "G.width=4",
+        "G.blocks=1",
+        "D.width=4",
+        "D.layers=1",
+        "data.size=16",
+        "data.load=18",
+        "batch=2",
+        "pool=4",
+    ],
 }
 
 
@@ -27,7 +36,7 @@ def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20)
     folder.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[:side, :side]
     for i in range(count):
-        cy, cx, r = rng.uniform(4, side - 4, 2).tolist() + [rng.uniform(2, 6)]
+        cy, cx, r = [*rng.uniform(4, side - 4, 2).tolist(), rng.uniform(2, 6)]
         blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / r**2)[..., None] * rng.uniform(60, 255, channels)
         pixels = blob.astype(np.uint8)
         Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(folder / f"{i:03d}.png")

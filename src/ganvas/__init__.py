@@ -1,9 +1,9 @@
 """ganvas: adversarial generative models on one engine.
 
-    import ganvas
-    ganvas.train("dcgan", "photos/", out="runs/p")
-    m = ganvas.load("runs/p")
-    m.sample(16, seed=7)            # PIL images; output="numpy" or "torch" for arrays and tensors
+import ganvas
+ganvas.train("dcgan", "photos/", out="runs/p")
+m = ganvas.load("runs/p")
+m.sample(16, seed=7)            # PIL images; output="numpy" or "torch" for arrays and tensors
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from ganvas.engine.checkpoint import write_atomically
 from ganvas.errors import UserError
 
 
-
 class WrongUse(UserError):
     """Asked of a model what its method cannot do; no other input would help."""
 

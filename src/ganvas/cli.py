@@ -177,10 +177,21 @@ def measure(
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """
+    from ganvas.errors import UserError
     from ganvas.measuring import measure as run_measure
 
+    if part not in ("train", "test"):
+        raise UserError(f"--part is train or test; got {part!r}")
     record = run_measure(
-        run, against, n=n, features=features, weights=weights, part=part, seed=seed, checkpoint=checkpoint, device=device
+        run,
+        against,
+        n=n,
+        features=features,
+        weights=weights,
+        part=part,
+        seed=seed,
+        checkpoint=checkpoint,
+        device=device,
     )
     _print_json(record) if as_json else _print_record(record)
 

@@ -75,7 +75,7 @@ def _find(name: str) -> Callable[..., Any]:
             "if you trust it, and load the run from there"
         )
     try:
-        thing = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+        thing: Any = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as e:
         raise UserError(f"this run uses {name!r}, which this version of ganvas does not have ({e})") from None
     # A module's own imports (`ganvas.data:os.system`) are not its things; and of other modules only what runs are made of.

@@ -11,6 +11,7 @@ import torch
 from ganvas import bundle, provenance
 from ganvas.core import Samples, Translates
 from ganvas.data import domains, images
+from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.metrics.features import extractor
 from ganvas.metrics.measure import measure_samples
@@ -28,7 +29,7 @@ def measure(
     n: int = 2048,
     features: str = "random-conv-v1",
     weights: Path | None = None,
-    part: str = "train",
+    part: Part = "train",
     seed: int = 0,
     checkpoint: str = "last",
     device: str | None = None,
@@ -43,7 +44,12 @@ def measure(
     shape = model.info["shape"]
     size, channels = (shape["height"], shape["width"]), shape["channels"]
     extract = extractor(features, weights=weights)
-    protocol = {"checkpoint": checkpoint, "images_trained": model.info.get("images_trained"), "seed": seed, "part": part}
+    protocol = {
+        "checkpoint": checkpoint,
+        "images_trained": model.info.get("images_trained"),
+        "seed": seed,
+        "part": part,
+    }
     run = Path(run)
     if isinstance(model.method, Samples):
         feed = images(str(against), size=size, channels=channels, part=part)

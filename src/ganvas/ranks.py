@@ -38,7 +38,9 @@ def average_(tensors: list[Tensor]) -> None:
     """Replace each tensor by its mean over the ranks, in one all-reduce. Ranks must pass the same shapes."""
     if world() == 1 or not tensors:
         return
-    flat = torch.cat([t.detach().flatten().float() if t.dtype != torch.float64 else t.detach().flatten() for t in tensors])
+    flat = torch.cat(
+        [t.detach().flatten().float() if t.dtype != torch.float64 else t.detach().flatten() for t in tensors]
+    )
     dist.all_reduce(flat)
     flat /= world()
     for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):

@@ -11,14 +11,11 @@ checkpoints/        to continue from; model/: to use
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shlex
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -36,11 +33,13 @@ from ganvas.engine.engine import Engine, NotFinite
 from ganvas.errors import UserError
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
+from ganvas.metrics.measure import commit, machine
 from ganvas.progress import Progress
 from ganvas.report import write_report
 
 LOG_STEPS = 10  # steps per line of log.jsonl, and every one of the first ten
 SAVE_SECONDS = 300  # a checkpoint at least this often
+TICK = 1000  # images, at least, between two sample grids and points of the quality curve
 GRID = 64  # images in a sample grid
 QUALITY_FEATURES = "random-conv-v1"
 QUALITY_IMAGES = 1000  # images per figure of the quality curve
@@ -162,7 +161,9 @@ def read_record(out: Path) -> dict[str, Any]:
     try:
         return json.loads((out / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"there is no run in {out} (no run.json). Start one: ganvas train METHOD DATA --out {out}") from None
+        raise UserError(
+            f"there is no run in {out} (no run.json). Start one: ganvas train METHOD DATA --out {out}"
+        ) from None
     except (OSError, json.JSONDecodeError) as e:
         raise UserError(f"{out / 'run.json'} cannot be read: {e}") from None
 
@@ -194,7 +195,9 @@ def _device(device: str | None) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise UserError(f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one") from None
+        raise UserError(
+            f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one"
+        ) from None
     return device
 
 
@@ -227,39 +230,18 @@ def _record(recipe: str, run: Run, engine: Engine, info: Any, command: str | Non
         "batch": run.batch,
         "seed": run.seed,
         "device": str(engine.device),
-        "tick": max(run.batch, run.images // 20),
+        "tick": max(run.batch, run.images // 20, TICK),
         "tensorboard": tensorboard,
         "parameters": {name: sum(w.numel() for w in net.parameters()) for name, net in engine.method.named_children()},
         "shape": {"channels": shape.channels, "height": shape.height, "width": shape.width, "classes": shape.classes},
         "data": info_fields,
         "run": config.dump(run),
         "ranks": ranks.world(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "ganvas": __version__},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
-        "commit": _commit(),
+        "versions": {"ganvas": __version__, "torch": torch.__version__},
+        "machine": machine(),
+        "commit": commit(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The git commit of the source that runs, where it runs from a checkout."""
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or None
 
 
 # ---------------------------------------------------------------- the loop
@@ -298,13 +280,19 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     bar.close()
                     log.close()
                     write_report_quietly(out)
-                    _say(f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}")
+                    _say(
+                        f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
+                    )
                     raise SystemExit(128 + pressed[0])
         except NotFinite as e:
             bar.close()
             log.close()
             kept = checkpoint.all_of(folder)
-            good = f"the last good checkpoint, at {int(kept[-1].name):,} images, is kept" if kept else "nothing was saved before"
+            good = (
+                f"the last good checkpoint, at {int(kept[-1].name):,} images, is kept"
+                if kept
+                else "nothing was saved before"
+            )
             write_report_quietly(out)
             raise UserError(
                 f"training stopped: {e}\nIn {out}: {good}. To go on from it more carefully: "
@@ -399,7 +387,11 @@ class Log:
         clock, seconds = self.engine.clock, time.monotonic() - self._started
         print(json.dumps({"step": clock.step, "images": clock.images, **means}), file=self._file, flush=True)
         rate = (clock.images - self._from) / max(seconds, 1e-9)
-        timing = {"images": clock.images, "seconds": round(self._before + seconds, 3), "images_per_second": round(rate, 2)}
+        timing = {
+            "images": clock.images,
+            "seconds": round(self._before + seconds, 3),
+            "images_per_second": round(rate, 2),
+        }
         print(json.dumps(timing), file=self._timing, flush=True)
         if self._board is not None:
             for k, v in means.items():
@@ -517,5 +509,3 @@ def write_report_quietly(out: Path) -> None:
 def _say(text: str) -> None:
     if ranks.rank() == 0:
         print(text, file=sys.stderr, flush=True)
-
-

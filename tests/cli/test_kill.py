@@ -3,6 +3,7 @@ bitwise where an undisturbed one ends."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -56,23 +57,24 @@ def test_fifty_deaths(tmp_path: Path) -> None:
     data = toy_images(tmp_path / "data")
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert server.stdin is not None
-    assert server.stdout is not None
+    to, answers = server.stdin, server.stdout
+    assert to is not None
+    assert answers is not None
 
     def attempt(out: Path, kill_after: float | None) -> int:
         verb = "resume" if (out / "run.json").is_file() else "train"
-        print(verb, out, data, file=server.stdin, flush=True)
-        child = int(server.stdout.readline())
+        print(verb, out, data, file=to, flush=True)
+        child = int(answers.readline())
         if kill_after is not None:
             time.sleep(kill_after)
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return int(server.stdout.readline())
+        return int(answers.readline())
 
     undisturbed, victim = tmp_path / "undisturbed", tmp_path / "victim"
     began = time.monotonic()
@@ -92,7 +94,7 @@ def test_fifty_deaths(tmp_path: Path) -> None:
     assert furthest > 0, "no attempt lived long enough to save"
     while attempt(victim, None) != 0 or not (victim / "report.html").is_file():
         pass
-    server.stdin.close()
+    to.close()
     server.wait(timeout=30)
 
     a, b = (load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors") for r in (undisturbed, victim))

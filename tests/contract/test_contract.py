@@ -29,7 +29,9 @@ def small(recipe: str, tmp_path: Path, *more: str) -> tuple[Run, Engine]:
 def everything(engine: Engine) -> dict[str, torch.Tensor]:
     """Weights, averages, optimizer state, pools."""
     values, shared, own = engine.state()
-    return {k: v.clone() for k, v in {**shared, **own}.items()} | {"clock": torch.tensor(list(values["clock"].values()))}
+    return {k: v.clone() for k, v in {**shared, **own}.items()} | {
+        "clock": torch.tensor(list(values["clock"].values()))
+    }
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
@@ -63,7 +65,8 @@ def test_a_run_written_down_is_the_same_run(recipe: str, tmp_path: Path) -> None
     again = config.load(config.dump(run))
     assert config.dump(again) == config.dump(run)
     other = Engine(again, again.data())
-    engine.step(), other.step()
+    engine.step()
+    other.step()
     assert_same(everything(engine), everything(other))
 
 
@@ -161,6 +164,7 @@ def test_the_docstring_names_its_paper_and_what_differs(recipe: str) -> None:
     method = recipes.find(recipe)(1).method
     assert isinstance(method, partial)
     doc = inspect.getdoc(method.func) or ""
+    assert isinstance(method.func, type)
     assert issubclass(method.func, Method)
     assert re.search(r"arXiv:\d{4}\.\d{4,5}", doc.splitlines()[0]), "the first line: title, authors, year, arXiv id"
     assert "Differs from the paper:" in doc

@@ -1,7 +1,7 @@
 """The engine carries what it was not built for: BEGAN's feedback loop needs no change to it.
 
-BEGAN: Boundary Equilibrium Generative Adversarial Networks. Berthelot et al., 2017, arXiv:1703.10717. The discriminator is
-an autoencoder; k_t, how much it minds generated images, is steered by the losses of the turn just taken.
+BEGAN: Boundary Equilibrium Generative Adversarial Networks. Berthelot et al., 2017, arXiv:1703.10717. The discriminator
+is an autoencoder; k_t, how much it minds generated images, is steered by the losses of the turn just taken.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
     saved = [{k: v.clone() for k, v in part.items()} if i else part for i, part in enumerate(straight.state())]
     for _ in range(4):
         straight.step()
-    assert 0 < float(straight.method.k) <= 1, "the equilibrium was steered"
+    assert 0 < float(straight.method.get_buffer("k")) <= 1, "the equilibrium was steered"
     again = Engine(run, run.data())
     again.load_state(*saved)
     for _ in range(4):
@@ -103,6 +103,6 @@ def test_its_model_is_used_like_any_other(run: Run) -> None:
 def test_a_term_that_is_not_finite_stops_the_run_and_is_named(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
-    engine.method.k.fill_(float("nan"))
+    engine.method.get_buffer("k").fill_(float("nan"))
     with pytest.raises(NotFinite, match=r"D/loss and D/k became nan at step 1, image 8.*D/real = "):
         engine.step()

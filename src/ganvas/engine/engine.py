@@ -43,7 +43,9 @@ class Engine:
             self.ema.requires_grad_(False)
         missing = set(self.method.players) ^ set(run.optim)
         if missing:
-            raise UserError(f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(self.method.players)}")
+            raise UserError(
+                f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(self.method.players)}"
+            )
         self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
         self.optim = {player: run.optim[player](ws) for player, ws in self.parameters.items()}
         self._base_lr = {p: [g["lr"] for g in o.param_groups] for p, o in self.optim.items()}
@@ -208,7 +210,9 @@ class Engine:
         }
         return values, shared, {f"method/{k}": method[k] for k in own}
 
-    def load_state(self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None) -> None:
+    def load_state(
+        self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
+    ) -> None:
         """The inverse of `state`. `own` None: this rank did not exist before; its own buffers start afresh."""
         fresh = {k: v for k, v in self.method.state_dict().items() if k in self._own_keys()}
         mine = fresh if own is None else {k.removeprefix("method/"): v for k, v in own.items()}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ class DCGAN(Method):
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
     (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages.
     """
+
+    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -22,6 +22,8 @@ class GAN(Method):
     Differs from the paper: z is uniform in [-sqrt(3), sqrt(3)], as in the authors' library (variance 1); the generator's
     output bias starts at 0, not at the data's marginals; with `steps` of k = 1 as in every experiment of the paper.
     """
+
+    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module], steps: int = 1) -> None:
         """`steps`: k of Algorithm 1, discriminator updates per generator update."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class ProGAN(Method):
     Differs from the paper: nothing in the networks or the game; each minibatch is drawn once (the authors' code repeats
     one four times per resolution check, which changes no number but the feed's order).
     """
+
+    G: Any  # a network that tells the length of its noise as `latent` and its sides in pixels as `resolutions`
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -21,6 +21,8 @@ class WGANGP(Method):
     Differs from the paper: nothing. (Its CIFAR-10 code dequantises the reals with U(0, 1/128) and draws twice the critic's
     batch for the generator; the first is left out, the second is `g_batch=2`.)
     """
+
+    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(
         self,
