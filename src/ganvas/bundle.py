@@ -167,7 +167,7 @@ class Model:
             except decode.Broken as e:
                 raise UserError(f"{image}: {e}") from None
         pixels = decode.as_array(decode.to_channels(image, self.info["shape"]["channels"]))
-        x = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
+        x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
         return x.div_(127.5).sub_(1.0)
 
     def _translate(self, x: Tensor, to: str, multiple: int = 4) -> Tensor:

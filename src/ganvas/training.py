@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -230,7 +230,8 @@ def _record(recipe: str, run: Run, engine: Engine, info: Any, command: str | Non
         "batch": run.batch,
         "seed": run.seed,
         "device": str(engine.device),
-        "tick": max(run.batch, run.images // 20, TICK),
+        "save": max(run.batch, run.images // 20),  # images between checkpoints
+        "tick": max(run.batch, run.images // 20, TICK),  # images between sample grids
         "tensorboard": tensorboard,
         "parameters": {name: sum(w.numel() for w in net.parameters()) for name, net in engine.method.named_children()},
         "shape": {"channels": shape.channels, "height": shape.height, "width": shape.width, "classes": shape.classes},
@@ -258,11 +259,11 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
             while engine.clock.images < run.images:
                 log.add(engine.step())
                 bar.update(engine.clock.images, log.latest)
-                tick = engine.clock.images // record["tick"] > clock.images // record["tick"]
+                tick, save = (engine.clock.images // n > clock.images // n for n in (record["tick"], record["save"]))
                 clock = engine.clock
                 done = clock.images >= run.images
                 overdue = time.monotonic() - last_saved > SAVE_SECONDS
-                stop, save = _agree(bool(pressed), tick or overdue or done)
+                stop, save = _agree(bool(pressed), save or tick or overdue or done)
                 if save or stop:
                     log.flush()
                     engine.check_weights()
@@ -278,15 +279,19 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     last_saved = time.monotonic()
                 if stop:
                     bar.close()
-                    log.close()
+                    log.flush()
                     write_report_quietly(out)
                     _say(
                         f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
                     )
                     raise SystemExit(128 + pressed[0])
+        except OSError as e:
+            raise UserError(
+                f"training stopped: the run's folder {out} could not be written: {e}. Nothing of the last checkpoint is lost. "
+                f"Free some space or make the folder writable, then continue: {command}"
+            ) from None
         except NotFinite as e:
             bar.close()
-            log.close()
             kept = checkpoint.all_of(folder)
             good = (
                 f"the last good checkpoint, at {int(kept[-1].name):,} images, is kept"
@@ -298,7 +303,8 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                 f"training stopped: {e}\nIn {out}: {good}. To go on from it more carefully: "
                 f"{command} --set optim.D.lr=… (a lower rate), or another --seed in a new run"
             ) from None
-    log.close()
+        finally:
+            log.close()
     if ranks.rank() == 0:
         write_report_quietly(out)
     ranks.barrier()
@@ -403,7 +409,10 @@ class Log:
     def close(self) -> None:
         for f in (self._file, self._timing, self._board):
             if f is not None:
-                f.close()
+                with suppress(
+                    OSError
+                ):  # on a full disk the last line cannot be written; the checkpoint has its figures
+                    f.close()
 
 
 def _tensorboard(out: Path) -> Any:

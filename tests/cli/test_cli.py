@@ -58,6 +58,11 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def pixels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
 def state(run: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.all_of(run / "checkpoints")[-1] / "shared.safetensors")
 
@@ -105,7 +110,10 @@ def test_a_run_folder_explains_itself(run: Path) -> None:
     assert (run / "samples" / "000000160.png").is_file()
     html = (run / "report.html").read_text()
     assert "generated" in html
-    assert not re.search(r'(src|href)="(?!data:|#)', html), "the report must need no other file and no network"
+    loaded = re.search(
+        r'<(img|script|link|iframe|source|object)[^>]*(src|href|data)="(?!data:)|@import|url\((?!["\']?(data:|#))', html
+    )
+    assert not loaded, "the report must need no other file and no network"
     assert {p.name for p in (run / "model").iterdir()} == {"model.safetensors", "model.json", "README.md"}
 
 
@@ -116,7 +124,7 @@ def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_pat
     assert provenance.read(tmp_path / "one.png")["generated"]
     ganvas("sample", run, "-n", 3, "--seed", 3, "--out", tmp_path / "folder")
     files = sorted((tmp_path / "folder").iterdir())
-    assert [Image.open(f).size for f in files] == [(16, 16)] * 3
+    assert [pixels(f).shape[:2] for f in files] == [(16, 16)] * 3
     assert all(provenance.read(f)["generated"] for f in files)
     assert "already has files" in ganvas("sample", run, "--out", tmp_path / "folder", ok=False).stderr
 
@@ -125,7 +133,7 @@ def test_the_model_folder_loads_without_the_run(run: Path, tmp_path: Path) -> No
     shutil.copytree(run / "model", tmp_path / "elsewhere")
     for source, name in ((run, "a.png"), (tmp_path / "elsewhere", "b.png")):
         ganvas("sample", source, "-n", 4, "--seed", 1, "--out", tmp_path / name)
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
 
 
 def test_measure_reports_its_protocol(run: Path, photos: Path) -> None:
@@ -162,8 +170,8 @@ def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     done = ganvas("translate", tmp_path / "run", garden, "--out", tmp_path / "made", "--to", "a")
     assert "broken.png" in done.stderr
     assert "3 images" in done.stdout
-    assert Image.open(tmp_path / "made" / "gray.png").size == (17, 30)
-    assert Image.open(tmp_path / "made" / "000.png").size == (21, 21)
+    assert pixels(tmp_path / "made" / "gray.png").shape[:2] == (30, 17)
+    assert pixels(tmp_path / "made" / "000.png").shape[:2] == (21, 21)
     again = ganvas("translate", tmp_path / "run", garden, "--out", tmp_path / "made")
     assert "0 images" in again.stdout  # nothing is overwritten
     assert (
@@ -217,7 +225,6 @@ def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> 
         (["train", "dcgan", "digits", "--precision", "fp8"], "fp32 or bf16"),
         (["train", "dcgan", "digits", "--device", "cudda"], "--device"),
         (["train", "dcgan", "digits", "--images", "0"], "at least 1"),
-        (["train", "dcgan", "digits", "--batch", "1", "--images", "1"], "batch"),
         (["train", "cyclegan", "digits"], "digits"),
     ],
 )
@@ -255,7 +262,7 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(run: Path, tmp_path
     ganvas(
         "train",
         "dcgan",
-        json.loads((run / "run.json").read_text())["data"]["source"],
+        json.loads((run / "run.json").read_text())["run"]["data"]["source"],
         "--out",
         tmp_path / "straight",
         "--size",
@@ -311,7 +318,7 @@ def test_a_full_disk_loses_nothing(photos: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False, capture_output=True
     ).returncode:
         pytest.skip("this system does not let the tests mount a tiny disk")
     try:

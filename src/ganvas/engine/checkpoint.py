@@ -23,7 +23,9 @@ from ganvas.errors import UserError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """`path` holds either what it held or all of `text`, whenever the process ends."""
+    """`path` holds either what it held or all of `text`, whenever the process ends.
+
+    Raises `UserError` where the disk is full or read-only."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as f:
@@ -31,8 +33,9 @@ def write_atomically(path: Path, text: str) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
-    finally:
+    except OSError as e:
         temporary.unlink(missing_ok=True)
+        raise UserError(f"{path} could not be written: {e}. Free some space or make the folder writable") from None
 
 
 def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Path:

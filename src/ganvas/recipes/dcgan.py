@@ -23,16 +23,14 @@ def dcgan(count: int) -> Run:
 
 
 def dcgan_digits(count: int) -> Run:
-    """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two CPU cores. Not the paper's: width 32, batches of
-    64, averaged weights."""
-    run = dcgan(count)
-    adam = partial(Adam, lr=4e-4, betas=(0.5, 0.999))
+    """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two minutes on two CPU cores. Not the paper's: width
+    16, batches of 64, Adam 5e-4, averaged weights."""
+    adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
     return Run(
-        method=partial(DCGAN, G=partial(nets.Generator, width=32), D=partial(nets.Discriminator, width=32)),
+        method=partial(DCGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)),
         data=partial(images, size=32),
         optim={"G": adam, "D": adam},
         batch=64,
-        images=200_000,
-        ema=HalfLife(images=10_000),
-        lr=run.lr,
+        images=160_000,
+        ema=HalfLife(images=2_000),
     )
