@@ -76,12 +76,25 @@ def test_fifty_deaths(tmp_path: Path) -> None:
                 os.kill(child, signal.SIGKILL)
         return int(answers.readline())
 
-    undisturbed, victim = tmp_path / "undisturbed", tmp_path / "victim"
+    def assert_ended_alike(victim: Path) -> None:
+        a, b = (
+            load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors") for r in (undisturbed, victim)
+        )
+        assert a.keys() == b.keys()
+        assert not [k for k in a if not torch.equal(a[k], b[k])]
+        assert (undisturbed / "log.jsonl").read_bytes() == (victim / "log.jsonl").read_bytes()
+        images = [json.loads(line)["images"] for line in (victim / "measures.jsonl").read_text().splitlines()]
+        assert images == sorted(set(images)), "the quality curve counts a moment twice"
+        left = [p.name for p in victim.rglob("*") if p.name.endswith(".tmp")]
+        assert not left, f"half-written files were left behind: {left}"
+
+    undisturbed = tmp_path / "undisturbed"
     began = time.monotonic()
     assert attempt(undisturbed, None) == 0
     whole = time.monotonic() - began
-    rng, killed, furthest = random.Random(0), 0, 0
-    for _ in range(KILLS):
+    rng, killed, survived, furthest = random.Random(0), 0, 0, 0
+    while killed < KILLS:
+        victim = tmp_path / f"victim{survived}"
         status = attempt(victim, rng.uniform(0.0, 0.15 * whole))
         assert status in (-signal.SIGKILL, 0), f"an attempt ended with {status}: the run could not go on"
         killed += status == -signal.SIGKILL
@@ -90,18 +103,12 @@ def test_fifty_deaths(tmp_path: Path) -> None:
             values, _, _ = checkpoint.load(kept[-1])
             assert values["clock"]["images"] >= furthest, "a checkpoint was lost"
             furthest = values["clock"]["images"]
-    assert killed >= KILLS // 2, "the deaths came too late to prove anything"
-    assert furthest > 0, "no attempt lived long enough to save"
-    while attempt(victim, None) != 0 or not (victim / "report.html").is_file():
-        pass
+        if status == 0:  # it reached its end in spite of all; the next one begins
+            assert_ended_alike(victim)
+            survived, furthest = survived + 1, 0
+    victim = tmp_path / f"victim{survived}"
+    assert attempt(victim, None) == 0
+    assert_ended_alike(victim)
     to.close()
     server.wait(timeout=30)
-
-    a, b = (load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors") for r in (undisturbed, victim))
-    assert a.keys() == b.keys()
-    assert not [k for k in a if not torch.equal(a[k], b[k])]
-    assert (undisturbed / "log.jsonl").read_bytes() == (victim / "log.jsonl").read_bytes()
-    images = [json.loads(line)["images"] for line in (victim / "measures.jsonl").read_text().splitlines()]
-    assert images == sorted(set(images)), "the quality curve counts a moment twice"
-    left = [p.name for p in victim.rglob("*") if p.name.endswith(".tmp")]
-    assert not left, f"half-written files were left behind: {left}"
+    answers.close()
