@@ -350,7 +350,7 @@ class Log:
         self.latest: dict[str, float] = {}
         self._pending: list[dict[str, Tensor]] = []
         self._sums: dict[str, float] = dict(unfinished.get("sums", {}))
-        self._count: int = unfinished.get("count", 0)
+        self._counts: dict[str, int] = dict(unfinished.get("counts", {}))  # a lazy penalty is not there in every step
         self._file = self._timing = self._board = None
         self._started, self._from = time.monotonic(), engine.clock.images
         self._before = 0.0
@@ -373,8 +373,8 @@ class Log:
             self.flush()
         if clock.step % LOG_STEPS == 0 or clock.step <= LOG_STEPS:
             self.flush()
-            self._line({k: v / self._count for k, v in self._sums.items()})
-            self._sums, self._count = {}, 0
+            self._line({k: v / self._counts[k] for k, v in self._sums.items()})
+            self._sums, self._counts = {}, {}
 
     def flush(self) -> None:
         """Read what the device still holds."""
@@ -384,7 +384,7 @@ class Log:
             self.latest = values
             for k, v in values.items():
                 self._sums[k] = self._sums.get(k, 0.0) + v
-            self._count += 1
+                self._counts[k] = self._counts.get(k, 0) + 1
         self._pending.clear()
 
     def _line(self, means: dict[str, float]) -> None:
@@ -404,7 +404,7 @@ class Log:
                 self._board.add_scalar(k, v, clock.images)
 
     def state(self) -> dict[str, Any]:
-        return {"sums": self._sums, "count": self._count}
+        return {"sums": self._sums, "counts": self._counts}
 
     def close(self) -> None:
         for f in (self._file, self._timing, self._board):

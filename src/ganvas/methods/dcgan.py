@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.errors import UserError
 from ganvas.objectives.adversarial import bce
+from ganvas.objectives.penalties import r1
 
 
 @final
@@ -18,26 +20,44 @@ class DCGAN(Method):
     real and generated images in separate batches (section 3 and the authors' code).
 
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
-    (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages.
+    (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages. `r1_weight`, 0 in
+    the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small data set.
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
 
-    def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        r1_weight: float = 0.0,
+        r1_every: int = 1,
+    ) -> None:
+        """`r1_weight`: gamma of R1; it needs a D without batch norm, which judges each image by itself. `r1_every`: the
+        penalty is taken in every so many steps, at as many times the weight (StyleGAN2, arXiv:1912.04958, appendix B)."""
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
+        self.r1_weight, self.r1_every = r1_weight, r1_every
+        if r1_weight and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.D.modules()):
+            raise UserError("r1_weight needs a D without batch norm, which mixes images: add --set D.norm=false")
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
-        yield Update("D", self.d_loss, real)
+        penalised = self.r1_weight and clock.step % self.r1_every == 0
+        yield Update("D", self.penalised_d_loss if penalised else self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
         d_real, d_fake = self.D(real.x), self.D(self.sample(len(real)))
         accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
         return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
+
+    def penalised_d_loss(self, real: Batch) -> Terms:
+        plain, penalty = self.d_loss(real), r1(self.D, real.x)
+        return Terms(plain.loss + self.r1_weight / 2 * self.r1_every * penalty, {**plain.log, "r1": penalty})
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(bce(self.D(self.sample(len(real))), True))

@@ -41,7 +41,7 @@ class Discriminator(nn.Module):
     k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
     and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
     discriminator before its sigmoid. `norm=False`: biases in place of batch norm, for critics with a gradient
-    penalty."""
+    penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of .02."""
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True) -> None:
         super().__init__()
@@ -56,6 +56,10 @@ class Discriminator(nn.Module):
             ]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
         normal_init(self)
+        if not norm:
+            for m in self.main:
+                if isinstance(m, nn.Conv2d):
+                    nn.init.kaiming_normal_(m.weight, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.main(x).flatten()

@@ -6,7 +6,7 @@ from ganvas.core import Run
 from ganvas.data import images
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan as nets
-from ganvas.schedules import HalfLife
+from ganvas.schedules import HalfLife, LinearDecay
 
 
 def dcgan(count: int) -> Run:
@@ -24,13 +24,21 @@ def dcgan(count: int) -> Run:
 
 def dcgan_digits(count: int) -> Run:
     """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two minutes on two CPU cores. Not the paper's: width
-    16, batches of 64, Adam 5e-4, averaged weights."""
-    adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
+    16, 32 latent dimensions, R1 on a D without batch norm, Adam 1e-3 with betas (0, .99) decayed to 0, averaged weights."""
+    adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99))
+    images_in_all = 160_000
     return Run(
-        method=partial(DCGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)),
+        method=partial(
+            DCGAN,
+            G=partial(nets.Generator, width=16, latent=32),
+            D=partial(nets.Discriminator, width=16, norm=False),
+            r1_weight=0.3,
+            r1_every=4,
+        ),
         data=partial(images, size=32),
         optim={"G": adam, "D": adam},
         batch=64,
-        images=160_000,
-        ema=HalfLife(images=2_000),
+        images=images_in_all,
+        lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
+        ema=HalfLife(images=10_000),
     )

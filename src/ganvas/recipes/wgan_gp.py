@@ -5,7 +5,7 @@ from torch.optim import Adam
 from ganvas.core import Run
 from ganvas.data import images
 from ganvas.methods import WGANGP
-from ganvas.nets import resnet
+from ganvas.nets import dcgan, resnet
 from ganvas.schedules import LinearDecay
 
 
@@ -21,4 +21,23 @@ def wgan_gp(count: int) -> Run:
         batch=64,
         images=images_in_all,
         lr=LinearDecay(start=0, end=images_in_all),
+    )
+
+
+def wgan_gp_dcgan(count: int) -> Run:
+    """The small form of arXiv:1704.00028: DCGAN-shaped networks of width 64, the critic without batch norm (section 4), Adam
+    1e-4 with betas (0, .9) and 5 critic steps (Algorithm 1), 200,000 generator steps with batches of 50 and noise of length
+    128 at a constant rate, as in the authors' MNIST run."""
+    adam = partial(Adam, lr=1e-4, betas=(0.0, 0.9))
+    return Run(
+        method=partial(
+            WGANGP,
+            G=partial(dcgan.Generator, latent=128),
+            D=partial(dcgan.Discriminator, norm=False),
+            g_batch=1,
+        ),
+        data=partial(images, size=32),
+        optim={"G": adam, "D": adam},
+        batch=50,
+        images=200_000 * 5 * 50,
     )
