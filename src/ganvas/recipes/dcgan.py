@@ -6,6 +6,7 @@ from ganvas.core import Run
 from ganvas.data import images
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan as nets
+from ganvas.nets.augment import DiffAugment
 from ganvas.schedules import HalfLife, LinearDecay
 
 
@@ -23,21 +24,25 @@ def dcgan(count: int) -> Run:
 
 
 def dcgan_digits(count: int) -> Run:
-    """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two minutes on two CPU cores. Not the paper's: width
-    16, 32 latent dimensions, R1 on a D without batch norm, Adam 1e-3 with betas (0, .99) decayed to 0, averaged weights."""
-    adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99))
-    images_in_all = 160_000
+    """The demo: DCGAN on scikit-learn's 1,797 digits at 32x32, sized for two and a half minutes on two CPU cores. Not the
+    paper's: width 16, 32 latent dimensions, batches of 32, Adam 2e-3 with betas (0, .99) decayed to 0 over the second half,
+    averaged weights; D without batch norm, with R1, and shifting what it sees by up to a pixel, since it would otherwise learn
+    so few pictures by heart."""
+    adam = partial(Adam, lr=2e-3, betas=(0.0, 0.99))
+    images_in_all = 100_000
     return Run(
         method=partial(
             DCGAN,
             G=partial(nets.Generator, width=16, latent=32),
-            D=partial(nets.Discriminator, width=16, norm=False),
+            D=partial(
+                DiffAugment, D=partial(nets.Discriminator, width=16, norm=False), policy=("translation",), shift=1 / 32
+            ),
             r1_weight=0.3,
             r1_every=4,
         ),
         data=partial(images, size=32),
         optim={"G": adam, "D": adam},
-        batch=64,
+        batch=32,
         images=images_in_all,
         lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
         ema=HalfLife(images=10_000),

@@ -1,0 +1,76 @@
+"""Are the demo's digits good? Over several seeds, by the judge of `ganvas measure`.
+
+    python bench/demo.py --seeds 3
+
+Trains the recipe of `make demo` as the demo does, in processes of its own, one seed after the other, and measures each. The
+goal was set before: a calibrated classifier that was trained on half of the real digits recognises, with confidence above 0.9,
+at least 0.8 times as many of the samples as of the other half, and every digit makes 4% to 20% of the samples. Writes
+bench/results/demo.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ganvas.metrics.measure import commit, machine
+
+RESULTS = Path(__file__).parent / "results" / "demo.json"
+RATIO, SMALLEST, LARGEST = 0.8, 0.04, 0.20
+
+
+def ganvas(*words: str) -> str:
+    command = [sys.executable, "-m", "ganvas", *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def one(seed: int, folder: Path) -> dict[str, Any]:
+    """Train and measure one seed; the judge's figures and the time."""
+    run = str(folder / f"seed{seed}")
+    began = time.monotonic()
+    ganvas("train", "dcgan_digits", "digits", "--out", run, "--seed", str(seed))
+    trained = time.monotonic() - began
+    record = json.loads(ganvas("measure", run, "--against", "digits", "--json"))
+    kept = (
+        "ratio",
+        "real_confident",
+        "fake_confident",
+        "smallest_share",
+        "largest_share",
+        "unrecognised_share",
+        "samples",
+    )
+    found = {"seed": seed, "train_seconds": round(trained, 1), **{k: record["judge"][k] for k in kept}}
+    found["class_shares"] = record["judge"]["class_shares"]
+    found["good"] = found["ratio"] >= RATIO and SMALLEST <= found["smallest_share"] <= found["largest_share"] <= LARGEST
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = [one(seed, Path(folder)) for seed in range(args.seeds)]
+    result = {
+        "command": f"python bench/demo.py --seeds {args.seeds}",
+        "goal": {"ratio": RATIO, "smallest_share": SMALLEST, "largest_share": LARGEST},
+        "holds": all(s["good"] for s in seeds),
+        "mean_ratio": fmean(s["ratio"] for s in seeds),
+        "seeds": seeds,
+        "machine": machine(),
+        "commit": commit(),
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
