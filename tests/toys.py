@@ -50,6 +50,10 @@ def toy_data(recipe: str, folder: Path) -> Path:
         toy_images(folder / "trainA", 12)
         toy_images(folder / "trainB", 9)
         return folder
+    if recipe == "dcgan_digits":  # takes labels
+        for i, name in enumerate(("dark", "light")):
+            toy_images(folder / name, 12 + i)
+        return folder
     return toy_images(folder)
 
 

@@ -25,7 +25,7 @@ from ganvas import config, draw, provenance
 from ganvas.core import Method, Run, Samples, Shape, Stage, Translates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
-from ganvas.errors import UserError
+from ganvas.errors import UserError, did_you_mean
 
 
 class WrongUse(UserError):
@@ -114,8 +114,10 @@ class Model:
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
-        `labels`: one class per image, for methods that take them. `output`: "pil" a list of PIL images; "numpy" uint8
-        [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises `UserError` for a model that only translates."""
+        `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
+        `output`: "pil" a list of PIL images; "numpy" uint8
+        [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises `UserError` for a model that only translates, and for
+        labels that it does not have."""
         if not isinstance(self.method, Samples):
             raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
         if n < 1:
@@ -127,10 +129,40 @@ class Model:
     ) -> Iterable[Tensor]:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
         assert isinstance(self.method, Samples)
+        classes = self.method.classes
+        if labels is not None:
+            self._check_labels(labels, n)
+        elif classes:
+            labels = [i % classes for i in range(n)]
         for first in range(0, n, batch):
             count = min(batch, n - first)
             y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
             yield self._from_noise(count, seed, first, y)
+
+    def _check_labels(self, labels: Sequence[int], n: int) -> None:
+        classes = self.method.classes
+        if not classes:
+            raise WrongUse("this model was trained without labels, so none can be asked for")
+        if len(labels) != n or not all(0 <= y < classes for y in labels):
+            raise UserError(
+                f"labels must be {n} numbers from 0 to {classes - 1}, one an image; got {list(labels)[:10]}"
+            )
+
+    def class_number(self, name: str) -> int:
+        """The number of the class of this name. Raises `UserError` where there is none."""
+        if not self.method.classes:
+            raise WrongUse("this model was trained without labels, so no class can be asked for")
+        names = [str(c) for c in self.info.get("data", {}).get("classes", ())] or [
+            str(i) for i in range(self.method.classes)
+        ]
+        if name not in names:
+            raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
+        return names.index(name)
+
+    @property
+    def columns(self) -> int | None:
+        """How many columns a grid of samples should have, so that each holds one class; None: as many as look well."""
+        return self.method.classes if 2 <= self.method.classes <= 20 else None
 
     def _from_noise(self, n: int, seed: int, first: int, y: Tensor | None) -> Tensor:
         assert isinstance(self.method, Samples)

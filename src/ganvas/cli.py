@@ -112,6 +112,9 @@ def sample(
     out: Annotated[Path, typer.Option("--out", help="A picture (grid.png), or a folder for single images.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(help="One class only, by its name, for models trained with labels.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
     device: Device = None,
 ) -> None:
@@ -124,15 +127,17 @@ def sample(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
+    labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
-        provenance.save(provenance.grid(model.sample(n, seed=seed, output="torch")), out, **facts)
+        made = model.sample(n, seed=seed, labels=labels, output="torch")
+        provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
         typer.echo(f"{n} images in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
     digits, i = len(str(n - 1)), 0
-    for part in model.batches(n, seed=seed):
+    for part in model.batches(n, seed=seed, labels=labels):
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1

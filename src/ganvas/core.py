@@ -116,11 +116,13 @@ class Method(nn.Module):
     paper's algorithm. The docstring opens with title, authors, year and address, and says what differs from the paper.
 
     `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
-    engine averages their weights where the run asks for it, and they are what a model file holds. `now`: the stage that the
-    engine has entered. A module whose `per_rank` is true keeps buffers of its own on every rank (an image pool)."""
+    engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
+    `sample` takes; 0: none. `now`: the stage that the engine has entered. A module whose `per_rank` is true keeps buffers of
+    its own on every rank (an image pool)."""
 
     players: dict[str, Sequence[nn.Module]]
     averaged: Sequence[str] = ("G",)
+    classes: int = 0
     now: Stage = Stage()
 
     def stage(self, clock: Clock) -> Stage:
@@ -136,14 +138,17 @@ class Method(nn.Module):
 
 @runtime_checkable
 class Samples(Protocol):
-    """Skill: images from noise."""
+    """Skill: images from noise, and from labels where `classes` is not 0."""
+
+    classes: int
 
     def latent(self, n: int) -> Tensor:
         """Noise for n images, [n, ...], drawn as in training."""
         ...
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """n images [n, C, H, W] in [-1, 1], from `latent` where `z` is not given; `y`: labels [n]."""
+        """n images [n, C, H, W] in [-1, 1], from `latent` where `z` is not given; `y`: labels [n] (int64),
+        drawn where the method takes them and they are not given."""
         ...
 
 

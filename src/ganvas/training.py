@@ -460,7 +460,8 @@ def _tick(engine: Engine, out: Path, record: dict[str, Any]) -> None:
 def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
     """What the model makes, as one picture: a grid of samples, or rows of input and output."""
     if isinstance(model.method, Samples):
-        return provenance.grid(model.sample(GRID, seed=seed, output="torch"))
+        n = GRID if model.columns is None else GRID // model.columns * model.columns
+        return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=model.columns)
     real = feed.fixed(8)
     rows: list[Tensor] = []
     assert isinstance(model.method, Translates)

@@ -15,6 +15,7 @@ from ganvas import bundle, config, recipes
 from ganvas.core import Method, Run, Samples, Translates
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
+from ganvas.errors import UserError
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 STEPS = 6
@@ -120,7 +121,8 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
     if isinstance(model, Samples):
         assert torch.equal(kept.sample(4, seed=7, output="torch"), loaded.sample(4, seed=7, output="torch"))
         assert not torch.equal(kept.sample(4, seed=7, output="torch"), kept.sample(4, seed=8, output="torch"))
-        images = loaded.sample(3, seed=1, output="numpy")
+        labels = [0] * 3 if model.classes else None
+        images = loaded.sample(3, seed=1, labels=labels, output="numpy")
         assert images.shape == (3, model_side(engine), model_side(engine), 3)
     else:
         assert isinstance(model, Translates)
@@ -129,6 +131,28 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
             made = loaded.translate(x, to=to, output="torch")
             assert made.shape == x.shape
             assert torch.equal(made, kept.translate(x, to=to, output="torch"))
+
+
+@every_recipe
+def test_labels_are_obeyed_or_refused(recipe: str, tmp_path: Path) -> None:
+    _, engine = small(recipe, tmp_path)
+    engine.step()
+    if not isinstance(engine.method, Samples):
+        pytest.skip("makes images from images")
+    model = bundle.Model(engine.model(), {"data": {"classes": engine.feed.info.classes}})
+    if not engine.method.classes:
+        for ask in (lambda: model.sample(2, labels=[0, 1]), lambda: model.class_number("dark")):
+            with pytest.raises(UserError, match="without labels"):
+                ask()
+        return
+    one, other = (model.sample(2, seed=1, labels=[y, y], output="torch") for y in (0, 1))
+    assert not torch.equal(one, other)
+    assert torch.equal(model.sample(2, seed=1, output="torch"), torch.stack([one[0], other[1]]))  # all classes in turn
+    assert model.class_number("light") == 1
+    with pytest.raises(UserError, match="from 0 to 1"):
+        model.sample(2, labels=[0, 2])
+    with pytest.raises(UserError, match="Did you mean 'light'"):
+        model.class_number("lite")
 
 
 def model_side(engine: Engine) -> int:

@@ -21,7 +21,8 @@ class DCGAN(Method):
 
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
     (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages. `r1_weight`, 0 in
-    the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small data set.
+    the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small data set. `labels`,
+    False in the paper, joins the class to z and to D's input (Mirza and Osindero, 2014, arXiv:1411.1784).
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
@@ -33,12 +34,18 @@ class DCGAN(Method):
         D: Callable[..., nn.Module],
         r1_weight: float = 0.0,
         r1_every: int = 1,
+        labels: bool = False,
     ) -> None:
         """`r1_weight`: gamma of R1; it needs a D without batch norm, which judges each image by itself. `r1_every`: the
-        penalty is taken in every so many steps, at as many times the weight (StyleGAN2, arXiv:1912.04958, appendix B)."""
+        penalty is taken in every so many steps, at as many times the weight (StyleGAN2, arXiv:1912.04958, appendix B).
+        `labels`: the game is played within each class; it needs labelled data."""
         super().__init__()
-        self.G = G(size=shape.size, channels=shape.channels)
-        self.D = D(size=shape.size, channels=shape.channels)
+        if labels and not shape.classes:
+            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
+        self.classes = shape.classes if labels else 0
+        conditional = {"classes": self.classes} if labels else {}
+        self.G = G(size=shape.size, channels=shape.channels, **conditional)
+        self.D = D(size=shape.size, channels=shape.channels, **conditional)
         self.r1_weight, self.r1_every = r1_weight, r1_every
         if r1_weight and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.D.modules()):
             raise UserError("r1_weight needs a D without batch norm, which mixes images: add --set D.norm=false")
@@ -51,20 +58,31 @@ class DCGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = self.D(real.x), self.D(self.sample(len(real)))
+        d_real, d_fake = self.D(real.x, *self.given(real)), self.D(*self.fake(real))
         accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
         return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
 
     def penalised_d_loss(self, real: Batch) -> Terms:
-        plain, penalty = self.d_loss(real), r1(self.D, real.x)
+        plain, penalty = self.d_loss(real), r1(lambda x: self.D(x, *self.given(real)), real.x)
         return Terms(plain.loss + self.r1_weight / 2 * self.r1_every * penalty, {**plain.log, "r1": penalty})
 
     def g_loss(self, real: Batch) -> Terms:
-        return Terms(bce(self.D(self.sample(len(real))), True))
+        return Terms(bce(self.D(*self.fake(real)), True))
+
+    def given(self, real: Batch) -> tuple[Tensor, ...]:
+        """What both players are told of each image."""
+        return (real.y,) if self.classes else ()
+
+    def fake(self, real: Batch) -> tuple[Tensor, ...]:
+        """As many images as real ones, of the same classes, and what D is told of them."""
+        return self.G(self.latent(len(real)), *self.given(real)), *self.given(real)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
         return draw.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        return self.G(self.latent(n) if z is None else z)
+        z = self.latent(n) if z is None else z
+        if not self.classes:
+            return self.G(z)
+        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y)

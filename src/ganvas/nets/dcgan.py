@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.nets.layers import BatchNorm2d, Size, doublings, normal_init
+from ganvas.nets.layers import BatchNorm2d, Size, doublings, normal_init, with_labels
 
 
 class Generator(nn.Module):
@@ -16,23 +16,25 @@ class Generator(nn.Module):
 
     A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
     channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
-    exactly pytorch/examples' generator. A rectangle starts from a larger grid. Weights ~ N(0, .02), gains ~ N(1,
-    .02)."""
+    exactly pytorch/examples' generator. A rectangle starts from a larger grid. `classes`: how many labels y [N] are
+    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02)."""
 
-    def __init__(self, latent: int = 100, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 100, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 0
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
-        self.latent = latent
+        self.latent, self.classes = latent, classes
         widths = [width << i for i in reversed(range(k))]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent, widths[0], grid, bias=False)]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=False)]
         for a, b in pairwise(widths):
             layers += [BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
         layers += [BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
         normal_init(self)
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.main(z.view(len(z), -1, 1, 1))
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.main(with_labels(z.view(len(z), -1, 1, 1), y, self.classes))
 
 
 class Discriminator(nn.Module):
@@ -40,14 +42,18 @@ class Discriminator(nn.Module):
 
     k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
     and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
-    discriminator before its sigmoid. `norm=False`: biases in place of batch norm, for critics with a gradient
+    discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
+    zeros. `norm=False`: biases in place of batch norm, for critics with a gradient
     penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of .02."""
 
-    def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True) -> None:
+    def __init__(
+        self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True, classes: int = 0
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
+        self.classes = classes
         widths = [width << i for i in range(k)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=not norm), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(channels + classes, width, 4, 2, 1, bias=not norm), nn.LeakyReLU(0.2)]
         for a, b in pairwise(widths):
             layers += [
                 nn.Conv2d(a, b, 4, 2, 1, bias=not norm),
@@ -61,5 +67,5 @@ class Discriminator(nn.Module):
                 if isinstance(m, nn.Conv2d):
                     nn.init.kaiming_normal_(m.weight, 0.2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.main(x).flatten()
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.main(with_labels(x, y, self.classes)).flatten()

@@ -74,6 +74,16 @@ def normal_init(module: nn.Module, std: float = 0.02) -> None:
             nn.init.zeros_(m.bias)
 
 
+def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
+    """x [N, C, H, W] and labels y [N] -> [N, C + classes, H, W]: each label one-hot, as planes. Conditional Generative
+    Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional form. Without classes: x."""
+    if not classes:
+        return x
+    assert y is not None, "this network was built for labels"
+    planes = F.one_hot(y, classes).to(x.dtype)[:, :, None, None]
+    return torch.cat([x, planes.expand(-1, -1, *x.shape[-2:])], dim=1)
+
+
 class _OverRanks(nn.modules.batchnorm._BatchNorm):
     """torch's batch norm, whose statistics in training are those of the whole batch however many ranks share it, as
     long as each has as many rows."""
