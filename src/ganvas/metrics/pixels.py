@@ -93,10 +93,12 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     at = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
     g = (-at.square() / (2 * SIGMA**2)).exp()
     g = g / g.sum()
-    n, c = a.shape[:2]
-    stack = torch.cat([a, b, a * a, b * b, a * b], 1).flatten(0, 1).unsqueeze(1)
-    stack = F.conv2d(F.conv2d(stack, g.view(1, 1, -1, 1)), g.view(1, 1, 1, -1))
-    mean_a, mean_b, aa, bb, ab = stack.view(n, 5, c, *stack.shape[-2:]).unbind(1)
+
+    def blurred(x: Tensor) -> Tensor:
+        lines = F.conv2d(x.flatten(0, 1).unsqueeze(1), g.view(1, 1, -1, 1))
+        return F.conv2d(lines, g.view(1, 1, 1, -1)).unflatten(0, x.shape[:2]).squeeze(2)
+
+    mean_a, mean_b, aa, bb, ab = (blurred(x) for x in (a, b, a * a, b * b, a * b))
     structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
     return (luminance * structure).mean((1, 2, 3)), structure.mean((1, 2, 3))
