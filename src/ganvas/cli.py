@@ -229,6 +229,25 @@ def data_check(
     _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
 
 
+@app.command()
+def pixels(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A picture, or a folder of them.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="What they should be: matched by name.")],
+    protocol: Annotated[str, typer.Option(help="rgb, rgb-crop4, or y-crop4: luma, 4 pixels shaved.")] = "y-crop4",
+    lpips: Annotated[str | None, typer.Option(help="LPIPS too: alex, vgg, squeeze or squeeze-caffe.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS's weights.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How near pictures are to the true ones: PSNR, SSIM, MS-SSIM, LPIPS.
+
+    Example: `ganvas pixels restored/ originals/ --protocol y-crop4`
+    """
+    from ganvas import pixelwise
+
+    record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights)
+    _print_json(record) if as_json else typer.echo("\n".join(pixelwise.lines(record)))
+
+
 def _size(text: str | None) -> int | tuple[int, int] | None:
     from ganvas.errors import UserError
 

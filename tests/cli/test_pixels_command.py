@@ -1,0 +1,138 @@
+"""`ganvas pixels` as a person uses it: two folders, two files, and the mistakes that people make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from ganvas.cli import app
+from ganvas.errors import UserError
+from ganvas.metrics.pixels import bicubic, ms_ssim, psnr, ssim
+from ganvas.pixelwise import compare
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Three pictures and the same with noise, as PNG and BMP; one is large enough for MS-SSIM."""
+    rng = np.random.default_rng(0)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    for name, side in (("one", 40), ("two", 64), ("three", 200)):
+        coarse = torch.from_numpy(rng.uniform(40, 215, (1, 3, side // 8, side // 8)))
+        x = bicubic(coarse, 8)[0].permute(1, 2, 0).clamp(0, 255).numpy()
+        y = (x + rng.normal(0, 6, x.shape)).clip(0, 255)
+        Image.fromarray(x.astype(np.uint8)).save(tmp_path / "a" / f"{name}.png")
+        Image.fromarray(y.astype(np.uint8)).save(tmp_path / "b" / f"{name}.bmp")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def tensor(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None] / 255
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(app, ["pixels", *map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_two_folders(folders: tuple[Path, Path]) -> None:
+    a, b = folders
+    record = json.loads(run(a, b, "--protocol", "rgb", "--json"))
+    assert record["count"] == 3
+    by_name = {r["name"]: r for r in record["images"]}
+    for name, row in by_name.items():
+        x, y = tensor(a / name), tensor((b / name).with_suffix(".bmp"))
+        assert row["psnr"] == pytest.approx(float(psnr(x, y, "rgb")))
+        assert row["ssim"] == pytest.approx(float(ssim(x, y, "rgb")))
+        assert "ms-ssim" not in row
+    values = [r["psnr"] for r in record["images"]]
+    assert record["psnr"]["mean"] == pytest.approx(np.mean(values))
+    half = 4.302653 * np.std(values, ddof=1) / 3**0.5  # Student's t, 2 degrees of freedom
+    assert record["psnr"]["high"] - record["psnr"]["mean"] == pytest.approx(half)
+    assert (record["psnr"]["protocol"], record["psnr"]["unit"]) == ("rgb", "dB")
+    assert record["notes"] == ["no ms-ssim: it needs sides of at least 176 pixels, and 2 have less"]
+    text = run(a, b)
+    assert "psnr                 y-crop4    " in text
+    assert " dB  [" in text
+    assert "ssim                 y-crop4    0." in text
+    assert "at least 184 pixels" in text
+
+
+def test_two_files(folders: tuple[Path, Path]) -> None:
+    a, b = folders[0] / "three.png", folders[1] / "three.bmp"
+    record = compare(a, b)
+    assert record["ms-ssim"]["mean"] == pytest.approx(float(ms_ssim(tensor(a), tensor(b))))
+    assert record["psnr"]["low"] is None
+    same = json.loads(run(a, a, "--json"))  # Infinity is no JSON
+    assert same["psnr"]["mean"] is None
+    assert same["ssim"]["mean"] == pytest.approx(1)
+    assert same["notes"] == ["equal pictures, of infinite PSNR: three.png"]
+    assert "psnr                 y-crop4    infinite" in run(a, a)
+
+
+def test_lpips_beside_them(folders: tuple[Path, Path], shared: Path) -> None:
+    record = compare(*folders, lpips="squeeze-caffe", weights=shared / "data" / "weights")
+    figure = record["lpips-squeeze-caffe"]
+    assert 0 < figure["mean"] < 1
+    assert figure["weights"]["backbone"].startswith("320eff10")
+    assert all("lpips-squeeze-caffe" in r for r in record["images"])
+
+
+def test_bicubic_on_set5_is_28_43_db_from_files(shared: Path, tmp_path: Path) -> None:
+    for path in (shared / "data" / "set5_lr_x4").glob("*.png"):
+        low = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None]
+        for folder, pixels in (("up", bicubic(low, 4)[0].permute(1, 2, 0).numpy()), ("hr", None)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            if pixels is None:
+                original = Image.open(shared / "data" / "set5" / path.name)
+                original.crop((0, 0, low.shape[-1] * 4, low.shape[-2] * 4)).save(tmp_path / folder / path.name)
+            else:
+                Image.fromarray(pixels).save(tmp_path / folder / path.name)
+    record = compare(tmp_path / "up", tmp_path / "hr")
+    assert record["count"] == 5
+    assert record["psnr"]["mean"] == pytest.approx(28.43, abs=0.02)
+
+
+def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = folders
+    with pytest.raises(UserError, match="Did you mean 'y-crop4'"):
+        run(a, b, "--protocol", "y-crop")
+    with pytest.raises(UserError, match="there is no"):
+        run(a, tmp_path / "nowhere")
+    with pytest.raises(UserError, match="two pictures or two folders"):
+        run(a / "one.png", b)
+    with pytest.raises(UserError, match=r"one\.png is 40x40 pixels and .*two\.bmp is 64x64"):
+        run(a / "one.png", b / "two.bmp")
+    with pytest.raises(UserError, match="LPIPS has no backbone"):
+        run(a, b, "--lpips", "resnet")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty too").mkdir()
+    with pytest.raises(UserError, match="no pictures"):
+        run(tmp_path / "empty", tmp_path / "empty too")
+    gray = tmp_path / "gray.png"
+    Image.open(a / "one.png").convert("L").save(gray)
+    with pytest.raises(UserError, match=r"gray\.png is gray and .*one\.bmp is not"):
+        run(gray, b / "one.bmp")
+    assert compare(gray, gray)["count"] == 1
+    Image.new("RGB", (40, 40)).convert("RGBA").save(tmp_path / "alpha.png")
+    assert compare(tmp_path / "alpha.png", b / "one.bmp")["notes"][0] == "alpha is laid over white"
+    small = tmp_path / "small.png"
+    Image.new("RGB", (12, 12)).save(small)
+    with pytest.raises(UserError, match=r"small\.png: .*at least 19 pixels"):
+        run(small, small)
+    (b / "two.bmp").rename(b / "other.bmp")
+    with pytest.raises(UserError, match=r"no partner .*other\.bmp, two\.png"):
+        run(a, b)
+    (b / "other.bmp").rename(b / "two.bmp")
+    (b / "two.bmp").write_bytes(b"BM nothing")
+    with pytest.raises(UserError, match=r"two\.bmp cannot be read"):
+        run(a, b)
