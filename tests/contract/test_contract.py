@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
         engine.step()
     model = engine.model()
     shape = engine.feed.info.shape
-    facts = {"shape": {"channels": 3, "height": shape.height, "width": shape.width, "classes": 0}, "task": "images"}
+    facts = {"shape": asdict(shape), "task": "images"}
     bundle.save(tmp_path / "model", model, run, shape, facts)
     kept, loaded = bundle.Model(model, facts), bundle.load(tmp_path / "model")
     if isinstance(model, Samples):
