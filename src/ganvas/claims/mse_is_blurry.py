@@ -185,7 +185,8 @@ CLAIM = Claim(
     plot=plot,
     figures_in_words={
         "mse_distance": f"mean distance to the U, regression, {TESTED:,} answers",
-        "gan_distance": f"mean distance to the U, conditional GAN, {TESTED:,} answers",
+        "gan_distance": f"mean distance to the U, conditional GAN, {TESTED:,} answers, the few between the branches included "
+        "(a continuous map of noise must cross from one to the other)",
         "mse_over_average": "distance of the regression's answers over that of the average of the right ones",
         "gan_to_right_answer": "mean distance of the GAN's answers to the nearer of the two points of the height asked",
         "gan_rarer_branch": "share of the GAN's answers on its rarer branch (0.5: both alike)",
