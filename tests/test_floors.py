@@ -23,6 +23,8 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     "methods": BASE | {"nets", "objectives"},
     "recipes": BASE | {"schedules", "data", "methods", "nets", "recipes"},
     "config": BASE,
+    "claims": BASE
+    | {"objectives", "nets", "data", "engine", "methods", "recipes", "metrics", "schedules", "config", "claims"},
     "provenance": BASE,
     "report": BASE | {"metrics", "provenance"},
     "importing": BASE | {"nets"},

@@ -281,3 +281,68 @@ def _print_record(record: dict[str, Any]) -> None:
                 typer.echo(f"{name}: {line}")
         else:
             typer.echo(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")
+
+
+claim_app = typer.Typer(
+    help="Papers' claims as experiments: see them, run them, write their page.", no_args_is_help=True
+)
+app.add_typer(claim_app, name="claim")
+
+
+@claim_app.command("list")
+def claim_list(as_json: Json = False) -> None:
+    """Claims: paper, what it says, and whether the recorded experiment bears it out.
+
+    Example: `ganvas claim list`
+    """
+    from ganvas.claiming import rows
+
+    found = rows()
+    if as_json:
+        _print_json(found)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in ("claim", "result", "paper", "sentence"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("claim", "result"))
+    for row in found:
+        table.add_row(row["claim"], row["result"], row["paper"], row["sentence"])
+    Console().print(table)
+
+
+@claim_app.command("run")
+def claim_run(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="See `ganvas claim list`.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All claims.")] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many (default: each claim's own).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the records (docs/claims, or claims).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run claims and record what they found. One that does not hold is a result; one that cannot run is an error.
+
+    Example: `ganvas claim run inverse-cdf --seeds 3`
+    """
+    from ganvas import claiming
+
+    records = claiming.run(claiming.chosen(names or (), everything), seeds=seeds, where=out)
+    if as_json:
+        _print_json(records)
+    raise typer.Exit(int(any(r["failures"] for r in records)))
+
+
+@claim_app.command("report")
+def claim_report(
+    where: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Folder of the records.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The page (default: README.md there).")
+    ] = None,
+) -> None:
+    """Write the page of all recorded claims, with a plot for each.
+
+    Example: `ganvas claim report`
+    """
+    from ganvas.claiming import write_report
+
+    typer.echo(f"claims: {write_report(where, out)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +23,17 @@ class Check:
     why: str
     over: Literal["every", "mean", "median"] = "every"
 
+    def judged(self, values: Sequence[float]) -> float:
+        """What the bound is laid on, of the figure of each seed: the seed that is worst off, the mean or the median. NaN
+        where there is no seed, or where one's figure is NaN."""
+        if not values or any(math.isnan(v) for v in values):
+            return math.nan
+        worst = min if self.op in (">=", ">") else max
+        return {"every": worst, "mean": fmean, "median": median}[self.over](values)
+
     def holds(self, values: Sequence[float]) -> bool:
         """`values`: the figure of each seed. A figure that is NaN holds no bound."""
-        judged = values if self.over == "every" else [fmean(values) if self.over == "mean" else median(values)]
-        return bool(values) and all(OPERATORS[self.op](v, self.bound) for v in judged)
+        return OPERATORS[self.op](self.judged(values), self.bound)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,8 @@ class Claim:
     """One file of this folder defines one, as `CLAIM`.
 
     `experiment(seed) -> Finding` depends on nothing but its seed, and runs on two CPU cores. `plot(figure, seeds)` draws a
-    record's findings on a matplotlib Figure; `seeds` are the record's, each {"seed", "figures", "series", "seconds"}."""
+    record's findings on a matplotlib Figure of 10 by 4 inches; `seeds` are the record's, each {"seed", "figures",
+    "series", "seconds", "cpu_seconds"}, at least one."""
 
     name: str  # as on the command line: "optimal-discriminator"
     paper: str  # authors, year, arXiv id
@@ -53,5 +62,6 @@ class Claim:
     checks: Sequence[Check]
     paper_figures: Mapping[str, str]  # the paper's own figures beside ours; {} where it gives none
     plot: Callable[[Any, Sequence[Mapping[str, Any]]], None]
+    figures_in_words: Mapping[str, str] = field(default_factory=dict)  # figure -> what it is, of what and of how many
     seeds: int = 3  # how many `ganvas claim run` takes when not told
     minutes: float  # about how long all these seeds take on two cores

@@ -179,9 +179,14 @@ def commit() -> str | None:
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():  # else the commit of whatever repository a virtual environment happens to lie in
         return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+
     try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", "src")  # a record or a page that was written changes no figure
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return head + "-dirty" * bool(changed) if head else None

@@ -1,0 +1,196 @@
+"""`ganvas claim`: what it records, what it keeps of a command that was killed, what its page says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganvas import claiming
+from ganvas.claims import Check, Claim, Finding
+from ganvas.errors import UserError
+
+
+def draw(figure, seeds) -> None:
+    figure.subplots().plot([s["seed"] for s in seeds], [s["series"]["x"][0] for s in seeds])
+
+
+def toy(**changes) -> Claim:
+    claim = Claim(
+        name="toy",
+        paper="Nobody, 2020, arXiv:0000.00000",
+        section="Section 1",
+        sentence="The seed | is at least 1.",
+        experiment=lambda seed: Finding({"a": seed + 1, "b": 0.5}, {"x": [seed, 1 / 3]}),
+        experiment_in_words="Look at the seed.",
+        checks=[Check("a", ">=", 1, "because"), Check("b", "<", 1, "because")],
+        paper_figures={"a": "7"},
+        plot=draw,
+        minutes=0.1,
+    )
+    return dataclasses.replace(claim, **changes)
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch):
+    def these(*claims: Claim) -> None:
+        monkeypatch.setattr(claiming, "all_claims", lambda: {c.name: c for c in claims})
+
+    return these
+
+
+def test_a_check_judges_the_worst_seed_the_mean_or_the_median() -> None:
+    assert Check("a", ">=", 0, "").judged([1, 6, 2]) == 1
+    assert Check("a", "<", 0, "").judged([1, 6, 2]) == 6
+    assert Check("a", "<=", 0, "", "mean").judged([1, 6, 2]) == 3
+    assert Check("a", ">", 0, "", "median").judged([1, 6, 2]) == 2
+    assert Check("a", "<=", 1, "").holds([1, 0.5])
+    assert not Check("a", "<", 1, "").holds([1, 0.5])
+    for check in (Check("a", "<", 1, ""), Check("a", "<", 1, "", "mean"), Check("a", "<", 1, "", "median")):
+        assert not check.holds([0, math.nan, 0])
+        assert not check.holds([])
+
+
+def test_a_record_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (record,) = claiming.run([toy()], where=tmp_path)
+    assert json.loads((tmp_path / "toy.json").read_text()) == record
+    assert record["holds"]
+    assert [c["value"] for c in record["checks"]] == [1, 0.5]
+    assert [s["figures"]["a"] for s in record["seeds"]] == [1, 2, 3]
+    assert record["seeds"][2]["series"] == {"x": [2, 0.333333]}
+    assert record["command"] == "ganvas claim run toy --seeds 3"
+    assert {"commit", "date", "machine", "versions", "sentence", "paper_figures"} <= record.keys()
+    assert os.listdir(tmp_path) == ["toy.json"]
+    said = capsys.readouterr().err
+    assert "toy  seed 2 (3 of 3)" in said
+    assert "toy holds: a 1 ≥ 1 in every seed" in said
+
+
+def test_a_figure_that_is_nan_or_missing_fails_its_bound(tmp_path: Path) -> None:
+    nan = toy(experiment=lambda seed: Finding({"a": math.nan, "b": 0.0}, {"x": [0]}))
+    missing = toy(experiment=lambda seed: Finding({"b": 0.0}, {"x": [0]}))
+    for record in claiming.run([nan], where=tmp_path) + claiming.run([missing], where=tmp_path):
+        assert not record["holds"]
+        assert [c["holds"] for c in record["checks"]] == [False, True]
+    assert "NaN" not in (tmp_path / "toy.json").read_text()
+
+
+def test_an_experiment_that_fails_loses_neither_its_other_seeds_nor_other_claims(tmp_path: Path, only) -> None:
+    def breaks(seed: int) -> Finding:
+        return Finding({"a": 1 / (seed - 1) ** 2, "b": 0}, {"x": [1]})
+
+    claims = [toy(name="broken", experiment=breaks), toy()]
+    only(*claims)
+    broken, whole = claiming.run(claims, where=tmp_path)
+    assert broken["failures"][0]["seed"] == 1
+    assert "ZeroDivisionError" in broken["failures"][0]["error"]
+    assert [s["seed"] for s in broken["seeds"]] == [0, 2]
+    assert whole["holds"]
+    assert not broken["holds"]
+    assert "Seed 1 failed: ZeroDivisionError" in claiming.write_report(tmp_path).read_text()
+
+
+def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def interrupted(seed: int) -> Finding:
+        asked.append(seed)
+        if len(asked) == 5:  # the other claim's seed 1
+            raise KeyboardInterrupt
+        return Finding({"a": len(asked), "b": 0}, {"x": [1]})
+
+    claims = [toy(experiment=interrupted), toy(name="other", experiment=interrupted)]
+    with pytest.raises(KeyboardInterrupt):
+        claiming.run(claims, where=tmp_path)
+    first, second = claiming.run(claims, where=tmp_path)
+    assert asked == [0, 1, 2, 0, 1, 1, 2]
+    assert [s["figures"]["a"] for s in first["seeds"] + second["seeds"]] == [1, 2, 3, 4, 6, 7]
+    assert sorted(os.listdir(tmp_path)) == ["other.json", "toy.json"]
+
+
+def test_seeds_of_another_source_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def interrupted(seed: int) -> Finding:
+        asked.append(seed)
+        if asked == [0, 1]:
+            raise KeyboardInterrupt
+        return Finding({"a": 1, "b": 0}, {"x": [1]})
+
+    with pytest.raises(KeyboardInterrupt):
+        claiming.run([toy(experiment=interrupted)], where=tmp_path)
+    monkeypatch.setattr(claiming, "_source", lambda: "changed")
+    claiming.run([toy(experiment=interrupted)], where=tmp_path)
+    assert asked == [0, 1, 0, 1, 2]
+
+
+def test_a_partial_file_that_is_no_json_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "toy.json.partial").write_text('{"seeds": [')
+    assert claiming.run([toy()], where=tmp_path)[0]["holds"]
+
+
+def test_the_page_shows_what_fails_what_is_stale_and_what_is_missing(tmp_path: Path, only) -> None:
+    fails, changed = toy(name="fails", checks=[Check("a", ">", 1, "because")]), toy(name="changed")
+    claiming.run([fails, changed, toy()], where=tmp_path)
+    only(fails, dataclasses.replace(changed, checks=[Check("a", ">=", 0.5, "moved")]), toy(), toy(name="new"))
+    page = claiming.write_report(tmp_path).read_text()
+    rows = {
+        line.split("|")[1].strip(" `[").partition("`")[0]: line for line in page.splitlines() if line.startswith("|")
+    }
+    assert rows["fails"].endswith("| > 1 in every seed | 2 (1 to 3) | **does not hold** |")
+    assert rows["toy"].endswith("| 2 (1 to 3) | holds |")
+    assert rows["changed"].endswith("| stale |")
+    assert rows["new"].endswith("| not run |")
+    assert "1 of 4 hold, 1 have not been run, 1 were judged by other bounds" in page
+    assert [r["result"] for r in claiming.rows(tmp_path)] == ["does not hold", "stale", "holds", "not run"]
+    assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
+    elsewhere = claiming.write_report(tmp_path, tmp_path / "site" / "claims.md").read_text()
+    assert "(../toy.json)" in elsewhere
+    assert (tmp_path / "site" / "toy.png").is_file()
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no claim 'inverse-cfd'\. Did you mean 'inverse-cdf'"):
+        claiming.chosen(["inverse-cfd"])
+    for names, everything in (([], False), (["inverse-cdf"], True)):
+        with pytest.raises(UserError, match=r"--all"):
+            claiming.chosen(names, everything)
+    with pytest.raises(UserError, match=r"no claim's record\. Run some first"):
+        claiming.write_report(tmp_path)
+    (tmp_path / "toy.json").write_text("[]")
+    with pytest.raises(UserError, match="not a claim's record"):
+        claiming.read("toy", tmp_path)
+
+
+def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
+    def command(seeds: int) -> subprocess.Popen[str]:
+        arguments = ["claim", "run", "inverse-cdf", "--seeds", str(seeds), "--out", str(tmp_path)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "ganvas", *arguments], stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    victim = command(10_000)
+    assert victim.stderr is not None
+    for _ in range(3):
+        assert "  seed " in victim.stderr.readline()
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    assert sorted(f.suffix for f in tmp_path.iterdir() if not f.name.startswith(".")) == [".partial"]
+    kept = json.loads((tmp_path / "inverse-cdf.json.partial").read_text())["seeds"]
+    assert len(kept) >= 3
+    heir = command(len(kept) + 1)
+    _, said = heir.communicate(timeout=120)
+    assert heir.returncode == 0, said
+    assert said.count("kept from the command before") == len(kept)
+    record = json.loads((tmp_path / "inverse-cdf.json").read_text())
+    assert record["seeds"][: len(kept)] == kept
+    assert len(record["seeds"]) == len(kept) + 1
+    assert not (tmp_path / "inverse-cdf.json.partial").exists()

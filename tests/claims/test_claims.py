@@ -1,0 +1,78 @@
+"""The contract of every claim, and that the committed records and page are what the code makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ganvas import claiming
+from ganvas.claims import all_claims
+
+RECORDS = Path(__file__).parents[2] / "docs" / "claims"
+CLAIMS = all_claims()
+
+
+def record_of(name: str) -> dict:
+    record = claiming.read(name, RECORDS)
+    assert record is not None, f"run it: ganvas claim run {name}"
+    return record
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_says_what_it_is(name: str) -> None:
+    claim = CLAIMS[name]
+    assert claim.experiment.__module__ == f"ganvas.claims.{name.replace('-', '_')}"
+    assert claim.sentence
+    assert claim.paper
+    assert claim.section
+    assert claim.experiment_in_words
+    assert claim.checks
+    assert claim.minutes > 0
+    assert claim.seeds >= 3
+    assert all(len(c.why) > 20 and math.isfinite(c.bound) for c in claim.checks)
+    assert {c.figure for c in claim.checks} <= claim.figures_in_words.keys() or not claim.figures_in_words
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_its_record_is_what_the_bounds_make_of_the_figures(name: str) -> None:
+    claim, record = CLAIMS[name], record_of(name)
+    assert not claiming.is_stale(claim, record), "the bounds were changed after the run: run it again, and say so"
+    assert {k: record[k] for k in ("checks", "holds")} == claiming.judge(claim, record["seeds"], record["failures"])
+    assert [s["seed"] for s in record["seeds"]] == list(range(len(record["seeds"])))
+    assert len(record["seeds"]) + len(record["failures"]) >= 3
+    assert record["commit"]
+    assert "dirty" not in record["commit"]
+    for seed in record["seeds"]:
+        assert {c.figure for c in claim.checks} <= seed["figures"].keys()
+        assert seed["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_its_plot_draws_from_the_record(name: str) -> None:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    CLAIMS[name].plot(figure, record_of(name)["seeds"])
+    figure.draw_without_rendering()
+    assert any(axes.get_xlabel() or axes.get_title() for axes in figure.axes)
+
+
+def test_the_page_is_made_of_the_records(tmp_path: Path) -> None:
+    for file in RECORDS.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    page = claiming.write_report(tmp_path).read_text(encoding="utf-8")
+    assert page == (RECORDS / "README.md").read_text(encoding="utf-8"), "write it again: ganvas claim report"
+    for name in CLAIMS:
+        assert (RECORDS / f"{name}.png").is_file()
+
+
+def test_there_is_no_record_without_its_claim() -> None:
+    assert {f.stem for f in RECORDS.glob("*.json")} == set(CLAIMS)
+    assert not list(RECORDS.glob("*.partial"))
+    for file in RECORDS.glob("*.json"):
+        assert file.stat().st_size < 300_000
+        json.loads(file.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # NaN and infinity are no JSON
