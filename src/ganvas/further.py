@@ -1,0 +1,166 @@
+"""What a distance between distributions does not tell: repetition, copies of the training images, use, smoothness, modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas import bundle
+from ganvas.core import Samples
+from ganvas.data import Feed, images
+from ganvas.errors import UserError, did_you_mean
+from ganvas.metrics.accuracy import CLASSIFIER, classification_accuracy_score
+from ganvas.metrics.features import Extractor, extractor
+from ganvas.metrics.lpips import lpips
+from ganvas.metrics.modes import STACKED_SAMPLES, birthday, memorisation, score_stacked_mnist
+from ganvas.metrics.neighbours import nearest
+from ganvas.metrics.path_length import path_length
+
+LIMIT = 5_000  # images of either side for what compares all pairs
+PATHS = 2_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model beside the real images that it is measured against. `feed`: their training part."""
+
+    model: bundle.Model
+    feed: Feed
+    source: str
+    extractor: Extractor
+    n: int
+    seed: int
+    weights: str | Path | None = None
+    distance: str = "squeeze-caffe"  # LPIPS' backbone, for path lengths
+
+    @cached_property
+    def test(self) -> Feed:
+        """The real images that the model has not seen. Raises `UserError` where the set keeps none apart."""
+        try:
+            info = self.feed.info
+            test = images(self.source, size=(info.height, info.width), channels=info.channels, part="test")
+        except UserError as e:
+            raise UserError(f"this measure needs real images that were not trained on, a test part: {e}") from None
+        if test.info.fingerprint == self.feed.info.fingerprint:
+            raise UserError(
+                "this measure needs real images that were not trained on, and the test part is the training part"
+            )
+        return test
+
+    def features(self, feed: Feed) -> Tensor:
+        """Of at most `LIMIT` of its images, chosen by the seed."""
+        count = min(feed.info.count, LIMIT)
+        parts = [feed.draw(i, min(256, count - i), seed=self.seed).x for i in range(0, count, 256)]
+        return torch.cat([self.extractor(x).cpu() for x in parts])
+
+    @cached_property
+    def fakes(self) -> Tensor:
+        """Features of at most `LIMIT` samples."""
+        made = self.model.batches(min(self.n, LIMIT), seed=self.seed)
+        return torch.cat([self.extractor(x).cpu() for x in made])
+
+
+def duplicates(s: Subject) -> dict[str, Any]:
+    """The birthday paradox test; a duplicate is a pair of samples closer than the closest pair of as many real images."""
+    real = s.features(s.feed)[: len(s.fakes)]
+    own = nearest(real, real, k=2)[0][:, 1]  # the first is the image itself
+    threshold = float(own[own > 0].min()) if bool((own > 0).any()) else 0.0
+    found = birthday(s.fakes, threshold)
+    return {
+        "values": {"duplicates": found.duplicates, "support": found.support if found.duplicates else None},
+        "intervals": {"support": [found.low, found.high if found.high != float("inf") else None]},
+        "protocol": {"samples": len(s.fakes), "threshold": threshold, "extractor": s.extractor.name},
+        "source": "arXiv:1706.08224",
+    }
+
+
+def copies(s: Subject) -> dict[str, Any]:
+    """Memorisation: are samples nearer to the training images than held-out real ones are?"""
+    found = memorisation(s.fakes, s.features(s.feed), s.features(s.test))
+    return {
+        "values": {"ratio": found.ratio, "z": found.z},
+        "protocol": {"samples": len(s.fakes), "images": LIMIT, "extractor": s.extractor.name},
+        "source": "arXiv:2004.05675",
+    }
+
+
+def accuracy(s: Subject) -> dict[str, Any]:
+    """Classification accuracy score: a classifier that learned from samples, on real test images."""
+    if not s.model.method.classes:
+        raise UserError("the classification accuracy score needs a model that was trained with labels")
+    n = min(s.n, s.feed.info.count, LIMIT)
+    labels = torch.arange(n) % s.model.method.classes
+    made = s.model.sample(n, seed=s.seed, labels=labels.tolist(), output="torch").cpu()
+    real, test = s.feed.draw(0, n, seed=s.seed), s.test.draw(0, min(s.test.info.count, LIMIT), seed=s.seed)
+    found = classification_accuracy_score(made, labels, real.x, real.y, test.x, test.y, seed=s.seed)
+    return {
+        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "protocol": {"samples": n, "test": len(test), "classifier": CLASSIFIER},
+        "source": "arXiv:1905.10887",
+    }
+
+
+class _OneClassAPath:
+    """A model whose paths stay within a class: `path_length` asks for all beginnings and all ends in one batch."""
+
+    def __init__(self, method: Any) -> None:
+        self._method, self.latent, self.device = method, method.latent, method.device
+
+    def sample(self, n: int, z: Tensor) -> Tensor:
+        classes = self._method.classes
+        return self._method.sample(
+            n, z=z, y=torch.arange(n, device=self.device) % (n // 2) % classes if classes else None
+        )
+
+
+def smoothness(s: Subject) -> dict[str, Any]:
+    """Perceptual path length in z."""
+    distance = lpips(s.distance, s.weights)
+    found = path_length(_OneClassAPath(s.model.method), distance, PATHS, seed=s.seed)
+    return {
+        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "protocol": {"space": "z", "paths": PATHS, "distance": distance.name},
+        "source": "arXiv:1812.04948, section 4.1",
+    }
+
+
+def stacked(s: Subject) -> dict[str, Any]:
+    """Modes of stacked MNIST."""
+    lenet = extractor("lenet-mnist", s.weights)
+    found = score_stacked_mnist(s.model.batches(STACKED_SAMPLES, seed=s.seed), lambda x: lenet(x)[:, -10:])
+    return {
+        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "protocol": {"samples": STACKED_SAMPLES, "classifier": lenet.name, "classifier_hash": lenet.hash},
+        "source": "arXiv:1712.04086, section 4.2",
+    }
+
+
+FURTHER: dict[str, Callable[[Subject], dict[str, Any]]] = {
+    "duplicates": duplicates,
+    "memorisation": copies,
+    "accuracy": accuracy,
+    "path-length": smoothness,
+    "stacked-mnist": stacked,
+}
+
+
+def known(names: Sequence[str]) -> None:
+    """Raises `UserError` for a name that is no further measure."""
+    for name in names:
+        if name not in FURTHER:
+            raise UserError(f"there is no further measure {name!r}. {did_you_mean(name, FURTHER)}")
+
+
+def further(names: Sequence[str], subject: Subject) -> dict[str, Any]:
+    """The further measures of these names, each with its values, protocol and source. Raises `UserError` for an unknown name
+    and for what this model or these images do not allow."""
+    known(names)
+    if names and not isinstance(subject.model.method, Samples):
+        raise UserError("further measures are for models that make images from noise")
+    return {name: FURTHER[name](subject) for name in names}
