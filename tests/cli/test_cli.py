@@ -72,8 +72,10 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 def test_help_shows_an_example_for_every_command() -> None:
     top = ganvas("--help").stdout
-    commands = re.findall(r"^[ │|]+(list|train|resume|sample|translate|measure|report|data) ", top, re.MULTILINE)
-    assert set(commands) == {"list", "train", "resume", "sample", "translate", "measure", "report", "data"}
+    commands = re.findall(
+        r"^[ │|]+(list|train|resume|sample|translate|measure|compare|report|data) ", top, re.MULTILINE
+    )
+    assert set(commands) == {"list", "train", "resume", "sample", "translate", "measure", "compare", "report", "data"}
     for command in commands:
         arguments = ["data", "check"] if command == "data" else [command]
         assert "Example: ganvas " in re.sub(r"\s+", " ", ganvas(*arguments, "--help").stdout), command
