@@ -31,9 +31,9 @@ SMALL: dict[str, list[str]] = {
 }
 
 
-def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20) -> Path:
+def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20, seed: int = 0) -> Path:
     """Blobs of random place and colour, as PNG."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[:side, :side]
     for i in range(count):

@@ -170,12 +170,31 @@ def measure(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
     against: Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")],
     n: Annotated[int, typer.Option("-n", min=2, help="How many generated images.")] = 2048,
-    features: Annotated[str, typer.Option(help="The extractor, by name.")] = "random-conv-v1",
-    weights: Annotated[Path | None, typer.Option(help="Folder of the extractor's weights.")] = None,
+    features: Annotated[
+        str,
+        typer.Option(
+            help="random-conv-v1, inception-2015 (FID), squeezenet, mobilenet-v2, lenet-mnist, transformers:DIR."
+        ),
+    ] = "random-conv-v1",
+    weights: Annotated[
+        Path | None, typer.Option("--features-file", "--weights", help="The extractor's weights, or their folder.")
+    ] = None,
+    resizer: Annotated[
+        str | None,
+        typer.Option(help="bilinear-antialias, clean, legacy-pytorch, legacy-tensorflow (default: its own)."),
+    ] = None,
     part: Annotated[str, typer.Option(help="Which part of DATA: train or test.")] = "train",
-    seed: Annotated[int, typer.Option()] = 0,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    seed: Annotated[int, typer.Option(help="Which images are generated.")] = 0,
+    checkpoint: Annotated[str, typer.Option(help="last, best, both or a number of images.")] = "last",
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Also the Frechet distance at infinitely many images.")
+    ] = False,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="duplicates, memorisation, accuracy, path-length or stacked-mnist."),
+    ] = None,
     device: Device = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the record here, too.")] = None,
     as_json: Json = False,
 ) -> None:
     """How good it is: distances, precision and recall, copies of training images.
@@ -193,12 +212,52 @@ def measure(
         n=n,
         features=features,
         weights=weights,
+        resizer=resizer,
         part=part,
         seed=seed,
         checkpoint=checkpoint,
+        extrapolate=extrapolate,
+        also=also or (),
         device=device,
+        out=out,
     )
     _print_json(record) if as_json else _print_record(record)
+
+
+@app.command()
+def compare(
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RECORD…", help="Records of ganvas measure, or run folders.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Measurements side by side; refuses unlike protocols, saying which fields differ.
+
+    Example: `ganvas compare runs/p runs/q`
+    """
+    from ganvas.comparing import Unlike
+    from ganvas.comparing import compare as compared
+
+    try:
+        tables = compared(records)
+    except Unlike as e:
+        typer.echo(f"error: {e}", err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        _print_json(tables)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    for found in tables:
+        to = found["protocol"].get("to")
+        table = Table(box=None, header_style="bold", title=f"to {to}" if to else None)
+        table.add_column("")
+        for column in found["columns"]:
+            table.add_column(column["name"], overflow="fold")
+        for name in dict.fromkeys(k for column in found["columns"] for k in column["values"]):
+            table.add_row(name, *(_figure(column, name) for column in found["columns"]))
+        Console().print(table)
 
 
 @app.command()
@@ -246,41 +305,6 @@ def pixels(
 
     record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights)
     _print_json(record) if as_json else typer.echo("\n".join(pixelwise.lines(record)))
-
-
-def _size(text: str | None) -> int | tuple[int, int] | None:
-    from ganvas.errors import UserError
-
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise UserError(f"--size takes pixels as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
-    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
-
-
-def _done(out: Path) -> None:
-    from ganvas import ranks
-
-    if ranks.rank() == 0:
-        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas sample {out} -n 64 --out grid.png")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, default=str))
-
-
-def _print_record(record: dict[str, Any]) -> None:
-    for name, value in record.items():
-        if isinstance(value, dict):
-            typer.echo(f"{name}:")
-            for k, v in value.items():
-                typer.echo(f"  {k:<24} {v:.4f}" if isinstance(v, float) else f"  {k:<24} {v}")
-        elif isinstance(value, list):
-            for line in value:
-                typer.echo(f"{name}: {line}")
-        else:
-            typer.echo(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")
 
 
 claim_app = typer.Typer(
@@ -346,3 +370,57 @@ def claim_report(
     from ganvas.claiming import write_report
 
     typer.echo(f"claims: {write_report(where, out)}")
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    from ganvas.errors import UserError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise UserError(f"--size takes pixels as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def _done(out: Path) -> None:
+    from ganvas import ranks
+
+    if ranks.rank() == 0:
+        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas sample {out} -n 64 --out grid.png")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    from ganvas.metrics.measure import measurements
+
+    for title, found in measurements(record).items():
+        if title:
+            typer.echo(f"{title}:")
+        for name in found["values"]:
+            typer.echo(f"{name:<26} {_figure(found, name)}")
+        for further, measured in found.get("also", {}).items():
+            for name in measured["values"]:
+                typer.echo(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
+        protocol, judge = found["protocol"], found.get("judge")
+        if judge:
+            typer.echo(
+                f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})"
+            )
+        typer.echo(
+            f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "
+            f"{protocol['real']['count']:,} real images ({protocol['real']['part']})"
+        )
+        for note in found["notes"]:
+            typer.echo(f"note: {note}")
+
+
+def _figure(measurement: dict[str, Any], name: str) -> str:
+    """A value with its interval, for people."""
+    value, interval = measurement["values"].get(name), (measurement.get("intervals") or {}).get(name)
+    if value is None:
+        return "–"
+    return f"{value:.4g}" + (f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else "")

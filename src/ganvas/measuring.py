@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from ganvas import bundle, provenance
 from ganvas.core import Samples, Translates
-from ganvas.data import domains, images
+from ganvas.data import Feed, cache_dir, domains, images, official
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
-from ganvas.metrics.features import extractor
-from ganvas.metrics.measure import measure_samples
-from ganvas.metrics.recognised import Judge
+from ganvas.errors import UserError
+from ganvas.further import Subject, further, known
+from ganvas.metrics.features import WEIGHTS_VARIABLE, Extractor, extractor, inception
+from ganvas.metrics.measure import filled, measure_samples
+from ganvas.metrics.neighbours import nearest
+from ganvas.metrics.recognised import Judge, Verdict
+from ganvas.metrics.side import KEPT, Side
 from ganvas.report import neighbour_sheet, write_report
 
 NEIGHBOURS = 8  # samples on the sheet of nearest real images
 JUDGED = 60_000  # real labelled images at most, for the judge to be trained in seconds
+VERSION = 1  # of the statistics: raise it when the same images would give others
+BATCH = 256  # real images at once
+TRANSLATED = 8  # images translated at once
 
 
 def measure(
@@ -28,62 +43,236 @@ def measure(
     *,
     n: int = 2048,
     features: str = "random-conv-v1",
-    weights: Path | None = None,
+    weights: str | Path | None = None,
+    resizer: str | None = None,
     part: Part = "train",
     seed: int = 0,
     checkpoint: str = "last",
+    extrapolate: bool = False,
+    also: Sequence[str] = (),
     device: str | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure `n` pictures of a run or model against real data; returns a JSON-ready record.
 
-    `features`: the extractor (see `ganvas.metrics.features`); figures of unlike extractors do not compare. Labelled data of a
-    modest size also gets a judge: a calibrated classifier that says how many samples it recognises. For a translating model
+    `against`: "digits", a path or an official set's name. `features`, `weights`, `resizer`: see
+    `ganvas.metrics.features.extractor`; figures of unlike extractors do not compare. `checkpoint`: "last", "best", a number
+    of images, or "both": the last and the best side by side. `extrapolate`: also the Frechet distance at infinitely many
+    images. `also`: further measures by name, see `ganvas.further`. `out`: a file for the record. Labelled data of a modest
+    size also gets a judge: a calibrated classifier that says how many samples it recognises. For a translating model
     `against` is the pair of domains: A's images are translated and compared with B's, and the other way round.
-    A run's folder also receives measure.json, the nearest real neighbours of a few samples, and its report anew."""
-    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
-    shape = model.info["shape"]
-    size, channels = (shape["height"], shape["width"]), shape["channels"]
-    extract = extractor(features, weights=weights)
-    protocol = {
-        "checkpoint": checkpoint,
-        "images_trained": model.info.get("images_trained"),
-        "seed": seed,
-        "part": part,
-    }
+
+    What `measure_samples` returns, with `run`, `recipe`, `checkpoint`, `images_trained`, `data` and, of the protocol, the
+    real images' part and fingerprint; `ganvas.metrics.measure.measurements` takes a record of several apart. A run's folder
+    also receives measure.json, the nearest real neighbours of a few samples, and its report anew. Statistics of the real
+    images are kept in the cache folder: a second measure against them does not look at them again.
+
+    Raises `UserError` for wrong input of any kind."""
     run = Path(run)
-    if isinstance(model.method, Samples):
-        feed = images(str(against), size=size, channels=channels, part=part)
-        real = [b.x for b in feed.batches(256)]
-        fake = [x.cpu() for x in model.batches(n, seed=seed)]
-        record = {**measure_samples(fake, real, extract, seed=seed), **protocol, "against": _data(feed.info)}
-        if feed.info.classes and feed.info.count <= JUDGED:
-            raw = feed.raw()
-            judge = Judge(raw["x"], raw["y"])
-            record["judge"] = judge.report(provenance.to_uint8(torch.cat(fake)))
-        if (run / "run.json").is_file():
-            sheet = neighbour_sheet(*_nearest(torch.cat(fake)[:NEIGHBOURS], torch.cat(real), extract))
-            provenance.save(sheet, run / "neighbours.png", kind="samples beside their nearest real images")
-    else:
-        assert isinstance(model.method, Translates)
-        feed = domains(str(against), size=size, part=part, flip=False)
-        record = {**protocol, "against": _data(feed.info)}
-        pool = feed.fixed(min(n, feed.info.count))
-        for to in model.method.directions:
-            source, target = (pool.a, pool.b) if to == "b" else (pool.b, pool.a)
-            fake = [model.translate(x, to=to, output="torch").cpu() for x in source.split(8)]
-            record[f"to {to}"] = measure_samples(fake, list(target.split(256)), extract, seed=seed)
-    if (run / "run.json").is_file():
-        write_atomically(run / "measure.json", json.dumps(record, indent=1))
+    is_run = (run / "run.json").is_file()
+    if checkpoint != "last" and not is_run:
+        raise UserError(
+            f"{run} is a model's folder and has one state of it: measure a run's folder, or leave --checkpoint out"
+        )
+    known(also)
+    extract = _extractor(features, weights, resizer)
+    found: dict[str, dict[str, Any]] = {}
+    against_real: _Real | None = None
+    for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
+        model = bundle.load(run, checkpoint=which, device=device or "cpu")
+        against_real = against_real or _Real(model, run, str(against), part, extract)
+        for to, measured in _measured(model, against_real, n, seed, extrapolate, run if is_run and not found else None):
+            if also:
+                subject = Subject(model, against_real.feed, str(against), extract, n, seed, weights)
+                measured["also"] = further(also, subject)
+            name = ", ".join(filter(None, (which if checkpoint == "both" else "", f"to {to}" if to else "")))
+            found[name] = {
+                **measured,
+                "run": run.resolve().name,
+                "recipe": model.info.get("recipe"),
+                "checkpoint": which,
+                "images_trained": model.info.get("images_trained"),
+                "data": against_real.data,
+            }
+    record = found.get("", found)
+    text = json.dumps(record, indent=1)
+    if out is not None:
+        provenance.write(Path(out), text.encode())
+    if is_run:
+        write_atomically(run / "measure.json", text)
         write_report(run)
     return record
 
 
-def _data(info: Any) -> dict[str, Any]:
-    return {"source": info.source, "count": info.count, "fingerprint": info.fingerprint}
+def _measured(
+    model: bundle.Model, real: _Real, n: int, seed: int, extrapolate: bool, sheet_in: Path | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(direction or "", record) of one state of a model. `sheet_in`: the folder for the nearest neighbours' sheet."""
+    if isinstance(model.method, Samples):
+        judge = real.judge()
+        verdict = Verdict(judge) if judge else None
+        first: list[Tensor] = []
+        fake = _watched(model.batches(n, seed=seed), verdict, first)
+        side = real.side("x")
+        record = measure_samples(fake, side, real.extractor, seed=seed, extrapolate=extrapolate)
+        record["protocol"]["real"] |= real.protocol
+        if verdict:
+            record["judge"] = verdict.report()
+        if side.count > KEPT:
+            record["notes"].append(f"Nearest real images are looked for among {KEPT:,} of the {side.count:,}.")
+        if sheet_in:
+            provenance.save(real.neighbours(first[0], side), sheet_in / "neighbours.png", kind="nearest real images")
+        yield "", record
+        return
+    assert isinstance(model.method, Translates)
+    for to in model.method.directions:
+        source = "a" if to == "b" else "b"
+        fake = (model.translate(x, to=to, output="torch") for x in real.drawn(source, n, seed))
+        record = measure_samples(fake, real.side(to), real.extractor, seed=seed, extrapolate=extrapolate)
+        record["protocol"]["real"] |= real.protocol
+        record["protocol"]["to"] = to
+        yield to, record
 
 
-def _nearest(samples: torch.Tensor, real: torch.Tensor, extract: Any, k: int = 3) -> tuple[Any, Any, Any]:
-    """(samples, real, indices [n, k] of the nearest real images by the extractor's features)."""
-    f = extract(samples)
-    distances = torch.cat([torch.cdist(f, extract(part)) for part in real.split(256)], dim=1)
-    return samples, real, distances.topk(k, largest=False).indices
+def _watched(fake: Iterable[Tensor], verdict: Verdict | None, first: list[Tensor]) -> Iterator[Tensor]:
+    """`fake`, shown to the judge on its way; its first few images go to `first`."""
+    for x in fake:
+        if not first:
+            first.append(x[:NEIGHBOURS])
+        if verdict:
+            verdict.add(provenance.to_uint8(x))
+        yield x
+
+
+# ---------------------------------------------------------------- the real images
+
+
+class _Real:
+    """The real images that a model is measured against, in its size and channels."""
+
+    def __init__(self, model: bundle.Model, run: Path, against: str, part: Part, extract: Extractor) -> None:
+        shape = model.info["shape"]
+        size, channels = (shape["height"], shape["width"]), shape["channels"]
+
+        def opened(channels: int | None) -> Feed:
+            if isinstance(model.method, Samples):
+                return images(against, size=size, channels=channels, part=part)
+            return domains(against, size=size, channels=channels, part=part, flip=False)
+
+        feed = opened(None)
+        if feed.info.channels != channels:
+            theirs = feed.info.channels
+            feed = opened(channels)
+            trained_on = (model.info.get("data") or {}).get("fingerprint")
+            if feed.info.fingerprint != trained_on and _asked_channels(run) != channels:
+                kinds = {1: "gray", 3: "colour", 4: "colour with alpha"}
+                raise UserError(
+                    f"the images of {against} are {kinds[theirs]} and the model's are {kinds[channels]}: measure against "
+                    f"images that are {kinds[channels]}, too"
+                )
+        self.feed, self.extractor, self.device = feed, extract, model.method.device
+        self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
+        self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
+        self._sides: dict[str, Side] = {}
+        self._judge: Judge | None = None
+
+    def side(self, stream: str) -> Side:
+        """The features of "x", or of the domain "a" or "b"; from the cache where they are in it."""
+        if stream not in self._sides:
+            info, extract = self.feed.info, self.extractor
+            facts = {
+                "version": VERSION,
+                "kept": KEPT,
+                "data": info.fingerprint,
+                "part": info.part,
+                "stream": stream,
+                "image": [info.channels, info.height, info.width],
+                "extractor": extract.name,
+                "hash": extract.hash,
+                "resizer": extract.resizer(info.height, info.width),
+            }
+
+            def computed() -> Side:
+                batches = self.feed.batches(BATCH, side=stream, device=self.device)
+                return filled(Side(extract, "real"), (getattr(batch, stream) for batch in batches))
+
+            self._sides[stream] = _cached(facts, extract, computed)
+        return self._sides[stream]
+
+    def drawn(self, stream: str, n: int, seed: int) -> Iterator[Tensor]:
+        """n images of a domain in random order (fewer where it has fewer), in small batches."""
+        total = min(n, self.side(stream).count)
+        for i in range(0, total, TRANSLATED):
+            yield getattr(self.feed.draw(i, min(TRANSLATED, total - i), seed=seed, device=self.device), stream)
+
+    def judge(self) -> Judge | None:
+        if self._judge is None and self.feed.info.classes and self.feed.info.count <= JUDGED:
+            raw = self.feed.raw()
+            self._judge = Judge(raw["x"], raw["y"])
+        return self._judge
+
+    def neighbours(self, samples: Tensor, side: Side) -> Any:
+        """A picture of samples beside the nearest of the real images whose features are kept."""
+        features, index = side.kept()
+        _, found = nearest(self.extractor(samples).cpu(), features)
+        rows = index[found]
+        chosen, places = rows.unique(return_inverse=True)
+        pixels = torch.from_numpy(np.stack([self.feed.raw()["x"][i] for i in chosen.tolist()]))
+        return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
+
+
+def _asked_channels(run: Path) -> int | None:
+    """The channels that a run's own settings turn its data to."""
+    try:
+        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get("channels")
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+# ---------------------------------------------------------------- extractors and statistics, from where they are kept
+
+
+def _extractor(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:
+    """The extractor; the official network's weights are downloaded where nobody says that they are here already."""
+    if name == "inception-2015" and not weights:
+        folder = Path(os.environ.get(WEIGHTS_VARIABLE) or cache_dir() / "weights")
+        if not any((folder / file).is_file() for file in inception.FILES):
+            file = official.File(inception.FILES[0], inception.BYTES, inception.SHA256, inception.ADDRESSES)
+            weights = official.fetch_file(name, file, cache_dir() / "weights")
+        else:
+            weights = folder
+    return extractor(name, weights, resizer=resizer)
+
+
+def _cached(facts: dict[str, Any], extract: Extractor, computed: Callable[[], Side]) -> Side:
+    """The side that `facts` decide, from the cache folder or into it."""
+    key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    path = cache_dir() / "statistics" / f"{key}.safetensors"
+    try:
+        with safe_open(path, "pt") as f:
+            header = f.metadata() or {}
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+        if header["sum"] == _sum(tensors):
+            return Side.restored(extract, "real", tensors, json.loads(header["side"]))
+    except (OSError, SafetensorError, KeyError, ValueError):  # absent, or damaged: it is made anew
+        pass
+    side = computed()
+    tensors, kept = side.state()
+    header = {"side": json.dumps(kept), "sum": _sum(tensors), "facts": json.dumps(facts)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=header)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as e:
+        warnings.warn(f"the statistics of the real images could not be kept in {path.parent} ({e})", stacklevel=2)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return side
+
+
+def _sum(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

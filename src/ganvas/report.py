@@ -22,19 +22,25 @@ from torch import Tensor
 
 from ganvas import __version__, provenance
 from ganvas.errors import UserError
+from ganvas.metrics.measure import measurements
 
 THUMBNAILS = 12  # grids over time; more are thinned out evenly
 THUMBNAIL_SIDE = 280  # pixels
 LARGEST_SIDE = 1600  # pixels of the newest grid
 POINTS = 400  # per curve; longer ones are averaged
 _EXPLAINED = {
+    "fid": ("FID", "lower is better, 0 is best"),
+    "fid_bias": ("of which bias, roughly", "shrinks with more images"),
+    "fid_infinity": ("FID at infinitely many images", "extrapolated"),
     "frechet": ("Fréchet distance", "lower is better, 0 is best"),
     "frechet_bias": ("of which bias, roughly", "shrinks with more images"),
+    "frechet_infinity": ("Fréchet distance at infinitely many images", "extrapolated"),
     "kernel": ("Kernel distance", "lower is better, 0 is best"),
     "precision": ("Precision", "share of samples that could be real"),
     "recall": ("Recall", "share of real images that could be samples"),
     "density": ("Density", "as precision, less moved by outliers; about 1 is best"),
     "coverage": ("Coverage", "share of real images with a sample nearby"),
+    "inception_score": ("Inception score", "higher is better; looks at no real image"),
     "diversity": ("Diversity", "spread of the samples / spread of the real images; 1 is best"),
 }
 
@@ -59,7 +65,8 @@ def write_report(run_dir: str | Path) -> Path:
         lstrip_blocks=True,
     ).get_template("report.html.j2")
     measure = _object(run_dir / "measure.json")
-    judge = _object(run_dir / "judge.json") or measure.get("judge")
+    judges = [m["judge"] for m in measurements(measure).values() if isinstance(m.get("judge"), dict)]
+    judge = _object(run_dir / "judge.json") or (judges[0] if judges else None)
     page = template.render(
         title=str(run.get("recipe") or run.get("method") or run_dir.name),
         paper=_paper(run.get("paper")),
@@ -207,23 +214,18 @@ def _of(value: Any, *names: str) -> str:
 
 
 def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """One table a record; a translation's measure holds one record a direction."""
-    parts = (
-        {"": record}
-        if "values" in record
-        else {k: v for k, v in record.items() if isinstance(v, dict) and "values" in v}
-    )
+    """One table a measurement of the record."""
     tables = []
-    for name, part in parts.items():
-        values = part["values"] if isinstance(part["values"], dict) else {}
-        rows = []
+    for name, part in measurements(record).items():
+        values, intervals, rows = part["values"], part.get("intervals"), []
         for key, (label, meaning) in _EXPLAINED.items():
             if _finite(values.get(key)):
+                ends = intervals.get(key) if isinstance(intervals, dict) else None
                 interval = ""
-                if _finite(values.get(f"{key}_low")) and _finite(values.get(f"{key}_high")):
-                    interval = f"{_number(values[f'{key}_low'])} to {_number(values[f'{key}_high'])}"
+                if isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)):
+                    interval = f"{_number(ends[0])} to {_number(ends[1])}"
                 rows.append((label, _number(values[key]), interval, meaning))
-        protocol = {k: v for k, v in part.items() if k not in ("values", "notes", "judge", "machine")}
+        protocol = {k: v for k, v in part.items() if k not in ("values", "intervals", "notes", "judge", "machine")}
         notes = part.get("notes")
         notes = [str(note) for note in notes] if isinstance(notes, list) else []
         tables.append({"name": name, "rows": rows, "notes": notes, "protocol": _flat(protocol)})

@@ -70,13 +70,18 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- what a person gets
 
 
+COMMANDS = {"list", "train", "resume", "sample", "translate", "measure", "compare", "pixels", "report", "claim", "data"}
+
+
 def test_help_shows_an_example_for_every_command() -> None:
     top = ganvas("--help").stdout
-    commands = re.findall(r"^[ │|]+(list|train|resume|sample|translate|measure|report|data) ", top, re.MULTILINE)
-    assert set(commands) == {"list", "train", "resume", "sample", "translate", "measure", "report", "data"}
-    for command in commands:
-        arguments = ["data", "check"] if command == "data" else [command]
-        assert "Example: ganvas " in re.sub(r"\s+", " ", ganvas(*arguments, "--help").stdout), command
+    listed = re.findall(rf"^[ │|]+({'|'.join(COMMANDS)}) ", top, re.MULTILINE)
+    assert set(listed) == COMMANDS
+    assert len(re.findall(r"^[ │|]+[a-z]+ {2,}\w", top, re.MULTILINE)) == len(COMMANDS), "a command is not in COMMANDS"
+    groups = {"data": ["check"], "claim": ["list", "run", "report"]}
+    for command in COMMANDS:
+        for arguments in [[command, sub] for sub in groups.get(command, ())] or [[command]]:
+            assert "Example: ganvas " in re.sub(r"\s+", " ", ganvas(*arguments, "--help").stdout), arguments
 
 
 def test_help_does_not_import_torch() -> None:

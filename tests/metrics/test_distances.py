@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from ganvas.errors import UserError
-from ganvas.metrics.frechet import frechet_distance
+from ganvas.metrics.frechet import extrapolated, frechet_distance, subset_distances
+from ganvas.metrics.inception_score import inception_score
 from ganvas.metrics.kernel import kernel_distance, kernel_distance_interval
 from ganvas.metrics.neighbours import duplicates, fidelity, nearest
 
@@ -117,6 +118,57 @@ def test_kernel_is_unbiased_and_its_interval_is_as_wide_as_it_should_be() -> Non
         assert d.low < d.value < d.high
         widths.append((d.high - d.low) / 2 / 1.96)
     assert np.mean(widths) == pytest.approx(np.std(values), rel=0.35)
+
+
+def test_subsets_share_what_they_share() -> None:
+    """The interval's subsets are read off one kernel matrix; they are what each would be by itself."""
+    g = torch.Generator().manual_seed(6)
+    x, y = torch.randn(90, 5, generator=g) + 0.3, torch.randn(70, 5, generator=g)
+    got = kernel_distance_interval(x, y, subsets=20, size=30, seed=3)
+    rng = np.random.default_rng(3)
+    alone = [
+        kernel_distance(x[rng.choice(90, 30, replace=False)], y[rng.choice(70, 23, replace=False)]) for _ in range(20)
+    ]
+    assert got.value == pytest.approx(kernel_distance(x, y), rel=1e-9)
+    assert (got.subset_mean, got.subset_std) == pytest.approx((np.mean(alone), np.std(alone, ddof=1)), rel=1e-9)
+
+
+def test_frechet_of_gaussians_by_its_closed_form() -> None:
+    """N(0, S) against N(shift, s^2 S), for a diagonal S: dim shift^2 + (s - 1)^2 tr(S), which few images overstate. The
+    extrapolated distance does not, and the spread of halves is the spread over independent draws."""
+    g, dim, n, shift = torch.Generator().manual_seed(7), 16, 600, 0.2
+    scale = torch.linspace(0.3, 2, dim, dtype=torch.float64)
+    truth = dim * shift**2 + (0.2**2 * scale.square()).sum().item()
+    wholes, infinite, spreads = [], [], []
+    for seed in range(20):
+        x, y = (torch.randn(n, dim, generator=g, dtype=torch.float64) * scale for _ in range(2))
+        y = 1.2 * y + shift
+        wholes.append(frechet_distance(*moments(x), *moments(y)))
+        infinite.append(extrapolated(x, y, seed))
+        spreads.append(np.std(subset_distances(x, y, [0.5] * 8, seed), ddof=1))
+    error = 3 / 20**0.5
+    assert np.mean(wholes) - truth > 2 * error * np.std(wholes)
+    assert abs(np.mean(infinite) - truth) < error * np.std(infinite)
+    assert np.mean(spreads) == pytest.approx(np.std(wholes), rel=0.5)
+
+
+@pytest.mark.parametrize(("key", "splits"), [("shuffled", 10), ("unshuffled", 10), ("single_split", 1)])
+def test_inception_score_golden(shared: Path, key: str, splits: int) -> None:
+    folder = shared / "golden" / "metrics"
+    logits = load_file(folder / "inception_score_logits.safetensors")["logits"].double()
+    expected = json.loads((folder / "inception_score_logits.json").read_text())["results"][key]
+    if key == "shuffled":
+        logits = logits[torch.from_numpy(np.random.RandomState(2020).permutation(len(logits)))]
+    mean, std = inception_score(logits, splits)
+    assert mean == pytest.approx(expected["inception_score_mean"], rel=1e-6)
+    assert std == pytest.approx(expected["inception_score_std"], rel=1e-6)
+
+
+def test_inception_score_by_its_closed_form() -> None:
+    sure = torch.eye(4).repeat(10, 1) * 1000
+    assert inception_score(sure, 1) == pytest.approx((4, 0))  # each of one class, all classes alike
+    assert inception_score(torch.zeros(40, 4), 1) == pytest.approx((1, 0))
+    assert inception_score(sure[:1].repeat(40, 1), 5) == pytest.approx((1, 0))
 
 
 def test_kernel_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from ganvas.errors import UserError
-from ganvas.metrics import measure
+from ganvas.metrics import side
 from ganvas.metrics.features import Extractor, extractor
+from ganvas.metrics.inception_score import inception_score
 from ganvas.metrics.measure import measure_samples
 from ganvas.metrics.recognised import Judge
 
@@ -41,8 +42,11 @@ def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
     collapsed = measure_samples(x[:4].repeat(100, 1, 1, 1).split(128), x[400:800].split(100), e)
     assert json.loads(json.dumps(good)) == good
     g, c = good["values"], collapsed["values"]
-    assert g["kernel_low"] < 0 < g["kernel_high"]  # two halves of one set: not told apart
-    assert c["kernel_low"] > 0
+    low, high = good["intervals"]["kernel"]
+    assert low < 0 < high  # two halves of one set: not told apart
+    assert collapsed["intervals"]["kernel"][0] > 0
+    assert good["intervals"]["frechet"][0] < g["frechet"] < good["intervals"]["frechet"][1]
+    assert "fid" not in g
     assert g["frechet"] < c["frechet"] / 5
     assert g["coverage"] > 0.9 > 0.2 > c["coverage"]
     assert g["diversity"] == pytest.approx(1, abs=0.05)
@@ -50,27 +54,82 @@ def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
     # The truth is 0: nearly all that was measured is bias, and the record says so.
     assert g["frechet"] * 0.7 < g["frechet_bias"] <= g["frechet"]
     assert "400 images, fewer than 2,048" in good["notes"][0]
-    assert (good["real"], good["fake"], good["resizer"]) == (400, 400, "bilinear-antialias-32")
-    assert good["extractor_hash"] == e.hash
+    assert good["protocol"] == {
+        "extractor": "random-conv-v1",
+        "extractor_hash": e.hash,
+        "resizer": "bilinear-antialias-32",
+        "image": [1, 32, 32],
+        "real": {"count": 400},
+        "fake": {"count": 400},
+        "neighbours": 5,
+    }
     assert measure_samples(x[:400].split(128), x[400:800].split(100), e) == good
 
 
 class Tiny(torch.nn.Module):
+    classes = 4
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean(1).flatten(1)
 
+    def with_logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(x), 9 * self(x)[:, :4]
 
-def tiny() -> Extractor:
-    return Extractor("tiny", Tiny(), dim=16, hash="0", side=lambda longer: 4)
+
+def tiny(distance: str = "frechet") -> Extractor:
+    return Extractor("tiny", Tiny(), dim=16, hash="0", side=lambda longer: 4, distance=distance)
+
+
+def noise(n: int, seed: int, scale: float = 1.0) -> torch.Tensor:
+    return (torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * scale
+
+
+def test_only_the_official_network_gives_a_fid() -> None:
+    record = measure_samples([noise(300, 0)], [noise(300, 1)], tiny("fid"), extrapolate=True)
+    assert {"fid", "fid_bias", "fid_infinity"} <= record["values"].keys()
+    assert "fid" in record["intervals"]
+    assert not [name for name in record["values"] if name.startswith("frechet")]
+
+
+def test_infinitely_many_images_have_no_bias() -> None:
+    record = measure_samples([noise(600, 0)], [noise(600, 1)], tiny(), extrapolate=True)
+    values = record["values"]
+    assert abs(values["frechet_infinity"]) < 0.3 * values["frechet"]  # one distribution: the truth is 0
+    assert not [note for note in record["notes"] if "infinitely" in note]
+    few = measure_samples([noise(40, 0)], [noise(40, 1)], tiny(), extrapolate=True)
+    assert "Take at least 48 images" in few["notes"][1]
+
+
+def test_inception_score_of_a_stream() -> None:
+    x = noise(1000, 0)
+    record = measure_samples(x.split(64), [noise(100, 1)], tiny())
+    logits = tiny().with_logits(x)[1]
+    turns = torch.cat([logits[i::10] for i in range(10)])  # the parts of a stream take turns
+    assert (record["values"]["inception_score"], record["values"]["inception_score_std"]) == pytest.approx(
+        inception_score(turns), rel=1e-9
+    )
+
+
+def test_a_side_is_restored_from_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side, "KEPT", 50)
+    real = side.Side(tiny(), "real")
+    for part in noise(200, 1).split(30):
+        real.add(part)
+    tensors, facts = real.state()
+    again = side.Side.restored(tiny(), "real", tensors, json.loads(json.dumps(facts)))
+    fake = noise(100, 0)
+    assert measure_samples([fake], again, tiny()) == measure_samples([fake], real, tiny())
+    features, index = again.kept()
+    torch.testing.assert_close(features, tiny()(noise(200, 1)[index]).double())
 
 
 def test_memory_is_bounded_and_batching_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "KEPT", 500)
+    monkeypatch.setattr(side, "KEPT", 500)
     x = torch.rand(3000, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     x[:1500] *= 0.2  # ordered data: the first images are not like the rest
     one = measure_samples(x[::2].split(1500), x[1::2].split(1500), tiny())
     other = measure_samples(x[::2].split(7), x[1::2].split(64), tiny())
-    assert one["pairs_from"] == {"real": 500, "fake": 500}
+    assert one["details"]["pairs_from"] == {"real": 500, "fake": 500}
     assert one["values"]["frechet"] == pytest.approx(other["values"]["frechet"], rel=1e-6)
     assert one["values"]["coverage"] == other["values"]["coverage"] > 0.9
 
@@ -80,14 +139,14 @@ def test_a_feed_of_batches_is_read_once() -> None:
         for i in range(5):
             yield torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(i)) * 2 - 1
 
-    assert measure_samples(feed(), feed(), tiny())["real"] == 100
+    assert measure_samples(feed(), feed(), tiny())["protocol"]["real"]["count"] == 100
 
 
 def test_wrong_input() -> None:
     x = torch.zeros(50, 1, 4, 4)
     with pytest.raises(UserError, match="several sizes"):
         measure_samples([x, torch.zeros(50, 1, 8, 8)], [x], tiny())
-    with pytest.raises(UserError, match="4x4 with 3 channels and generated ones 4x4 with 1 channel:"):
+    with pytest.raises(UserError, match="real images are 4x4 with 3 channels and generated ones 4x4 with 1 channel:"):
         measure_samples([x], [torch.zeros(50, 3, 4, 4)], tiny())
     with pytest.raises(UserError, match="got 50 real and 4 generated"):
         measure_samples([x[:4]], [x], tiny())

@@ -48,8 +48,12 @@ def run(tmp_path: Path) -> Path:
         provenance.save(grid, tmp_path / "samples" / f"{images:09d}.png", images_trained=images)
     sheet = neighbour_sheet(torch.zeros(4, 1, 8, 8), torch.ones(9, 1, 8, 8), torch.tensor([[0, 1, 2]] * 4))
     provenance.save(sheet, tmp_path / "neighbours.png")
-    values = {"frechet": 0.375, "kernel": 2e-4, "kernel_low": 1e-4, "kernel_high": 3e-4, "precision": 0.75}
-    record = {"values": values, "extractor": "random-conv-v1", "fake": 500, "notes": ["Only <500> images."]}
+    record = {
+        "values": {"frechet": 0.375, "kernel": 2e-4, "precision": 0.75},
+        "intervals": {"kernel": [1e-4, 3e-4]},
+        "protocol": {"extractor": "random-conv-v1", "fake": {"count": 500}},
+        "notes": ["Only <500> images."],
+    }
     shares = {"0": 0.375, "1": 0.5}
     record["judge"] = {"real_confident": 0.8, "fake_confident": 0.6, "ratio": 0.75, "class_shares": shares}
     (tmp_path / "measure.json").write_text(json.dumps(record))

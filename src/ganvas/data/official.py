@@ -139,14 +139,19 @@ def fetch(name: str) -> tuple[str, Path]:
     """(kind, path) of an official set: a file, or for idx the folder. Downloads what is not there yet."""
     official = SETS[name]
     folder = cache_dir() / "downloads" / name
-    for file in official.files:
-        # the length tells a complete file at once; what was downloaded was checked by its sum then
-        path = folder / file.name
-        if not path.exists() or path.stat().st_size != file.size:
-            _download(name, file, path)
-        elif not path.with_name(path.name + ".sha256").exists():
-            _check(name, file, path)  # put there by hand
-    return official.kind, folder if official.kind == "idx" else folder / official.files[0].name
+    paths = [fetch_file(name, file, folder) for file in official.files]
+    return official.kind, folder if official.kind == "idx" else paths[0]
+
+
+def fetch_file(name: str, file: File, folder: Path) -> Path:
+    """`file` in `folder`; downloaded and checked where it is not there yet. `name`: what it belongs to, for messages."""
+    # the length tells a complete file at once; what was downloaded was checked by its sum then
+    path = folder / file.name
+    if not path.exists() or path.stat().st_size != file.size:
+        _download(name, file, path)
+    elif not path.with_name(path.name + ".sha256").exists():
+        _check(name, file, path)  # put there by hand
+    return path
 
 
 def _download(name: str, file: File, path: Path) -> None:

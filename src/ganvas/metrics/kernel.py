@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_CHUNK = 2048  # rows of a kernel matrix held at once
+_CHUNK = 1024  # rows of a kernel matrix held at once
 
 
 class KernelDistance(NamedTuple):
@@ -27,18 +27,8 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     """The unbiased estimate of MMD^2 between features x [n, dim] and y [m, dim] with the kernel `(x.y / dim + 1)^3`
     (Binkowski et al., 2018, arXiv:1801.01401, equation 4 and section 3). Zero on average, and so as often negative as
     positive, where both come from one distribution."""
-    x, y = x.detach().to(torch.float64), y.detach().to(torch.float64)
-    n, m = len(x), len(y)
-    assert min(n, m) > 1, "an unbiased estimate needs two images on either side"
-    within = _sum(x, x, others=True) / (n * (n - 1)) + _sum(y, y, others=True) / (m * (m - 1))
-    return within - 2 * _sum(x, y) / (n * m)
-
-
-def _sum(x: Tensor, y: Tensor, others: bool = False) -> float:
-    """The kernel's sum over all pairs; `others`: without the pairs of an image with itself."""
-    dim = x.shape[1]
-    total = sum(float((part @ y.T / dim + 1).pow(3).sum()) for part in x.split(_CHUNK))
-    return total - float((x.square().sum(1) / dim + 1).pow(3).sum()) if others else total
+    assert min(len(x), len(y)) > 1, "an unbiased estimate needs two images on either side"
+    return float(_distances(x, y, _members(len(x), []), _members(len(y), []))[0])
 
 
 def kernel_distance_interval(
@@ -52,10 +42,47 @@ def kernel_distance_interval(
     share = min(0.5, size / max(len(x), len(y)))
     n, m = max(int(len(x) * share), 2), max(int(len(y) * share), 2)
     rng = np.random.default_rng(seed)
-    values = [
-        kernel_distance(x[rng.choice(len(x), n, replace=False)], y[rng.choice(len(y), m, replace=False)])
-        for _ in range(subsets)
-    ]
-    value, mean, std = kernel_distance(x, y), float(np.mean(values)), float(np.std(values, ddof=1))
+    drawn = [(rng.choice(len(x), n, replace=False), rng.choice(len(y), m, replace=False)) for _ in range(subsets)]
+    value, *values = _distances(
+        x, y, _members(len(x), [i for i, _ in drawn]), _members(len(y), [i for _, i in drawn])
+    ).tolist()
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
     half = 1.96 * std * (share / (1 - share)) ** 0.5
     return KernelDistance(value, value - half, value + half, mean, std, n)
+
+
+def _members(n: int, subsets: list[np.ndarray]) -> Tensor:
+    """Which of n images belong to the whole set (column 0) and to each subset: [n, 1 + subsets], 0 or 1."""
+    members = torch.zeros(n, 1 + len(subsets), dtype=torch.float64)
+    members[:, 0] = 1
+    for column, indices in enumerate(subsets, 1):
+        members[torch.from_numpy(indices), column] = 1
+    return members
+
+
+def _distances(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
+    """The distance of every set of images that the columns of `in_x` and `in_y` name. The kernel of two images is computed
+    once, however many of the sets they belong to."""
+    x, y = x.detach().to("cpu", torch.float64), y.detach().to("cpu", torch.float64)
+    n, m = in_x.sum(0), in_y.sum(0)
+    between = torch.zeros(in_x.shape[1], dtype=torch.float64)
+    for i in range(0, len(x), _CHUNK):
+        rows = slice(i, i + _CHUNK)
+        between += (in_x[rows] * (_kernel(x[rows], y) @ in_y)).sum(0)
+    return _within(x, in_x) / (n * (n - 1)) + _within(y, in_y) / (m * (m - 1)) - 2 * between / (n * m)
+
+
+def _within(x: Tensor, members: Tensor) -> Tensor:
+    """For every set, the kernel's sum over its pairs of unlike images."""
+    total = -(members * (x.square().sum(1, keepdim=True) / x.shape[1] + 1).pow(3)).sum(0)  # an image with itself
+    for i in range(0, len(x), _CHUNK):
+        here, later = slice(i, i + _CHUNK), slice(i + _CHUNK, None)
+        weighted = _kernel(x[here], x[here]) @ members[here]
+        if i + _CHUNK < len(x):  # the matrix is symmetric
+            weighted += 2 * _kernel(x[here], x[later]) @ members[later]
+        total += (members[here] * weighted).sum(0)
+    return total
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)

@@ -15,38 +15,55 @@ from torch import Tensor
 
 from ganvas import __version__
 from ganvas.errors import UserError
-from ganvas.metrics.features import Extractor, Moments, Statistics
-from ganvas.metrics.frechet import frechet_distance
+from ganvas.metrics.features import Extractor
+from ganvas.metrics.frechet import SHARES, extrapolated, frechet_distance, subset_distances
 from ganvas.metrics.kernel import kernel_distance_interval
 from ganvas.metrics.neighbours import fidelity
+from ganvas.metrics.side import Side, size_in_words
 
 ENOUGH = 2048  # images below which a Frechet distance's bias is worth a warning
-KEPT = 10_000  # features of either side kept for the measures that need pairs; the Frechet distance uses all
 PAIRS = 2000  # images of either side for the mean distance between pairs
+HALVES = 8  # random halves of the kept features, for the Frechet distance's spread and bias
+SUBSETS = 100  # for the kernel distance's interval
 
 
 def measure_samples(
-    fake: Iterable[Tensor], real: Iterable[Tensor], extractor: Extractor, *, k: int = 5, seed: int = 0
+    fake: Iterable[Tensor],
+    real: Iterable[Tensor] | Side,
+    extractor: Extractor,
+    *,
+    k: int = 5,
+    seed: int = 0,
+    extrapolate: bool = False,
 ) -> dict[str, Any]:
-    """How near the distribution of `fake` is to that of `real`: batches of images [N, C, H, W] in [-1, 1], of one size.
+    """How near the distribution of `fake` is to that of `real`: batches of images [N, C, H, W] in [-1, 1], of one size;
+    `real` may be a `Side` that was filled before.
 
-    A JSON-ready record. `values`: `frechet` (0 is best); `kernel` with `kernel_low`, `kernel_high` (95% interval; 0 is
-    best); `precision`, `recall`, `density`, `coverage` (1 is best; `k` nearest neighbours); `diversity` (the mean
-    distance between two fakes divided by that between two reals; 1 is best, near 0 the generator has collapsed). With
-    it the protocol: extractor and hash of its weights, resizer, counts, seed, machine, version; `notes` say what to
-    mind.
+    A JSON-ready record. `values`: `frechet`, called `fid` over the official network only (0 is best), with `.._bias` where
+    there are few images and `.._infinity` where `extrapolate` asks for it (see `frechet.extrapolated`); `kernel` (0 is
+    best); `precision`, `recall`, `density`, `coverage` (1 is best; `k` nearest neighbours); `diversity` (the mean distance
+    between two fakes divided by that between two reals; 1 is best, near 0 the generator has collapsed);
+    `inception_score` with `inception_score_std` where the extractor has classes.
 
-    Takes memory for at most 10,000 feature vectors of either side (chosen at random, by `seed`), however many images
-    there are. Raises `UserError` for too few images, mixed sizes or channels, and NaN pixels."""
-    fakes, reals = _Pool(extractor, "generated", seed), _Pool(extractor, "real", seed + 1)
-    for pool, batches in ((reals, real), (fakes, fake)):
-        for images in batches:
-            pool.add(images)
-    if reals.shape != fakes.shape and fakes.shape and reals.shape:
-        raise UserError(
-            f"real images are {_size(reals.shape)} and generated ones {_size(fakes.shape)}: bring the real ones to the "
-            "generated ones' size and channels"
-        )
+    `intervals`: [low, high] at 95%, of the kernel distance (see `kernel_distance_interval`) and of the Frechet distance:
+    for it from the spread of random halves, of sampling alone; the bias is not in it. In trials with Gaussians that
+    spread was right to a third where the distance was well above its bias, and up to three times too wide where it was
+    mostly bias.
+
+    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights, resizer, image
+    [C, H, W], counts, neighbours. `details`, `seed`, `notes` (what to mind), `machine`, `ganvas` and `commit` besides.
+
+    Takes memory for at most 10,000 feature vectors of either side (chosen at random; the fakes by `seed`), however many
+    images there are. Raises `UserError` for too few images, mixed sizes or channels, and NaN pixels."""
+    reals = real if isinstance(real, Side) else filled(Side(extractor, "real"), real)
+    fakes = Side(extractor, "generated", seed, scored=True)
+    for images in fake:
+        if reals.shape and tuple(images.shape[1:]) != reals.shape and not fakes.count:
+            raise UserError(
+                f"real images are {size_in_words(reals.shape)} and generated ones "
+                f"{size_in_words(tuple(images.shape[1:]))}: bring the real ones to the generated ones' size and channels"
+            )
+        fakes.add(images)
     few = min(fakes.count, reals.count)
     if few <= k + 1:
         raise UserError(
@@ -54,42 +71,64 @@ def measure_samples(
             f"real and {fakes.count} generated"
         )
     assert fakes.shape is not None
-    x, y = reals.kept(), fakes.kept()
-    frechet = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
-    kernel = kernel_distance_interval(x, y, seed=seed)
-    spread = _spread(x)
+    (x, _), (y, _) = reals.kept(), fakes.kept()
+    name = extractor.distance
+    distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
+    halves = subset_distances(x, y, [0.5] * HALVES, seed)
+    # The variance of halves among the kept is that of the kept themselves (delete-d jackknife), and falls as 1 / N.
+    spread = float(np.std(halves, ddof=1)) * (min(len(x), len(y)) / few) ** 0.5
+    kernel = kernel_distance_interval(x, y, subsets=SUBSETS, seed=seed)
+    between_reals = _spread(x)
     values: dict[str, Any] = {
-        "frechet": frechet,
+        name: distance,
         "kernel": kernel.value,
-        "kernel_low": kernel.low,
-        "kernel_high": kernel.high,
         **fidelity(x, y, k)._asdict(),
-        "diversity": _spread(y) / spread if spread else None,
+        "diversity": _spread(y) / between_reals if between_reals else None,
     }
     notes = []
     if few < ENOUGH:
-        bias = _bias(x, y, frechet, seed)
-        values["frechet_bias"] = bias
+        # Halves exceed the whole by as much as the whole exceeds the truth: the bias falls as 1 / N.
+        bias = min(max(float(np.mean(halves)) - distance, 0.0), distance)
+        values[f"{name}_bias"] = bias
         notes.append(
             f"The Frechet distance is taken from {few:,} images, fewer than {ENOUGH:,}: it is biased upwards, here by "
-            f"roughly {bias:.3g} (of {frechet:.3g}). Compare it only with figures of the same counts."
+            f"roughly {bias:.3g} (of {distance:.3g}). Compare it only with figures of the same counts."
         )
+    if extrapolate:
+        values[f"{name}_infinity"] = extrapolated(x, y, seed)
+        smallest = round(min(len(x), len(y)) * SHARES[-1])
+        if smallest < extractor.dim:
+            notes.append(
+                f"The distance at infinitely many images rests on subsets of down to {smallest:,}, fewer than the "
+                f"{extractor.dim:,} dimensions: it is too high. Take at least {extractor.dim * round(1 / SHARES[-1]):,} "
+                "images of either side."
+            )
+    if fakes.score is not None:
+        values["inception_score"], values["inception_score_std"] = fakes.score.score()
     return {
         "values": values,
-        "extractor": extractor.name,
-        "extractor_hash": extractor.hash,
-        "resizer": extractor.resizer(*fakes.shape[1:]),
-        "image": list(fakes.shape),
-        "neighbours": k,
-        "kernel_subsets": {
-            "mean": kernel.subset_mean,
-            "std": kernel.subset_std,
-            "size": kernel.subset_size,
-            "count": 100,
+        "intervals": {
+            name: [max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread],
+            "kernel": [kernel.low, kernel.high],
         },
-        "real": reals.count,
-        "fake": fakes.count,
-        "pairs_from": {"real": len(x), "fake": len(y)},
+        "protocol": {
+            "extractor": extractor.name,
+            "extractor_hash": extractor.hash,
+            "resizer": extractor.resizer(*fakes.shape[1:]),
+            "image": list(fakes.shape),
+            "real": {"count": reals.count},
+            "fake": {"count": fakes.count},
+            "neighbours": k,
+        },
+        "details": {
+            "kernel_subsets": {
+                "mean": kernel.subset_mean,
+                "std": kernel.subset_std,
+                "size": kernel.subset_size,
+                "count": SUBSETS,
+            },
+            "pairs_from": {"real": len(x), "fake": len(y)},
+        },
         "seed": seed,
         "notes": notes,
         "machine": machine(),
@@ -98,60 +137,24 @@ def measure_samples(
     }
 
 
-class _Pool:
-    """The features of one side: moments of all, and a uniform sample of at most KEPT, each image by a random key."""
+def filled(side: Side, batches: Iterable[Tensor]) -> Side:
+    """`side` with the images of all batches."""
+    for images in batches:
+        side.add(images)
+    return side
 
-    def __init__(self, extractor: Extractor, side: str, seed: int) -> None:
-        self.extractor, self.side = extractor, side
-        self.moments, self.shape = Moments(extractor.dim), None
-        self._rng = np.random.default_rng(seed)
-        self._keys, self._features = torch.empty(0, dtype=torch.float64), torch.empty(0, extractor.dim)
 
-    @property
-    def count(self) -> int:
-        return self.moments.count
-
-    def add(self, images: Tensor) -> None:
-        shape = tuple(images.shape[1:])
-        if self.shape is not None and shape != self.shape:
-            raise UserError(
-                f"the {self.side} images are of several sizes: {_size(self.shape)} and {_size(shape)}; choose one"
-            )
-        self.shape = shape
-        features = self.extractor(images).cpu()
-        self.moments.add(features)
-        keys = torch.cat([self._keys, torch.from_numpy(self._rng.random(len(features)))])
-        features = torch.cat([self._features, features])
-        if len(keys) > KEPT:
-            keep = keys.topk(KEPT, largest=False, sorted=False).indices
-            keys, features = keys[keep], features[keep]
-        self._keys, self._features = keys, features
-
-    def kept(self) -> Tensor:
-        """In random order, float64."""
-        return self._features[self._keys.argsort()].double()
+def measurements(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name -> what `measure_samples` returned, of a record that holds one ("") or several side by side (checkpoints, the
+    directions of a translation)."""
+    if isinstance(record.get("values"), dict):
+        return {"": record}
+    return {k: v for k, v in record.items() if isinstance(v, dict) and isinstance(v.get("values"), dict)}
 
 
 def _spread(x: Tensor) -> float:
     """The mean distance between two of the features [N, dim]."""
     return float(torch.pdist(x[:PAIRS]).mean())
-
-
-def _bias(x: Tensor, y: Tensor, whole: float, seed: int, repeats: int = 4) -> float:
-    """About how much too large a Frechet distance of these features is. Its bias falls as 1 / N (Chong and Forsyth,
-    2020, arXiv:1911.07023), so that halves of the images exceed the whole by as much as the whole exceeds the truth."""
-    rng = np.random.default_rng(seed)
-
-    def half(features: Tensor) -> Statistics:
-        part = features[rng.permutation(len(features))[: max(len(features) // 2, 2)]]
-        return Statistics(part.mean(0), part.T.cov())
-
-    halves = [frechet_distance(*half(x), *half(y)) for _ in range(repeats)]
-    return min(max(float(np.mean(halves)) - whole, 0.0), whole)
-
-
-def _size(shape: tuple[int, ...] | None) -> str:
-    return f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
 
 
 def machine() -> dict[str, Any]:

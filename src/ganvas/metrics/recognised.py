@@ -86,39 +86,58 @@ class Judge:
         )
 
     def report(self, samples: np.ndarray) -> dict[str, Any]:
-        """What the judge says of samples uint8 [N, H, W, C].
-
-        `real_confident`, `fake_confident`: shares of the real images that it was not trained on, and of the samples,
-        that it recognises with a confidence above 0.9; `ratio`: fake / real. `class_shares`: of all samples, by the
-        most probable class; `unrecognised_share`: the samples that are most probably nothing; together they make 1.
-        `accuracy` and `calibration_error` (expected, 10 bins) on the real images that it was not trained on."""
-        if not len(samples):
-            raise UserError("the judge got no samples")
-        p = self.probabilities(np.asarray(samples))
-        shares = np.bincount(p.argmax(1), minlength=len(self.classes) + 1) / len(p)
-        fake = float((p[:, :-1].max(1) > CONFIDENT).mean())
-        return {
-            "real_confident": self.real_confident,
-            "fake_confident": fake,
-            "ratio": fake / self.real_confident,
-            "confidence": CONFIDENT,
-            "class_shares": {str(c): float(s) for c, s in zip(self.classes, shares[:-1], strict=True)},
-            "smallest_share": float(shares[:-1].min()),
-            "largest_share": float(shares[:-1].max()),
-            "unrecognised_share": float(shares[-1]),
-            "accuracy": self.accuracy,
-            "calibration_error": self.calibration_error,
-            "samples": len(p),
-            "trained_on": self.trained_on,
-            "tested_on": self.tested_on,
-            "judge": f"SVC, isotonic calibration, {SIDE} px, with a class of nothing",
-        }
+        """What the judge says of samples uint8 [N, H, W, C]: see `Verdict.report`."""
+        verdict = Verdict(self)
+        verdict.add(np.asarray(samples))
+        return verdict.report()
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
         """[N, H', W', C] in [0, 1], no side above SIDE."""
         x = torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1).float() / 255
         size = [min(side, SIDE) for side in x.shape[-2:]]
         return F.interpolate(x, size=size, mode="bilinear", antialias=True).movedim(1, -1).numpy()
+
+
+class Verdict:
+    """What a judge says of a stream of samples, in memory that does not grow with it."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge, self.count, self._confident = judge, 0, 0
+        self._most_probable = np.zeros(len(judge.classes) + 1, np.int64)
+
+    def add(self, samples: np.ndarray) -> None:
+        """samples uint8 [N, H, W, C]."""
+        if not len(samples):
+            return
+        p = self.judge.probabilities(samples)
+        self._most_probable += np.bincount(p.argmax(1), minlength=len(self._most_probable))
+        self._confident += int((p[:, :-1].max(1) > CONFIDENT).sum())
+        self.count += len(p)
+
+    def report(self) -> dict[str, Any]:
+        """`real_confident`, `fake_confident`: shares of the real images that the judge was not trained on, and of the
+        samples, that it recognises with a confidence above 0.9; `ratio`: fake / real. `class_shares`: of all samples, by
+        the most probable class; `unrecognised_share`: the samples that are most probably nothing; together they make 1.
+        `accuracy` and `calibration_error` (expected, 10 bins) on the real images that it was not trained on."""
+        if not self.count:
+            raise UserError("the judge got no samples")
+        judge, shares, fake = self.judge, self._most_probable / self.count, self._confident / self.count
+        return {
+            "real_confident": judge.real_confident,
+            "fake_confident": fake,
+            "ratio": fake / judge.real_confident,
+            "confidence": CONFIDENT,
+            "class_shares": {str(c): float(s) for c, s in zip(judge.classes, shares[:-1], strict=True)},
+            "smallest_share": float(shares[:-1].min()),
+            "largest_share": float(shares[:-1].max()),
+            "unrecognised_share": float(shares[-1]),
+            "accuracy": judge.accuracy,
+            "calibration_error": judge.calibration_error,
+            "samples": self.count,
+            "trained_on": judge.trained_on,
+            "tested_on": judge.tested_on,
+            "judge": f"SVC, isotonic calibration, {SIDE} px, with a class of nothing",
+        }
 
 
 def _nothing(x: np.ndarray, y: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""Means and covariances of features, of a stream of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import UserError
+from ganvas.metrics.features.base import Extractor
+
+
+class Statistics(NamedTuple):
+    """Of features, in float64: `mean` [dim], `cov` [dim, dim] (divided by N - 1)."""
+
+    mean: Tensor
+    cov: Tensor
+
+
+class Moments:
+    """Mean and covariance of a stream, in float64, in memory that does not grow with it (Chan, Golub and LeVeque,
+    1979). `count`, `mean` [dim] and `scatter` [dim, dim], the sum of outer products around the mean, are its state."""
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(dim, dtype=torch.float64)
+        self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        """features [N, dim]."""
+        x = features.detach().to("cpu", torch.float64)
+        n = len(x)
+        if not n:
+            return
+        mean, total = x.mean(0), self.count + n
+        x = x - mean
+        shift = mean - self.mean
+        self.scatter += x.T @ x + torch.outer(shift, shift) * (self.count * n / total)
+        self.mean += shift * (n / total)
+        self.count = total
+
+    def statistics(self) -> Statistics:
+        if self.count < 2:
+            raise UserError(f"a covariance needs at least 2 images; got {self.count}")
+        return Statistics(self.mean, self.scatter / (self.count - 1))
+
+
+def feature_statistics(extractor: Extractor, batches: Iterable[Tensor]) -> Statistics:
+    """Mean and covariance of the features of batches of images, each [N, C, H, W] in [-1, 1]."""
+    moments = Moments(extractor.dim)
+    for images in batches:
+        moments.add(extractor(images))
+    return moments.statistics()

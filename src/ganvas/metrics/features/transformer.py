@@ -1,0 +1,97 @@
+"""transformers:FOLDER: a vision backbone that the library transformers has saved in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import UserError
+from ganvas.metrics.features.base import Extractor, sha256_of
+
+PREFIX = "transformers:"
+
+
+class Backbone(nn.Module):
+    """`model` behind one interface. Features: what the model pools, or else the mean over places or tokens."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """RGB images [N, 3, side, side] in [-1, 1] -> [N, dim]."""
+        out = self.model(pixel_values=((x + 1) / 2 - self.mean) / self.std)
+        pooled = getattr(out, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)
+        last = out.last_hidden_state
+        return last.mean((2, 3)) if last.ndim == 4 else last.mean(1)
+
+
+def load(folder: str | Path, resizing: str | None) -> Extractor:
+    """Raises `UserError` where transformers is not installed and for a folder that holds no such model."""
+    folder = Path(folder).expanduser()
+    files = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not files:
+        raise UserError(
+            f"{folder} holds no model of transformers: expected config.json and weights as .safetensors, as its "
+            "save_pretrained writes them"
+        )
+    try:
+        from transformers import AutoModel  # pyright: ignore[reportMissingImports] (an optional extra)
+    except ImportError as e:
+        raise UserError(
+            f"extractors from transformers need that library ({e}): install it with pip install 'ganvas[features]'"
+        ) from None
+    try:
+        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        # A vision-language model sees images with one of its halves.
+        model = getattr(model, "vision_model", model)
+    except Exception as e:  # whatever is wrong with somebody's folder
+        raise UserError(f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}") from None
+    said = _said(folder / "preprocessor_config.json")
+    mean, std = said.get("image_mean") or [0.5] * 3, said.get("image_std") or [0.5] * 3
+    side = (
+        _side(said.get("crop_size"))
+        or _side(said.get("size"))
+        or _side(getattr(model.config, "image_size", None))
+        or 224
+    )
+    net = Backbone(model, mean, std).eval()
+    try:
+        with torch.no_grad():
+            dim = net(torch.zeros(1, 3, side, side)).shape[1]
+    except Exception as e:
+        raise UserError(f"{folder} is no vision backbone: a picture of {side} pixels fails ({e})") from None
+    # The configuration and the preprocessing decide the features, too.
+    digest = hashlib.sha256("".join(sha256_of(f) for f in [folder / "config.json", *files]).encode())
+    digest.update(json.dumps([mean, std, side]).encode())
+    name = PREFIX + folder.resolve().name
+    return Extractor(name, net, dim, digest.hexdigest(), lambda longer: side, resizing=resizing or "bilinear-antialias")
+
+
+def _said(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _side(size: Any) -> int | None:
+    """The side that a preprocessor's or a model's configuration means: 224, [224, 224], {"height": …} or
+    {"shortest_edge": …}."""
+    if isinstance(size, dict):
+        size = size.get("height") or size.get("shortest_edge")
+    if isinstance(size, list | tuple) and size:
+        size = size[0]
+    return int(size) if isinstance(size, int | float) else None

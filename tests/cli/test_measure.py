@@ -1,0 +1,354 @@
+"""`ganvas measure` and `ganvas compare`: what the records say, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toys import SMALL, toy_data, toy_images
+
+import ganvas
+from ganvas import measuring, training
+from ganvas.__main__ import main
+from ganvas.comparing import Unlike, compare
+from ganvas.data import cache_dir, official
+from ganvas.errors import UserError
+from ganvas.metrics import measure
+from ganvas.metrics.features import Extractor, inception
+from ganvas.metrics.measure import measurements
+from ganvas.report import write_report
+
+
+def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path:
+    settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))] + list(more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "write_report", lambda run: None)
+        ganvas.train(recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu")
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests here look at no report and no spread, which are what takes time at this size."""
+    monkeypatch.setattr(measuring, "write_report", lambda run: None)
+    monkeypatch.setattr(measure, "HALVES", 2)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_images(tmp_path_factory.mktemp("photos"), 24)
+
+
+@pytest.fixture(scope="module")
+def runs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    pairs = toy_data("cyclegan", folder / "pairs")
+    return {
+        "images": trained("dcgan", photos, folder / "dcgan", 64),
+        "domains": trained("cyclegan", pairs, folder / "cyclegan", 8),
+        "pairs": pairs,
+    }
+
+
+@pytest.fixture
+def run(runs: dict[str, Path], tmp_path: Path) -> Path:
+    shutil.copytree(runs["images"], tmp_path / "p")
+    return tmp_path / "p"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `ganvas …`: (exit code, standard output, standard error)."""
+
+    def called(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ganvas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return called
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images go through an extractor, call by call; nothing is kept from before."""
+    shutil.rmtree(cache_dir() / "statistics", ignore_errors=True)
+    counts: list[int] = []
+    monkeypatch.setattr(Extractor, "_parts", _counted(Extractor._parts, counts))
+    return counts
+
+
+def _counted(parts: Any, counts: list[int]) -> Any:
+    def counted(self: Extractor, images: torch.Tensor) -> Any:
+        counts.append(len(images))
+        return parts(self, images)
+
+    return counted
+
+
+# ---------------------------------------------------------------- the record
+
+
+def test_a_record_carries_its_protocol(
+    run: Path, photos: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, _ = command("measure", run, "--against", photos, "-n", 32, "--json", "--out", tmp_path / "m.json")
+    record = json.loads(out)
+    assert code == 0
+    assert record == json.loads((tmp_path / "m.json").read_text()) == json.loads((run / "measure.json").read_text())
+    protocol = record["protocol"]
+    assert (protocol["extractor"], protocol["resizer"]) == ("random-conv-v1", "bilinear-antialias-32")
+    assert protocol["fake"] == {"count": 32}
+    assert protocol["real"].items() >= {"count": 24, "part": "all"}.items()
+    assert len(protocol["real"]["fingerprint"]) == 32
+    assert len(protocol["extractor_hash"]) == 64
+    assert (record["checkpoint"], record["images_trained"], record["seed"]) == ("last", 64, 0)
+    assert {"machine", "commit", "ganvas", "intervals"} <= record.keys()
+    low, high = record["intervals"]["frechet"]
+    assert low < record["values"]["frechet"] < high
+    with Image.open(run / "neighbours.png") as sheet:
+        assert sheet.width > 100
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "protocol.real.fingerprint" in page
+    code, out, _ = command("measure", run, "--against", photos, "-n", 32, "--resizer", "clean", "--extrapolate")
+    assert code == 0
+    assert "clean-32, 32 generated against 24 real images (all)" in out
+    assert "frechet_infinity" in out
+
+
+def test_last_and_best_side_by_side(run: Path, photos: Path, passes: list[int]) -> None:
+    record = ganvas.measure(run, photos, n=16, checkpoint="both")
+    assert list(record) == ["last", "best"]
+    assert [m["checkpoint"] for m in measurements(record).values()] == ["last", "best"]
+    assert record["last"]["protocol"] == record["best"]["protocol"]
+    assert passes.count(24) == 1  # the real images were looked at once
+    table = compare([run])[0]
+    assert [column["name"] for column in table["columns"]] == [f"{run} (last)", f"{run} (best)"]
+    assert "<h3>best</h3>" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_a_translation_has_a_measurement_each_way(runs: dict[str, Path], tmp_path: Path) -> None:
+    record = ganvas.measure(runs["domains"], runs["pairs"], n=9, out=tmp_path / "a.json")
+    assert set(record) == {"to a", "to b"}
+    assert record["to b"]["protocol"]["real"]["count"] == 9
+    assert record["to b"]["protocol"]["fake"]["count"] == 9
+    assert record["to a"]["protocol"]["real"]["count"] == 12
+    tables = compare([tmp_path / "a.json", runs["domains"]])
+    assert [len(table["columns"]) for table in tables] == [2, 2]
+    assert {table["protocol"]["to"] for table in tables} == {"a", "b"}
+
+
+def test_labelled_data_get_a_judge(run: Path, tmp_path: Path) -> None:
+    rng, ramp = np.random.default_rng(0), np.linspace(0, 200, 16)
+    for name, image in (("left", ramp[::-1]), ("right", ramp)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(40):
+            noisy = image[None, :, None] + rng.uniform(0, 55, (16, 16, 3))
+            Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / "data" / name / f"{i}.png")
+    record = ganvas.measure(run, tmp_path / "data", n=70)
+    assert record["judge"]["samples"] == 70
+    assert set(record["judge"]["class_shares"]) == {"0", "1"}
+    assert record["data"]["source"] == "data"
+
+
+# ---------------------------------------------------------------- what is kept of the real images
+
+
+def test_the_real_side_is_kept(run: Path, photos: Path, passes: list[int]) -> None:
+    first = ganvas.measure(run, photos, n=16, seed=5)
+    entries = sorted((cache_dir() / "statistics").iterdir())
+    del passes[:]
+    again = ganvas.measure(run, photos, n=16, seed=5)
+    assert again == first
+    assert sum(passes) == 16 + 8  # the samples, and those for the nearest neighbours
+    assert sorted((cache_dir() / "statistics").iterdir()) == entries
+    ganvas.measure(run, photos, n=16, resizer="clean")
+    assert len(list((cache_dir() / "statistics").iterdir())) == len(entries) + 1  # other features
+
+
+def test_a_damaged_entry_is_made_anew(run: Path, photos: Path, passes: list[int]) -> None:
+    first = ganvas.measure(run, photos, n=16)
+    (entry,) = (cache_dir() / "statistics").iterdir()
+    whole = entry.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-3] ^= 1
+    for damaged in (whole[: len(whole) // 2], bytes(flipped), b"no"):
+        entry.write_bytes(damaged)
+        del passes[:]
+        assert ganvas.measure(run, photos, n=16) == first
+        assert 24 in passes
+    del passes[:]
+    assert ganvas.measure(run, photos, n=16) == first
+    assert 24 not in passes
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    expected = ganvas.measure(run, photos, n=16)
+    shutil.rmtree(cache_dir() / "statistics")
+    monkeypatch.setattr(measuring, "save_file", full)
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert ganvas.measure(run, photos, n=16) == expected
+
+
+# ---------------------------------------------------------------- compare
+
+
+def test_like_records_compare(
+    run: Path, photos: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    for seed in (1, 2):
+        ganvas.measure(run, photos, n=16, seed=seed, out=tmp_path / f"{seed}.json")
+    code, out, _ = command("compare", tmp_path / "1.json", tmp_path / "2.json", run, "--json")
+    assert code == 0
+    columns = json.loads(out)[0]["columns"]
+    assert [column["seed"] for column in columns] == [1, 2, 2]
+    assert columns[1]["values"] == columns[2]["values"] != columns[0]["values"]
+    code, out, _ = command("compare", tmp_path / "1.json", tmp_path / "2.json")
+    assert code == 0
+    assert "frechet" in out
+    assert f"{columns[0]['values']['frechet']:.4g}" in out
+
+
+UNLIKE: list[tuple[str, Any]] = [
+    ("extractor", "squeezenet"),
+    ("extractor_hash", "0" * 64),
+    ("resizer", "clean-32"),
+    ("image", [3, 32, 32]),
+    ("neighbours", 3),
+    ("real.count", 25),
+    ("real.fingerprint", "1" * 32),
+    ("real.part", "test"),
+    ("fake.count", 17),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), UNLIKE)
+def test_unlike_records_are_refused(
+    field: str, value: Any, record: dict[str, Any], tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    other = copy.deepcopy(record)
+    *path, last = field.split(".")
+    place = other["protocol"]
+    for name in path:
+        place = place[name]
+    assert place[last] != value
+    place[last] = value
+    for name, what in (("a", record), ("b", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(what))
+    code, out, err = command("compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert f"they differ in {field} (" in err
+    assert err.count(" and ") == 2  # of one field only
+
+
+@pytest.fixture(scope="module")
+def record(runs: dict[str, Path], photos: Path) -> dict[str, Any]:
+    return ganvas.measure(runs["images"], photos, n=16)
+
+
+def test_what_is_no_record(record: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        compare([tmp_path / "a.json"])
+    old = {k: v for k, v in record.items() if k != "protocol"}
+    for text in ("{", "[]", "{}", json.dumps(old)):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(UserError, match="is no record"):
+            compare([tmp_path / "a.json", tmp_path / "a.json"])
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([tmp_path / "a.json"])
+    record = copy.deepcopy(record)
+    del record["protocol"]["neighbours"]
+    (tmp_path / "b.json").write_text(json.dumps(record))
+    with pytest.raises(Unlike, match="neighbours"):
+        compare([tmp_path / "a.json", tmp_path / "b.json"])
+
+
+# ---------------------------------------------------------------- wrong input
+
+
+def test_mistakes_are_one_line(
+    run: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., tuple[int, str, str]],
+) -> None:
+    monkeypatch.delenv("GANVAS_WEIGHTS", raising=False)
+    (tmp_path / "wrong.pth").write_bytes(b"wrong")
+    gray = tmp_path / "gray"
+    gray.mkdir()
+    for i in range(9):
+        Image.fromarray(np.full((16, 16), 20 * i, np.uint8)).save(gray / f"{i}.png")
+    shutil.copytree(run / "model", tmp_path / "model")
+    for arguments, words in (
+        ([run, "--against", photos, "-n", 3], "more than 6 images on either side"),
+        ([run, "--against", gray, "-n", 9], "are gray and the model's are colour"),
+        ([run, "--against", photos, "--features", "squeezenet"], "needs the file squeezenet1_0"),
+        (
+            [run, "--against", photos, "--features", "squeezenet", "--features-file", tmp_path / "wrong.pth"],
+            "has the SHA-256",
+        ),
+        ([run, "--against", photos, "--resizer", "lanczos"], "no resizer 'lanczos'"),
+        ([run, "--against", photos, "--part", "all"], "train or test"),
+        ([run, "--against", photos, "--checkpoint", "7"], "keeps no checkpoint '7'"),
+        ([run, "--against", tmp_path / "nowhere"], "nowhere"),
+        ([tmp_path / "model", "--against", photos, "--checkpoint", "both"], "has one state"),
+    ):
+        code, _, err = command("measure", *arguments)
+        assert code == 1, arguments
+        assert words in err
+        assert len(err.splitlines()) == 1, err
+
+
+def test_a_model_that_makes_nan_is_named(run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        measuring.bundle.Model, "batches", lambda self, n, **_: iter([torch.full((n, 3, 16, 16), torch.nan)])
+    )
+    with pytest.raises(UserError, match="NaN"):
+        ganvas.measure(run, photos, n=16)
+
+
+def test_channels_that_a_run_asked_for_are_no_mistake(photos: Path, tmp_path: Path) -> None:
+    out = trained("dcgan", photos, tmp_path / "gray", 8, "data.channels=1")
+    other = toy_images(tmp_path / "other", 12)
+    assert ganvas.measure(out, other, n=16)["protocol"]["image"] == [1, 16, 16]
+    assert ganvas.measure(out / "model", photos, n=16)["protocol"]["image"] == [1, 16, 16]  # its own data
+    with pytest.raises(UserError, match="are colour and the model's are gray"):
+        ganvas.measure(out / "model", other, n=16)
+
+
+def test_the_official_network_is_downloaded_where_it_is_missing(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GANVAS_WEIGHTS", raising=False)
+    asked: list[str] = []
+
+    def no_network(url: str, *_: Any) -> None:
+        asked.append(url)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(official, "_receive", no_network)
+    with pytest.raises(UserError, match=r"cannot be downloaded .* put the file at .*weights.pt_inception"):
+        ganvas.measure(run, photos, n=16, features="inception-2015")
+    assert asked == list(inception.ADDRESSES)
+    monkeypatch.setenv("GANVAS_WEIGHTS", str(tmp_path))
+    (tmp_path / inception.FILES[1]).write_bytes(b"wrong")
+    with pytest.raises(UserError, match=f"expected {inception.SHA256}"):
+        ganvas.measure(run, photos, n=16, features="inception-2015")
