@@ -1,0 +1,108 @@
+"""Points in the plane: mixtures of Gaussians whose modes are known, so that it can be counted how many a generator finds.
+
+A point is an image of one pixel and two channels, [n, 2, 1, 1], so that every method trains on points as it stands. Unlike
+images, points are not brought to [-1, 1]: the protocols below are in the papers' own coordinates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import draw as draws
+from ganvas.core import Batch
+from ganvas.data.feed import Info, _shuffled
+from ganvas.errors import UserError
+
+GRID_SIGMA = 0.05  # standard deviation of each of the grid's modes
+RING_SIGMA = 0.01  # of the ring's
+COUNT = 100_000  # points of a training set
+
+
+def gaussian_grid() -> Tensor:
+    """The centres of the 25 Gaussians, {-4, -2, 0, 2, 4}^2: [25, 2]. Each has a standard deviation of `GRID_SIGMA`. Lin et
+    al., 2018 (PacGAN), arXiv:1712.04086, section 4.1 (2D-grid), after Srivastava et al., 2017 (VEEGAN), arXiv:1705.07761."""
+    line = torch.arange(-4.0, 5.0, 2.0)
+    return torch.cartesian_prod(line, line)
+
+
+def gaussian_ring() -> Tensor:
+    """The centres of the 8 Gaussians on the unit circle: [8, 2]. Each has a standard deviation of `RING_SIGMA`. PacGAN,
+    section 4.1 (2D-ring). Papers differ here: other rings have a radius of 2 or a deviation of .02, so a figure on this ring
+    compares with figures on this ring."""
+    angle = torch.arange(8) * (torch.pi / 4)
+    return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def draw_mixture(centres: Tensor, sigma: float, n: int, seed: int) -> Tensor:
+    """n points [n, 2] of the mixture, in equal shares on average, of N(centre, sigma^2 I) over `centres` [k, 2]."""
+    if centres.ndim != 2 or centres.shape[1] != 2 or not len(centres):
+        raise UserError(f"the centres of a mixture are [k, 2], at least one of them; got {list(centres.shape)}")
+    if n < 1 or sigma < 0:
+        raise UserError(f"a mixture needs at least 1 point and a deviation of 0 or more; got {n} and {sigma}")
+    rng = np.random.default_rng(draws.mix(seed, "mixture"))
+    mode, noise = rng.integers(len(centres), size=n), rng.standard_normal((n, 2))
+    return centres[torch.from_numpy(mode)].float() + torch.from_numpy(sigma * noise).float()
+
+
+class Points:
+    """A feed of points [N, 2] (see `ganvas.data.feed.Feed`, whose contract it keeps). Batches hold `x`, float32
+    [n, 2, 1, 1]; a `resolution` changes nothing, for there is one pixel."""
+
+    def __init__(self, points: Tensor, source: str) -> None:
+        if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+            raise UserError(f"points in the plane are [N, 2], at least one of them; got {list(points.shape)}")
+        self._points = points.detach().to("cpu", torch.float32).contiguous()
+        digest = hashlib.blake2b(self._points.numpy().tobytes(), digest_size=16).hexdigest()
+        self.info = Info("images", source, "points", "train", 2, 1, 1, len(points), digest)
+
+    def draw(
+        self,
+        cursor: int,
+        n: int,
+        *,
+        seed: int,
+        rows: draws.Rows | None = None,
+        resolution: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """Positions cursor..cursor+n of an endless stream that passes through all points once per epoch, each epoch in an
+        order of its own. The same call gives the same batch, always."""
+        rows = rows or draws.Rows(0, n, n)
+        assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
+        positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
+        return self._batch(_shuffled(positions, len(self._points), seed, "x"), device)
+
+    def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
+        """n points (fewer where there are not so many), chosen by the seed, none twice."""
+        n = min(n, len(self._points))
+        order = np.arange(n, dtype=np.uint64)
+        return self._batch(_shuffled(order, len(self._points), draws.mix(seed, "fixed"), "x"), device)
+
+    def batches(
+        self, size: int, limit: int | None = None, *, device: torch.device | str | None = None
+    ) -> Iterator[Batch]:
+        """All points once, in the order in which they were given."""
+        stop = min(limit if limit is not None else len(self._points), len(self._points))
+        for start in range(0, stop, size):
+            yield self._batch(np.arange(start, min(start + size, stop)), device)
+
+    def raw(self) -> dict[str, np.ndarray]:
+        """The points themselves, `x`: float32 [N, 2]."""
+        return {"x": self._points.numpy()}
+
+    def _batch(self, index: np.ndarray, device: torch.device | str | None) -> Batch:
+        return Batch(x=self._points[torch.from_numpy(index)].view(-1, 2, 1, 1).to(device))
+
+
+def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int = 0) -> Points:
+    """`count` points of the 25 Gaussians (`gaussian_grid`), drawn once. PacGAN trains on 100,000."""
+    return Points(draw_mixture(gaussian_grid(), sigma, count, seed), f"gaussian-grid, sigma {sigma:g}, seed {seed}")
+
+
+def gaussian_ring_feed(count: int = COUNT, sigma: float = RING_SIGMA, seed: int = 0) -> Points:
+    """`count` points of the 8 Gaussians (`gaussian_ring`), drawn once. PacGAN trains on 100,000."""
+    return Points(draw_mixture(gaussian_ring(), sigma, count, seed), f"gaussian-ring, sigma {sigma:g}, seed {seed}")

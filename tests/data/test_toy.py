@@ -1,0 +1,75 @@
+"""Points in the plane: where they lie, and the feed's contract."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganvas import draw
+from ganvas.data import Prefetch, toy
+from ganvas.errors import UserError
+
+
+def test_centres() -> None:
+    grid, ring = toy.gaussian_grid(), toy.gaussian_ring()
+    assert sorted(grid.tolist()) == [[float(i), float(j)] for i in (-4, -2, 0, 2, 4) for j in (-4, -2, 0, 2, 4)]
+    torch.testing.assert_close(ring.norm(dim=1), torch.ones(8))
+    assert ring[0].tolist() == [1.0, 0.0]
+    sides = (ring - ring.roll(1, 0)).norm(dim=1)
+    torch.testing.assert_close(sides, torch.full((8,), 2 * torch.sin(torch.tensor(torch.pi / 8)).item()))
+
+
+def test_a_mixture_has_its_moments_and_its_seed() -> None:
+    n, sigma = 50_000, 0.05
+    x = toy.draw_mixture(toy.gaussian_grid(), sigma, n, seed=1)
+    distance, mode = torch.cdist(x, toy.gaussian_grid()).min(1)
+    shares = torch.bincount(mode, minlength=25) / n
+    assert (shares - 1 / 25).abs().max() < 5 * (0.04 * 0.96 / n) ** 0.5
+    assert distance.square().mean() == pytest.approx(2 * sigma**2, rel=0.03)  # variance sigma^2 on each axis
+    assert (distance < 3 * sigma).float().mean() == pytest.approx(1 - torch.e**-4.5, abs=0.002)  # Rayleigh
+    assert torch.equal(x, toy.draw_mixture(toy.gaussian_grid(), sigma, n, seed=1))
+    assert not torch.equal(x, toy.draw_mixture(toy.gaussian_grid(), sigma, n, seed=2))
+
+
+def test_draws_are_a_pure_function_of_the_cursor() -> None:
+    feed = toy.gaussian_ring_feed(count=50)
+    assert (feed.info.count, feed.info.shape.channels, feed.info.shape.size) == (50, 2, (1, 1))
+    whole = feed.draw(30, 40, seed=3).x
+    assert whole.shape == (40, 2, 1, 1)
+    assert torch.equal(whole, feed.draw(30, 40, seed=3).x)
+    parts = [feed.draw(30, 40, seed=3, rows=draw.Rows(a, b, 40)).x for a, b in ((0, 10), (10, 40))]
+    assert torch.equal(whole, torch.cat(parts))
+    assert torch.equal(whole, torch.cat([feed.draw(30, 15, seed=3).x, feed.draw(45, 25, seed=3).x]))
+    ahead = Prefetch(feed)  # type: ignore[arg-type]
+    assert torch.equal(ahead.draw(30, 40, seed=3).x, whole)
+    ahead.close()
+
+
+def test_an_epoch_holds_every_point_once_in_an_order_of_its_own() -> None:
+    feed = toy.gaussian_grid_feed(count=60)
+    points = {tuple(p) for p in feed.raw()["x"].tolist()}
+    epochs = [feed.draw(start, 60, seed=0).x.flatten(1) for start in (0, 60)]
+    assert all({tuple(p) for p in e.tolist()} == points for e in epochs)
+    assert not torch.equal(*epochs)
+    assert torch.equal(torch.cat([b.x.flatten(1) for b in feed.batches(7)]), torch.from_numpy(feed.raw()["x"]))
+    assert len(feed.fixed(1000)) == 60
+    assert len(next(feed.batches(100, limit=9))) == 9
+
+
+def test_the_fingerprint_is_the_points() -> None:
+    a, b, c = toy.gaussian_grid_feed(9), toy.gaussian_grid_feed(9), toy.gaussian_grid_feed(9, seed=1)
+    assert a.info.fingerprint == b.info.fingerprint != c.info.fingerprint
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: toy.draw_mixture(torch.zeros(3), 0.1, 5, 0),
+        lambda: toy.draw_mixture(torch.zeros(3, 2), -1, 5, 0),
+        lambda: toy.gaussian_grid_feed(0),
+        lambda: toy.Points(torch.zeros(4, 3), "mine"),
+    ],
+)
+def test_mistakes(mistake) -> None:
+    with pytest.raises(UserError):
+        mistake()
