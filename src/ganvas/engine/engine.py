@@ -96,7 +96,7 @@ class Engine:
         for start in starts:
             part = update.batch[start : start + micro] if micro < local else update.batch
             share = len(part) / local
-            torch.manual_seed(seed)  # draws are per row of the whole batch: the same however it is cut
+            self._seed(seed)  # draws are per row of the whole batch: the same however it is cut
             rows = draw.Rows(rank * local + start, rank * local + start + len(part), world * local)
             with draw.rows(rows), torch.autocast(self.device.type, torch.bfloat16, self.run.precision == "bf16"):
                 terms = update.objective(part)
@@ -154,7 +154,15 @@ class Engine:
         return draw.mix(self.run.seed, self.clock.step, self._seeded)
 
     def _reseed(self) -> None:
-        torch.manual_seed(self._next_seed())
+        self._seed(self._next_seed())
+
+    def _seed(self, seed: int) -> None:
+        """`torch.manual_seed`. That one also takes notes for accelerators that were never used, which lasts longer than a
+        small network's forward pass."""
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     # ------------------------------------------------------------ health
 
