@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.errors import UserError
 from ganvas.objectives.penalties import gradient_penalty
 
 
@@ -37,24 +38,33 @@ class ProGAN(Method):
         D: Callable[..., nn.Module],
         fade: int = 600_000,
         hold: int = 600_000,
+        start: int | None = None,
         batches: Mapping[int, int] | None = None,
         gp_weight: float = 10.0,
         drift: float = 0.001,
     ) -> None:
-        """`fade`, `hold`: images per phase. `batches`: resolution -> batch, where it is not the run's."""
+        """`fade`, `hold`: images per phase. `start`: the resolution at which growth begins; None: the networks' smallest; their
+        largest: nothing grows. `batches`: resolution -> batch, where it is not the run's."""
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.fade, self.hold = fade, hold
+        resolutions: tuple[int, ...] = self.G.resolutions
+        if start is not None and start not in resolutions:
+            raise UserError(
+                f"start={start}: growth can begin at {', '.join(map(str, resolutions))} pixels; give one of them"
+            )
+        self.first = 0 if start is None else resolutions.index(start)
         self.batches = {int(k): v for k, v in (batches or {}).items()}
         self.gp_weight, self.drift = gp_weight, drift
         self.players = {"G": [self.G], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
-        """4 px for `hold` images; then for each resolution `fade` images of fading in and `hold` at full weight."""
+        """`start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full weight."""
         resolutions: tuple[int, ...] = self.G.resolutions
-        level, into = divmod(clock.images + self.fade, self.fade + self.hold)
-        if level == 0 or level >= len(resolutions):
+        grown, into = divmod(clock.images + self.fade, self.fade + self.hold)
+        level = self.first + grown
+        if grown == 0 or level >= len(resolutions):
             level, into = min(level, len(resolutions) - 1), self.fade
         side = resolutions[level]
         return Stage(level, self.batches.get(side), side, min(into / self.fade, 1.0) if self.fade else 1.0)

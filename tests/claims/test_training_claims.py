@@ -1,0 +1,153 @@
+"""The claims that train: their scores in closed form, and every experiment once at a size that takes a second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from ganvas.claims import Claim, _quality
+from ganvas.claims import cycle_prevents_collapse as cycle
+from ganvas.claims import modes_25_gaussians as modes
+from ganvas.claims import progressive_is_faster as progressive
+from ganvas.claims import wgan_loss_means_quality as wgan
+from ganvas.core import Run
+from ganvas.data import images
+
+
+def test_rank_correlation_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=40)
+    for y in (x**3, -x, rng.normal(size=40), x + rng.normal(size=40), rng.integers(4, size=40)):
+        expected = spearmanr(x, y)[0]
+        assert _quality.rank_correlation(x.tolist(), y.tolist()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_never_changes_correlates_with_nothing() -> None:
+    assert _quality.rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) == 0.0
+
+
+class Repeats:
+    """A model whose samples are the feed's own images, or those at a quarter of the pixels, or none of them."""
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self.pixels = pixels
+
+    def sample(self, n: int) -> torch.Tensor:
+        torch.rand(1)
+        return self.pixels[:n]
+
+
+def test_quality() -> None:
+    feed = images("digits", size=16)
+    quality = _quality.Quality(feed, _quality.PART)
+    real = feed.fixed(_quality.PART).x
+    before = torch.get_rng_state()
+    assert quality(Repeats(real)) < 1e-6
+    assert quality(Repeats(torch.zeros_like(real))) > 1
+    small = torch.nn.functional.avg_pool2d(real, 2)
+    enlarged = torch.nn.functional.interpolate(small, scale_factor=2.0)
+    assert quality(Repeats(small)) == quality(Repeats(enlarged)) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_translation_scores() -> None:
+    truth = torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert cycle.translation_scores(truth + 0.001, truth) == pytest.approx((1, 1, 1))
+    assert cycle.translation_scores(truth[3:4].expand_as(truth), truth) == pytest.approx((0.1, 0.1, 0))
+    assert cycle.translation_scores(truth.roll(1, 0), truth) == pytest.approx((0, 1, 1))  # diverse, and all wrong
+    pairs = truth[[0, 0, 2, 2, 4, 4, 6, 6, 8, 8]]
+    assert cycle.translation_scores(pairs, truth)[:2] == pytest.approx((0.5, 0.5))
+
+
+def test_digits_and_negatives_share_no_digit() -> None:
+    digits = cycle.digits_and_negatives()
+    raw = digits.feed.raw()
+    as_bytes = {
+        "a": raw["a"],
+        "b": 255 - raw["b"],
+        "test": ((digits.a + 1) * 127.5).round().byte().movedim(1, -1).numpy(),
+    }
+    a, b, test = ({p.tobytes() for p in pixels} for pixels in as_bytes.values())
+    assert not a & b
+    assert not (a | b) & test
+    assert torch.allclose(digits.a, -digits.b, atol=1e-6)
+    assert len(digits.a) + len(raw["a"]) + len(raw["b"]) == 1797
+
+
+def test_smoothing_passes_over_a_single_reading() -> None:
+    assert progressive.smoothed([9, 8, 1, 7, 6, 5]) == [8, 8, 7, 6, 6, 6]
+
+
+def test_settled() -> None:
+    assert progressive.settled([1, 2, 3, 4], [9, 3, 2, 1], 3) == 2
+    assert progressive.settled([1, 2, 3, 4], [1, 9, 2, 1], 3) == 3  # touching it by luck does not count
+    assert progressive.settled([1, 2, 3, 4], [1, 1, 1, 4], 3) is None
+
+
+def curve(speed: float, floor: float = 0.0) -> dict[str, list[float]]:
+    seconds = [float(t) for t in range(1, 101)]
+    return {"seconds": seconds, "images": seconds, "frechet": [floor + math.exp(-speed * t / 25) for t in seconds]}
+
+
+def test_race() -> None:
+    assert progressive.race(curve(1), curve(2))["speedup"] == pytest.approx(2, abs=0.05)
+    assert progressive.race(curve(1), curve(1))["speedup"] == 1
+    assert progressive.race(curve(1), curve(0.5))["speedup"] == 0  # never got there
+    assert progressive.race(curve(1), curve(5, floor=0.1))["speedup"] == 0  # faster at first, and stuck
+
+
+def small_wgan(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(wgan, "READINGS", 5)
+    patch.setattr(wgan, "WARM_UP", 1)
+    patch.setattr(wgan, "Quality", partial(_quality.Quality, count=_quality.PART))
+    patch.setattr(wgan, "WASSERSTEIN", replace(wgan.WASSERSTEIN, batch=4, images=5 * 5 * 4))
+    patch.setattr(wgan, "JENSEN_SHANNON", replace(wgan.JENSEN_SHANNON, batch=4, images=5 * 4))
+
+
+def small_modes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(modes, "METHODS", {k: replace(run, images=run.batch) for k, run in modes.METHODS.items()})
+
+
+def small_progressive(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progressive, "SLICES", 3)
+    patch.setattr(progressive, "PHASE", 8)
+    patch.setattr(progressive, "COUNT", _quality.PART)
+    patch.setattr(progressive, "_run", _shorter(progressive._run, batch=4, images=12))
+
+
+def small_cycle(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cycle, "_run", _shorter(cycle._run, batch=2, images=4))
+
+
+def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
+    return lambda *args, **options: replace(make(*args, **options), **changes)
+
+
+@pytest.mark.parametrize(
+    ("claim", "small"),
+    [
+        (modes.CLAIM, small_modes),
+        (wgan.CLAIM, small_wgan),
+        (progressive.CLAIM, small_progressive),
+        (cycle.CLAIM, small_cycle),
+    ],
+    ids=lambda x: x.name if isinstance(x, Claim) else "",
+)
+def test_experiment(claim: Claim, small: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure that a check looks at is there, the same seed gives the same figures, and the plot is drawn."""
+    small(monkeypatch)
+    one, two = claim.experiment(7), claim.experiment(7)
+    assert claim.checks
+    assert {check.figure for check in claim.checks} <= one.figures.keys()
+    if claim is not progressive.CLAIM:  # which measures time
+        assert one == two
+    claim.plot(Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}])
