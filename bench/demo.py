@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
+    source = commit()  # of what is about to run
     with tempfile.TemporaryDirectory() as folder:
         seeds = [one(seed, Path(folder)) for seed in range(args.seeds)]
         unlabelled = one(0, Path(folder), "--set", "labels=false")
@@ -80,7 +81,7 @@ def main() -> None:
         "seeds": seeds,
         "without_labels": unlabelled,
         "machine": machine(),
-        "commit": commit(),
+        "commit": source,
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
+from ganvas.metrics.features.base import WEIGHTS_VARIABLE
+from ganvas.metrics.features.squeezenet import Fire
 
-WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
 HEADS_FOLDER = "lpips_v0.1"
 # ImageNet's mean and deviation, for pixels in [-1, 1], to the digits of the authors' code.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -96,20 +97,6 @@ def _unit(x: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- backbones, with torchvision's names of weights
-
-
-class Fire(nn.Module):
-    """SqueezeNet's block. Iandola et al., 2016, arXiv:1602.07360, section 3.2."""
-
-    def __init__(self, channels: int, squeeze: int, expand: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeeze, 1)
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.squeeze(x).relu()
-        return torch.cat([self.expand1x1(x), self.expand3x3(x)], 1).relu()
 
 
 def alexnet() -> nn.Sequential:

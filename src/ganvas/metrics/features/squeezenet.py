@@ -14,7 +14,9 @@ FILE = "squeezenet1_0_imagenet_caffe_bgr.pth"
 SHA256 = "1f7f39ce080a602f8a58c6194f1f5bd8cf404b61a30cde2d410c95b5f5f22956"
 
 
-class _Fire(nn.Module):
+class Fire(nn.Module):
+    """SqueezeNet's block. Section 3.2."""
+
     def __init__(self, cin: int, squeeze: int, expand: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(cin, squeeze, 1)
@@ -38,9 +40,9 @@ class SqueezeNet(nn.Module):
         pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.features = nn.Sequential(
             nn.Conv2d(3, 96, 7, stride=2), nn.ReLU(inplace=True), pool,
-            _Fire(96, 16, 64), _Fire(128, 16, 64), _Fire(128, 32, 128), pool,
-            _Fire(256, 32, 128), _Fire(256, 48, 192), _Fire(384, 48, 192), _Fire(384, 64, 256), pool,
-            _Fire(512, 64, 256),
+            Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128), pool,
+            Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool,
+            Fire(512, 64, 256),
         )  # fmt: skip
         self.classifier = nn.Sequential(nn.Identity(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True))
 
