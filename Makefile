@@ -12,7 +12,7 @@ BIN := .venv/bin
 demo: .venv/ready ## Train a DCGAN on real handwritten digits, sample it, measure it, write its report.
 	rm -rf runs/demo
 	$(BIN)/ganvas train dcgan_digits digits --out runs/demo
-	$(BIN)/ganvas sample runs/demo -n 64 --seed 0 --out runs/demo/grid.png
+	$(BIN)/ganvas sample runs/demo -n 80 --seed 0 --out runs/demo/grid.png
 	$(BIN)/ganvas measure runs/demo --against digits
 	@echo "The report: $(CURDIR)/runs/demo/report.html"
 
