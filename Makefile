@@ -17,7 +17,7 @@ demo: .venv/ready ## Train a DCGAN on real handwritten digits, sample it, measur
 	@echo "The report: $(CURDIR)/runs/demo/report.html"
 
 test: .venv/ready ## All tests, at most ten minutes on two cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff format --check
