@@ -131,5 +131,5 @@ CLAIM = Claim(
     },
     plot=plot,
     seeds=10,
-    minutes=12,
+    minutes=17,
 )
