@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_CHUNK = 1024  # rows of a kernel matrix held at once
+_CHUNK = 256  # rows of a kernel matrix held at once: more would leave the processor's cache
 
 
 class KernelDistance(NamedTuple):

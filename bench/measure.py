@@ -1,0 +1,96 @@
+"""How long does a measurement take?
+
+    OMP_NUM_THREADS=2 python bench/measure.py [FOLDER] [--weights FOLDER] [--features squeezenet] [--count 10000]
+
+10,000 generated 32x32 images against 10,000 real ones: everything that `ganvas measure` computes of them, without the
+sampling and with nothing cached. Random images, or those of a data folder: the first half is taken for real and the second
+for generated. Wall-clock and processor seconds, part by part, and the largest memory. Writes bench/results/measure.json, one
+entry for every number of threads. On a machine busy with other work only the processor seconds of one thread say much:
+threads that wait for one another count as busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganvas import data
+from ganvas.metrics.features import extractor
+from ganvas.metrics.measure import commit, filled, machine, measure_samples
+from ganvas.metrics.side import Side
+
+RESULTS = Path(__file__).parent / "results" / "measure.json"
+BATCH = 256
+
+
+def noise(count: int, seed: int) -> Iterator[Tensor]:
+    """Smooth random colours, made as they are asked for."""
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, count, BATCH):
+        coarse = torch.rand(min(BATCH, count - start), 3, 8, 8, generator=generator) * 2 - 1
+        yield torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
+
+
+def halves(folder: Path, count: int) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
+    """The images of a folder in random order, cut in two."""
+    feed = data.images(folder, size=32, channels=3)
+    assert feed.info.count >= 2 * count, f"{folder} has {feed.info.count} images, and {2 * count} are needed"
+
+    def part(first: int) -> Iterator[Tensor]:
+        for start in range(first, first + count, BATCH):
+            yield feed.draw(start, min(BATCH, first + count - start), seed=0).x
+
+    return part(0), part(count)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Seconds of a measurement, part by part.")
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--features", default="squeezenet")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--count", type=int, default=10_000)
+    args = parser.parse_args()
+    real, fake = halves(args.folder, args.count) if args.folder else (noise(args.count, 0), noise(args.count, 1))
+    extract = extractor(args.features, args.weights)
+    load = os.getloadavg()[0]
+    marks = [(time.perf_counter(), time.process_time())]
+    side = filled(Side(extract, "real"), real)
+    marks.append((time.perf_counter(), time.process_time()))
+    record = measure_samples(fake, side, extract)
+    marks.append((time.perf_counter(), time.process_time()))
+
+    def between(a: int, b: int) -> dict[str, float]:
+        return {"seconds": round(marks[b][0] - marks[a][0], 1), "cpu_seconds": round(marks[b][1] - marks[a][1], 1)}
+
+    threads = torch.get_num_threads()
+    result = {
+        "command": f"OMP_NUM_THREADS={threads} python bench/measure.py",
+        "machine": machine(),
+        "load_average": {"before": round(load, 1), "after": round(os.getloadavg()[0], 1)},
+        "commit": commit(),
+        "images": args.folder.resolve().name if args.folder else "random",
+        "protocol": record["protocol"],
+        "results": {
+            "real side (nothing of it is done again where it is cached)": between(0, 1),
+            "generated side and all measures": between(1, 2),
+            "whole": between(0, 2),
+        },
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[f"{threads} thread{'s' * (threads > 1)}"] = result
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
