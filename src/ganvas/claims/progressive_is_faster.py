@@ -134,8 +134,8 @@ CLAIM = Claim(
     "has all layers from the start, then the growing run (1,000 images a phase) for as many CPU seconds, 18 times. After each "
     "slice the Fréchet distance of 512 samples over random-conv-v1, samples of 4 or 8 px enlarged. Adam 1e-3 for G and 4e-3 "
     "for D: at 1e-3 for both, tried first, critics as narrow as these lag behind and both runs swing between distances of 2 "
-    "and 30. Phases of 2,400 images, tried before 1,000, cost the growing run its lead (speedup 0.9 over 12,000 images). Both "
-    "were tried with a seed that is not among those reported; the seeds reported had also run with the first setting, with "
+    "and 30. Phases of 2,400 images were tried before 1,000 (speedup 0.9 over 12,000 images). Both were tried with a seed "
+    "that is not among those reported; the seeds reported had also run with the first setting, with "
     "speedups of 1.6, 0 and 0. Not the paper's: 16 px in place of 1024, where the layers that "
     "growing saves are far fewer; and the digits were taken at 8 px, so that the last doubling adds no detail. Figures that "
     "rest on the clock differ from one execution to the next.",
