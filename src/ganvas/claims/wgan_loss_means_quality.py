@@ -86,7 +86,7 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     """Above, estimate and distance over the run, for the first seed; below, one against the other, for all."""
     axes = figure.subplots(2, 2)
     names = {
-        "wasserstein": "critic's estimate of the Wasserstein distance",
+        "wasserstein": "critic's estimate of W",
         "jensen_shannon": "D's estimate of the JSD",
     }
     for column, (run, label) in enumerate(names.items()):
