@@ -115,9 +115,8 @@ class Model:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
         `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
-        `output`: "pil" a list of PIL images; "numpy" uint8
-        [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises `UserError` for a model that only translates, and for
-        labels that it does not have."""
+        `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
+        `UserError` for a model that only translates, and for labels that it does not have."""
         if not isinstance(self.method, Samples):
             raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
         if n < 1:

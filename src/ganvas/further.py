@@ -66,6 +66,11 @@ class Subject:
         return torch.cat([self.extractor(x).cpu() for x in made])
 
 
+def _numbers(found: Any) -> dict[str, float]:
+    """The figures of a named tuple, without what else it holds."""
+    return {k: v for k, v in found._asdict().items() if isinstance(v, int | float)}
+
+
 def duplicates(s: Subject) -> dict[str, Any]:
     """The birthday paradox test; a duplicate is a pair of samples closer than the closest pair of as many real images."""
     real = s.features(s.feed)[: len(s.fakes)]
@@ -100,7 +105,7 @@ def accuracy(s: Subject) -> dict[str, Any]:
     real, test = s.feed.draw(0, n, seed=s.seed), s.test.draw(0, min(s.test.info.count, LIMIT), seed=s.seed)
     found = classification_accuracy_score(made, labels, real.x, real.y, test.x, test.y, seed=s.seed)
     return {
-        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "values": _numbers(found),
         "protocol": {"samples": n, "test": len(test), "classifier": CLASSIFIER},
         "source": "arXiv:1905.10887",
     }
@@ -124,7 +129,7 @@ def smoothness(s: Subject) -> dict[str, Any]:
     distance = lpips(s.distance, s.weights)
     found = path_length(_OneClassAPath(s.model.method), distance, PATHS, seed=s.seed)
     return {
-        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "values": _numbers(found),
         "protocol": {"space": "z", "paths": PATHS, "distance": distance.name},
         "source": "arXiv:1812.04948, section 4.1",
     }
@@ -135,7 +140,7 @@ def stacked(s: Subject) -> dict[str, Any]:
     lenet = extractor("lenet-mnist", s.weights)
     found = score_stacked_mnist(s.model.batches(STACKED_SAMPLES, seed=s.seed), lambda x: lenet(x)[:, -10:])
     return {
-        "values": {k: v for k, v in found._asdict().items() if isinstance(v, int | float)},
+        "values": _numbers(found),
         "protocol": {"samples": STACKED_SAMPLES, "classifier": lenet.name, "classifier_hash": lenet.hash},
         "source": "arXiv:1712.04086, section 4.2",
     }

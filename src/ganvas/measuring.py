@@ -81,10 +81,11 @@ def measure(
     for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
         model = bundle.load(run, checkpoint=which, device=device or "cpu")
         against_real = against_real or _Real(model, run, str(against), part, extract)
+        # First, for what cannot be measured is known at once, and the long part would be lost with it.
+        more = further(also, Subject(model, against_real.feed, str(against), extract, n, seed, weights))
         for to, measured in _measured(model, against_real, n, seed, extrapolate, run if is_run and not found else None):
             if also:
-                subject = Subject(model, against_real.feed, str(against), extract, n, seed, weights)
-                measured["also"] = further(also, subject)
+                measured["also"] = more
             name = ", ".join(filter(None, (which if checkpoint == "both" else "", f"to {to}" if to else "")))
             found[name] = {
                 **measured,

@@ -47,7 +47,7 @@ def measure_samples(
 
     `intervals`: [low, high] at 95%, of the kernel distance (see `kernel_distance_interval`) and of the Frechet distance:
     for it from the spread of random halves, of sampling alone; the bias is not in it. In trials with Gaussians that
-    spread was right to a third where the distance was well above its bias, and up to three times too wide where it was
+    spread was right to 40% where the distance was well above its bias, and up to four times too wide where it was
     mostly bias.
 
     `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights, resizer, image

@@ -43,8 +43,8 @@ class Discriminator(nn.Module):
     k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
     and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
     discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
-    zeros. `norm=False`: biases in place of batch norm, for critics with a gradient
-    penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of .02."""
+    zeros. `norm=False`: biases in place of batch norm, for critics with a gradient penalty, and He's initialisation
+    (arXiv:1502.01852), since no norm makes up for weights of .02."""
 
     def __init__(
         self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True, classes: int = 0
