@@ -352,3 +352,20 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
     (tmp_path / inception.FILES[1]).write_bytes(b"wrong")
     with pytest.raises(UserError, match=f"expected {inception.SHA256}"):
         ganvas.measure(run, photos, n=16, features="inception-2015")
+
+
+def test_what_a_further_measure_refuses_is_refused_first(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after minutes of measuring, whose figures would be lost with it."""
+    monkeypatch.setattr(measuring, "measure_samples", lambda *_, **__: pytest.fail("it was measured first"))
+    with pytest.raises(UserError, match="test part"):
+        measuring.measure(run, str(photos), n=16, also=["memorisation"])
+    with pytest.raises(UserError, match="Did you mean 'accuracy'"):
+        measuring.measure(run, str(photos), n=16, also=["acuracy"])
+
+
+def test_further_measures_stand_in_the_record(run: Path, photos: Path) -> None:
+    record = measuring.measure(run, str(photos), n=16, also=["duplicates"])
+    assert set(record["also"]) == {"duplicates"}
+    assert record["also"]["duplicates"]["protocol"]["samples"] == 16
