@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ganvas import bundle
-from ganvas.core import Samples
 from ganvas.data import Feed, images
 from ganvas.errors import UserError, did_you_mean
 from ganvas.metrics.accuracy import CLASSIFIER, classification_accuracy_score
@@ -21,6 +20,7 @@ from ganvas.metrics.lpips import lpips
 from ganvas.metrics.modes import STACKED_SAMPLES, birthday, memorisation, score_stacked_mnist
 from ganvas.metrics.neighbours import nearest
 from ganvas.metrics.path_length import path_length
+from ganvas.metrics.side import Side
 
 LIMIT = 5_000  # images of either side for what compares all pairs
 PATHS = 2_000
@@ -28,10 +28,11 @@ PATHS = 2_000
 
 @dataclass(frozen=True)
 class Subject:
-    """A model beside the real images that it is measured against. `feed`: their training part."""
+    """A model beside the real images that it is measured against. `feed`: their training part; `real`: its features."""
 
     model: bundle.Model
     feed: Feed
+    real: Side
     source: str
     extractor: Extractor
     n: int
@@ -53,17 +54,23 @@ class Subject:
             )
         return test
 
-    def features(self, feed: Feed) -> Tensor:
-        """Of at most `LIMIT` of its images, chosen by the seed."""
-        count = min(feed.info.count, LIMIT)
-        parts = [feed.draw(i, min(256, count - i), seed=self.seed).x for i in range(0, count, 256)]
-        return torch.cat([self.extractor(x).cpu() for x in parts])
+    @cached_property
+    def trained_on(self) -> Tensor:
+        """Features of at most `LIMIT` of the training images."""
+        return self.real.kept()[0][:LIMIT]
+
+    @cached_property
+    def heldout(self) -> Tensor:
+        """Features of at most `LIMIT` of the test images."""
+        return self._features(b.x for b in self.test.batches(256, LIMIT))
 
     @cached_property
     def fakes(self) -> Tensor:
         """Features of at most `LIMIT` samples."""
-        made = self.model.batches(min(self.n, LIMIT), seed=self.seed)
-        return torch.cat([self.extractor(x).cpu() for x in made])
+        return self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
+
+    def _features(self, batches: Iterable[Tensor]) -> Tensor:
+        return torch.cat([self.extractor(x).cpu() for x in batches])
 
 
 def _numbers(found: Any) -> dict[str, float]:
@@ -73,24 +80,30 @@ def _numbers(found: Any) -> dict[str, float]:
 
 def duplicates(s: Subject) -> dict[str, Any]:
     """The birthday paradox test; a duplicate is a pair of samples closer than the closest pair of as many real images."""
-    real = s.features(s.feed)[: len(s.fakes)]
+    n = min(len(s.fakes), len(s.trained_on))
+    fakes, real = s.fakes[:n], s.trained_on[:n]
     own = nearest(real, real, k=2)[0][:, 1]  # the first is the image itself
     threshold = float(own[own > 0].min()) if bool((own > 0).any()) else 0.0
-    found = birthday(s.fakes, threshold)
+    found = birthday(fakes, threshold)
     return {
         "values": {"duplicates": found.duplicates, "support": found.support if found.duplicates else None},
         "intervals": {"support": [found.low, found.high if found.high != float("inf") else None]},
-        "protocol": {"samples": len(s.fakes), "threshold": threshold, "extractor": s.extractor.name},
+        "protocol": {"samples": n, "threshold": threshold, "extractor": s.extractor.name},
         "source": "arXiv:1706.08224",
     }
 
 
 def copies(s: Subject) -> dict[str, Any]:
     """Memorisation: are samples nearer to the training images than held-out real ones are?"""
-    found = memorisation(s.fakes, s.features(s.feed), s.features(s.test))
+    found = memorisation(s.fakes, s.trained_on, s.heldout)
     return {
         "values": {"ratio": found.ratio, "z": found.z},
-        "protocol": {"samples": len(s.fakes), "images": LIMIT, "extractor": s.extractor.name},
+        "protocol": {
+            "samples": len(s.fakes),
+            "training": len(s.trained_on),
+            "heldout": len(s.heldout),
+            "extractor": s.extractor.name,
+        },
         "source": "arXiv:2004.05675",
     }
 
@@ -138,7 +151,7 @@ def smoothness(s: Subject) -> dict[str, Any]:
 def stacked(s: Subject) -> dict[str, Any]:
     """Modes of stacked MNIST."""
     lenet = extractor("lenet-mnist", s.weights)
-    found = score_stacked_mnist(s.model.batches(STACKED_SAMPLES, seed=s.seed), lambda x: lenet(x)[:, -10:])
+    found = score_stacked_mnist(s.model.batches(STACKED_SAMPLES, seed=s.seed), lambda x: lenet.with_logits(x)[1])
     return {
         "values": _numbers(found),
         "protocol": {"samples": STACKED_SAMPLES, "classifier": lenet.name, "classifier_hash": lenet.hash},
@@ -166,6 +179,4 @@ def further(names: Sequence[str], subject: Subject) -> dict[str, Any]:
     """The further measures of these names, each with its values, protocol and source. Raises `UserError` for an unknown name
     and for what this model or these images do not allow."""
     known(names)
-    if names and not isinstance(subject.model.method, Samples):
-        raise UserError("further measures are for models that make images from noise")
     return {name: FURTHER[name](subject) for name in names}

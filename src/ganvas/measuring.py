@@ -82,7 +82,7 @@ def measure(
         model = bundle.load(run, checkpoint=which, device=device or "cpu")
         against_real = against_real or _Real(model, run, str(against), part, extract)
         # First, for what cannot be measured is known at once, and the long part would be lost with it.
-        more = further(also, Subject(model, against_real.feed, str(against), extract, n, seed, weights))
+        more = against_real.further(also, model, n, seed, weights) if also else {}
         for to, measured in _measured(model, against_real, n, seed, extrapolate, run if is_run and not found else None):
             if also:
                 measured["also"] = more
@@ -171,7 +171,7 @@ class _Real:
                     f"the images of {against} are {kinds[theirs]} and the model's are {kinds[channels]}: measure against "
                     f"images that are {kinds[channels]}, too"
                 )
-        self.feed, self.extractor, self.device = feed, extract, model.method.device
+        self.feed, self.source, self.extractor, self.device = feed, against, extract, model.method.device
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._sides: dict[str, Side] = {}
@@ -205,6 +205,15 @@ class _Real:
         total = min(n, self.side(stream).count)
         for i in range(0, total, TRANSLATED):
             yield getattr(self.feed.draw(i, min(TRANSLATED, total - i), seed=seed, device=self.device), stream)
+
+    def further(
+        self, names: Sequence[str], model: bundle.Model, n: int, seed: int, weights: str | Path | None
+    ) -> dict[str, Any]:
+        """The further measures of these names. Raises `UserError` for what they do not allow."""
+        if not isinstance(model.method, Samples):
+            raise UserError("further measures are for models that make images from noise")
+        subject = Subject(model, self.feed, self.side("x"), self.source, self.extractor, n, seed, weights)
+        return further(names, subject)
 
     def judge(self) -> Judge | None:
         if self._judge is None and self.feed.info.classes and self.feed.info.count <= JUDGED:

@@ -16,6 +16,8 @@ from ganvas.errors import UserError
 from ganvas.further import Subject, _OneClassAPath, further
 from ganvas.metrics.accuracy import AccuracyScore
 from ganvas.metrics.features import extractor
+from ganvas.metrics.measure import filled
+from ganvas.metrics.side import Side
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,9 @@ class Made:
 
 
 def subject(source: Path, model: Made, n: int = 40) -> Subject:
-    feed = images(str(source), size=16, channels=3)
-    return Subject(model, feed, str(source), extractor("random-conv-v1"), n, seed=0)  # type: ignore[arg-type]
+    feed, extract = images(str(source), size=16, channels=3), extractor("random-conv-v1")
+    real = filled(Side(extract, "real"), (b.x for b in feed.batches(64)))
+    return Subject(model, feed, real, str(source), extract, n, seed=0)  # type: ignore[arg-type]
 
 
 def everything(source: Path, part: str = "train") -> Any:
@@ -117,7 +120,6 @@ def test_what_cannot_be_measured_is_said(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="trained with labels"):
         further(["accuracy"], subject(source, Made(x)))
     alone = toy_images(tmp_path / "alone", 12)
-    feed = images(str(alone), size=16)
-    lonely = Subject(Made(x), feed, str(alone), extractor("random-conv-v1"), 8, 0)  # type: ignore[arg-type]
+    lonely = subject(alone, Made(x))
     with pytest.raises(UserError, match="test part"):
         further(["memorisation"], lonely)

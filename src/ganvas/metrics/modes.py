@@ -99,7 +99,7 @@ def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], 
     `STACKED_SAMPLES` = 26,000.
 
     `batches`: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of the 10 digits [N, 10]; with the extractor
-    `lenet-mnist` it is `lambda x: lenet(x)[:, -10:]`. A mode is found where at least one sample's three channels are so
+    `lenet-mnist` it is `lambda x: lenet.with_logits(x)[1]`. A mode is found where at least one sample's three channels are so
     classified. The classifier is part of the protocol: papers' differ. Perfect data scores a reverse KL of about
     999 / (2 n), .019 at 26,000, and not 0."""
     counts = torch.zeros(1000, dtype=torch.int64)
