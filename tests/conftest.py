@@ -25,6 +25,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws outside the engine are the same in whatever order the workers take the tests."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's cache."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
