@@ -9,8 +9,12 @@ def main() -> None:
     from ganvas.cli import app
     from ganvas.errors import UserError
 
+    status: object = 1
     try:
         app(prog_name="ganvas")
+    except SystemExit as e:
+        status = e.code
+        raise
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -21,7 +25,7 @@ def main() -> None:
         raise SystemExit(0) from None
     finally:
         if "ganvas.ranks" in sys.modules:
-            sys.modules["ganvas.ranks"].stop()
+            sys.modules["ganvas.ranks"].stop(wait=not status)
 
 
 if __name__ == "__main__":

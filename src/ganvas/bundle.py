@@ -106,7 +106,8 @@ class Model:
     """A trained method, ready to use. `info` says what it is; `method` is the torch module underneath."""
 
     def __init__(self, method: Method, info: dict[str, Any], device: str = "cpu") -> None:
-        self.method = method.to(device).eval().requires_grad_(False)
+        method.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
+        self.method = method.eval().requires_grad_(False)
         self.info = info
 
     def sample(

@@ -24,6 +24,12 @@ app.add_typer(data_app, name="data")
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
+Precision = Annotated[
+    str | None, typer.Option(help="fp32, tf32 (CUDA: products of 10 bits) or bf16 (of 7; weights stay fp32).")
+]
+Compile = Annotated[
+    str | None, typer.Option(metavar="MODE", help="torch.compile the networks: default, reduce-overhead, …")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change any number: --set D.width=32.")
 ]
@@ -62,7 +68,8 @@ def train(
     images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
     seed: Annotated[int | None, typer.Option(help="Every random number follows from it.")] = None,
     device: Device = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    precision: Precision = None,
+    compile: Compile = None,
     set: Set = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files too.")] = False,
 ) -> None:
@@ -82,6 +89,7 @@ def train(
         seed=seed,
         device=device,
         precision=precision,
+        compile=compile,
         set=set or (),
         tensorboard=tensorboard,
         command=shlex.join(["ganvas", *sys.argv[1:]]),

@@ -79,6 +79,10 @@ class Batch:
     def get(self, name: str) -> Tensor | None:
         return self._fields.get(name)
 
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether one of the fields is this very tensor."""
+        return any(field is tensor for field in self._fields.values())
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -90,25 +94,43 @@ class Terms:
     keep: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+Objective = Callable[[Batch], Terms]
+
+
 @dataclass(frozen=True)
 class Update:
-    """One optimizer step: `player` descends `objective(batch)`, with `gain` times its learning rate."""
+    """One optimizer step: `player` descends `objective(batch)`, with `gain` times its learning rate.
+
+    Several objectives are descended as their sum, and what they log under one name is added up. Each is differentiated
+    before the next is computed, so that only one holds its networks' activations in memory at a time."""
 
     player: str
-    objective: Callable[[Batch], Terms]
+    objective: Objective | Sequence[Objective]
     batch: Batch
     gain: float = 1.0
 
 
 @dataclass(frozen=True)
+class Make:
+    """Tensors of the batch's length that `player` makes once for several turns of the plan, which gets them back as `keep`.
+
+    To the others they are data. In the player's next update whose batch has them as they are, they carry the gradient back
+    into the networks that made them, as if they had been made in that turn: so nothing of the player's may move between."""
+
+    player: str
+    maker: Callable[[Batch], Mapping[str, Tensor]]
+    batch: Batch
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a plan gets back for an update: its scalars and what its objective kept."""
+    """What a plan gets back for what it yields: scalars, and the tensors that were kept or made."""
 
     log: Mapping[str, Tensor]
     keep: Mapping[str, Tensor]
 
 
-Plan = Generator[Update, Outcome, None]
+Plan = Generator[Update | Make, Outcome, None]
 
 
 class Method(nn.Module):
@@ -180,5 +202,8 @@ class Run:
     momentum: Schedule | None = None  # replaces SGD's; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
     micro: int | None = None  # images per forward pass; None: the whole batch
-    precision: str = "fp32"  # or "bf16": objectives under autocast, weights in float32
+    precision: str = (
+        "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32
+    )
+    compile: str | None = None  # torch.compile's mode for the networks: "default", "reduce-overhead" (CUDA graphs), …
     seed: int = 0

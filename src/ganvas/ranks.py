@@ -29,8 +29,12 @@ def start(device: str | None = None) -> None:
         dist.init_process_group("nccl" if cuda else "gloo")
 
 
-def stop() -> None:
+def stop(wait: bool = True) -> None:
+    """Leave the group. `wait` for the others first, unless something went wrong here: processes that leave while others still
+    work abort now and then (gloo ends with "terminate called without an active exception")."""
     if dist.is_available() and dist.is_initialized():
+        if wait:
+            dist.barrier()
         dist.destroy_process_group()
 
 

@@ -30,6 +30,7 @@ from ganvas.core import Batch, Run, Samples, Translates
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
@@ -56,6 +57,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     precision: str | None = None,
+    compile: str | None = None,
     set: Sequence[str] = (),
     tensorboard: bool = False,
     command: str | None = None,
@@ -63,16 +65,18 @@ def train(
     """Train `recipe` on `data` and write the run to `out`; returns the trained model.
 
     `data`: "digits", a path, or an official data set's name. `size`: pixels, one side or (height, width). `batch`: images per
-    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32" or "bf16". `set`:
+    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32" (CUDA)
+    or "bf16". `compile`: a mode of torch.compile for the networks ("default"; "reduce-overhead": CUDA graphs). `set`:
     further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not fit, before training."""
     ranks.start(device)
+    keep_freed_memory()
     out = Path(out)
     device = _device(device)
     make = recipes.find(recipe)
     run = _opened(make(1), data, size, set)
     feed = run.data()
     run = _opened(make(feed.info.count), data, size, set)
-    given = {"batch": batch, "images": images, "seed": seed, "precision": precision}
+    given = {"batch": batch, "images": images, "seed": seed, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     if run.images < 1 or run.batch < 1:
         raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
@@ -92,6 +96,7 @@ def resume(
     `set`: numbers to change from here on, as in `train`; they are written to run.json. Raises `UserError` where there is no
     run, where no checkpoint can be read, or where the data has changed."""
     ranks.start(device)
+    keep_freed_memory()
     out = Path(out)
     engine, record, log = restore(out, "last", device, images=images, set=set)
     if engine.clock.images >= engine.run.images:

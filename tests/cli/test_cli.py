@@ -227,7 +227,7 @@ def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> 
         (["train", "dcgan", "digits", "--set", "optim.G.lrr=1"], "Did you mean 'lr'?"),
         (["train", "dcgan", "digits", "--size", "63"], "63"),
         (["train", "dcgan", "digits", "--size", "big"], "--size takes pixels"),
-        (["train", "dcgan", "digits", "--precision", "fp8"], "fp32 or bf16"),
+        (["train", "dcgan", "digits", "--precision", "fp8"], "fp32, tf32 or bf16"),
         (["train", "dcgan", "digits", "--device", "cudda"], "--device"),
         (["train", "dcgan", "digits", "--images", "0"], "at least 1"),
         (["train", "cyclegan", "digits"], "digits"),

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganvas import draw, ranks
-from ganvas.core import Batch, Clock, Method, Outcome, Run, Stage, Update
+from ganvas.core import Batch, Clock, Make, Method, Outcome, Run, Stage, Terms, Update
 from ganvas.errors import UserError
 
 
 class NotFinite(UserError):
     """A loss, a logged term or a weight became NaN or infinite."""
+
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # torch.compile's
+HOW = ("fused", "foreach")  # an optimizer's settings that decide how it computes, not what
+
+
+@dataclass
+class _Made:
+    """What a `Make` left for its player's update: `leaves` are what the plan and the objectives see."""
+
+    make: Make
+    seed: int
+    leaves: dict[str, Tensor]
+    graph: dict[str, Tensor] | None  # the same tensors with their history; None: to be computed again, part by part
+    used: bool = False
 
 
 class Engine:
@@ -26,15 +45,15 @@ class Engine:
     Raises `UserError` where the run's numbers cannot be used together."""
 
     def __init__(self, run: Run, feed: Any, device: str | torch.device = "cpu") -> None:
-        if run.precision not in ("fp32", "bf16"):
-            raise UserError(f"precision {run.precision!r} is not known; choose fp32 or bf16")
+        if run.precision not in PRECISIONS:
+            raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
         if run.batch < ranks.world() or run.batch % ranks.world():
             raise UserError(
                 f"a batch of {run.batch} cannot be shared by {ranks.world()} processes: give --batch a multiple of it"
             )
         self.run, self.feed, self.device = run, feed, torch.device(device)
         torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
-        self.method: Method = run.method(feed.info.shape).to(self.device)
+        self.method: Method = run.method(feed.info.shape).to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
         self.clock = Clock()
         self.method.now = self.method.stage(self.clock)
         self.ema: nn.ModuleDict = nn.ModuleDict()
@@ -47,10 +66,14 @@ class Engine:
                 f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(self.method.players)}"
             )
         self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
-        self.optim = {player: run.optim[player](ws) for player, ws in self.parameters.items()}
+        self.optim = self._optimizers()
         self._base_lr = {p: [g["lr"] for g in o.param_groups] for p, o in self.optim.items()}
         self._mover: str | None = None
         self._seeded = 0
+        self._made: list[_Made] = []
+        self._averages: tuple[list[Tensor], ...] | None = None
+        if run.compile is not None:
+            _compile(self.method, run.compile)
 
     # ------------------------------------------------------------ one step of the clock
 
@@ -59,13 +82,15 @@ class Engine:
         `player/term`, mean over the plan's updates, detached and on the device."""
         stage = self.method.stage(self.clock)
         if stage.index != self.method.now.index:
-            self.optim = {player: self.run.optim[player](ws) for player, ws in self.parameters.items()}
+            self.optim = self._optimizers()
         self.method.now = stage
         self.method.train()
         self._images, self._seeded, self._gain = 0, 0, stage.lr
         whole = stage.batch or self.run.batch
         local = whole // ranks.world()
         mine = draw.Rows(ranks.rank() * local, (ranks.rank() + 1) * local, whole)
+        self._set_precision()
+        self._made.clear()
         logs: dict[str, list[Tensor]] = {}
         plan = self.method.updates(self.clock, self._batches(stage.resolution, mine))
         self._reseed()
@@ -76,6 +101,9 @@ class Engine:
                     update = next(plan) if outcome is None else plan.send(outcome)
             except StopIteration:
                 break
+            if isinstance(update, Make):
+                outcome = self.make(update)
+                continue
             outcome = self.apply(update)
             for name, value in outcome.log.items():
                 logs.setdefault(f"{update.player}/{name}", []).append(value)
@@ -88,29 +116,77 @@ class Engine:
         self._give_the_move(update.player)
         optimizer, parameters = self.optim[update.player], self.parameters[update.player]
         optimizer.zero_grad(set_to_none=True)
-        local, world, rank = len(update.batch), ranks.world(), ranks.rank()
-        micro = self.run.micro or local
-        seed, starts = self._next_seed(), range(0, local, micro)
+        mine = [m for m in self._made if m.make.player == update.player]
+        made = [m for m in mine if any(update.batch.holds(leaf) for leaf in m.leaves.values())]
+        assert not any(m.used for m in made), "what was made serves one update of its player: make it again"
+        for leaf in (leaf for m in made for leaf in m.leaves.values()):
+            leaf.requires_grad_(True)
+        objectives = update.objective if isinstance(update.objective, Sequence) else (update.objective,)
+        seeds = [self._next_seed() for _ in objectives]
         log: dict[str, Tensor] = {}
         kept: dict[str, list[Tensor]] = {}
-        for start in starts:
-            part = update.batch[start : start + micro] if micro < local else update.batch
-            share = len(part) / local
-            self._seed(seed)  # draws are per row of the whole batch: the same however it is cut
-            rows = draw.Rows(rank * local + start, rank * local + start + len(part), world * local)
-            with draw.rows(rows), torch.autocast(self.device.type, torch.bfloat16, self.run.precision == "bf16"):
-                terms = update.objective(part)
-            (terms.loss * share if share < 1 else terms.loss).backward()
-            for name, value in {"loss": terms.loss, **terms.log}.items():
-                log[name] = log.get(name, 0) + value.detach().float() * share
-            for name, value in terms.keep.items():
-                kept.setdefault(name, []).append(value)
+        for part, rows, share in self._parts(update.batch):
+            for objective, seed in zip(objectives, seeds, strict=True):
+                terms: Terms = self._run(objective, part, rows, seed)
+                (terms.loss * share if share < 1 else terms.loss).backward()
+                for name, value in {"loss": terms.loss, **terms.log}.items():
+                    log[name] = log.get(name, 0) + value.detach().float() * share
+                for name, value in terms.keep.items():
+                    kept.setdefault(name, []).append(value)
+        for m in made:
+            self._carry_back(m)
         ranks.average_([p.grad for p in parameters if p.grad is not None] + list(log.values()))
         self._check_finite(update.player, log)
         self._schedule(update.player, optimizer, update.gain)
         optimizer.step()
         self._reseed()
         return Outcome(log, {k: torch.cat(v) if len(v) > 1 else v[0] for k, v in kept.items()})
+
+    def make(self, make: Make) -> Outcome:
+        """Tensors for several turns, with their history where the whole batch passes at once. Micro-batches are there to
+        save memory: with them the history is computed again when it is needed."""
+        self._give_the_move(make.player)
+        seed, parts = self._next_seed(), list(self._parts(make.batch))
+        with torch.set_grad_enabled(len(parts) == 1):
+            outs = [self._run(make.maker, part, rows, seed) for part, rows, _ in parts]
+        leaves = {
+            k: torch.cat([out[k].detach() for out in outs]) if len(outs) > 1 else outs[0][k].detach() for k in outs[0]
+        }
+        self._made.append(_Made(make, seed, leaves, dict(outs[0]) if len(parts) == 1 else None))
+        self._reseed()
+        return Outcome({}, leaves)
+
+    def _carry_back(self, made: _Made) -> None:
+        """The gradients that arrived at what was made, on into the networks that made it."""
+        grads = {k: leaf.grad for k, leaf in made.leaves.items() if leaf.grad is not None}
+        if made.graph is not None:
+            torch.autograd.backward([made.graph[k] for k in grads], list(grads.values()))
+        else:
+            at = 0
+            for part, rows, _ in self._parts(made.make.batch):
+                out = self._run(made.make.maker, part, rows, made.seed)
+                here = slice(at, at + len(part))
+                torch.autograd.backward([out[k] for k in grads], [g[here] for g in grads.values()])
+                at += len(part)
+        for leaf in made.leaves.values():
+            leaf.requires_grad_(False)
+            leaf.grad = None
+        made.graph, made.used = None, True
+
+    def _parts(self, batch: Batch) -> Iterator[tuple[Batch, draw.Rows, float]]:
+        """(micro-batch, its rows of the whole batch, its share of this rank's)."""
+        local, world, rank = len(batch), ranks.world(), ranks.rank()
+        micro = self.run.micro or local
+        for start in range(0, local, micro):
+            part = batch[start : start + micro] if micro < local else batch
+            rows = draw.Rows(rank * local + start, rank * local + start + len(part), world * local)
+            yield part, rows, len(part) / local
+
+    def _run(self, function: Any, part: Batch, rows: draw.Rows, seed: int) -> Any:
+        """An objective or a maker of a plan, on `part`."""
+        self._seed(seed)  # draws are per row of the whole batch: the same however it is cut
+        with draw.rows(rows), torch.autocast(self.device.type, torch.bfloat16, self.run.precision == "bf16"):
+            return function(part)
 
     def _batches(self, resolution: int | None, mine: draw.Rows) -> Iterator[Batch]:
         """Real images, this rank's rows of each batch. What is drawn here is what the clock counts."""
@@ -120,6 +196,16 @@ class Engine:
             yield self.feed.draw(
                 cursor, mine.total, seed=self.run.seed, rows=mine, resolution=resolution, device=self.device
             )
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {player: _fast(self.run.optim[player])(weights) for player, weights in self.parameters.items()}
+
+    def _set_precision(self) -> None:
+        """A process has one setting for its products, so it is made before every step."""
+        if self.device.type == "cuda":
+            tf32 = self.run.precision == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+            torch.backends.cudnn.benchmark = True  # shapes hardly ever change: let it choose the fastest kernels
 
     def _give_the_move(self, player: str) -> None:
         """Freeze the opponents: their weights pass gradients on and gather none."""
@@ -140,13 +226,17 @@ class Engine:
         if self.run.ema is None:
             return
         weight = 1.0 - self.run.ema(self.clock, self._images)
+        if self._averages is None:
+            now = [v for name in self.ema for v in self.method.get_submodule(name).state_dict().values()]
+            mean = [v for average in self.ema.values() for v in average.state_dict().values()]
+            pairs = list(zip(mean, now, strict=True))
+            floats, others = ([p for p in pairs if p[0].is_floating_point() == wanted] for wanted in (True, False))
+            self._averages = tuple([p[i] for p in part] for part in (floats, others) for i in (0, 1))
+        mean, now, counts, counted = self._averages
         with torch.no_grad():
-            for name, average in self.ema.items():
-                now, mean = self.method.get_submodule(name).state_dict(), average.state_dict()
-                floats = [k for k, v in mean.items() if v.is_floating_point()]
-                torch._foreach_lerp_([mean[k] for k in floats], [now[k] for k in floats], weight)
-                for k in mean.keys() - set(floats):
-                    mean[k].copy_(now[k])
+            torch._foreach_lerp_(mean, now, weight)
+            for old, new in zip(counts, counted, strict=True):
+                old.copy_(new)
 
     # Every draw of a run is a function of (seed, step, how many draws' worth of turns came before in this step).
     def _next_seed(self) -> int:
@@ -207,7 +297,9 @@ class Engine:
         scalars: dict[str, Any] = {}
         for player, optimizer in self.optim.items():
             groups = optimizer.state_dict()
-            scalars[player] = [{k: v for k, v in g.items() if k != "params"} for g in groups["param_groups"]]
+            scalars[player] = [
+                {k: v for k, v in g.items() if k not in ("params", *HOW)} for g in groups["param_groups"]
+            ]
             for index, slots in groups["state"].items():
                 shared |= {f"optim/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
         values = {
@@ -238,7 +330,13 @@ class Engine:
                     slots.setdefault(int(index), {})[slot] = value
             groups = optimizer.state_dict()["param_groups"]
             for group, saved in zip(groups, values["optim"][player], strict=True):
-                group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+                known = {k: v for k, v in saved.items() if k not in HOW}  # older checkpoints hold those, too
+                group.update({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+            for index, held in slots.items():  # in the order of the weights' memory, which fused optimizers rely on
+                weight = self.parameters[player][index]
+                for slot, value in held.items():
+                    if value.shape == weight.shape:
+                        held[slot] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.clock = Clock(**values["clock"])
         self.method.now = Stage(index=values["stage"])  # the next step compares: a border just reached still resets
@@ -246,3 +344,23 @@ class Engine:
     def _own_keys(self) -> set[str]:
         owners = [name for name, m in self.method.named_modules() if getattr(m, "per_rank", False)]
         return {k for k in self.method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
+
+
+def _fast(make: Any) -> Any:
+    """An optimizer in its fastest form, where the run does not say which: fused where it can be, else by lists of tensors."""
+    known = inspect.signature(make).parameters
+    said = getattr(make, "keywords", {})
+    for how in HOW:
+        if how in known and not any(said.get(k) is not None for k in HOW):
+            return functools.partial(make, **{how: True})
+    return make
+
+
+def _compile(method: Method, mode: str) -> None:
+    """The players' networks through torch.compile, in place, so that their weights keep their names. Penalties, which
+    differentiate twice, pass by it (`objectives/penalties.py`)."""
+    if mode not in COMPILE_MODES:
+        raise UserError(f"compile mode {mode!r} is not known; choose {', '.join(COMPILE_MODES)}")
+    for nets in method.players.values():
+        for net in nets:
+            net.compile(mode=mode)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import lsgan
 from ganvas.objectives.pool import ImagePool
 
@@ -47,26 +48,39 @@ class CycleGAN(Method):
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
-        made = (yield Update("G", self.g_loss, real)).keep
+        made = (yield Update("G", (self.a_loss, self.b_loss), real)).keep
         old = real.having(fake_a=self.pool_a(made["fake_a"]), fake_b=self.pool_b(made["fake_b"]))
         yield Update("D", self.d_loss, old)
 
-    def g_loss(self, real: Batch) -> Terms:
-        a, b = real.a, real.b
-        fake_b, fake_a = self.G_ab(a), self.G_ba(b)
-        adversarial = lsgan(self.D_b(fake_b), 1.0) + lsgan(self.D_a(fake_a), 1.0)
-        cycle = l1_loss(self.G_ba(fake_b), a) + l1_loss(self.G_ab(fake_a), b)
-        loss = adversarial + self.cycle_weight * cycle
-        log = {"adversarial": adversarial, "cycle": cycle}
+    def a_loss(self, real: Batch) -> Terms:
+        """The generators' loss on the images of domain a."""
+        return self.there_and_back(real.a, self.G_ab, self.G_ba, self.D_b, "fake_b")
+
+    def b_loss(self, real: Batch) -> Terms:
+        """The generators' loss on the images of domain b."""
+        return self.there_and_back(real.b, self.G_ba, self.G_ab, self.D_a, "fake_a")
+
+    def there_and_back(self, x: Tensor, there: nn.Module, back: nn.Module, judge: nn.Module, fake_name: str) -> Terms:
+        fake = there(x)
+        adversarial = lsgan(judge(fake), 1.0)
         if self.identity_weight:
-            log["identity"] = l1_loss(self.G_ab(b), b) + l1_loss(self.G_ba(a), a)
+            again, same = together(back, (fake,), (x,))
+        else:
+            again, same = back(fake), None
+        cycle = l1_loss(again, x)
+        loss, log = adversarial + self.cycle_weight * cycle, {"adversarial": adversarial, "cycle": cycle}
+        if same is not None:
+            log["identity"] = l1_loss(same, x)
             loss = loss + self.identity_weight * self.cycle_weight * log["identity"]
-        return Terms(loss, log, {"fake_a": fake_a.detach(), "fake_b": fake_b.detach()})
+        return Terms(loss, log, {fake_name: fake.detach()})
 
     def d_loss(self, old: Batch) -> Terms:
-        d_a = (lsgan(self.D_a(old.a), 1.0) + lsgan(self.D_a(old.fake_a), 0.0)) / 2
-        d_b = (lsgan(self.D_b(old.b), 1.0) + lsgan(self.D_b(old.fake_b), 0.0)) / 2
-        return Terms(d_a + d_b, {"a": d_a, "b": d_b})
+        """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
+        log = {}
+        for name, D, real, fake in (("a", self.D_a, old.a, old.fake_a), ("b", self.D_b, old.b, old.fake_b)):
+            d_real, d_fake = together(D, (real,), (fake,))
+            log[name] = (lsgan(d_real, 1.0) + lsgan(d_fake, 0.0)) / 2
+        return Terms(log["a"] + log["b"], log)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return {"b": self.G_ab, "a": self.G_ba}[to](x)

@@ -6,8 +6,9 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
+from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce
 from ganvas.objectives.penalties import r1
 
@@ -17,7 +18,8 @@ class DCGAN(Method):
     """Unsupervised Representation Learning with Deep Convolutional GANs. Radford et al., 2015, arXiv:1511.06434.
 
     The game of 2014 on strided convolutions with batch norm: D and G move in turn, one minibatch each, and batch norm sees
-    real and generated images in separate batches (section 3 and the authors' code).
+    real and generated images in separate batches (section 3 and the authors' code). Both turns of a step are about the same
+    generated images, which are made once (as in PyTorch's example; the authors' code draws others for each turn).
 
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
     (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages. `r1_weight`, 0 in
@@ -54,28 +56,31 @@ class DCGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
         penalised = self.r1_weight and clock.step % self.r1_every == 0
-        yield Update("D", self.penalised_d_loss if penalised else self.d_loss, real)
-        yield Update("G", self.g_loss, real)
+        made = (yield Make("G", self.fake, real)).keep
+        batch = real.having(**made)
+        yield Update("D", self.penalised_d_loss if penalised else self.d_loss, batch)
+        yield Update("G", self.g_loss, batch)
 
-    def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = self.D(real.x, *self.given(real)), self.D(*self.fake(real))
+    def fake(self, real: Batch) -> dict[str, Tensor]:
+        """As many images as real ones, of the same classes."""
+        return {"fake": self.G(self.latent(len(real)), *self.given(real))}
+
+    def d_loss(self, batch: Batch) -> Terms:
+        given = self.given(batch)
+        d_real, d_fake = together(self.D, (batch.x, *given), (batch.fake, *given))
         accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
         return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
 
-    def penalised_d_loss(self, real: Batch) -> Terms:
-        plain, penalty = self.d_loss(real), r1(lambda x: self.D(x, *self.given(real)), real.x)
+    def penalised_d_loss(self, batch: Batch) -> Terms:
+        plain, penalty = self.d_loss(batch), r1(lambda x: self.D(x, *self.given(batch)), batch.x)
         return Terms(plain.loss + self.r1_weight / 2 * self.r1_every * penalty, {**plain.log, "r1": penalty})
 
-    def g_loss(self, real: Batch) -> Terms:
-        return Terms(bce(self.D(*self.fake(real)), True))
+    def g_loss(self, batch: Batch) -> Terms:
+        return Terms(bce(self.D(batch.fake, *self.given(batch)), True))
 
-    def given(self, real: Batch) -> tuple[Tensor, ...]:
+    def given(self, batch: Batch) -> tuple[Tensor, ...]:
         """What both players are told of each image."""
-        return (real.y,) if self.classes else ()
-
-    def fake(self, real: Batch) -> tuple[Tensor, ...]:
-        """As many images as real ones, of the same classes, and what D is told of them."""
-        return self.G(self.latent(len(real)), *self.given(real)), *self.given(real)
+        return (batch.y,) if self.classes else ()
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce
 
 
@@ -41,7 +42,7 @@ class GAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = self.D(real.x), self.D(self.sample(len(real)))
+        d_real, d_fake = together(self.D, (real.x,), (self.sample(len(real)),))
         accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
         return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
 

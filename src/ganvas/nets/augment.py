@@ -22,6 +22,8 @@ class DiffAugment(nn.Module):
     times U(.5, 1.5). `translation`: shifted by whole pixels, up to `shift` of each side (the paper: 1/8), zeros where
     nothing was. `cutout`: a square of half the side set to zero. Twice differentiable, so that penalties may pass."""
 
+    apart = False  # it draws
+
     def __init__(
         self,
         D: Callable[..., nn.Module],

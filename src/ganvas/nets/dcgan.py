@@ -28,8 +28,13 @@ class Generator(nn.Module):
         widths = [width << i for i in reversed(range(k))]
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=False)]
         for a, b in pairwise(widths):
-            layers += [BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
-        layers += [BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()]
+            layers += [BatchNorm2d(a), nn.ReLU(inplace=True), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
+        layers += [
+            BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False),
+            nn.Tanh(),
+        ]
         self.main = nn.Sequential(*layers)
         normal_init(self)
 
@@ -53,12 +58,15 @@ class Discriminator(nn.Module):
         k, grid = doublings(size)
         self.classes = classes
         widths = [width << i for i in range(k)]
-        layers: list[nn.Module] = [nn.Conv2d(channels + classes, width, 4, 2, 1, bias=not norm), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels + classes, width, 4, 2, 1, bias=not norm),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for a, b in pairwise(widths):
             layers += [
                 nn.Conv2d(a, b, 4, 2, 1, bias=not norm),
                 BatchNorm2d(b) if norm else nn.Identity(),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
             ]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
         normal_init(self)

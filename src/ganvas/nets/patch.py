@@ -28,12 +28,16 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "instance") -> None:
         super().__init__()
-        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         a = width
         for i in range(1, layers + 1):
             b = width * min(1 << i, 8)
             stride = 2 if i < layers else 1
-            blocks += [nn.Conv2d(a, b, 4, stride, 1, bias=norm == "instance"), norm2d(norm, b), nn.LeakyReLU(0.2)]
+            blocks += [
+                nn.Conv2d(a, b, 4, stride, 1, bias=norm == "instance"),
+                norm2d(norm, b),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
             a = b
         self.model = nn.Sequential(*blocks, nn.Conv2d(a, 1, 4, 1, 1))
         self.least = 3 << layers  # leaves 2x2 before the last convolution
@@ -60,10 +64,10 @@ class PixelDiscriminator(nn.Module):
         bias = norm == "instance"
         self.net = nn.Sequential(
             nn.Conv2d(channels, width, 1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, 2 * width, 1, bias=bias),
             norm2d(norm, 2 * width),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(2 * width, 1, 1, bias=bias),
         )
         normal_init(self)

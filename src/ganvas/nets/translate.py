@@ -15,7 +15,12 @@ class ResNetBlock(nn.Module):
     def __init__(self, width: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
         bias = norm == "instance"
-        layers = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width), nn.ReLU()]
+        layers = [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=bias),
+            norm2d(norm, width),
+            nn.ReLU(inplace=True),
+        ]
         if dropout:
             layers.append(Dropout(0.5))
         layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
@@ -45,7 +50,7 @@ class ResNetGenerator(nn.Module):
         bias = norm == "instance"
 
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
-            return [conv, norm2d(norm, channels), nn.ReLU()]
+            return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
 
         layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for c in (width, 2 * width):
@@ -82,10 +87,18 @@ class UNetBlock(nn.Module):
         up = nn.ConvTranspose2d(width if inside is None else 2 * width, channels_out, 4, 2, 1, bias=bias or outermost)
         middle = [] if inside is None else [inside]
         if outermost:
-            layers = [down, *middle, nn.ReLU(), up, nn.Tanh()]
+            layers = [down, *middle, nn.ReLU(inplace=True), up, nn.Tanh()]
         else:
             normed = [] if inside is None else [norm2d(norm, width)]
-            layers = [nn.LeakyReLU(0.2), down, *normed, *middle, nn.ReLU(), up, norm2d(norm, channels_out)]
+            layers = [
+                nn.LeakyReLU(0.2, inplace=True),
+                down,
+                *normed,
+                *middle,
+                nn.ReLU(inplace=True),
+                up,
+                norm2d(norm, channels_out),
+            ]
             if dropout:
                 layers.append(Dropout(0.5))
         self.model = nn.Sequential(*layers)

@@ -19,7 +19,8 @@ def _wide(x: Tensor) -> Tensor:
 
 def _gradients(D: Critic, x: Tensor) -> Tensor:
     """dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
-    with torch.autocast(x.device.type, enabled=False):
+    # What torch.compile makes cannot be differentiated twice.
+    with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         x = x.detach().requires_grad_()
         (grad,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
     return grad.flatten(1)
