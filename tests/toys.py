@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas import config, recipes
 from ganvas.core import Run
-from ganvas.data import domains
+from ganvas.data import domains, pairs
 
 # The changes that make a recipe small enough to take a few steps in a second, by recipe.
 SMALL: dict[str, list[str]] = {
@@ -20,6 +20,7 @@ SMALL: dict[str, list[str]] = {
     "wgan_gp_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2"],
     "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
     "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
+    "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
         "G.width=4",
         "G.blocks=1",
@@ -49,6 +50,10 @@ def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20,
 def toy_data(recipe: str, folder: Path) -> Path:
     """Data of the kind that `recipe` takes."""
     run: Any = recipes.find(recipe)(1)
+    if run.data.func is pairs:
+        toy_images(folder / "A", 12)
+        toy_images(folder / "B", 12, seed=1)
+        return folder
     if run.data.func is domains:
         toy_images(folder / "trainA", 12)
         toy_images(folder / "trainB", 9)

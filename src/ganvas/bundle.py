@@ -202,14 +202,15 @@ class Model:
         x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
         return x.div_(127.5).sub_(1.0)
 
-    def _translate(self, x: Tensor, to: str, multiple: int = 4) -> Tensor:
+    def _translate(self, x: Tensor, to: str) -> Tensor:
         """Any size: padded by reflection to what the network's strides need, and cut back."""
         assert isinstance(self.method, Translates)
-        h, w = x.shape[-2:]
+        h, w, multiple = *x.shape[-2:], self.method.multiple
         pad = (-w % multiple, -h % multiple)
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
         x = torch.nn.functional.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(0)  # a method may draw: the same picture gives the same result
             return self.method.translate(x, to)[..., :h, :w]
 
     def _as(self, x: Tensor, output: Output, **facts: Any) -> Any:

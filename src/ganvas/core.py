@@ -176,9 +176,10 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Translates(Protocol):
-    """Skill: images from images. `directions`: what `to` may be."""
+    """Skill: images from images. `directions`: what `to` may be. `multiple`: what both sides must be a multiple of."""
 
     directions: Sequence[str]
+    multiple: int
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, same size."""

@@ -276,8 +276,10 @@ def test_direction(make: Make):
     back = next(data.pairs(folder, size=16, direction="b2a").batches(1))
     assert (there.x == there.a).all()
     assert (there.y == there.b).all()
-    assert (back.x == back.b).all()
-    assert (back.y == back.a).all()
+    assert (back.a == there.b).all()
+    assert (back.b == there.a).all()
+    assert (back.x == back.a).all()
+    assert (back.y == back.b).all()
 
 
 def test_pairs_are_matched_past_a_and_b_endings(make: Make):

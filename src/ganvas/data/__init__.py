@@ -57,7 +57,8 @@ def pairs(
     channels: int | None = None,
 ) -> Feed:
     """Pairs of images: A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by stem, or A|B halves
-    of one image. Batches hold `a` and `b`, [n, C, H, W], and the same as `x` (input) and `y` (target) by `direction`.
+    of one image. Batches hold the input as `a` and `x`, the target as `b` and `y`, [n, C, H, W]; `direction` "b2a"
+    makes B the input.
 
     `load`: the size that images are brought to before a random crop of `size` (pix2pix: 286 and 256); None: no random
     crop. Crops and flips are the same for both of a pair. Others as in `images`. Raises `UserError`, naming them, for

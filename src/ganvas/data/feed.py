@@ -50,8 +50,8 @@ class Feed:
     `pixels`: stream -> uint8 [N, H, W, C], where H and W may exceed `info`'s by the room for random crops. The streams
     are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b one behind the other on the last axis, so that
     both get the same crop and flip). Batches hold `x` (and `y`, labels); `a` and `b` (domains); or `a`, `b`, `x` and
-    `y` (pairs; x is the input and y the target of `direction`). All images are float32 [n, C, H, W] in [-1, 1],
-    channels last in memory."""
+    `y` (pairs; a and x are the input and b and y the target, which the direction "b2a" exchanges). All images are
+    float32 [n, C, H, W] in [-1, 1], channels last in memory."""
 
     def __init__(
         self,
@@ -131,7 +131,8 @@ class Feed:
             top, left = (pixels.shape[1] - h) // 2, (pixels.shape[2] - w) // 2
             centre = pixels[:, top : top + h, left : left + w]
             if stream == "ab":
-                out |= {"a": centre[..., :c], "b": centre[..., c:]}
+                one, other = centre[..., :c], centre[..., c:]
+                out |= {"a": one, "b": other} if self._direction == "a2b" else {"a": other, "b": one}
             else:
                 out[stream] = centre
         return out if self._labels is None else {**out, "y": self._labels}
@@ -162,8 +163,9 @@ class Feed:
             x = torch.nn.functional.interpolate(x, size, mode="area")
         if stream == "ab":
             a, b = x.split(self.info.channels, 1)
-            one, other = (a, b) if self._direction == "a2b" else (b, a)
-            return {"a": a, "b": b, "x": one, "y": other}
+            if self._direction == "b2a":
+                a, b = b, a
+            return {"a": a, "b": b, "x": a, "y": b}
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}

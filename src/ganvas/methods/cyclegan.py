@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
@@ -29,6 +29,7 @@ class CycleGAN(Method):
 
     averaged = ("G_ab", "G_ba")
     directions: Sequence[str] = ("b", "a")
+    G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class CycleGAN(Method):
         self.D_a, self.D_b = (D(channels=shape.channels) for _ in range(2))
         self.pool_a, self.pool_b = ImagePool(pool), ImagePool(pool)
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
+        self.multiple: int = self.G_ab.multiple
         self.players = {"G": [self.G_ab, self.G_ba], "D": [self.D_a, self.D_b]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:

@@ -47,6 +47,7 @@ class ResNetGenerator(nn.Module):
         dropout: bool = False,
     ) -> None:
         super().__init__()
+        self.multiple = 4
         bias = norm == "instance"
 
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
@@ -63,7 +64,7 @@ class ResNetGenerator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        divisible(x, 4, least=8)
+        divisible(x, self.multiple, least=8)
         return self.model(x)
 
 
@@ -134,9 +135,9 @@ class UNetGenerator(nn.Module):
             outer, inner = widths[i - 1], widths[i]
             block = UNetBlock(outer, inner, outer, block, norm, dropout and outer == inner and block is not None)
         self.model = UNetBlock(channels_in, width, channels_out, block, norm, outermost=True)
-        self.depth = depth
+        self.multiple = 1 << depth
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        divisible(x, 1 << self.depth, least=1 << self.depth)
+        divisible(x, self.multiple, least=self.multiple)
         return self.model(x)
