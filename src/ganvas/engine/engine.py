@@ -66,6 +66,7 @@ class Engine:
                 f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(self.method.players)}"
             )
         self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
+        self._views = {p: [_in_memory_order(w.detach()) for w in ws] for p, ws in self.parameters.items()}
         self.optim = self._optimizers()
         self._base_lr = {p: [g["lr"] for g in o.param_groups] for p, o in self.optim.items()}
         self._mover: str | None = None
@@ -114,8 +115,9 @@ class Engine:
     def apply(self, update: Update) -> Outcome:
         """One optimizer step: only `update.player`'s parameters receive gradients and move."""
         self._give_the_move(update.player)
-        optimizer, parameters = self.optim[update.player], self.parameters[update.player]
-        optimizer.zero_grad(set_to_none=True)
+        parameters = self.parameters[update.player]
+        for weight in parameters:
+            weight.grad = None
         mine = [m for m in self._made if m.make.player == update.player]
         made = [m for m in mine if any(update.batch.holds(leaf) for leaf in m.leaves.values())]
         assert not any(m.used for m in made), "what was made serves one update of its player: make it again"
@@ -125,19 +127,24 @@ class Engine:
         seeds = [self._next_seed() for _ in objectives]
         log: dict[str, Tensor] = {}
         kept: dict[str, list[Tensor]] = {}
-        for part, rows, share in self._parts(update.batch):
-            for objective, seed in zip(objectives, seeds, strict=True):
-                terms: Terms = self._run(objective, part, rows, seed)
-                (terms.loss * share if share < 1 else terms.loss).backward()
-                for name, value in {"loss": terms.loss, **terms.log}.items():
-                    log[name] = log.get(name, 0) + value.detach().float() * share
-                for name, value in terms.keep.items():
-                    kept.setdefault(name, []).append(value)
+        with self._autocast():  # once around all objectives, so that weights are narrowed once
+            for part, rows, share in self._parts(update.batch):
+                for objective, seed in zip(objectives, seeds, strict=True):
+                    terms: Terms = self._run(objective, part, rows, seed)
+                    with self._autocast(False):
+                        (terms.loss * share if share < 1 else terms.loss).backward()
+                    for name, value in {"loss": terms.loss, **terms.log}.items():
+                        log[name] = log.get(name, 0) + value.detach().float() * share
+                    for name, value in terms.keep.items():
+                        kept.setdefault(name, []).append(value)
         for m in made:
             self._carry_back(m)
         ranks.average_([p.grad for p in parameters if p.grad is not None] + list(log.values()))
         self._check_finite(update.player, log)
+        optimizer = self.optim[update.player]
         self._schedule(update.player, optimizer, update.gain)
+        for weight, view in zip(parameters, self._views[update.player], strict=True):
+            view.grad = None if weight.grad is None else _in_memory_order(weight.grad)
         optimizer.step()
         self._reseed()
         return Outcome(log, {k: torch.cat(v) if len(v) > 1 else v[0] for k, v in kept.items()})
@@ -147,7 +154,7 @@ class Engine:
         save memory: with them the history is computed again when it is needed."""
         self._give_the_move(make.player)
         seed, parts = self._next_seed(), list(self._parts(make.batch))
-        with torch.set_grad_enabled(len(parts) == 1):
+        with torch.set_grad_enabled(len(parts) == 1), self._autocast():
             outs = [self._run(make.maker, part, rows, seed) for part, rows, _ in parts]
         leaves = {
             k: torch.cat([out[k].detach() for out in outs]) if len(outs) > 1 else outs[0][k].detach() for k in outs[0]
@@ -164,7 +171,8 @@ class Engine:
         else:
             at = 0
             for part, rows, _ in self._parts(made.make.batch):
-                out = self._run(made.make.maker, part, rows, made.seed)
+                with self._autocast():
+                    out = self._run(made.make.maker, part, rows, made.seed)
                 here = slice(at, at + len(part))
                 torch.autograd.backward([out[k] for k in grads], [g[here] for g in grads.values()])
                 at += len(part)
@@ -185,8 +193,11 @@ class Engine:
     def _run(self, function: Any, part: Batch, rows: draw.Rows, seed: int) -> Any:
         """An objective or a maker of a plan, on `part`."""
         self._seed(seed)  # draws are per row of the whole batch: the same however it is cut
-        with draw.rows(rows), torch.autocast(self.device.type, torch.bfloat16, self.run.precision == "bf16"):
+        with draw.rows(rows):
             return function(part)
+
+    def _autocast(self, on: bool = True) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, on and self.run.precision == "bf16")
 
     def _batches(self, resolution: int | None, mine: draw.Rows) -> Iterator[Batch]:
         """Real images, this rank's rows of each batch. What is drawn here is what the clock counts."""
@@ -198,7 +209,7 @@ class Engine:
             )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {player: _fast(self.run.optim[player])(weights) for player, weights in self.parameters.items()}
+        return {player: _fast(self.run.optim[player])(views) for player, views in self._views.items()}
 
     def _set_precision(self) -> None:
         """A process has one setting for its products, so it is made before every step."""
@@ -301,7 +312,10 @@ class Engine:
                 {k: v for k, v in g.items() if k not in ("params", *HOW)} for g in groups["param_groups"]
             ]
             for index, slots in groups["state"].items():
-                shared |= {f"optim/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+                weight = self.parameters[player][index]
+                for k, v in slots.items():
+                    if isinstance(v, Tensor):
+                        shared[f"optim/{player}/{index}/{k}"] = _as_the_weight(v, weight)
         values = {
             "clock": {"step": self.clock.step, "images": self.clock.images},
             "stage": self.method.now.index,
@@ -332,11 +346,11 @@ class Engine:
             for group, saved in zip(groups, values["optim"][player], strict=True):
                 known = {k: v for k, v in saved.items() if k not in HOW}  # older checkpoints hold those, too
                 group.update({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
-            for index, held in slots.items():  # in the order of the weights' memory, which fused optimizers rely on
+            for index, held in slots.items():
                 weight = self.parameters[player][index]
                 for slot, value in held.items():
                     if value.shape == weight.shape:
-                        held[slot] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+                        held[slot] = _in_memory_order(torch.empty_like(weight, dtype=value.dtype).copy_(value))
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.clock = Clock(**values["clock"])
         self.method.now = Stage(index=values["stage"])  # the next step compares: a border just reached still resets
@@ -344,6 +358,20 @@ class Engine:
     def _own_keys(self) -> set[str]:
         owners = [name for name, m in self.method.named_modules() if getattr(m, "per_rank", False)]
         return {k for k in self.method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """`tensor`, its dimensions in the order of its memory: what optimizers are given, since fused ones copy all else first."""
+    return tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor
+
+
+def _as_the_weight(slot: Tensor, weight: Tensor) -> Tensor:
+    """An optimizer's tensor for `_in_memory_order(weight)`, with its dimensions as the weight's."""
+    return slot.permute(0, 3, 1, 2) if slot.dim() == 4 and _is_channels_last(weight) else slot
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def _fast(make: Any) -> Any:

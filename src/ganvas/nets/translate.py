@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganvas.nets.layers import Dropout, Norm, divisible, norm2d, normal_init
+from ganvas.nets.layers import Dropout, Norm, ReflectionPad2d, ThinConv2d, divisible, norm2d, normal_init
 
 
 class ResNetBlock(nn.Module):
@@ -16,14 +16,14 @@ class ResNetBlock(nn.Module):
         super().__init__()
         bias = norm == "instance"
         layers = [
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=bias),
             norm2d(norm, width),
             nn.ReLU(inplace=True),
         ]
         if dropout:
             layers.append(Dropout(0.5))
-        layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
+        layers += [ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,13 +53,13 @@ class ResNetGenerator(nn.Module):
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
 
-        layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
+        layers = [ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for c in (width, 2 * width):
             layers += then(nn.Conv2d(c, 2 * c, 3, 2, 1, bias=bias), 2 * c)
         layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
         for c in (2 * width, width):
             layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), ThinConv2d(width, channels_out, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         normal_init(self)
 
