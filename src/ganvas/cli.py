@@ -269,6 +269,39 @@ def compare(
 
 
 @app.command()
+def bench(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="As for train (default: random images).")] = None,
+    size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per draw.")] = None,
+    device: Device = None,
+    precision: Precision = None,
+    compile: Compile = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps are timed.")] = 10,
+    set: Set = None,
+    as_json: Json = False,
+) -> None:
+    """How fast METHOD trains here: seconds a step, memory, share of the machine's rate.
+
+    Example: `ganvas bench dcgan --size 64 --batch 64 --precision bf16`
+    """
+    from ganvas import benching
+
+    found = benching.bench(
+        method,
+        data,
+        size=_size(size),
+        batch=batch,
+        device=device,
+        precision=precision,
+        compile=compile,
+        steps=steps,
+        set=set or (),
+    )
+    _print_json(found) if as_json else typer.echo("\n".join(benching.lines(found)))
+
+
+@app.command()
 def report(run: RunFolder) -> None:
     """Write a run's report.html again.
 

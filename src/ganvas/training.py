@@ -71,11 +71,11 @@ def train(
     ranks.start(device)
     keep_freed_memory()
     out = Path(out)
-    device = _device(device)
+    device = usable_device(device)
     make = recipes.find(recipe)
-    run = _opened(make(1), data, size, set)
+    run = with_data(make(1), data, size, set)
     feed = run.data()
-    run = _opened(make(feed.info.count), data, size, set)
+    run = with_data(make(feed.info.count), data, size, set)
     given = {"batch": batch, "images": images, "seed": seed, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     if run.images < 1 or run.batch < 1:
@@ -128,7 +128,7 @@ def restore(
             f"the data at {record['data']['source']} has changed since this run began (fingerprint "
             f"{feed.info.fingerprint}, was {record['data']['fingerprint']}): restore it, or start a new run with the new data"
         )
-    engine = Engine(run, Prefetch(feed), _device(device))
+    engine = Engine(run, Prefetch(feed), usable_device(device))
     folder = out / "checkpoints"
     found = checkpoint.all_of(folder)
     if which == "best":
@@ -176,7 +176,7 @@ def read_record(out: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- before the first step
 
 
-def _opened(run: Run, data: str | Path, size: int | tuple[int, int] | None, assignments: Sequence[str]) -> Run:
+def with_data(run: Run, data: str | Path, size: int | tuple[int, int] | None, assignments: Sequence[str]) -> Run:
     source = str(data)
     if all(Path(part).exists() for part in source.split(",")):
         source = ",".join(str(Path(part).resolve()) for part in source.split(","))
@@ -194,7 +194,8 @@ def _opened(run: Run, data: str | Path, size: int | tuple[int, int] | None, assi
     return run
 
 
-def _device(device: str | None) -> str:
+def usable_device(device: str | None) -> str:
+    """`device`, or the best there is. Raises `UserError` where it cannot be used."""
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -70,7 +70,20 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- what a person gets
 
 
-COMMANDS = {"list", "train", "resume", "sample", "translate", "measure", "compare", "pixels", "report", "claim", "data"}
+COMMANDS = {
+    "list",
+    "train",
+    "resume",
+    "sample",
+    "translate",
+    "measure",
+    "compare",
+    "bench",
+    "pixels",
+    "report",
+    "claim",
+    "data",
+}
 
 
 def test_help_shows_an_example_for_every_command() -> None:
@@ -342,3 +355,26 @@ def test_a_full_disk_loses_nothing(photos: Path, tmp_path: Path) -> None:
         ganvas("resume", out, "--images", 32)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+@pytest.mark.parametrize("recipe", ["dcgan_digits", "pix2pix", "cyclegan"])
+def test_bench_times_steps_of_any_kind_of_data(recipe: str) -> None:
+    sizes = [s for s in SMALL[recipe] if s.startswith("data.")]
+    found = json.loads(
+        ganvas(
+            "bench",
+            recipe,
+            "--batch",
+            2,
+            "--steps",
+            2,
+            "--json",
+            *small(recipe),
+            *(x for s in sizes for x in ("--set", s)),
+        ).stdout
+    )
+    assert found["seconds_per_step"]["memory"] > 0
+    assert found["images_per_second"]["memory"] == pytest.approx(2 / found["seconds_per_step"]["memory"])
+    assert 0 < found["products"]["share"] < 1
+    assert found["products"]["operations"] > 1e5
+    assert found["peak_mib"] >= 0

@@ -353,3 +353,22 @@ def test_no_warnings_on_the_way(make: Make):
         warnings.simplefilter("error")
         feed = data.domains(make("A/1.png", "B/1.png", "B/2.png"), size=8, load=10)
         feed.draw(0, 3, seed=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest.MonkeyPatch):
+    """The way of accelerators, taken by the processor: gathered there, cropped there, mirrored there."""
+    plain, there = noise(task), noise(task)
+    monkeypatch.setattr(there, "_on_device", lambda stream, device: torch.from_numpy(there._pixels[stream]))
+    for cursor in (0, 5, 17):
+        assert equal(plain.draw(cursor, 9, seed=2), there.draw(cursor, 9, seed=2))
+
+
+def test_only_what_fits_lies_on_a_device(monkeypatch: pytest.MonkeyPatch):
+    feed = noise()
+    assert feed._on_device("x", "cpu") is None
+    held = feed._on_device("x", "meta")
+    assert held is not None
+    assert held is feed._on_device("x", "meta")
+    monkeypatch.setattr("ganvas.data.feed.ON_DEVICE", 100)
+    assert feed._on_device("x", "meta") is None

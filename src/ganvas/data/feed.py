@@ -17,6 +17,7 @@ from ganvas import draw as draws
 from ganvas.core import Batch, Shape
 
 Task = Literal["images", "pairs", "domains"]
+ON_DEVICE = 4 << 30  # bytes of pixels that an accelerator may hold, so that nothing is copied to it while training
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Feed:
     ) -> None:
         self.info, self._pixels, self._labels = info, pixels, labels
         self._flip, self._direction = flip, direction
+        self._held: dict[tuple[str, str], Tensor] = {}  # streams that lie on an accelerator
 
     def draw(
         self,
@@ -86,10 +88,16 @@ class Feed:
         for stream, pixels in self._pixels.items():
             index = _shuffled(positions, len(pixels), seed, stream)
             chance = _hashed(positions, draws.mix(seed, "augment", stream))
-            images = self._cropped(pixels, index, _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2)))
-            if self._flip:
-                turned = (chance & np.uint64(1)).astype(bool)
-                images[turned] = images[turned, :, ::-1]
+            down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
+            turned = (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
+            held = self._on_device(stream, device)
+            if held is not None:
+                top, left = self._places(pixels, down, across)
+                images = gathered(held, index, top, left, turned, (self.info.height, self.info.width))
+            else:
+                images = self._cropped(pixels, index, down, across)
+                if self._flip:
+                    images[turned] = images[turned, :, ::-1]
             fields |= self._fields(stream, images, index, resolution, device)
         return Batch(**fields)
 
@@ -142,21 +150,39 @@ class Feed:
     ) -> np.ndarray:
         """Rows of `pixels` [n, H, W, C]; `down` and `across` in [0, 1) place the crop, None: the centre."""
         h, w = self.info.height, self.info.width
-        room_h, room_w = pixels.shape[1] - h, pixels.shape[2] - w
-        if not room_h and not room_w:
+        if pixels.shape[1:3] == (h, w):
             return pixels[index]
-        n = len(index)
-        top = np.full(n, room_h // 2) if down is None else (down * (room_h + 1)).astype(np.int64)
-        left = np.full(n, room_w // 2) if across is None else (across * (room_w + 1)).astype(np.int64)
-        out = np.empty((n, h, w, pixels.shape[3]), np.uint8)
+        centre = np.full(len(index), np.nextafter(0.5, 0))
+        top, left = self._places(pixels, centre if down is None else down, centre if across is None else across)
+        out = np.empty((len(index), h, w, pixels.shape[3]), np.uint8)
         for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
             out[k] = pixels[i, t : t + h, u : u + w]
         return out
 
+    def _places(self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(top, left) of each crop in pixels, from where it lies in [0, 1)."""
+        room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
+        return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
+
+    def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor | None:
+        """A stream's pixels on an accelerator where they fit; None on a processor, which reads them where they are."""
+        if device is None or torch.device(device).type == "cpu":
+            return None
+        if sum(p.nbytes for p in self._pixels.values()) > ON_DEVICE:
+            return None
+        key = (stream, str(device))
+        if key not in self._held:
+            self._held[key] = torch.from_numpy(np.ascontiguousarray(self._pixels[stream])).to(device)
+        return self._held[key]
+
     def _fields(
-        self, stream: str, images: np.ndarray, index: np.ndarray, resolution: int | None, device: Any
+        self, stream: str, images: np.ndarray | Tensor, index: np.ndarray, resolution: int | None, device: Any
     ) -> dict[str, Tensor]:
-        x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(images)
+            if device is not None and torch.device(device).type == "cuda":
+                images = images.pin_memory()
+        x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -169,6 +195,18 @@ class Feed:
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
+
+
+def gathered(
+    pixels: Tensor, index: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray, size: tuple[int, int]
+) -> Tensor:
+    """Crops of `size` from `pixels` [N, H, W, C], at `top` and `left`, those that are `turned` mirrored: [n, h, w, C], made
+    where the pixels are."""
+    h, w = size
+    rows = top[:, None] + np.arange(h)
+    columns = left[:, None] + np.where(turned[:, None], np.arange(w)[::-1], np.arange(w))
+    at = [torch.from_numpy(i).to(pixels.device) for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])]
+    return pixels[at[0], at[1], at[2]]
 
 
 class Prefetch:

@@ -1,0 +1,196 @@
+"""How fast a recipe trains on this machine: seconds per step, and what share of the machine's own rate of products that is."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ganvas import recipes, training
+from ganvas.core import Batch, Run
+from ganvas.data import Prefetch
+from ganvas.data.feed import Feed, Info, Task
+from ganvas.engine.engine import Engine
+from ganvas.engine.memory import keep_freed_memory
+from ganvas.errors import UserError
+from ganvas.metrics.measure import commit, machine
+
+SIDE = 2048  # of the square matrices whose product is the machine's rate
+SECONDS = 1.0  # that a measurement of that rate takes, at least
+COUNT = 256  # random images, where no data are given
+
+
+def bench(
+    recipe: str,
+    data: str | Path | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    compile: str | None = None,
+    steps: int = 10,
+    set: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Time `steps` training steps of `recipe` with the loader and as many without it (on one batch), taking turns.
+
+    `data`: as for `train`; None: random images of the recipe's own size. The others as for `train`.
+
+    Returns seconds per step (medians) and images per second, both with the `loader` and on one batch in `memory`;
+    `products`: floating-point operations of one step's matrix products and convolutions, the rate in operations per
+    second that they reach, that of a product of 2048x2048 matrices in the same precision (`machine_rate`), and their
+    `share`; `peak_mib`: what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for
+    anything that does not fit."""
+    if steps < 1:
+        raise UserError(f"--steps must be at least 1; got {steps}")
+    keep_freed_memory()
+    torch.manual_seed(0)
+    device = training.usable_device(device)
+    run = training.with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)
+    given = {"batch": batch, "precision": precision, "compile": compile}
+    run = replace(run, **{k: v for k, v in given.items() if v is not None})
+    feed = random_feed(run) if data is None else run.data()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    engine = Engine(run, Prefetch(feed), device)
+    operations = _operations(engine)
+    with_loader, with_batch = engine.feed, _Same(engine)
+    engine.step()  # what is set up once, compiling included
+    seconds: dict[str, list[float]] = {"loader": [], "memory": []}
+    for _ in range(steps):
+        for name, engine.feed in (("loader", with_loader), ("memory", with_batch)):
+            seconds[name].append(_timed(engine.step, device))
+    with_loader.close()
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    drawn = engine.clock.images / engine.clock.step
+    if device.startswith("cuda"):
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    rate = product_rate(run.precision, device)
+    return {
+        "recipe": recipe,
+        "size": [feed.info.height, feed.info.width],
+        "batch": run.batch,
+        "precision": run.precision,
+        "compile": run.compile,
+        "data": feed.info.source,
+        "seconds_per_step": median,
+        "images_per_second": {name: drawn / t for name, t in median.items()},
+        "seconds_per_thousand_images": {name: 1000 * t / drawn for name, t in median.items()},
+        "products": {
+            "operations": operations,
+            "rate": operations / median["memory"],
+            "machine_rate": rate,
+            "share": operations / median["memory"] / rate,
+        },
+        "peak_mib": peak,
+        "steps": steps,
+        "device": device if not device.startswith("cuda") else torch.cuda.get_device_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": machine(),
+        "commit": commit(),
+    }
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """A measurement for people."""
+    size = "x".join(map(str, found["size"]))
+    how = found["precision"] + (f", compile {found['compile']}" if found["compile"] else "")
+    yield f"{found['recipe']}, {size} px, batch {found['batch']}, {how}, on {found['device']}"
+    for name, title in (("loader", "with the loader"), ("memory", "on one batch in memory")):
+        yield (
+            f"{title:<24} {found['seconds_per_step'][name]:.4g} s a step, "
+            f"{found['images_per_second'][name]:.4g} images/s, "
+            f"{found['seconds_per_thousand_images'][name]:.4g} s a thousand images"
+        )
+    products = found["products"]
+    yield (
+        f"{'products':<24} {products['rate'] / 1e9:.4g} Gflop/s, {products['share']:.0%} of the "
+        f"{products['machine_rate'] / 1e9:.4g} that this machine was measured to do"
+    )
+    yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at most"
+
+
+def product_rate(precision: str, device: str) -> float:
+    """Floating-point operations per second of a product of two square matrices: the best of several."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + SECONDS
+    while time.perf_counter() < until:
+        best = min(best, _timed(lambda: a @ b, device))
+    return 2 * SIDE**3 / best
+
+
+def random_feed(run: Run) -> Feed:
+    """Random images in memory, of the kind and size that `run` is for."""
+    assert isinstance(run.data, partial)
+    keywords = run.data.keywords
+    task = cast(Task, run.data.func.__name__)
+    size, load = keywords.get("size", 64), keywords.get("load")
+    height, width = (size, size) if isinstance(size, int) else size
+    stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
+    channels = keywords.get("channels") or 3
+    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}[task]
+    count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # of large images fewer
+    rng = np.random.default_rng(0)
+    pixels = {
+        s: rng.integers(0, 256, (count, *stored, channels * (2 if s == "ab" else 1)), dtype=np.uint8) for s in streams
+    }
+    labels = rng.integers(0, 10, count) if task == "images" else None
+    info = Info(
+        task, "random", "memory", "train", channels, height, width, count, "random",
+        tuple(map(str, range(10))) if labels is not None else (),
+    )  # fmt: skip
+    return Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
+
+
+class _Same:
+    """A feed that gives the batch that it was made with, at every call: training without a loader."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.feed, self.info, self.kept = engine.feed, engine.feed.info, {}
+
+    def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+        key = (n, str(sorted(options.items(), key=str)))
+        if key not in self.kept:
+            self.kept[key] = self.feed.draw(cursor, n, **options)
+        return self.kept[key]
+
+
+def _operations(engine: Engine) -> int:
+    """Of one step, counted while it is taken without compiled code."""
+    with torch.compiler.set_stance("force_eager"), _Counter() as counter:
+        engine.step()
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    """Operations by torch's own formulas. (Its `FlopCounterMode` also follows modules, and fails inside penalties.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _timed(call: Callable[[], Any], device: str) -> float:
+    start = time.perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
