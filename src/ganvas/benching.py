@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -25,8 +27,9 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError
 from ganvas.metrics.measure import commit, machine
 
-SIDE = 2048  # of the square matrices whose product is the machine's rate
-SECONDS = 1.0  # that a measurement of that rate takes, at least
+SIDE = 2048  # of the square matrices whose product is one measure of the machine's rate
+SECONDS = 1.0  # that each measure of that rate takes, at least
+IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution that is the other
 COUNT = 256  # random images, where no data are given
 
 
@@ -48,8 +51,7 @@ def bench(
 
     Returns seconds per step (medians) and images per second, both with the `loader` and on one batch in `memory`;
     `products`: floating-point operations of one step's matrix products and convolutions, the rate in operations per
-    second that they reach, that of a product of 2048x2048 matrices in the same precision (`machine_rate`), and their
-    `share`; `peak_mib`: what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for
+    second that they reach, the machine's own rate in the same precision (`product_rate`), and their `share`; `peak_mib`: what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for
     anything that does not fit."""
     if steps < 1:
         raise UserError(f"--steps must be at least 1; got {steps}")
@@ -67,6 +69,8 @@ def bench(
     engine.step()  # what is set up once, compiling included
     seconds: dict[str, list[float]] = {"loader": [], "memory": []}
     for _ in range(steps):
+        engine.feed = with_loader
+        engine.step()  # the loader draws ahead again
         for name, engine.feed in (("loader", with_loader), ("memory", with_batch)):
             seconds[name].append(_timed(engine.step, device))
     with_loader.close()
@@ -123,13 +127,22 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def product_rate(precision: str, device: str) -> float:
-    """Floating-point operations per second of a product of two square matrices: the best of several."""
+    """Floating-point operations per second that this machine is seen to do: the better of a product of two square matrices
+    and a 3x3 convolution of 16 images of 32x32 with 256 channels, which on a processor come from different libraries."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + SECONDS
-    while time.perf_counter() < until:
-        best = min(best, _timed(lambda: a @ b, device))
-    return 2 * SIDE**3 / best
+    x, w = (torch.randn(*s, device=device).to(dtype, memory_format=torch.channels_last) for s in (IMAGES, KERNEL))
+    works: list[tuple[int, Callable[[], Tensor]]] = [
+        (2 * SIDE**3, lambda: a @ b),
+        (2 * x.numel() * w[:, 0].numel(), lambda: conv2d(x, w, padding=1)),
+    ]
+    rates = []
+    for operations, work in works:
+        best, until = float("inf"), time.perf_counter() + SECONDS
+        while time.perf_counter() < until:
+            best = min(best, _timed(work, device))
+        rates.append(operations / best)
+    return max(rates)
 
 
 def random_feed(run: Run) -> Feed:

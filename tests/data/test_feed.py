@@ -171,8 +171,10 @@ def test_batches_pass_through_once():
 # ---------------------------------------------------------------- prefetch
 
 
+@pytest.mark.parametrize("worth", [0.0, 1e9], ids=["by a thread", "at once"])
 @pytest.mark.parametrize("task", TASKS)
-def test_prefetch_changes_nothing(task: Task):
+def test_prefetch_changes_nothing(task: Task, worth: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ganvas.data.feed.WORTH_A_THREAD", worth)
     plain, ahead = noise(task), Prefetch(noise(task))
     calls = [
         (0, 4, {}),
@@ -190,18 +192,19 @@ def test_prefetch_changes_nothing(task: Task):
     ahead.close()
 
 
-def test_prefetch_draws_ahead_and_errors_reach_the_caller():
+def test_prefetch_draws_ahead_and_errors_reach_the_caller(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ganvas.data.feed.WORTH_A_THREAD", 0.0)
     feed = noise()
     calls = []
-    draw = feed.draw
+    pick = feed.pick
 
     def spy(cursor: int, n: int, **more):
         calls.append(cursor)
         if cursor == 8:
             raise OSError("the disk went away")
-        return draw(cursor, n, **more)
+        return pick(cursor, n, **more)
 
-    feed.draw = spy  # type: ignore[method-assign]
+    feed.pick = spy  # type: ignore[method-assign]
     ahead = Prefetch(feed)
     for cursor in (0, 4):
         ahead.draw(cursor, 4, seed=0)
@@ -359,16 +362,14 @@ def test_no_warnings_on_the_way(make: Make):
 def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest.MonkeyPatch):
     """The way of accelerators, taken by the processor: gathered there, cropped there, mirrored there."""
     plain, there = noise(task), noise(task)
-    monkeypatch.setattr(there, "_on_device", lambda stream, device: torch.from_numpy(there._pixels[stream]))
+    monkeypatch.setattr(there, "_lies_on", lambda device: True)
     for cursor in (0, 5, 17):
         assert equal(plain.draw(cursor, 9, seed=2), there.draw(cursor, 9, seed=2))
 
 
 def test_only_what_fits_lies_on_a_device(monkeypatch: pytest.MonkeyPatch):
     feed = noise()
-    assert feed._on_device("x", "cpu") is None
-    held = feed._on_device("x", "meta")
-    assert held is not None
-    assert held is feed._on_device("x", "meta")
+    assert [feed._lies_on(d) for d in (None, "cpu", "cuda", "mps")] == [False, False, True, True]
+    assert feed._on_device("x", "meta") is feed._on_device("x", "meta"), "copied once"
     monkeypatch.setattr("ganvas.data.feed.ON_DEVICE", 100)
-    assert feed._on_device("x", "meta") is None
+    assert not feed._lies_on("cuda")

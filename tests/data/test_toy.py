@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganvas import draw
-from ganvas.data import Prefetch, toy
+from ganvas.data import toy
 from ganvas.errors import UserError
 
 
@@ -40,9 +40,6 @@ def test_draws_are_a_pure_function_of_the_cursor() -> None:
     parts = [feed.draw(30, 40, seed=3, rows=draw.Rows(a, b, 40)).x for a, b in ((0, 10), (10, 40))]
     assert torch.equal(whole, torch.cat(parts))
     assert torch.equal(whole, torch.cat([feed.draw(30, 15, seed=3).x, feed.draw(45, 25, seed=3).x]))
-    ahead = Prefetch(feed)  # type: ignore[arg-type]
-    assert torch.equal(ahead.draw(30, 40, seed=3).x, whole)
-    ahead.close()
 
 
 def test_an_epoch_holds_every_point_once_in_an_order_of_its_own() -> None:

@@ -3,6 +3,7 @@ generator's state, and ranks agree with one process."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from ganvas import draw as draws
 from ganvas.core import Batch, Shape
 
 Task = Literal["images", "pairs", "domains"]
+WORTH_A_THREAD = 1e-3  # seconds; less than that is done sooner than a thread is woken
 ON_DEVICE = 4 << 30  # bytes of pixels that an accelerator may hold, so that nothing is copied to it while training
 
 
@@ -43,6 +45,17 @@ class Info:
     @property
     def shape(self) -> Shape:
         return Shape(self.channels, self.height, self.width, len(self.classes))
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Images of a stream that were chosen, and are not tensors yet: cut out (uint8 [n, h, w, C]), or None and where they are
+    to be cut out (top and left of each crop, and which are mirrored) by the device that holds the pixels."""
+
+    index: np.ndarray
+    images: np.ndarray | None
+    places: tuple[np.ndarray, np.ndarray] | None = None
+    turned: np.ndarray | None = None
 
 
 class Feed:
@@ -81,24 +94,50 @@ class Feed:
         an order of its own, decided by (seed, epoch). `rows`: only these of the n. `resolution`: the longer side in
         pixels, by averaging over areas, where it is less than the data's. The same call gives the same batch,
         always."""
+        return self.finish(self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device)
+
+    def pick(
+        self,
+        cursor: int,
+        n: int,
+        *,
+        seed: int,
+        rows: draws.Rows | None = None,
+        device: torch.device | str | None = None,
+    ) -> dict[str, Picked]:
+        """The first half of `draw`, which a thread may do: no tensor is made, since torch's threads for one thread's tensors
+        would be in the way of another's (docs/performance.md)."""
         rows = rows or draws.Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
-        fields: dict[str, Tensor] = {}
+        picked: dict[str, Picked] = {}
         for stream, pixels in self._pixels.items():
             index = _shuffled(positions, len(pixels), seed, stream)
             chance = _hashed(positions, draws.mix(seed, "augment", stream))
             down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
             turned = (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
-            held = self._on_device(stream, device)
-            if held is not None:
-                top, left = self._places(pixels, down, across)
-                images = gathered(held, index, top, left, turned, (self.info.height, self.info.width))
-            else:
-                images = self._cropped(pixels, index, down, across)
-                if self._flip:
-                    images[turned] = images[turned, :, ::-1]
-            fields |= self._fields(stream, images, index, resolution, device)
+            if self._lies_on(device):
+                picked[stream] = Picked(index, None, self._places(pixels, down, across), turned)
+                continue
+            images = self._cropped(pixels, index, down, across)
+            if self._flip:
+                images[turned] = images[turned, :, ::-1]
+            picked[stream] = Picked(index, images)
+        return picked
+
+    def finish(
+        self, picked: Mapping[str, Picked], resolution: int | None = None, device: torch.device | str | None = None
+    ) -> Batch:
+        """The second half of `draw`."""
+        fields: dict[str, Tensor] = {}
+        for stream, p in picked.items():
+            images: np.ndarray | Tensor | None = p.images
+            if images is None:
+                assert p.places is not None
+                assert p.turned is not None
+                size = (self.info.height, self.info.width)
+                images = gathered(self._on_device(stream, device), p.index, *p.places, p.turned, size)
+            fields |= self._fields(stream, images, p.index, resolution, device)
         return Batch(**fields)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
@@ -164,12 +203,13 @@ class Feed:
         room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
         return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
 
-    def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor | None:
-        """A stream's pixels on an accelerator where they fit; None on a processor, which reads them where they are."""
+    def _lies_on(self, device: torch.device | str | None) -> bool:
+        """Whether the pixels are held by the device: an accelerator holds what fits, a processor reads them where they are."""
         if device is None or torch.device(device).type == "cpu":
-            return None
-        if sum(p.nbytes for p in self._pixels.values()) > ON_DEVICE:
-            return None
+            return False
+        return sum(p.nbytes for p in self._pixels.values()) <= ON_DEVICE
+
+    def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor:
         key = (stream, str(device))
         if key not in self._held:
             self._held[key] = torch.from_numpy(np.ascontiguousarray(self._pixels[stream])).to(device)
@@ -210,24 +250,34 @@ def gathered(
 
 
 class Prefetch:
-    """A feed whose next draw is made by a thread while the step runs. The result of `draw` is the feed's own; a request
-    other than the expected one is answered all the same, only later. Everything else is passed on to the feed."""
+    """A feed whose next draw is picked by a thread while the step runs, where that takes long enough to be worth a thread.
+    The result of `draw` is the feed's own; a request other than the expected one is answered all the same, only later.
+    Everything else is passed on to the feed."""
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
         self._pool = ThreadPoolExecutor(1, "ganvas-prefetch")
-        self._next: tuple[Any, Future[Batch]] | None = None
+        self._next: tuple[Any, Future[dict[str, Picked]]] | None = None
+        self._seconds = float("inf")  # that the last pick took
 
-    def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+    def draw(self, cursor: int, n: int, *, resolution: int | None = None, device: Any = None, **options: Any) -> Batch:
+        options["device"] = device
         ready, self._next = self._next, None
         if ready is not None and ready[0] == (cursor, n, options):
-            batch = ready[1].result()  # an error of the thread's is raised here
+            picked = ready[1].result()  # an error of the thread's is raised here
         else:
             if ready is not None:
                 ready[1].cancel()
-            batch = self.feed.draw(cursor, n, **options)
-        self._next = (cursor + n, n, options), self._pool.submit(self.feed.draw, cursor + n, n, **options)
-        return batch
+            picked = self._pick(cursor, n, options)
+        if self._seconds > WORTH_A_THREAD:
+            self._next = (cursor + n, n, options), self._pool.submit(self._pick, cursor + n, n, options)
+        return self.feed.finish(picked, resolution, device)
+
+    def _pick(self, cursor: int, n: int, options: dict[str, Any]) -> dict[str, Picked]:
+        start = time.perf_counter()
+        picked = self.feed.pick(cursor, n, **options)
+        self._seconds = time.perf_counter() - start
+        return picked
 
     def close(self) -> None:
         self._next = None
