@@ -51,8 +51,9 @@ def bench(
 
     Returns seconds per step (medians) and images per second, both with the `loader` and on one batch in `memory`;
     `products`: floating-point operations of one step's matrix products and convolutions, the rate in operations per
-    second that they reach, the machine's own rate in the same precision (`product_rate`), and their `share`; `peak_mib`: what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for
-    anything that does not fit."""
+    second that they reach, the machine's own rate in the same precision (`product_rate`), and their `share`; `peak_mib`:
+    what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for anything that does not
+    fit."""
     if steps < 1:
         raise UserError(f"--steps must be at least 1; got {steps}")
     keep_freed_memory()
@@ -65,7 +66,7 @@ def bench(
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine = Engine(run, Prefetch(feed), device)
     operations = _operations(engine)
-    with_loader, with_batch = engine.feed, _Same(engine)
+    with_loader, with_batch = engine.feed, Same(engine)
     engine.step()  # what is set up once, compiling included
     seconds: dict[str, list[float]] = {"loader": [], "memory": []}
     for _ in range(steps):
@@ -168,7 +169,7 @@ def random_feed(run: Run) -> Feed:
     return Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
 
 
-class _Same:
+class Same:
     """A feed that gives the batch that it was made with, at every call: training without a loader."""
 
     def __init__(self, engine: Engine) -> None:

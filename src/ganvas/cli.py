@@ -27,6 +27,8 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (de
 Precision = Annotated[
     str | None, typer.Option(help="fp32, tf32 (CUDA: products of 10 bits) or bf16 (of 7; weights stay fp32).")
 ]
+UsePrecision = Annotated[str, typer.Option("--precision", help="fp32, or bf16: faster, within a gray level or two.")]
+Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on processors.")]
 Compile = Annotated[
     str | None, typer.Option(metavar="MODE", help="torch.compile the networks: default, reduce-overhead, …")
 ]
@@ -125,6 +127,8 @@ def sample(
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
     device: Device = None,
+    precision: UsePrecision = "fp32",
+    backend: Backend = "torch",
 ) -> None:
     """New images: one grid, or a folder of single files.
 
@@ -133,7 +137,7 @@ def sample(
     from ganvas import bundle, provenance
     from ganvas.errors import UserError
 
-    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
+    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
@@ -160,6 +164,8 @@ def translate(
     to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
     checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
     device: Device = None,
+    precision: UsePrecision = "fp32",
+    backend: Backend = "torch",
 ) -> None:
     """Carry images to the other domain, each at its own size.
 
@@ -167,7 +173,9 @@ def translate(
     """
     from ganvas.translating import translate_files
 
-    made, skipped = translate_files(run, inputs, out, to=to, checkpoint=checkpoint, device=device or "cpu")
+    made, skipped = translate_files(
+        run, inputs, out, to=to, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend
+    )
     for reason in skipped:
         typer.echo(f"skipped {reason}", err=True)
     typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))

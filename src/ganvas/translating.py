@@ -18,6 +18,8 @@ def translate_files(
     to: str | None = None,
     checkpoint: str = "last",
     device: str = "cpu",
+    precision: str = "fp32",
+    backend: str = "torch",
 ) -> tuple[int, list[str]]:
     """Translate images and folders of images into `out`, as PNG under their own names. Returns (how many, "file: reason" of
     those that could not be read). Files already in `out` are kept and skipped: an interrupted call goes on where it was."""
@@ -29,7 +31,7 @@ def translate_files(
         if name in names:
             raise UserError(f"{names[name]} and {file} would both become {out / name}: translate them separately")
         names[name] = file
-    model = bundle.load(run, checkpoint=checkpoint, device=device)
+    model = bundle.load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
     facts = {"recipe": model.info.get("recipe"), "images_trained": model.info.get("images_trained")}
     out.mkdir(parents=True, exist_ok=True)
     made, skipped = 0, []

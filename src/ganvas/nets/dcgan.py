@@ -39,7 +39,7 @@ class Generator(nn.Module):
         normal_init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.main(with_labels(z.view(len(z), -1, 1, 1), y, self.classes))
+        return self.main(with_labels(z.flatten(1)[:, :, None, None], y, self.classes))
 
 
 class Discriminator(nn.Module):

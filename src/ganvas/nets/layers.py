@@ -158,7 +158,7 @@ class ThinConv2d(nn.Conv2d):
     rows alone, and each column's result is then moved to its place and added: half the time (docs/performance.md)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.jit.is_tracing():
             return super().forward(input)
         out, channels, height, width = self.weight.shape
         columns = self.weight.permute(0, 3, 1, 2).reshape(out * width, channels, height, 1)
@@ -200,7 +200,7 @@ class InstanceNorm2d(nn.Module):
                 "instance norm got 1 value per channel, which has no spread: it needs at least 2. Use larger images, or "
                 "fewer layers."
             )
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.jit.is_tracing():
             return F.instance_norm(x, eps=self.eps)
         if x.is_contiguous():
             return F.group_norm(x, self.channels, eps=self.eps)

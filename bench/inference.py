@@ -1,0 +1,179 @@
+"""How fast does a trained network make pictures?
+
+    python bench/inference.py [--rounds 5] [--threads 2]
+
+CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 of 64x64: as torch does it unasked (rows of pixels
+first, torch's own layers), as `ganvas.load` does it, in bf16, and by OpenVINO in both precisions where it is installed. The
+first has processes of its own, which take turns with those of the others; what is recorded is the median of the paired
+ratios, and the greatest and mean difference of the pictures in gray levels. Also how long a process takes from its start to
+its first picture. Writes bench/results/inference.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas import benching, bundle, recipes, training
+from ganvas.bundle import Model, _read, load
+from ganvas.engine.engine import Engine
+from ganvas.metrics.measure import commit, machine
+from ganvas.nets import layers
+
+RESULTS = Path(__file__).parent / "results" / "inference.json"
+UNASKED = "torch unasked"
+PER_TURN = 7  # times that a turn makes the pictures in every way
+CASES = {"cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]), "dcgan 64 px batch 64": ("dcgan", 64, [])}
+
+
+def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
+    """The model of a run that has taken one step: how good its pictures are makes no difference to how long they take."""
+    run = training.with_data(recipes.find(recipe)(1), "", size, [*settings, "batch=2"])
+    feed = benching.random_feed(run)
+    engine = Engine(run, feed)
+    engine.step()
+    facts = {"shape": asdict(feed.info.shape), "task": feed.info.task}
+    bundle.save(folder, engine.model(), run, feed.info.shape, facts)
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """The same network as torch's layers have it, rows of pixels first."""
+    for name, child in network.named_children():
+        if isinstance(child, layers.InstanceNorm2d):
+            setattr(network, name, nn.InstanceNorm2d(child.channels, child.eps))
+        elif isinstance(child, layers.ThinConv2d):
+            child.forward = lambda input, c=child: F.conv2d(input, c.weight, c.bias)
+        else:
+            plain(child)
+    return network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+
+def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Tensor]]:
+    """Way -> what makes the pictures."""
+    x = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    z = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
+    if unasked:
+        torchs = Model(*_read(folder / "model.safetensors")).method
+        network = plain(torchs.get_submodule("G_ab" if recipe == "cyclegan" else "G"))
+        return {UNASKED: lambda: network(x if recipe == "cyclegan" else z)}
+    kinds = [("torch", "fp32"), ("torch", "bf16")]
+    if importlib.util.find_spec("openvino"):
+        kinds += [("openvino", "fp32"), ("openvino", "bf16")]
+    made: dict[str, Callable[[], Tensor]] = {}
+    for backend, precision in kinds:
+        model = load(folder, precision=precision, backend=backend)
+
+        def sampled(m: Model = model) -> Tensor:
+            with m._autocast():
+                return m.method.sample(64, z=z).float()  # pyright: ignore
+
+        translated = lambda m=model: m.translate(x, output="torch")  # noqa: E731
+        made[f"ganvas {backend} {precision}"] = translated if recipe == "cyclegan" else sampled
+    return made
+
+
+def work(folder: Path, recipe: str, unasked: bool, threads: int) -> None:
+    """A turn: milliseconds of every way, and what it made."""
+    torch.set_num_threads(threads)
+    with torch.no_grad():
+        made = ways(folder, recipe, unasked)
+        for name, make in made.items():
+            torch.save(make(), folder / f"{name}.pt")
+            make()
+        times: dict[str, list[float]] = {name: [] for name in made}
+        for _ in range(PER_TURN):
+            for name, make in made.items():
+                start = time.perf_counter()
+                make()
+                times[name].append(time.perf_counter() - start)
+    found = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
+    print(json.dumps(found))
+
+
+def compared(folder: Path, recipe: str, rounds: int, threads: int) -> dict[str, Any]:
+    def turn(*side: str) -> dict[str, float]:
+        command = [
+            sys.executable,
+            __file__,
+            "--turn",
+            recipe,
+            "--folder",
+            str(folder),
+            "--threads",
+            str(threads),
+            *side,
+        ]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    pairs = [(turn("--unasked"), turn()) for _ in range(rounds)]
+    first, found = torch.load(folder / f"{UNASKED}.pt"), {}
+    found[UNASKED] = {"milliseconds": statistics.median(a[UNASKED] for a, _ in pairs)}
+    for name in pairs[0][1]:
+        levels = (torch.load(folder / f"{name}.pt") - first).abs() * 127.5
+        found[name] = {
+            "milliseconds": statistics.median(b[name] for _, b in pairs),
+            "times_as_fast": statistics.median(a[UNASKED] / b[name] for a, b in pairs),
+            "gray_levels_mean": float(levels.mean()),
+            "gray_levels_most": float(levels.max()),
+        }
+    return found
+
+
+def first_picture(folder: Path) -> float:
+    """Seconds of a whole process: Python started, ganvas imported, model loaded, one picture made."""
+    code = f"import ganvas; ganvas.load({str(folder)!r}).sample(1)"
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How long pictures take.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turn", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--unasked", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.turn:
+        work(args.folder, args.turn, args.unasked, args.threads)
+        return
+    result: dict[str, Any] = {
+        "command": "python bench/inference.py",
+        "machine": machine(),
+        "threads": args.threads,
+        "torch": torch.__version__,
+        "commit": commit(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for case, (recipe, size, settings) in CASES.items():
+            place = Path(folder) / recipe
+            saved(place, recipe, size, settings)
+            result[case] = compared(place, recipe, args.rounds, args.threads)
+            print(case, json.dumps(result[case], indent=1), flush=True)
+        result["first_picture_seconds"] = first_picture(Path(folder) / "dcgan")
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print("first picture", result["first_picture_seconds"])
+
+
+if __name__ == "__main__":
+    main()

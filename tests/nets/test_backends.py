@@ -1,0 +1,75 @@
+"""A trained network run in another way makes the same pictures, or is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toys import toy_data, toy_run
+
+from ganvas import bundle
+from ganvas.engine.engine import Engine
+from ganvas.errors import UserError
+
+
+def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> bundle.Model:
+    run = toy_run(recipe, toy_data(recipe, tmp_path / "data"), *more)
+    engine = Engine(run, run.data())
+    for _ in range(2):
+        engine.step()
+    return bundle.Model(engine.model(), {"shape": {"channels": 3}}, **how)
+
+
+def made(m: bundle.Model, count: int = 3) -> torch.Tensor:
+    if hasattr(m.method, "translate"):
+        x = torch.rand(count, 3, 20, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        return m.translate(x, output="torch")
+    return m.sample(count, seed=3, output="torch")
+
+
+@pytest.mark.parametrize("recipe", ["cyclegan", "dcgan", "dcgan_digits", "wgan_gp"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_openvino_makes_the_same_pictures(recipe: str, precision: str, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    torchs, its = model(recipe, tmp_path), model(recipe, tmp_path, backend="openvino", precision=precision)
+    for count in (3, 2):  # any number from the first call on
+        a, b = made(torchs, count), made(its, count)
+        assert b.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=1e-4 if precision == "fp32" else 0.2, rtol=0)
+    if recipe == "cyclegan":  # and any sides
+        x = torch.rand(1, 3, 36, 16) * 2 - 1
+        a, b = (m.translate(x, to="b", output="torch") for m in (torchs, its))
+        torch.testing.assert_close(a, b, atol=1e-4 if precision == "fp32" else 0.2, rtol=0)
+
+
+DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have layers with noise
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "message"), [("pix2pix", DROPOUT, "draws noise"), ("progan", (), "use torch")]
+)
+def test_what_openvino_would_freeze_is_refused(
+    recipe: str, more: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(UserError, match=message):
+        made(model(recipe, tmp_path, *more, backend="openvino"))
+
+
+def test_bf16_is_a_gray_level_away(tmp_path: Path) -> None:
+    a, b = made(model("dcgan", tmp_path)), made(model("dcgan", tmp_path, precision="bf16"))
+    assert b.dtype == torch.float32
+    assert 0 < (a - b).abs().mean() < 2 / 127.5
+
+
+def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="torch or openvino"):
+        model("dcgan", tmp_path, backend="tensorrt")
+    with pytest.raises(UserError, match="fp32 or bf16"):
+        model("dcgan", tmp_path, precision="int8")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"ganvas\[openvino\]"):
+        model("dcgan", tmp_path, backend="openvino")
