@@ -1,6 +1,6 @@
 """How fast does every kind of method train on this accelerator?
 
-    python bench/accelerator.py [--device cuda] [--seconds 540] [--out FILE] [--toy]
+    python bench/accelerator.py [--device cuda] [--seconds 540] [--only TEXT] [--most N] [--out FILE] [--toy]
 
 `ganvas bench` of DCGAN at 64 px with batches of 128, CycleGAN at 256 px with batches of 1 and 8, pix2pix at 256 px, WGAN-GP
 at 32 px and ProGAN at 128 px, each in fp32, TF32, bf16, bf16 compiled and bf16 with CUDA graphs: seconds per thousand images,
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "accelerator.json"
+LONGEST = 300  # seconds of one measurement
 CASES = {
     "dcgan 64 px batch 128": ["dcgan", "--size", "64", "--batch", "128"],
     "cyclegan 256 px batch 1": ["cyclegan", "--size", "256", "--batch", "1"],
@@ -48,6 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every kind of method on this accelerator.")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=540, help="stop before a measurement that would begin later")
+    parser.add_argument("--only", default="", metavar="TEXT", help="measurements whose name has this in it")
+    parser.add_argument("--most", type=int, default=1000, metavar="N", help="no more than so many measurements")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--toy", action="store_true")
@@ -55,17 +58,18 @@ def main() -> None:
     until = time.monotonic() + args.seconds
     args.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = json.loads(args.out.read_text()) if args.out.is_file() else {}
-    left = 0
+    left = made = 0
     for case, arguments in CASES.items():
         ways = {k: v for k, v in WAYS.items() if not args.toy or "--compile" not in v}
         for way, more in ways.items():
             name = f"{case}, {way}" + (" (toy)" if args.toy else "")
-            if name in found:
+            if name in found or args.only not in name:
                 continue
-            if time.monotonic() > until:
+            if time.monotonic() > until or made == args.most:
                 left += 1
                 continue
             found[name] = measured(args, [*arguments, *(TOY[arguments[0]] if args.toy else []), *more])
+            made += 1
             args.out.write_text(json.dumps(found, indent=1) + "\n")
             print(name, summary(found[name]), flush=True)
     if left:
@@ -76,9 +80,9 @@ def measured(args: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "ganvas", "bench", *arguments]
     command += ["--device", args.device, "--steps", str(args.steps), "--json"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=args.seconds)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
     except subprocess.TimeoutExpired:
-        return {"failed": f"took more than {args.seconds:.0f} s"}
+        return {"failed": f"took more than {LONGEST} s"}
     if done.returncode:
         return {"failed": done.stderr.strip()[-600:]}
     return json.loads(done.stdout)

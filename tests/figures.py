@@ -10,9 +10,9 @@ makes them one. The value, rounded to the digits that the text shows, is the tex
 A figure that is no measurement of ours (a goal, a bound, a paper's figure) says what it is.
 
 What needs a comment: a number with a decimal point, with % or with a unit of UNITS behind it, or alone in a table's cell that
-is not the first of its row. Where: all of docs/results.md; in README.md its tables and the sections whose heading says
-"result" or "measured"; elsewhere nothing, but a comment that is there must be right. Code and links' targets are skipped:
-settings are written as `code`.
+is not the first of its row. Where: all of docs/results.md and docs/performance.md; in README.md its tables and the
+sections whose heading says "result" or "measured"; elsewhere nothing, but a comment that is there must be right. Code and
+links' targets are skipped: settings are written as `code`.
 
     python tests/figures.py     says what is wrong, with file and line
 """
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+STRICT = ("results.md", "performance.md")
 RECORDS = ("docs/claims/", "docs/results/", "bench/results/")
 REDUCE = {"mean": statistics.fmean, "median": statistics.median, "min": min, "max": max}
 UNITS = "dB|ms|s|min|h|seconds?|minutes?|hours?|images/s|steps/s|x|×|[kMG]i?B"
@@ -44,9 +45,9 @@ def problems(file: Path, root: Path = ROOT) -> list[str]:
     text = file.read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.DOTALL | re.MULTILINE)
     hidden = SKIPPED.sub(lambda m: re.sub(r"[^\n]", "\x00", m[0]), text)  # same length: positions agree
-    found, sourced, strict, start = [], set(), file.name == "results.md", 0
+    found, sourced, strict, start = [], set(), file.name in STRICT, 0
     for line in hidden.splitlines(keepends=True):
-        if line.startswith("#") and file.name != "results.md":
+        if line.startswith("#") and file.name not in STRICT:
             strict = bool(re.search("result|measured", line, re.IGNORECASE))
         table = line.lstrip().startswith("|")
         for match in FIGURE.finditer(line):

@@ -51,6 +51,15 @@ def average_(tensors: list[Tensor]) -> None:
         t.detach().copy_(part.view(t.shape))
 
 
+def gather(x: Tensor) -> Tensor:
+    """Every rank's x, one behind the other on a new first axis. Not part of the autograd graph."""
+    if world() == 1:
+        return x.detach()[None]
+    every = [torch.empty_like(x) for _ in range(world())]
+    dist.all_gather(every, x.detach().contiguous())
+    return torch.stack(every)
+
+
 def most_(votes: Tensor) -> None:
     """Replace each entry by its largest value over the ranks."""
     if world() > 1:

@@ -58,6 +58,30 @@ def test_batch_norm_is_torchs(ours, theirs, shape, over_ranks: bool, monkeypatch
     torch.testing.assert_close(a.eval()(x), b.eval()(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_over_ranks_differentiated_once_is_torchs(dtype: torch.dtype, affine: bool) -> None:
+    """The way by torch's kernels; `run` above differentiates twice and takes the plain formula."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    a, b = BatchNorm2d(3, affine=affine, dtype=wide), nn.BatchNorm2d(3, affine=affine, dtype=wide)
+    if affine:
+        nn.init.uniform_(a.weight)
+    b.load_state_dict(a.state_dict())
+    x = (torch.randn(4, 3, 5, 2, dtype=wide) * 2 + 1).to(dtype).contiguous(memory_format=torch.channels_last)
+    found = []
+    for norm in (lambda x: a._over_ranks(x, 40), b):
+        here = x.clone().requires_grad_()
+        y = norm(here)
+        (y.double() * torch.linspace(-1, 1, x.numel()).view_as(x)).square().sum().backward()
+        found.append([y, here.grad])
+    tolerance = 1e-9 if dtype == torch.float64 else 0.05
+    torch.testing.assert_close(*found, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(list(a.buffers()), list(b.buffers()), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        [p.grad for p in a.parameters()], [p.grad for p in b.parameters()], rtol=tolerance, atol=tolerance
+    )
+
+
 def test_batch_norm_over_ranks_does_not_cancel() -> None:
     """E[x^2] - E[x]^2 in float32 would have nothing left of a spread of 1 around 10,000."""
     norm = BatchNorm2d(1, eps=0)

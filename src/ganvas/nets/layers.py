@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -124,23 +124,64 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
     def _over_ranks(self, input: Tensor, values: int) -> Tensor:
         self._check_input_dim(input)
         assert self.momentum is not None, "cumulative averages are not supported over ranks"
-        dims = [0, *range(2, input.dim())]
-        x = input if input.dtype == torch.float64 else input.float()
-        # Deviations from the mean of all, not E[x^2] - E[x]^2, which cancels where the mean is large.
-        mean = ranks.mean(x.mean(dims, keepdim=True))
-        centred = x - mean
-        var = ranks.mean(centred.square().mean(dims, keepdim=True))
+        ones, zeros = input.new_ones(self.num_features), input.new_zeros(self.num_features)
+        weight, bias = (self.weight, self.bias) if self.affine else (ones, zeros)
+        out, mean, var = _BatchNormOverRanks.apply(input, weight, bias, self.eps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
                 unbiased = var * (values / (values - 1))
                 for kept, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-                    kept.lerp_(new.flatten().to(kept.dtype), self.momentum)
-        out = centred * (var + self.eps).rsqrt()
-        if self.affine:
-            shape = [1, -1] + [1] * (input.dim() - 2)
-            out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(input.dtype)
+                    kept.lerp_(new.to(kept.dtype), self.momentum)
+        return out
+
+
+class _BatchNormOverRanks(torch.autograd.Function):
+    """(x, gain, bias, eps) -> (batch norm of x with the statistics of all ranks' rows, mean, biased variance).
+
+    By torch's own kernels, with one exchange each way. Differentiated twice it is its plain formula, since what the kernels
+    call constants, the statistics, are not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        local = torch.batch_norm_update_stats(x, None, None, 0.0)
+        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would cancel where means are large.
+        every = ranks.gather(torch.stack([s.to(weight.dtype) for s in local]))
+        mean = every[:, 0].mean(0)
+        var = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
+        ctx.save_for_backward(x, weight, bias, mean, var)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, var)
+        return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps), mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, var = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient itself will be differentiated
+            inputs = [t for t in (x, weight, bias) if t.requires_grad]
+            found = iter(torch.autograd.grad(_batch_norm(x, weight, bias, ctx.eps), inputs, grad, create_graph=True))
+            return *(next(found) if t.requires_grad else None for t in (x, weight, bias)), None
+        invstd = (var + ctx.eps).rsqrt()
+        to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, mean, var, mean, invstd, False, ctx.eps, [True, True, True]
+        )
+        # Through the statistics, which are everyone's: by what everyone's gradients say of them.
+        rows = x.numel() // x.shape[1]
+        by_weight, by_bias = ranks.gather(torch.stack([to_weight, to_bias])).mean(0) / rows
+        slope = weight * invstd.square() * by_weight
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        constant = (weight * invstd * by_bias - slope * mean).view(shape).to(x.dtype)
+        to_x = to_x.sub_(constant).addcmul_(x, slope.view(shape).to(x.dtype), value=-1)
+        return to_x, to_weight, to_bias, None
+
+
+def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """What `_BatchNormOverRanks` computes, differentiable any number of times."""
+    dims, wide = [0, *range(2, x.dim())], torch.promote_types(x.dtype, torch.float32)
+    centred = x.to(wide) - ranks.mean(x.to(wide).mean(dims, keepdim=True))
+    var = ranks.mean(centred.square().mean(dims, keepdim=True))
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    return (centred * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)).to(x.dtype)
 
 
 class BatchNorm1d(_OverRanks, nn.BatchNorm1d):
