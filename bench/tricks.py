@@ -1,6 +1,6 @@
 """What does each trick of the fast path bring by itself?
 
-    python bench/tricks.py [--rounds 9] [--threads 2]
+    python bench/tricks.py [--rounds 5] [--threads 2]
 
 Steps with everything, and with one trick undone, in turns in one process; what is recorded is the median of the paired
 ratios: how many times as long a step takes without it. `kept memory` and `thread without tensors` belong to a process, so
@@ -41,9 +41,8 @@ CASES: dict[str, tuple[str, int, list[str]]] = {
     "cyclegan 128 px batch 1": ("cyclegan", 128, ["G.blocks=6"]),
     "dcgan 64 px batch 64": ("dcgan", 64, ["batch=64"]),
     "pix2pix 256 px batch 1": ("pix2pix", 256, []),
-    "wgan_gp_dcgan 32 px batch 50": ("wgan_gp_dcgan", 32, []),
 }
-STEPS = 4  # of a process that takes its turn
+STEPS = 3  # of a process that takes its turn
 
 
 @contextmanager
@@ -142,7 +141,7 @@ def work(case: str, precision: str, how: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What each trick brings by itself.")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)
