@@ -38,17 +38,29 @@ def stop(wait: bool = True) -> None:
         dist.destroy_process_group()
 
 
+LARGE = 1 << 16  # numbers; a tensor of so many is sent from where it lies, smaller ones together
+
+
 def average_(tensors: list[Tensor]) -> None:
-    """Replace each tensor by its mean over the ranks, in one all-reduce. Ranks must pass the same shapes."""
+    """Replace each tensor by its mean over the ranks. Ranks must pass the same shapes in the same memory formats."""
     if world() == 1 or not tensors:
         return
-    flat = torch.cat(
-        [t.detach().flatten().float() if t.dtype != torch.float64 else t.detach().flatten() for t in tensors]
-    )
-    dist.all_reduce(flat)
-    flat /= world()
-    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        t.detach().copy_(part.view(t.shape))
+    tensors = [t.detach() for t in tensors]
+    large = [t for t in tensors if t.numel() >= LARGE and t.dtype in (torch.float32, torch.float64)]
+    chosen = set(map(id, large))
+    small = [t for t in tensors if id(t) not in chosen]
+    under_way = [dist.all_reduce(t, async_op=True) for t in large]
+    if small:
+        flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
+        dist.all_reduce(flat)
+        flat /= world()
+        for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
+            t.copy_(part.view(t.shape))
+    for handle in under_way:
+        if handle is not None:
+            handle.wait()
+    if large:
+        torch._foreach_div_(large, world())
 
 
 def gather(x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Doubled:
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
+ranks.LARGE = 50  # so that the toy networks have tensors of both kinds
 ranks.start("cpu")
 for recipe in sys.argv[3:]:
     run = toy_run(recipe, Path(sys.argv[1]) / recipe)
