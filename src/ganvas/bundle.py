@@ -130,11 +130,18 @@ class Model:
         backends.use(backend, self.method, precision)
 
     def sample(
-        self, n: int = 1, *, seed: int = 0, labels: Sequence[int] | None = None, output: Output = "pil", batch: int = 64
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+        output: Output = "pil",
+        batch: int | None = None,
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
         `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
+        `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
         `UserError` for a model that only translates, and for labels that it does not have."""
         if not isinstance(self.method, Samples):
@@ -144,11 +151,12 @@ class Model:
         return self._as(torch.cat(list(self.batches(n, seed=seed, labels=labels, batch=batch))), output, seed=seed)
 
     def batches(
-        self, n: int, *, seed: int = 0, labels: Sequence[int] | None = None, batch: int = 64
+        self, n: int, *, seed: int = 0, labels: Sequence[int] | None = None, batch: int | None = None
     ) -> Iterable[Tensor]:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
         assert isinstance(self.method, Samples)
         classes = self.method.classes
+        batch = batch or fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
         if labels is not None:
             self._check_labels(labels, n)
         elif classes:
@@ -249,6 +257,20 @@ class Model:
     def numpy(self, n: int, **options: Any) -> np.ndarray:
         """`sample` as uint8 [n, H, W, C]."""
         return self.sample(n, output="numpy", **options)
+
+
+def fitting(height: int, width: int, device: torch.device) -> int:
+    """How many images of this size to make at a time: a power of two up to 64, so that a generator that holds 256 numbers
+    for every pixel takes an eighth of the memory. All memory, not what is free: a seed's pictures are rounded alike today
+    and tomorrow."""
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        memory = 8 << 30
+    images = max(1, memory // 8 // (256 * 4 * height * width))
+    return min(64, 1 << (images.bit_length() - 1))
 
 
 def _card(h: dict[str, Any]) -> str:

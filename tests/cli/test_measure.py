@@ -369,3 +369,21 @@ def test_further_measures_stand_in_the_record(run: Path, photos: Path) -> None:
     record = measuring.measure(run, str(photos), n=16, also=["duplicates"])
     assert set(record["also"]) == {"duplicates"}
     assert record["also"]["duplicates"]["protocol"]["samples"] == 16
+
+
+def test_path_length_and_modes_of_a_trained_model(
+    photos: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real networks that judge: that they get a generator's pictures as they expect them."""
+    small = ["G.width=4", "D.width=4"]
+    training.train("dcgan", photos, out=tmp_path / "p", size=32, batch=8, images=32, set=small)
+    monkeypatch.setattr("ganvas.further.PATHS", 6)
+    monkeypatch.setattr("ganvas.further.STACKED_SAMPLES", 64)
+    weights = shared / "data" / "weights"
+    found = measuring.measure(
+        tmp_path / "p", str(photos), n=16, also=["path-length", "stacked-mnist"], weights=weights
+    )["also"]
+    assert found["path-length"]["values"]["value"] > 0
+    assert found["path-length"]["protocol"] == {"space": "z", "paths": 6, "distance": "lpips-squeeze-caffe"}
+    assert 1 <= found["stacked-mnist"]["values"]["modes"] <= 64
+    assert found["stacked-mnist"]["values"]["reverse_kl"] > 0

@@ -140,7 +140,9 @@ def test_labels_are_obeyed_or_refused(recipe: str, tmp_path: Path) -> None:
     engine.step()
     if not isinstance(engine.method, Samples):
         pytest.skip("makes images from images")
-    model = bundle.Model(engine.model(), {"data": {"classes": engine.feed.info.classes}})
+    model = bundle.Model(
+        engine.model(), {"shape": asdict(engine.feed.info.shape), "data": {"classes": engine.feed.info.classes}}
+    )
     if not engine.method.classes:
         for ask in (lambda: model.sample(2, labels=[0, 1]), lambda: model.class_number("dark")):
             with pytest.raises(UserError, match="without labels"):

@@ -96,7 +96,7 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
 def test_its_model_is_used_like_any_other(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
-    pictures = bundle.Model(engine.model(), {"shape": {"channels": 3}}).sample(2, seed=1)
+    pictures = bundle.Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}).sample(2, seed=1)
     assert [p.size for p in pictures] == [(16, 16)] * 2
 
 

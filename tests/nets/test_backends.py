@@ -20,7 +20,7 @@ def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> bundle.Model:
     engine = Engine(run, run.data())
     for _ in range(2):
         engine.step()
-    return bundle.Model(engine.model(), {"shape": {"channels": 3}}, **how)
+    return bundle.Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}, **how)
 
 
 def made(m: bundle.Model, count: int = 3) -> torch.Tensor:
@@ -73,3 +73,10 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=r"ganvas\[openvino\]"):
         model("dcgan", tmp_path, backend="openvino")
+
+
+def test_batches_are_sized_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    sizes = {"SC_PHYS_PAGES": 1 << 21, "SC_PAGE_SIZE": 4096}  # 8 GiB
+    monkeypatch.setattr("os.sysconf", sizes.__getitem__)
+    assert [bundle.fitting(side, side, cpu) for side in (32, 128, 256, 1024, 8192)] == [64, 64, 16, 1, 1]
