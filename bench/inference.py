@@ -6,7 +6,7 @@ CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 of 64
 first, torch's own layers), as `ganvas.load` does it, in bf16, and by OpenVINO in both precisions where it is installed. The
 first has processes of its own, which take turns with those of the others; what is recorded is the median of the paired
 ratios, and the greatest and mean difference of the pictures in gray levels. Also how long a process takes from its start to
-its first picture. Writes bench/results/inference.json.
+its first picture, and `ganvas --help`. Writes bench/results/inference.json.
 """
 
 from __future__ import annotations
@@ -134,13 +134,12 @@ def compared(folder: Path, recipe: str, rounds: int, threads: int) -> dict[str, 
     return found
 
 
-def first_picture(folder: Path) -> float:
-    """Seconds of a whole process: Python started, ganvas imported, model loaded, one picture made."""
-    code = f"import ganvas; ganvas.load({str(folder)!r}).sample(1)"
+def process(*arguments: str) -> float:
+    """Seconds of a whole process of Python: the median of nine."""
     times = []
-    for _ in range(5):
+    for _ in range(9):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
@@ -170,9 +169,11 @@ def main() -> None:
             saved(place, recipe, size, settings)
             result[case] = compared(place, recipe, args.rounds, args.threads)
             print(case, json.dumps(result[case], indent=1), flush=True)
-        result["first_picture_seconds"] = first_picture(Path(folder) / "dcgan")
+        place = str(Path(folder) / "dcgan")
+        result["first_picture_seconds"] = process("-c", f"import ganvas; ganvas.load({place!r}).sample(1)")
+        result["help_seconds"] = process("-m", "ganvas", "--help")
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print("first picture", result["first_picture_seconds"])
+    print("first picture", result["first_picture_seconds"], "help", result["help_seconds"])
 
 
 if __name__ == "__main__":

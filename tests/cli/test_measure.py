@@ -385,5 +385,5 @@ def test_path_length_and_modes_of_a_trained_model(
     )["also"]
     assert found["path-length"]["values"]["value"] > 0
     assert found["path-length"]["protocol"] == {"space": "z", "paths": 6, "distance": "lpips-squeeze-caffe"}
-    assert 1 <= found["stacked-mnist"]["values"]["modes"] <= 64
+    assert 1 <= found["stacked-mnist"]["values"]["found"] <= 64
     assert found["stacked-mnist"]["values"]["reverse_kl"] > 0
