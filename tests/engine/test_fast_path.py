@@ -19,7 +19,7 @@ from ganvas.data import images
 from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
 from ganvas.errors import UserError
-from ganvas.methods import cyclegan, dcgan, gan, pix2pix, wgan_gp
+from ganvas.methods import cyclegan, dcgan, gan, pix2pix, wgan, wgan_gp
 from ganvas.nets import layers
 
 
@@ -30,9 +30,9 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         nn.Module, "to", lambda self, *args, memory_format=None, **kw: to(self, *args, **kw) if args or kw else self
     )
-    monkeypatch.setattr(engines, "_fast", lambda make: partial(make, foreach=False, fused=False))
+    monkeypatch.setattr(engines, "_fast", lambda make: partial(make, foreach=False))
     separate = lambda net, *inputs: tuple(net(*arguments) for arguments in inputs)  # noqa: E731
-    for module in (cyclegan, dcgan, gan, pix2pix, wgan_gp):
+    for module in (cyclegan, dcgan, gan, pix2pix, wgan, wgan_gp):
         monkeypatch.setattr(module, "together", separate)
     monkeypatch.setattr(layers.InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))
     monkeypatch.setattr(layers.ThinConv2d, "forward", nn.Conv2d.forward)

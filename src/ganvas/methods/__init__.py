@@ -5,6 +5,7 @@ from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["DCGAN", "GAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
+__all__ = ["DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
