@@ -11,10 +11,21 @@ from PIL import Image
 from ganvas import config, recipes
 from ganvas.core import Run
 from ganvas.data import domains, pairs
+from ganvas.methods import CGAN
 
 # The changes that make a recipe small enough to take a few steps in a second, by recipe.
 SMALL: dict[str, list[str]] = {
     "gan": ["G.hidden=[16,16]", "D.units=8", "data.size=8", "batch=8"],
+    "cgan": [
+        "G.noise_units=8",
+        "G.label_units=8",
+        "G.joint_units=16",
+        "D.units=8",
+        "D.label_units=4",
+        "data.size=8",
+        "batch=8",
+    ],
+    "cgan_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
     "dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
     "dcgan_digits": ["G.width=4", "D.D.width=4", "data.size=16", "batch=8", "r1_every=2"],
     "wgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2", "long=3", "first=1"],
@@ -59,7 +70,7 @@ def toy_data(recipe: str, folder: Path) -> Path:
         toy_images(folder / "trainA", 12)
         toy_images(folder / "trainB", 9)
         return folder
-    if run.method.keywords.get("labels"):
+    if run.method.keywords.get("labels") or run.method.func is CGAN:
         for i, name in enumerate(("dark", "light")):
             toy_images(folder / name, 12 + i)
         return folder

@@ -1,5 +1,6 @@
 """One paper, one file. A method sees core, networks and objectives; never data, the engine or another method."""
 
+from ganvas.methods.cgan import CGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
@@ -8,4 +9,4 @@ from ganvas.methods.progan import ProGAN
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
+__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.layers import Dropout, Maxout, Size, sides
@@ -71,3 +73,72 @@ class MaxoutDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net((x + 1) / 2).squeeze(1)
+
+
+class ConditionalMLPGenerator(nn.Module):
+    """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
+
+    z to `noise_units` and y (one-hot) to `label_units`, ReLU each, both to `joint_units` ReLU, dropout, then linear -
+    sigmoid, mapped from [0, 1] by 2s - 1. Conditional Generative Adversarial Nets, Mirza and Osindero, 2014,
+    arXiv:1411.1784, section 4.1. Weights as in the code of the GAN of 2014, which theirs is built on: U(-.05, .05)."""
+
+    def __init__(
+        self,
+        classes: int,
+        latent: int = 100,
+        noise_units: int = 200,
+        label_units: int = 1000,
+        joint_units: int = 1200,
+        keep: float = 0.5,
+        size: Size = 28,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        height, width = sides(size)
+        self.of_noise, self.of_label = nn.Linear(latent, noise_units), nn.Linear(classes, label_units)
+        self.joint = nn.Sequential(
+            nn.ReLU(),
+            Dropout(1 - keep),
+            nn.Linear(noise_units + label_units, joint_units),
+            nn.ReLU(),
+            Dropout(1 - keep),
+            nn.Linear(joint_units, channels * height * width),
+            nn.Sigmoid(),
+        )
+        self.latent, self.classes, self.shape = latent, classes, (channels, height, width)
+        _uniform_init(self, 0.05)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        told = self.of_label(F.one_hot(y, self.classes).to(z.dtype))
+        return 2 * self.joint(torch.cat([self.of_noise(z), told], 1)).unflatten(1, self.shape) - 1
+
+
+class ConditionalMaxoutDiscriminator(nn.Module):
+    """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> logits [N].
+
+    (x + 1) / 2 to a maxout layer of `units` with 5 pieces, y (one-hot) to one of `label_units` with 5, both to one of
+    `units` with 4, then linear; dropout before each and, in place of an input's, none. arXiv:1411.1784, section 4.1.
+    Weights ~ U(-.005, .005)."""
+
+    def __init__(
+        self,
+        classes: int,
+        units: int = 240,
+        label_units: int = 50,
+        keep: float = 0.5,
+        size: Size = 28,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        height, width = sides(size)
+        self.of_image = Maxout(channels * height * width, units, 5)
+        self.of_label = Maxout(classes, label_units, 5)
+        self.joint = nn.Sequential(
+            Dropout(1 - keep), Maxout(units + label_units, units, 4), Dropout(1 - keep), nn.Linear(units, 1)
+        )
+        self.classes = classes
+        _uniform_init(self, 0.005)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        seen, told = self.of_image(((x + 1) / 2).flatten(1)), self.of_label(F.one_hot(y, self.classes).to(x.dtype))
+        return self.joint(torch.cat([seen, told], 1)).squeeze(1)

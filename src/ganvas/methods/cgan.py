@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.errors import UserError
+from ganvas.nets.layers import together
+from ganvas.objectives.adversarial import bce
+
+
+@final
+class CGAN(Method):
+    """Conditional Generative Adversarial Nets. Mirza and Osindero, 2014, arXiv:1411.1784.
+
+    min_G max_D  E_x[log D(x|y)] + E_z[log(1 - D(G(z|y)|y))]                                             (equation 2)
+
+    The game of 2014 within every class: both players are told the label. The generator descends -log D(G(z|y)|y).
+
+    Differs from the paper: the labels of generated images are those of the real minibatch, so that both players see the
+    data's own shares; the paper does not say how they are drawn.
+    """
+
+    G: Any  # a network that tells the length of its noise as `latent`
+
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        if not shape.classes:
+            raise UserError("cgan needs labelled images (a subfolder a class), and these have no labels")
+        self.classes = shape.classes
+        self.G = G(size=shape.size, channels=shape.channels, classes=shape.classes)
+        self.D = D(size=shape.size, channels=shape.channels, classes=shape.classes)
+        self.players = {"G": [self.G], "D": [self.D]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        real = next(feed)
+        yield Update("D", self.d_loss, real)
+        yield Update("G", self.g_loss, real)
+
+    def d_loss(self, real: Batch) -> Terms:
+        fake = self.G(self.latent(len(real)), real.y)
+        d_real, d_fake = together(self.D, (real.x, real.y), (fake, real.y))
+        accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
+
+    def g_loss(self, real: Batch) -> Terms:
+        return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))
+
+    def latent(self, n: int) -> Tensor:
+        """U[0, 1), [n, latent]: "drawn from a uniform distribution within the unit hypercube" (section 4.1)."""
+        return draw.uniform(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        z = self.latent(n) if z is None else z
+        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y)
