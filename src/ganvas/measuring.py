@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganvas import bundle, provenance
 from ganvas.core import Samples, Translates
-from ganvas.data import Feed, cache_dir, domains, images, official
+from ganvas.data import Feed, cache_dir, domains, images, official, pairs
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.errors import UserError
@@ -119,6 +119,8 @@ def _measured(
         record["protocol"]["real"] |= real.protocol
         if verdict:
             record["judge"] = verdict.report()
+        elif real.no_judge:
+            record["notes"].append(real.no_judge)
         if side.count > KEPT:
             record["notes"].append(f"Nearest real images are looked for among {KEPT:,} of the {side.count:,}.")
         if sheet_in:
@@ -158,6 +160,9 @@ class _Real:
         def opened(channels: int | None) -> Feed:
             if isinstance(model.method, Samples):
                 return images(against, size=size, channels=channels, part=part)
+            if model.info.get("task") == "pairs":
+                turned = _asked(run, "direction") or "a2b"
+                return pairs(against, size=size, channels=channels, part=part, flip=False, direction=turned)
             return domains(against, size=size, channels=channels, part=part, flip=False)
 
         feed = opened(None)
@@ -165,7 +170,7 @@ class _Real:
             theirs = feed.info.channels
             feed = opened(channels)
             trained_on = (model.info.get("data") or {}).get("fingerprint")
-            if feed.info.fingerprint != trained_on and _asked_channels(run) != channels:
+            if feed.info.fingerprint != trained_on and _asked(run, "channels") != channels:
                 kinds = {1: "gray", 3: "colour", 4: "colour with alpha"}
                 raise UserError(
                     f"the images of {against} are {kinds[theirs]} and the model's are {kinds[channels]}: measure against "
@@ -176,6 +181,7 @@ class _Real:
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._sides: dict[str, Side] = {}
         self._judge: Judge | None = None
+        self.no_judge = ""  # why there is none, where there should be one
 
     def side(self, stream: str) -> Side:
         """The features of "x", or of the domain "a" or "b"; from the cache where they are in it."""
@@ -218,7 +224,10 @@ class _Real:
     def judge(self) -> Judge | None:
         if self._judge is None and self.feed.info.classes and self.feed.info.count <= JUDGED:
             raw = self.feed.raw()
-            self._judge = Judge(raw["x"], raw["y"])
+            try:
+                self._judge = Judge(raw["x"], raw["y"])
+            except UserError as e:  # it is an addition: what it cannot do does not stand in the measures' way
+                self.no_judge = f"No judge tells how many samples it recognises: {e}."
         return self._judge
 
     def neighbours(self, samples: Tensor, side: Side) -> Any:
@@ -231,10 +240,10 @@ class _Real:
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 
-def _asked_channels(run: Path) -> int | None:
-    """The channels that a run's own settings turn its data to."""
+def _asked(run: Path, setting: str) -> Any:
+    """What a run's own settings say of its data; None where they say nothing."""
     try:
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get("channels")
+        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(setting)
     except (OSError, ValueError, KeyError):
         return None
 

@@ -148,6 +148,27 @@ def test_a_translation_has_a_measurement_each_way(runs: dict[str, Path], tmp_pat
     assert {table["protocol"]["to"] for table in tables} == {"a", "b"}
 
 
+def test_classes_too_hard_for_a_judge_cost_only_the_judge(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "noise"
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        (data / f"class{i % 2}").mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / f"class{i % 2}" / f"{i}.png")
+    record = measuring.measure(run, str(data), n=16)
+    assert "judge" not in record
+    assert any("No judge" in note for note in record["notes"])
+    assert record["values"]["frechet"] > 0
+
+
+def test_pairs_are_measured_from_input_to_target(tmp_path: Path) -> None:
+    data = toy_data("pix2pix", tmp_path / "data")
+    run = trained("pix2pix", data, tmp_path / "run", 4)
+    record = measuring.measure(run, str(data), n=8)
+    assert record["to b"]["protocol"]["real"]["count"] == 12
+    assert list(record) == ["to b"]
+
+
 def test_labelled_data_get_a_judge(run: Path, tmp_path: Path) -> None:
     rng, ramp = np.random.default_rng(0), np.linspace(0, 200, 16)
     for name, image in (("left", ramp[::-1]), ("right", ramp)):

@@ -266,8 +266,12 @@ def test_halves_of_one_image(make: Make):
 
 def test_odd_pictures_are_no_halves(make: Make):
     make("1.png", width=40)
-    folder = make("2.png", width=21)
-    assert "2.png: is 21x16" in data.pairs(folder, size=16).info.skipped[0]
+    make("2.png", width=21)
+    folder = make("3.png", width=16)  # a photograph, not two
+    skipped = data.pairs(folder, size=16).info.skipped
+    assert "2.png: is 21x16" in skipped[0]
+    assert "3.png: is 16x16" in skipped[1]
+    assert "one picture is no pair" in skipped[1]
 
 
 def test_direction(make: Make):

@@ -201,9 +201,10 @@ class Files:
         h = self.tree.header(self.entries[i].name)
         if self.half is None:
             return h
-        if h.width % 2 and h.width < 1.9 * h.height:
+        if h.width < 1.3 * h.height or (h.width % 2 and h.width < 1.9 * h.height):
             raise Broken(
-                f"is {h.width}x{h.height}: A|B in one picture needs an even width, two equal halves side by side"
+                f"is {h.width}x{h.height}: A|B in one picture needs an even width, two equal halves side by side, and at "
+                "least 1.3 times the height; one picture is no pair"
             )
         return h._replace(width=h.width // 2)
 
