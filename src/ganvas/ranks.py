@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import torch
@@ -30,12 +31,15 @@ def start(device: str | None = None) -> None:
 
 
 def stop(wait: bool = True) -> None:
-    """Leave the group. `wait` for the others first, unless something went wrong here: processes that leave while others still
-    work abort now and then (gloo ends with "terminate called without an active exception")."""
+    """Leave the group. `wait` for the others first, unless something went wrong here.
+
+    Then a moment for gloo's threads: they let go of the last tensors, for which they need Python's lock, and where Python is
+    already ending they take the process down ("terminate called without an active exception")."""
     if dist.is_available() and dist.is_initialized():
         if wait:
             dist.barrier()
         dist.destroy_process_group()
+        time.sleep(0.3)
 
 
 LARGE = 1 << 16  # numbers; a tensor of so many is sent from where it lies, smaller ones together
