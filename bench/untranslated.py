@@ -1,0 +1,43 @@
+"""How far are two domains from one another before anything is translated?
+
+    python bench/untranslated.py A,B --out FILE [--size 64] [--count 2000] [--features squeezenet] [--weights FOLDER]
+
+The figures of `ganvas measure` for a model that changes nothing: A's images against B's, and the other way round. What a
+translating model's distances are to be compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ganvas import data
+from ganvas.metrics.features import extractor
+from ganvas.metrics.measure import commit, filled, machine, measure_samples
+from ganvas.metrics.side import Side
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The distance between two domains.")
+    parser.add_argument("domains")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--features", default="squeezenet")
+    parser.add_argument("--weights", type=Path)
+    args = parser.parse_args()
+    extract = extractor(args.features, args.weights)
+    feed = data.domains(args.domains, size=args.size, flip=False)
+    found: dict[str, object] = {"commit": commit(), "machine": machine()}
+    for to in "ba":
+        other = "a" if to == "b" else "b"
+        real = filled(Side(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to)))
+        fake = (getattr(b, other) for b in feed.batches(64, args.count, side=other))
+        measured = measure_samples(fake, real, extract)
+        found[f"to {to}"] = {k: measured[k] for k in ("values", "intervals", "protocol")}
+    args.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
