@@ -26,6 +26,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError
 from ganvas.metrics.measure import commit, machine
+from ganvas.runs import usable_device
 
 SIDE = 2048  # of the square matrices whose product is one measure of the machine's rate
 SECONDS = 1.0  # that each measure of that rate takes, at least
@@ -58,7 +59,7 @@ def bench(
         raise UserError(f"--steps must be at least 1; got {steps}")
     keep_freed_memory()
     torch.manual_seed(0)
-    device = training.usable_device(device)
+    device = usable_device(device)
     run = training.with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)
     given = {"batch": batch, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})

@@ -27,6 +27,7 @@ from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError, did_you_mean
+from ganvas.runs import restore
 
 
 class WrongUse(UserError):
@@ -104,8 +105,6 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
 
 
 def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
-    from ganvas.training import restore  # training writes bundles; only this way back needs it
-
     engine, record, _ = restore(run_folder, which, how["device"])
     return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how)
 

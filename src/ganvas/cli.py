@@ -315,10 +315,10 @@ def report(run: RunFolder) -> None:
 
     Example: `ganvas report runs/p`
     """
-    from ganvas import training
     from ganvas.report import write_report
+    from ganvas.runs import read_record
 
-    training.read_record(run)
+    read_record(run)
     typer.echo(f"report: {write_report(run)}")
 
 

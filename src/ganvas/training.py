@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +36,7 @@ from ganvas.metrics.frechet import frechet_distance
 from ganvas.metrics.measure import commit, machine
 from ganvas.progress import Progress
 from ganvas.report import write_report
+from ganvas.runs import best_checkpoint, read_lines, read_record, restore, say, usable_device
 
 LOG_STEPS = 10  # steps per line of log.jsonl, and every one of the first ten
 SAVE_SECONDS = 300  # a checkpoint at least this often
@@ -112,67 +112,6 @@ def resume(
     return _fit(engine, out, record, log)
 
 
-def restore(
-    out: Path, which: str = "last", device: str | None = None, *, images: int | None = None, set: Sequence[str] = ()
-) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
-    """(engine, run.json, the log's unfinished line) of a run, as a checkpoint left it: "last", "best" or a number of images."""
-    record = read_record(out)
-    run: Run = config.load(record["run"])
-    for assignment in set:
-        run = config.override(run, assignment)
-    run = replace(run, images=images or run.images)
-    record |= {"run": config.dump(run), "images": run.images}
-    feed = run.data()
-    if feed.info.fingerprint != record["data"]["fingerprint"]:
-        raise UserError(
-            f"the data at {record['data']['source']} has changed since this run began (fingerprint "
-            f"{feed.info.fingerprint}, was {record['data']['fingerprint']}): restore it, or start a new run with the new data"
-        )
-    engine = Engine(run, Prefetch(feed), usable_device(device))
-    folder = out / "checkpoints"
-    found = checkpoint.all_of(folder)
-    if which == "best":
-        best = _best(out)
-        if best is None or not (folder / best).is_dir():
-            raise UserError(f"{out} has no best checkpoint yet; use last")
-        found = [folder / best]
-    elif which != "last":
-        found = [p for p in found if int(p.name) == int(which)] if which.isdigit() else []
-        if not found:
-            have = ", ".join(str(int(p.name)) for p in checkpoint.all_of(folder)) or "none"
-            raise UserError(f"{out} keeps no checkpoint {which!r}; it has last, best and: {have}")
-    trouble = None
-    for path in reversed(found):
-        try:
-            values, shared, own = checkpoint.load(path, ranks.rank())
-        except UserError as e:
-            trouble = e
-            _say(f"warning: {e}; falling back to the checkpoint before it")
-            continue
-        engine.load_state(values, shared, own)
-        if values["ranks"] != ranks.world():
-            _say(
-                f"note: this run was saved by {values['ranks']} processes and continues with {ranks.world()}: each image "
-                "gets the same noise as before; image pools of new processes start empty, and sums round differently"
-            )
-        return engine, record, values["log"]
-    if trouble is not None:
-        raise UserError(f"no checkpoint of {out} can be read; the last trouble was: {trouble}")
-    return engine, record, {}  # killed before its first checkpoint: from the start
-
-
-def read_record(out: Path) -> dict[str, Any]:
-    """run.json of a run folder. Raises `UserError` where there is none or it cannot be read."""
-    try:
-        return json.loads((out / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"there is no run in {out} (no run.json). Start one: ganvas train METHOD DATA --out {out}"
-        ) from None
-    except (OSError, json.JSONDecodeError) as e:
-        raise UserError(f"{out / 'run.json'} cannot be read: {e}") from None
-
-
 # ---------------------------------------------------------------- before the first step
 
 
@@ -192,19 +131,6 @@ def with_data(run: Run, data: str | Path, size: int | tuple[int, int] | None, as
     for assignment in assignments:
         run = config.override(run, assignment)
     return run
-
-
-def usable_device(device: str | None) -> str:
-    """`device`, or the best there is. Raises `UserError` where it cannot be used."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as e:
-        raise UserError(
-            f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one"
-        ) from None
-    return device
 
 
 def _claim(out: Path) -> None:
@@ -281,13 +207,13 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     values, shared, own = engine.state()
                     checkpoint.save(folder, {**values, "log": log.state()}, shared, own)
                     if ranks.rank() == 0:
-                        checkpoint.prune(folder, _best(out))
+                        checkpoint.prune(folder, best_checkpoint(out))
                     last_saved = time.monotonic()
                 if stop:
                     bar.close()
                     log.flush()
                     write_report_quietly(out)
-                    _say(
+                    say(
                         f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
                     )
                     raise SystemExit(128 + pressed[0])
@@ -335,7 +261,7 @@ def _interrupts() -> Iterator[list[int]]:
         if pressed:
             raise KeyboardInterrupt
         pressed.append(number)
-        _say("finishing this step and saving …")
+        say("finishing this step and saving …")
 
     try:
         before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -429,17 +355,6 @@ def _tensorboard(out: Path) -> Any:
     return SummaryWriter(str(out / "tensorboard"))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file; a last line that a killed process left half written is left out."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
-
-
 def _cut(path: Path, images: int) -> None:
     """Drop what was written after the checkpoint that the run continues from."""
     if path.is_file():
@@ -502,12 +417,6 @@ def _shrunk(x: Tensor, side: int) -> Tensor:
     return torch.nn.functional.avg_pool2d(x, max(x.shape[-2:]) // side)
 
 
-def _best(out: Path) -> str | None:
-    """The name of the checkpoint with the smallest distance on the quality curve."""
-    measured = read_lines(out / "measures.jsonl")
-    return f"{min(measured, key=lambda line: line['frechet'])['images']:09d}" if measured else None
-
-
 def _facts(engine: Engine, record: dict[str, Any]) -> dict[str, Any]:
     kept = ("ganvas", "recipe", "paper", "task", "seed", "shape", "data", "commit", "versions")
     return {**{k: record[k] for k in kept}, "images_trained": engine.clock.images}
@@ -519,9 +428,4 @@ def write_report_quietly(out: Path) -> None:
         try:
             write_report(out)
         except Exception as e:
-            _say(f"warning: the report could not be written: {e}")
-
-
-def _say(text: str) -> None:
-    if ranks.rank() == 0:
-        print(text, file=sys.stderr, flush=True)
+            say(f"warning: the report could not be written: {e}")
