@@ -177,7 +177,7 @@ class Same:
         self.feed, self.info, self.kept = engine.feed, engine.feed.info, {}
 
     def draw(self, cursor: int, n: int, **options: Any) -> Batch:
-        key = (n, str(sorted(options.items(), key=str)))
+        key = (n, *sorted(options.items()))
         if key not in self.kept:
             self.kept[key] = self.feed.draw(cursor, n, **options)
         return self.kept[key]

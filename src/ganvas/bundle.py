@@ -264,7 +264,7 @@ def fitting(height: int, width: int, device: torch.device) -> int:
     and tomorrow."""
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
-    elif "SC_PHYS_PAGES" in os.sysconf_names:
+    elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     else:
         memory = 8 << 30

@@ -222,7 +222,8 @@ class _Real:
         return further(names, subject)
 
     def judge(self) -> Judge | None:
-        if self._judge is None and self.feed.info.classes and self.feed.info.count <= JUDGED:
+        wanted = self.feed.info.classes and self.feed.info.count <= JUDGED
+        if wanted and self._judge is None and not self.no_judge:
             raw = self.feed.raw()
             try:
                 self._judge = Judge(raw["x"], raw["y"])

@@ -9,7 +9,7 @@ from ganvas import draw
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce
+from ganvas.objectives.adversarial import bce, told_apart
 from ganvas.objectives.penalties import r1
 
 
@@ -18,13 +18,14 @@ class DCGAN(Method):
     """Unsupervised Representation Learning with Deep Convolutional GANs. Radford et al., 2015, arXiv:1511.06434.
 
     The game of 2014 on strided convolutions with batch norm: D and G move in turn, one minibatch each, and batch norm sees
-    real and generated images in separate batches (section 3 and the authors' code). Both turns of a step are about the same
-    generated images, which are made once (as in PyTorch's example; the authors' code draws others for each turn).
+    real and generated images in separate batches (section 3 and the authors' code).
 
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
-    (the authors' code: 5x5, U(-1, 1)); no weight decay on D. Sides other than 64 px add or drop stages. `r1_weight`, 0 in
-    the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small data set. `labels`,
-    False in the paper, joins the class to z and to D's input (Mirza and Osindero, 2014, arXiv:1411.1784).
+    (the authors' code: 5x5, U(-1, 1)); both turns of a step are about the same generated images, made once, as there (the
+    authors' code draws others for each turn); no weight decay on D. Sides other than 64 px add or drop stages.
+    `r1_weight`, 0 in the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small
+    data set. `labels`, False in the paper, joins the class to z and to D's input (Mirza and Osindero, 2014,
+    arXiv:1411.1784).
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
@@ -68,8 +69,7 @@ class DCGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         given = self.given(batch)
         d_real, d_fake = together(self.D, (batch.x, *given), (batch.fake, *given))
-        accuracy = ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": accuracy})
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
 
     def penalised_d_loss(self, batch: Batch) -> Terms:
         plain, penalty = self.d_loss(batch), r1(lambda x: self.D(x, *self.given(batch)), batch.x)

@@ -124,8 +124,10 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
     def _over_ranks(self, input: Tensor, values: int) -> Tensor:
         self._check_input_dim(input)
         assert self.momentum is not None, "cumulative averages are not supported over ranks"
-        ones, zeros = input.new_ones(self.num_features), input.new_zeros(self.num_features)
-        weight, bias = (self.weight, self.bias) if self.affine else (ones, zeros)
+        if self.affine:
+            weight, bias = self.weight, self.bias
+        else:
+            weight, bias = input.new_ones(self.num_features), input.new_zeros(self.num_features)
         out, mean, var = _BatchNormOverRanks.apply(input, weight, bias, self.eps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():

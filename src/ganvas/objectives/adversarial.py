@@ -11,6 +11,11 @@ def bce(logits: Tensor, real: bool) -> Tensor:
     return F.softplus(-logits.float() if real else logits.float()).mean()
 
 
+def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """The share of images that logits put on the right side of 0, real and generated counted alike."""
+    return ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
+
+
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
     return (scores.float() - target).square().mean()
