@@ -27,7 +27,7 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     | {"objectives", "nets", "data", "engine", "methods", "recipes", "metrics", "schedules", "config", "claims"},
     "provenance": BASE,
     "report": BASE | {"metrics", "provenance"},
-    "importing": BASE | {"nets"},
+    "importing": BASE | {"nets", "importing"},
 }
 
 

@@ -186,6 +186,44 @@ class Translates(Protocol):
         ...
 
 
+@runtime_checkable
+class Truncates(Protocol):
+    """Skill: variety given up for likelihood. BigGAN draws z from a narrower normal, StyleGAN moves w towards its mean."""
+
+    def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """Images of z [n, ...] as `sample` makes them where `truncation` is at its largest, and nearer to the most likely
+        ones the smaller it is; a continuous function of z, so that a seed names a picture and its relatives."""
+        ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """Skill: images from styles, an intermediate latent space W of which every layer takes its own. `layers`: how many."""
+
+    layers: int
+
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z [n, ...] -> w [n, layers, d], untruncated."""
+        ...
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """w [n, layers, d] -> images [n, C, H, W] in [-1, 1], the same each time for the same w."""
+        ...
+
+    def mean_style(self) -> Tensor:
+        """The mean of w over z, [d]."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Skill: the latent of an image; `sample(n, z=encode(x))` is its reconstruction."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1] -> their most likely latents [n, ...]."""
+        ...
+
+
 Schedule = Callable[[Clock], float]
 Averaging = Callable[[Clock, int], float]  # (clock, images since the last averaging) -> decay
 
