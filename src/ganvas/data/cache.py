@@ -14,8 +14,8 @@ import shutil
 import time
 import uuid
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,21 +144,26 @@ def _memory() -> int:
 def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: str, folder: Path | None) -> Stored:
     """Decode everything, into files of `folder` or, without one, into memory."""
     skipped: list[str] = []
-    headers: dict[str, list[Header | None]] = {}
+    usable: dict[str, np.ndarray] = {}
+    sizes: Counter[tuple[int, int]] = Counter()
+    depths: Counter[int] = Counter()
     for k, sets in streams.items():
-        headers[k] = list(_usable(sets, skipped))
-    known = [h for hs in headers.values() for h in hs if h]
-    if not known:
+        usable[k] = np.zeros(len(sets[0]), bool)
+        for i, header in enumerate(_usable(sets, skipped)):
+            if header is not None:
+                usable[k][i] = True
+                sizes[header.width, header.height] += 1
+                depths[header.channels] += 1
+    if not sizes:
         raise UserError(f"none of the images of {title} can be read: {several(skipped)}")
-    size = options.size or _common_size(known, title)
-    channels = options.channels or most_common_channels(known)
+    size = options.size or _common_size(sizes, title)
+    channels = options.channels or most_common_channels(depths)
     least = options.least or size
     pixels, labels, digest, enlarged = {}, {}, hashlib.blake2b(digest_size=16), 0
     for k, sets in streams.items():
-        usable = [i for i, h in enumerate(headers[k]) if h]
         file = (folder / f"{k}.npy").open("wb") if folder else None
-        writer = _Writer(file, (*size, channels * len(sets)), len(usable))
-        kept: list[int] = []
+        writer = _Writer(file, (*size, channels * len(sets)), int(usable[k].sum()))
+        kept = usable[k].copy()
 
         def decode(i: int, sets: Sequence[Pictures] = sets) -> tuple[np.ndarray, bool] | Broken:
             parts, grown = [], False
@@ -172,14 +177,15 @@ def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: s
             return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], grown
 
         try:
-            for i, got in zip(usable, in_order(decode, usable, f"decoding {title}", _threads(sets))):
+            numbers = np.flatnonzero(usable[k])
+            for i, got in zip(numbers, in_order(decode, numbers, f"decoding {title}", _threads(sets))):
                 if isinstance(got, Broken):
                     skipped.append(str(got))
+                    kept[i] = False
                     continue
                 digest.update(writer.add(got[0]))
                 enlarged += got[1]
-                kept.append(i)
-            if not kept:
+            if not kept.any():
                 raise UserError(f"side {k} of {title} has no image that can be read: {several(skipped) or 'empty'}")
             pixels[k] = writer.done()
         finally:
@@ -188,7 +194,7 @@ def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: s
         if sets[0].labels is not None:
             labels[k] = np.asarray(sets[0].labels, np.int64)[kept]
             digest.update(labels[k].astype("<i8").tobytes())
-        digest.update(json.dumps([k, len(kept), *size, channels]).encode())
+        digest.update(json.dumps([k, int(kept.sum()), *size, channels]).encode())
     result = Stored(pixels, labels, digest.hexdigest(), tuple(sorted(skipped)), enlarged)
     if folder:
         for k, y in labels.items():
@@ -272,16 +278,15 @@ def unequal(a: Header, b: Header) -> bool:
     return abs(a.width * b.height - b.width * a.height) > 0.02 * a.width * b.height
 
 
-def most_common_channels(headers: Iterable[Header]) -> int:
-    """1 where all are gray, 4 where more than half have alpha, else 3."""
-    channels = [h.channels for h in headers]
-    if all(c == 1 for c in channels):
+def most_common_channels(counts: Counter[int]) -> int:
+    """`counts`: channels -> pictures. 1 where all are gray, 4 where more than half have alpha, else 3."""
+    if set(counts) == {1}:
         return 1
-    return 4 if channels.count(4) * 2 > len(channels) else 3
+    return 4 if counts[4] * 2 > counts.total() else 3
 
 
-def _common_size(headers: Sequence[Header], title: str) -> tuple[int, int]:
-    sizes = sorted({(h.width, h.height) for h in headers})
+def _common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]:
+    sizes = sorted(counts)
     if len(sizes) > 1:
         some = several([f"{w}x{h}" for w, h in sizes], 5)
         raise UserError(
@@ -296,10 +301,10 @@ def _threads(sets: Sequence[Pictures]) -> int:
     return 1 if isinstance(sets[0], Arrays) else min(8, os.cpu_count() or 1)
 
 
-def in_order(work: Callable[[int], T], items: Sequence[int], title: str, threads: int) -> Iterator[T]:
+def in_order(work: Callable[[int], T], items: range | np.ndarray, title: str, threads: int) -> Iterator[T]:
     """`work` of every item, in their order, with no more results waiting than the threads need. A progress bar on
     stderr where there are many."""
-    blocks = (items[i : i + 16] for i in range(0, len(items), 16))
+    blocks = (list(map(int, items[i : i + 16])) for i in range(0, len(items), 16))
     with _progress(title, len(items)) as advance:
         if threads == 1 or len(items) <= 64:
             for block in blocks:

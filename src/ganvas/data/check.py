@@ -114,9 +114,10 @@ def check(source: Source) -> Report:
             report.parts[found.part] = report.parts.get(found.part, 0) + len(got)
             if side != "x":
                 report.sides[side] = report.sides.get(side, 0) + len(got)
-            counts = Counter(pictures.labels or ())
-            for i, c in enumerate(pictures.classes if side == "x" else ()):
-                report.classes[c] = report.classes.get(c, 0) + counts[i]
+            if side == "x" and pictures.labels is not None:
+                counts = np.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
+                for c, n in zip(pictures.classes, counts, strict=True):
+                    report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
             _pair(found, report)
     report.count = len(headers)
@@ -128,7 +129,7 @@ def check(source: Source) -> Report:
         values = [getattr(h, axis) for h in headers]
         setattr(report, axis, (min(values), median(values), max(values)))
     report.modes = dict(Counter(h.mode for h in headers).most_common())
-    report.channels = most_common_channels(headers)
+    report.channels = most_common_channels(Counter(h.channels for h in headers))
     _advise(report, headers)
     return report
 

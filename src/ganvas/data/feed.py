@@ -287,9 +287,13 @@ class Prefetch:
         return getattr(self.feed, name)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # two streams, and two epochs where a batch spans them
 def _permutation(count: int, seed: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(seed)).permutation(count)
+    return (
+        np.random.Generator(np.random.Philox(seed))
+        .permutation(count)
+        .astype(np.uint32 if count < 1 << 32 else np.int64)
+    )
 
 
 def _shuffled(positions: np.ndarray, count: int, seed: int, stream: str) -> np.ndarray:

@@ -4,6 +4,7 @@ listing only; nothing here decodes a picture before it is asked to."""
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import struct
@@ -13,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
-from ganvas.data import official
+from ganvas.data import listings, official
 from ganvas.data.decode import EXTENSIONS, Broken, Header, as_image, eight_bit, read, read_header
+from ganvas.data.listings import Listing
 from ganvas.errors import UserError, did_you_mean
 
 Part = Literal["train", "test"]
@@ -30,18 +32,6 @@ PARTS["validation"] = "val"
 MAX_FILE = 1 << 30  # bytes of one encoded picture; a zip entry may claim to unpack to anything
 
 
-class Entry(NamedTuple):
-    """A file in a tree: its path with forward slashes, bytes, and when it was last changed."""
-
-    name: str
-    size: int
-    changed: int
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        return PurePosixPath(self.name).parts[:-1]
-
-
 # ---------------------------------------------------------------- trees: a folder or a zip file
 
 
@@ -50,34 +40,36 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root, self.title = root, root.name or str(root)
-        self.entries: list[Entry] = []
         self.others = 0  # files that are no images by their names
-        self._walk(root, "", set())
-        self.entries.sort()
+        found = listings.Gathered()
+        self._walk(root, "", set(), found)
+        self.entries = found.listing()
 
-    def _walk(self, folder: Path, prefix: str, seen: set[tuple[int, int]]) -> None:
+    def _walk(self, folder: Path, prefix: str, seen: set[tuple[int, int]], found: listings.Gathered) -> None:
+        below: list[str] = []
         try:
             here = folder.stat()
             if (here.st_dev, here.st_ino) in seen:  # a link to a folder above it
                 return
             seen = seen | {(here.st_dev, here.st_ino)}
             with os.scandir(folder) as listing:
-                found = list(listing)
+                for f in listing:
+                    if f.name.startswith(".") or f.name == "__MACOSX":
+                        continue
+                    if f.is_dir():
+                        below.append(f.name)
+                    elif is_image(f.name):
+                        try:
+                            s = f.stat()
+                            found.add(prefix + f.name, s.st_size, s.st_mtime_ns)
+                        except OSError:  # a link to nowhere: reading it will say so by name
+                            found.add(prefix + f.name, 0, 0)
+                    else:
+                        self.others += 1
         except OSError as e:
             raise UserError(f"{folder} cannot be read: {e.strerror}. Check its permissions.") from None
-        for f in found:
-            if f.name.startswith(".") or f.name == "__MACOSX":
-                continue
-            if f.is_dir():
-                self._walk(folder / f.name, f"{prefix}{f.name}/", seen)
-            elif is_image(f.name):
-                try:
-                    s = f.stat()
-                    self.entries.append(Entry(prefix + f.name, s.st_size, s.st_mtime_ns))
-                except OSError:  # a link to nowhere: reading it will say so by name
-                    self.entries.append(Entry(prefix + f.name, 0, 0))
-            else:
-                self.others += 1
+        for name in below:
+            self._walk(folder / name, f"{prefix}{name}/", seen, found)
 
     def stamp(self) -> str:
         return str(self.root.resolve())
@@ -100,8 +92,8 @@ class Zip:
             raise UserError(
                 f"{path} is no readable zip file ({e}). Is it complete? Pack or download it again."
             ) from None
-        self.entries: list[Entry] = []
         self.others = 0
+        found = listings.Gathered()
         for info in self.zip.infolist():
             name = info.filename.replace("\\", "/")
             parts = PurePosixPath(name).parts
@@ -113,10 +105,10 @@ class Zip:
             if info.is_dir() or any(p.startswith(".") or p == "__MACOSX" for p in parts):
                 continue
             if is_image(name):
-                self.entries.append(Entry(info.filename, info.file_size, info.CRC))
+                found.add(info.filename, info.file_size, info.CRC)
             else:
                 self.others += 1
-        self.entries.sort()
+        self.entries = found.listing()
 
     def stamp(self) -> str:
         return str(self.path.resolve())
@@ -153,10 +145,10 @@ def is_image(name: str) -> bool:
 
 
 class Pictures(Protocol):
-    """A sequence of pictures, not yet decoded. `labels`: indices into `classes`, or None."""
+    """A sequence of pictures, not yet decoded. `labels`: indices into `classes` (int64 [N]), or None."""
 
     @property
-    def labels(self) -> Sequence[int] | None: ...
+    def labels(self) -> np.ndarray | None: ...
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -183,8 +175,8 @@ class Files:
     """Image files of a tree. `half` 0 or 1: the left or right half of each."""
 
     tree: Tree
-    entries: list[Entry]
-    labels: list[int] | None = None
+    entries: Listing
+    labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     half: int | None = None
 
@@ -195,7 +187,8 @@ class Files:
         return self.entries[i].name
 
     def stamp(self) -> Any:
-        return [self.tree.stamp(), self.half, self.labels, self.entries]
+        labels = None if self.labels is None else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        return [self.tree.stamp(), self.half, labels, self.entries.digest()]
 
     def header(self, i: int) -> Header:
         h = self.tree.header(self.entries[i].name)
@@ -221,14 +214,14 @@ class Arrays:
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray | None, names: Sequence[str] | None, stamp: Any) -> None:
         self.pixels, self._stamp = pixels, stamp
-        self.labels: list[int] | None = None
+        self.labels: np.ndarray | None = None
         self.classes: tuple[str, ...] = ()
         if labels is not None:
             values, index = np.unique(labels, return_inverse=True)
             if names is not None:  # the set's own names: every class has its number, present or not
-                self.labels, self.classes = labels.astype(int).tolist(), tuple(names)
+                self.labels, self.classes = labels.astype(np.int64), tuple(names)
             elif len(values) > 1:
-                self.labels, self.classes = index.reshape(-1).tolist(), tuple(str(v) for v in values.tolist())
+                self.labels, self.classes = index.reshape(-1).astype(np.int64), tuple(str(v) for v in values.tolist())
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -330,26 +323,29 @@ def find_images(source: Source, part: Part = "train") -> Found:
     sides = _sides(there)
     if sides:
         got, notes = _choose(sides, part)
-        entries = [(e, s) for s in "AB" for e in sides[got][s]]
-        files = Files(there, [e for e, _ in entries], ["AB".index(s) for _, s in entries], ("A", "B"))
+        a, b = sides[got]["A"], sides[got]["B"]
+        files = Files(there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B"))
         return Found(title, "two domains, taken as two classes", got, {"x": files}, notes)
     parts, notes = _parts(there)
     got, more = _choose(parts, part)
     entries = parts[got]
     start = 0 if "all" in parts else 1  # below train/, val/, test/: all parts have the same classes
-    below = {e: f[start:] for e, f in zip(there.entries, _below_top(there)) if len(f) >= start}
+    below = {i: f[start:] for i, f in enumerate(_below_top(there)) if len(f) >= start}
     while all(below.values()) and len({f[0] for f in below.values()}) == 1:  # one folder alone is no class
-        below = {e: f[1:] for e, f in below.items()}
+        below = {i: f[1:] for i, f in below.items()}
     classes = sorted({f[0] for f in below.values() if f})
-    loose = sum(not below[e] for e in entries)
+    loose = len(entries.within([i for i, f in below.items() if not f]))
     labels = None
     if len(classes) > 1 and loose:
         notes.append(f"{loose} images lie beside the folders, so folders are not taken as classes")
     elif len(classes) > 1:
-        index = {c: i for i, c in enumerate(classes)}
-        labels = [index[below[e][0]] for e in entries]
-    layout = "class folders" if labels else "a folder of images" if isinstance(there, Folder) else "a zip of images"
-    files = Files(there, entries, labels, tuple(classes) if labels else ())
+        of_folder = np.zeros(len(entries.folders), np.int64)
+        for i, f in below.items():
+            of_folder[i] = classes.index(f[0]) if f else 0
+        labels = of_folder[entries.folder]
+    plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
+    layout = plain if labels is None else "class folders"
+    files = Files(there, entries, labels, tuple(classes) if labels is not None else ())
     return Found(title, layout, got, {"x": files}, notes + more)
 
 
@@ -425,7 +421,7 @@ def _find_two(source: Source, part: Part) -> Found | None:
     x = found.sets["x"]
     if len(x.classes) != 2 or x.labels is None or not isinstance(x, Files):
         return None
-    sides = [Files(x.tree, [e for e, y in zip(x.entries, x.labels) if y == i]) for i in range(2)]
+    sides = [Files(x.tree, x.entries.take(np.flatnonzero(x.labels == i))) for i in range(2)]
     layout = f"two folders, {x.classes[0]} and {x.classes[1]}"
     return Found(found.title, layout, found.part, {"a": sides[0], "b": sides[1]}, found.notes)
 
@@ -444,20 +440,22 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
         if left.keys() & right.keys():
             break
     both = sorted(left.keys() & right.keys())
-    unmatched = [e.name for stem, e in left.items() if stem not in right]
-    unmatched += [e.name for stem, e in right.items() if stem not in left]
-    return Files(a.tree, [left[k] for k in both]), Files(b.tree, [right[k] for k in both]), sorted(unmatched)
+    unmatched = [a.name(i) for stem, i in left.items() if stem not in right]
+    unmatched += [b.name(i) for stem, i in right.items() if stem not in left]
+    pair = [Files(s.tree, s.entries.take([of[k] for k in both])) for s, of in ((a, left), (b, right))]
+    return pair[0], pair[1], sorted(unmatched)
 
 
-def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, Entry]:
-    inside = [e.name for e in files.entries]
-    start = len(os.path.commonpath([os.path.dirname(n) for n in inside])) if inside else 0
-    stems: dict[str, Entry] = {}
-    for e in files.entries:
+def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
+    """Stem -> position."""
+    folders = {files.entries.folders[i] for i in np.unique(files.entries.folder).tolist()}
+    start = len(os.path.commonpath(["/".join(f) for f in folders])) if folders else 0
+    stems: dict[str, int] = {}
+    for i, e in enumerate(files.entries):
         stem = clean(os.path.splitext(e.name[start:].lstrip("/"))[0])
         if stem in stems:
-            raise UserError(f"{stems[stem].name} and {e.name} would both be the pair {stem!r}: keep one of them")
-        stems[stem] = e
+            raise UserError(f"{files.name(stems[stem])} and {e.name} would both be the pair {stem!r}: keep one of them")
+        stems[stem] = i
     return stems
 
 
@@ -470,14 +468,18 @@ def several(names: Sequence[str], most: int = 10) -> str:
 # ---------------------------------------------------------------- layouts
 
 
-def _sides(tree: Tree) -> dict[str, dict[str, list[Entry]]]:
+def _sides(tree: Tree) -> dict[str, dict[str, Listing]]:
     """Part -> side -> files, for every layout with folders A and B; empty where there are none."""
-    sides: dict[str, dict[str, list[Entry]]] = {}
-    for e, folders in zip(tree.entries, _below_top(tree)):
+    sides: dict[str, dict[str, list[int]]] = {}
+    for i, folders in enumerate(_below_top(tree)):
         side = _side(folders)
         if side is not None:
-            sides.setdefault(side[0], {"A": [], "B": []})[side[1]].append(e)
-    return {p: s for p, s in sides.items() if s["A"] and s["B"]}
+            sides.setdefault(side[0], {"A": [], "B": []})[side[1]].append(i)
+    return {
+        part: {side: tree.entries.within(folders) for side, folders in both.items()}
+        for part, both in sides.items()
+        if both["A"] and both["B"]
+    }
 
 
 def _side(folders: tuple[str, ...]) -> tuple[str, str] | None:
@@ -493,9 +495,9 @@ def _side(folders: tuple[str, ...]) -> tuple[str, str] | None:
     return None
 
 
-def _parts(tree: Tree) -> tuple[dict[str, list[Entry]], list[str]]:
+def _parts(tree: Tree) -> tuple[dict[str, Listing], list[str]]:
     """Part -> files, where train/, val/ and test/ lie at the top; else "all"."""
-    if not tree.entries:
+    if not len(tree.entries):
         what = f"the folder {tree.root}" if isinstance(tree, Folder) else str(tree.path)
         other = f" ({tree.others} other files)" if tree.others else ""
         raise UserError(
@@ -505,18 +507,16 @@ def _parts(tree: Tree) -> tuple[dict[str, list[Entry]], list[str]]:
     tops = [f[0].lower() if f else "" for f in _below_top(tree)]
     if "train" not in {PARTS.get(t) for t in tops} or not all(t in PARTS for t in tops if t):
         return {"all": tree.entries}, []
-    parts: dict[str, list[Entry]] = {}
-    for e, top in zip(tree.entries, tops):
-        if top:
-            parts.setdefault(PARTS[top], []).append(e)
-    loose = tops.count("")
-    return parts, [f"{loose} images beside train/ are not used"] if loose else []
+    parts = {p: [i for i, top in enumerate(tops) if top and PARTS[top] == p] for p in ("train", "val", "test")}
+    loose = len(tree.entries.within([i for i, top in enumerate(tops) if not top]))
+    notes = [f"{loose} images beside train/ are not used"] if loose else []
+    return {p: tree.entries.within(folders) for p, folders in parts.items() if folders}, notes
 
 
 def _below_top(tree: Tree) -> list[tuple[str, ...]]:
-    """The folders of every file, without those that hold everything, as zip files often have
+    """Every folder of the listing, without those that hold everything, as zip files often have
     (horse2zebra/trainA/...)."""
-    folders = [e.folders for e in tree.entries]
+    folders = list(tree.entries.folders)
     while folders and all(folders) and len({f[0] for f in folders}) == 1:
         top = folders[0][0].lower()
         if top in PARTS or _side((top,)):
