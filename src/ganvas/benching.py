@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganvas import recipes, training
-from ganvas.core import Batch, Run
+from ganvas.core import Batch, Clock, Run
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed, Info, Task
 from ganvas.engine.engine import Engine
@@ -50,11 +49,13 @@ def bench(
 
     `data`: as for `train`; None: random images of the recipe's own size. The others as for `train`.
 
-    Returns seconds per step (medians) and images per second, both with the `loader` and on one batch in `memory`;
-    `products`: floating-point operations of one step's matrix products and convolutions, the rate in operations per
-    second that they reach, the machine's own rate in the same precision (`product_rate`), and their `share`; `peak_mib`:
-    what the process grew by (on an accelerator, what torch allocated). Raises `UserError` for anything that does not
-    fit."""
+    Returns seconds per step (means: a penalty taken in every 16th step counts as often as it is taken) and images per
+    second, both with the `loader` and on one batch in `memory`; `products`: floating-point operations of the matrix
+    products and convolutions of the latter's mean step, the rate in operations per second that they reach, the machine's
+    own rate in the same precision (`product_rate`), and their `share`; `peak_mib`: what the process grew by (on an
+    accelerator, what torch allocated; None where the system does not tell). `timed`: from which to which of the run's
+    steps; a method whose steps change (WGAN's long phases) is another one later. Raises `UserError` for anything that
+    does not fit."""
     if steps < 1:
         raise UserError(f"--steps must be at least 1; got {steps}")
     keep_freed_memory()
@@ -64,24 +65,24 @@ def bench(
     given = {"batch": batch, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     feed = random_feed(run) if data is None else run.data()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mib(device)
     engine = Engine(run, Prefetch(feed), device)
-    operations = _operations(engine)
     with_loader, with_batch = engine.feed, Same(engine)
     engine.step()  # what is set up once, compiling included
-    seconds: dict[str, list[float]] = {"loader": [], "memory": []}
+    seconds: dict[str, float] = {"loader": 0.0, "memory": 0.0}
+    images = dict.fromkeys(seconds, 0)
+    clocks: list[Clock] = []  # of the steps in memory
     for _ in range(steps):
         engine.feed = with_loader
         engine.step()  # the loader draws ahead again
         for name, engine.feed in (("loader", with_loader), ("memory", with_batch)):
-            seconds[name].append(_timed(engine.step, device))
+            clock = engine.clock
+            seconds[name] += _timed(engine.step, device)
+            images[name] += engine.clock.images - clock.images
+        clocks.append(clock)
     with_loader.close()
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    drawn = engine.clock.images / engine.clock.step
-    if device.startswith("cuda"):
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = _peak_mib(device)
+    operations = sum(_operations(engine, clock) for clock in clocks)
     rate = product_rate(run.precision, device)
     return {
         "recipe": recipe,
@@ -90,17 +91,18 @@ def bench(
         "precision": run.precision,
         "compile": run.compile,
         "data": feed.info.source,
-        "seconds_per_step": median,
-        "images_per_second": {name: drawn / t for name, t in median.items()},
-        "seconds_per_thousand_images": {name: 1000 * t / drawn for name, t in median.items()},
+        "seconds_per_step": {name: t / steps for name, t in seconds.items()},
+        "images_per_second": {name: images[name] / t for name, t in seconds.items()},
+        "seconds_per_thousand_images": {name: 1000 * t / images[name] for name, t in seconds.items()},
         "products": {
-            "operations": operations,
-            "rate": operations / median["memory"],
+            "operations": operations / steps,
+            "rate": operations / seconds["memory"],
             "machine_rate": rate,
-            "share": operations / median["memory"] / rate,
+            "share": operations / seconds["memory"] / rate,
         },
-        "peak_mib": peak,
+        "peak_mib": None if peak is None or before is None else peak - before,
         "steps": steps,
+        "timed": [clocks[0].step - 1, clocks[-1].step],
         "device": device if not device.startswith("cuda") else torch.cuda.get_device_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -125,7 +127,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         f"{'products':<24} {products['rate'] / 1e9:.4g} Gflop/s, {products['share']:.0%} of the "
         f"{products['machine_rate'] / 1e9:.4g} that this machine was measured to do"
     )
-    yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at most"
+    if found["peak_mib"] is not None:
+        yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at most"
 
 
 def product_rate(precision: str, device: str) -> float:
@@ -183,8 +186,20 @@ class Same:
         return self.kept[key]
 
 
-def _operations(engine: Engine) -> int:
-    """Of one step, counted while it is taken without compiled code."""
+def _peak_mib(device: str) -> float | None:
+    """The most memory that this process has had so far; None where the system does not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _operations(engine: Engine, clock: Clock) -> int:
+    """Of the step that follows this moment of the run, counted while it is taken again, without compiled code."""
+    engine.clock = clock
     with torch.compiler.set_stance("force_eager"), _Counter() as counter:
         engine.step()
     return counter.total
