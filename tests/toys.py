@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas import config, recipes
 from ganvas.core import Run
-from ganvas.data import domains, pairs
+from ganvas.data import domains, pairs, super_resolution
 from ganvas.methods import CGAN
 
 # The changes that make a recipe small enough to take a few steps in a second, by recipe.
@@ -32,6 +32,9 @@ SMALL: dict[str, list[str]] = {
     "wgan_gp_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2"],
     "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
     "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
+    "srresnet": ["G.width=4", "G.blocks=1", "data.size=16", "batch=2"],
+    "srgan": ["G.width=4", "G.blocks=1", "D.width=4", "data.size=16", "batch=2", "pretrain=2", "slow=6"],
+    "srgan_basicsr": ["G.width=4", "G.blocks=1", "D.width=2", "data.size=128", "batch=2", "pretrain=0"],
     "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
         "G.width=4",
@@ -70,6 +73,8 @@ def toy_data(recipe: str, folder: Path) -> Path:
         toy_images(folder / "trainA", 12)
         toy_images(folder / "trainB", 9)
         return folder
+    if run.data.func is super_resolution:
+        return toy_images(folder, 6, side=180 if recipe == "srgan_basicsr" else 30)
     if run.method.keywords.get("labels") or run.method.func is CGAN:
         for i, name in enumerate(("dark", "light")):
             toy_images(folder / name, 12 + i)

@@ -154,12 +154,13 @@ def random_feed(run: Run) -> Feed:
     """Random images in memory, of the kind and size that `run` is for."""
     assert isinstance(run.data, partial)
     keywords = run.data.keywords
-    task = cast(Task, run.data.func.__name__)
+    opener, scale = run.data.func.__name__, keywords.get("scale", 1)
+    task = cast(Task, opener if scale == 1 else "pairs")
     size, load = keywords.get("size", 64), keywords.get("load")
     height, width = (size, size) if isinstance(size, int) else size
     stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
     channels = keywords.get("channels") or 3
-    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}[task]
+    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b"), "super_resolution": ("x",)}[opener]
     count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # of large images fewer
     rng = np.random.default_rng(0)
     pixels = {
@@ -170,7 +171,9 @@ def random_feed(run: Run) -> Feed:
         task, "random", "memory", "train", channels, height, width, count, "random",
         tuple(map(str, range(10))) if labels is not None else (),
     )  # fmt: skip
-    return Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
+    feed = Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
+    feed.scale = scale
+    return feed
 
 
 class Same:

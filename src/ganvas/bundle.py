@@ -235,14 +235,15 @@ class Model:
     def _translate(self, x: Tensor, to: str) -> Tensor:
         """Any size: padded by reflection to what the network's strides need, and cut back."""
         assert isinstance(self.method, Translates)
-        h, w, multiple = *x.shape[-2:], self.method.multiple
+        assert isinstance(self.method, Method)
+        h, w, multiple, scale = *x.shape[-2:], self.method.multiple, self.method.scale
         pad = (-w % multiple, -h % multiple)
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
         x = torch.nn.functional.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(0)  # a method may draw: the same picture gives the same result
             with self._autocast():
-                return self.method.translate(x, to).float()[..., :h, :w]
+                return self.method.translate(x, to).float()[..., : h * scale, : w * scale]
 
     def _as(self, x: Tensor, output: Output, **facts: Any) -> Any:
         if output == "torch":

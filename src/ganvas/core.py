@@ -139,12 +139,13 @@ class Method(nn.Module):
 
     `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
     engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
-    `sample` takes; 0: none. `now`: the stage that the engine has entered. A module whose `per_rank` is true keeps buffers of
-    its own on every rank (an image pool)."""
+    `sample` takes; 0: none. `scale`: how many times as large as its input a translated image is. `now`: the stage that the
+    engine has entered. A module whose `per_rank` is true keeps buffers of its own on every rank (an image pool)."""
 
     players: dict[str, Sequence[nn.Module]]
     averaged: Sequence[str] = ("G",)
     classes: int = 0
+    scale: int = 1
     now: Stage = Stage()
 
     def stage(self, clock: Clock) -> Stage:
@@ -182,7 +183,7 @@ class Translates(Protocol):
     multiple: int
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, same size."""
+        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, of the same size (times `scale`)."""
         ...
 
 

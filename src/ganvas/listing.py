@@ -11,6 +11,7 @@ from ganvas import recipes
 NEEDS = {
     "images": "a folder, zip, npz or idx of images",
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
+    "super_resolution": "a folder of images at their own resolution",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganvas import bundle, provenance
 from ganvas.core import Samples, Translates
-from ganvas.data import Feed, cache_dir, domains, images, official, pairs
+from ganvas.data import Feed, cache_dir, domains, images, official, pairs, super_resolution
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.errors import UserError
@@ -160,6 +160,9 @@ class _Real:
         def opened(channels: int | None) -> Feed:
             if isinstance(model.method, Samples):
                 return images(against, size=size, channels=channels, part=part)
+            if model.method.scale > 1:
+                scale = model.method.scale
+                return super_resolution(against, size=size, scale=scale, channels=channels, part=part, flip=False)
             if model.info.get("task") == "pairs":
                 turned = _asked(run, "direction") or "a2b"
                 return pairs(against, size=size, channels=channels, part=part, flip=False, direction=turned)

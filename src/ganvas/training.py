@@ -388,7 +388,8 @@ def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
     assert isinstance(model.method, Translates)
     for to in model.method.directions:
         x = real.a if to == "b" else real.b
-        rows += [x, torch.cat([model.translate(one[None], to=to, output="torch") for one in x])]
+        shown = torch.nn.functional.interpolate(x, scale_factor=model.method.scale, mode="nearest")
+        rows += [shown, torch.cat([model.translate(one[None], to=to, output="torch") for one in x])]
     return provenance.grid(torch.cat(rows), columns=8)
 
 

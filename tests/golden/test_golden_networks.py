@@ -27,6 +27,11 @@ FIXTURES = [
     "mimicry/wgan_gp_generator_32",
     "mimicry/wgan_gp_discriminator_32",
     "mimicry/sngan_generator_32",
+    "basicsr/msrresnet_x4",
+    "basicsr/rrdbnet_x4",
+    "basicsr/esrgan_oldarch_x4",
+    "basicsr/srvgg_compact_x4",
+    "basicsr/vgg_discriminator_128",
     "pgan_zoo/generator",
     "pgan_zoo/discriminator",
 ]

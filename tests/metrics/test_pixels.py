@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ganvas.errors import UserError
-from ganvas.metrics.pixels import PROTOCOLS, bicubic, luma, modcrop, ms_ssim, psnr, ssim
+from ganvas.imresize import bicubic, modcrop
+from ganvas.metrics.pixels import PROTOCOLS, luma, ms_ssim, psnr, ssim
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 

@@ -1,13 +1,14 @@
 """What people have -> tensors in [-1, 1].
 
-`images`, `pairs` and `domains` open a folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or
-an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and flips happen when a
-batch is drawn, which is a pure function of a cursor."""
+`images`, `pairs`, `domains` and `super_resolution` open a folder, a zip file, MNIST's idx, an .npz, `digits` (comes with
+scikit-learn) or an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and flips happen
+when a batch is drawn, which is a pure function of a cursor."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ganvas.data.cache import Options, stored
@@ -15,9 +16,10 @@ from ganvas.data.check import Report, check
 from ganvas.data.feed import Feed, Info, Prefetch, Task
 from ganvas.data.official import cache_dir
 from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs, several
+from ganvas.data.tiles import Tiles
 from ganvas.errors import UserError
 
-__all__ = ["Feed", "Info", "Prefetch", "Report", "cache_dir", "check", "domains", "images", "pairs"]
+__all__ = ["Feed", "Info", "Prefetch", "Report", "cache_dir", "check", "domains", "images", "pairs", "super_resolution"]
 
 Size = int | tuple[int, int]
 
@@ -85,6 +87,34 @@ def domains(
     return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False)
 
 
+def super_resolution(
+    source: str | os.PathLike[str],
+    *,
+    size: Size = 96,
+    scale: int = 4,
+    load: Size | None = None,
+    flip: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+    channels: int | None = None,
+) -> Feed:
+    """Images at their own resolution, and what becomes of them `scale` times smaller. Batches hold random crops of `size`
+    as the target `b` and `y`, [n, C, H, W], and their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a`
+    and `x`, [n, C, H / scale, W / scale].
+
+    Pictures are cut into tiles of `load`, from which the crops are taken (default: 4/3 of `size`); smaller ones are skipped
+    and named. Others as in `images`. Raises `UserError` where `size` is no multiple of `scale`."""
+    height, width = _pair_of(size) or (0, 0)
+    if scale < 2 or height % scale or width % scale:
+        raise UserError(f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more")
+    tile = _pair_of(load) or (height * 4 // 3, width * 4 // 3)
+    found = find_images(source, part)
+    cut = replace(found, sets={"x": Tiles(found.sets["x"], tile)})
+    feed = _feed("pairs", cut, (height, width), tile, channels, flip, strict, False)
+    feed.scale = scale
+    return feed
+
+
 def _pair_of(size: Size | None) -> tuple[int, int] | None:
     """(height, width)."""
     if size is None:
@@ -114,7 +144,7 @@ def _feed(
             "Give a load of at least the size, or none."
         )
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
-    if task == "pairs":
+    if "b" in found.sets and task == "pairs":
         streams = {"ab": [found.sets["a"], found.sets["b"]]}
     got = stored(streams, Options(load or size, channels, size), found.title)
     if strict and got.skipped:

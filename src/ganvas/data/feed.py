@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganvas import draw as draws
 from ganvas.core import Batch, Shape
+from ganvas.imresize import bicubic
 
 Task = Literal["images", "pairs", "domains"]
 WORTH_A_THREAD = 1e-3  # seconds; less than that is done sooner than a thread is woken
@@ -65,7 +66,10 @@ class Feed:
     are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b one behind the other on the last axis, so that
     both get the same crop and flip). Batches hold `x` (and `y`, labels); `a` and `b` (domains); or `a`, `b`, `x` and
     `y` (pairs; a and x are the input and b and y the target, which the direction "b2a" exchanges). All images are
-    float32 [n, C, H, W] in [-1, 1], channels last in memory."""
+    float32 [n, C, H, W] in [-1, 1], channels last in memory. `scale` above 1 (super-resolution): the stream "x" is the
+    target of pairs whose input is its reduction."""
+
+    scale: int = 1
 
     def __init__(
         self,
@@ -232,6 +236,9 @@ class Feed:
             if self._direction == "b2a":
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
+        if self.scale > 1:
+            small = bicubic(x, 1 / self.scale).add_(1).mul_(127.5).round_().clamp_(0, 255).div_(127.5).sub_(1)
+            return {"a": small, "b": x, "x": small, "y": x}
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}

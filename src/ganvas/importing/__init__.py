@@ -15,10 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import dcgan, mimicry, pgan, translation
+from ganvas.importing import basicsr, dcgan, mimicry, pgan, translation
 from ganvas.importing.formats import Format, State
 
-FORMATS: dict[str, Format] = {**dcgan.FORMATS, **mimicry.FORMATS, **pgan.FORMATS, **translation.FORMATS}
+FORMATS: dict[str, Format] = {
+    **dcgan.FORMATS,
+    **mimicry.FORMATS,
+    **pgan.FORMATS,
+    **translation.FORMATS,
+    **basicsr.FORMATS,
+}
 
 
 class Answering(nn.Module):
@@ -37,7 +43,7 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     """The network in another project's checkpoint (.pth, .pt or safetensors), in float32 on the CPU, in evaluation
     mode, to be called as its own project calls it. Only tensors are read, never code.
 
-    `part`: which network, where the file holds several (`netG`, `avgG`, ...); by default the averaged generator.
+    `part`: which network, where the file holds several (`netG`, `avgG`, `params`, ...); by default the averaged one.
     Progressive networks take `alpha`, the newest resolution's weight, 1 by default. A `UserError` says what the file
     holds where it is no checkpoint, or none of the `FORMATS`."""
     state = _clean(_part(_read(Path(file)), part, file))
@@ -108,8 +114,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
     if len(parts) == 1:
         return next(iter(parts.values()))
-    if "avgG" in parts:
-        return parts["avgG"]
+    for averaged in ("avgG", "params_ema"):
+        if averaged in parts:
+            return parts[averaged]
     raise UserError(f"{file} holds several networks; say which with `part`: {', '.join(parts)}.")
 
 

@@ -1,0 +1,59 @@
+"""Pictures of any sizes as squares of one size at their own resolution, for what learns from details."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganvas.data.decode import Broken, Header
+from ganvas.data.sources import Pictures
+
+
+class Tiles:
+    """Every picture of `pictures` cut into tiles of `size` (height, width) that cover it evenly and overlap as little as they
+    must. A picture that is smaller, or that cannot be read, is one tile, which says so when it is asked for."""
+
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, pictures: Pictures, size: tuple[int, int]) -> None:
+        self.pictures, self.size = pictures, size
+        places: list[tuple[int, int, int]] = []  # picture, top, left
+        for i in range(len(pictures)):
+            try:
+                header = pictures.header(i)
+                tops, lefts = _evenly(header.height, size[0]), _evenly(header.width, size[1])
+            except Broken:
+                tops = lefts = []
+            places += [(i, top, left) for top in tops for left in lefts] or [(i, 0, 0)]
+        self.places = np.array(places, np.int32).reshape(-1, 3)
+        self._whole = lru_cache(16)(pictures.load)  # tiles of one picture are asked for one after the other
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def name(self, i: int) -> str:
+        picture, top, left = self.places[i].tolist()
+        return f"{self.pictures.name(picture)} from {left},{top}"
+
+    def stamp(self) -> Any:
+        return ["tiles", self.size, self.pictures.stamp()]
+
+    def header(self, i: int) -> Header:
+        header = self.pictures.header(int(self.places[i, 0]))
+        if header.height < self.size[0] or header.width < self.size[1]:
+            raise Broken(f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}")
+        return header._replace(height=self.size[0], width=self.size[1])
+
+    def load(self, i: int) -> Image.Image:
+        picture, top, left = self.places[i].tolist()
+        return self._whole(picture).crop((left, top, left + self.size[1], top + self.size[0]))
+
+
+def _evenly(side: int, part: int) -> list[int]:
+    """Where parts begin that cover a side; nowhere where it is shorter than one."""
+    count = -(-side // part) if side >= part else 0
+    return [round(i * (side - part) / max(count - 1, 1)) for i in range(count)]

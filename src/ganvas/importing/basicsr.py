@@ -1,0 +1,62 @@
+"""XPixelGroup/BasicSR's and xinntao's super-resolution networks (ESRGAN, Real-ESRGAN)."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ganvas.importing.formats import Format, Found, State, column
+from ganvas.nets import superres
+
+
+def _count(state: State, pattern: str) -> int:
+    """How many numbers stand where `pattern` has a group."""
+    return len({m[1] for m in (re.match(pattern, k) for k in state) if m})
+
+
+def _msrresnet(state: State) -> Found | None:
+    if not {"conv_first.weight", "upconv1.weight", "conv_hr.weight", "body.0.conv1.weight"} <= state.keys():
+        return None
+    width, channels = state["conv_first.weight"].shape[:2]
+    scale = 4 if "upconv2.weight" in state else math.isqrt(state["upconv1.weight"].shape[0] // width)
+    return Found(superres.MSRResNet(channels, width, _count(state, r"body\.(\d+)\."), scale), state)
+
+
+def _rrdb(state: State) -> Found | None:
+    old = {"RRDB_trunk": "body", "trunk_conv": "conv_body", "upconv": "conv_up", "HRconv": "conv_hr", "RDB": "rdb"}
+    if "RRDB_trunk.0.RDB1.conv1.weight" in state:  # ESRGAN's first release
+        for theirs, ours in old.items():
+            state = {k.replace(theirs, ours): v for k, v in state.items()}
+    if not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_up2.weight"} <= state.keys():
+        return None
+    width, folded = state["conv_first.weight"].shape[:2]
+    out = state["conv_last.weight"].shape[0]
+    fold = math.isqrt(folded // out)
+    growth = state["body.0.rdb1.conv1.weight"].shape[0]
+    blocks = _count(state, r"body\.(\d+)\.")
+    return Found(superres.RRDBNet(folded // fold**2, width, blocks, growth, 4 // fold, out), state)
+
+
+def _compact(state: State) -> Found | None:
+    if not all(re.fullmatch(r"body\.\d+\.(weight|bias)", k) for k in state) or "body.0.weight" not in state:
+        return None
+    width, channels = state["body.0.weight"].shape[:2]
+    kernels = [v for v in state.values() if v.dim() == 4]
+    scale = math.isqrt(kernels[-1].shape[0] // channels)
+    return Found(superres.CompactNet(channels, width, len(kernels) - 2, scale, "body.1.weight" in state), state)
+
+
+def _vgg_discriminator(state: State) -> Found | None:
+    if not {"conv0_0.weight", "bn4_1.weight", "linear2.weight"} <= state.keys():
+        return None
+    width, channels = state["conv0_0.weight"].shape[:2]
+    side = 256 if "conv5_0.weight" in state else 128
+    return Found(superres.VGGStyleDiscriminator(channels, (side, side), width), state, column)
+
+
+FORMATS: dict[str, Format] = {
+    "MSRResNet (XPixelGroup/BasicSR)": _msrresnet,
+    "RRDBNet (xinntao/ESRGAN, XPixelGroup/BasicSR)": _rrdb,
+    "compact network (xinntao/Real-ESRGAN)": _compact,
+    "VGG-style discriminator (XPixelGroup/BasicSR)": _vgg_discriminator,
+}

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.nets.layers import together
+from ganvas.nets.vgg import VGG19
+from ganvas.objectives.adversarial import bce, told_apart
+
+
+@final
+class SRGAN(Method):
+    """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
+
+    L = |phi(y) - phi(G(x))|^2 + adversarial_weight (-log D(G(x)))                                        (equation 3)
+
+    where x is y reduced and phi are VGG19's features (equation 5). Two stages in one run: SRResNet, by squared error of pixels
+    alone, for `pretrain` images; then the game, from there (section 3.2). Batch norm uses running statistics in use.
+
+    Differs from the paper: pixels are compared in [0, 1] (the paper: [-1, 1]); G moves before D, and D judges the images that
+    G was judged by (as in BasicSR; the paper does not say). Without `vgg` the content is pixels: its SRGAN-MSE.
+    """
+
+    directions: Sequence[str] = ("b",)
+    multiple: int = 1
+    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`
+
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        pretrain: int = 0,
+        slow: int | None = None,
+        vgg: str | None = None,
+        layer: str = "relu5_4",
+        content_scale: float = 1 / 12.75,
+        adversarial_weight: float = 1e-3,
+        pixel_weight: float = 0.0,
+        l1: bool = False,
+    ) -> None:
+        """`pretrain`: images of the first stage. `slow`: from that many images on the learning rate is a tenth (section 3.2).
+        `vgg`: the file of VGG19's weights, read at `layer`, whose features are multiplied by `content_scale` (section 3.2).
+        `pixel_weight`: of the pixels' own distance beside it, 0 in the paper. `l1`: distances are absolute, not squared."""
+        super().__init__()
+        self.G = G(channels=shape.channels)
+        self.D = D(channels=shape.channels, size=shape.size)
+        self.phi = VGG19(vgg, layer) if vgg else None
+        self.scale, self.distance = self.G.scale, l1_loss if l1 else mse_loss
+        self.pretrain, self.slow, self.content_scale = pretrain, slow, content_scale
+        self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
+        self.players = {"G": [self.G], "D": [self.D]}
+
+    def stage(self, clock: Clock) -> Stage:
+        if clock.images < self.pretrain:
+            return Stage(0)
+        return Stage(1, lr=0.1 if self.slow is not None and clock.images >= self.slow else 1.0)
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        pair = next(feed).map(lambda image: (image + 1) / 2)
+        if self.now.index == 0:
+            yield Update("G", self.pixel_loss, pair)
+            return
+        made = (yield Make("G", self.enlarged, pair)).keep
+        judged = pair.having(**made)
+        yield Update("G", self.g_loss, judged)
+        yield Update("D", self.d_loss, judged)
+
+    def enlarged(self, pair: Batch) -> dict[str, Tensor]:
+        return {"fake": self.G(pair.x)}
+
+    def pixel_loss(self, pair: Batch) -> Terms:
+        return Terms(self.distance(self.G(pair.x), pair.y))
+
+    def g_loss(self, judged: Batch) -> Terms:
+        content = self.content(judged.fake, judged.y)
+        adversarial = bce(self.D(judged.fake), True)
+        loss = content + self.adversarial_weight * adversarial
+        if self.pixel_weight:
+            loss = loss + self.pixel_weight * self.distance(judged.fake, judged.y)
+        return Terms(loss, {"content": content, "adversarial": adversarial})
+
+    def content(self, fake: Tensor, real: Tensor) -> Tensor:
+        if self.phi is None:
+            return self.distance(fake, real)
+        return self.distance(self.phi(fake) * self.content_scale, self.phi(real).detach() * self.content_scale)
+
+    def d_loss(self, judged: Batch) -> Terms:
+        d_real, d_fake = together(self.D, (judged.y,), (judged.fake,))
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

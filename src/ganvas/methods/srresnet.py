@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+
+
+@final
+class SRResNet(Method):
+    """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
+
+    The network without the game: min_G E (y - G(x))^2 over pixels (equation 4), where x is y reduced. It has the best PSNR
+    and smooth pictures, and is what SRGAN starts from.
+
+    Differs from the paper: high-resolution pixels are compared in [0, 1] (the paper: [-1, 1]), which is a factor of 4.
+    """
+
+    directions: Sequence[str] = ("b",)
+    multiple: int = 1
+    distance: Callable[[Tensor, Tensor], Tensor]
+    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`
+
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module], l1: bool = False) -> None:
+        """`l1`: |y - G(x)| in place of its square (BasicSR)."""
+        super().__init__()
+        self.G = G(channels=shape.channels)
+        self.scale, self.distance = self.G.scale, l1_loss if l1 else mse_loss
+        self.players = {"G": [self.G]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        yield Update("G", self.loss, next(feed))
+
+    def loss(self, pair: Batch) -> Terms:
+        return Terms(self.distance(self.G((pair.x + 1) / 2), (pair.y + 1) / 2))
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

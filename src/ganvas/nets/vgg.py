@@ -1,0 +1,80 @@
+"""A classifier's features, in which pictures are compared instead of in pixels."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganvas.errors import UserError
+
+BLOCKS = (2, 2, 4, 4, 4)  # convolutions between two poolings
+ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of red, green and blue
+
+
+class VGG19(nn.Module):
+    """VGG19 up to one of its layers: Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W] in
+    [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
+
+    `weights`: a file of torchvision's (`ADDRESS`), or of the normalised encoders of universal style transfer, which begin
+    with a 1x1 convolution and mirror at borders. `layer`: "relu5_4" is the fourth convolution of the fifth block after its
+    activation, "conv5_4" before it. The weights are fixed, belong to no player and are in no state dict. Raises `UserError`
+    for a file that is missing, or does not reach that layer."""
+
+    def __init__(self, weights: str, layer: str = "relu5_4") -> None:
+        super().__init__()
+        named = re.fullmatch(r"(conv|relu)([1-5])_([1-4])", layer)
+        if not named or int(named[3]) > BLOCKS[int(named[2]) - 1]:
+            raise UserError(f"VGG19 has no layer {layer!r}; give one from conv1_1 and relu1_1 to conv5_4 and relu5_4")
+        self.rectified, block, place = named[1] == "relu", int(named[2]), int(named[3])
+        self.layer = layer
+        self.blocks = [*BLOCKS[: block - 1], place]
+        state = _read(weights)
+        kernels = [k for k in state if k.endswith(".weight") and state[k].shape[2:] == (3, 3)]
+        if len(kernels) < sum(self.blocks):
+            raise UserError(
+                f"{weights} ends after {len(kernels)} convolutions, and {layer} is number {sum(self.blocks)}"
+            )
+        for i, key in enumerate(kernels[: sum(self.blocks)]):
+            self._keep(f"weight{i}", state[key])
+            self._keep(f"bias{i}", state[key.replace("weight", "bias")])
+        own = next((k for k in state if state[k].shape[2:] == (1, 1)), None)
+        self.own = own is not None
+        if own is not None:
+            self._keep("first", state[own])
+            self._keep("first_bias", state[own.replace("weight", "bias")])
+        else:  # (x - mean) / deviation as such a convolution
+            scale = 1 / torch.tensor(DEVIATION)
+            self._keep("first", torch.diag(scale)[:, :, None, None])
+            self._keep("first_bias", -torch.tensor(MEAN) * scale)
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias"))
+        i, last = 0, sum(self.blocks) - 1
+        for b, count in enumerate(self.blocks):
+            x = F.max_pool2d(x, 2) if b else x
+            for _ in range(count):
+                weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
+                padded = F.pad(x, [1] * 4, mode="reflect") if self.own else x
+                x = F.conv2d(padded, weight, bias, padding=0 if self.own else 1)
+                x = F.relu(x, inplace=True) if i < last or self.rectified else x
+                i += 1
+        return x
+
+
+def _read(file: str) -> dict[str, Tensor]:
+    if not Path(file).is_file():
+        raise UserError(f"VGG19's weights are not at {file}: fetch {ADDRESS} and give its path")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise UserError(f"{file} is no checkpoint of VGG19's weights ({type(e).__name__}): fetch {ADDRESS}") from None
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("classifier")}
+    return dict(sorted(tensors.items(), key=lambda kv: [int(n) for n in re.findall(r"\d+", kv[0])]))

@@ -1,0 +1,101 @@
+"""Super-resolution: published counts, tiles that cover, a VGG19 that is torch's own layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ganvas import data
+from ganvas.errors import UserError
+from ganvas.imresize import bicubic
+from ganvas.nets import superres
+from ganvas.nets.vgg import DEVIATION, MEAN, VGG19
+
+COUNTS = {  # XPixelGroup/BasicSR's, and those of arXiv:1609.04802's figure 4
+    "SRResNet": (lambda: superres.SRResNet(), 1_549_462),
+    "SRGAN's D": (lambda: superres.SRDiscriminator(), 23_565_505),
+    "MSRResNet": (lambda: superres.MSRResNet(), 1_517_571),
+    "RRDB-23": (lambda: superres.RRDBNet(), 16_697_987),
+    "RRDB-23 x2": (lambda: superres.RRDBNet(scale=2), 16_703_171),
+    "RRDB-6": (lambda: superres.RRDBNet(blocks=6), 4_467_779),
+    "compact": (lambda: superres.CompactNet(), 621_424),
+    "BasicSR's D": (lambda: superres.VGGStyleDiscriminator(), 14_499_401),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_counts(name: str) -> None:
+    make, expected = COUNTS[name]
+    with torch.device("meta"):
+        assert sum(p.numel() for p in make().parameters()) == expected
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_any_size_and_every_scale(scale: int) -> None:
+    net = superres.SRResNet(channels=1, width=4, blocks=1, scale=scale).eval()
+    assert net(torch.rand(1, 1, 5, 7)).shape == (1, 1, 5 * scale, 7 * scale)
+    with pytest.raises(UserError, match="power of two"):
+        superres.SRResNet(scale=3)
+
+
+def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
+    """Every pixel of a picture is in some tile; small pictures are named; the input is the target reduced, in 8 bits."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(0, 256, (20, 70, 3), dtype=np.uint8)).save(tmp_path / "small.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    feed = data.super_resolution(tmp_path, size=24, scale=4, flip=False)
+    assert feed.info.count == 2 * 3, "tiles of 32 over 50 x 70"
+    assert sorted(s.split(":")[0].split(" ")[0] for s in feed.info.skipped) == ["broken.png", "small.png"]
+    batch = feed.draw(0, 3, seed=0)
+    assert batch.y.shape == (3, 3, 24, 24)
+    assert batch.x.shape == (3, 3, 6, 6)
+    exact = bicubic(batch.y, 1 / 4).clamp(-1, 1)
+    assert (batch.x - exact).abs().max() <= 1 / 255 + 1e-6
+    levels = (batch.x + 1) * 127.5
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    with pytest.raises(UserError, match="multiple of the scale"):
+        data.super_resolution(tmp_path, size=30, scale=4)
+
+
+def test_vgg19_is_the_usual_layers(tmp_path: Path) -> None:
+    """torchvision's layout and layer names; a file that ends early says so."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    before = 3
+    for block, count in enumerate((2, 2)):
+        layers += [nn.MaxPool2d(2)] if block else []
+        for _ in range(count):
+            layers += [nn.Conv2d(before, 8 << block, 3, padding=1), nn.ReLU()]
+            before = 8 << block
+    usual = nn.Sequential(*layers)
+    torch.save({f"features.{k}": v for k, v in usual.state_dict().items()}, tmp_path / "vgg.pth")
+    x = torch.rand(2, 3, 12, 10)
+    normal = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(1, 3, 1, 1)
+    with torch.no_grad():
+        for layer, upto in (("relu2_2", 9), ("conv2_2", 8), ("relu1_1", 2)):
+            got = VGG19(str(tmp_path / "vgg.pth"), layer)
+            assert torch.allclose(got(x), usual[:upto](normal), atol=1e-5), layer
+            assert not list(got.parameters())
+            assert not got.state_dict()
+    with pytest.raises(UserError, match="ends after 4 convolutions"):
+        VGG19(str(tmp_path / "vgg.pth"))
+    with pytest.raises(UserError, match="no layer"):
+        VGG19(str(tmp_path / "vgg.pth"), "relu3_9")
+    with pytest.raises(UserError, match="fetch https"):
+        VGG19(str(tmp_path / "absent.pth"))
+
+
+def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:
+    """The encoders of universal style transfer are scaled so that every channel's mean activation is about 1."""
+    file = shared / "data" / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
+    photo = Image.open(next((shared / "data" / "photos").glob("*.jpg"))).convert("RGB").resize((128, 128))
+    x = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None] / 255
+    features = VGG19(str(file), "relu3_1")(x)
+    assert features.shape == (1, 256, 32, 32)
+    assert 0.3 < float(features.mean()) < 3
