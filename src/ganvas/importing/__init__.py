@@ -15,10 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import dcgan, mimicry, pgan, translation
+from ganvas.importing import dcgan, mimicry, pgan, stylegan, translation
 from ganvas.importing.formats import Format, State
 
-FORMATS: dict[str, Format] = {**dcgan.FORMATS, **mimicry.FORMATS, **pgan.FORMATS, **translation.FORMATS}
+FORMATS: dict[str, Format] = {
+    **dcgan.FORMATS,
+    **mimicry.FORMATS,
+    **pgan.FORMATS,
+    **stylegan.FORMATS,
+    **translation.FORMATS,
+}
 
 
 class Answering(nn.Module):
@@ -108,8 +114,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
     if len(parts) == 1:
         return next(iter(parts.values()))
-    if "avgG" in parts:
-        return parts["avgG"]
+    for averaged in ("avgG", "G_ema"):
+        if averaged in parts:
+            return parts[averaged]
     raise UserError(f"{file} holds several networks; say which with `part`: {', '.join(parts)}.")
 
 
