@@ -6,7 +6,9 @@ from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.stylegan import StyleGAN
+from ganvas.methods.stylegan2 import StyleGAN2
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
+__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN", "StyleGAN", "StyleGAN2"]
