@@ -66,7 +66,7 @@ def _zoo(state: State, net: style.Generator) -> State:
         else:
             value = value * (theirs if kind == "bias" else theirs / scales[layer])
         if kind == "bias" and layer.startswith("synthesis.blocks") and not layer.endswith(".style"):
-            layer = re.sub(r"\.conv(\.1)?$", "", layer)  # added after the noise, which is the same
+            layer = re.sub(r"\.conv(\.0)?$", "", layer)  # added after the noise, which is the same
         found[f"{layer}.{kind}"] = value
     return found
 
@@ -77,7 +77,7 @@ def _zoo_layer(place: str) -> str:
     if m := re.fullmatch(r"toRGBLayers\.(\d+)", place):
         return f"synthesis.to_rgb.{int(m[1]) + 1}"
     if m := re.fullmatch(r"scaleLayers\.(\d+)\.(\d)(\.styleModulator)?", place):
-        kind = "style" if m[3] else "conv" if m[2] == "2" else "conv.1"  # after the enlargement
+        kind = "style" if m[3] else "conv" if m[2] == "2" else "conv.0"
         return f"synthesis.blocks.{int(m[1]) + 1}.{int(m[2]) // 2}.{kind}"
     if m := re.fullmatch(r"noiseModulators\.(\d+)\.(\d)", place):
         return f"synthesis.blocks.{int(m[1]) + 1}.{m[2]}.noise"

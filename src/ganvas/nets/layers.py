@@ -338,6 +338,28 @@ class EqualizedConv2d(nn.Module):
         return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
 
 
+class EqualizedUpConv2d(EqualizedConv2d):
+    """Every pixel repeated in both directions, then the 3x3 convolution: in one transposed convolution of 4x4, as StyleGAN's
+    code has it, which takes less than half the products. [N, in, H, W] -> [N, out, 2 H, 2 W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = _two_by_two(self.weight * self.scale).flip(2, 3).transpose(0, 1)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class EqualizedDownConv2d(EqualizedConv2d):
+    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4. [N, in, 2 H, 2 W] -> [N, out, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1)
+
+
+def _two_by_two(kernel: Tensor) -> Tensor:
+    """A kernel and its neighbours to the right and below, added up: [.., 3, 3] -> [.., 4, 4]."""
+    k = F.pad(kernel, [1] * 4)
+    return k[..., 1:, 1:] + k[..., :-1, 1:] + k[..., 1:, :-1] + k[..., :-1, :-1]
+
+
 class Blur(nn.Module):
     """Every channel filtered by the outer product of `taps`, brought to a sum of `gain`; beyond the border all is 0.
     [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the image; `stride` 2 keeps every second result. `up` puts zeros

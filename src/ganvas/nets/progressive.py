@@ -18,6 +18,7 @@ from ganvas.errors import UserError
 from ganvas.nets.layers import (
     Blur,
     EqualizedConv2d,
+    EqualizedDownConv2d,
     EqualizedLinear,
     MinibatchStdDev,
     PixelNorm,
@@ -98,26 +99,16 @@ def faded_reals(x: Tensor, alpha: float) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, each followed by LeakyReLU(.2) and `norm`, with `between` between them. [N, C, H, W] ->
-    [N, C', H, W]."""
+    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`. [N, C, H, W] -> [N, C', H', W']."""
 
-    def __init__(
-        self,
-        channels_in: int,
-        channels_between: int,
-        channels_out: int,
-        norm: nn.Module,
-        between: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.conv1 = EqualizedConv2d(channels_in, channels_between, 3)
-        self.conv2 = EqualizedConv2d(channels_between, channels_out, 3)
+        self.conv2 = conv2
         self.norm = norm
-        self.between = between or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(rectified(self.conv1(x)))
-        return self.norm(rectified(self.conv2(self.between(x))))
+        return self.norm(rectified(self.conv2(self.norm(rectified(self.conv1(x))))))
 
 
 def rectified(x: Tensor) -> Tensor:
@@ -151,7 +142,7 @@ class ProgressiveGenerator(Grows):
         self.norm = PixelNorm()
         self.input = EqualizedLinear(latent, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
         self.first = EqualizedConv2d(w[0], w[0], 3)
-        self.blocks = nn.ModuleList(_Block(a, b, b, self.norm) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(_Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
     def forward(self, z: Tensor, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
@@ -176,9 +167,9 @@ class ProgressiveDiscriminator(Grows):
     The generator's mirror image: 1x1 convolution from the picture, for each resolution two 3x3 convolutions and the
     mean of 2x2, at 4x4 the minibatch standard deviation over groups of `group`, a 3x3 convolution, linear, linear.
     Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
-    `MinibatchStdDev`. `blur`: images are filtered by [1, 2, 1] before the convolution whose result is shrunk (StyleGAN,
-    arXiv:1812.04948, appendix C). `classes`: one score for each label, of which the image's own is taken (StyleGAN's
-    code); 0: one score."""
+    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which filters images by [1, 2, 1]
+    before the convolution whose result is shrunk, and shrinks before LeakyReLU. `classes`: one score for each label, of
+    which the image's own is taken (StyleGAN's code); 0: one score."""
 
     def __init__(
         self,
@@ -194,7 +185,12 @@ class ProgressiveDiscriminator(Grows):
         super().__init__(size)
         w = widths_by_level(widths, width, len(self.resolutions))
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, c, 1) for c in w)
-        self.blocks = nn.ModuleList(_Block(b, b, a, nn.Identity(), Blur() if blur else None) for a, b in pairwise(w))
+
+        def second(b: int, a: int) -> nn.Module:
+            return nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3)) if blur else EqualizedConv2d(b, a, 3)
+
+        self.blocks = nn.ModuleList(_Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w))
+        self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.spread = MinibatchStdDev(group, correction)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
@@ -205,7 +201,7 @@ class ProgressiveDiscriminator(Grows):
         level = self._level(max(x.shape[-2:]))
         h = rectified(self.from_rgb[level](x))
         for i in reversed(range(level)):
-            h = F.avg_pool2d(self.blocks[i](h), 2)
+            h = self.shrink(self.blocks[i](h))
             if i == level - 1 and alpha < 1:
                 h = faded(rectified(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
         h = rectified(self.last(self.spread(h)))

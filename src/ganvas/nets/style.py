@@ -13,7 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import draw, ranks
-from ganvas.nets.layers import Blur, EqualizedConv2d, EqualizedLinear, InstanceNorm2d, PixelNorm, Size
+from ganvas.nets.layers import (
+    Blur,
+    EqualizedConv2d,
+    EqualizedLinear,
+    EqualizedUpConv2d,
+    InstanceNorm2d,
+    PixelNorm,
+    Size,
+)
 from ganvas.nets.progressive import Grows, faded, rectified, widths_by_level
 
 
@@ -117,8 +125,7 @@ class Synthesis(Grows):
         for i, c in enumerate(w):
             conv: nn.Module = nn.Identity()
             if i:
-                up, conv = nn.Upsample(scale_factor=2), EqualizedConv2d(w[i - 1], c, 3, bias=False)
-                conv = nn.Sequential(up, conv, Blur()) if blur else nn.Sequential(up, conv)
+                conv = nn.Sequential(EqualizedUpConv2d(w[i - 1], c, 3, bias=False), *[Blur()] * blur)
             side = (self.grid[0] << i, self.grid[1] << i)
             first = AdaptiveLayer(conv, c, style, side)
             second = AdaptiveLayer(EqualizedConv2d(c, c, 3, bias=False), c, style, side)
