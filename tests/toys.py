@@ -57,6 +57,7 @@ SMALL: dict[str, list[str]] = {
     "stylegan2_ada_cifar": [
         "G.widths=[4,4,4]",
         "D.widths=[4,4,4]",
+        "D.group=4",
         "G.latent=8",
         "G.style=8",
         "data.size=16",

@@ -55,7 +55,9 @@ class Mapping(nn.Module):
         inputs = [self.norm(z)] if z is not None else []
         if self.embed is not None:
             assert y is not None, "this network was built for labels"
-            inputs.append(self.norm(self.embed(y if y.dim() == 2 else F.one_hot(y, self.classes).float())))
+            inputs.append(
+                self.norm(self.embed(y if y.dim() == 2 else F.one_hot(y, self.classes).to(self.embed.weight.dtype)))
+            )
         x = torch.cat(inputs, 1)
         for layer in self.layers:
             x = rectified(layer(x)) * self.after
@@ -183,7 +185,7 @@ class StyleBased(nn.Module):
     @torch.no_grad()
     def follow(self, w: Tensor, decay: float = 0.995) -> None:
         """Once a step: w_avg moves by 1 - decay towards the mean of the step's w [n, width], over all ranks."""
-        self.w_avg.lerp_(ranks.mean(w.float().mean(0)), 1 - decay)
+        self.w_avg.lerp_(ranks.mean(w.to(self.w_avg.dtype).mean(0)), 1 - decay)
 
     def forward(
         self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0, layers: int | None = None, **how
