@@ -44,7 +44,8 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     mode, to be called as its own project calls it. Only tensors are read, never code.
 
     `part`: which network, where the file holds several (`netG`, `avgG`, ...); by default the averaged generator.
-    Progressive networks take `alpha`, the newest resolution's weight, 1 by default. A `UserError` says what the file
+    Progressive networks take `alpha`, the newest resolution's weight, 1 by default; style-based generators `truncation` (1),
+    `noise` (one map a layer; by default fixed ones) and labels as numbers or weights. A `UserError` says what the file
     holds where it is no checkpoint, or none of the `FORMATS`."""
     state = _clean(_part(_read(Path(file)), part, file))
     for name, recognise in FORMATS.items():

@@ -104,7 +104,7 @@ class StyleGAN(Method):
     @property
     def layers(self) -> int:
         """As many as the networks have grown."""
-        return 2 * (1 + self.now.index)
+        return self.G.layers if self.now.resolution is None else 2 * (1 + self.now.index)
 
     def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         if self.classes and y is None:

@@ -9,10 +9,10 @@ from ganvas.nets import style2
 from ganvas.schedules import HalfLife
 
 
-def _adam(lr: float, every: int | None) -> partial[Adam]:
+def _adam(lr: float, every: int) -> partial[Adam]:
     """Adam with betas (0, .99), scaled for a penalty that is a step of its own in every so many (arXiv:1912.04958, appendix
-    B); None: there is none."""
-    share = 1.0 if every is None else every / (every + 1)
+    B)."""
+    share = every / (every + 1)
     return partial(Adam, lr=lr * share, betas=(0.0, 0.99**share), eps=1e-8)
 
 
@@ -33,7 +33,8 @@ def stylegan2(count: int) -> Run:
 def stylegan2_ada_cifar(count: int) -> Run:
     """`cifar` of the StyleGAN2-ADA code (arXiv:2006.06676, appendix C and D), without its augmentation: 32x32 with labels, 2
     mapping layers, D without residual connections and with minibatch statistics over 32 images, no path lengths, no style
-    mixing; Adam at 2.5e-3, batches of 64, R1 at a weight of .01, 100 million images, half-life of 500,000 images."""
+    mixing; Adam at 2.5e-3, G's scaled as if there were path lengths, batches of 64, R1 at a weight of .01, 100 million
+    images, half-life of 500,000 images."""
     return Run(
         method=partial(
             StyleGAN2,
@@ -45,7 +46,7 @@ def stylegan2_ada_cifar(count: int) -> Run:
             labels=True,
         ),
         data=partial(images, size=32),
-        optim={"G": _adam(2.5e-3, None), "D": _adam(2.5e-3, 16)},
+        optim={"G": _adam(2.5e-3, 4), "D": _adam(2.5e-3, 16)},
         batch=64,
         images=100_000_000,
         ema=HalfLife(images=500_000),
