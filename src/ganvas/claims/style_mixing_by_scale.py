@@ -126,5 +126,5 @@ CLAIM = Claim(
         "frechet": "Fréchet distance at the end, random-conv-v1",
     },
     plot=plot,
-    minutes=6,
+    minutes=5,
 )

@@ -104,7 +104,8 @@ CLAIM = Claim(
     "and 16, 40,000 images each. In every layer's feature maps after the convolution, each map brought to mean 0 and "
     "variance 1: the largest pixel (root mean square over the maps) over the median pixel, the median of 500 "
     "pictures; the largest of all layers is judged. Not the paper's: it sees droplets by eye in all feature maps from "
-    "64 px on, in networks of 512 channels trained for millions of images; 16 px is far below that.",
+    "64 px on, in networks of 512 channels trained for millions of images; 16 px is far below that. A trial with a "
+    "seed that is not among those reported gave a ratio of 1.14; the bound stayed.",
     checks=(
         Check(
             "ratio",
@@ -132,5 +133,5 @@ CLAIM = Claim(
         "demodulated_frechet": "the same of StyleGAN2's",
     },
     plot=plot,
-    minutes=10,
+    minutes=6,
 )
