@@ -98,7 +98,8 @@ class AdaptiveLayer(nn.Module):
         self.style = EqualizedLinear(style, 2 * channels, gain=1.0)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        x = rectified(self.noise(self.conv(x), noise) + self.bias.view(-1, 1, 1))
+        x = self.noise(self.conv(x), noise)
+        x = rectified(x + self.bias.view(-1, 1, 1).to(x.dtype))
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         return self.norm(x) * (1 + scale) + shift
 
