@@ -53,7 +53,15 @@ SMALL: dict[str, list[str]] = {
         "hold=16",
         "start=4",
     ],
-    "stylegan2": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "G.latent=8", "G.style=8", "data.size=16", "batch=8"],
+    "stylegan2": [
+        "G.widths=[4,4,4]",
+        "D.widths=[4,4,4]",
+        "G.latent=8",
+        "G.style=8",
+        "data.size=16",
+        "batch=8",
+        "pl_every=2",
+    ],
     "stylegan2_ada_cifar": [
         "G.widths=[4,4,4]",
         "D.widths=[4,4,4]",
@@ -64,7 +72,7 @@ SMALL: dict[str, list[str]] = {
         "batch=8",
         "r1_every=2",
     ],
-    "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "pl_every=2", "r1_every=3"],
+    "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "r1_every=3"],
     "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
         "G.width=4",
