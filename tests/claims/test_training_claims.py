@@ -14,10 +14,11 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from ganvas.claims import Claim, _quality
+from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import progressive_is_faster as progressive
+from ganvas.claims import style_mixing_by_scale as mixing
 from ganvas.claims import wgan_loss_means_quality as wgan
 from ganvas.core import Run
 from ganvas.data import images
@@ -128,6 +129,34 @@ def small_cycle(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cycle, "_run", _shorter(cycle._run, batch=2, images=4))
 
 
+def small_style(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_style, "COUNT", _quality.PART)
+    for module in (stylegan_w_is_straighter, mixing):
+        patch.setattr(module, "STYLEGAN", replace(_style.STYLEGAN, batch=4, images=20))
+    patch.setattr(stylegan_w_is_straighter, "PATHS", 200)
+    patch.setattr(mixing, "PAIRS", 8)
+    patch.setattr(stylegan2_no_droplets, "STYLEGAN2", replace(stylegan2_no_droplets.STYLEGAN2, batch=4, images=20))
+    patch.setattr(stylegan2_no_droplets, "PICTURES", 8)
+
+
+def test_energies_of_a_change() -> None:
+    """What is the same in 4x4 pixels is low, what cancels there is high."""
+    flat = torch.randn(2, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    checks = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1
+    low, high = mixing.energies(flat + 3 * checks)
+    assert low == pytest.approx(float(flat.square().mean()), rel=1e-4)
+    assert high == pytest.approx(9, rel=1e-4)
+
+
+def test_excess_is_of_a_place_not_of_a_size() -> None:
+    x = torch.randn(2, 64, 16, 16)
+    plain = stylegan2_no_droplets.excess(x)
+    assert (plain < 1.6).all()
+    torch.testing.assert_close(stylegan2_no_droplets.excess(x * 100 + 7), plain, atol=1e-3, rtol=1e-3)
+    x[:, :, 3, 5] = 100.0
+    assert (stylegan2_no_droplets.excess(x) > 10).all()
+
+
 def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
     return lambda *args, **options: replace(make(*args, **options), **changes)
 
@@ -139,6 +168,9 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (wgan.CLAIM, small_wgan),
         (progressive.CLAIM, small_progressive),
         (cycle.CLAIM, small_cycle),
+        (stylegan_w_is_straighter.CLAIM, small_style),
+        (mixing.CLAIM, small_style),
+        (stylegan2_no_droplets.CLAIM, small_style),
     ],
     ids=lambda x: x.name if isinstance(x, Claim) else "",
 )

@@ -13,10 +13,11 @@ import torch
 from toys import SMALL, toy_data, toy_run
 
 from ganvas import bundle, config, recipes
-from ganvas.core import Method, Run, Samples, Translates
+from ganvas.core import Method, Run, Samples, Styled, Translates, Truncates
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.errors import UserError
+from ganvas.methods import ProGAN, StyleGAN, StyleGAN2
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 STEPS = 6
@@ -171,8 +172,30 @@ def test_images_stay_in_range(recipe: str, tmp_path: Path) -> None:
         x = model.sample(8)
         assert x.dtype == torch.float32
         assert torch.isfinite(x).all()
-        if recipe != "progan":  # its generator's output is linear
+        if not isinstance(model, ProGAN | StyleGAN | StyleGAN2):  # their generators' output is linear
             assert x.abs().max() <= 1
+
+
+@every_recipe
+def test_styles_and_truncation(recipe: str, tmp_path: Path) -> None:
+    """What a method says it can do: its pictures are those of their styles, and truncation leads from them to one picture."""
+    _, engine = small(recipe, tmp_path)
+    for _ in range(5):
+        engine.step()
+    model = engine.model()
+    if not isinstance(model, Samples) or not isinstance(model, Truncates):
+        pytest.skip("does not truncate")
+    z, y = model.latent(3), torch.zeros(3, dtype=torch.int64) if model.classes else None
+    image = model.sample(3, z=z, y=y)
+    torch.testing.assert_close(model.truncated(z, 1.0, y), image)
+    far, near = ((model.truncated(z, t, y) - model.truncated(z, 0.0, y)).abs().sum() for t in (0.5, 0.1))
+    assert far > near > 0
+    if isinstance(model, Styled):
+        w = model.styles(z, y)
+        assert w.shape[:2] == (3, model.layers)
+        assert model.mean_style().shape == w.shape[2:]
+        torch.testing.assert_close(model.synthesize(w), image)
+        torch.testing.assert_close(model.train().synthesize(w), image)  # drawn noise is for training's own turns
 
 
 @every_recipe

@@ -34,6 +34,7 @@ FIXTURES = [
     "basicsr/vgg_discriminator_128",
     "pgan_zoo/generator",
     "pgan_zoo/discriminator",
+    "stylegan2_ada/discriminator",
 ]
 
 
@@ -135,3 +136,54 @@ def test_safetensors_and_half_precision(golden: Callable[[str], Golden], tmp_pat
     got = import_network(tmp_path / "g.safetensors")(g.tensors["input"])
     assert got.dtype == torch.float32
     assert (got - g.tensors["output"]).abs().max() < 0.02
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["stylegan2_ada/generator", "stylegan2_ada/generator_conditional"])
+def test_stylegan2_generator(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(name)
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    z, y = g.tensors["z"], g.tensors.get("c")
+    w = net.styles(z, y)
+    g.check(w[:, 0], "w")
+    g.check(net.truncated(w, 0.7)[:, -1], "w_trunc07")
+    g.check(net.truncated(w, 0.5, layers=3), "ws_trunc05_cutoff3")
+    g.check(net(z, y), "output_const")
+    g.check(net(z, y, noise=[0.0] * net.layers), "output_none")
+    g.check(net(z, y, truncation=0.7), "output_trunc07_const")
+    half = net.layers // 2
+    g.check(net.synthesis(torch.cat([w[:, :half], w.flip(0)[:, half:]], 1)), "output_mixed_const")
+    net.train()  # where the fixed noise is what it is asked for by name
+    g.check(net.synthesis(w, noise=net.synthesis.fixed_noise()), "output_const")
+
+
+@torch.no_grad()
+def test_stylegan2_discriminator_with_labels(golden: Callable[[str], Golden]) -> None:
+    g = golden("stylegan2_ada/discriminator_conditional")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input"], g.tensors["c"]), "output")
+
+
+@torch.no_grad()
+def test_stylegan2_checkpoint_of_several_networks(golden: Callable[[str], Golden], tmp_path: Path) -> None:
+    g = golden("stylegan2_ada/generator")
+    state = torch.load(g.file, weights_only=True)
+    other = {k: v + 1 for k, v in state.items()}
+    torch.save({"G": other, "D": other, "G_ema": state}, tmp_path / "snapshot.pt")
+    g.check(import_network(tmp_path / "snapshot.pt")(g.tensors["z"]), "output_const")
+
+
+@torch.no_grad()
+def test_stylegan_generator(golden: Callable[[str], Golden]) -> None:
+    """That project's networks make no picture of 4x4 and have one noise weight a layer, ours one for each channel."""
+    g = golden("stylegan1_zoo/generator")
+    net: Any = import_network(g.file)
+    others = [p for k, p in net.named_parameters() if k.endswith("noise.weight") or "to_rgb.0" in k]
+    others.append(net.synthesis.blocks[0][0].bias)
+    assert parameters(net) - sum(p.numel() for p in others) + net.layers == g.meta["parameters"]
+    z, noise = g.tensors["z"], [g.tensors[f"noise_{i}"] for i in range(net.layers)]
+    g.check(net.mapping(z), "w")
+    for alpha in (0, 0.5):  # theirs is the weight of the lower resolution
+        g.check(net(z, truncation=0.7, noise=noise, alpha=1 - alpha), f"output_alpha_{alpha}")

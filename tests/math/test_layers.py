@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import draw
@@ -16,9 +17,12 @@ from ganvas.errors import UserError
 from ganvas.nets.layers import (
     BatchNorm1d,
     BatchNorm2d,
+    Blur,
     Dropout,
     EqualizedConv2d,
+    EqualizedDownConv2d,
     EqualizedLinear,
+    EqualizedUpConv2d,
     Maxout,
     MinibatchStdDev,
     PixelNorm,
@@ -207,3 +211,39 @@ def test_maxout() -> None:
     pieces = x @ layer.linear.weight.T + layer.linear.bias
     want = torch.stack([pieces[:, :4].max(1).values, pieces[:, 4:].max(1).values], 1)
     torch.testing.assert_close(layer(x), want)
+
+
+def test_convolutions_that_double_and_halve() -> None:
+    """One kernel of 4x4 is a convolution of the repeated pixels, and the mean of 2x2 of a convolution's."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6, 8)
+    for net, expected in (
+        (EqualizedUpConv2d(3, 5, 3), lambda plain: plain(F.interpolate(x, scale_factor=2.0))),
+        (EqualizedDownConv2d(3, 5, 3), lambda plain: F.avg_pool2d(plain(x), 2)),
+    ):
+        plain = EqualizedConv2d(3, 5, 3)
+        plain.load_state_dict(net.state_dict())
+        torch.testing.assert_close(net(x), expected(plain), atol=1e-5, rtol=1e-5)
+
+
+def test_blur() -> None:
+    """Constant inside, falling to the border; doubling leaves the mean and a ramp; there is nothing to save."""
+    ones = torch.ones(1, 2, 6, 6)
+    assert torch.allclose(Blur()(ones)[0, 0, 0, :3], torch.tensor([9 / 16, 3 / 4, 3 / 4]))
+    assert torch.allclose(Blur()(ones)[..., 1:-1, 1:-1], torch.ones(()))
+    up = Blur((1, 3, 3, 1), gain=4.0, up=True)
+    ramp = torch.arange(6.0).expand(1, 1, 6, 6)
+    assert torch.allclose(up(ramp)[0, 0, 5, 2:-2], torch.arange(0.75, 4.5, 0.5))
+    assert not up.state_dict()
+    with torch.device("meta"):
+        assert not Blur().taps.is_meta
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    for blur in (Blur((1, 3, 3, 1), pad=2), Blur((1, 3, 3, 1), stride=2), up):
+        assert torch.autograd.gradgradcheck(lambda x, blur=blur: blur(x).square(), x)
+
+
+def test_a_slower_learning_rate_changes_no_output_at_the_start() -> None:
+    x = torch.randn(500, 400)
+    y = EqualizedLinear(400, 300, gain=1.0, lr=0.01, bias=1.0)(x).detach()
+    assert abs(float(y.mean()) - 1) < 0.05
+    assert float(y.std()) == pytest.approx(1.0, rel=0.05)

@@ -27,16 +27,16 @@ class Linear:
         z = torch.randn(n, self.dim, dtype=torch.float64)
         return z / z.norm(dim=1, keepdim=True) if self.unit else z
 
-    def mapping(self, z: torch.Tensor) -> torch.Tensor:
+    def styles(self, z: torch.Tensor) -> torch.Tensor:
         return 2 * z
 
-    def synthesis(self, w: torch.Tensor) -> torch.Tensor:
+    def synthesize(self, w: torch.Tensor) -> torch.Tensor:
         return (w @ self.A.T).view(-1, 1, 2, 3)
 
     def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
         assert z is not None
         assert len(z) == n
-        return self.synthesis(self.mapping(z))
+        return self.synthesize(self.styles(z))
 
 
 def test_a_line_in_w_has_the_same_length_everywhere() -> None:
@@ -97,7 +97,7 @@ def test_large_pictures_are_averaged_down() -> None:
     seen = []
 
     class Large(Linear):
-        def synthesis(self, w: torch.Tensor) -> torch.Tensor:
+        def synthesize(self, w: torch.Tensor) -> torch.Tensor:
             return w[:, :1, None, None].expand(-1, 3, 512, 1024)
 
     def look(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def test_mistakes() -> None:
     class NoMapping:
         latent, sample = Linear.latent, Linear.sample
 
-    with pytest.raises(UserError, match="NoMapping has no mapping and no synthesis"):
+    with pytest.raises(UserError, match="NoMapping has no styles and no synthesize"):
         path_length(NoMapping(), squared, 10, space="w")
     with pytest.raises(UserError, match="run in z or in w"):
         path_length(Linear(), squared, 10, space="x")  # type: ignore[arg-type]

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import basicsr, dcgan, mimicry, pgan, translation
+from ganvas.importing import basicsr, dcgan, mimicry, pgan, stylegan, translation
 from ganvas.importing.formats import Format, State
 
 FORMATS: dict[str, Format] = {
     **dcgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
+    **stylegan.FORMATS,
     **translation.FORMATS,
     **basicsr.FORMATS,
 }
@@ -44,7 +45,8 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     mode, to be called as its own project calls it. Only tensors are read, never code.
 
     `part`: which network, where the file holds several (`netG`, `avgG`, `params`, ...); by default the averaged one.
-    Progressive networks take `alpha`, the newest resolution's weight, 1 by default. A `UserError` says what the file
+    Progressive networks take `alpha`, the newest resolution's weight, 1 by default; style-based generators `truncation` (1),
+    `noise` (one map a layer; by default fixed ones) and labels as numbers or weights. A `UserError` says what the file
     holds where it is no checkpoint, or none of the `FORMATS`."""
     state = _clean(_part(_read(Path(file)), part, file))
     for name, recognise in FORMATS.items():
@@ -114,7 +116,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
     if len(parts) == 1:
         return next(iter(parts.values()))
-    for averaged in ("avgG", "params_ema"):
+    for averaged in ("avgG", "G_ema", "params_ema"):
         if averaged in parts:
             return parts[averaged]
     raise UserError(f"{file} holds several networks; say which with `part`: {', '.join(parts)}.")

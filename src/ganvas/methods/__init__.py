@@ -8,7 +8,22 @@ from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
+from ganvas.methods.stylegan import StyleGAN
+from ganvas.methods.stylegan2 import StyleGAN2
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["CGAN", "DCGAN", "GAN", "SRGAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN", "SRResNet"]
+__all__ = [
+    "CGAN",
+    "DCGAN",
+    "GAN",
+    "SRGAN",
+    "WGAN",
+    "WGANGP",
+    "CycleGAN",
+    "Pix2Pix",
+    "ProGAN",
+    "SRResNet",
+    "StyleGAN",
+    "StyleGAN2",
+]

@@ -3,13 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.objectives.penalties import gradient_penalty
 
 
@@ -48,26 +46,12 @@ class ProGAN(Method):
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
-        self.fade, self.hold = fade, hold
-        resolutions: tuple[int, ...] = self.G.resolutions
-        if start is not None and start not in resolutions:
-            raise UserError(
-                f"start={start}: growth can begin at {', '.join(map(str, resolutions))} pixels; give one of them"
-            )
-        self.first = 0 if start is None else resolutions.index(start)
-        self.batches = {int(k): v for k, v in (batches or {}).items()}
+        self.growth = Growth(self.G.resolutions, fade, hold, start, batches)
         self.gp_weight, self.drift = gp_weight, drift
         self.players = {"G": [self.G], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
-        """`start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full weight."""
-        resolutions: tuple[int, ...] = self.G.resolutions
-        grown, into = divmod(clock.images + self.fade, self.fade + self.hold)
-        level = self.first + grown
-        if grown == 0 or level >= len(resolutions):
-            level, into = min(level, len(resolutions) - 1), self.fade
-        side = resolutions[level]
-        return Stage(level, self.batches.get(side), side, min(into / self.fade, 1.0) if self.fade else 1.0)
+        return self.growth(clock)
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
@@ -75,7 +59,7 @@ class ProGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        x, fake = self.faded(real.x), self.sample(len(real))
+        x, fake = faded_reals(real.x, self.now.alpha), self.sample(len(real))
         d_real, d_fake = self.score(x).float(), self.score(fake).float()
         gp = gradient_penalty(self.score, x, fake)
         wasserstein = d_real.mean() - d_fake.mean()
@@ -87,13 +71,6 @@ class ProGAN(Method):
 
     def score(self, x: Tensor) -> Tensor:
         return self.D(x, alpha=self.now.alpha)
-
-    def faded(self, x: Tensor) -> Tensor:
-        """The reals as the growing networks see them: details finer than the last resolution come in by alpha."""
-        if self.now.alpha == 1.0:
-            return x
-        coarse = interpolate(avg_pool2d(x, 2), scale_factor=2, mode="nearest")
-        return torch.lerp(coarse, x, self.now.alpha)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the generator puts it on the hypersphere."""

@@ -61,9 +61,10 @@ def path_length(
     """`E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0, 1), or 0 where `ends`.
 
     `model` gives noise by `latent(n)` and pictures by `sample(n, z=...)`; paths in z are arcs (`slerp`). For paths in w, which
-    are lines (`lerp`), it also has `mapping(z)` and `synthesis(w)`. `distance`: two batches of pictures [N, C, H, W] in
-    [-1, 1] -> [N]. It must be like a squared length (as LPIPS is) for the division by eps^2 to be right, and must not round:
-    pictures eps apart are equal in 8 bits, so an extractor of `ganvas.metrics.features`, which rounds, sees no path at all.
+    are lines (`lerp`), it also has `styles(z)` and `synthesize(w)`, as `ganvas.core.Styled`. `distance`: two batches of
+    pictures [N, C, H, W] in [-1, 1] -> [N]. It must be like a squared length (as LPIPS is) for the division by eps^2 to be
+    right, and must not round: pictures eps apart are equal in 8 bits, so an extractor of `ganvas.metrics.features`, which
+    rounds, sees no path at all.
     The paper's is LPIPS over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
 
     Distances in the lowest and the highest hundredth are dropped, as the authors' code does. Figures compare where
@@ -76,7 +77,7 @@ def path_length(
         raise UserError(f"paths run in z or in w; got {space!r}")
     missing = [
         f
-        for f in (("latent", "sample") if space == "z" else ("latent", "mapping", "synthesis"))
+        for f in (("latent", "sample") if space == "z" else ("latent", "styles", "synthesize"))
         if not hasattr(model, f)
     ]
     if missing:
@@ -93,10 +94,10 @@ def path_length(
             t = torch.zeros(size) if ends else torch.rand(size)
             t = t.to(a)
             if space == "w":
-                a, b = model.mapping(a), model.mapping(b)
+                a, b = model.styles(a), model.styles(b)
             between = slerp if space == "z" else lerp
             both = torch.cat([between(a, b, t), between(a, b, t + eps)])
-            made = model.sample(len(both), z=both) if space == "z" else model.synthesis(both)
+            made = model.sample(len(both), z=both) if space == "z" else model.synthesize(both)
             found.append(distance(*_shrunk(made).chunk(2)).flatten().double().cpu() / eps**2)
     d = torch.cat(found)
     if not bool(torch.isfinite(d).all()):

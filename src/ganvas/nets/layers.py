@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -295,31 +296,92 @@ class PixelNorm(nn.Module):
 
 
 class EqualizedLinear(nn.Module):
-    """x W^T gain / sqrt(fan_in) + b, with W ~ N(0, 1): every weight learns at the same speed. [N, in] -> [N, out].
+    """x W^T gain lr / sqrt(fan_in) + lr b, with W ~ N(0, 1) / lr: every weight learns at the same speed, `lr` times that of
+    other layers (arXiv:1812.04948, appendix C, for the latter). [N, in] -> [N, out]. `bias`: what lr b starts from.
     arXiv:1710.10196, section 4.1."""
 
-    def __init__(self, channels_in: int, channels_out: int, gain: float = math.sqrt(2)) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, gain: float = math.sqrt(2), lr: float = 1.0, bias: float = 0.0
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels_out, channels_in))
-        self.bias = nn.Parameter(torch.zeros(channels_out))
-        self.scale = gain / math.sqrt(channels_in)
+        self.weight = nn.Parameter(torch.randn(channels_out, channels_in) / lr)
+        self.bias = nn.Parameter(torch.full((channels_out,), bias / lr))
+        self.scale = gain * lr / math.sqrt(channels_in)
+        self.lr = lr
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias)
+        return F.linear(x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr)
 
 
 class EqualizedConv2d(nn.Module):
-    """A convolution of stride 1 that keeps the size, with weights W gain / sqrt(fan_in), W ~ N(0, 1).
-    [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section 4.1."""
+    """A convolution with weights W gain / sqrt(fan_in), W ~ N(0, 1), that keeps the size unless `stride` and `padding` say
+    otherwise. [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section 4.1."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, gain: float = math.sqrt(2)) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        gain: float = math.sqrt(2),
+        bias: bool = True,
+        stride: int = 1,
+        padding: int | None = None,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
         self.scale = gain / math.sqrt(channels_in * kernel**2)
+        self.stride = stride
+        self.padding = kernel // 2 if padding is None else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
+        return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
+
+
+class EqualizedUpConv2d(EqualizedConv2d):
+    """Every pixel repeated in both directions, then the 3x3 convolution: in one transposed convolution of 4x4, as StyleGAN's
+    code has it, which takes less than half the products. [N, in, H, W] -> [N, out, 2 H, 2 W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = _two_by_two(self.weight * self.scale).flip(2, 3).transpose(0, 1)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class EqualizedDownConv2d(EqualizedConv2d):
+    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4. [N, in, 2 H, 2 W] -> [N, out, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1)
+
+
+def _two_by_two(kernel: Tensor) -> Tensor:
+    """A kernel and its neighbours to the right and below, added up: [.., 3, 3] -> [.., 4, 4]."""
+    k = F.pad(kernel, [1] * 4)
+    return k[..., 1:, 1:] + k[..., :-1, 1:] + k[..., 1:, :-1] + k[..., :-1, :-1]
+
+
+class Blur(nn.Module):
+    """Every channel filtered by the outer product of `taps`, brought to a sum of `gain`; beyond the border all is 0.
+    [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the image; `stride` 2 keeps every second result. `up` puts zeros
+    between the pixels first, so that the image is doubled, and `pad` is then what is cut from the result's border."""
+
+    taps: Tensor
+
+    def __init__(
+        self, taps: Sequence[int] = (1, 2, 1), pad: int = 1, stride: int = 1, gain: float = 1.0, up: bool = False
+    ) -> None:
+        super().__init__()
+        # Numbers, never weights: not in the state dict, and on a real device also where weights are yet to come.
+        row = torch.tensor(taps, dtype=torch.float32, device="cpu")
+        self.register_buffer("taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False)
+        self.pad, self.stride, self.up = pad, stride, up
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        kernel = self.taps.to(x.dtype).expand(channels, -1, -1, -1)
+        if self.up:
+            return F.conv_transpose2d(x, kernel, stride=2, padding=self.pad, groups=channels)
+        return F.conv2d(x, kernel, stride=self.stride, padding=self.pad, groups=channels)
 
 
 class MinibatchStdDev(nn.Module):

@@ -5,20 +5,34 @@ resolution: 0 shows the picture of the one before, enlarged, and 1 has faded it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.core import Clock, Stage
 from ganvas.errors import UserError
-from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, Size, doublings
+from ganvas.nets.layers import (
+    Blur,
+    EqualizedConv2d,
+    EqualizedDownConv2d,
+    EqualizedLinear,
+    MinibatchStdDev,
+    PixelNorm,
+    Size,
+    doublings,
+    sides,
+)
 
 
-def _widths(widths: Sequence[int] | None, width: int, levels: int) -> list[int]:
-    """Channels at each resolution from 4x4 up: min(8192 / 2^i, 512), i = 1, 2, ..., for a `width` of 512."""
+def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None) -> list[int]:
+    """Channels at each resolution from 4x4 up: halved from one to the next, from `uncut` at 4x4 and never more than `width`.
+    `uncut` None: 8 times the width, which for 512 is the papers' min(8192 / 2^i, 512), i = 1, 2, ..."""
     if widths is None:
-        return [max(min(width, 8 * width >> i), 1) for i in range(levels)]
+        return [max(min(width, (uncut or 8 * width) >> i), 1) for i in range(levels)]
     if len(widths) != levels:
         raise UserError(
             f"`widths` gives {len(widths)} numbers of channels, but there are {levels} resolutions from 4x4 to the "
@@ -27,12 +41,14 @@ def _widths(widths: Sequence[int] | None, width: int, levels: int) -> list[int]:
     return list(widths)
 
 
-class _Grows(nn.Module):
-    """`resolutions`: the longer side in pixels at each level of growth. `grid`: (height, width) at level 0."""
+class Grows(nn.Module):
+    """`size`: (height, width) of the images. `resolutions`: their longer side in pixels at each level of growth. `grid`:
+    (height, width) at level 0."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         k, self.grid = doublings(size, least=0)
+        self.size = sides(size)
         self.resolutions = tuple(max(self.grid) << i for i in range(k + 1))
 
     def _level(self, resolution: int) -> int:
@@ -44,28 +60,66 @@ class _Grows(nn.Module):
         return self.resolutions.index(resolution)
 
 
-class _Block(nn.Module):
-    """Two 3x3 convolutions, each followed by LeakyReLU(.2) and `norm`. [N, C, H, W] -> [N, C', H, W]."""
+@dataclass(frozen=True)
+class Growth:
+    """When networks grow: `start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full
+    weight (arXiv:1710.10196, section 2). `start` None: the smallest of `resolutions`; the largest: nothing grows.
+    `batches`, `rates`: resolution -> batch and times the learning rate, where they are not the run's."""
 
-    def __init__(self, channels_in: int, channels_between: int, channels_out: int, norm: nn.Module) -> None:
+    resolutions: Sequence[int]
+    fade: int
+    hold: int
+    start: int | None = None
+    batches: Mapping[int, int] | None = None
+    rates: Mapping[int, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.start not in (None, *self.resolutions):
+            raise UserError(
+                f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} pixels; give one of them"
+            )
+
+    def __call__(self, clock: Clock) -> Stage:
+        grown, into = divmod(clock.images + self.fade, self.fade + self.hold)
+        level = grown if self.start is None else grown + self.resolutions.index(self.start)
+        if grown == 0 or level >= len(self.resolutions):
+            level, into = min(level, len(self.resolutions) - 1), self.fade
+        side = self.resolutions[level]
+        batches = {int(k): v for k, v in (self.batches or {}).items()}  # a run's file has names for keys
+        rates = {int(k): v for k, v in (self.rates or {}).items()}
+        alpha = min(into / self.fade, 1.0) if self.fade else 1.0
+        return Stage(level, batches.get(side), side, alpha, rates.get(side, 1.0))
+
+
+def faded_reals(x: Tensor, alpha: float) -> Tensor:
+    """Images as networks that grow see them: details finer than the last resolution come in by `alpha`."""
+    if alpha == 1.0:
+        return x
+    return torch.lerp(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, alpha)
+
+
+class _Block(nn.Module):
+    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`. [N, C, H, W] -> [N, C', H', W']."""
+
+    def __init__(self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.conv1 = EqualizedConv2d(channels_in, channels_between, 3)
-        self.conv2 = EqualizedConv2d(channels_between, channels_out, 3)
+        self.conv2 = conv2
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(_act(self.conv2(self.norm(_act(self.conv1(x))))))
+        return self.norm(rectified(self.conv2(self.norm(rectified(self.conv1(x))))))
 
 
-def _act(x: Tensor) -> Tensor:
+def rectified(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
 
-def _fade(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
+def faded(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
     return (1 - alpha) * before + alpha * newest
 
 
-class ProgressiveGenerator(_Grows):
+class ProgressiveGenerator(Grows):
     """z [N, latent] -> images [N, channels, H, W], meant to lie in [-1, 1] (the output is linear).
 
     z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution: nearest up, two 3x3 convolutions.
@@ -83,37 +137,39 @@ class ProgressiveGenerator(_Grows):
         widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__(size)
-        w = _widths(widths, width, len(self.resolutions))
+        w = widths_by_level(widths, width, len(self.resolutions))
         self.latent = latent
         self.norm = PixelNorm()
         self.input = EqualizedLinear(latent, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
         self.first = EqualizedConv2d(w[0], w[0], 3)
-        self.blocks = nn.ModuleList(_Block(a, b, b, self.norm) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(_Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
     def forward(self, z: Tensor, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
         """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
         weight."""
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
-        x = _act(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
-        x = self.norm(_act(self.first(self.norm(x))))
+        x = rectified(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
+        x = self.norm(rectified(self.first(self.norm(x))))
         before = x  # of the last doubling
         for block in self.blocks[:level]:
             before = x
             x = block(F.interpolate(x, scale_factor=2.0))
         image = self.to_rgb[level](x)
         if level and alpha < 1:
-            image = _fade(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
+            image = faded(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
         return image
 
 
-class ProgressiveDiscriminator(_Grows):
+class ProgressiveDiscriminator(Grows):
     """Images [N, channels, H, W] of any resolution on the way to `size` -> scores [N].
 
     The generator's mirror image: 1x1 convolution from the picture, for each resolution two 3x3 convolutions and the
     mean of 2x2, at 4x4 the minibatch standard deviation over groups of `group`, a 3x3 convolution, linear, linear.
     Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
-    `MinibatchStdDev`."""
+    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which filters images by [1, 2, 1]
+    before the convolution whose result is shrunk, and shrinks before LeakyReLU. `classes`: one score for each label, of
+    which the image's own is taken (StyleGAN's code); 0: one score."""
 
     def __init__(
         self,
@@ -123,23 +179,31 @@ class ProgressiveDiscriminator(_Grows):
         group: int = 4,
         widths: Sequence[int] | None = None,
         correction: int = 0,
+        blur: bool = False,
+        classes: int = 0,
     ) -> None:
         super().__init__(size)
-        w = _widths(widths, width, len(self.resolutions))
+        w = widths_by_level(widths, width, len(self.resolutions))
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, c, 1) for c in w)
-        self.blocks = nn.ModuleList(_Block(b, b, a, nn.Identity()) for a, b in pairwise(w))
+
+        def second(b: int, a: int) -> nn.Module:
+            return nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3)) if blur else EqualizedConv2d(b, a, 3)
+
+        self.blocks = nn.ModuleList(_Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w))
+        self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.spread = MinibatchStdDev(group, correction)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
-        self.output = EqualizedLinear(w[0], 1, gain=1.0)
+        self.output = EqualizedLinear(w[0], max(classes, 1), gain=1.0)
 
-    def forward(self, x: Tensor, alpha: float = 1.0) -> Tensor:
-        """The resolution is that of the images x; `alpha`: the newest resolution's weight."""
+    def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """The resolution is that of the images x; `y`: their labels [N]; `alpha`: the newest resolution's weight."""
         level = self._level(max(x.shape[-2:]))
-        h = _act(self.from_rgb[level](x))
+        h = rectified(self.from_rgb[level](x))
         for i in reversed(range(level)):
-            h = F.avg_pool2d(self.blocks[i](h), 2)
+            h = self.shrink(self.blocks[i](h))
             if i == level - 1 and alpha < 1:
-                h = _fade(_act(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
-        h = _act(self.last(self.spread(h)))
-        return self.output(_act(self.dense(h.flatten(1)))).squeeze(1)
+                h = faded(rectified(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
+        h = rectified(self.last(self.spread(h)))
+        scores = self.output(rectified(self.dense(h.flatten(1))))
+        return scores.squeeze(1) if y is None else scores.gather(1, y[:, None]).squeeze(1)

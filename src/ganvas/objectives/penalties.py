@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -40,3 +41,15 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
 def r1(D: Critic, real: Tensor) -> Tensor:
     """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2."""
     return _gradients(D, _wide(real)).square().sum(1).mean()
+
+
+def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+    """|J_w^T y| [N], y ~ N(0, 1) / sqrt(pixels): how far images move in the direction y where their styles w
+    [N, layers, d] move by 1; squares are summed over d and averaged over layers. Karras et al., 2019 (StyleGAN2),
+    arXiv:1912.04958, section 3.2; the scale of y and the average over layers are the authors' code's."""
+    with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+        w = _wide(w)
+        images = synthesis(w)
+        y = draw.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
+        (grad,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
+    return grad.square().sum(2).mean(1).sqrt()

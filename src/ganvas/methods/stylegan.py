@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.errors import UserError
+from ganvas.nets.progressive import Growth, faded_reals
+from ganvas.nets.style import mixed
+from ganvas.objectives.adversarial import bce
+from ganvas.objectives.penalties import r1
+
+
+@final
+class StyleGAN(Method):
+    """A Style-Based Generator Architecture for GANs. Karras, Laine and Aila, 2018, arXiv:1812.04948.
+
+    ProGAN's growth (`nets/progressive.py`) with a generator whose every layer takes a style w = f(z); in `mixing` of the
+    images the layers from a random one on take the style of another z (section 3.1). The loss of 2014 with -log D for the
+    generator, and R1 (appendix C):
+
+    L_D = E[-log D(x)] + E[-log(1 - D(G(z)))] + r1_weight / 2 E[|grad D(x)|^2],  L_G = E[-log D(G(z))]
+
+    Truncation moves w towards its mean in the first 8 layers (appendix B).
+
+    Differs from the paper: where styles change is drawn for every image (the authors' code: for every batch); samples take
+    the same noise every time, so that a seed names a picture; `labels`, False in the paper, gives the class to the mapping
+    network and lets D have a score for each class (as the authors' code can).
+    """
+
+    G: Any  # a `nets.style.Generator`
+
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        fade: int = 600_000,
+        hold: int = 600_000,
+        start: int | None = 8,
+        batches: Mapping[int, int] | None = None,
+        rates: Mapping[int, float] | None = None,
+        r1_weight: float = 10.0,
+        mixing: float = 0.9,
+        w_decay: float = 0.995,
+        labels: bool = False,
+    ) -> None:
+        """`fade`, `hold`, `start`, `batches`, `rates`: as of `Growth`; `start` is the longer side. `w_decay`: of the mean
+        of w, per step. `labels`: the game is played within each class; it needs labelled data."""
+        super().__init__()
+        if labels and not shape.classes:
+            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
+        self.classes = shape.classes if labels else 0
+        self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
+        self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
+        self.growth = Growth(self.G.resolutions, fade, hold, start, batches, rates)
+        self.r1_weight, self.mixing, self.w_decay = r1_weight, mixing, w_decay
+        self.players = {"G": [self.G.mapping, self.G.synthesis], "D": [self.D]}
+
+    def stage(self, clock: Clock) -> Stage:
+        return self.growth(clock)
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        real = next(feed)
+        yield Update("D", self.d_loss, real)
+        kept = (yield Update("G", self.g_loss, real)).keep
+        self.G.follow(kept["w"], self.w_decay)
+
+    def d_loss(self, real: Batch) -> Terms:
+        x = faded_reals(real.x, self.now.alpha)
+        fake, _ = self.fake(real)
+        d_real, d_fake = self.score(x, real), self.score(fake, real)
+        penalty = r1(lambda x: self.score(x, real), x)
+        loss = bce(d_real, True) + bce(d_fake, False) + self.r1_weight / 2 * penalty
+        return Terms(loss, {"r1": penalty, "sign": d_real.float().sign().mean()})
+
+    def g_loss(self, real: Batch) -> Terms:
+        fake, w = self.fake(real)
+        return Terms(bce(self.score(fake, real), True), keep={"w": w.detach()})
+
+    def fake(self, real: Batch) -> tuple[Tensor, Tensor]:
+        """Images of the reals' classes, with styles mixed and noise drawn, and the first of each one's w."""
+        y = real.y if self.classes else None
+        w = self.styles(self.latent(len(real)), y)
+        other = self.styles(self.latent(len(real)), y)
+        return self.picture(mixed(w, other, self.mixing)), w[:, 0]
+
+    def score(self, x: Tensor, real: Batch) -> Tensor:
+        return self.D(x, real.y if self.classes else None, alpha=self.now.alpha)
+
+    def picture(self, w: Tensor, **how: Any) -> Tensor:
+        return self.G.synthesis(w, resolution=self.now.resolution, alpha=self.now.alpha, **how)
+
+    def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
+        return draw.normal(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        return self.truncated(self.latent(n) if z is None else z, 1.0, y)
+
+    @property
+    def layers(self) -> int:
+        """As many as the networks have grown."""
+        return self.G.layers if self.now.resolution is None else 2 * (1 + self.now.index)
+
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.classes and y is None:
+            y = draw.integers(len(z), self.classes, device=self.device)
+        return self.G.styles(z, y, self.layers)
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        return self.picture(w, noise=self.G.synthesis.fixed_noise())
+
+    def mean_style(self) -> Tensor:
+        return self.G.w_avg
+
+    def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.G.truncated(self.styles(z, y), truncation, layers=8))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvas import draw, ranks
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.errors import UserError
+from ganvas.nets.style import mixed
+from ganvas.objectives.adversarial import bce
+from ganvas.objectives.penalties import path_lengths, r1
+
+
+@final
+class StyleGAN2(Method):
+    """Analyzing and Improving the Image Quality of StyleGAN. Karras et al., 2019, arXiv:1912.04958.
+
+    Nothing grows; the loss of 2014 with -log D for the generator, styles mixed as in StyleGAN, and two penalties that are
+    turns of their own, taken in every so many steps at as many times their weight (section 3.1 and appendix B):
+
+    R1:          r1_weight / 2 E[|grad D(x)|^2] on real images
+    path length: pl_weight E[(|J_w^T y| - a)^2],  y ~ N(0, 1) / sqrt(pixels), a the mean of |J_w^T y| so far (equation 4)
+
+    The optimizers' rate and betas are to be scaled for it: by i / (i + 1) and to that power, i being the interval.
+
+    Differs from the paper: every turn draws its own noise while the real images are those of the step, and path lengths are
+    taken on every `pl_shrink`th of them, as in the authors' code; where styles change is drawn for every image (the code:
+    for every batch); samples take the same noise every time, so that a seed names a picture; `labels`, False in the paper,
+    gives the class to the mapping network and to D as a projection (StyleGAN2-ADA, arXiv:2006.06676).
+    """
+
+    G: Any  # a `nets.style2.Generator`
+    pl_mean: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        r1_weight: float = 10.0,
+        r1_every: int = 16,
+        pl_weight: float = 2.0,
+        pl_every: int = 4,
+        pl_decay: float = 0.01,
+        pl_shrink: int = 2,
+        mixing: float = 0.9,
+        w_decay: float = 0.995,
+        labels: bool = False,
+    ) -> None:
+        """`pl_weight` 0 and `r1_weight` 0: no such turns. `w_decay`: of the mean of w, per step. `labels`: the game is
+        played within each class; it needs labelled data."""
+        super().__init__()
+        if labels and not shape.classes:
+            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
+        self.classes = shape.classes if labels else 0
+        self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
+        self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
+        self.r1_weight, self.r1_every = r1_weight, r1_every
+        self.pl_weight, self.pl_every, self.pl_decay, self.pl_shrink = pl_weight, pl_every, pl_decay, pl_shrink
+        self.mixing, self.w_decay = mixing, w_decay
+        self.register_buffer("pl_mean", torch.zeros(()))
+        self.players = {"G": [self.G.mapping, self.G.synthesis], "D": [self.D]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        real = next(feed)
+        kept = (yield Update("G", self.g_loss, real)).keep
+        self.G.follow(kept["w"], self.w_decay)
+        if self.pl_weight and clock.step % self.pl_every == 0:
+            kept = (yield Update("G", self.path_penalty, real[:: self.pl_shrink])).keep
+            self.pl_mean.copy_(self.mean_length(kept["lengths"]))
+        yield Update("D", self.d_loss, real)
+        if self.r1_weight and clock.step % self.r1_every == 0:
+            yield Update("D", self.r1_penalty, real)
+
+    def g_loss(self, real: Batch) -> Terms:
+        w = self.w(real)
+        fake = self.G.synthesis(w)
+        return Terms(bce(self.score(fake, real), True), keep={"w": w[:, 0].detach()})
+
+    def path_penalty(self, real: Batch) -> Terms:
+        lengths = path_lengths(self.G.synthesis, self.w(real))
+        penalty = (lengths - self.mean_length(lengths.detach())).square().mean()
+        return Terms(
+            self.pl_weight * self.pl_every * penalty,
+            {"path_length": lengths.mean(), "path_penalty": penalty},
+            {"lengths": lengths.detach()},
+        )
+
+    def d_loss(self, real: Batch) -> Terms:
+        d_real, d_fake = self.score(real.x, real), self.score(self.G.synthesis(self.w(real)), real)
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": d_real.float().sign().mean()})
+
+    def r1_penalty(self, real: Batch) -> Terms:
+        penalty = r1(lambda x: self.score(x, real), real.x)
+        return Terms(self.r1_weight / 2 * self.r1_every * penalty, {"r1": penalty})
+
+    def mean_length(self, lengths: Tensor) -> Tensor:
+        """The mean of path lengths, moved by `pl_decay` towards these, over all ranks."""
+        return torch.lerp(self.pl_mean, ranks.mean(lengths.mean()), self.pl_decay)
+
+    def w(self, real: Batch) -> Tensor:
+        """Styles for images of the reals' classes, mixed; the first layer's is never the other's."""
+        y = real.y if self.classes else None
+        w = self.styles(self.latent(len(real)), y)
+        return mixed(w, self.styles(self.latent(len(real)), y), self.mixing) if self.mixing else w
+
+    def score(self, x: Tensor, real: Batch) -> Tensor:
+        return self.D(x, real.y) if self.classes else self.D(x)
+
+    def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
+        return draw.normal(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        return self.truncated(self.latent(n) if z is None else z, 1.0, y)
+
+    @property
+    def layers(self) -> int:
+        return self.G.layers
+
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.classes and y is None:
+            y = draw.integers(len(z), self.classes, device=self.device)
+        return self.G.styles(z, y)
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        return self.G.synthesis(w, noise=self.G.synthesis.fixed_noise())
+
+    def mean_style(self) -> Tensor:
+        return self.G.w_avg
+
+    def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.G.truncated(self.styles(z, y), truncation))
