@@ -1,12 +1,15 @@
 """One paper, one file. A method sees core, networks and objectives; never data, the engine or another method."""
 
+from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.sagan import SAGAN
+from ganvas.methods.sngan import SNGAN
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
+__all__ = ["CGAN", "DCGAN", "GAN", "SAGAN", "SNGAN", "WGAN", "WGANGP", "BigGAN", "CycleGAN", "Pix2Pix", "ProGAN"]
