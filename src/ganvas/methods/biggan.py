@@ -97,9 +97,9 @@ class BigGAN(Method):
         """`truncation`: the largest |z_i|, above 0; infinity: as in training."""
         if not truncation > 0:
             raise UserError(f"truncation is {truncation}; give a number above 0 (0.5: likely pictures, 2: nearly all)")
-        self.stand(self.G, lambda: self._made(self.latent(STANDING), truncation), truncation)
-        return self._made(z, truncation, y)
+        self.stand(self.G, lambda G: self._made(G, self.latent(STANDING), truncation), truncation)
+        return self._made(self.G, z, truncation, y)
 
-    def _made(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+    def _made(self, G: nn.Module, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         z = draw.truncated(z, truncation) if math.isfinite(truncation) else z
-        return self.G(z, *(self.drawn(len(z)) if y is None or not self.classes else (y,)))
+        return G(z, *(self.drawn(len(z)) if y is None or not self.classes else (y,)))

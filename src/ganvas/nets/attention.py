@@ -3,6 +3,9 @@ arXiv:1805.08318, section 3, with the sizes of the authors' code."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,3 +36,26 @@ class SelfAttention(nn.Module):
         """[N, HW, HW/4]: how much each place takes from each 2x2 of places; each row sums to 1. In float32."""
         query, key = self.theta(x).flatten(2), F.max_pool2d(self.phi(x), 2).flatten(2)
         return (query.transpose(1, 2) @ key).float().softmax(2)
+
+
+@torch.no_grad()
+def attention_maps(
+    net: nn.Module, inputs: Sequence[Tensor], points: Sequence[tuple[float, float]]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What `net` makes of its `inputs`, and by the name of each attention layer its maps [N, points, h, w] for the places
+    `points`: (down, across), each from 0 to 1 of the sides. A map sums to 1; its cells are 2x2 of the layer's places."""
+    maps: dict[str, Tensor] = {}
+
+    def look(name: str, layer: SelfAttention, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        (x,) = args
+        height, width = x.shape[2:]
+        rows = [min(int(a * height), height - 1) * width + min(int(b * width), width - 1) for a, b in points]
+        maps[name] = layer.maps(x)[:, rows].unflatten(2, (height // 2, width // 2))
+
+    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, SelfAttention)]
+    hooks = [m.register_forward_pre_hook(partial(look, n, m)) for n, m in layers]
+    try:
+        return net(*inputs), maps
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -92,18 +92,20 @@ def raw_weights(net: nn.Module) -> dict[str, tuple[Tensor, int]]:
 
 @torch.no_grad()
 def singular_values(net: nn.Module, count: int = 3) -> dict[str, Tensor]:
-    """`sigma0/LAYER`, ... of the `count` largest singular values of the first layer and of every normalised one, before
+    """`sigma0/LAYER`, ... of the `count` largest singular values of the first layer and of every
+    normalised one, before
     normalisation. What Brock et al., 2018, arXiv:1809.11096, section 4.1 and appendix F, watch for signs of collapse.
 
     By `subspace_sigmas`: within a percent or two, for a few products with each matrix."""
     weights = raw_weights(net)
     normalised = {n for n, m in net.named_modules() if parametrize.is_parametrized(m)}
-    chosen = {n for i, n in enumerate(weights) if i == 0 or n in normalised}
+    first = next((n for n in weights if not isinstance(net.get_submodule(n), nn.Embedding)), None)
     found = {}
-    for name in chosen & weights.keys():
-        values = subspace_sigmas(as_matrix(*weights[name]), count)
-        found |= {f"sigma{i}/{name}": value for i, value in enumerate(values)}
-    return dict(sorted(found.items()))
+    for name, weight in weights.items():
+        if name == first or name in normalised:
+            values = subspace_sigmas(as_matrix(*weight), count)
+            found |= {f"sigma{i}/{name}": value for i, value in enumerate(values)}
+    return found
 
 
 @torch.no_grad()

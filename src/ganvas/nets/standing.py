@@ -21,8 +21,9 @@ class Standing:
         self._kept: dict[Any, list[Tensor]] = {}
         self._now: Any = None
 
-    def __call__(self, net: nn.Module, make: Callable[[], Any], setting: float) -> None:
-        """`make()` passes one batch through `net` as it is used at `setting`."""
+    def __call__(self, net: nn.Module, make: Callable[[nn.Module], Any], setting: float) -> None:
+        """`make(net)` passes one batch through `net` as it is used at `setting`."""
+        net = getattr(net, "net", net)  # the network itself where another program runs it
         if net.training or not self.batches:
             return
         key = (setting, next(net.parameters())._version)  # other weights have other statistics
@@ -31,7 +32,7 @@ class Standing:
         norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         with torch.no_grad():
             if key not in self._kept:
-                self._accumulate(norms, make)
+                self._accumulate(norms, lambda: make(net))
                 self._kept[key] = [s.clone() for m in norms for s in _statistics(m)]
             for old, new in zip((s for m in norms for s in _statistics(m)), self._kept[key], strict=True):
                 old.copy_(new)
