@@ -30,7 +30,8 @@ def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None
     assert set(found) == {"G", "D"}
     assert set(found["G"]) == {"sigma0", "sigma1", "sigma2"}
     assert next(iter(found["G"]["sigma0"])) == "input", "layers in the network's order"
-    assert Image.open(spectra.plot(run, tmp_path / "plot.png")).width > 1000
+    with Image.open(spectra.plot(run, tmp_path / "plot.png")) as plot:
+        assert plot.width > 1000
     page = (run / "report.html").read_text()
     assert "sigma0 of G" in page
     assert "sigma0/input" not in page, "a panel a player, not one a layer"
@@ -39,9 +40,9 @@ def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None
 
 
 def test_attention_page(run: Path, tmp_path: Path) -> None:
-    page = Image.open(attending.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)]))
-    assert page.width > page.height
-    assert np.asarray(page).std() > 0
+    with Image.open(attending.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])) as page:
+        assert page.width > page.height
+        assert np.asarray(page).std() > 0
     for points in ([], [(0.5, 1.5)]):
         with pytest.raises(UserError, match="from 0 to 1"):
             attending.page(run, tmp_path / "page.png", points=points)
