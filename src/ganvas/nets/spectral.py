@@ -116,7 +116,8 @@ def subspace_sigmas(matrix: Tensor, count: int = 3, rounds: int = 12, spare: int
     with torch.autocast(matrix.device.type, enabled=False):
         matrix = matrix.float()
         k = min(count + spare, *matrix.shape)
-        start = torch.randn(matrix.shape[1], k, generator=torch.Generator().manual_seed(0)).to(matrix.device)
+        seeded = torch.Generator().manual_seed(0)
+        start = torch.randn(matrix.shape[1], k, generator=seeded, dtype=torch.float32).to(matrix.device)
         block = torch.linalg.qr(start)[0]
         for _ in range(rounds):
             block = torch.linalg.qr(matrix.T @ (matrix @ block))[0]
