@@ -106,8 +106,8 @@ CLAIM = Claim(
     experiment_in_words="Digits (scikit-learn's 1,797) without labels at 16 px; BigGAN's networks at width 6 with orthogonal "
     "regularisation, z of 24, 40,000 images in batches of 32, averaged weights. The same 1,000 latents at eight truncations "
     "from 2 to 0.05, each with standing statistics of its own; precision and recall (k = 5) against 1,000 digits over "
-    "random-conv-v1. Not the paper's: digits, precision and recall in place of the inception score and FID, and no labels: with "
-    "them, tried first with seed 100, so small a model had a precision of 0.98 and a recall of 0.09 before any truncation, "
+    "random-conv-v1. Not the paper's: digits, precision and recall in place of the inception score and FID, and no labels: "
+    "with them, tried first with seed 100, so small a model had a precision of 0.98 and a recall of 0.09 before any truncation, "
     "which left little to trade, though both moved the same way.",
     checks=(
         Check(
