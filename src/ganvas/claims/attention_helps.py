@@ -126,7 +126,8 @@ CLAIM = Claim(
     "G and D, or in its place a residual block of as many weights. 20,000 images in batches of 32, averaged weights, ten "
     "readings of the Fréchet distance of 512 samples over random-conv-v1; the mean of the last three. Not the paper's: digits, "
     "whose strokes 3x3 kernels span within a few layers, so that there is less for attention to gain than in ImageNet's "
-    "scenes.",
+    "scenes. With seed 100, on which the sizes were tried, the residual block was the better one (a gain of 0.72), and the "
+    "sizes were left.",
     checks=(
         Check(
             "gain",
@@ -141,5 +142,5 @@ CLAIM = Claim(
         "table 2": "FID at 32x32: attention 18.28, residual 27.33; without either 22.96 (quoted from memory)"
     },
     plot=plot,
-    minutes=8,
+    minutes=4,
 )

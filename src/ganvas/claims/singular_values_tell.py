@@ -146,5 +146,5 @@ CLAIM = Claim(
         "figure 3": "most layers' sigma0 well-behaved, the first layer's grows throughout and explodes at collapse"
     },
     plot=plot,
-    minutes=8,
+    minutes=4,
 )

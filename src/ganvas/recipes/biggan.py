@@ -26,11 +26,10 @@ def biggan(count: int) -> Run:
 
 def biggan_deep(count: int) -> Run:
     """BigGAN-deep at 128 px (arXiv:1809.11096, appendix B, tables 7 to 9): width 128, z of 128 joined to the class in every
-    block, two blocks for each resolution. The rest as `biggan`, but 2.5e-5 for G and D, the paper's at 256 px."""
+    block, two blocks for each resolution. The rest as `biggan`."""
     run = biggan(count)
-    adam = partial(Adam, lr=2.5e-5, betas=(0.0, 0.999), eps=1e-6)
     method = partial(BigGAN, G=partial(nets.DeepGenerator), D=partial(nets.DeepDiscriminator), labels=True)
-    return Run(**{**vars(run), "method": method, "optim": {"G": adam, "D": adam}})
+    return Run(**{**vars(run), "method": method})
 
 
 def biggan_cifar(count: int) -> Run:
