@@ -27,7 +27,7 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     "claims": BASE
     | {"objectives", "nets", "data", "engine", "methods", "recipes", "metrics", "schedules", "config", "claims"},
     "provenance": BASE,
-    "report": BASE | {"metrics", "provenance"},
+    "report": BASE | {"metrics", "provenance", "spectra"},
     "importing": BASE | {"nets", "importing"},
 }
 

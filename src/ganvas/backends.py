@@ -39,6 +39,7 @@ class OpenVINO(nn.Module):
         super().__init__()
         self.net, self.precision = net, precision
         self._openvino, self._compiled = openvino, None
+        self._version: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -51,8 +52,9 @@ class OpenVINO(nn.Module):
             raise UserError(
                 "the backend openvino takes no networks that grow or are told more than their input: use torch"
             )
-        if self._compiled is None:
-            self._compiled = self._made(inputs)
+        version = [b._version for b in self.net.buffers()]  # BigGAN's statistics are those of what is asked for
+        if self._compiled is None or version != self._version:
+            self._compiled, self._version = self._made(inputs), version
         return self._run(self._compiled, inputs)
 
     def _made(self, inputs: tuple[Tensor, ...]) -> Any:

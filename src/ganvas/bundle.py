@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas import backends, config, draw, provenance
-from ganvas.core import Method, Run, Samples, Shape, Stage, Translates
+from ganvas.core import Method, Run, Samples, Shape, Stage, Translates, Truncates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.engine.memory import keep_freed_memory
@@ -136,10 +136,12 @@ class Model:
         labels: Sequence[int] | None = None,
         output: Output = "pil",
         batch: int | None = None,
+        truncation: float | None = None,
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
         `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
+        `truncation`: variety given up for likelihood, the less the number; for models that can (BigGAN: the largest |z_i|).
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
         `UserError` for a model that only translates, and for labels that it does not have."""
@@ -147,13 +149,25 @@ class Model:
             raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
         if n < 1:
             raise UserError(f"n is {n}; ask for at least one image")
-        return self._as(torch.cat(list(self.batches(n, seed=seed, labels=labels, batch=batch))), output, seed=seed)
+        return self._as(
+            torch.cat(list(self.batches(n, seed=seed, labels=labels, batch=batch, truncation=truncation))),
+            output,
+            seed=seed,
+        )
 
     def batches(
-        self, n: int, *, seed: int = 0, labels: Sequence[int] | None = None, batch: int | None = None
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+        batch: int | None = None,
+        truncation: float | None = None,
     ) -> Iterable[Tensor]:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
         assert isinstance(self.method, Samples)
+        if truncation is not None and not isinstance(self.method, Truncates):
+            raise WrongUse(f"{type(self.method).__name__} cannot truncate: leave truncation out")
         classes = self.method.classes
         batch = batch or fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
         if labels is not None:
@@ -163,7 +177,7 @@ class Model:
         for first in range(0, n, batch):
             count = min(batch, n - first)
             y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
-            yield self._from_noise(count, seed, first, y)
+            yield self._from_noise(count, seed, first, y, truncation)
 
     def _check_labels(self, labels: Sequence[int], n: int) -> None:
         classes = self.method.classes
@@ -190,7 +204,7 @@ class Model:
         """How many columns a grid of samples should have, so that each holds one class; None: as many as look well."""
         return self.method.classes if 2 <= self.method.classes <= 20 else None
 
-    def _from_noise(self, n: int, seed: int, first: int, y: Tensor | None) -> Tensor:
+    def _from_noise(self, n: int, seed: int, first: int, y: Tensor | None, truncation: float | None = None) -> Tensor:
         assert isinstance(self.method, Samples)
         with torch.random.fork_rng():
             rows = []
@@ -198,7 +212,11 @@ class Model:
                 torch.manual_seed(draw.mix(seed, i))
                 rows.append(self.method.latent(1))
             with self._autocast():
-                return self.method.sample(n, z=torch.cat(rows), y=y).float()
+                z = torch.cat(rows)
+                if truncation is None:
+                    return self.method.sample(n, z=z, y=y).float()
+                assert isinstance(self.method, Truncates)
+                return self.method.truncated(z, truncation, y).float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)

@@ -125,6 +125,9 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="One class only, by its name, for models trained with labels.")
     ] = None,
+    truncation: Annotated[
+        float | None, typer.Option(help="Less variety, likelier pictures, for models that can: 0.5, say.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
@@ -139,9 +142,10 @@ def sample(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
+    facts |= {} if truncation is None else {"truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
-        made = model.sample(n, seed=seed, labels=labels, output="torch")
+        made = model.sample(n, seed=seed, labels=labels, output="torch", truncation=truncation)
         provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
         typer.echo(f"{n} images in {out}")
         return
@@ -149,7 +153,7 @@ def sample(
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
     digits, i = len(str(n - 1)), 0
-    for part in model.batches(n, seed=seed, labels=labels):
+    for part in model.batches(n, seed=seed, labels=labels, truncation=truncation):
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
@@ -320,6 +324,44 @@ def report(run: RunFolder) -> None:
 
     read_record(run)
     typer.echo(f"report: {write_report(run)}")
+
+
+@app.command()
+def attention(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="The page: a picture.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOWN,ACROSS", help="A query point, each from 0 to 1; several may be given."),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    device: Device = None,
+) -> None:
+    """Where a generator with attention looked: samples, and a map for each query point.
+
+    Example: `ganvas attention runs/sagan --point 0.5,0.5 --out page.png`
+    """
+    from ganvas import attending
+
+    points = attending.parsed(point) if point else attending.POINTS
+    made = attending.page(run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device or "cpu")
+    typer.echo(f"attention maps: {made}")
+
+
+@app.command()
+def spectra(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="The plot: png, svg or pdf.")],
+) -> None:
+    """Plot the largest singular values of a run's layers: what moves first when a GAN collapses.
+
+    Example: `ganvas spectra runs/biggan --out plot.png`
+    """
+    from ganvas import spectra as drawn
+
+    typer.echo(f"singular values: {drawn.plot(run, out)}")
 
 
 @data_app.command("check")

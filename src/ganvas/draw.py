@@ -70,6 +70,16 @@ def _cut(n: int, make) -> Tensor:
     return make(r.total * k)[r.start * k : r.stop * k]
 
 
+def truncated(z: Tensor, threshold: float) -> Tensor:
+    """z ~ N(0, 1) as draws of the normal distribution cut to [-threshold, threshold]: Phi^-1(Phi(-t) + Phi(z) (Phi(t) -
+    Phi(-t))), by quantiles. Continuous in z and in the threshold, where drawing again until |z| <= t (Brock et al., 2018,
+    arXiv:1809.11096, section 3.1) is neither, and the same distribution."""
+    below = -z.double().abs()  # the tail where quantiles are exact; the other is its mirror image
+    low = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64, device=z.device))
+    cut = torch.special.ndtri(low + torch.special.ndtr(below) * (1 - 2 * low))
+    return (-z.sign() * cut).to(z.dtype)
+
+
 def latents(n: int, *shape: int, seed: int, first: int = 0) -> Tensor:
     """N(0, 1), [n, *shape]: row i depends on (seed, first + i) alone, so a seed names the same picture in any batch."""
     g = torch.Generator()

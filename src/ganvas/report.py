@@ -20,7 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from ganvas import __version__, provenance
+from ganvas import __version__, provenance, spectra
 from ganvas.errors import UserError
 from ganvas.metrics.measure import measurements
 
@@ -307,15 +307,32 @@ def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for line in log:
         for key, value in line.items():
             player, slash, term = key.partition("/")
-            if slash and _finite(value):
+            if slash and _finite(value) and not term.startswith("sigma"):
                 terms.setdefault(term, {}).setdefault(player, []).append((line["images"], value))
     order = sorted(terms, key=lambda term: (term != "loss", -len(terms[term])))
     players = sorted({player for lines in terms.values() for player in lines})
     colours = {player: _COLOURS[i % len(_COLOURS)] for i, player in enumerate(players)}
-    return [
+    panels = [
         {"term": term, "svg": _panel(terms[term], colours), "legend": [(p, colours[p]) for p in terms[term]]}
         for term in order
     ]
+    return panels + [_spectrum(player, sigmas["sigma0"]) for player, sigmas in spectra.curves(log).items()]
+
+
+def _spectrum(player: str, layers: dict[str, Any]) -> dict[str, Any]:
+    """The largest singular value of each of a player's normalised layers."""
+    figure, axes = _axes()
+    spectra.draw(axes, layers)
+    axes.set_yscale("log")
+    axes.set_xlabel("real images drawn", color=_TEXT, fontsize=8.5)
+    ends = [(name, axes.lines[i].get_color()) for i, name in ((0, "first"), (-1, "last layer"))]
+    return {"term": f"sigma0 of {player}", "svg": _svg(figure, axes), "legend": [(n, _hex(c)) for n, c in ends]}
+
+
+def _hex(colour: Any) -> str:
+    from matplotlib.colors import to_hex
+
+    return to_hex(colour)
 
 
 def _panel(lines: dict[str, list[tuple[float, float]]], colours: dict[str, str]) -> Markup:

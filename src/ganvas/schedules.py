@@ -38,6 +38,18 @@ class ExponentialDecay:
 
 
 @dataclass(frozen=True)
+class InverseDecay:
+    """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`: SAGAN's authors' code."""
+
+    rate: float
+    start: int = 0
+    floor: float = 0.0
+
+    def __call__(self, clock: Clock) -> float:
+        return max(1 / (1 + self.rate * max(clock.step - self.start, 0)), self.floor)
+
+
+@dataclass(frozen=True)
 class Ramp:
     """From `start` linearly to `stop` over the first `images` images."""
 
@@ -51,12 +63,14 @@ class Ramp:
 
 @dataclass(frozen=True)
 class PerStep:
-    """Weight averaging by a constant `decay` per step, as ProGAN has it (0.999)."""
+    """Weight averaging by a constant `decay` per step, as ProGAN has it (0.999). Before step `start` the average is the last
+    weights, as BigGAN has it."""
 
     decay: float = 0.999
+    start: int = 0
 
     def __call__(self, clock: Clock, images: int) -> float:
-        return self.decay
+        return self.decay if clock.step >= self.start else 0.0
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 
 COMMANDS = {
+    "attention",
+    "spectra",
     "list",
     "train",
     "resume",

@@ -61,7 +61,8 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
         toy_data(name, tmp_path / "data" / name)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     for count in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
         done = subprocess.run(

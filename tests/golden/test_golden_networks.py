@@ -32,6 +32,7 @@ FIXTURES = [
     "basicsr/esrgan_oldarch_x4",
     "basicsr/srvgg_compact_x4",
     "basicsr/vgg_discriminator_128",
+    "mimicry/sngan_discriminator_32",
     "pgan_zoo/generator",
     "pgan_zoo/discriminator",
     "stylegan2_ada/discriminator",
@@ -75,6 +76,34 @@ def test_output(golden: Callable[[str], Golden], name: str) -> None:
         if expected.startswith("output_alpha"):
             g.check(net(g.tensors["input"], alpha=1 - float(expected.rpartition("_")[2])), expected)
     g.check(net(g.tensors["input"]), "output" if "output" in g.tensors else "output_alpha_0")
+
+
+@pytest.mark.parametrize("name", ["64_hier_shared_attn", "cifar32"])
+@torch.no_grad()
+def test_biggan(golden: Callable[[str], Golden], name: str) -> None:
+    for network, images in (("generator", "z"), ("discriminator", "input")):
+        g = golden(f"biggan_pytorch/{network}_{name}")
+        net = import_network(g.file)
+        assert parameters(net) == g.meta["parameters"]
+        g.check(net(g.tensors[images], g.tensors["y"].long()), "output")
+
+
+@torch.no_grad()
+def test_biggan_deep_at_three_truncations(golden: Callable[[str], Golden]) -> None:
+    """Two of which have statistics of their own; a third is blended, as that project does it or the right way round."""
+    g = golden("hf_biggan/biggan_deep_128")
+    net = import_network(g.file)
+    unread = (6 - 3) * (6 * 9 + 1)  # its last convolution has 6 outputs, of which it shows 3
+    assert parameters(net) == g.meta["parameters"] - unread
+    for truncation in (0.43, 0.4, 1.0, 0.43):
+        made = net(g.tensors["z"] * truncation, g.tensors["class_vector"], truncation)
+        g.check(made, f"output_trunc_{truncation:g}")
+    # The fixture's blend is half and half, which shows no order.
+    low, high = net.means3[20], net.means3[21]
+    for nearer, share in ((False, 0.75), (True, 0.25)):
+        net.nearer = nearer
+        net(g.tensors["z"], g.tensors["class_vector"], 0.405)
+        torch.testing.assert_close(net._norms()[3].running_mean, torch.lerp(low, high, share))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets import dcgan, mlp, patch, progressive, resnet, style, style2, translate
-from ganvas.nets.layers import doublings
+from ganvas.nets import biggan, cnn, dcgan, mlp, patch, progressive, resnet, style, style2, translate
+from ganvas.nets.layers import doublings, sides
 
 PUBLISHED = [
     (lambda: dcgan.Generator(), 3_576_704),
@@ -47,6 +47,14 @@ PUBLISHED = [
     (lambda: style2.Discriminator(size=32, classes=10, architecture="orig"), 23_089_664),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
+    (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),
+    (lambda: biggan.Generator(classes=1000), 70_433_988),
+    (lambda: biggan.Discriminator(classes=1000), 87_982_370),
+    (lambda: biggan.Generator(128, 64, 32, classes=10, shared=0, split=False, attention=()), 4_304_387),
+    (lambda: biggan.Discriminator(64, 32, classes=10, attention=()), 4_207_361),
+    # The published ones have 128 outputs in their last convolution, of which they show 3.
+    (lambda: biggan.DeepGenerator(classes=1000), 50_388_609 - 125 * (128 * 9 + 1)),
+    (lambda: biggan.DeepGenerator(classes=1000, size=256), 55_880_833 - 125 * (128 * 9 + 1)),
 ]
 
 
@@ -67,6 +75,23 @@ PAIRS = {
         lambda **k: dcgan.Discriminator(2, norm=False, **k),
     ),
     "resnet": (lambda **k: resnet.Generator(5, 2, **k), lambda **k: resnet.Discriminator(2, **k)),
+    "resnet, normalised": (
+        lambda **k: resnet.Generator(5, 2, **k),
+        lambda **k: resnet.Discriminator(2, normalised=True, pool="sum", **k),
+    ),
+    "cnn": (lambda **k: cnn.Generator(5, 2, **k), lambda **k: cnn.Discriminator(2, **k)),
+    "biggan": (
+        lambda **k: biggan.Generator(20, 2, attention=[8], **k),
+        lambda **k: biggan.Discriminator(2, attention=[min(sides(k["size"])) // 2], **k),
+    ),
+    "sagan": (
+        lambda **k: biggan.Generator(5, 2, split=False, shared=0, attention=[8], **k),
+        lambda **k: biggan.Discriminator(2, attention=[min(sides(k["size"])) // 2], **k),
+    ),
+    "biggan deep": (
+        lambda **k: biggan.DeepGenerator(5, 2, attention=[8], **k),
+        lambda **k: biggan.DeepDiscriminator(2, attention=[min(sides(k["size"])) // 2], **k),
+    ),
     "progressive": (
         lambda **k: progressive.ProgressiveGenerator(5, 4, **k),
         lambda **k: progressive.ProgressiveDiscriminator(4, **k),

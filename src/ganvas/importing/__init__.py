@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import basicsr, dcgan, mimicry, pgan, stylegan, translation
+from ganvas.importing import basicsr, biggan, dcgan, mimicry, pgan, stylegan, translation
 from ganvas.importing.formats import Format, State
 
 FORMATS: dict[str, Format] = {
+    **biggan.FORMATS,
     **dcgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,

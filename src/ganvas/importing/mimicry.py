@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ganvas.importing.formats import Format, Found, State, column
+from ganvas.importing.spectral import normalised_for_good
 from ganvas.nets import resnet
 
 
@@ -26,6 +27,16 @@ def _wgan_gp_discriminator(state: State) -> Found | None:
     return Found(net, _mimicry(state, 1, {"l5": "output"}), column)
 
 
+def _sngan_discriminator(state: State) -> Found | None:
+    if not {"block1.c1.weight_orig", "block4.c1.weight_orig", "l5.weight_orig"} <= state.keys():
+        return None
+    width, channels = state["block1.c1.weight_orig"].shape[:2]
+    if state["l5.weight_orig"].shape[1] != width:
+        return None
+    net = resnet.Discriminator(width, 32, channels, rectified=True, pool="sum")
+    return Found(net, _mimicry(normalised_for_good(state), 1, {"l5": "output"}), column)
+
+
 def _mimicry(state: State, first: int, ends: dict[str, str]) -> State:
     layers = {"c1": "conv1", "c2": "conv2", "b1": "norm1", "b2": "norm2", "c_sc": "shortcut"}
 
@@ -41,4 +52,5 @@ def _mimicry(state: State, first: int, ends: dict[str, str]) -> State:
 FORMATS: dict[str, Format] = {
     "WGAN-GP or SNGAN generator at 32 px (kwotsin/mimicry)": _wgan_gp_generator,
     "WGAN-GP discriminator at 32 px (kwotsin/mimicry)": _wgan_gp_discriminator,
+    "SNGAN discriminator at 32 px (kwotsin/mimicry)": _sngan_discriminator,
 }

@@ -1,11 +1,14 @@
 """One paper, one file. A method sees core, networks and objectives; never data, the engine or another method."""
 
+from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.sagan import SAGAN
+from ganvas.methods.sngan import SNGAN
 from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
 from ganvas.methods.stylegan import StyleGAN
@@ -17,9 +20,12 @@ __all__ = [
     "CGAN",
     "DCGAN",
     "GAN",
+    "SAGAN",
+    "SNGAN",
     "SRGAN",
     "WGAN",
     "WGANGP",
+    "BigGAN",
     "CycleGAN",
     "Pix2Pix",
     "ProGAN",

@@ -1,15 +1,21 @@
-"""WGAN-GP's residual networks: Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028,
-section 5.4 (CIFAR-10), with the details of the authors' code (igul222/improved_wgan_training, gan_cifar_resnet.py)."""
+"""Residual networks: Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028, section 5.4 (CIFAR-10),
+with the details of the authors' code (igul222/improved_wgan_training, gan_cifar_resnet.py); and the same with spectral
+normalisation (SNGAN, arXiv:1802.05957) and with labels (arXiv:1802.05637)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection
 from ganvas.nets.layers import BatchNorm2d, Size, doublings
+from ganvas.nets.spectral import spectral_
 
 
 def _init(module: nn.Module) -> None:
@@ -20,32 +26,36 @@ def _init(module: nn.Module) -> None:
             nn.init.xavier_uniform_(m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0)
             assert m.bias is not None
             nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.Embedding) and name.endswith("embed"):
+            nn.init.xavier_uniform_(m.weight)
 
 
 class UpBlock(nn.Module):
     """norm - ReLU - up - conv - norm - ReLU - conv, plus a 1x1 convolution of the input, enlarged. [N, C, H, W] ->
-    [N, C, 2H, 2W]."""
+    [N, C', 2H, 2W]. `norm`: channels -> a layer, which gets the features and whatever condition the block is given."""
 
-    def __init__(self, width: int, upsampling: str) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, upsampling: str, norm: Callable[[int], nn.Module] = BatchNorm2d
+    ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = BatchNorm2d(width), BatchNorm2d(width)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.shortcut = nn.Conv2d(width, width, 1)
+        self.norm1, self.norm2 = norm(channels_in), norm(channels_out)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
         self.upsampling = upsampling
 
     def _up(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode=self.upsampling)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(self._up(F.relu(self.norm1(x))))
-        h = self.conv2(F.relu(self.norm2(h)))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        h = self.conv1(self._up(F.relu(self.norm1(x, *condition))))
+        h = self.conv2(F.relu(self.norm2(h, *condition)))
         return h + self._up(self.shortcut(x))  # enlarging last gives the same for a quarter of the work
 
 
 class DownBlock(nn.Module):
-    """ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution where the block shrinks it.
-    The `first` block of a critic sees pixels and has no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2,
+    """ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution where the block shrinks or widens
+    it. The `first` block of a critic sees pixels and has no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2,
     W/2]. `rectified`: the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in place."""
 
     def __init__(
@@ -54,7 +64,8 @@ class DownBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if down else nn.Identity()
+        same = not down and channels_in == channels_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
         self.down, self.first, self.rectified = down, first, rectified
 
     def _down(self, x: Tensor) -> Tensor:
@@ -71,7 +82,8 @@ class Generator(nn.Module):
 
     Linear to a grid of 4x4, k residual blocks that double it, batch norm - ReLU - conv - tanh, for a side of 4 * 2^k;
     `width` channels throughout. At 32 px the paper's generator (section 5.4). `upsampling`: the paper's
-    nearest, or bilinear as kwotsin/mimicry has it."""
+    nearest, or bilinear as kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains and biases of its
+    own in the blocks' batch norms (arXiv:1802.05637)."""
 
     def __init__(
         self,
@@ -80,38 +92,56 @@ class Generator(nn.Module):
         size: Size = 32,
         channels: int = 3,
         upsampling: Literal["nearest", "bilinear"] = "nearest",
+        classes: int = 0,
     ) -> None:
         super().__init__()
         k, grid = doublings(size)
-        self.latent = latent
+        self.latent, self.classes = latent, classes
         self.grid = (width, *grid)
+        norm = partial(ConditionalBatchNorm2d, classes=classes) if classes else BatchNorm2d
         self.input = nn.Linear(latent, math.prod(self.grid))
-        self.blocks = nn.Sequential(*[UpBlock(width, upsampling) for _ in range(k)])
+        self.blocks = nn.ModuleList(UpBlock(width, width, upsampling, norm) for _ in range(k))
         self.norm = BatchNorm2d(width)
         self.output = nn.Conv2d(width, channels, 3, padding=1)
         _init(self)
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = self.blocks(self.input(z).unflatten(1, self.grid))
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        assert y is not None or not self.classes, "this generator was built for labels"
+        x = self.input(z).unflatten(1, self.grid)
+        for block in self.blocks:
+            x = block(x, y) if self.classes else block(x)
         return self.output(F.relu(self.norm(x))).tanh()
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N]; no normalisation, so that a gradient penalty sees single
-    images.
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N]; no batch norm, so that a gradient penalty sees single images.
 
     k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it, ReLU, the mean over pixels,
-    linear; `width` channels throughout. At 32 px the paper's critic (section 5.4). `rectified`: as in
-    `DownBlock`."""
+    linear; `width` channels throughout. At 32 px the critic of arXiv:1704.00028 (section 5.4). `rectified`: as in
+    `DownBlock`. `normalised`: spectral normalisation of every layer; `pool`: the mean or the sum over pixels. SNGAN has
+    the normalisation and the sum (arXiv:1802.05957, appendix B.4 and the authors' code). `classes`: how many
+    labels y [N] it takes, by projection (arXiv:1802.05637)."""
 
-    def __init__(self, width: int = 128, size: Size = 32, channels: int = 3, rectified: bool = False) -> None:
+    def __init__(
+        self,
+        width: int = 128,
+        size: Size = 32,
+        channels: int = 3,
+        rectified: bool = False,
+        normalised: bool = False,
+        pool: Literal["mean", "sum"] = "mean",
+        classes: int = 0,
+    ) -> None:
         super().__init__()
         k, _ = doublings(size)
         shrinking = [DownBlock(width, width, rectified=rectified) for _ in range(k - 2)]
         keeping = [DownBlock(width, width, down=False, rectified=rectified) for _ in range(2)]
         self.blocks = nn.Sequential(DownBlock(channels, width, first=True), *shrinking, *keeping)
-        self.output = nn.Linear(width, 1)
+        self.output = Projection(width, classes)
+        self.pool = torch.sum if pool == "sum" else torch.mean
         _init(self)
+        if normalised:
+            spectral_(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(F.relu(self.blocks(x)).mean((2, 3))).squeeze(1)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.output(self.pool(F.relu(self.blocks(x)), (2, 3)), y)

@@ -19,3 +19,15 @@ def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
     return (scores.float() - target).square().mean()
+
+
+def hinge(scores: Tensor, real: bool) -> Tensor:
+    """D's loss: E max(0, 1 - D(x)) where it should say real, else E max(0, 1 + D(x)). The generator descends -E D(G(z)).
+    Lim and Ye, 2017, arXiv:1705.02894; Tran et al., 2017, arXiv:1702.08896."""
+    return F.relu(1 - scores.float() if real else 1 + scores.float()).mean()
+
+
+def sign(d_real: Tensor) -> Tensor:
+    """E sign D(x) over real images, from -1 to 1: how far D is from knowing them by heart. Karras et al., 2020,
+    arXiv:2006.06676, section 3."""
+    return d_real.detach().float().sign().mean()

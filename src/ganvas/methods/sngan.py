@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.nets.conditional import told
+from ganvas.nets.layers import together
+from ganvas.nets.spectral import singular_values
+from ganvas.objectives.adversarial import hinge, sign
+
+
+@final
+class SNGAN(Method):
+    """Spectral Normalization for Generative Adversarial Networks. Miyato et al., 2018, arXiv:1802.05957.
+
+    W_SN(W) = W / sigma(W) in every layer of D                                                            (equation 8)
+    L_D = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))],   L_G = -E[D(G(z))]                     (equations 16 and 17)
+
+    With `labels`, the conditional form of the same authors: D adds the projection of its features on the label's embedding,
+    G has batch norms of each class's own (cGANs with Projection Discriminator, arXiv:1802.05637).
+
+    Differs from the paper: nothing. (u of the power iteration moves once for each update of D, as Algorithm 1 says; the
+    authors' code moves it at each forward pass.)
+    """
+
+    G: Any  # a network that tells the length of its noise as `latent`
+
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        n_critic: int = 5,
+        g_batch: int = 2,
+        labels: bool = False,
+        sigma_every: int = 100,
+    ) -> None:
+        """`n_critic`: D's updates for each of G's. `g_batch`: G's batch in D's batches. `labels`: the game is played within
+        each class; it needs labelled data. `sigma_every`: D's singular values are logged in every so many steps; 0: never."""
+        super().__init__()
+        self.classes = told(labels, shape.classes)
+        conditional = {"classes": self.classes} if labels else {}
+        self.G = G(size=shape.size, channels=shape.channels, **conditional)
+        self.D = D(size=shape.size, channels=shape.channels, **conditional)
+        self.n_critic, self.g_batch, self.sigma_every = n_critic, g_batch, sigma_every
+        self.watching = False
+        self.players = {"G": [self.G], "D": [self.D]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        self.watching = bool(self.sigma_every) and clock.step % self.sigma_every == 0
+        for _ in range(self.n_critic):
+            real = next(feed)
+            yield Update("D", self.d_loss, real)
+        yield Update("G", self.g_loss, real)
+
+    def d_loss(self, real: Batch) -> Terms:
+        y = self.drawn(len(real))
+        fake = self.G(self.latent(len(real)), *y)
+        d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
+        sigmas = singular_values(self.D) if self.watching else {}
+        return Terms(hinge(d_real, True) + hinge(d_fake, False), {"sign": sign(d_real), **sigmas})
+
+    def g_loss(self, real: Batch) -> Terms:
+        n = self.g_batch * len(real)
+        y = self.drawn(n)
+        return Terms(-self.D(self.G(self.latent(n), *y), *y).float().mean())
+
+    def drawn(self, n: int) -> tuple[Tensor, ...]:
+        """Labels of generated images, each as likely: (y [n],), or () in the unconditional game."""
+        return (draw.integers(n, self.classes, device=self.device),) if self.classes else ()
+
+    def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]."""
+        return draw.normal(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        z = self.latent(n) if z is None else z
+        return self.G(z, *(self.drawn(n) if y is None or not self.classes else (y,)))

@@ -1,0 +1,70 @@
+"""What tells a network the class, or any other condition: batch norm in generators, a projection in discriminators."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import UserError
+from ganvas.nets.layers import BatchNorm2d
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch norm whose gains and biases a condition sets: (1 + gain(c)) * norm(x) + bias(c). x [N, C, H, W].
+    de Vries et al., 2017, arXiv:1707.00683; Miyato and Koyama, 2018, arXiv:1802.05637, appendix.
+
+    c: labels [N] (int64), of `classes`, each with gains of its own; or, `classes` 0, vectors [N, condition], by linear maps
+    without bias (BigGAN, arXiv:1809.11096, section 3.1). Gains start from 1 and biases from 0 for labels."""
+
+    def __init__(self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.norm = BatchNorm2d(channels, eps=eps, affine=False)
+        if classes:
+            self.gain, self.bias = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
+        else:
+            self.gain = nn.Linear(condition, channels, bias=False)
+            self.bias = nn.Linear(condition, channels, bias=False)
+        start_from_identity(self)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        gain, bias = (f(c)[:, :, None, None] for f in (self.gain, self.bias))
+        return self.norm(x) * (1 + gain) + bias
+
+
+def start_from_identity(net: nn.Module) -> None:
+    """Every label's gains 1 and biases 0, in all conditional batch norms of `net`."""
+    for m in net.modules():
+        if isinstance(m, ConditionalBatchNorm2d) and isinstance(m.gain, nn.Embedding):
+            for table in (m.gain, m.bias):
+                nn.init.zeros_(table.weight)  # pyright: ignore[reportArgumentType] (Embedding or Linear: a tensor)
+
+
+class Projection(nn.Linear):
+    """linear(h) + <embedding of y, h>: h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato and
+    Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h)."""
+
+    def __init__(self, features: int, classes: int = 0) -> None:
+        super().__init__(features, 1)
+        self.embed = nn.Embedding(classes, features) if classes else None
+
+    def forward(self, input: Tensor, y: Tensor | None = None) -> Tensor:
+        score = super().forward(input).squeeze(1)
+        if self.embed is None:
+            return score
+        assert y is not None, "this discriminator was built for labels"
+        return score + (self.embed(y) * input).sum(1)
+
+
+def with_classes(table: nn.Embedding, y: Tensor) -> Tensor:
+    """Vectors [N, d] of labels y [N] (int64), or of mixtures of classes y [N, classes] (floats: one row, one mixture)."""
+    return torch.matmul(y, table.weight) if y.is_floating_point() else table(y)
+
+
+def told(labels: bool, classes: int) -> int:
+    """How many classes a game with or without `labels` has, on data of `classes`."""
+    if labels and not classes:
+        raise UserError(
+            "labels=true needs labelled images (a subfolder a class), and these have no labels: sort them into folders, or "
+            "add --set labels=false"
+        )
+    return classes if labels else 0

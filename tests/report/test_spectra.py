@@ -1,0 +1,68 @@
+"""Pages about a run of a spectrally normalised network: singular values, and attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toys import SMALL, toy_data
+
+from ganvas import attending, bundle, spectra, training
+from ganvas.errors import UserError
+from ganvas.nets.attention import SelfAttention, attention_maps
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("biggan")
+    data = toy_data("biggan", folder / "data")
+    training.train("biggan", str(data), out=folder / "run", images=48, device="cpu", set=SMALL["biggan"])
+    return folder / "run"
+
+
+def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None:
+    from ganvas.runs import read_lines
+
+    found = spectra.curves(read_lines(run / "log.jsonl"))
+    assert set(found) == {"G", "D"}
+    assert set(found["G"]) == {"sigma0", "sigma1", "sigma2"}
+    assert next(iter(found["G"]["sigma0"])) == "input", "layers in the network's order"
+    with Image.open(spectra.plot(run, tmp_path / "plot.png")) as plot:
+        assert plot.width > 1000
+    page = (run / "report.html").read_text()
+    assert "sigma0 of G" in page
+    assert "sigma0/input" not in page, "a panel a player, not one a layer"
+    with pytest.raises(UserError, match="png, svg or pdf"):
+        spectra.plot(run, tmp_path / "plot.xyz")
+
+
+def test_attention_page(run: Path, tmp_path: Path) -> None:
+    with Image.open(attending.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])) as page:
+        assert page.width > page.height
+        assert np.asarray(page).std() > 0
+    for points in ([], [(0.5, 1.5)]):
+        with pytest.raises(UserError, match="from 0 to 1"):
+            attending.page(run, tmp_path / "page.png", points=points)
+    with pytest.raises(UserError, match=r"DOWN,ACROSS"):
+        attending.parsed(["0.5"])
+
+
+def test_maps_are_those_of_the_points() -> None:
+    layer, x = SelfAttention(8), torch.randn(1, 8, 4, 6)
+    _, maps = attention_maps(torch.nn.Sequential(layer), (x,), [(0.0, 0.0), (1.0, 1.0)])
+    assert torch.equal(maps["0"].flatten(2), layer.maps(x)[:, [0, 23]])
+    assert maps["0"].shape == (1, 2, 2, 3)
+
+
+def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
+    """With standing statistics of each truncation, whatever was asked for before."""
+    one, two = bundle.load(run), bundle.load(run)
+    kept = one.sample(3, seed=1, output="torch", truncation=0.5)
+    two.sample(3, seed=1, output="torch")
+    assert torch.equal(kept, two.sample(3, seed=1, output="torch", truncation=0.5))
+    assert not torch.equal(kept, two.sample(3, seed=1, output="torch"))
+    with pytest.raises(UserError, match="above 0"):
+        one.sample(1, truncation=0.0)
