@@ -82,6 +82,9 @@ def train(
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
+    augment: Annotated[
+        str | None, typer.Option(help="For small data sets: ada, or some of color,translation,cutout; none.")
+    ] = None,
     set: Set = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files too.")] = False,
 ) -> None:
@@ -102,6 +105,7 @@ def train(
         device=device,
         precision=precision,
         compile=compile,
+        augment=augment,
         set=set or (),
         tensorboard=tensorboard,
         command=shlex.join(["ganvas", *sys.argv[1:]]),
