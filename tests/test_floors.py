@@ -26,6 +26,7 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     "config": BASE,
     "claims": BASE
     | {"objectives", "nets", "data", "engine", "methods", "recipes", "metrics", "schedules", "config", "claims"},
+    "inspect": BASE | {"inspect"},
     "provenance": BASE,
     "report": BASE | {"metrics", "provenance", "spectra"},
     "importing": BASE | {"nets", "importing"},

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -21,18 +22,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganvas import backends, config, draw, provenance
-from ganvas.core import Method, Run, Samples, Shape, Stage, Translates, Truncates
+from ganvas import backends, config, provenance
+from ganvas.core import Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.engine.memory import keep_freed_memory
-from ganvas.errors import UserError, did_you_mean
+from ganvas.errors import UserError, WrongUse, did_you_mean
+from ganvas.inspect import latents, mixing, projection, walks
+from ganvas.inspect.latents import Picture
 from ganvas.runs import restore
-
-
-class WrongUse(UserError):
-    """Asked of a model what its method cannot do; no other input would help."""
-
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 1
@@ -134,26 +132,21 @@ class Model:
         *,
         seed: int = 0,
         labels: Sequence[int] | None = None,
+        truncation: float | None = None,
         output: Output = "pil",
         batch: int | None = None,
-        truncation: float | None = None,
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
         `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
-        `truncation`: variety given up for likelihood, the less the number; for models that can (BigGAN: the largest |z_i|).
+        `truncation`: variety given up for likelihood, 1 or less (`core.Truncates`); None: none is.
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
-        `UserError` for a model that only translates, and for labels that it does not have."""
-        if not isinstance(self.method, Samples):
-            raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
+        `UserError` for a model that only translates, and for labels or a truncation that it does not have."""
         if n < 1:
             raise UserError(f"n is {n}; ask for at least one image")
-        return self._as(
-            torch.cat(list(self.batches(n, seed=seed, labels=labels, batch=batch, truncation=truncation))),
-            output,
-            seed=seed,
-        )
+        parts = self.batches(n, seed=seed, labels=labels, truncation=truncation, batch=batch)
+        return self._as(torch.cat(list(parts)), output)
 
     def batches(
         self,
@@ -161,15 +154,13 @@ class Model:
         *,
         seed: int = 0,
         labels: Sequence[int] | None = None,
-        batch: int | None = None,
         truncation: float | None = None,
+        batch: int | None = None,
     ) -> Iterable[Tensor]:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
-        assert isinstance(self.method, Samples)
-        if truncation is not None and not isinstance(self.method, Truncates):
-            raise WrongUse(f"{type(self.method).__name__} cannot truncate: leave truncation out")
-        classes = self.method.classes
-        batch = batch or fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
+        method = self._sampler(truncation)
+        classes = method.classes
+        batch = batch or self._fitting()
         if labels is not None:
             self._check_labels(labels, n)
         elif classes:
@@ -177,7 +168,104 @@ class Model:
         for first in range(0, n, batch):
             count = min(batch, n - first)
             y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
-            yield self._from_noise(count, seed, first, y, truncation)
+            z = latents.latents(method, [(seed, i) for i in range(first, first + count)])
+            with self._autocast(), _fixed():
+                made = latents.images(method, z, y, truncation).float()
+            yield made
+
+    def _sampler(self, truncation: float | None = None) -> Any:
+        """The method as one that makes images from noise, and truncates where that is asked for."""
+        if not isinstance(self.method, Samples):
+            raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
+        if truncation is not None:
+            if not isinstance(self.method, Truncates):
+                raise WrongUse(f"{type(self.method).__name__} knows no truncation. {_those_with('truncated')}")
+            if not truncation > 0:
+                raise UserError(
+                    f"truncation is {truncation}; give a number above 0 (1, or the largest, changes nothing)"
+                )
+        return self.method
+
+    def _one_label(self, label: int | None, n: int) -> Tensor | None:
+        """[n], all the same: the class asked for, or the first."""
+        if label is not None:
+            self._check_labels([label], 1)
+        return torch.full((n,), label or 0, device=self.method.device) if self.method.classes else None
+
+    def walk(
+        self,
+        through: Sequence[Picture] | int = 6,
+        *,
+        seed: int = 0,
+        frames: int = 30,
+        loop: bool = True,
+        curve: walks.Curve | None = None,
+        label: int | None = None,
+        truncation: float | None = None,
+        output: Output = "pil",
+    ) -> Any:
+        """Images on the way from picture to picture, as a film wants them (`inspect.walks.walk`).
+
+        `through`: pictures by (seed, number), or how many of `seed`'s first ones. `frames`: from each to the next. `label`:
+        one class for the whole way, the first by default, for models with labels. Raises `UserError` as `sample` does."""
+        method = self._sampler(truncation)
+        names = [(seed, i) for i in range(through)] if isinstance(through, int) else list(through)
+        z, y = latents.latents(method, names), self._one_label(label, len(names))
+        how: dict[str, Any] = {"frames": frames, "loop": loop, "curve": curve, "truncation": truncation}
+        with self._autocast(), _fixed(), torch.no_grad():
+            parts = list(walks.walk(method, z, y, batch=self._fitting(), **how))
+        return self._as(torch.cat(parts).float(), output)
+
+    def mix(
+        self,
+        rows: Sequence[Picture],
+        columns: Sequence[Picture],
+        layers: str = "coarse",
+        *,
+        label: int | None = None,
+        truncation: float | None = None,
+        output: Output = "pil",
+    ) -> Any:
+        """A sheet of mixed styles, (1 + rows) x (1 + columns) images row by row: first a gray one and the columns' sources;
+        then of every row its source, and what it becomes with `layers` of each column's styles.
+
+        `rows`, `columns`: pictures by (seed, number). `layers`: coarse, middle, fine, or a range as "2-5". Raises `UserError`
+        for methods without styles and for layers that are not there."""
+        method = self._sampler()
+        if not isinstance(method, Styled):
+            raise WrongUse(f"{type(method).__name__} has no styles to mix. {_those_with('synthesize')}")
+        which = mixing.layers(layers, method.layers)
+        with self._autocast(), _fixed(), torch.no_grad():
+            z = latents.latents(self._sampler(), [*rows, *columns])
+            w = latents.styles(method, z, self._one_label(label, len(z)), truncation)
+            w = torch.cat([w, mixing.mix(w[: len(rows)], w[len(rows) :], which)])
+            made = torch.cat([method.synthesize(part) for part in w.split(self._fitting())]).float()
+        left, top, middle = made[: len(rows)], made[len(rows) : len(z)], made[len(z) :].unflatten(0, (len(rows), -1))
+        first = torch.cat([torch.zeros_like(made[:1]), top])
+        sheet = torch.cat([first[None], torch.cat([left[:, None], middle], 1)])
+        return self._as(sheet.flatten(0, 1), output)
+
+    def project(self, images: Any, **how: Any) -> projection.Projection:
+        """The latents of images: see `inspect.projection.project`, which takes `space`, `steps`, `distance` and `seed`.
+
+        `images`: one or a list of PIL images or paths, cut and scaled to the model's size, or a float tensor [N, C, H, W] in
+        [-1, 1] of that size."""
+        method = self._sampler()
+        x = images if isinstance(images, Tensor) else self.fitted(images)
+        with torch.inference_mode(False):
+            return projection.project(method, x.to(method.device), **how)
+
+    def fitted(self, images: Any) -> Tensor:
+        """Pictures or paths -> [N, C, H, W] in [-1, 1] as the model takes and makes them: cut from the middle and scaled."""
+        one = isinstance(images, str | Path | Image.Image)
+        side = self.method.now.resolution
+        size = self.info["shape"]["height"], self.info["shape"]["width"]
+        if side is not None:
+            size = size[0] * side // max(size), size[1] * side // max(size)
+        return torch.cat([self._image(image, size) for image in ([images] if one else images)])
+
+    def _fitting(self) -> int:
+        return fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
 
     def _check_labels(self, labels: Sequence[int], n: int) -> None:
         classes = self.method.classes
@@ -204,20 +292,6 @@ class Model:
         """How many columns a grid of samples should have, so that each holds one class; None: as many as look well."""
         return self.method.classes if 2 <= self.method.classes <= 20 else None
 
-    def _from_noise(self, n: int, seed: int, first: int, y: Tensor | None, truncation: float | None = None) -> Tensor:
-        assert isinstance(self.method, Samples)
-        with torch.random.fork_rng():
-            rows = []
-            for i in range(first, first + n):  # one latent at a time, so that a seed names a picture in any batch
-                torch.manual_seed(draw.mix(seed, i))
-                rows.append(self.method.latent(1))
-            with self._autocast():
-                z = torch.cat(rows)
-                if truncation is None:
-                    return self.method.sample(n, z=z, y=y).float()
-                assert isinstance(self.method, Truncates)
-                return self.method.truncated(z, truncation, y).float()
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
@@ -237,8 +311,8 @@ class Model:
         made = [self._as(self._translate(self._image(i), to), output)[0] for i in ([images] if single else images)]
         return made[0] if single else made
 
-    def _image(self, image: Any) -> Tensor:
-        """One picture or path -> [1, C, H, W] in [-1, 1], upright, in the model's channels."""
+    def _image(self, image: Any, size: tuple[int, int] | None = None) -> Tensor:
+        """One picture or path -> [1, C, H, W] in [-1, 1], upright, in the model's channels; of `size` where it is given."""
         if not isinstance(image, Image.Image):
             if not Path(image).is_file():
                 raise UserError(f"there is no file {image}")
@@ -246,7 +320,8 @@ class Model:
                 image = decode.read(str(image))
             except decode.Broken as e:
                 raise UserError(f"{image}: {e}") from None
-        pixels = decode.as_array(decode.to_channels(image, self.info["shape"]["channels"]))
+        image = decode.to_channels(image, self.info["shape"]["channels"])
+        pixels = decode.as_array(image if size is None else decode.fit(image, size))
         x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
         return x.div_(127.5).sub_(1.0)
 
@@ -263,7 +338,7 @@ class Model:
             with self._autocast():
                 return self.method.translate(x, to).float()[..., : h * scale, : w * scale]
 
-    def _as(self, x: Tensor, output: Output, **facts: Any) -> Any:
+    def _as(self, x: Tensor, output: Output) -> Any:
         if output == "torch":
             return x
         if output == "numpy":
@@ -275,6 +350,21 @@ class Model:
     def numpy(self, n: int, **options: Any) -> np.ndarray:
         """`sample` as uint8 [n, H, W, C]."""
         return self.sample(n, output="numpy", **options)
+
+
+@contextmanager
+def _fixed() -> Iterator[None]:
+    """Within: what a network draws is the same each time, and outside nothing has been drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def _those_with(skill: str) -> str:
+    from ganvas import methods
+
+    able = [name for name in methods.__all__ if hasattr(getattr(methods, name), skill)]
+    return f"Methods that can: {', '.join(able) or 'none of this version'}"
 
 
 def fitting(height: int, width: int, device: torch.device) -> int:

@@ -32,6 +32,16 @@ Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on proces
 Compile = Annotated[
     str | None, typer.Option(metavar="MODE", help="torch.compile the networks: default, reduce-overhead, …")
 ]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")]
+Checkpoint = Annotated[str, typer.Option(help="last, best or a number of images.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same images.")]
+Label = Annotated[str | None, typer.Option(help="One class only, by its name, for models trained with labels.")]
+Truncation = Annotated[
+    float | None, typer.Option(help="Variety given up for likelihood: 0.7, say; for methods that know it.")
+]
+Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
+Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
+Weights = Annotated[Path | None, typer.Option("--weights", help="The extractor's weights, or their folder.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change any number: --set D.width=32.")
 ]
@@ -72,6 +82,9 @@ def train(
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
+    augment: Annotated[
+        str | None, typer.Option(help="For small data sets: ada, or some of color,translation,cutout; none.")
+    ] = None,
     set: Set = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files too.")] = False,
 ) -> None:
@@ -92,6 +105,7 @@ def train(
         device=device,
         precision=precision,
         compile=compile,
+        augment=augment,
         set=set or (),
         tensorboard=tensorboard,
         command=shlex.join(["ganvas", *sys.argv[1:]]),
@@ -118,17 +132,13 @@ def resume(
 
 @app.command()
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    run: Model,
     out: Annotated[Path, typer.Option("--out", help="A picture (grid.png), or a folder for single images.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
-    label: Annotated[
-        str | None, typer.Option(help="One class only, by its name, for models trained with labels.")
-    ] = None,
-    truncation: Annotated[
-        float | None, typer.Option(help="Less variety, likelier pictures, for models that can: 0.5, say.")
-    ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    seed: Seed = 0,
+    label: Label = None,
+    truncation: Truncation = None,
+    checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
@@ -142,10 +152,10 @@ def sample(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
-    facts |= {} if truncation is None else {"truncation": truncation}
+    facts |= {"truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
-        made = model.sample(n, seed=seed, labels=labels, output="torch", truncation=truncation)
+        made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
         provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
         typer.echo(f"{n} images in {out}")
         return
@@ -158,6 +168,149 @@ def sample(
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
     typer.echo(f"{n} images in {out}")
+
+
+@app.command()
+def walk(
+    run: Model,
+    out: Annotated[Path, typer.Option("--out", help="A film (walk.gif, walk.mp4), or a strip (walk.png).")],
+    through: Annotated[
+        str, typer.Option(help="How many pictures, or which: 3,7 (seeds), 0-4, 0:12 (picture 12 of seed 0).")
+    ] = "6",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="From each picture to the next (a film: one second; a strip: 8).")
+    ] = None,
+    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
+    loop: Annotated[bool, typer.Option(help="Back to the first picture at the end.")] = True,
+    curve: Annotated[
+        str | None, typer.Option(metavar="CURVE", help="linear or spherical (default: spherical in z, linear in w).")
+    ] = None,
+    seed: Seed = 0,
+    label: Label = None,
+    truncation: Truncation = None,
+    checkpoint: Checkpoint = "last",
+    device: Device = None,
+) -> None:
+    """A way from picture to picture through the latent space.
+
+    Example: `ganvas walk runs/p --out walk.gif`
+    """
+    from ganvas import bundle, using
+
+    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
+    how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
+    made = using.walk(model, out, through=through, seed=seed, label=label, truncation=truncation, **how)
+    typer.echo(f"{made} frames in {out}")
+
+
+@app.command()
+def mix(
+    run: Model,
+    out: Annotated[Path, typer.Option("--out", help="The sheet: sheet.png.")],
+    rows: Annotated[str, typer.Option(help="Pictures: 3,7 (seeds), 0-4, 0:12 (picture 12 of seed 0).")] = "0-3",
+    columns: Annotated[str, typer.Option(help="Pictures whose styles come in.")] = "4-8",
+    layers: Annotated[str, typer.Option(help="Which styles: coarse, middle, fine, or a range as 2-5.")] = "coarse",
+    label: Label = None,
+    truncation: Truncation = None,
+    checkpoint: Checkpoint = "last",
+    device: Device = None,
+) -> None:
+    """Styles of some pictures in others, as a sheet; for methods with styles.
+
+    Example: `ganvas mix runs/s --rows 0-3 --columns 4-8 --layers coarse --out sheet.png`
+    """
+    from ganvas import bundle, using
+
+    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
+    made = using.mix(model, out, rows=rows, columns=columns, layers=layers, label=label, truncation=truncation)
+    typer.echo(f"{made} mixed images in {out}")
+
+
+@app.command()
+def sweep(
+    run: Model,
+    against: Against,
+    out: Annotated[Path, typer.Option("--out", help="The plot: sweep.png; the record beside it: sweep.json.")],
+    truncations: Annotated[str, typer.Option(help="Which, separated by commas.")] = "0.2,0.4,0.6,0.8,1",
+    n: Annotated[int, typer.Option("-n", min=10, help="How many generated images at each.")] = 1024,
+    features: Features = "random-conv-v1",
+    weights: Weights = None,
+    seed: Seed = 0,
+    checkpoint: Checkpoint = "last",
+    device: Device = None,
+) -> None:
+    """What truncation gives and takes: precision against recall.
+
+    Example: `ganvas sweep runs/s --against photos/ --out sweep.png`
+    """
+    from ganvas import using
+    from ganvas.errors import UserError
+
+    try:
+        values = [float(t) for t in truncations.split(",")]
+    except ValueError:
+        raise UserError(f"--truncations takes numbers separated by commas, as 0.5,0.7,1; got {truncations!r}") from None
+    how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "checkpoint": checkpoint}
+    record = using.sweep(run, against, out, truncations=values, n=n, device=device or "cpu", **how)
+    for point in record["sweep"]:
+        found = point["values"]
+        typer.echo(
+            f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}"
+        )
+    typer.echo(f"plot: {out}, record: {out.with_suffix('.json')}")
+
+
+@app.command()
+def project(
+    run: Model,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder: a picture and a latent (safetensors) each.")],
+    space: Annotated[
+        str | None, typer.Option(help="encode, z, w or w+ (default: the encoder, else w, else z).")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Of the descent.")] = 500,
+    lpips: Annotated[str | None, typer.Option(help="LPIPS too: alex, vgg, squeeze or squeeze-caffe.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS's weights.")] = None,
+    seed: Seed = 0,
+    checkpoint: Checkpoint = "last",
+    device: Device = None,
+) -> None:
+    """Images back into latent space: the latents whose pictures are nearest.
+
+    Example: `ganvas project runs/p me.png --out found/`
+    """
+    from ganvas import bundle, using
+
+    model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
+    how: dict[str, Any] = {"space": space, "steps": steps, "net": lpips, "weights": weights, "seed": seed}
+    for row in using.project(model, images, out, **how):
+        typer.echo("  ".join(f"{k} {v}" for k, v in row.items()))
+
+
+@app.command()
+def neighbours(
+    run: Model,
+    against: Against,
+    out: Annotated[Path, typer.Option("--out", help="The page: page.png.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 8,
+    features: Features = "random-conv-v1",
+    weights: Weights = None,
+    seed: Seed = 0,
+    label: Label = None,
+    truncation: Truncation = None,
+    checkpoint: Checkpoint = "last",
+    device: Device = None,
+) -> None:
+    """Samples beside the real images nearest to them: does it copy?
+
+    Example: `ganvas neighbours runs/p --against photos/ --out page.png`
+    """
+    from ganvas import using
+
+    how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "label": label}
+    how |= {"truncation": truncation, "checkpoint": checkpoint, "device": device or "cpu"}
+    using.neighbours(run, against, out, n=n, **how)
+    typer.echo(f"{n} samples beside their nearest real images in {out}")
 
 
 @app.command()

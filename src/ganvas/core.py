@@ -139,13 +139,16 @@ class Method(nn.Module):
 
     `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
     engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
-    `sample` takes; 0: none. `scale`: how many times as large as its input a translated image is. `now`: the stage that the
-    engine has entered. A module whose `per_rank` is true keeps buffers of its own on every rank (an image pool)."""
+    `sample` takes; 0: none. `judges`: the networks (attribute names) that tell real images from generated ones, images being
+    their first argument; `Run.augment` stands before them. `scale`: how many times as large as its input a translated image
+    is. `now`: the stage that the engine has entered. A module whose `per_rank` is true keeps buffers of its own on every
+    rank (an image pool)."""
 
     players: dict[str, Sequence[nn.Module]]
     averaged: Sequence[str] = ("G",)
     classes: int = 0
     scale: int = 1
+    judges: Sequence[str] = ("D",)
     now: Stage = Stage()
 
     def stage(self, clock: Clock) -> Stage:
@@ -241,6 +244,7 @@ class Run:
     lr: Schedule | None = None  # times each optimizer's own; None: constant
     momentum: Schedule | None = None  # replaces SGD's; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
+    augment: Callable[[], nn.Module] | None = None  # what the judges' images pass first, in training (nets/augment.py)
     micro: int | None = None  # images per forward pass; None: the whole batch
     precision: str = (
         "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32

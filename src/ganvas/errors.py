@@ -11,6 +11,10 @@ class UserError(ValueError):
     """A mistake that the user can mend. The message says what was got, what was expected and what to do."""
 
 
+class WrongUse(UserError):
+    """Asked of a model what its method cannot do; no other input would help."""
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """The tail of an error message: the nearest known name, or all of them."""
     known = sorted(known)

@@ -75,12 +75,12 @@ def measure(
             f"{run} is a model's folder and has one state of it: measure a run's folder, or leave --checkpoint out"
         )
     known(also)
-    extract = _extractor(features, weights, resizer)
+    extract = extractor_named(features, weights, resizer)
     found: dict[str, dict[str, Any]] = {}
-    against_real: _Real | None = None
+    against_real: Real | None = None
     for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
         model = bundle.load(run, checkpoint=which, device=device or "cpu")
-        against_real = against_real or _Real(model, run, str(against), part, extract)
+        against_real = against_real or Real(model, run, str(against), part, extract)
         # First, for what cannot be measured is known at once, and the long part would be lost with it.
         more = against_real.further(also, model, n, seed, weights) if also else {}
         for to, measured in _measured(model, against_real, n, seed, extrapolate, run if is_run and not found else None):
@@ -106,7 +106,7 @@ def measure(
 
 
 def _measured(
-    model: bundle.Model, real: _Real, n: int, seed: int, extrapolate: bool, sheet_in: Path | None
+    model: bundle.Model, real: Real, n: int, seed: int, extrapolate: bool, sheet_in: Path | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(direction or "", record) of one state of a model. `sheet_in`: the folder for the nearest neighbours' sheet."""
     if isinstance(model.method, Samples):
@@ -150,7 +150,7 @@ def _watched(fake: Iterable[Tensor], verdict: Verdict | None, first: list[Tensor
 # ---------------------------------------------------------------- the real images
 
 
-class _Real:
+class Real:
     """The real images that a model is measured against, in its size and channels."""
 
     def __init__(self, model: bundle.Model, run: Path, against: str, part: Part, extract: Extractor) -> None:
@@ -255,7 +255,7 @@ def _asked(run: Path, setting: str) -> Any:
 # ---------------------------------------------------------------- extractors and statistics, from where they are kept
 
 
-def _extractor(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:
+def extractor_named(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:
     """The extractor; the official network's weights are downloaded where nobody says that they are here already."""
     if name == "inception-2015" and not weights:
         folder = Path(os.environ.get(WEIGHTS_VARIABLE) or cache_dir() / "weights")

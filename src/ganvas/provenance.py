@@ -171,16 +171,23 @@ def read(path: str | Path) -> dict[str, Any]:
     `generated` is true where its XMP packet names a trained algorithm as its source, whoever wrote it. A picture that
     says nothing may well be generated. Raises `UserError` where the file is no picture."""
     try:
+        with Path(path).open("rb") as f:
+            head = f.read(8)
+        if head[:4] == b"GIF8" or head[4:] == b"ftyp":  # Pillow opens no film, and not every version reads a GIF's XMP
+            data = Path(path).read_bytes()
+            return _parse(data[data.find(b"<?xpacket begin") : data.find(b"<?xpacket end")])
         with Image.open(path) as image:
-            packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-            if not packet and isinstance(image, TiffImagePlugin.TiffImageFile):
-                packet = image.tag_v2.get(_XMP_TAG, b"")
+            found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+            if not found and isinstance(image, TiffImagePlugin.TiffImageFile):
+                found = image.tag_v2.get(_XMP_TAG, b"")
     except (OSError, SyntaxError, Image.DecompressionBombError) as e:
         raise UserError(f"{path} cannot be read as a picture: {e}") from None
-    return _parse(packet.encode() if isinstance(packet, str) else packet)
+    return _parse(found.encode() if isinstance(found, str) else found)
 
 
-def _packet(facts: dict[str, Any]) -> bytes:
+def packet(facts: dict[str, Any]) -> bytes:
+    """The XMP packet that says so, with `facts`."""
+
     def attribute(value: str) -> str:
         return escape(value, {'"': "&quot;", "\n": "&#10;"})
 
@@ -194,13 +201,13 @@ def _packet(facts: dict[str, Any]) -> bytes:
     ).encode()
 
 
-def _parse(packet: bytes) -> dict[str, Any]:
+def _parse(data: bytes) -> dict[str, Any]:
     said: dict[str, Any] = {"generated": False, "software": None, "facts": {}}
-    start, end = packet.find(b"<x:xmpmeta"), packet.find(b"</x:xmpmeta>")
-    if start < 0 or end < start or b"<!" in packet:  # a declaration has no place in XMP, and entities can be bombs
+    start, end = data.find(b"<x:xmpmeta"), data.find(b"</x:xmpmeta>")
+    if start < 0 or end < start or b"<!" in data:  # a declaration has no place in XMP, and entities can be bombs
         return said
     try:
-        root = ElementTree.fromstring(packet[start : end + len(b"</x:xmpmeta>")])
+        root = ElementTree.fromstring(data[start : end + len(b"</x:xmpmeta>")])
     except ElementTree.ParseError:
         return said
     for node in root.iter(f"{{{_RDF}}}Description"):
@@ -224,7 +231,7 @@ def _png(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
     info.add_text("Comment", STATEMENT)
     for name, value in facts.items():
         info.add_text(name, str(value))
-    info.add_itxt("XML:com.adobe.xmp", _packet(facts).decode())
+    info.add_itxt("XML:com.adobe.xmp", packet(facts).decode())
     image.save(file, "PNG", pnginfo=info)
 
 
@@ -238,7 +245,7 @@ def _jpeg(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
     if image.mode not in ("L", "RGB"):
         raise UserError(f"JPEG has no transparency, and this picture is {image.mode}: save it as .png or .webp")
     # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
-    body = b"http://ns.adobe.com/xap/1.0/\0" + _packet(facts)
+    body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
     if len(body) > 65533:
         raise UserError(f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png")
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
@@ -246,14 +253,14 @@ def _jpeg(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
 
 
 def _webp(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
-    image.save(file, "WEBP", quality=95, exif=_exif(), xmp=_packet(facts))
+    image.save(file, "WEBP", quality=95, exif=_exif(), xmp=packet(facts))
 
 
 def _tiff(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
     info = TiffImagePlugin.ImageFileDirectory_v2()
     info[_IMAGE_DESCRIPTION], info[_SOFTWARE] = STATEMENT, SOFTWARE
     info.tagtype[_XMP_TAG] = 1  # BYTE
-    info[_XMP_TAG] = _packet(facts)
+    info[_XMP_TAG] = packet(facts)
     image.save(file, "TIFF", tiffinfo=info, compression="tiff_deflate")
 
 

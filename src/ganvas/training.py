@@ -34,6 +34,7 @@ from ganvas.errors import UserError
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
 from ganvas.metrics.measure import commit, machine
+from ganvas.nets.augment import named
 from ganvas.progress import Progress
 from ganvas.report import write_report
 from ganvas.runs import best_checkpoint, read_lines, read_record, restore, say, usable_device
@@ -58,6 +59,7 @@ def train(
     device: str | None = None,
     precision: str | None = None,
     compile: str | None = None,
+    augment: str | None = None,
     set: Sequence[str] = (),
     tensorboard: bool = False,
     command: str | None = None,
@@ -66,16 +68,18 @@ def train(
 
     `data`: "digits", a path, or an official data set's name. `size`: pixels, one side or (height, width). `batch`: images per
     draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32" (CUDA)
-    or "bf16". `compile`: a mode of torch.compile for the networks ("default"; "reduce-overhead": CUDA graphs). `set`:
-    further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not fit, before training."""
+    or "bf16". `compile`: a mode of torch.compile for the networks ("default"; "reduce-overhead": CUDA graphs). `augment`:
+    what the discriminators' images pass: "color,translation,cutout" or some of them, "ada", or "none", which leaves the
+    recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not
+    fit, before training."""
     ranks.start(device)
     keep_freed_memory()
     out = Path(out)
     device = usable_device(device)
     make = recipes.find(recipe)
-    run = with_data(make(1), data, size, set)
+    run = with_data(augmented(make(1), augment), data, size, set)
     feed = run.data()
-    run = with_data(make(feed.info.count), data, size, set)
+    run = with_data(augmented(make(feed.info.count), augment), data, size, set)
     given = {"batch": batch, "images": images, "seed": seed, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     if run.images < 1 or run.batch < 1:
@@ -113,6 +117,13 @@ def resume(
 
 
 # ---------------------------------------------------------------- before the first step
+
+
+def augmented(run: Run, text: str | None) -> Run:
+    """`run` with the augmentation of this name; None: as it is."""
+    if text is None:
+        return run
+    return replace(run, augment=None if text == "none" else named(text))
 
 
 def with_data(run: Run, data: str | Path, size: int | tuple[int, int] | None, assignments: Sequence[str]) -> Run:

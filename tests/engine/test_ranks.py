@@ -22,7 +22,9 @@ import torch
 from toys import toy_run
 
 from ganvas import ranks
+from ganvas.config import override
 from ganvas.engine.engine import Engine
+from ganvas.training import augmented
 
 
 class Doubled:
@@ -38,7 +40,10 @@ torch.set_default_dtype(torch.float64)
 ranks.LARGE = 50  # so that the toy networks have tensors of both kinds
 ranks.start("cpu")
 for recipe in sys.argv[3:]:
-    run = toy_run(recipe, Path(sys.argv[1]) / recipe)
+    name, _, augment = recipe.partition("+")
+    run = augmented(toy_run(name, Path(sys.argv[1]) / recipe), augment or None)
+    if augment == "ada":
+        run = override(run, "augment.p=0.5")
     engine = Engine(run, Doubled(run.data()))
     found = []
     for player, optimizer in engine.optim.items():
@@ -56,13 +61,13 @@ ranks.stop()
 
 
 def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
-    names = sorted(recipes.all_recipes())
+    names = [*sorted(recipes.all_recipes()), "dcgan+ada", "dcgan_digits+color,cutout"]
     for name in names:
-        toy_data(name, tmp_path / "data" / name)
+        toy_data(name.partition("+")[0], tmp_path / "data" / name)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     for count in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
         done = subprocess.run(

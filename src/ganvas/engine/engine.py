@@ -53,7 +53,10 @@ class Engine:
             )
         self.run, self.feed, self.device = run, feed, torch.device(device)
         torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
-        self.method: Method = run.method(feed.info.shape).to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
+        self.method: Method = run.method(feed.info.shape)
+        if run.augment is not None:
+            _augment(self.method, run.augment())
+        self.method.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
         self.clock = Clock()
         self.method.now = self.method.stage(self.clock)
         self.ema: nn.ModuleDict = nn.ModuleDict()
@@ -72,6 +75,7 @@ class Engine:
         self._mover: str | None = None
         self._seeded = 0
         self._made: list[_Made] = []
+        self._adaptive = {k: m for k, m in self.method.named_modules() if hasattr(m, "adapt")}
         self._averages: tuple[list[Tensor], ...] | None = None
         if run.compile is not None:
             _compile(self.method, run.compile)
@@ -80,7 +84,9 @@ class Engine:
 
     def step(self) -> dict[str, Tensor]:
         """Perform one plan, from its first update to its last. Returns every scalar that its objectives logged, as
-        `player/term`, mean over the plan's updates, detached and on the device."""
+        `player/term`, mean over the plan's updates, detached and on the device.
+
+        A module of the method that follows what is logged (an augmentation's strength) has `adapt(log, images) -> log`."""
         stage = self.method.stage(self.clock)
         if stage.index != self.method.now.index:
             self.optim = self._optimizers()
@@ -110,7 +116,10 @@ class Engine:
                 logs.setdefault(f"{update.player}/{name}", []).append(value)
         self.clock = Clock(self.clock.step + 1, self.clock.images + self._images)
         self._average()
-        return {k: torch.stack(v).mean() if len(v) > 1 else v[0] for k, v in logs.items()}
+        log = {k: torch.stack(v).mean() if len(v) > 1 else v[0] for k, v in logs.items()}
+        for name, module in self._adaptive.items():
+            log |= {f"{name}/{k}": v for k, v in module.adapt(log, self._images).items()}  # type: ignore[operator]
+        return log
 
     def apply(self, update: Update) -> Outcome:
         """One optimizer step: only `update.player`'s parameters receive gradients and move."""
@@ -382,6 +391,26 @@ def _fast(make: Any) -> Any:
         if how in known and not any(said.get(k) is not None for k in HOW):
             return functools.partial(make, **{how: True})
     return make
+
+
+def _augment(method: Method, augment: nn.Module) -> None:
+    """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
+    are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
+    player's) is augmented alike."""
+    judges = [getattr(method, name) for name in method.judges if hasattr(method, name)]
+    if not judges:
+        raise UserError(
+            f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
+        )
+    method.augment = augment
+    for judge in judges:
+        judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
+        judge.register_forward_pre_hook(functools.partial(_augmented, augment))
+
+
+@torch.compiler.disable
+def _augmented(augment: nn.Module, judge: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (augment(inputs[0]), *inputs[1:]) if judge.training else inputs
 
 
 def _compile(method: Method, mode: str) -> None:

@@ -9,7 +9,7 @@ from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.adversarial import bce, verdicts
 
 
 @final
@@ -43,7 +43,7 @@ class CGAN(Method):
     def d_loss(self, real: Batch) -> Terms:
         fake = self.G(self.latent(len(real)), real.y)
         d_real, d_fake = together(self.D, (real.x, real.y), (fake, real.y))
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
+        return Terms(bce(d_real, True) + bce(d_fake, False), verdicts(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))

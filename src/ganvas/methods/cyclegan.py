@@ -28,6 +28,7 @@ class CycleGAN(Method):
     """
 
     averaged = ("G_ab", "G_ba")
+    judges = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
     G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 

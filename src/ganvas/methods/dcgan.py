@@ -9,7 +9,7 @@ from ganvas import draw
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.adversarial import bce, verdicts
 from ganvas.objectives.penalties import r1
 
 
@@ -69,7 +69,7 @@ class DCGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         given = self.given(batch)
         d_real, d_fake = together(self.D, (batch.x, *given), (batch.fake, *given))
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
+        return Terms(bce(d_real, True) + bce(d_fake, False), verdicts(d_real, d_fake))
 
     def penalised_d_loss(self, batch: Batch) -> Terms:
         plain, penalty = self.d_loss(batch), r1(lambda x: self.D(x, *self.given(batch)), batch.x)

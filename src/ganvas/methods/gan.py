@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.adversarial import bce, verdicts
 
 
 @final
@@ -43,7 +43,7 @@ class GAN(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         d_real, d_fake = together(self.D, (real.x,), (self.sample(len(real)),))
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
+        return Terms(bce(d_real, True) + bce(d_fake, False), verdicts(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(bce(self.D(self.sample(len(real))), True))

@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce
+from ganvas.objectives.adversarial import bce, verdicts
 
 
 @final
@@ -50,7 +50,7 @@ class Pix2Pix(Method):
         real, fake = (torch.cat([judged.x, y], 1) for y in (judged.y, judged.fake))
         d_real, d_fake = together(self.D, (real,), (fake,))
         on_real, on_fake = bce(d_real, True), bce(d_fake, False)
-        return Terms((on_real + on_fake) / 2, {"real": on_real, "fake": on_fake})
+        return Terms((on_real + on_fake) / 2, {"real": on_real, "fake": on_fake, **verdicts(d_real, d_fake)})
 
     def g_loss(self, judged: Batch) -> Terms:
         adversarial = bce(self.D(torch.cat([judged.x, judged.fake], 1)), True)

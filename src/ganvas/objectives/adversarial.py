@@ -16,6 +16,12 @@ def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
     return ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
 
 
+def verdicts(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+    """What a discriminator's turn logs of its logits: `accuracy` (`told_apart`), and `sign`, E[sign D(x)] of real images, by
+    which ADA tells overfitting (arXiv:2006.06676, equation 1: 0 none, 1 all)."""
+    return {"accuracy": told_apart(d_real, d_fake), "sign": d_real.float().sign().mean()}
+
+
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
     return (scores.float() - target).square().mean()

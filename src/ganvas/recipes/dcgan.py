@@ -34,9 +34,7 @@ def dcgan_digits(count: int) -> Run:
         method=partial(
             DCGAN,
             G=partial(nets.Generator, width=16, latent=32),
-            D=partial(
-                DiffAugment, D=partial(nets.Discriminator, width=16, norm=False), policy=("translation",), shift=1 / 32
-            ),
+            D=partial(nets.Discriminator, width=16, norm=False),
             r1_weight=0.3,
             r1_every=4,
             labels=True,
@@ -47,4 +45,5 @@ def dcgan_digits(count: int) -> Run:
         images=images_in_all,
         lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
         ema=HalfLife(images=5_000),
+        augment=partial(DiffAugment, policy=("translation",), shift=1 / 32),
     )
