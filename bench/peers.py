@@ -3,6 +3,8 @@
     python bench/peers.py dcgan --peer PATH          a checkout of pytorch/examples
     python bench/peers.py cyclegan --peer PATH       a checkout of junyanz/pytorch-CycleGAN-and-pix2pix
     python bench/peers.py pix2pix --peer PATH
+    python bench/peers.py biggan --peer PATH         a checkout of ajbrock/BigGAN-PyTorch
+    python bench/peers.py srgan --peer PATH          a checkout of XPixelGroup/BasicSR
         [--size 64] [--batch 64] [--precision fp32] [--compile MODE] [--rounds 7] [--threads 2] [--device cpu]
 
 Runs the reference's own step, out of its own files, and ganvas's step of the same recipe, on the same images from the same
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import copy
 import importlib
 import io
 import json
@@ -30,10 +33,12 @@ import tempfile
 import time
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor
@@ -42,6 +47,7 @@ from ganvas import config, recipes
 from ganvas.core import Batch, Shape
 from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
+from ganvas.importing import FORMATS
 from ganvas.metrics.measure import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
@@ -53,7 +59,8 @@ class Fixed:
 
     def __init__(self, shape: Shape, **fields: Tensor) -> None:
         self.info = types.SimpleNamespace(shape=shape)
-        self.fields = {k: v.contiguous(memory_format=torch.channels_last) for k, v in fields.items()}
+        last = torch.channels_last
+        self.fields = {k: v.contiguous(memory_format=last) if v.ndim == 4 else v for k, v in fields.items()}
 
     def draw(self, *_: Any, device: Any = None, **__: Any) -> Batch:
         return Batch(**{k: v.to(device) for k, v in self.fields.items()})
@@ -61,15 +68,22 @@ class Fixed:
 
 class Peer(ABC):
     """One reference's step. `step()` performs it and returns its losses by ganvas's names; `networks` are its networks by
-    the names of ganvas's."""
+    the names of ganvas's; `draws` what it draws in its first step, by the names of ganvas's methods that draw the same, since
+    each would draw in its own way; `settings` what ganvas must be told besides."""
 
     networks: dict[str, torch.nn.Module]
+    draws: Mapping[str, list[Tensor]] = MappingProxyType({})
+    settings: tuple[str, ...] = ()
 
     def __init__(self, checkout: Path, size: int, batch: int, device: str) -> None:
         self.checkout, self.size, self.batch, self.device = checkout, size, batch, device
 
     @abstractmethod
     def step(self) -> dict[str, float]: ...
+
+    def first(self) -> dict[str, float]:
+        """The first step, with the draws that ganvas gets."""
+        return self.step()
 
     @abstractmethod
     def feed(self) -> Fixed: ...
@@ -100,6 +114,14 @@ class DCGAN(Peer):
         self.networks = {"G": self.names["netG"], "D": self.names["netD"]}
         self.real = torch.rand(self.batch, 3, 64, 64) * 2 - 1
         self.names["data"] = (self.real,)
+        self.draws = {"latent": [torch.randn(self.batch, 100, device=self.device)]}
+
+    def first(self) -> dict[str, float]:
+        (noise,) = self.draws["latent"]
+        plain, torch.randn = torch.randn, lambda *_, **__: noise[:, :, None, None]
+        found = self.step()
+        torch.randn = plain
+        return found
 
     def step(self) -> dict[str, float]:
         exec(self.body, self.names)
@@ -178,24 +200,207 @@ class Pix2Pix(Junyanz):
         return Fixed(Shape(3, self.size, self.size), x=self.a, y=self.b)
 
 
-PEERS: dict[str, type[Peer]] = {"dcgan": DCGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix}
+class BigGAN(Peer):
+    """ajbrock/BigGAN-PyTorch's CIFAR-10 script: its own networks, its own `GAN_training_function`, four updates of D."""
+
+    N_CRITIC = 4
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        assert self.size == 32, "this reference's script makes images of 32x32"
+        absent(
+            "torchvision",
+            "torchvision.transforms",
+            "torchvision.datasets",
+            "torchvision.datasets.utils",
+            "h5py",
+            "tqdm",
+        )
+        sys.path.insert(0, str(self.checkout))
+        model, training, utils, losses = (
+            importlib.import_module(m) for m in ("BigGAN", "train_fns", "utils", "losses")
+        )
+        size = {"resolution": 32, "n_classes": 10}
+        how = {"SN_eps": 1e-8, "BN_eps": 1e-5, "adam_eps": 1e-8, "skip_init": False}
+        activation = torch.nn.ReLU(inplace=False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.G = model.Generator(
+                G_ch=64, dim_z=128, G_attn="0", G_lr=2e-4, G_B1=0.0, G_B2=0.999, G_init="N02", G_shared=False, hier=False,
+                G_activation=activation, **size, **how,
+            )  # fmt: skip
+            how.pop("BN_eps")
+            self.D = model.Discriminator(
+                D_ch=64,
+                D_attn="0",
+                D_lr=2e-4,
+                D_B1=0.0,
+                D_B2=0.999,
+                D_init="N02",
+                D_activation=activation,
+                **size,
+                **how,
+            )
+        with torch.no_grad():  # until its singular vectors stand: it moves them in every pass, ganvas with every update
+            for m in [*self.G.modules(), *self.D.modules()]:
+                for _ in range(300 if hasattr(m, "W_") else 0):
+                    m.W_()
+        self.networks = {"G": self.G, "D": self.D}
+        average = utils.ema(self.G, copy.deepcopy(self.G), 0.9999, 1000)
+        config = {
+            "batch_size": self.batch, "num_D_steps": self.N_CRITIC, "num_D_accumulations": 1, "num_G_accumulations": 1,
+            "toggle_grads": True, "split_D": False, "D_ortho": 0.0, "G_ortho": 0.0, "ema": True,
+        }  # fmt: skip
+        self.state = {"itr": 0}
+        self.z, self.y = utils.prepare_z_y(self.batch, 128, 10, device=self.device)
+        together = model.G_D(self.G, self.D)
+        self.train = training.GAN_training_function(
+            self.G, self.D, together, self.z, self.y, average, self.state, config
+        )
+        self.d_losses: list[Tensor] = []
+        plain = losses.discriminator_loss
+
+        def noted(fake: Tensor, real: Tensor) -> Any:
+            found = plain(fake, real)
+            self.d_losses.append(sum(found).detach())
+            return found
+
+        losses.discriminator_loss = noted
+        self.x, self.labels = torch.rand(self.batch, 3, 32, 32) * 2 - 1, torch.randint(10, (self.batch,))
+        self.draws = {
+            "latent": [torch.randn(self.batch, 128) for _ in range(self.N_CRITIC + 1)],
+            "drawn": [torch.randint(10, (self.batch,)) for _ in range(self.N_CRITIC + 1)],
+        }
+
+    def first(self) -> dict[str, float]:
+        draws = {self.z: iter(self.draws["latent"]), self.y: iter(self.draws["drawn"])}
+        for held, values in draws.items():
+            held.sample_ = lambda held=held, values=values: held.data.copy_(next(values))
+        found = self.step()
+        for held in draws:
+            del held.sample_
+        return found
+
+    def step(self) -> dict[str, float]:
+        self.d_losses.clear()
+        self.G.train()
+        self.D.train()
+        out = self.train(self.x.repeat(self.N_CRITIC, 1, 1, 1), self.labels.repeat(self.N_CRITIC))
+        self.state["itr"] += 1
+        return {"D/loss": float(torch.stack(self.d_losses).mean()), "G/loss": out["G_loss"]}
+
+    def feed(self) -> Fixed:
+        return Fixed(Shape(3, 32, 32, 10), x=self.x, y=self.labels)
+
+
+class SRGAN(Peer):
+    """XPixelGroup/BasicSR's SRGANModel with its options for MSRGAN x4, without its moving average's file of weights; VGG19
+    with random weights on both sides, since torchvision's are not needed to time it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        assert self.size == 128, "this reference's discriminator judges images of 128x128"
+        absent(
+            "torchvision", "torchvision.models", "torchvision.utils", "torchvision.transforms", "torchvision.ops", "cv2",
+            "lmdb", "torchvision.transforms.functional", "torchvision.transforms.functional_tensor", "scipy", "scipy.special",
+            "scipy.ndimage", "scipy.linalg", "scipy.interpolate", "scipy.stats", "requests", "tqdm", "yaml", "skimage",
+            "basicsr.version", "basicsr.data", "basicsr.metrics", "basicsr.ops", "basicsr.ops.dcn", "basicsr.ops.fused_act",
+            "basicsr.ops.upfirdn2d", "basicsr.test", "basicsr.train",
+        )  # fmt: skip
+        sys.path.insert(0, str(self.checkout))
+        vgg = vgg19()
+        sys.modules["torchvision.models"].vgg = types.SimpleNamespace(
+            vgg19=lambda **_: types.SimpleNamespace(features=vgg)
+        )
+        file = Path(os.environ["GANVAS_BENCH_FOLDER"]) / "vgg19.pth"
+        torch.save({f"features.{k}": v for k, v in vgg.state_dict().items()}, file)
+        self.settings = (f"vgg={file}", "pretrain=0")
+        model = importlib.import_module("basicsr.models.srgan_model").SRGANModel
+        adam = {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]}
+        self.model = model({
+            "num_gpu": 0, "dist": False, "is_train": True, "path": {},
+            "network_g": {"type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4},
+            "network_d": {"type": "VGGStyleDiscriminator", "num_in_ch": 3, "num_feat": 64},
+            "train": {
+                "ema_decay": 0.999, "optim_g": dict(adam), "optim_d": dict(adam),
+                "scheduler": {"type": "MultiStepLR", "milestones": [10**9], "gamma": 0.5},
+                "pixel_opt": {"type": "L1Loss", "loss_weight": 1e-2, "reduction": "mean"},
+                "perceptual_opt": {
+                    "type": "PerceptualLoss", "layer_weights": {"conv5_4": 1}, "vgg_type": "vgg19", "use_input_norm": True,
+                    "range_norm": False, "perceptual_weight": 1.0, "style_weight": 0, "criterion": "l1",
+                },
+                "gan_opt": {
+                    "type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0, "fake_label_val": 0.0, "loss_weight": 5e-3,
+                },
+                "net_d_iters": 1, "net_d_init_iters": 0,
+            },
+        })  # fmt: skip
+        self.networks = {"G": self.model.net_g, "D": self.model.net_d}
+        self.high, self.low = (torch.rand(self.batch, 3, side, side) for side in (128, 32))
+
+    def step(self) -> dict[str, float]:
+        self.model.feed_data({"lq": self.low, "gt": self.high})
+        self.model.optimize_parameters(1)
+        log = self.model.log_dict
+        g = log["l_g_pix"] + log["l_g_percep"] + log["l_g_gan"]
+        return {"G/loss": float(g), "D/loss": float(log["l_d_real"] + log["l_d_fake"])}
+
+    def feed(self) -> Fixed:
+        low, high = self.low * 2 - 1, self.high * 2 - 1
+        return Fixed(Shape(3, 128, 128), x=low, y=high)
+
+
+def vgg19() -> torch.nn.Sequential:
+    """torchvision's layers of VGG19, of random weights that keep the features' size."""
+    layers: list[torch.nn.Module] = []
+    before = 3
+    for width, count in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+        for _ in range(count):
+            conv = torch.nn.Conv2d(before, width, 3, padding=1)
+            torch.nn.init.kaiming_normal_(conv.weight)
+            layers += [conv, torch.nn.ReLU(inplace=True)]
+            before = width
+        layers.append(torch.nn.MaxPool2d(2))
+    return torch.nn.Sequential(*layers)
+
+
+def absent(*names: str) -> None:
+    """Stand-ins for modules that a reference imports and that its step does not use."""
+    for name in names:
+        if name not in sys.modules:
+            sys.modules[name] = MagicMock(__path__=[], __name__=name)
+
+
+PEERS: dict[str, type[Peer]] = {
+    "dcgan": DCGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix, "biggan": BigGAN, "srgan": SRGAN,
+}  # fmt: skip
+RECIPES = {"biggan": "biggan_cifar", "srgan": "srgan_basicsr"}
 
 
 def run(statements: Sequence[ast.stmt], names: dict[str, Any]) -> None:
     exec(compile(ast.Module(list(statements), []), "reference", "exec"), names)
 
 
-def ours(method: str, size: int, batch: int, precision: str, compile: str | None, device: str, feed: Fixed) -> Engine:
+def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engine:
     """ganvas's engine for the same images."""
-    settings = [f"batch={batch}"]
+    method, size = case.method, case.size
+    settings = [f"batch={case.batch}", *settings]
     if method == "cyclegan":
         settings.append(f"G.blocks={9 if size >= 256 else 6}")
     if method == "pix2pix":
         settings += [f"G.depth={size.bit_length() - 1}", "G.dropout=false"]
-    recipe = recipes.find(method)(1)
+    if method == "biggan":
+        settings.append("sigma_every=0")  # what the reference logs only where it is asked to
+    recipe = recipes.find(RECIPES.get(method, method))(1)
     for setting in settings:
         recipe = config.override(recipe, setting)
-    return Engine(replace(recipe, precision=precision, compile=compile, lr=None), feed, device)
+    return Engine(replace(recipe, precision=case.precision, compile=case.compile, lr=None), feed, case.device)
+
+
+def named(state: dict[str, Tensor], net: torch.nn.Module) -> dict[str, Tensor]:
+    """The reference's weights under the names of ganvas's network: as `ganvas.import_network` finds them, where they differ."""
+    if state.keys() == net.state_dict().keys():
+        return state
+    return next(found for found in (recognise(state) for recognise in FORMATS.values()) if found is not None).state
 
 
 class Worker:
@@ -226,52 +431,52 @@ class Worker:
 
 
 def work(case: argparse.Namespace) -> None:
-    """A side's process. The reference writes its weights, images and (DCGAN's) noise of the first step for ganvas to read:
-    each would draw them in its own way."""
+    """A side's process. The reference writes its weights, images and the draws of its first step for ganvas to read."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # references print as they go
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     shared = Path(case.folder) / "start.pt"
-    noise: Tensor | None
+    os.environ["GANVAS_BENCH_FOLDER"] = case.folder
     if case.side == "reference":
         peer = PEERS[case.method](case.peer, case.size, case.batch, case.device)
-        feed = peer.feed()
-        noise = torch.randn(case.batch, 100, 1, 1, device=case.device) if case.method == "dcgan" else None
-        start = {name: net.state_dict() for name, net in peer.networks.items()}
-        torch.save({"weights": start, "fields": feed.fields, "noise": noise}, shared)
-        place, name, once = torch, "randn", (lambda *_, **__: noise)
-        step = peer.step
+        fields = peer.feed().fields
+        weights = {name: net.state_dict() for name, net in peer.networks.items()}
+        start = {"weights": weights, "fields": fields, "draws": dict(peer.draws), "settings": peer.settings}
+        start["shape"] = astuple(peer.feed().info.shape)
+        torch.save(start, shared)
+        first, step = peer.first, peer.step
     else:
         if case.device == "cpu":
             keep_freed_memory()
         start = torch.load(shared, weights_only=True)
-        image = next(iter(start["fields"].values()))
-        feed = Fixed(Shape(*image.shape[1:]), **start["fields"])
-        engine = ours(case.method, case.size, case.batch, case.precision, case.compile, case.device, feed)
+        engine = ours(case, Fixed(Shape(*start["shape"]), **start["fields"]), start["settings"])
         for name, weights in start["weights"].items():
-            engine.method.get_submodule(name).load_state_dict(weights)
-        noise = start["noise"]
-        place, name, once = engine.method, "latent", (lambda *_: noise.flatten(1))  # pyright: ignore
+            net = engine.method.get_submodule(name)
+            net.load_state_dict(named(weights, net))
 
         def step() -> dict[str, float]:
             return {k: float(v) for k, v in engine.step().items()}
 
-    print(json.dumps({"ready": True}), flush=True)
+        def first() -> dict[str, float]:
+            for name, values in start["draws"].items():
+                given = iter(values if name == "latent" else [(v,) for v in values])
+                setattr(engine.method, name, lambda *_, given=given: next(given))
+            found = step()
+            for name in start["draws"]:
+                delattr(engine.method, name)
+            return found
+
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    plain = getattr(place, name, None)
-    if noise is not None:
-        setattr(place, name, once)
-    for _ in sys.stdin:
+    for i, _ in enumerate(sys.stdin):
         began = time.perf_counter()
-        losses = step()
+        losses = step() if i else first()
         if case.device != "cpu":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - began
-        if noise is not None:
-            setattr(place, name, plain)
-            noise = None
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         mib = held / 1024 if case.device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
-        print(json.dumps({"seconds": seconds, "losses": losses, "mib": mib}), flush=True)
+        print(json.dumps({"seconds": seconds, "losses": losses, "mib": mib}), file=answers, flush=True)
 
 
 def main() -> None:
