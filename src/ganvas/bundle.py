@@ -41,13 +41,18 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
 
     `facts`: what else a reader should know (recipe, paper, data, classes, images trained): JSON-ready."""
     header = {
-        "format": FORMAT,
         "method": config.dump(run.method),
         "shape": asdict(shape),
         "stage": asdict(method.now),
         **facts,
     }
-    tensors = {k: v.contiguous() for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}
+    write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}, header)
+
+
+def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """A model's folder. Raises `UserError` where it cannot be written."""
+    header = {"format": FORMAT, **header}
+    tensors = {k: v.contiguous() for k, v in tensors.items()}
     path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +98,10 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
         raise UserError(f"{path} is not a ganvas model: its header has no 'ganvas' entry") from None
     if header["format"] > FORMAT:
         raise UserError(f"{path} has format {header['format']}; this version of ganvas reads up to {FORMAT}: upgrade")
+    if "imported" in header:
+        from ganvas import imported  # which writes models, and so sees this module
+
+        return imported.method_of(tensors, str(path)), header
     method = config.load(header["method"])(Shape(**header["shape"]))
     missing, unexpected = method.load_state_dict(tensors, strict=False)
     missing = [k for k in missing if k.split(".")[0] in method.averaged]
@@ -384,12 +393,17 @@ def fitting(height: int, width: int, device: torch.device) -> int:
 def _card(h: dict[str, Any]) -> str:
     data = h.get("data", {})
     use = "m.sample(16, seed=7)" if h.get("task") == "images" else 'm.translate("picture.png")'
+    origin = (
+        f"Imported from `{h['source']['file']}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
+        if "imported" in h
+        else f"Trained on {h.get('images_trained', 0):,} images drawn from `{data.get('source', '?')}` "
+        f"({data.get('count', '?')} pictures,\n  fingerprint `{data.get('fingerprint', '?')}`)."
+    )
     return f"""# {h.get("recipe", "a ganvas model")}
 
 {h.get("paper", "")}
 
-* Trained on {h.get("images_trained", 0):,} images drawn from `{data.get("source", "?")}` ({data.get("count", "?")} pictures,
-  fingerprint `{data.get("fingerprint", "?")}`).
+* {origin}
 * Makes {h["shape"]["channels"]}-channel images of {h["shape"]["height"]}x{h["shape"]["width"]} pixels.
 * What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
 

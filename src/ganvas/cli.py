@@ -170,6 +170,23 @@ def sample(
     typer.echo(f"{n} images in {out}")
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Another project's weights: .pth, .pt, .safetensors.")],
+    out: Annotated[Path, typer.Option("--out", help="The model's folder: new.")],
+    part: Annotated[str | None, typer.Option(help="Which network, where the file holds several.")] = None,
+) -> None:
+    """Another project's generator, recognised by its layers, as a model to use.
+
+    Example: `ganvas import netG.pth --out models/g`
+    """
+    from ganvas.imported import import_model
+
+    header = import_model(file, out, part)
+    use = f"sample {out} --out grid.png" if header["task"] == "images" else f"translate {out} photos/ --out made/"
+    typer.echo(f"{header['imported']} in {out}\nUse it:     ganvas {use}")
+
+
 @app.command()
 def walk(
     run: Model,

@@ -77,6 +77,12 @@ COMMANDS = {
     "train",
     "resume",
     "sample",
+    "walk",
+    "mix",
+    "sweep",
+    "project",
+    "neighbours",
+    "import",
     "translate",
     "measure",
     "compare",
@@ -147,6 +153,20 @@ def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_pat
     assert [pixels(f).shape[:2] for f in files] == [(16, 16)] * 3
     assert all(provenance.read(f)["generated"] for f in files)
     assert "already has files" in ganvas("sample", run, "--out", tmp_path / "folder", ok=False).stderr
+
+
+def test_a_run_is_walked_through_and_projected_onto(run: Path, photos: Path, tmp_path: Path) -> None:
+    assert "6 frames" in ganvas("walk", run, "--through", 2, "--frames", 3, "--out", tmp_path / "w.gif").stdout
+    assert "psnr" in ganvas("project", run, photos / "000.png", "--steps", 5, "--out", tmp_path / "found").stdout
+    assert {p.name for p in (tmp_path / "found").iterdir()} == {"000.png", "000.safetensors", "projections.json"}
+    ganvas("neighbours", run, "--against", photos, "-n", 2, "--out", tmp_path / "n.png")
+    assert all(
+        provenance.read(p)["generated"] for p in (tmp_path / "w.gif", tmp_path / "found/000.png", tmp_path / "n.png")
+    )
+    assert (
+        "knows no truncation"
+        in ganvas("sample", run, "--truncation", 0.5, "--out", tmp_path / "s.png", ok=False).stderr
+    )
 
 
 def test_the_model_folder_loads_without_the_run(run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
 from ganvas.importing import basicsr, biggan, dcgan, mimicry, pgan, stylegan, translation
-from ganvas.importing.formats import Format, State
+from ganvas.importing.formats import Format, Found, State
 
 FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
@@ -49,7 +49,20 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     Progressive networks take `alpha`, the newest resolution's weight, 1 by default; style-based generators `truncation` (1),
     `noise` (one map a layer; by default fixed ones) and labels as numbers or weights. A `UserError` says what the file
     holds where it is no checkpoint, or none of the `FORMATS`."""
-    state = _clean(_part(_read(Path(file)), part, file))
+    _, found = recognised(read_state(file, part), str(file))
+    net = found.net.float()
+    return (net if found.answer is None else Answering(net, found.answer)).eval()
+
+
+def read_state(file: str | Path, part: str | None = None) -> State:
+    """The tensors of the network that `import_network` would take, by their names in the file."""
+    return _clean(_part(_read(Path(file)), part, file))
+
+
+def recognised(state: State, file: str) -> tuple[str, Found]:
+    """(format, the network with its weights) of tensors. Raises `UserError`, which names `file`, where they are none of the
+    `FORMATS`, or look like one and do not fit it."""
+    state = _clean(state)  # the order of a saved file may be another
     for name, recognise in FORMATS.items():
         try:
             with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
@@ -57,11 +70,10 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
             if found is None:
                 continue
             found.net.load_state_dict(found.state, assign=True)
+            return name, found
         except (LookupError, ValueError, RuntimeError) as e:
             why = " ".join(str(e).split())[:400]
             raise UserError(f"{file} looks like a {name}, but its layers do not fit one: {why}") from None
-        net = found.net.float()
-        return (net if found.answer is None else Answering(net, found.answer)).eval()
     beginning = ", ".join(f"{k} {list(v.shape)}" for k, v in list(state.items())[:4])
     raise UserError(
         f"{file} holds {len(state)} tensors in no format known here; they begin {beginning}. "
