@@ -239,6 +239,7 @@ class Run:
     images: int  # where the run stops; schedules do not depend on it
     lr: Schedule | None = None  # times each optimizer's own; None: constant
     momentum: Schedule | None = None  # replaces SGD's; None: constant
+    beta2: Schedule | None = None  # replaces Adam's second beta; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
     micro: int | None = None  # images per forward pass; None: the whole batch
     precision: str = (

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets import dcgan, mlp, patch, progressive, resnet, translate
+from ganvas.nets import dcgan, mlp, patch, progressive, r3gan, resnet, translate
 from ganvas.nets.layers import doublings
 
 PUBLISHED = [
@@ -37,6 +37,12 @@ PUBLISHED = [
     (lambda: patch.PixelDiscriminator(6, norm="batch"), 9_024),
     (lambda: progressive.ProgressiveGenerator(), 23_086_795),
     (lambda: progressive.ProgressiveDiscriminator(), 23_087_249),
+    (lambda: r3gan.Generator(classes=10), 20_781_952),
+    (lambda: r3gan.Discriminator(classes=10), 21_280_512),
+    (lambda: r3gan.Generator(size=64), 22_429_824),
+    (lambda: r3gan.Discriminator(size=64), 22_381_440),
+    (lambda: r3gan.Generator(size=256), 23_057_952),
+    (lambda: r3gan.Discriminator(size=256), 23_009_568),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
 ]
@@ -59,6 +65,7 @@ PAIRS = {
         lambda **k: dcgan.Discriminator(2, norm=False, **k),
     ),
     "resnet": (lambda **k: resnet.Generator(5, 2, **k), lambda **k: resnet.Discriminator(2, **k)),
+    "r3gan": (lambda **k: r3gan.Generator(5, 4, **k), lambda **k: r3gan.Discriminator(4, **k)),
     "progressive": (
         lambda **k: progressive.ProgressiveGenerator(5, 4, **k),
         lambda **k: progressive.ProgressiveDiscriminator(4, **k),
@@ -74,7 +81,7 @@ def test_noise_to_images_to_scores(family: str, channels: int, size) -> None:
     height, width = (size, size) if isinstance(size, int) else size
     x = G(torch.randn(2, G.latent))
     assert x.shape == (2, channels, height, width)
-    if family != "progressive":  # its output is linear
+    if family not in ("progressive", "r3gan"):  # their output is linear
         assert x.abs().max() <= 1
     scores = D(x)
     assert scores.shape == (2,)

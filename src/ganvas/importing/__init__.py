@@ -15,10 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import dcgan, mimicry, pgan, translation
+from ganvas.importing import dcgan, mimicry, pgan, r3gan, translation
 from ganvas.importing.formats import Format, State
 
-FORMATS: dict[str, Format] = {**dcgan.FORMATS, **mimicry.FORMATS, **pgan.FORMATS, **translation.FORMATS}
+FORMATS: dict[str, Format] = {
+    **dcgan.FORMATS,
+    **mimicry.FORMATS,
+    **pgan.FORMATS,
+    **r3gan.FORMATS,
+    **translation.FORMATS,
+}
 
 
 class Answering(nn.Module):

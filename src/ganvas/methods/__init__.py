@@ -6,7 +6,10 @@ from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.r3gan import R3GAN
+from ganvas.methods.vae import VAE
+from ganvas.methods.vaegan import VAEGAN
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
-__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]
+__all__ = ["CGAN", "DCGAN", "GAN", "R3GAN", "VAE", "VAEGAN", "WGAN", "WGANGP", "CycleGAN", "Pix2Pix", "ProGAN"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -320,6 +321,30 @@ class EqualizedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
+
+
+class Blur(nn.Module):
+    """Every channel filtered by the outer product of `taps`, brought to a sum of `gain`; beyond the border all is 0.
+    [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the image; `stride` 2 keeps every second result. `up` puts zeros
+    between the pixels first, so that the image is doubled, and `pad` is then what is cut from the result's border."""
+
+    taps: Tensor
+
+    def __init__(
+        self, taps: Sequence[int] = (1, 2, 1), pad: int = 1, stride: int = 1, gain: float = 1.0, up: bool = False
+    ) -> None:
+        super().__init__()
+        # Numbers, never weights: not in the state dict, and on a real device also where weights are yet to come.
+        row = torch.tensor(taps, dtype=torch.float32, device="cpu")
+        self.register_buffer("taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False)
+        self.pad, self.stride, self.up = pad, stride, up
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        kernel = self.taps.to(x.dtype).expand(channels, -1, -1, -1)
+        if self.up:
+            return F.conv_transpose2d(x, kernel, stride=2, padding=self.pad, groups=channels)
+        return F.conv2d(x, kernel, stride=self.stride, padding=self.pad, groups=channels)
 
 
 class MinibatchStdDev(nn.Module):
