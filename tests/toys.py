@@ -41,6 +41,15 @@ SMALL: dict[str, list[str]] = {
     "wgan_gp_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2"],
     "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
     "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
+    "progan_labels": [
+        "G.widths=[8,8,8]",
+        "D.widths=[8,8,8]",
+        "G.latent=8",
+        "data.size=16",
+        "batch=8",
+        "fade=16",
+        "hold=16",
+    ],
     "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
         "G.width=4",

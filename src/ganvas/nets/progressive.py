@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,7 +73,7 @@ class ProgressiveGenerator(_Grows):
     Every layer has an equalized learning rate, LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's
     picture. `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or `widths` from 4x4 up.
     arXiv:1710.10196, section 4 and table 2; gains as in the authors' code: sqrt(2)/4 for the linear layer, 1 to the
-    picture. `size` is where growth ends: a side of 4 * 2^k; a rectangle starts from a larger grid."""
+    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a rectangle starts from a larger grid."""
 
     def __init__(
         self,
@@ -81,19 +82,23 @@ class ProgressiveGenerator(_Grows):
         size: Size = 1024,
         channels: int = 3,
         widths: Sequence[int] | None = None,
+        classes: int = 0,
     ) -> None:
         super().__init__(size)
         w = _widths(widths, width, len(self.resolutions))
-        self.latent = latent
+        self.latent, self.classes = latent, classes
         self.norm = PixelNorm()
-        self.input = EqualizedLinear(latent, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
+        self.input = EqualizedLinear(latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
         self.first = EqualizedConv2d(w[0], w[0], 3)
         self.blocks = nn.ModuleList(_Block(a, b, b, self.norm) for a, b in pairwise(w))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
-    def forward(self, z: Tensor, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
         """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
         weight."""
+        if self.classes:
+            assert y is not None, "this network was built for labels"
+            z = torch.cat([z, F.one_hot(y, self.classes).to(z.dtype)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         x = _act(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
         x = self.norm(_act(self.first(self.norm(x))))
@@ -113,7 +118,7 @@ class ProgressiveDiscriminator(_Grows):
     The generator's mirror image: 1x1 convolution from the picture, for each resolution two 3x3 convolutions and the
     mean of 2x2, at 4x4 the minibatch standard deviation over groups of `group`, a 3x3 convolution, linear, linear.
     Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
-    `MinibatchStdDev`."""
+    `MinibatchStdDev`. `names`: how many classes it also tells apart; it then gives (scores [N], their logits [N, names])."""
 
     def __init__(
         self,
@@ -123,17 +128,19 @@ class ProgressiveDiscriminator(_Grows):
         group: int = 4,
         widths: Sequence[int] | None = None,
         correction: int = 0,
+        names: int = 0,
     ) -> None:
         super().__init__(size)
         w = _widths(widths, width, len(self.resolutions))
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, c, 1) for c in w)
         self.blocks = nn.ModuleList(_Block(b, b, a, nn.Identity()) for a, b in pairwise(w))
+        self.names = names
         self.spread = MinibatchStdDev(group, correction)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
-        self.output = EqualizedLinear(w[0], 1, gain=1.0)
+        self.output = EqualizedLinear(w[0], 1 + names, gain=1.0)
 
-    def forward(self, x: Tensor, alpha: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, alpha: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
         """The resolution is that of the images x; `alpha`: the newest resolution's weight."""
         level = self._level(max(x.shape[-2:]))
         h = _act(self.from_rgb[level](x))
@@ -142,4 +149,5 @@ class ProgressiveDiscriminator(_Grows):
             if i == level - 1 and alpha < 1:
                 h = _fade(_act(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
         h = _act(self.last(self.spread(h)))
-        return self.output(_act(self.dense(h.flatten(1)))).squeeze(1)
+        out = self.output(_act(self.dense(h.flatten(1))))
+        return (out[:, 0], out[:, 1:]) if self.names else out.squeeze(1)
