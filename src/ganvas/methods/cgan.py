@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -21,24 +21,18 @@ class CGAN(Method):
     The game of 2014 within every class: both players are told the label. The generator descends -log D(G(z|y)|y).
 
     Differs from the paper: the labels of generated images are those of the real minibatch, so that both players see the
-    data's own shares; the paper does not say how they are drawn. `noise`, U[0, 1) in the paper, may be N(0, 1), which
-    convolutions with batch norm need: the mean of U[0, 1) is a picture of its own on their first grid, with three times the
-    variance of what differs from z to z, and G then drew one image of each class.
+    data's own shares; the paper does not say how they are drawn. z ~ U(-sqrt(3), sqrt(3)), as in the
+    code of the GAN of 2014 that theirs is built on. The paper says "the unit hypercube"; with U[0, 1), whose squared mean is
+    three times its variance, so that all z look alike to G, it drew one image of each class.
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
 
-    def __init__(
-        self,
-        shape: Shape,
-        G: Callable[..., nn.Module],
-        D: Callable[..., nn.Module],
-        noise: Literal["uniform", "normal"] = "uniform",
-    ) -> None:
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
         super().__init__()
         if not shape.classes:
             raise UserError("cgan needs labelled images (a subfolder a class), and these have no labels")
-        self.classes, self.noise = shape.classes, noise
+        self.classes = shape.classes
         self.G = G(size=shape.size, channels=shape.channels, classes=shape.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=shape.classes)
         self.players = {"G": [self.G], "D": [self.D]}
@@ -57,8 +51,8 @@ class CGAN(Method):
         return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))
 
     def latent(self, n: int) -> Tensor:
-        """[n, latent]: U[0, 1), "drawn from a uniform distribution within the unit hypercube" (section 4.1), or N(0, 1)."""
-        return (draw.uniform if self.noise == "uniform" else draw.normal)(n, self.G.latent, device=self.device)
+        """U(-sqrt(3), sqrt(3)), [n, latent]."""
+        return (2 * draw.uniform(n, self.G.latent, device=self.device) - 1) * 3**0.5
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
