@@ -25,7 +25,8 @@ class VAEGAN(Method):
 
     Differs from the paper: the three move one after the other, each seeing what the last has become; Dec descends -log Dis
     where the paper's ascends log(1 - Dis), as the GAN of 2014; nobody waits for an opponent that falls behind (the authors'
-    code). L_GAN is a mean over the images of each kind.
+    code). L_GAN is a mean over the images, real and generated ones of equal weight, as
+    there.
     """
 
     Enc: Any  # images -> [N, 2, latent]
@@ -66,13 +67,13 @@ class VAEGAN(Method):
     def dec_loss(self, real: Batch) -> Terms:
         rebuilt, made = self.fakes(real)
         like, d_rebuilt = self.similarity(real.x, rebuilt)
-        gan = bce(d_rebuilt, True) + bce(self.Dis(made)[0], True)
+        gan = (bce(d_rebuilt, True) + bce(self.Dis(made)[0], True)) / 2
         return Terms(self.gamma * like + gan, {"gan": gan, "like": like})
 
     def dis_loss(self, real: Batch) -> Terms:
         rebuilt, made = self.fakes(real)
         d_real, d_rebuilt, d_made = (self.Dis(x)[0] for x in (real.x, rebuilt, made))
-        loss = bce(d_real, True) + bce(d_rebuilt, False) + bce(d_made, False)
+        loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
         return Terms(loss, {"accuracy": told_apart(d_real, d_made), "sign": d_real.float().sign().mean()})
 
     def fakes(self, real: Batch) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class Encoder(nn.Module):
     """Images [N, channels, H, W] -> [N, 2, latent].
 
     n 5x5 convolutions of stride 2 with `width` to `width` 2^(n-1) channels, then linear to 32 `width`, each followed by batch
-    norm and ReLU, then linear, for a side of 8 * 2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300, table 4."""
+    norm and ReLU, then linear, for a side of 8 * 2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix)."""
 
     def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
 
     Linear to a grid of 8x8 with `width` 2^(n-1) channels, n 5x5 transposed convolutions of stride 2 with as many down to 2
     `width` and at last `width` / 2, each followed by batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et
-    al., table 4."""
+    al."""
 
     def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class FeatureDiscriminator(nn.Module):
 
     A 5x5 convolution to `width` / 2 with ReLU, n of stride 2 with 2 `width` to `width` 2^(n-1) channels, then linear to 8
     `width`, each followed by batch norm and ReLU, then linear. The features are what the last convolution says, its
-    batch norm done and its ReLU not. At 64 px that of Larsen et al., table 4, with the layer of the authors' code."""
+    batch norm done and its ReLU not. At 64 px that of Larsen et al., with the layer of the authors' code."""
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()

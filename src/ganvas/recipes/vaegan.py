@@ -9,7 +9,7 @@ from ganvas.nets import autoencoder as nets
 
 
 def vaegan(count: int) -> Run:
-    """Section 4 of arXiv:1512.09300: 64x64, batches of 64, RMSprop 3e-4, table 4's networks, gamma 1e-6 (the authors' code).
+    """Section 4 of arXiv:1512.09300: 64x64, batches of 64, RMSprop 3e-4, their networks, gamma 1e-6 (the authors' code).
     The length is ours: 25 passes."""
     rmsprop = partial(RMSprop, lr=3e-4)
     return Run(
@@ -24,8 +24,7 @@ def vaegan(count: int) -> Run:
 
 
 def vaegan_small(count: int) -> Run:
-    """For a laptop, and not the paper's: 32x32, width 16, 16 latent dimensions, Adam 1e-3 with beta1 .5 (Dis: 2e-4), gamma
-    1e-3."""
+    """For a laptop, and not the paper's: 32x32, width 16, 16 latent dimensions, Adam 1e-3 with beta1 .5, gamma 1e-3."""
     small, adam = {"width": 16}, partial(Adam, lr=1e-3, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -37,7 +36,7 @@ def vaegan_small(count: int) -> Run:
             latent=16,
         ),
         data=partial(images, size=32),
-        optim={"Enc": adam, "Dec": adam, "Dis": partial(Adam, lr=2e-4, betas=(0.5, 0.999))},
+        optim=dict.fromkeys(("Enc", "Dec", "Dis"), adam),
         batch=64,
         images=100_000,
     )
