@@ -73,7 +73,8 @@ class ProgressiveGenerator(_Grows):
     Every layer has an equalized learning rate, LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's
     picture. `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or `widths` from 4x4 up.
     arXiv:1710.10196, section 4 and table 2; gains as in the authors' code: sqrt(2)/4 for the linear layer, 1 to the
-    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a rectangle starts from a larger grid."""
+    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a
+    rectangle starts from a larger grid."""
 
     def __init__(
         self,
