@@ -243,6 +243,7 @@ class Run:
     images: int  # where the run stops; schedules do not depend on it
     lr: Schedule | None = None  # times each optimizer's own; None: constant
     momentum: Schedule | None = None  # replaces SGD's; None: constant
+    beta2: Schedule | None = None  # replaces Adam's second beta; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
     augment: Callable[[], nn.Module] | None = None  # what the judges' images pass first, in training (nets/augment.py)
     micro: int | None = None  # images per forward pass; None: the whole batch

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from ganvas.core import Clock
+from ganvas.core import Clock, Schedule
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,19 @@ class Ramp:
 
 
 @dataclass(frozen=True)
+class Cosine:
+    """From `start` to `stop` over the first `images` images along half a cosine, level at both ends."""
+
+    start: float
+    stop: float
+    images: int
+
+    def __call__(self, clock: Clock) -> float:
+        done = (1 - math.cos(math.pi * min(clock.images / self.images, 1.0))) / 2
+        return self.start + done * (self.stop - self.start)
+
+
+@dataclass(frozen=True)
 class PerStep:
     """Weight averaging by a constant `decay` per step, as ProGAN has it (0.999). Before step `start` the average is the last
     weights, as BigGAN has it."""
@@ -84,3 +98,13 @@ class HalfLife:
     def __call__(self, clock: Clock, images: int) -> float:
         half = self.images if self.ramp is None else min(self.images, self.ramp * clock.images)
         return 0.5 ** (images / max(half, 1e-8))
+
+
+@dataclass(frozen=True)
+class GrowingHalfLife:
+    """Weight averaging whose memory halves every `of(clock)` images."""
+
+    of: Schedule
+
+    def __call__(self, clock: Clock, images: int) -> float:
+        return 0.5 ** (images / max(self.of(clock), 1e-8))

@@ -15,11 +15,15 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
+from ganvas.claims import class_asked_is_class_drawn as asked
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import progressive_is_faster as progressive
+from ganvas.claims import r3gan_covers_modes as r3gan
 from ganvas.claims import style_mixing_by_scale as mixing
+from ganvas.claims import vae_is_blurrier as blurrier
 from ganvas.claims import wgan_loss_means_quality as wgan
+from ganvas.claims import wgan_without_batch_norm as bare
 from ganvas.core import Run
 from ganvas.data import images
 
@@ -94,6 +98,20 @@ def test_settled() -> None:
     assert progressive.settled([1, 2, 3, 4], [1, 1, 1, 4], 3) is None
 
 
+def test_spread_is_within_classes() -> None:
+    x, y = torch.tensor([0.0, 2.0, 10.0, 12.0]).view(4, 1, 1, 1), torch.tensor([0, 0, 1, 1])
+    assert asked.spread(x, y) == pytest.approx(2**0.5)
+    assert asked.spread(x[[0, 0, 2, 2]], y) == 0, "one picture of each class"
+
+
+def test_detail_is_the_energy_of_fine_waves() -> None:
+    at = torch.arange(16.0)
+    slow, fast = (torch.cos(2 * torch.pi * cycles * at / 16).expand(1, 1, 16, 16) for cycles in (1, 6))
+    assert blurrier.detail(slow) == pytest.approx(0, abs=1e-6)
+    assert blurrier.detail(slow + 2 * fast) == pytest.approx(4 * blurrier.detail(fast))
+    assert blurrier.spectrum(fast)[6] == max(blurrier.spectrum(fast))
+
+
 def curve(speed: float, floor: float = 0.0) -> dict[str, list[float]]:
     seconds = [float(t) for t in range(1, 101)]
     return {"seconds": seconds, "images": seconds, "frechet": [floor + math.exp(-speed * t / 25) for t in seconds]}
@@ -116,6 +134,26 @@ def small_wgan(patch: pytest.MonkeyPatch) -> None:
 
 def small_modes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(modes, "METHODS", {k: replace(run, images=run.batch) for k, run in modes.METHODS.items()})
+
+
+def small_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asked, "_run", _shorter(asked._run, batch=4, images=4))
+    patch.setattr(asked, "EACH", 2)
+
+
+def small_r3gan(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(r3gan, "METHODS", {k: replace(run, images=run.batch) for k, run in r3gan.METHODS.items()})
+
+
+def small_blurrier(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(blurrier, "COUNT", 8)
+    patch.setattr(blurrier, "RUNS", {k: replace(run, batch=4, images=4) for k, run in blurrier.RUNS.items()})
+
+
+def small_bare(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bare, "READINGS", 1)
+    patch.setattr(bare, "Quality", partial(_quality.Quality, count=_quality.PART))
+    patch.setattr(bare, "RUNS", {k: replace(run, batch=4, images=4) for k, run in bare.RUNS.items()})
 
 
 def small_progressive(patch: pytest.MonkeyPatch) -> None:
@@ -166,6 +204,10 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
     [
         (modes.CLAIM, small_modes),
         (wgan.CLAIM, small_wgan),
+        (asked.CLAIM, small_asked),
+        (bare.CLAIM, small_bare),
+        (blurrier.CLAIM, small_blurrier),
+        (r3gan.CLAIM, small_r3gan),
         (progressive.CLAIM, small_progressive),
         (cycle.CLAIM, small_cycle),
         (stylegan_w_is_straighter.CLAIM, small_style),

@@ -36,6 +36,10 @@ FIXTURES = [
     "pgan_zoo/generator",
     "pgan_zoo/discriminator",
     "stylegan2_ada/discriminator",
+    "r3gan/generator",
+    "r3gan/generator_conditional",
+    "r3gan/discriminator",
+    "r3gan/discriminator_conditional",
 ]
 
 
@@ -75,7 +79,8 @@ def test_output(golden: Callable[[str], Golden], name: str) -> None:
     for expected in g.tensors:
         if expected.startswith("output_alpha"):
             g.check(net(g.tensors["input"], alpha=1 - float(expected.rpartition("_")[2])), expected)
-    g.check(net(g.tensors["input"]), "output" if "output" in g.tensors else "output_alpha_0")
+    told = [g.tensors["c"]] if "c" in g.tensors else []  # labels, one-hot
+    g.check(net(g.tensors["input"], *told), "output" if "output" in g.tensors else "output_alpha_0")
 
 
 @pytest.mark.parametrize("name", ["64_hier_shared_attn", "cifar32"])

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import draw
-from ganvas.objectives.adversarial import bce, lsgan
-from ganvas.objectives.penalties import gradient_penalty, r1
+from ganvas.objectives.adversarial import bce, lsgan, relativistic
+from ganvas.objectives.penalties import gradient_penalty, r1, scored
 from ganvas.objectives.pool import ImagePool
+from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_normal, reparameterised
 
 
 @pytest.mark.parametrize("real", [True, False])
@@ -42,6 +43,33 @@ def test_lsgan() -> None:
     assert lsgan(torch.tensor([0.0, 3.0]), 1.0).item() == 2.5
 
 
+def test_relativistic_judges_pairs() -> None:
+    a, b = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 0.0])
+    assert relativistic(a, b).item() == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2, rel=1e-6)
+    assert relativistic(a + 1e4, b + 1e4).item() == pytest.approx(relativistic(a, b).item()), "only differences count"
+
+
+def test_the_variational_bound() -> None:
+    """Against torch's own distributions."""
+    q, x = torch.randn(5, 2, 3), torch.rand(5, 1, 2, 2) * 2 - 1
+    mean, log_var = q.unbind(1)
+    own = torch.distributions.Normal(mean, (log_var / 2).exp())
+    kl = torch.distributions.kl_divergence(own, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
+    assert kl_to_normal(q).item() == pytest.approx(kl.item(), rel=1e-5)
+    out = torch.randn_like(x)
+    white = (out.tanh() + 1) / 2
+    nll = -((x + 1) / 2 * white.log() + (1 - x) / 2 * (1 - white).log()).sum((1, 2, 3)).mean()
+    assert bernoulli_nll(2 * out, x).item() == pytest.approx(nll.item(), rel=1e-5), (
+        "VAE's logits are twice what tanh gets"
+    )
+    normal = torch.distributions.Normal(out, 0.5)
+    differences = normal.log_prob(out) - normal.log_prob(x)  # without the constant
+    assert gaussian_nll(out, x, 0.5).item() == pytest.approx(differences.sum((1, 2, 3)).mean().item(), rel=1e-5)
+    z = reparameterised(torch.tensor([[[2.0], [math.log(9.0)]]]).expand(20_000, -1, -1))
+    assert z.mean().item() == pytest.approx(2, abs=0.1)
+    assert z.std().item() == pytest.approx(3, abs=0.1)
+
+
 @pytest.mark.parametrize("target", [1.0, 750.0])
 def test_gradient_penalty_of_a_linear_critic(target: float) -> None:
     w = torch.randn(3 * 4 * 5)
@@ -49,6 +77,7 @@ def test_gradient_penalty_of_a_linear_critic(target: float) -> None:
     got = gradient_penalty(lambda x: x.flatten(1) @ w, real, fake, target)
     assert got.item() == pytest.approx((w.norm().item() - target) ** 2, rel=1e-5)
     assert r1(lambda x: x.flatten(1) @ w, real).item() == pytest.approx(w.square().sum().item(), rel=1e-5)
+    torch.testing.assert_close(scored(lambda x: x.flatten(1) @ w, real)[0], real.flatten(1) @ w)
 
 
 def test_gradient_penalty_looks_between_real_and_fake() -> None:

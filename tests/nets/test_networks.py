@@ -10,7 +10,20 @@ import torch
 from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.nets import biggan, cnn, dcgan, mlp, patch, progressive, resnet, style, style2, translate
+from ganvas.nets import (
+    autoencoder,
+    biggan,
+    cnn,
+    dcgan,
+    mlp,
+    patch,
+    progressive,
+    r3gan,
+    resnet,
+    style,
+    style2,
+    translate,
+)
 from ganvas.nets.layers import doublings, sides
 
 PUBLISHED = [
@@ -45,6 +58,12 @@ PUBLISHED = [
     (lambda: style2.Discriminator(size=256, base=16_384), 24_001_089),
     (lambda: style2.Generator(size=32, classes=10, mapping=2), 20_215_315),
     (lambda: style2.Discriminator(size=32, classes=10, architecture="orig"), 23_089_664),
+    (lambda: r3gan.Generator(classes=10), 20_781_952),
+    (lambda: r3gan.Discriminator(classes=10), 21_280_512),
+    (lambda: r3gan.Generator(size=64), 22_429_824),
+    (lambda: r3gan.Discriminator(size=64), 22_381_440),
+    (lambda: r3gan.Generator(size=256), 23_057_952),
+    (lambda: r3gan.Discriminator(size=256), 23_009_568),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),
@@ -74,6 +93,10 @@ PAIRS = {
         lambda **k: dcgan.Generator(5, 2, **k),
         lambda **k: dcgan.Discriminator(2, norm=False, **k),
     ),
+    "dcgan, neither with norm": (
+        lambda **k: dcgan.Generator(5, 2, norm=False, **k),
+        lambda **k: dcgan.Discriminator(2, norm=False, **k),
+    ),
     "resnet": (lambda **k: resnet.Generator(5, 2, **k), lambda **k: resnet.Discriminator(2, **k)),
     "resnet, normalised": (
         lambda **k: resnet.Generator(5, 2, **k),
@@ -92,6 +115,7 @@ PAIRS = {
         lambda **k: biggan.DeepGenerator(5, 2, attention=[8], **k),
         lambda **k: biggan.DeepDiscriminator(2, attention=[min(sides(k["size"])) // 2], **k),
     ),
+    "r3gan": (lambda **k: r3gan.Generator(5, 4, **k), lambda **k: r3gan.Discriminator(4, **k)),
     "progressive": (
         lambda **k: progressive.ProgressiveGenerator(5, 4, **k),
         lambda **k: progressive.ProgressiveDiscriminator(4, **k),
@@ -105,7 +129,7 @@ PAIRS = {
         lambda **k: style2.Discriminator(4, **k),
     ),
 }
-LINEAR = ("progressive", "style", "style2")  # families whose pictures are not bounded
+LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose pictures are not bounded
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, (8, 12), (24, 16), (32, 40)])
@@ -248,6 +272,31 @@ def test_images_that_cannot_be_taken(net, size: tuple[int, int], says: str) -> N
         net()(torch.zeros(1, 3, *size))
 
 
+@pytest.mark.parametrize("size", [16, 64, (16, 24)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("family", ["perceptrons", "convolutions"])
+def test_autoencoders(family: str, channels: int, size) -> None:
+    if family == "perceptrons":
+        Enc, Dec = autoencoder.MLPEncoder(5, 6, size, channels), autoencoder.MLPDecoder(5, 6, size, channels)
+    else:
+        Enc, Dec = autoencoder.Encoder(5, 2, size, channels), autoencoder.Decoder(5, 2, size, channels)
+    x = torch.randn(2, channels, *((size, size) if isinstance(size, int) else size))
+    q = Enc(x)
+    assert q.shape == (2, 2, 5)
+    assert Dec(q[:, 0]).shape == x.shape
+    logits, features = autoencoder.FeatureDiscriminator(2, size, channels)(x)
+    assert logits.shape == (2,)
+    assert features.dim() == 4
+
+
+def test_vaegan_at_64_px_is_the_papers() -> None:
+    """Larsen et al., 2015: channels of each convolution, units of each linear layer."""
+    nets = (autoencoder.Encoder(), autoencoder.Decoder(), autoencoder.FeatureDiscriminator())
+    layers = [[m for m in n.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)] for n in nets]
+    widths = [[m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in each] for each in layers]
+    assert widths == [[64, 128, 256, 2048, 256], [8 * 8 * 256, 256, 128, 32, 3], [32, 128, 256, 256, 512, 1]]
+
+
 def test_unknown_norm() -> None:
     with pytest.raises(UserError, match="Did you mean 'instance'"):
         translate.ResNetGenerator(norm="instanc")  # pyright: ignore[reportArgumentType]
@@ -270,6 +319,10 @@ def test_initial_weights() -> None:
     assert spread(progressive.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(1.0, rel=0.02)
     assert 0.049 < spread(mlp.MLPGenerator(), "net.0.weight")[2] <= 0.05
     assert 0.0045 < spread(mlp.MaxoutDiscriminator(), "net.2.linear.weight")[2] <= 0.005
+    torch.manual_seed(0)
+    bare = dcgan.Generator(width=16, norm=False)
+    spreads = [bare.main[:i](torch.randn(64, 100, 1, 1)).std().item() for i in (4, 7, 10, 13)]  # after each convolution
+    assert all(0.7 < s < 1.5 for s in spreads), "without a norm, no stage enlarges or shrinks what it is given"
     # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
     critic = resnet.Discriminator()
     assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx((4 / (2 * 9 * 128)) ** 0.5, rel=0.02)

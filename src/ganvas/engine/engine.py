@@ -241,6 +241,8 @@ class Engine:
             group["lr"] = base * scale
             if self.run.momentum and "momentum" in group:
                 group["momentum"] = self.run.momentum(self.clock)
+            if self.run.beta2 and "betas" in group:
+                group["betas"] = (group["betas"][0], self.run.beta2(self.clock))
 
     def _average(self) -> None:
         if self.run.ema is None:

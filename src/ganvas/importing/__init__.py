@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import basicsr, biggan, dcgan, mimicry, pgan, stylegan, translation
+from ganvas.importing import basicsr, biggan, dcgan, mimicry, pgan, r3gan, stylegan, translation
 from ganvas.importing.formats import Format, Found, State
 
 FORMATS: dict[str, Format] = {
@@ -23,6 +23,7 @@ FORMATS: dict[str, Format] = {
     **dcgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
+    **r3gan.FORMATS,
     **stylegan.FORMATS,
     **translation.FORMATS,
     **basicsr.FORMATS,

@@ -7,12 +7,15 @@ from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
+from ganvas.methods.r3gan import R3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.sngan import SNGAN
 from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
 from ganvas.methods.stylegan import StyleGAN
 from ganvas.methods.stylegan2 import StyleGAN2
+from ganvas.methods.vae import VAE
+from ganvas.methods.vaegan import VAEGAN
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
@@ -20,9 +23,12 @@ __all__ = [
     "CGAN",
     "DCGAN",
     "GAN",
+    "R3GAN",
     "SAGAN",
     "SNGAN",
     "SRGAN",
+    "VAE",
+    "VAEGAN",
     "WGAN",
     "WGANGP",
     "BigGAN",

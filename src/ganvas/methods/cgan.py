@@ -21,7 +21,9 @@ class CGAN(Method):
     The game of 2014 within every class: both players are told the label. The generator descends -log D(G(z|y)|y).
 
     Differs from the paper: the labels of generated images are those of the real minibatch, so that both players see the
-    data's own shares; the paper does not say how they are drawn.
+    data's own shares; the paper does not say how they are drawn. z ~ U(-sqrt(3), sqrt(3)), as in the
+    code of the GAN of 2014 that theirs is built on. The paper says "the unit hypercube"; with U[0, 1), whose squared mean is
+    three times its variance, so that all z look alike to G, it drew one image of each class.
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
@@ -49,8 +51,8 @@ class CGAN(Method):
         return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))
 
     def latent(self, n: int) -> Tensor:
-        """U[0, 1), [n, latent]: "drawn from a uniform distribution within the unit hypercube" (section 4.1)."""
-        return draw.uniform(n, self.G.latent, device=self.device)
+        """U(-sqrt(3), sqrt(3)), [n, latent]."""
+        return (2 * draw.uniform(n, self.G.latent, device=self.device) - 1) * 3**0.5
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.errors import UserError
 from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.objectives.penalties import gradient_penalty
 
@@ -20,6 +22,9 @@ class ProGAN(Method):
     WGAN-GP's with a drift term that keeps the critic's output near 0 (appendix A.1):
 
     L = E[D(G(z))] - E[D(x)] + gp_weight E[(|grad D(x_hat)| - 1)^2] + drift E[D(x)^2]
+
+    With `labels`, both networks' losses have the cross entropy of D's guess at each image's class, which G is told (the
+    authors' code, after AC-GAN, arXiv:1610.09585).
 
     The optimizers' state starts afresh at every resolution, as in the authors' code.
 
@@ -40,12 +45,18 @@ class ProGAN(Method):
         batches: Mapping[int, int] | None = None,
         gp_weight: float = 10.0,
         drift: float = 0.001,
+        labels: bool = False,
+        label_weight: float = 1.0,
     ) -> None:
         """`fade`, `hold`: images per phase. `start`: the resolution at which growth begins; None: the networks' smallest; their
-        largest: nothing grows. `batches`: resolution -> batch, where it is not the run's."""
+        largest: nothing grows. `batches`: resolution -> batch, where it is not the run's. `labels`: needs labelled data."""
         super().__init__()
-        self.G = G(size=shape.size, channels=shape.channels)
-        self.D = D(size=shape.size, channels=shape.channels)
+        if labels and not shape.classes:
+            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
+        self.classes = shape.classes if labels else 0
+        self.G = G(size=shape.size, channels=shape.channels, **({"classes": self.classes} if labels else {}))
+        self.D = D(size=shape.size, channels=shape.channels, **({"names": self.classes} if labels else {}))
+        self.label_weight = label_weight
         self.growth = Growth(self.G.resolutions, fade, hold, start, batches)
         self.gp_weight, self.drift = gp_weight, drift
         self.players = {"G": [self.G], "D": [self.D]}
@@ -59,22 +70,37 @@ class ProGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        x, fake = faded_reals(real.x, self.now.alpha), self.sample(len(real))
-        d_real, d_fake = self.score(x).float(), self.score(fake).float()
+        x, fake = faded_reals(real.x, self.now.alpha), self.sample(len(real), y=real.get("y"))
+        (d_real, real_named), (d_fake, fake_named) = self.judged(x, real), self.judged(fake, real)
         gp = gradient_penalty(self.score, x, fake)
         wasserstein = d_real.mean() - d_fake.mean()
         loss = -wasserstein + self.gp_weight * gp + self.drift * d_real.square().mean()
-        return Terms(loss, {"wasserstein": wasserstein, "gp": gp})
+        log = {"wasserstein": wasserstein, "gp": gp}
+        if self.classes:
+            loss, log = loss + self.label_weight * (real_named + fake_named), log | {"named": real_named}
+        return Terms(loss, log)
 
     def g_loss(self, real: Batch) -> Terms:
-        return Terms(-self.score(self.sample(len(real))).float().mean())
+        scores, named = self.judged(self.sample(len(real), y=real.get("y")), real)
+        return Terms(-scores.mean() + self.label_weight * named)
+
+    def judged(self, x: Tensor, real: Batch) -> tuple[Tensor, Tensor]:
+        """Scores of x, and the cross entropy of their classes, which are those of `real`; 0 without labels."""
+        out = self.D(x, alpha=self.now.alpha)
+        if not self.classes:
+            return out.float(), x.new_zeros(())
+        return out[0].float(), cross_entropy(out[1].float(), real.y)
 
     def score(self, x: Tensor) -> Tensor:
-        return self.D(x, alpha=self.now.alpha)
+        out = self.D(x, alpha=self.now.alpha)
+        return out[0] if self.classes else out
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the generator puts it on the hypersphere."""
         return draw.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        return self.G(self.latent(n) if z is None else z, resolution=self.now.resolution, alpha=self.now.alpha)
+        z, grown = self.latent(n) if z is None else z, {"resolution": self.now.resolution, "alpha": self.now.alpha}
+        if not self.classes:
+            return self.G(z, **grown)
+        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y, **grown)

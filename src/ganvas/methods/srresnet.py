@@ -21,6 +21,7 @@ class SRResNet(Method):
 
     directions: Sequence[str] = ("b",)
     multiple: int = 1
+    judges: Sequence[str] = ()
     distance: Callable[[Tensor, Tensor], Tensor]
     G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`
 

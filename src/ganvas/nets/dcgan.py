@@ -4,11 +4,22 @@ are."""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from ganvas.nets.layers import BatchNorm2d, Size, doublings, normal_init, with_labels
+
+
+def _he_init(net: nn.Module, slope: float = 0.0) -> None:
+    """arXiv:1502.01852, equations 10 and 15: by the inputs that reach one output, which for an enlarging kernel of 4x4 with a
+    stride of 2 are 4 pixels."""
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, slope)
+        elif isinstance(m, nn.ConvTranspose2d):
+            nn.init.normal_(m.weight, 0.0, math.sqrt(2 / (m.in_channels * (4 if m.stride == (2, 2) else 1))))
 
 
 class Generator(nn.Module):
@@ -17,26 +28,32 @@ class Generator(nn.Module):
     A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
     channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
     exactly pytorch/examples' generator. A rectangle starts from a larger grid. `classes`: how many labels y [N] are
-    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02)."""
+    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as in `Discriminator`."""
 
     def __init__(
-        self, latent: int = 100, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 0
+        self,
+        latent: int = 100,
+        width: int = 64,
+        size: Size = 64,
+        channels: int = 3,
+        classes: int = 0,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         k, grid = doublings(size)
         self.latent, self.classes = latent, classes
         widths = [width << i for i in reversed(range(k))]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=False)]
-        for a, b in pairwise(widths):
-            layers += [BatchNorm2d(a), nn.ReLU(inplace=True), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
-        layers += [
-            BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False),
-            nn.Tanh(),
-        ]
-        self.main = nn.Sequential(*layers)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=not norm)]
+        for a, b in pairwise([*widths, channels]):
+            layers += [
+                BatchNorm2d(a) if norm else nn.Identity(),
+                nn.ReLU(inplace=True),
+                nn.ConvTranspose2d(a, b, 4, 2, 1, bias=not norm),
+            ]
+        self.main = nn.Sequential(*layers, nn.Tanh())
         normal_init(self)
+        if not norm:
+            _he_init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.main(with_labels(z.flatten(1)[:, :, None, None], y, self.classes))
@@ -71,9 +88,7 @@ class Discriminator(nn.Module):
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
         normal_init(self)
         if not norm:
-            for m in self.main:
-                if isinstance(m, nn.Conv2d):
-                    nn.init.kaiming_normal_(m.weight, 0.2)
+            _he_init(self, 0.2)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.main(with_labels(x, y, self.classes)).flatten()

@@ -126,7 +126,8 @@ class ProgressiveGenerator(Grows):
     Every layer has an equalized learning rate, LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's
     picture. `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or `widths` from 4x4 up.
     arXiv:1710.10196, section 4 and table 2; gains as in the authors' code: sqrt(2)/4 for the linear layer, 1 to the
-    picture. `size` is where growth ends: a side of 4 * 2^k; a rectangle starts from a larger grid."""
+    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a
+    rectangle starts from a larger grid."""
 
     def __init__(
         self,
@@ -135,19 +136,23 @@ class ProgressiveGenerator(Grows):
         size: Size = 1024,
         channels: int = 3,
         widths: Sequence[int] | None = None,
+        classes: int = 0,
     ) -> None:
         super().__init__(size)
         w = widths_by_level(widths, width, len(self.resolutions))
-        self.latent = latent
+        self.latent, self.classes = latent, classes
         self.norm = PixelNorm()
-        self.input = EqualizedLinear(latent, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
+        self.input = EqualizedLinear(latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
         self.first = EqualizedConv2d(w[0], w[0], 3)
         self.blocks = nn.ModuleList(_Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
-    def forward(self, z: Tensor, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
         """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
         weight."""
+        if self.classes:
+            assert y is not None, "this network was built for labels"
+            z = torch.cat([z, F.one_hot(y, self.classes).to(z.dtype)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         x = rectified(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
         x = self.norm(rectified(self.first(self.norm(x))))
@@ -169,7 +174,8 @@ class ProgressiveDiscriminator(Grows):
     Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
     `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which filters images by [1, 2, 1]
     before the convolution whose result is shrunk, and shrinks before LeakyReLU. `classes`: one score for each label, of
-    which the image's own is taken (StyleGAN's code); 0: one score."""
+    which the image's own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also tells apart (ProGAN's
+    code); it then gives (scores [N], their logits [N, names])."""
 
     def __init__(
         self,
@@ -181,6 +187,7 @@ class ProgressiveDiscriminator(Grows):
         correction: int = 0,
         blur: bool = False,
         classes: int = 0,
+        names: int = 0,
     ) -> None:
         super().__init__(size)
         w = widths_by_level(widths, width, len(self.resolutions))
@@ -191,12 +198,13 @@ class ProgressiveDiscriminator(Grows):
 
         self.blocks = nn.ModuleList(_Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w))
         self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
+        self.names = names
         self.spread = MinibatchStdDev(group, correction)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
-        self.output = EqualizedLinear(w[0], max(classes, 1), gain=1.0)
+        self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 
-    def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
         """The resolution is that of the images x; `y`: their labels [N]; `alpha`: the newest resolution's weight."""
         level = self._level(max(x.shape[-2:]))
         h = rectified(self.from_rgb[level](x))
@@ -205,5 +213,7 @@ class ProgressiveDiscriminator(Grows):
             if i == level - 1 and alpha < 1:
                 h = faded(rectified(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
         h = rectified(self.last(self.spread(h)))
-        scores = self.output(rectified(self.dense(h.flatten(1))))
-        return scores.squeeze(1) if y is None else scores.gather(1, y[:, None]).squeeze(1)
+        out = self.output(rectified(self.dense(h.flatten(1))))
+        if self.names:
+            return out[:, 0], out[:, 1:]
+        return out.squeeze(1) if y is None else out.gather(1, y[:, None]).squeeze(1)

@@ -22,6 +22,12 @@ def verdicts(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
     return {"accuracy": told_apart(d_real, d_fake), "sign": d_real.float().sign().mean()}
 
 
+def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
+    """-E log σ(a - b): scores `ahead` should be larger than their partners `behind`, [N] each. Jolicoeur-Martineau, 2018,
+    arXiv:1807.00734, in pairs (RpGAN)."""
+    return F.softplus(behind.float() - ahead.float()).mean()
+
+
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
     return (scores.float() - target).square().mean()

@@ -18,13 +18,14 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _gradients(D: Critic, x: Tensor) -> Tensor:
-    """dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
+def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
+    """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
     # What torch.compile makes cannot be differentiated twice.
     with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         x = x.detach().requires_grad_()
-        (grad,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
-    return grad.flatten(1)
+        scores = D(x)
+        (grad,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return scores, grad.flatten(1)
 
 
 def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
@@ -34,13 +35,20 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
     real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly zero passes none on."""
     real, fake = _wide(real), _wide(fake)
     eps = draw.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
-    norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake), dim=1)
+    norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake)[1], dim=1)
     return (norms - target).square().mean()
 
 
 def r1(D: Critic, real: Tensor) -> Tensor:
-    """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2."""
-    return _gradients(D, _wide(real)).square().sum(1).mean()
+    """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On
+    generated images it is their R2."""
+    return scored(D, real)[1]
+
+
+def scored(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
+    """D(x) and E ||∇D(x)||^2 of one forward pass."""
+    scores, grad = _gradients(D, _wide(x))
+    return scores, grad.square().sum(1).mean()
 
 
 def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:

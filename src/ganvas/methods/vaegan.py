@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.variational import gaussian_nll, kl_to_normal, reparameterised
+
+
+@final
+class VAEGAN(Method):
+    """Autoencoding beyond pixels using a learned similarity metric. Larsen et al., 2015, arXiv:1512.09300.
+
+    A VAE whose reconstructions x~ = Dec(z), z ~ q(z|x), are compared with x not in pixels but in a layer of a discriminator,
+    which is at the same time the opponent of the decoder:
+
+    L_prior = KL(q(z|x) || N(0, I)),  L_like = -E[log N(Dis_l(x); Dis_l(x~), I)]                         (equations 5 and 7)
+    L_GAN   = log Dis(x) + log(1 - Dis(x~)) + log(1 - Dis(x_p)),  x_p = Dec(z_p), z_p ~ N(0, I)          (Algorithm 1)
+
+    Enc descends L_prior + L_like, Dec descends gamma L_like - log Dis(x~) - log Dis(x_p), Dis ascends L_GAN.
+
+    Differs from the paper: the three move one after the other, each seeing what the last has become; Dec descends -log Dis
+    where the paper's ascends log(1 - Dis), as the GAN of 2014; nobody waits for an opponent that falls behind (the authors'
+    code). L_GAN is a mean over the images, real and generated ones of equal weight, as
+    there.
+    """
+
+    Enc: Any  # images -> [N, 2, latent]
+    Dec: Any  # z -> images before tanh; tells the length of z as `latent`
+    judges: Sequence[str] = ("Dis",)
+    Dis: Any  # images -> (logits, features)
+    averaged = ("Enc", "Dec")
+
+    def __init__(
+        self,
+        shape: Shape,
+        Enc: Callable[..., nn.Module],
+        Dec: Callable[..., nn.Module],
+        Dis: Callable[..., nn.Module],
+        gamma: float = 1e-6,
+        latent: int = 128,
+    ) -> None:
+        """`gamma`: the weight of the similarity for Dec (section 4.1; the authors' code: 1e-6)."""
+        super().__init__()
+        self.Enc = Enc(size=shape.size, channels=shape.channels, latent=latent)
+        self.Dec = Dec(size=shape.size, channels=shape.channels, latent=latent)
+        self.Dis = Dis(size=shape.size, channels=shape.channels)
+        self.gamma = gamma
+        self.players = {"Enc": [self.Enc], "Dec": [self.Dec], "Dis": [self.Dis]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        """Algorithm 1."""
+        real = next(feed)
+        yield Update("Enc", self.enc_loss, real)
+        yield Update("Dec", self.dec_loss, real)
+        yield Update("Dis", self.dis_loss, real)
+
+    def enc_loss(self, real: Batch) -> Terms:
+        q = self.Enc(real.x)
+        like, _ = self.similarity(real.x, self.Dec(reparameterised(q)).tanh())
+        prior = kl_to_normal(q)
+        return Terms(prior + like, {"prior": prior, "like": like})
+
+    def dec_loss(self, real: Batch) -> Terms:
+        rebuilt, made = self.fakes(real)
+        like, d_rebuilt = self.similarity(real.x, rebuilt)
+        gan = (bce(d_rebuilt, True) + bce(self.Dis(made)[0], True)) / 2
+        return Terms(self.gamma * like + gan, {"gan": gan, "like": like})
+
+    def dis_loss(self, real: Batch) -> Terms:
+        rebuilt, made = self.fakes(real)
+        d_real, d_rebuilt, d_made = (self.Dis(x)[0] for x in (real.x, rebuilt, made))
+        loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
+        return Terms(loss, {"accuracy": told_apart(d_real, d_made), "sign": d_real.float().sign().mean()})
+
+    def fakes(self, real: Batch) -> tuple[Tensor, Tensor]:
+        """Reconstructions of the real images, and as many new ones."""
+        z = reparameterised(self.Enc(real.x))
+        return self.Dec(z).tanh(), self.sample(len(real))
+
+    def similarity(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, Tensor]:
+        """(L_like, the logits of `rebuilt`)."""
+        _, wanted = self.Dis(x)
+        logits, got = self.Dis(rebuilt)
+        return gaussian_nll(got, wanted), logits
+
+    def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]."""
+        return draw.normal(n, self.Dec.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        return self.Dec(self.latent(n) if z is None else z).tanh()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of q(z|x), [n, latent]."""
+        return self.Enc(x)[:, 0]

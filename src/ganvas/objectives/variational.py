@@ -1,0 +1,31 @@
+"""What variational autoencoders are made of: sums over an image's numbers, means over the batch, in float32."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas import draw
+
+
+def reparameterised(q: Tensor) -> Tensor:
+    """z = mean + exp(log variance / 2) ε, ε ~ N(0, I), [N, latent], of q [N, 2, latent]. arXiv:1312.6114, section 2.4."""
+    mean, log_var = q.unbind(1)
+    return mean + (log_var / 2).exp() * draw.normal(*mean.shape, device=q.device)
+
+
+def kl_to_normal(q: Tensor) -> Tensor:
+    """KL(N(mean, variance) || N(0, I)) of q [N, 2, latent]: means and log variances. arXiv:1312.6114, appendix B."""
+    mean, log_var = q.float().unbind(1)
+    return ((log_var.exp() + mean.square() - 1 - log_var) / 2).sum(1).mean()
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """-E log p(x) of pixels x [N, ...] in [-1, 1] as probabilities (x + 1) / 2 of being white."""
+    nll = F.binary_cross_entropy_with_logits(logits.float(), (x.float() + 1) / 2, reduction="none")
+    return nll.flatten(1).sum(1).mean()
+
+
+def gaussian_nll(mean: Tensor, x: Tensor, sigma: float = 1.0) -> Tensor:
+    """-E log N(x; mean, sigma^2 I) of x [N, ...], without its constant."""
+    return (mean.float() - x.float()).square().flatten(1).sum(1).mean() / (2 * sigma**2)
