@@ -42,6 +42,8 @@ ranks.start("cpu")
 for recipe in sys.argv[3:]:
     name, _, augment = recipe.partition("+")
     run = augmented(toy_run(name, Path(sys.argv[1]) / recipe), augment or None)
+    if "pretrain" in run.method.keywords:
+        run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
     if augment == "ada":
         run = override(run, "augment.p=0.5")
     engine = Engine(run, Doubled(run.data()))
@@ -82,7 +84,7 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     for name in names:
         one, two = (torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2))
         assert [p for p, _ in one] == [p for p, _ in two]
-        assert len(one) >= 4
+        assert len(one) >= 2
         for turn, ((player, a), (_, b)) in enumerate(zip(one, two, strict=True)):
             error = float((a - b).norm() / a.norm())
             assert error < 1e-6, f"{name}: {player}'s gradients in turn {turn} differ by {error:.1e}"
