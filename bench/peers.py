@@ -35,6 +35,8 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +51,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.importing import FORMATS
 from ganvas.metrics.measure import commit, machine
+from ganvas.schedules import Constant
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 TOLERANCE = {"fp32": 1e-5, "tf32": 2e-2, "bf16": 0.1}  # of one step's losses, relative: same mathematics, other order
@@ -74,6 +77,7 @@ class Peer(ABC):
     networks: dict[str, torch.nn.Module]
     draws: Mapping[str, list[Tensor]] = MappingProxyType({})
     settings: tuple[str, ...] = ()
+    still = False  # whether nothing moves in the first step, since rounding turns some signs of Adam's first updates
 
     def __init__(self, checkout: Path, size: int, batch: int, device: str) -> None:
         self.checkout, self.size, self.batch, self.device = checkout, size, batch, device
@@ -141,10 +145,7 @@ class Junyanz(Peer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         sys.path.insert(0, str(self.checkout))
-        if "torchvision" not in sys.modules:  # its data loading imports it, and nothing here loads data with it
-            for name in ("torchvision", "torchvision.transforms"):
-                sys.modules[name] = types.ModuleType(name)
-            vars(sys.modules["torchvision"])["transforms"] = sys.modules["torchvision.transforms"]
+        absent("torchvision")  # its data loading imports it, and nothing here loads data with it
         create_model = importlib.import_module("models").create_model
         TrainOptions = importlib.import_module("options.train_options").TrainOptions
 
@@ -204,18 +205,14 @@ class BigGAN(Peer):
     """ajbrock/BigGAN-PyTorch's CIFAR-10 script: its own networks, its own `GAN_training_function`, four updates of D."""
 
     N_CRITIC = 4
+    still = (
+        True  # four of D's updates before G's, with beta1 0: each moves every weight by its rate, one way or the other
+    )
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         assert self.size == 32, "this reference's script makes images of 32x32"
-        absent(
-            "torchvision",
-            "torchvision.transforms",
-            "torchvision.datasets",
-            "torchvision.datasets.utils",
-            "h5py",
-            "tqdm",
-        )
+        absent("torchvision", "h5py", "tqdm")
         sys.path.insert(0, str(self.checkout))
         model, training, utils, losses = (
             importlib.import_module(m) for m in ("BigGAN", "train_fns", "utils", "losses")
@@ -275,7 +272,12 @@ class BigGAN(Peer):
         draws = {self.z: iter(self.draws["latent"]), self.y: iter(self.draws["drawn"])}
         for held, values in draws.items():
             held.sample_ = lambda held=held, values=values: held.data.copy_(next(values))
+        rates = [group for net in (self.G, self.D) for group in net.optim.param_groups]
+        for group in rates:
+            group["lr"] = 0.0
         found = self.step()
+        for group in rates:
+            group["lr"] = 2e-4
         for held in draws:
             del held.sample_
         return found
@@ -300,17 +302,13 @@ class SRGAN(Peer):
         super().__init__(*args)
         assert self.size == 128, "this reference's discriminator judges images of 128x128"
         absent(
-            "torchvision", "torchvision.models", "torchvision.utils", "torchvision.transforms", "torchvision.ops", "cv2",
-            "lmdb", "torchvision.transforms.functional", "torchvision.transforms.functional_tensor", "scipy", "scipy.special",
-            "scipy.ndimage", "scipy.linalg", "scipy.interpolate", "scipy.stats", "requests", "tqdm", "yaml", "skimage",
-            "basicsr.version", "basicsr.data", "basicsr.metrics", "basicsr.ops", "basicsr.ops.dcn", "basicsr.ops.fused_act",
-            "basicsr.ops.upfirdn2d", "basicsr.test", "basicsr.train",
+            "torchvision", "cv2", "lmdb", "scipy", "requests", "tqdm", "yaml", "skimage", "basicsr.version", "basicsr.data",
+            "basicsr.metrics", "basicsr.ops", "basicsr.test", "basicsr.train",
         )  # fmt: skip
         sys.path.insert(0, str(self.checkout))
         vgg = vgg19()
-        sys.modules["torchvision.models"].vgg = types.SimpleNamespace(
-            vgg19=lambda **_: types.SimpleNamespace(features=vgg)
-        )
+        models: Any = importlib.import_module("torchvision.models")
+        models.vgg = types.SimpleNamespace(vgg19=lambda **_: types.SimpleNamespace(features=vgg))
         file = Path(os.environ["GANVAS_BENCH_FOLDER"]) / "vgg19.pth"
         torch.save({f"features.{k}": v for k, v in vgg.state_dict().items()}, file)
         self.settings = (f"vgg={file}", "pretrain=0")
@@ -363,11 +361,25 @@ def vgg19() -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers)
 
 
+class Absent(MetaPathFinder, Loader):
+    """Stand-ins for packages that a reference imports and that its step does not use, and for all inside them."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        inside = any(name == n or name.startswith(f"{n}.") for n in self.names)
+        return ModuleSpec(name, self, is_package=True) if inside else None
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return MagicMock(__name__=spec.name, __spec__=spec, __path__=[])
+
+    def exec_module(self, module: Any) -> None:
+        pass
+
+
 def absent(*names: str) -> None:
-    """Stand-ins for modules that a reference imports and that its step does not use."""
-    for name in names:
-        if name not in sys.modules:
-            sys.modules[name] = MagicMock(__path__=[], __name__=name)
+    sys.meta_path.insert(0, Absent(*names))
 
 
 PEERS: dict[str, type[Peer]] = {
@@ -441,7 +453,13 @@ def work(case: argparse.Namespace) -> None:
         peer = PEERS[case.method](case.peer, case.size, case.batch, case.device)
         fields = peer.feed().fields
         weights = {name: net.state_dict() for name, net in peer.networks.items()}
-        start = {"weights": weights, "fields": fields, "draws": dict(peer.draws), "settings": peer.settings}
+        start = {
+            "weights": weights,
+            "fields": fields,
+            "draws": dict(peer.draws),
+            "settings": peer.settings,
+            "still": peer.still,
+        }
         start["shape"] = astuple(peer.feed().info.shape)
         torch.save(start, shared)
         first, step = peer.first, peer.step
@@ -461,7 +479,9 @@ def work(case: argparse.Namespace) -> None:
             for name, values in start["draws"].items():
                 given = iter(values if name == "latent" else [(v,) for v in values])
                 setattr(engine.method, name, lambda *_, given=given: next(given))
+            engine.run = replace(engine.run, lr=Constant(0.0)) if start["still"] else engine.run
             found = step()
+            engine.run = replace(engine.run, lr=None)
             for name in start["draws"]:
                 delattr(engine.method, name)
             return found
