@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ganvas import draw
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
+from ganvas.nets.conditional import told
 from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, verdicts
 from ganvas.objectives.penalties import r1
@@ -43,9 +44,7 @@ class DCGAN(Method):
         penalty is taken in every so many steps, at as many times the weight (StyleGAN2, arXiv:1912.04958, appendix B).
         `labels`: the game is played within each class; it needs labelled data."""
         super().__init__()
-        if labels and not shape.classes:
-            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
-        self.classes = shape.classes if labels else 0
+        self.classes = told(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)

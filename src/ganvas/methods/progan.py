@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.nets.conditional import told
 from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.objectives.penalties import gradient_penalty
 
@@ -51,9 +51,7 @@ class ProGAN(Method):
         """`fade`, `hold`: images per phase. `start`: the resolution at which growth begins; None: the networks' smallest; their
         largest: nothing grows. `batches`: resolution -> batch, where it is not the run's. `labels`: needs labelled data."""
         super().__init__()
-        if labels and not shape.classes:
-            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
-        self.classes = shape.classes if labels else 0
+        self.classes = told(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, **({"classes": self.classes} if labels else {}))
         self.D = D(size=shape.size, channels=shape.channels, **({"names": self.classes} if labels else {}))
         self.label_weight = label_weight

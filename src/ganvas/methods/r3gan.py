@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Schedule, Shape, Terms, Update
-from ganvas.errors import UserError
+from ganvas.nets.conditional import told
 from ganvas.objectives.adversarial import relativistic
 from ganvas.objectives.penalties import scored
 
@@ -38,9 +38,7 @@ class R3GAN(Method):
         """`gamma`: of the clock, since the authors lower it to a tenth. `labels`: the game is played within each class; it
         needs labelled data."""
         super().__init__()
-        if labels and not shape.classes:
-            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
-        self.classes = shape.classes if labels else 0
+        self.classes = told(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.nets.conditional import told
 from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.nets.style import mixed
 from ganvas.objectives.adversarial import bce
@@ -51,9 +51,7 @@ class StyleGAN(Method):
         """`fade`, `hold`, `start`, `batches`, `rates`: as of `Growth`; `start` is the longer side. `w_decay`: of the mean
         of w, per step. `labels`: the game is played within each class; it needs labelled data."""
         super().__init__()
-        if labels and not shape.classes:
-            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
-        self.classes = shape.classes if labels else 0
+        self.classes = told(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.growth = Growth(self.G.resolutions, fade, hold, start, batches, rates)

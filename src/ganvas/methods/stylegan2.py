@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganvas import draw, ranks
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.errors import UserError
+from ganvas.nets.conditional import told
 from ganvas.nets.style import mixed
 from ganvas.objectives.adversarial import bce
 from ganvas.objectives.penalties import path_lengths, r1
@@ -53,9 +53,7 @@ class StyleGAN2(Method):
         """`pl_weight` 0 and `r1_weight` 0: no such turns. `w_decay`: of the mean of w, per step. `labels`: the game is
         played within each class; it needs labelled data."""
         super().__init__()
-        if labels and not shape.classes:
-            raise UserError("labels=true needs labelled images (a subfolder a class), and these have no labels")
-        self.classes = shape.classes if labels else 0
+        self.classes = told(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.r1_weight, self.r1_every = r1_weight, r1_every
