@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,10 +64,11 @@ def list_(as_json: Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for column in ("recipe", "task", "data", "paper"):
+    table.add_column("recipes")
+    for column in ("data", "paper"):
         table.add_column(column, overflow="fold")
-    for row in found:
-        table.add_row(row["recipe"], row["task"], row["data"], row["paper"])
+    for (paper, data), of_method in groupby(found, lambda row: (row["paper"], row["data"])):
+        table.add_row("\n".join(row["recipe"] for row in of_method), data, paper)
     Console().print(table)
 
 
