@@ -25,8 +25,7 @@ class VAEGAN(Method):
 
     Differs from the paper: the three move one after the other, each seeing what the last has become; Dec descends -log Dis
     where the paper's ascends log(1 - Dis), as the GAN of 2014; nobody waits for an opponent that falls behind (the authors'
-    code). L_GAN is a mean over the images, real and generated ones of equal weight, as
-    there.
+    code). L_GAN is a mean over the images, real and generated ones of equal weight, as there.
     """
 
     Enc: Any  # images -> [N, 2, latent]
