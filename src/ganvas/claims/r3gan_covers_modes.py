@@ -18,7 +18,7 @@ from ganvas.methods import GAN, R3GAN
 from ganvas.metrics.modes import score_modes
 from ganvas.schedules import Constant, LinearDecay
 
-STEPS = 3_000  # of each player
+STEPS = 10_000  # of each player
 
 
 def _run(method: Any, per_step: int) -> Run:
@@ -69,11 +69,13 @@ CLAIM = Claim(
     experiment=experiment,
     experiment_in_words="PacGAN's 25 Gaussians as in modes-25-gaussians (2,500 samples, a mode found by one sample within "
     "3 deviations), not the paper's 1,000 modes of stacked MNIST. The loss of 2014 and R3GAN with the same networks (generator "
-    "3 x 128, ReLU; discriminator 3 x 128 maxout of 2; He's initialisation, no norm), 3,000 steps of each player with batches "
+    "3 x 128, ReLU; discriminator 3 x 128 maxout of 2; He's initialisation, no norm), 10,000 steps of each player with batches "
     "of 100, Adam 1e-3 with betas (0, .99), the rate falling to 0 over the second half; gamma 0.1. The networks are those of "
     "points, so that this is about the loss and the penalties. Tried while the sizes were chosen, with a seed that is not "
     "among those reported: from N(0, .02), where all samples start at one point, R3GAN stayed in one mode for 1,500 steps, "
-    "whatever gamma; from He's it had 25 modes with gamma 0.1 and 1. The bounds were set knowing that seed.",
+    "whatever gamma; from He's it had 25 modes with gamma 0.1 and 1. The bounds were set knowing that seed. At first there were "
+    "3,000 steps, and the claim did not hold (22 modes in one of three seeds, 11% of the samples good); training was made longer, "
+    "and no bound was moved.",
     checks=(
         Check("r3gan_modes", ">=", 25, "the paper covers all of its 1,000 modes: none may be missing here"),
         Check(
@@ -107,5 +109,5 @@ CLAIM = Claim(
         "alone both diverge"
     },
     plot=plot,
-    minutes=3,
+    minutes=12,
 )
