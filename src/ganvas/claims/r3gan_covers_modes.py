@@ -73,9 +73,9 @@ CLAIM = Claim(
     "of 100, Adam 1e-3 with betas (0, .99), the rate falling to 0 over the second half; gamma 0.1. The networks are those of "
     "points, so that this is about the loss and the penalties. Tried while the sizes were chosen, with a seed that is not "
     "among those reported: from N(0, .02), where all samples start at one point, R3GAN stayed in one mode for 1,500 steps, "
-    "whatever gamma; from He's it had 25 modes with gamma 0.1 and 1. The bounds were set knowing that seed. At first there were "
-    "3,000 steps, and the claim did not hold (22 modes in one of three seeds, 11% of the samples good); training was made longer, "
-    "and no bound was moved.",
+    "whatever gamma; from He's it had 25 modes with gamma 0.1 and 1. The bounds were set knowing that seed. At first "
+    "there were 3,000 steps, and the claim did not hold (22 modes in one of three seeds, 11% of the samples good); training "
+    "was made longer, and no bound was moved.",
     checks=(
         Check("r3gan_modes", ">=", 25, "the paper covers all of its 1,000 modes: none may be missing here"),
         Check(
