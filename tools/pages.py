@@ -29,6 +29,7 @@ from ganvas.listing import rows
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 FOLDER = DOCS / "methods"
+CLAIMS = list(all_claims().values())
 TITLE = re.compile(
     r"(?P<title>.+?[.!?]) (?P<authors>[^.]+(?: et al\.)?), (?P<year>\d{4}), arXiv:(?P<id>\d{4}\.\d{4,5})\."
 )
@@ -62,9 +63,8 @@ class Facts:
         self.paper = {**found.groupdict(), "title": found["title"].removesuffix(".")}
         self.recipes = {n: r for n, r in recipes.all_recipes().items() if method_of(r(1)) is kind}
         self.data = {n: ideas["data"].get(n, "photos/") for n in self.recipes}
-        claims = all_claims().values()
-        self.own = [c for c in claims if self.paper["id"] in c.paper]
-        self.others = [c for c in claims if kind in played(c) and c not in self.own]  # it plays in their experiments
+        self.own = [c for c in CLAIMS if self.paper["id"] in c.paper]
+        self.others = [c for c in CLAIMS if kind in played(c) and c not in self.own]  # it plays in their experiments
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ def table(facts: list[Facts]) -> str:
         named = ", ".join(f"`{r}`" for r in f.recipes)
         claims = "<br>".join(f"[{c.name}]({f.file}.md#{c.name}): {verdict(c)}" for c in f.own)
         lines.append(claiming._row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
-    of_none = [c for c in all_claims().values() if not any(c in f.own for f in facts)]
+    of_none = [c for c in CLAIMS if not any(c in f.own for f in facts)]
     theory = ", ".join(f"{c.name}: {verdict(c)}" for c in of_none)
     return blocks(
         "# Methods",
@@ -135,7 +135,8 @@ def page(f: Facts) -> str:
         capital("\n\n".join(differs).removeprefix(DIFFERS).strip()),
         "## Recipes",
         *(recipe(name, f.data[name]) for name in f.recipes),
-        "Any number can be changed: `--set D.width=32`, `--size`, `--images`; see `ganvas train --help`.",
+        f"Any number can be changed, as by `--size 64`, `--images 200000` or `--set optim.{player(f)}.lr=1e-4`; see `ganvas "
+        "train --help`.",
         "## Claims",
         *(claim(c) for c in f.own),
         "" if f.own else "No claim of this paper is an experiment here yet.",
@@ -173,13 +174,19 @@ def shown(text: str) -> str:
 
 def pictures(f: Facts) -> Iterator[str]:
     if "picture" in f.idea:
-        yield f"![{flat(f.idea['caption'])}](../{f.idea['picture']})"
-        yield f"*{flat(f.idea['caption'])}*"
+        caption = flat(f.idea["caption"])
+        unlinked = re.sub(r"\[(.*?)]\(.*?\)", r"\1", caption)
+        yield f"![{unlinked}](../{f.idea['picture']})"
+        yield f"*{caption}.*"
     for name in f.recipes:
         for file in sorted((DOCS / "zoo").glob(f"*-{name}.png")):
             caption = f"Samples of `{name}` trained on {file.stem.removesuffix(f'-{name}')}"
             yield f"![{caption}](../zoo/{file.name})"
             yield f"*{caption}.*"
+
+
+def player(f: Facts) -> str:
+    return next(iter(recipes.find(next(iter(f.recipes)))(1).optim))
 
 
 def recipe(name: str, data: str) -> str:
@@ -208,15 +215,20 @@ def sizes(name: str, data: str) -> tuple[Shape, dict[str, int]]:
     return shape, {part: count for part, count in counts.items() if count}
 
 
+@functools.cache
+def recorded(name: str) -> Mapping[str, Any] | None:
+    return claiming.read(name, DOCS / "claims")
+
+
 def verdict(claim: Claim) -> str:
-    record = claiming.read(claim.name, DOCS / "claims")
+    record = recorded(claim.name)
     if record is None:
         return "not run yet"
     return "stale" if claiming.is_stale(claim, record) else claiming.RESULTS[record["holds"]]
 
 
 def claim(claim: Claim) -> str:
-    record = claiming.read(claim.name, DOCS / "claims")
+    record = recorded(claim.name)
     kinds = sorted(k.__module__.rpartition(".")[2] for k in played(claim))
     code = Path(inspect.getsourcefile(claim.experiment) or "").name
     by = " and ".join(f"`{k}`" for k in kinds)
@@ -265,7 +277,7 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
         for i, c in checks:
             value = "none" if c["value"] is None else sourced(c["value"], f"{file} checks.{i}.value")
             value += {"every": " (worst seed)", "mean": " (mean)", "median": " (median)"}[c["over"]]
-            result = claiming.RESULTS[c["holds"]]
+            result = "stale" if claiming.is_stale(claim, record) else claiming.RESULTS[c["holds"]]
             result = result if c["holds"] else f"**{result}**"
             lines.append(claiming._row(words(claim, name), span, bound(c), value, result))
         if not checks:
