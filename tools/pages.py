@@ -24,7 +24,6 @@ import torch
 from ganvas import claiming, importing, methods, recipes
 from ganvas.claims import Claim, all_claims
 from ganvas.core import Method, Run, Shape
-from ganvas.listing import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -88,11 +87,10 @@ def played(claim: Claim) -> set[type[Method]]:
 
 
 def table(facts: list[Facts]) -> str:
-    tasks = {r["recipe"]: r["task"] for r in rows()}
     lines = ["| method | paper | task | recipes | claims |", "|---" * 5 + "|"]
     for f in facts:
         paper = f"{f.paper['title']}, {f.paper['authors']}, {f.paper['year']}, {arxiv('arXiv:' + f.paper['id'])}"
-        task = ", ".join(dict.fromkeys(tasks[r] for r in f.recipes))
+        task = "image to image" if hasattr(f.kind, "translate") else "noise to image"
         named = ", ".join(f"`{r}`" for r in f.recipes)
         claims = "<br>".join(f"[{c.name}]({f.file}.md#{c.name}): {verdict(c)}" for c in f.own)
         lines.append(claiming._row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
@@ -158,7 +156,7 @@ def flat(text: str) -> str:
 
 def capital(text: str) -> str:
     """With a capital, unless it begins with a symbol of one letter."""
-    return text[:1].upper() + text[1:] if re.match(r"[a-z]{2}", text) else text
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]{2}|a ", text) else text
 
 
 def arxiv(text: str) -> str:
