@@ -10,8 +10,8 @@ makes them one. The value, rounded to the digits that the text shows, is the tex
 A figure that is no measurement of ours (a goal, a bound, a paper's figure) says what it is.
 
 What needs a comment: a number with a decimal point, with % or with a unit of UNITS behind it, or alone in a table's cell that
-is not the first of its row. Where: all of docs/results.md and docs/performance.md; in README.md its tables and the
-sections whose heading says "result" or "measured"; elsewhere nothing, but a comment that is there must be right. Code and
+is not the first of its row. Where: all of docs/results.md and docs/performance.md; in README.md and docs/methods the tables and
+the sections whose heading says "result" or "measured"; elsewhere nothing, but a comment that is there must be right. Code and
 links' targets are skipped: settings are written as `code`.
 
     python tests/figures.py     says what is wrong, with file and line
@@ -105,7 +105,8 @@ def look_up(value: Any, names: list[str]) -> Any:
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    docs = ROOT / "docs"
+    return [ROOT / "README.md", *sorted(docs.glob("*.md")), *sorted((docs / "methods").glob("*.md"))]
 
 
 if __name__ == "__main__":
