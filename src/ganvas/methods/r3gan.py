@@ -22,7 +22,7 @@ class R3GAN(Method):
     D's loss has gamma/2 (R1 + R2), the squared gradients at real and at generated images, in every step (section 2.3).
 
     Differs from the paper: D sees images as they are; the authors pass them through ADA's augmentations with a probability
-    that rises to .3 to .55 (`--augment ada` gives them with a probability that adapts).
+    that rises to .3 to .55 (`--augment color,translation,cutout` gives others).
     """
 
     G: Any  # a network that tells the length of its noise as `latent`
