@@ -5,8 +5,8 @@
 A cell is a method, a data set and a seed. It is trained at 32x32 in a process of its own, on one thread, until training has
 used its minutes of processor time (on an accelerator: of time), and measured with 2,048 samples against the test part: Frechet
 distance, precision and recall over SqueezeNet (its weights in DIR), images seen and images a second. Cells that are in
-bench/results/zoo.json are kept, so that the command goes on where it was stopped. The first seed's samples are drawn to docs/zoo. `--report` writes
-docs/zoo.md.
+bench/results/zoo.json are kept, so that the command goes on where it was stopped. The first seed's samples are drawn to
+docs/zoo. `--report` writes docs/zoo.md.
 """
 
 from __future__ import annotations
