@@ -306,7 +306,8 @@ class Model:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
     def translate(self, images: Any, *, to: str | None = None, output: Output = "pil") -> Any:
-        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size.
+        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size, or enlarged
+        `method.scale` times.
 
         `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. Raises `UserError` for a
         model that does not translate or for an unknown direction."""
