@@ -44,6 +44,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
         "method": config.dump(run.method),
         "shape": asdict(shape),
         "stage": asdict(method.now),
+        "scale": method.scale,
         **facts,
     }
     write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}, header)
@@ -101,7 +102,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
     if "imported" in header:
         from ganvas import imported  # which writes models, and so sees this module
 
-        return imported.method_of(tensors, str(path)), header
+        return imported.method_of(tensors, str(path), Shape(**header["shape"])), header
     method = config.load(header["method"])(Shape(**header["shape"]))
     missing, unexpected = method.load_state_dict(tensors, strict=False)
     missing = [k for k in missing if k.split(".")[0] in method.averaged]
@@ -305,7 +306,8 @@ class Model:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
     def translate(self, images: Any, *, to: str | None = None, output: Output = "pil") -> Any:
-        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size.
+        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size, or enlarged
+        `method.scale` times.
 
         `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. Raises `UserError` for a
         model that does not translate or for an unknown direction."""
@@ -393,6 +395,12 @@ def fitting(height: int, width: int, device: torch.device) -> int:
 def _card(h: dict[str, Any]) -> str:
     data = h.get("data", {})
     use = "m.sample(16, seed=7)" if h.get("task") == "images" else 'm.translate("picture.png")'
+    shape, scale = h["shape"], h.get("scale", 1)
+    kind = {1: "gray", 3: "colour", 4: "colour (with alpha)"}.get(shape["channels"], f"{shape['channels']}-channel")
+    makes = f"Makes {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
+    if h.get("task") != "images":
+        times = f"{scale} times as large as its input" if scale > 1 else "as large as its input"
+        makes = f"Makes {kind} images from {kind} images, of any size: {times}."
     origin = (
         f"Imported from `{h['source']['file']}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
         if "imported" in h
@@ -404,7 +412,7 @@ def _card(h: dict[str, Any]) -> str:
 {h.get("paper", "")}
 
 * {origin}
-* Makes {h["shape"]["channels"]}-channel images of {h["shape"]["height"]}x{h["shape"]["width"]} pixels.
+* {makes}
 * What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
 
 ```python

@@ -185,8 +185,7 @@ def import_(
     from ganvas.imported import import_model
 
     header = import_model(file, out, part)
-    use = f"sample {out} --out grid.png" if header["task"] == "images" else f"translate {out} photos/ --out made/"
-    typer.echo(f"{header['imported']} in {out}\nUse it:     ganvas {use}")
+    typer.echo(f"{header['imported']} in {out}\nUse it:     ganvas {_use(out, header['task'])}")
 
 
 @app.command()
@@ -343,7 +342,7 @@ def translate(
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
-    """Carry images to the other domain, each at its own size.
+    """Carry images to the other domain, or enlarge them by a super-resolution model; each at its own size.
 
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
     """
@@ -648,9 +647,15 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
 
 def _done(out: Path) -> None:
     from ganvas import ranks
+    from ganvas.runs import read_record
 
     if ranks.rank() == 0:
-        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas sample {out} -n 64 --out grid.png")
+        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas {_use(out, read_record(out)['task'])}")
+
+
+def _use(model: Path, task: str) -> str:
+    """What makes pictures with a run or a model."""
+    return f"sample {model} -n 64 --out grid.png" if task == "images" else f"translate {model} photos/ --out made/"
 
 
 def _print_json(value: Any) -> None:

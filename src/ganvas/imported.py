@@ -6,26 +6,81 @@ recognised again when it is loaded, and needs no description of its own."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import __version__, bundle, importing, methods
+from ganvas import __version__, bundle, draw, importing, methods
 from ganvas.core import Method, Shape, Stage
 from ganvas.errors import UserError
-from ganvas.nets import dcgan, progressive, resnet, translate
+from ganvas.importing.biggan import StoredStatistics
+from ganvas.nets import biggan, dcgan, progressive, r3gan, resnet, style, style2, superres, translate
 
-# The method whose generator a network is. Networks of the same class are one method's, whatever they were trained by.
-METHODS: dict[type[nn.Module], type[Method]] = {
-    dcgan.Generator: methods.DCGAN,
-    resnet.Generator: methods.WGANGP,
-    progressive.ProgressiveGenerator: methods.ProGAN,
-    translate.UNetGenerator: methods.Pix2Pix,
-    translate.ResNetGenerator: methods.CycleGAN,
+
+@final
+class StoredBigGAN(Method):
+    """BigGAN-deep as huggingface/pytorch-pretrained-BigGAN publishes it, to use and not to train: z is `truncation` times a
+    normal distribution cut to [-2, 2], and batch norm has the statistics stored for that truncation, of 0 to 1."""
+
+    G: Any
+
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.classes, self.G = shape.classes, G()
+
+    def latent(self, n: int) -> Tensor:
+        return draw.normal(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        return self.truncated(self.latent(n) if z is None else z, 1.0, y)
+
+    def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        if not 0 < truncation <= 1:
+            raise UserError(f"truncation is {truncation}; this model has statistics for those above 0 and up to 1")
+        y = draw.integers(len(z), self.classes, device=self.device) if y is None else y
+        return self.G(truncation * draw.truncated(z, 2.0), y, truncation=truncation)
+
+
+def _noise(net: Any) -> Shape:
+    """What a network that starts from noise makes, by making one."""
+    classes = getattr(getattr(net, "mapping", net), "classes", 0)
+    with torch.no_grad():
+        made = net(torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
+    channels, height, width = made.shape[1:]
+    return Shape(channels, height, width, classes)
+
+
+def _picture(net: Any, side: int = 256) -> Shape:
+    """What a network that starts from pictures of any size is measured at: a side that is usual for its kind."""
+    channels = getattr(net, "channels", None)
+    channels = channels or next(m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d))
+    return Shape(channels, side, side)
+
+
+# By a generator's class: the method that it is played by, with what that method must be told, and what it makes. Networks of
+# the same class are one method's, whatever they were trained by.
+METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shape]]] = {
+    dcgan.Generator: (methods.DCGAN, _noise),
+    resnet.Generator: (methods.WGANGP, _noise),
+    progressive.ProgressiveGenerator: (methods.ProGAN, _noise),
+    style.Generator: (methods.StyleGAN, _noise),
+    style2.Generator: (methods.StyleGAN2, _noise),
+    r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _noise),
+    biggan.Generator: (partial(methods.BigGAN, standing=0), _noise),  # its file has the statistics that it is used with
+    StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _noise),
+    translate.UNetGenerator: (methods.Pix2Pix, lambda net: _picture(net, net.multiple)),
+    translate.ResNetGenerator: (methods.CycleGAN, _picture),
+    **{
+        enlarging: (lambda shape, G, D: methods.SRResNet(shape, G), partial(_picture, side=96))
+        for enlarging in (superres.SRResNet, superres.MSRResNet, superres.RRDBNet, superres.CompactNet)
+    },
 }
+LABELLED = (methods.StyleGAN, methods.StyleGAN2, methods.R3GAN, methods.BigGAN)  # these are told whether labels are
 
 
 def import_model(file: str | Path, out: str | Path, part: str | None = None) -> dict[str, Any]:
@@ -46,40 +101,33 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
         "ganvas": __version__,
     }
     method, shape = as_method(found.net, name)
-    translating = hasattr(method, "translate")
-    header |= {"task": "domains" if translating else "images", "shape": asdict(shape), "stage": asdict(method.now)}
+    task = "images" if not hasattr(method, "translate") else "pairs" if method.scale > 1 else "domains"
+    header |= {"task": task, "scale": method.scale, "shape": asdict(shape), "stage": asdict(method.now)}
     bundle.write(out, dict(state), header)
     return header
 
 
-def as_method(net: nn.Module, name: str) -> tuple[Method, Shape]:
-    """(the method that `net` is the generator of, what it makes). Raises `UserError` for a network that makes no pictures."""
-    kind = METHODS.get(type(net))
-    if kind is None:
+def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Method, Shape]:
+    """(the method that `net` is the generator of, what it makes: `shape`, where that is known). Raises `UserError` for a
+    network that makes no pictures."""
+    if type(net) not in METHODS:
         raise UserError(
             f"this is a {name}, which makes no pictures by itself or belongs to no method known here. It can be used from "
             "Python only: ganvas.import_network(FILE)"
         )
+    kind, shown = METHODS[type(net)]
     known: Any = net.float().eval()
-    with torch.no_grad():
-        if hasattr(net, "latent"):
-            channels, height, width = known(torch.zeros(1, known.latent)).shape[1:]
-        else:
-            channels, height, width = _channels_in(net), known.multiple, known.multiple
-    shape = Shape(channels, height, width)
-    made = cast(Any, kind)(shape, G=lambda **_: net, D=lambda **_: nn.Identity())
+    shape = shape or shown(known)
+    told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
+    made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown
-        made.now = Stage(resolution=known.resolutions[-1])
-    if kind is methods.CycleGAN:
+        made.now = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
+    if isinstance(made, methods.CycleGAN):
         made.directions = ("b",)  # one generator, one direction
     return made, shape
 
 
-def _channels_in(net: nn.Module) -> int:
-    return next(m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d))
-
-
-def method_of(tensors: dict[str, Tensor], file: str) -> Method:
-    """The method of a model's file that `import_model` wrote."""
+def method_of(tensors: dict[str, Tensor], file: str, shape: Shape) -> Method:
+    """The method of a model's file that `import_model` wrote, which makes `shape`."""
     name, found = importing.recognised(tensors, file)
-    return as_method(found.net, name)[0]
+    return as_method(found.net, name, shape)[0]

@@ -134,6 +134,10 @@ def _measured(
         record = measure_samples(fake, real.side(to), real.extractor, seed=seed, extrapolate=extrapolate)
         record["protocol"]["real"] |= real.protocol
         record["protocol"]["to"] = to
+        if model.method.scale > 1:
+            record["notes"].append(
+                "PSNR and SSIM are ganvas pixels' figures: enlarge small pictures by ganvas translate first."
+            )
         yield to, record
 
 

@@ -47,7 +47,7 @@ class Progress:
             return
         now = time.monotonic()
         rate = (images - self.start) / max(now - self._began, 1e-9)
-        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3f}" for k, v in scalars.items() if k.endswith("/loss"))
+        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss"))
         if self._bar is not None:
             self._bar.update(self._task, completed=min(images, self.total), rate=rate, losses=losses)
         elif now - self._said > self.LINE_SECONDS or images >= self.total:

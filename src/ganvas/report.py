@@ -24,6 +24,10 @@ from ganvas import __version__, provenance, spectra
 from ganvas.errors import UserError
 from ganvas.metrics.measure import measurements
 
+ROWS = {
+    "pairs": "In rows: the input, what was made of it, and what it should be.",
+    "domains": "In rows: the input and what was made of it, for each direction.",
+}
 THUMBNAILS = 12  # grids over time; more are thinned out evenly
 THUMBNAIL_SIDE = 280  # pixels
 LARGEST_SIDE = 1600  # pixels of the newest grid
@@ -78,6 +82,7 @@ def write_report(run_dir: str | Path) -> Path:
             measured,
         ),
         latest=grids[-1] if grids else None,
+        rows=ROWS.get(str(run.get("task")), ""),
         latest_picture=_picture(grids[-1][1], LARGEST_SIDE) if grids else None,
         thumbnails=[(images, _picture(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)],
         quality=_quality(measured),

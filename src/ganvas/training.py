@@ -85,6 +85,11 @@ def train(
     if run.images < 1 or run.batch < 1:
         raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
     engine = Engine(run, Prefetch(feed), device)
+    if engine.method.scale != feed.scale:
+        raise UserError(
+            f"the network enlarges {engine.method.scale} times, and the data is reduced {feed.scale} times: give both, "
+            "as in --set G.scale=2 --set data.scale=2"
+        )
     _claim(out)
     record = _record(recipe, run, engine, feed.info, command, tensorboard)
     if ranks.rank() == 0:
@@ -384,13 +389,16 @@ def _tick(engine: Engine, out: Path, record: dict[str, Any]) -> None:
     name = f"{engine.clock.images:09d}"
     facts = {"recipe": record["recipe"], "images_trained": engine.clock.images, "seed": engine.run.seed}
     provenance.save(sheet(model, engine.feed, engine.run.seed), out / "samples" / f"{name}.png", **facts)
+    if engine.feed.info.count < 2:  # a single picture has no distribution
+        return
     line = {"images": engine.clock.images, "frechet": _quality(model, engine), "extractor": QUALITY_FEATURES}
     with (out / "measures.jsonl").open("a", encoding="utf-8") as f:
         print(json.dumps(line), file=f)
 
 
 def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
-    """What the model makes, as one picture: a grid of samples, or rows of input and output."""
+    """What the model makes, as one picture: a grid of samples, or rows of input and output, and of what pairs say that it
+    should be."""
     if isinstance(model.method, Samples):
         n = GRID if model.columns is None else GRID // model.columns * model.columns
         return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=model.columns)
@@ -398,9 +406,10 @@ def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
     rows: list[Tensor] = []
     assert isinstance(model.method, Translates)
     for to in model.method.directions:
-        x = real.a if to == "b" else real.b
+        x, target = (real.a, real.b) if to == "b" else (real.b, real.a)
         shown = torch.nn.functional.interpolate(x, scale_factor=model.method.scale, mode="nearest")
         rows += [shown, torch.cat([model.translate(one[None], to=to, output="torch") for one in x])]
+        rows += [target] if feed.info.task == "pairs" else []
     return provenance.grid(torch.cat(rows), columns=8)
 
 

@@ -32,6 +32,7 @@ FIXTURES = [
     "basicsr/esrgan_oldarch_x4",
     "basicsr/srvgg_compact_x4",
     "basicsr/vgg_discriminator_128",
+    "basicsr/unet_discriminator_sn",
     "mimicry/sngan_discriminator_32",
     "pgan_zoo/generator",
     "pgan_zoo/discriminator",

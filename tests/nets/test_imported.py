@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganvas import bundle
+from ganvas import bundle, draw
 from ganvas.errors import UserError
 from ganvas.imported import import_model
 from ganvas.importing import import_network
 from ganvas.inspect.latents import latents
+from ganvas.nets import superres
+from ganvas.pixelwise import compare
+from ganvas.translating import translate_files
 
 
 @pytest.mark.parametrize(
-    "name", ["dcgan/generator", "mimicry/wgan_gp_generator_32", "pgan_zoo/generator", "pgan_zoo/checkpoint_dict"]
+    "name",
+    [
+        "dcgan/generator",
+        "mimicry/wgan_gp_generator_32",
+        "mimicry/sngan_generator_32",
+        "pgan_zoo/generator",
+        "pgan_zoo/checkpoint_dict",
+        "stylegan1_zoo/generator",
+        "stylegan2_ada/generator",
+        "r3gan/generator",
+    ],
 )
 def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / f"{name}.pth"
@@ -32,6 +46,99 @@ def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None
     assert len(model.walk(2, frames=2)) == 4
     with pytest.raises(UserError, match="not an empty folder"):
         import_model(file, tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stylegan2_ada/generator_conditional",
+        "r3gan/generator_conditional",
+        "biggan_pytorch/generator_64_hier_shared_attn",
+        "biggan_pytorch/generator_cifar32",
+        "hf_biggan/biggan_deep_128",
+    ],
+)
+def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> None:
+    """Classes by number; as before, the file's own project is asked for the same z."""
+    file = shared / "golden" / f"{name}.pth"
+    classes = import_model(file, tmp_path / "m")["shape"]["classes"]
+    model = bundle.load(tmp_path / "m")
+    assert model.method.classes == classes >= 5
+    z = latents(model.method, [(5, 0), (5, 1)])  # type: ignore[arg-type]
+    z, y = draw.truncated(z, 2.0) if "deep" in name else z, torch.tensor([4, 2])
+    with torch.no_grad():
+        theirs = import_network(file)(z, y)
+    made = model.sample(2, seed=5, labels=[4, 2], output="torch")
+    torch.testing.assert_close(made, theirs, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match=f"from 0 to {classes - 1}"):
+        model.sample(1, labels=[classes])
+
+
+def test_truncation_is_the_projects_own(shared: Path, tmp_path: Path) -> None:
+    def both(name: str) -> tuple[bundle.Model, Any, Any]:
+        file = shared / "golden" / f"{name}.pth"
+        import_model(file, tmp_path / name)
+        model = bundle.load(tmp_path / name)
+        return model, latents(model.method, [(5, 0)]), import_network(file)  # type: ignore[arg-type]
+
+    for name in ("stylegan1_zoo/generator", "stylegan2_ada/generator"):
+        model, z, net = both(name)
+        made = model.sample(seed=5, truncation=0.6, output="torch")
+        with torch.no_grad():
+            torch.testing.assert_close(made, net(z, truncation=0.6), rtol=1e-4, atol=1e-4)
+        assert len(model.mix([(0, 0)], [(1, 0)])) == 4
+    model, z, net = both("hf_biggan/biggan_deep_128")
+    for truncation in (0.43, 1.0, 0.2):  # each with statistics of its own
+        made = model.sample(seed=5, labels=[3], truncation=truncation, output="torch")
+        with torch.no_grad():
+            theirs = net(draw.truncated(z, 2.0) * truncation, torch.eye(12)[3:4], truncation)
+        torch.testing.assert_close(made, theirs, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="up to 1"):
+        model.sample(truncation=1.5)
+    with pytest.raises(UserError, match="knows no truncation"):
+        both("r3gan/generator")[0].sample(truncation=0.5)
+
+
+@pytest.mark.parametrize("name", ["msrresnet_x4", "rrdbnet_x4", "esrgan_oldarch_x4", "srvgg_compact_x4"])
+def test_enlarging_networks(name: str, shared: Path, tmp_path: Path) -> None:
+    file = shared / "golden" / "basicsr" / f"{name}.pth"
+    import_model(file, tmp_path / "m")
+    assert "4 times" in (tmp_path / "m" / "README.md").read_text()
+    model = bundle.load(tmp_path / "m")
+    x = load_file(file.with_suffix(".safetensors"))["input"].float()
+    with torch.no_grad():
+        theirs = import_network(file)(x).clamp(0, 1)
+    torch.testing.assert_close(model.translate(2 * x - 1, output="torch"), 2 * theirs - 1, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="makes images from images"):
+        model.sample()
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_folding_networks_take_any_size(scale: int, tmp_path: Path) -> None:
+    net = superres.RRDBNet(width=4, blocks=1, growth=2, scale=scale)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    import_model(tmp_path / "net.pth", tmp_path / "m")
+    model = bundle.load(tmp_path / "m")
+    x = torch.rand(1, 3, 13, 10) * 2 - 1
+    made = model.translate(x, output="torch")
+    assert made.shape == (1, 3, 13 * scale, 10 * scale)
+    # Far from the border that was filled up, it is the network's own.
+    whole = model.translate(x[..., :12, :8], output="torch")
+    assert whole.shape == (1, 3, 12 * scale, 8 * scale)
+    with torch.no_grad():
+        theirs = net((x[..., :12, :8] + 1) / 2).clamp(0, 1) * 2 - 1
+    torch.testing.assert_close(whole, theirs, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="multiples of"):
+        net(x)
+
+
+def test_an_srgan_restores_set5(shared: Path, tmp_path: Path) -> None:
+    """leftthomas/SRGAN's generator: 30.66 dB on luminance, 4 pixels of border left out."""
+    import_model(shared / "data" / "weights" / "srgan_x4_leftthomas.pth", tmp_path / "m")
+    made, skipped = translate_files(tmp_path / "m", [shared / "data" / "set5_lr_x4"], tmp_path / "made")
+    assert (made, skipped) == (5, [])
+    record = compare(tmp_path / "made", shared / "data" / "set5", protocol="y-crop4")
+    assert record["psnr"]["mean"] == pytest.approx(30.66, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ COUNTS = {  # XPixelGroup/BasicSR's, and those of arXiv:1609.04802's figure 4
     "RRDB-6": (lambda: superres.RRDBNet(blocks=6), 4_467_779),
     "compact": (lambda: superres.CompactNet(), 621_424),
     "BasicSR's D": (lambda: superres.VGGStyleDiscriminator(), 14_499_401),
+    "Real-ESRGAN's D": (lambda: superres.UNetDiscriminator(), 4_376_897),
 }
 
 

@@ -109,7 +109,13 @@ def super_resolution(
         raise UserError(f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more")
     tile = _pair_of(load) or (height * 4 // 3, width * 4 // 3)
     found = find_images(source, part)
-    cut = replace(found, sets={"x": Tiles(found.sets["x"], tile)})
+    tiles = Tiles(found.sets["x"], tile)
+    if tiles.small and tiles.small == len(found.sets["x"]):
+        raise UserError(
+            f"all pictures of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), from which crops of "
+            f"{height}x{width} are taken: give larger pictures, or a smaller --size"
+        )
+    cut = replace(found, sets={"x": tiles})
     feed = _feed("pairs", cut, (height, width), tile, channels, flip, strict, False)
     feed.scale = scale
     return feed

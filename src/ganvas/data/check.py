@@ -207,6 +207,9 @@ def _advise(report: Report, headers: Sequence[Header]) -> None:
     if not report.sides:
         report.fits.append(f"ganvas train dcgan {data} --size {size} {out}")
         report.fits.append(f"ganvas train wgan_gp {data} --size {size} {out}")
+    large = sum(min(h.width, h.height) >= 128 for h in headers)
+    if not report.sides and 2 * large >= len(headers):  # tiles of 128 pixels, at the pictures' own resolution
+        report.fits.append(f"ganvas train srresnet {data} --size 96 {out}")
     if not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers):
         report.notes.append(
             "all images are twice as wide as high: if they are A|B pairs, train them with a paired method"

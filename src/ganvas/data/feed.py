@@ -163,7 +163,8 @@ class Feed:
     ) -> Iterator[Batch]:
         """All images once, in the order of their names, without augmentation. Domains: `side` "a" or "b" passes
         through that one; without it both go side by side until the shorter one ends."""
-        chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or k == "ab"}
+        paired = "ab" in self._pixels or self.scale > 1  # one stream holds both sides
+        chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or paired}
         assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
         stop = min(limit if limit is not None else 1 << 62, *(len(p) for p in chosen.values()))
         for start in range(0, stop, size):

@@ -14,18 +14,21 @@ from ganvas.data.sources import Pictures
 
 class Tiles:
     """Every picture of `pictures` cut into tiles of `size` (height, width) that cover it evenly and overlap as little as they
-    must. A picture that is smaller, or that cannot be read, is one tile, which says so when it is asked for."""
+    must. A picture that is smaller, or that cannot be read, is one tile, which says so when it is asked for. `small`: how many
+    are smaller."""
 
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
     def __init__(self, pictures: Pictures, size: tuple[int, int]) -> None:
         self.pictures, self.size = pictures, size
+        self.small = 0
         places: list[tuple[int, int, int]] = []  # picture, top, left
         for i in range(len(pictures)):
             try:
                 header = pictures.header(i)
                 tops, lefts = _evenly(header.height, size[0]), _evenly(header.width, size[1])
+                self.small += not (tops and lefts)
             except Broken:
                 tops = lefts = []
             places += [(i, top, left) for top in tops for left in lefts] or [(i, 0, 0)]

@@ -1,4 +1,4 @@
-"""XPixelGroup/BasicSR's and xinntao's super-resolution networks (ESRGAN, Real-ESRGAN)."""
+"""Super-resolution networks: XPixelGroup/BasicSR's and xinntao's (ESRGAN, Real-ESRGAN), and leftthomas/SRGAN's generator."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 
 from ganvas.importing.formats import Format, Found, State, column
+from ganvas.importing.spectral import normalised_for_good
 from ganvas.nets import superres
 
 
@@ -54,9 +55,45 @@ def _vgg_discriminator(state: State) -> Found | None:
     return Found(superres.VGGStyleDiscriminator(channels, (side, side), width), state, column)
 
 
+def _unet_discriminator(state: State) -> Found | None:
+    """Its skip connections, which that project can switch off, leave no trace in the file: they are taken to be there."""
+    if not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"} <= state.keys():
+        return None
+    width, channels = state["conv0.weight"].shape[:2]
+    return Found(superres.UNetDiscriminator(channels, width, normalised=False), normalised_for_good(state))
+
+
+def _leftthomas(state: State) -> Found | None:
+    """Blocks are numbered through: the first convolution, the residual ones, the last of the body, and the enlargement."""
+    if not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"} <= state.keys():
+        return None
+    width, channels = state["block1.0.weight"].shape[:2]
+    blocks = _count(state, r"block(\d+)\.conv1\.weight")
+    doublings = _count(state, rf"block{blocks + 3}\.(\d+)\.conv\.weight")
+    inner = {"conv1": 0, "bn1": 1, "prelu": 2, "conv2": 3, "bn2": 4}
+    ours: State = {}
+    for key, value in state.items():
+        head, layer, *rest = key.split(".")
+        number, last = int(head.removeprefix("block")), rest[-1]
+        if number == 1:
+            place = f"first.{layer}"
+        elif number <= blocks + 1:
+            place = f"body.{number - 2}.main.{inner[layer]}"
+        elif number == blocks + 2:
+            place = f"after.{layer}"
+        elif int(layer) < doublings:
+            place = f"up.{3 * int(layer) + (0 if rest[0] == 'conv' else 2)}"
+        else:
+            place = "last"
+        ours[f"{place}.{last}"] = value
+    return Found(superres.SRResNet(channels, width, blocks, 1 << doublings, bounded=True), ours)
+
+
 FORMATS: dict[str, Format] = {
     "MSRResNet (XPixelGroup/BasicSR)": _msrresnet,
     "RRDBNet (xinntao/ESRGAN, XPixelGroup/BasicSR)": _rrdb,
     "compact network (xinntao/Real-ESRGAN)": _compact,
     "VGG-style discriminator (XPixelGroup/BasicSR)": _vgg_discriminator,
+    "U-Net discriminator (XPixelGroup/BasicSR)": _unet_discriminator,
+    "SRGAN generator (leftthomas/SRGAN)": _leftthomas,
 }

@@ -83,7 +83,7 @@ def _ours(state: State, ends: dict[str, str]) -> State:
 
 class StoredStatistics(nn.Module):
     """BigGAN-deep with tables of batch norm's statistics for truncations of 0 to 1 in equal steps, called as its project
-    calls it: (z [N, latent], class vectors [N, classes], truncation) -> images [N, 3, H, W] in [-1, 1].
+    calls it: (z [N, latent], class vectors [N, classes] or labels [N], truncation) -> images [N, 3, H, W] in [-1, 1].
 
     Between two steps that project gives the nearer one the *smaller* weight (stats[i] * f + stats[i + 1] * (1 - f) at step i +
     f), and published pictures were made so; `nearer=True` turns that round."""
@@ -91,6 +91,7 @@ class StoredStatistics(nn.Module):
     def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
         super().__init__()
         self.G, self.nearer = G, False
+        self.latent, self.classes = G.latent, G.classes
         for i, norm in enumerate(self._norms()):
             self.register_buffer(f"means{i}", torch.empty(steps, norm.num_features))
             self.register_buffer(f"vars{i}", torch.empty(steps, norm.num_features))

@@ -16,7 +16,9 @@ def kept_normalised(state: State) -> State:
         if name == "weight" and f"{layer}.u0" in state:
             ours[f"{layer}.parametrizations.weight.original"] = value
             ours[f"{layer}.parametrizations.weight.0.u"] = state[f"{layer}.u0"].flatten()
-            ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros(())
+            ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros(
+                (), device="cpu"
+            )  # the network is built on meta
         elif name not in ("u0", "sv0"):
             ours[key] = value
     return ours

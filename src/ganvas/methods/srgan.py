@@ -26,8 +26,7 @@ class SRGAN(Method):
     """
 
     directions: Sequence[str] = ("b",)
-    multiple: int = 1
-    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`
+    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
 
     def __init__(
         self,
@@ -50,7 +49,8 @@ class SRGAN(Method):
         self.G = G(channels=shape.channels)
         self.D = D(channels=shape.channels, size=shape.size)
         self.phi = VGG19(vgg, layer) if vgg else None
-        self.scale, self.distance = self.G.scale, l1_loss if l1 else mse_loss
+        self.scale, self.multiple = self.G.scale, self.G.multiple
+        self.distance = l1_loss if l1 else mse_loss
         self.pretrain, self.slow, self.content_scale = pretrain, slow, content_scale
         self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
         self.players = {"G": [self.G], "D": [self.D]}

@@ -20,16 +20,16 @@ class SRResNet(Method):
     """
 
     directions: Sequence[str] = ("b",)
-    multiple: int = 1
     judges: Sequence[str] = ()
     distance: Callable[[Tensor, Tensor], Tensor]
-    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`
+    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], l1: bool = False) -> None:
         """`l1`: |y - G(x)| in place of its square (BasicSR)."""
         super().__init__()
         self.G = G(channels=shape.channels)
-        self.scale, self.distance = self.G.scale, l1_loss if l1 else mse_loss
+        self.scale, self.multiple = self.G.scale, self.G.multiple
+        self.distance = l1_loss if l1 else mse_loss
         self.players = {"G": [self.G]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:

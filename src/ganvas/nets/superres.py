@@ -1,5 +1,5 @@
-"""Super-resolution networks. Generators take images [N, C, h, w] in [0, 1] of any size and give [N, C, scale h, scale w], about
-in [0, 1]; discriminators judge images [N, C, H, W] of one size."""
+"""Super-resolution networks. Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of `multiple`,
+and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators judge images [N, C, H, W]."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ganvas.errors import UserError
 from ganvas.nets.layers import BatchNorm2d, divisible
+from ganvas.nets.spectral import spectral
 
 # ---------------------------------------------------------------- Ledig et al.'s
 
@@ -33,14 +34,19 @@ class _Block(nn.Module):
 class SRResNet(nn.Module):
     """The generator of Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks` residual blocks with
     batch norm under one long skip, a 3x3 convolution to four times the channels and PixelShuffle for every doubling, 9x9 to
-    the image. `scale`: a power of two."""
+    the image. `scale`: a power of two. `bounded`: leftthomas/SRGAN's form, which ends the body in PReLU in place of batch norm
+    and the image in (tanh(x) + 1) / 2."""
 
-    def __init__(self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4) -> None:
+    multiple: int = 1
+
+    def __init__(
+        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4, bounded: bool = False
+    ) -> None:
         super().__init__()
-        self.scale = scale
+        self.channels, self.scale, self.bounded = channels, scale, bounded
         self.first = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(*(_Block(width) for _ in range(blocks)))
-        self.after = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), BatchNorm2d(width))
+        self.after = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.PReLU() if bounded else BatchNorm2d(width))
         ups = [
             (nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
             for _ in range(_doublings(scale))
@@ -50,7 +56,8 @@ class SRResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        return self.last(self.up(x + self.after(self.body(x))))
+        made = self.last(self.up(x + self.after(self.body(x))))
+        return (made.tanh() + 1) / 2 if self.bounded else made
 
 
 def _doublings(scale: int) -> int:
@@ -114,11 +121,13 @@ class MSRResNet(nn.Module):
     """BasicSR's SRResNet: residual blocks without batch norm, and what it makes is added to the image enlarged bilinearly.
     `scale`: 2, 3 or 4."""
 
+    multiple: int = 1
+
     def __init__(self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4) -> None:
         super().__init__()
         if scale not in (2, 3, 4):
             raise UserError(f"this network enlarges by 2, 3 or 4; got scale={scale}")
-        self.scale, self.step = scale, 2 if scale == 4 else scale
+        self.channels, self.scale, self.step = channels, scale, 2 if scale == 4 else scale
         self.conv_first = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(_PlainBlock(width) for _ in range(blocks)))
         self.upconv1 = nn.Conv2d(width, width * self.step**2, 3, padding=1)
@@ -179,8 +188,8 @@ class RRDBNet(nn.Module):
         super().__init__()
         if scale not in (1, 2, 4):
             raise UserError(f"this network enlarges by 1, 2 or 4; got scale={scale}")
-        self.scale, self.fold = scale, 4 // scale
-        self.conv_first = nn.Conv2d(channels * self.fold**2, width, 3, padding=1)
+        self.channels, self.scale, self.multiple = channels, scale, 4 // scale
+        self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
         self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr = (
             nn.Conv2d(width, width, 3, padding=1) for _ in range(4)
@@ -189,7 +198,8 @@ class RRDBNet(nn.Module):
         _small(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_first(F.pixel_unshuffle(x, self.fold))
+        divisible(x, self.multiple, least=self.multiple)
+        h = self.conv_first(F.pixel_unshuffle(x, self.multiple))
         h = h + self.conv_body(self.body(h))
         for up in (self.conv_up1, self.conv_up2):
             h = F.leaky_relu(up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True)
@@ -200,11 +210,13 @@ class CompactNet(nn.Module):
     """Real-ESRGAN's compact network: `layers` convolutions at the small size, PixelShuffle at the end, and the image enlarged
     by repeating pixels is added."""
 
+    multiple: int = 1
+
     def __init__(
         self, channels: int = 3, width: int = 64, layers: int = 16, scale: int = 4, prelu: bool = True
     ) -> None:
         super().__init__()
-        self.scale = scale
+        self.channels, self.scale = channels, scale
         body: list[nn.Module] = []
         for i in range(layers + 1):
             body.append(nn.Conv2d(width if i else channels, width, 3, padding=1))
@@ -247,3 +259,39 @@ class VGGStyleDiscriminator(nn.Module):
                     x = self.get_submodule(f"bn{i}_{j}")(x)
                 x = F.leaky_relu(x, 0.2, inplace=True)
         return self.linear2(F.leaky_relu(self.linear1(x.flatten(1)), 0.2, inplace=True)).flatten()
+
+
+class UNetDiscriminator(nn.Module):
+    """Real-ESRGAN's, a U-Net that judges every pixel: arXiv:2107.10833, section 3.3. Images [N, C, H, W] -> logits
+    [N, 1, H, W]; sides are multiples of 8.
+
+    Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve it, each after a bilinear enlargement
+    and followed by the features of its size on the way down, added; two more and the score. All but the first and the last
+    are without bias and, where `normalised`, under spectral normalisation. LeakyReLU .2."""
+
+    def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(channels, width, 3, padding=1)
+        for i in (1, 2, 3):
+            self.add_module(f"conv{i}", nn.Conv2d(width << i - 1, width << i, 4, stride=2, padding=1, bias=False))
+        for i in (4, 5, 6):
+            self.add_module(f"conv{i}", nn.Conv2d(width << 7 - i, width << 6 - i, 3, padding=1, bias=False))
+        for i in (7, 8):
+            self.add_module(f"conv{i}", nn.Conv2d(width, width, 3, padding=1, bias=False))
+        self.conv9 = nn.Conv2d(width, 1, 3, padding=1)
+        if normalised:
+            for i in range(1, 9):
+                spectral(self.get_submodule(f"conv{i}"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        def layer(i: int, x: Tensor) -> Tensor:
+            return F.leaky_relu(self.get_submodule(f"conv{i}")(x), 0.2)
+
+        divisible(x, 8, least=8)
+        down = [layer(0, x)]
+        for i in (1, 2, 3):
+            down.append(layer(i, down[-1]))
+        h = down.pop()
+        for i in (4, 5, 6):
+            h = layer(i, F.interpolate(h, scale_factor=2, mode="bilinear")) + down.pop()
+        return self.conv9(layer(8, layer(7, h)))

@@ -1,0 +1,76 @@
+"""Super-resolution as a user meets it, from the folder of photographs to the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from toys import SMALL, toy_images
+
+from ganvas import bundle, training
+from ganvas.cli import _use
+from ganvas.data import check
+from ganvas.errors import UserError
+from ganvas.measuring import measure
+from ganvas.pixelwise import compare
+from ganvas.translating import translate_files
+
+TOY = [s for s in SMALL["srresnet"] if not s.startswith(("data.", "batch"))]
+
+
+def trained(photos: Path, out: Path, *more: str) -> bundle.Model:
+    return training.train("srresnet", photos, out=out, size=16, batch=2, images=4, set=[*TOY, *more])
+
+
+def opened(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        return image.copy()
+
+
+def test_from_photographs_to_figures(tmp_path: Path) -> None:
+    photos, out = toy_images(tmp_path / "photos", 6, side=32), tmp_path / "run"
+    model = trained(photos, out)
+    sheet = opened(out / "samples" / "000000004.png")
+    assert sheet.height >= 3 * 16, "input, result, and what it should be"
+    assert "what it should be" in (out / "report.html").read_text(encoding="utf-8")
+    assert "4 times as large" in (out / "model" / "README.md").read_text(encoding="utf-8")
+    assert _use(out, "pairs").startswith("translate")
+    assert _use(out, model.info["task"]) == _use(out, "pairs")
+    record: dict[str, Any] = measure(out, photos, n=8)["to b"]
+    assert record["values"]["frechet"] >= 0
+    assert any("ganvas pixels" in note for note in record["notes"])
+
+    inputs = tmp_path / "small"
+    inputs.mkdir()
+    large = opened(photos / "000.png")
+    large.resize((8, 8)).save(inputs / "000.png")
+    large.resize((7, 5)).convert("L").save(inputs / "gray.png")
+    large.resize((1, 3)).convert("RGBA").save(inputs / "alpha.png")
+    assert translate_files(out, [inputs], tmp_path / "made") == (3, [])
+    made = {f.stem: opened(f) for f in (tmp_path / "made").iterdir()}
+    sizes = {name: (image.mode, image.size) for name, image in made.items()}
+    assert sizes == {"000": ("RGB", (32, 32)), "gray": ("RGB", (28, 20)), "alpha": ("RGB", (4, 12))}
+    assert compare(tmp_path / "made" / "000.png", photos / "000.png")["psnr"]["mean"] > 0
+
+
+def test_mistakes_are_said_before_training(tmp_path: Path) -> None:
+    photos = toy_images(tmp_path / "photos", 2, side=32)
+    with pytest.raises(UserError, match=r"enlarges 4 times.* reduced 2 times: .*G\.scale=2"):
+        trained(photos, tmp_path / "run", "data.scale=2")
+    with pytest.raises(UserError, match=r"smaller than 21x21 .*crops of 16x16"):
+        trained(toy_images(tmp_path / "tiny", 2, side=20), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_photograph_is_enough(tmp_path: Path) -> None:
+    """It has no distribution, so that there is no quality curve; the model is there."""
+    trained(toy_images(tmp_path / "photos", 1, side=21), tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / "measures.jsonl").exists()
+
+
+def test_large_photographs_are_advised_to_enlarge(tmp_path: Path) -> None:
+    assert any("srresnet" in c for c in check(toy_images(tmp_path / "large", 2, side=128)).fits)
+    assert not any("srresnet" in c for c in check(toy_images(tmp_path / "small", 2, side=64)).fits)
