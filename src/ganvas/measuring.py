@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ganvas import bundle, provenance
 from ganvas.core import Samples, Translates
@@ -113,7 +114,12 @@ def _measured(
         judge = real.judge()
         verdict = Verdict(judge) if judge else None
         first: list[Tensor] = []
-        fake = _watched(model.batches(n, seed=seed), verdict, first)
+        size, made = (real.feed.info.height, real.feed.info.width), model.method.now.resolution
+        grown = made is None or made >= max(size)
+        fake = model.batches(n, seed=seed)
+        if not grown:
+            fake = (interpolate(x, size, mode="nearest") for x in fake)
+        fake = _watched(fake, verdict, first)
         side = real.side("x")
         record = measure_samples(fake, side, real.extractor, seed=seed, extrapolate=extrapolate)
         record["protocol"]["real"] |= real.protocol
@@ -121,6 +127,10 @@ def _measured(
             record["judge"] = verdict.report()
         elif real.no_judge:
             record["notes"].append(real.no_judge)
+        if not grown:
+            record["notes"].append(
+                f"The network has grown to {made} pixels: its pictures were enlarged by repeating pixels."
+            )
         if side.count > KEPT:
             record["notes"].append(f"Nearest real images are looked for among {KEPT:,} of the {side.count:,}.")
         if sheet_in:

@@ -408,3 +408,11 @@ def test_path_length_and_modes_of_a_trained_model(
     assert found["path-length"]["protocol"] == {"space": "z", "paths": 6, "distance": "lpips-squeeze-caffe"}
     assert 1 <= found["stacked-mnist"]["values"]["found"] <= 64
     assert found["stacked-mnist"]["values"]["reverse_kl"] > 0
+
+
+def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_path: Path) -> None:
+    small = ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "G.latent=4", "fade=64", "hold=640"]
+    training.train("progan", "digits", out=tmp_path / "run", size=16, batch=8, images=16, set=small)
+    record = measuring.measure(tmp_path / "run", "digits", n=16)
+    assert record["judge"]["fake_confident"] >= 0
+    assert (tmp_path / "run" / "neighbours.png").is_file()

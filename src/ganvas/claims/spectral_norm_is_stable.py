@@ -85,7 +85,7 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
                 [k + (i - 0.5) / 6 for k in range(len(values))], list(values.values()), "o", color=f"C{i}", label=label
             )
     axes.set_xticks(range(len(SETTINGS)), [f"{k}\nlr {v[0]:g}, {v[1]:g}/{v[2]:g}, {v[3]}" for k, v in SETTINGS.items()])
-    axes.set(ylabel="Fréchet distance", yscale="log")
+    axes.set(xlabel="setting", ylabel="Fréchet distance", yscale="log")
     axes.legend()
 
 

@@ -66,8 +66,8 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         axes.bar([i + offset for i in range(len(SCALES))], means, width=0.4, label=band)
         for i, values in enumerate(shares):
             axes.plot([i + offset] * 2, [min(values), max(values)], color="black")
-    axes.set_xticks(range(len(SCALES)), [f"{scale} styles exchanged" for scale in SCALES])
-    axes.set(ylabel="change, as a share of another picture's")
+    axes.set_xticks(range(len(SCALES)), [f"{scale} styles" for scale in SCALES])
+    axes.set(xlabel="what is exchanged", ylabel="change, as a share of another picture's")
     axes.legend(title="frequencies")
 
 
