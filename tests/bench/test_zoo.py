@@ -1,0 +1,64 @@
+"""bench/zoo.py at toy size: it trains and measures, keeps what it has, and records what fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "bench" / "zoo.py"),
+        data,
+        "--methods",
+        methods,
+        "--minutes",
+        "0",
+        "--seeds",
+        "1",
+    ]
+    command += [
+        "--features",
+        "random-conv-v1",
+        "--samples",
+        "16",
+        "--out",
+        str(out),
+        "--sheets",
+        str(out.parent / "sheets"),
+    ]
+    subprocess.run([*command, *more], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=300)
+
+
+def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:
+    out, key = tmp_path / "zoo.json", "vae digits 0"
+    call(out, "vae")
+    record = json.loads(out.read_text())
+    cell = record["cells"][key]
+    assert cell["steps"] == 1
+    assert cell["images"] == 64
+    assert cell["protocol"]["real"]["count"] == 1797
+    assert cell["values"]["frechet"] > 0
+    assert (tmp_path / "sheets" / "digits-vae.png").is_file()
+    cell["kept"] = True
+    out.write_text(json.dumps(record))
+    call(out, "vae")
+    assert json.loads(out.read_text())["cells"][key].get("kept"), "what was measured is not measured again"
+    call(out, "vae", "--samples", "17")
+    again = json.loads(out.read_text())["cells"][key]
+    assert "kept" not in again
+    assert again["protocol"]["fake"]["count"] == 17
+
+
+def test_a_failure_is_recorded_and_stops_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "zoo.json"
+    call(out, "vae,gan", data=f"none={tmp_path / 'none'}")
+    cells = json.loads(out.read_text())["cells"]
+    assert list(cells) == ["vae none 0", "gan none 0"]
+    assert all("none" in c["error"] and "values" not in c for c in cells.values())
