@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sheet = args.sheets / f"{name}-{method}.png" if seed == "0" else None
         print(json.dumps(cell(method, data[name], int(seed), args, sheet)))
         return
-    found = json.loads(args.out.read_text()) if args.out.is_file() else {"cells": {}}
+    found: dict[str, Any] = json.loads(args.out.read_text()) if args.out.is_file() else {"cells": {}}
     if found.setdefault("minutes", args.minutes) != args.minutes and not args.report:
         raise SystemExit(
             f"{args.out} has cells of {found['minutes']} minutes; give --minutes {found['minutes']} or another --out"

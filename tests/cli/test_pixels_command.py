@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from ganvas.cli import app
 from ganvas.errors import UserError
-from ganvas.metrics.pixels import bicubic, ms_ssim, psnr, ssim
+from ganvas.imresize import bicubic
+from ganvas.metrics.pixels import ms_ssim, psnr, ssim
 from ganvas.pixelwise import compare
 
 

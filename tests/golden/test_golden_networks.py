@@ -98,7 +98,7 @@ def test_biggan(golden: Callable[[str], Golden], name: str) -> None:
 def test_biggan_deep_at_three_truncations(golden: Callable[[str], Golden]) -> None:
     """Two of which have statistics of their own; a third is blended, as that project does it or the right way round."""
     g = golden("hf_biggan/biggan_deep_128")
-    net = import_network(g.file)
+    net: Any = import_network(g.file)
     unread = (6 - 3) * (6 * 9 + 1)  # its last convolution has 6 outputs, of which it shows 3
     assert parameters(net) == g.meta["parameters"] - unread
     for truncation in (0.43, 0.4, 1.0, 0.43):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 import pytest
 import torch
@@ -35,8 +36,8 @@ def touch(module: nn.Module) -> None:
 @pytest.mark.parametrize("make", LAYERS)
 def test_the_largest_singular_value_becomes_one(make) -> None:
     torch.manual_seed(0)
-    layer = spectral(make())
-    dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    made = make()
+    dim, layer = int(isinstance(made, nn.ConvTranspose2d)), cast(Any, spectral(made))
     for _ in range(400):
         touch(layer)
         _ = layer.weight
@@ -49,7 +50,7 @@ def test_the_largest_singular_value_becomes_one(make) -> None:
 def test_u_moves_once_for_each_update() -> None:
     """However often the network is called between two of them; not in evaluation."""
     torch.manual_seed(0)
-    net = spectral_(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)))
+    net: Any = spectral_(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)))
     u = net[0].parametrizations.weight[0].u
     weights, us = [], []
     for _ in range(3):
@@ -76,7 +77,7 @@ def test_the_gradient_is_the_papers() -> None:
     """Equation 12: (dL/dW_SN - <dL/dW_SN, W_SN> u v^T) / sigma, here by finite differences; and the second derivative."""
     torch.manual_seed(0)
     with torch.random.fork_rng():
-        layer = spectral(nn.Linear(4, 3, bias=False).double())
+        layer: Any = spectral(nn.Linear(4, 3, bias=False).double())
         for _ in range(300):
             touch(layer)
             _ = layer.weight
@@ -98,7 +99,7 @@ def test_the_gradient_is_the_papers() -> None:
 
 def test_in_float32_under_autocast() -> None:
     torch.manual_seed(0)
-    layer = spectral(nn.Conv2d(3, 4, 3))
+    layer: Any = spectral(nn.Conv2d(3, 4, 3))
     wide = layer.weight.clone()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer.weight, wide)
@@ -107,7 +108,7 @@ def test_in_float32_under_autocast() -> None:
 
 def test_singular_values() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20), spectral(nn.Conv2d(6, 8, 3)))
+    net: Any = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20), spectral(nn.Conv2d(6, 8, 3)))
     found = singular_values(net)
     assert set(found) == {f"sigma{i}/{layer}" for i in range(3) for layer in ("0", "2")}
     weight = net[2].parametrizations.weight.original
@@ -120,7 +121,7 @@ def test_singular_values() -> None:
 
 
 def test_orthogonality_penalises_overlap_only() -> None:
-    net = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 2))
+    net: Any = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 2))
     with torch.no_grad():
         for layer in net:
             nn.init.orthogonal_(layer.weight)
@@ -161,7 +162,7 @@ def test_attention_is_a_weighted_mean_of_places() -> None:
 
 
 def test_standing_statistics_are_plain_averages() -> None:
-    net = nn.Sequential(nn.BatchNorm2d(2, affine=False)).eval()
+    net: Any = nn.Sequential(nn.BatchNorm2d(2, affine=False)).eval()
     net.register_parameter("any", nn.Parameter(torch.zeros(1)))
     seen: list[torch.Tensor] = []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -10,7 +12,7 @@ from ganvas.nets.style import Noise, mixed
 from ganvas.objectives.penalties import path_lengths, r1
 
 
-def make(family) -> style.StyleBased:
+def make(family) -> Any:
     torch.manual_seed(0)
     net = family.Generator(latent=5, style=6, mapping=2, width=4, size=16)
     for module in net.modules():
@@ -118,9 +120,9 @@ def test_path_lengths_of_a_linear_map() -> None:
 def test_penalties_reach_every_weight() -> None:
     """R1 through D and path lengths through G, in double precision against finite differences of the gradient's norm."""
     torch.manual_seed(0)
-    D = style2.Discriminator(4, size=8, channels=1).double()
+    D: Any = style2.Discriminator(4, size=8, channels=1).double()
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
-    G = make(style2).double().eval()
+    G: Any = make(style2).double().eval()
     w = G.styles(torch.randn(2, 5, dtype=torch.float64)).detach()
 
     def path() -> torch.Tensor:
