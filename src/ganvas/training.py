@@ -117,6 +117,7 @@ def resume(
             f"To train on: ganvas resume {out} --images {more}"
         )
     if ranks.rank() == 0:
+        checkpoint.sweep(out)
         checkpoint.write_atomically(out / "run.json", json.dumps(record, indent=1))
     return _fit(engine, out, record, log)
 

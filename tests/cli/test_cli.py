@@ -185,7 +185,21 @@ def test_measure_reports_its_protocol(run: Path, photos: Path) -> None:
     assert json.loads((run / "measure.json").read_text()) == record
 
 
-@pytest.mark.parametrize("recipe", sorted(SMALL))
+# The contract tests cut every recipe at every step; here it is the processes and files, for each kind of state and data.
+KINDS = [
+    "gan",
+    "dcgan_digits",
+    "progan",
+    "biggan_digits",
+    "stylegan2_digits",
+    "vaegan_small",
+    "pix2pix",
+    "cyclegan",
+    "srgan",
+]
+
+
+@pytest.mark.parametrize("recipe", KINDS)
 def test_stopping_early_and_resuming_is_the_whole_run(recipe: str, tmp_path: Path) -> None:
     """N images = k images + resume + the rest, through the command line."""
     data = toy_data(recipe, tmp_path / "data")

@@ -88,13 +88,20 @@ def all_of(folder: Path) -> list[Path]:
 
 
 def prune(folder: Path, best: str | None) -> None:
-    """Keep the newest two and the best; sweep up what killed processes left half written."""
+    """Keep the newest two and the best."""
     found = all_of(folder)
     for old in found[:-2]:
         if old.name != best:
             shutil.rmtree(old, ignore_errors=True)
-    for left in folder.glob(".*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+
+
+def sweep(run: Path) -> None:
+    """Remove what killed processes left half written anywhere in a run's folder."""
+    for left in list(run.rglob(".*.tmp")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
