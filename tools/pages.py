@@ -93,7 +93,7 @@ def table(facts: list[Facts]) -> str:
         task = "image to image" if hasattr(f.kind, "translate") else "noise to image"
         named = ", ".join(f"`{r}`" for r in f.recipes)
         claims = "<br>".join(f"[{c.name}]({f.file}.md#{c.name}): {verdict(c)}" for c in f.own)
-        lines.append(claiming._row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
+        lines.append(claiming.table_row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
     of_none = [c for c in CLAIMS if not any(c in f.own for f in facts)]
     theory = ", ".join(f"{c.name}: {verdict(c)}" for c in of_none)
     return blocks(
@@ -258,13 +258,16 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
     if record is None:
         checks = [{"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over} for c in claim.checks]
         figures = dict.fromkeys([*claim.figures_in_words, *(c["figure"] for c in checks)])
-        lines = [claiming._row("figure", "bound"), "|---" * 2 + "|"]
+        lines = [claiming.table_row("figure", "bound"), "|---" * 2 + "|"]
         for name in figures:
             bounds = " and ".join(bound(c) for c in checks if c["figure"] == name)
-            lines.append(claiming._row(words(claim, name), bounds))
+            lines.append(claiming.table_row(words(claim, name), bounds))
         return "\n".join(lines)
     file = f"docs/claims/{claim.name}.json"
-    lines = [claiming._row("figure", "least to greatest seed", "bound", "the value judged", "result"), "|---" * 5 + "|"]
+    lines = [
+        claiming.table_row("figure", "least to greatest seed", "bound", "the value judged", "result"),
+        "|---" * 5 + "|",
+    ]
     for name in dict.fromkeys(
         [*(k for s in record["seeds"] for k in s["figures"]), *(c["figure"] for c in record["checks"])]
     ):
@@ -277,19 +280,19 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
             value += {"every": " (worst seed)", "mean": " (mean)", "median": " (median)"}[c["over"]]
             result = "stale" if claiming.is_stale(claim, record) else claiming.RESULTS[c["holds"]]
             result = result if c["holds"] else f"**{result}**"
-            lines.append(claiming._row(words(claim, name), span, bound(c), value, result))
+            lines.append(claiming.table_row(words(claim, name), span, bound(c), value, result))
         if not checks:
-            lines.append(claiming._row(words(claim, name), span, "", "", ""))
+            lines.append(claiming.table_row(words(claim, name), span, "", "", ""))
     return "\n".join(lines)
 
 
 def bound(check: Mapping[str, Any]) -> str:
-    limit, _, over = claiming._condition(check).partition(f"{check['bound']:g}")
+    limit, _, over = claiming.condition(check).partition(f"{check['bound']:g}")
     return f"`{limit}{check['bound']:g}`{over}"
 
 
 def sourced(value: float, where: str) -> str:
-    return f"{claiming._number(value)} <!-- = {where} -->"
+    return f"{claiming.number(value)} <!-- = {where} -->"
 
 
 def words(claim: Claim, figure: str) -> str:

@@ -51,8 +51,8 @@ def page(
     if not maps:
         raise UserError(f"{run} has no attention layers: train with attention, as in --set G.attention=[16]")
     rows = [row for i in range(n) for found in maps.values() for row in _row(pictures[i], found[i], points)]
-    facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
-    return provenance.save(provenance.grid(torch.stack(rows), columns=len(points) + 1), out, **facts)
+    sheet = provenance.grid(torch.stack(rows), columns=len(points) + 1)
+    return provenance.save(sheet, out, **model.facts, seed=seed)
 
 
 def _row(picture: Tensor, maps: Tensor, points: Sequence[tuple[float, float]]) -> list[Tensor]:

@@ -183,6 +183,11 @@ class Model:
                 made = latents.images(method, z, y, truncation).float()
             yield made
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every picture that it makes says of it."""
+        return {k: self.info.get(k) for k in ("recipe", "images_trained")}
+
     def _sampler(self, truncation: float | None = None) -> Any:
         """The method as one that makes images from noise, and truncates where that is asked for."""
         if not isinstance(self.method, Samples):

@@ -180,7 +180,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
         write(_partial(claim, where), _text({**kept, "seeds": list(done.values())}).encode())
-        said = "  ".join(f"{k} {_number(v)}" for k, v in done[seed]["figures"].items())
+        said = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {said}")
     results = [done[s] for s in sorted(done) if s < count]
     return {
@@ -236,7 +236,7 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
     for name, claim in claims.items():
         record = records.get(name)
         if record is None:
-            table.append(_row(f"`{name}`", claim.paper, "", "", "", "not run"))
+            table.append(table_row(f"`{name}`", claim.paper, "", "", "", "not run"))
             continue
         table += _table(claim, record)
         beside = "" if where == out.parent else f"{os.path.relpath(where, out.parent)}/"
@@ -251,7 +251,10 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
         "written by `ganvas claim report` from the records beside it."
     )
     head = (
-        _row("claim", "paper", "figure", "bound", "mean (least to greatest seed)", "result") + "\n" + "|---" * 6 + "|"
+        table_row("claim", "paper", "figure", "bound", "mean (least to greatest seed)", "result")
+        + "\n"
+        + "|---" * 6
+        + "|"
     )
     page = "\n".join(["# Claims", "", intro, "", head, *table, "", *sections])
     return write(out, page.encode())
@@ -266,7 +269,7 @@ def _table(claim: Claim, record: Mapping[str, Any]) -> list[str]:
             result += f", {len(record['failures'])} of the seeds failed"
         first = (f"[`{claim.name}`](#{claim.name})", claim.paper) if i == 0 else ("", "")
         words = claim.figures_in_words.get(c["figure"], f"`{c['figure']}`")
-        lines.append(_row(*first, words, _condition(c), _range(values), result if c["holds"] else f"**{result}**"))
+        lines.append(table_row(*first, words, condition(c), _range(values), result if c["holds"] else f"**{result}**"))
     return lines
 
 
@@ -277,15 +280,18 @@ def _section(claim: Claim, record: Mapping[str, Any], records: str, plot: str) -
         result += " **Stale**: judged by other bounds than the code has now."
     result += "".join(f" Seed {f['seed']} failed: {f['error']}." for f in failures)
     names = list(dict.fromkeys(k for s in seeds for k in s["figures"]))
-    figures = [_row("figure", "what it is", *(f"seed {s['seed']}" for s in seeds)), "|---" * (2 + len(seeds)) + "|"]
+    figures = [
+        table_row("figure", "what it is", *(f"seed {s['seed']}" for s in seeds)),
+        "|---" * (2 + len(seeds)) + "|",
+    ]
     for name in names:
-        values = (_number(s["figures"].get(name)) for s in seeds)
-        figures.append(_row(f"`{name}`", claim.figures_in_words.get(name, ""), *values))
+        values = (number(s["figures"].get(name)) for s in seeds)
+        figures.append(table_row(f"`{name}`", claim.figures_in_words.get(name, ""), *values))
     where, versions = record["machine"], record["versions"]
     cpu = sum(s["cpu_seconds"] for s in seeds)
     head, _, dirty = (record["commit"] or "unknown").partition("-")
     took = (
-        f"`{record['command']}` took {_number(round(cpu, 1))} s of processor time on {where['processor']} "
+        f"`{record['command']}` took {number(round(cpu, 1))} s of processor time on {where['processor']} "
         f"({where['threads']} of {where['cores']} cores), torch {versions['torch']}, ganvas {versions['ganvas']}, commit "
         f"{head[:12]}{dirty and ' with changes'}, {record['date'][:10]}. [The record]({records}{claim.name}.json)."
     )
@@ -296,7 +302,7 @@ def _section(claim: Claim, record: Mapping[str, Any], records: str, plot: str) -
         f"{result} {record['experiment']}",
         plot,
         "\n".join(figures),
-        "\n".join(f"* `{c['figure']}` {_condition(c)}: {c['why']}" for c in record["checks"]),
+        "\n".join(f"* `{c['figure']}` {condition(c)}: {c['why']}" for c in record["checks"]),
         "\n".join(f"* The paper: {what}: {value}" for what, value in record["paper_figures"].items()),
         took,
     ]
@@ -322,24 +328,24 @@ def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:
     return f"![{claim.name}]({claim.name}.png)"
 
 
-def _row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
     return "| " + " | ".join(re.sub(r"\s+", " ", c).replace("|", r"\|") for c in cells) + " |"
 
 
-def _condition(check: Mapping[str, Any]) -> str:
+def condition(check: Mapping[str, Any]) -> str:
     over = {"every": "in every seed", "mean": "mean", "median": "median"}[check["over"]]
     return f"{check['op']} {check['bound']:g} {over}".replace("<=", "≤").replace(">=", "≥")
 
 
 def _verdict(check: Mapping[str, Any]) -> str:
-    return f"{check['figure']} {_number(check['value'])} {'' if check['holds'] else 'is not '}{_condition(check)}"
+    return f"{check['figure']} {number(check['value'])} {'' if check['holds'] else 'is not '}{condition(check)}"
 
 
 def _range(values: Sequence[float]) -> str:
     if not values or any(math.isnan(v) for v in values):
         return "none"
-    return f"{_number(fmean(values))} ({_number(min(values))} to {_number(max(values))})"
+    return f"{number(fmean(values))} ({number(min(values))} to {number(max(values))})"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4g}"

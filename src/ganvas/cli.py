@@ -153,8 +153,7 @@ def sample(
     from ganvas.errors import UserError
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
-    facts = {"recipe": model.info.get("recipe"), "seed": seed, "images_trained": model.info.get("images_trained")}
-    facts |= {"truncation": truncation}
+    facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
         made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
@@ -333,11 +332,11 @@ def neighbours(
 
 @app.command()
 def translate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    run: Model,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT…", help="Images, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results; keeps the inputs' names.")],
     to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
@@ -358,8 +357,8 @@ def translate(
 
 @app.command()
 def measure(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
-    against: Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")],
+    run: Model,
+    against: Against,
     n: Annotated[int, typer.Option("-n", min=2, help="How many generated images.")] = 2048,
     features: Annotated[
         str,
@@ -499,15 +498,15 @@ def report(run: RunFolder) -> None:
 
 @app.command()
 def attention(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")],
+    run: Model,
     out: Annotated[Path, typer.Option("--out", help="The page: a picture.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 6,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    seed: Seed = 0,
     point: Annotated[
         list[str] | None,
         typer.Option(metavar="DOWN,ACROSS", help="A query point, each from 0 to 1; several may be given."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a number of images.")] = "last",
+    checkpoint: Checkpoint = "last",
     device: Device = None,
 ) -> None:
     """Where a generator with attention looked: samples, and a map for each query point.

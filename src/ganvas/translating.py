@@ -32,7 +32,6 @@ def translate_files(
             raise UserError(f"{names[name]} and {file} would both become {out / name}: translate them separately")
         names[name] = file
     model = bundle.load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
-    facts = {"recipe": model.info.get("recipe"), "images_trained": model.info.get("images_trained")}
     out.mkdir(parents=True, exist_ok=True)
     made, skipped = 0, []
     for file, name in files:
@@ -47,7 +46,7 @@ def translate_files(
             skipped.append(str(e) if str(file) in str(e) else f"{file}: {e}")
             continue
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        provenance.save(image, out / name, source=file.name, **facts)
+        provenance.save(image, out / name, source=file.name, **model.facts)
         made += 1
     return made, skipped
 

@@ -22,6 +22,7 @@ from ganvas.metrics.lpips import lpips
 from ganvas.metrics.measure import measure_samples
 
 CAPTIONED = 96  # pixels of the shorter side, at least, for a caption to fit above a picture
+PLOTS = (".png", ".svg", ".pdf")
 STRIP = 8  # pictures from each to the next on a strip
 
 
@@ -52,7 +53,7 @@ def walk(
         label=None if label is None else model.class_number(label),
         truncation=truncation,
     )
-    facts = {**_facts(model), "through": through, "seed": seed}
+    facts = {**model.facts, "through": through, "seed": seed}
     if film:
         movies.save(made, out, fps, **facts)
     else:
@@ -74,9 +75,7 @@ def mix(
     left, top = latents.pictures(rows), latents.pictures(columns)
     number = None if label is None else model.class_number(label)
     sheet = model.mix(left, top, layers, label=number, truncation=truncation)
-    provenance.save(
-        provenance.tile(sheet, len(top) + 1), out, **_facts(model), rows=rows, columns=columns, layers=layers
-    )
+    provenance.save(provenance.tile(sheet, len(top) + 1), out, **model.facts, rows=rows, columns=columns, layers=layers)
     return len(left) * len(top)
 
 
@@ -112,7 +111,7 @@ def project(
         times = -(-CAPTIONED // min(x.shape[-2:]))
         both = (v.cpu().repeat_interleave(times, -1).repeat_interleave(times, -2) for v in (x, found.images))
         pair = provenance.side_by_side(*both, captions=["original", "projection"])
-        provenance.save(pair, out / f"{name}.png", **_facts(model), **row)
+        provenance.save(pair, out / f"{name}.png", **model.facts, **row)
         kept = {"latent": found.latent.cpu().contiguous()} | ({} if found.y is None else {"y": found.y.cpu()})
         provenance.write(out / f"{name}.safetensors", save(kept, {k: str(v) for k, v in row.items()}))
         rows.append(row)
@@ -136,6 +135,8 @@ def sweep(
 ) -> dict[str, Any]:
     """What truncation gives and takes: precision and recall (Kynkaanniemi et al., 2019, arXiv:1904.06991) of `n` pictures at
     each, as a plot (`out`) and as a record (`out` with .json): what `measure_samples` returns, its values a list."""
+    if out.suffix.lower() not in PLOTS:
+        raise UserError(f"a plot is written as .png, .svg or .pdf; got {out.suffix!r}")
     model = bundle.load(run, checkpoint=checkpoint, device=device)
     model.sample(1, truncation=truncations[0], output="torch")  # what cannot be truncated says so before anything long
     real = Real(model, run, against, part, extractor_named(features, weights, None))
@@ -146,7 +147,7 @@ def sweep(
         points.append({"truncation": truncation, "values": record["values"], "intervals": record["intervals"]})
     record["protocol"]["real"] |= real.protocol
     kept = ("protocol", "notes", "machine", "ganvas", "commit")
-    record = {"sweep": points, **{k: record[k] for k in kept}, **_facts(model), "seed": seed, "data": real.data}
+    record = {"sweep": points, **{k: record[k] for k in kept}, **model.facts, "seed": seed, "data": real.data}
     provenance.write(out, _plotted(points, record["protocol"]["extractor"], out.suffix))
     provenance.write(out.with_suffix(".json"), json.dumps(record, indent=1).encode())
     return record
@@ -156,8 +157,6 @@ def _plotted(points: Sequence[dict[str, Any]], extractor: str, suffix: str) -> b
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"a plot is written as .png, .svg or .pdf; got {suffix!r}")
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -198,8 +197,4 @@ def neighbours(
     made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
     real = Real(model, run, against, part, extractor_named(features, weights, None))
     page = real.neighbours(made, real.side("x"))
-    provenance.save(page, out, **_facts(model), kind="nearest real images", seed=seed, features=features)
-
-
-def _facts(model: bundle.Model) -> dict[str, Any]:
-    return {k: model.info.get(k) for k in ("recipe", "images_trained")}
+    provenance.save(page, out, **model.facts, kind="nearest real images", seed=seed, features=features)

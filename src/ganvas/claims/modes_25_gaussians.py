@@ -45,16 +45,22 @@ METHODS = {  # figures' prefix -> run; a further method is a line
 
 
 def experiment(seed: int) -> Finding:
+    figures, series = played(METHODS, seed)
+    figures["wgan_gp_more_modes"] = figures["wgan_gp_modes"] - figures["gan_modes"]
+    figures["wgan_gp_lower_kl"] = figures["gan_reverse_kl"] - figures["wgan_gp_reverse_kl"]
+    return Finding(figures, series)
+
+
+def played(methods: Mapping[str, Run], seed: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Every run trained from the seed: its figures by its prefix, and 500 of its samples."""
     figures: dict[str, float] = {}
     series: dict[str, Any] = {}
-    for name, run in METHODS.items():
+    for name, run in methods.items():
         samples = _trained(replace(run, seed=seed))
         modes = score_modes(samples, toy.gaussian_grid(), toy.GRID_SIGMA)
         figures |= {f"{name}_modes": modes.found, f"{name}_good": modes.good, f"{name}_reverse_kl": modes.reverse_kl}
         series[name] = [[round(v, 3) for v in point] for point in samples.flatten(1)[:500].tolist()]
-    figures["wgan_gp_more_modes"] = figures["wgan_gp_modes"] - figures["gan_modes"]
-    figures["wgan_gp_lower_kl"] = figures["gan_reverse_kl"] - figures["wgan_gp_reverse_kl"]
-    return Finding(figures, series)
+    return figures, series
 
 
 def _trained(run: Run) -> torch.Tensor:
@@ -72,8 +78,9 @@ def _trained(run: Run) -> torch.Tensor:
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     """500 samples of each method for the first seed, over the centres; all seeds' counts in the titles."""
     centres = toy.gaussian_grid()
-    for axes, name in zip(figure.subplots(1, len(METHODS), squeeze=False)[0], METHODS, strict=True):
-        x, y = zip(*seeds[0]["series"][name], strict=True)
+    methods = seeds[0]["series"]
+    for axes, name in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
+        x, y = zip(*methods[name], strict=True)
         axes.plot(centres[:, 0], centres[:, 1], "o", color="0.8", markersize=14)
         axes.plot(x, y, ".", markersize=3)
         found, good = ([s["figures"][f"{name}_{what}"] for s in seeds] for what in ("modes", "good"))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.modes_25_gaussians import D, G, _trained
+from ganvas.claims.modes_25_gaussians import D, G, played, plot
 from ganvas.core import Run
 from ganvas.data import toy
 from ganvas.methods import GAN, R3GAN
-from ganvas.metrics.modes import score_modes
 from ganvas.schedules import Constant, LinearDecay
 
 STEPS = 10_000  # of each player
@@ -38,26 +34,9 @@ METHODS = {"gan": _run(GAN, 1), "r3gan": _run(partial(R3GAN, gamma=Constant(0.1)
 
 
 def experiment(seed: int) -> Finding:
-    figures: dict[str, float] = {}
-    series: dict[str, Any] = {}
-    for name, run in METHODS.items():
-        samples = _trained(replace(run, seed=seed))
-        modes = score_modes(samples, toy.gaussian_grid(), toy.GRID_SIGMA)
-        figures |= {f"{name}_modes": modes.found, f"{name}_good": modes.good, f"{name}_reverse_kl": modes.reverse_kl}
-        series[name] = [[round(v, 3) for v in point] for point in samples.flatten(1)[:500].tolist()]
+    figures, series = played(METHODS, seed)
     figures["fewer_with_2014"] = figures["r3gan_modes"] - figures["gan_modes"]
     return Finding(figures, series)
-
-
-def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
-    """500 samples of each method for the first seed, over the centres."""
-    centres = toy.gaussian_grid()
-    for axes, name in zip(figure.subplots(1, len(METHODS)), METHODS, strict=True):
-        axes.plot(centres[:, 0], centres[:, 1], "o", color="0.8", markersize=14)
-        axes.plot(*zip(*seeds[0]["series"][name], strict=True), ".", markersize=3)
-        found, good = (fmean(s["figures"][f"{name}_{what}"] for s in seeds) for what in ("modes", "good"))
-        axes.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
-        axes.set_title(f"{name}: {found:.1f} of 25 modes, {good:.1%} good\n(means of {len(seeds)} seeds)")
 
 
 CLAIM = Claim(

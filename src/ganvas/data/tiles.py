@@ -22,18 +22,19 @@ class Tiles:
 
     def __init__(self, pictures: Pictures, size: tuple[int, int]) -> None:
         self.pictures, self.size = pictures, size
+        # Tiles of one picture are asked for one after the other.
+        self._header, self._whole = lru_cache(16)(pictures.header), lru_cache(16)(pictures.load)
         self.small = 0
         places: list[tuple[int, int, int]] = []  # picture, top, left
         for i in range(len(pictures)):
             try:
-                header = pictures.header(i)
+                header = self._header(i)
                 tops, lefts = _evenly(header.height, size[0]), _evenly(header.width, size[1])
                 self.small += not (tops and lefts)
             except Broken:
                 tops = lefts = []
             places += [(i, top, left) for top in tops for left in lefts] or [(i, 0, 0)]
         self.places = np.array(places, np.int32).reshape(-1, 3)
-        self._whole = lru_cache(16)(pictures.load)  # tiles of one picture are asked for one after the other
 
     def __len__(self) -> int:
         return len(self.places)
@@ -46,7 +47,7 @@ class Tiles:
         return ["tiles", self.size, self.pictures.stamp()]
 
     def header(self, i: int) -> Header:
-        header = self.pictures.header(int(self.places[i, 0]))
+        header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
             raise Broken(f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}")
         return header._replace(height=self.size[0], width=self.size[1])

@@ -102,11 +102,16 @@ def pixels(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack(scales).mean(0)
 
 
+def _candidates(method: Samples) -> tuple[Tensor, Tensor | None]:
+    """Latents to begin from, of all classes in turn, and their labels."""
+    z = method.latent(CANDIDATES)
+    return z, torch.arange(CANDIDATES, device=z.device) % method.classes if method.classes else None
+
+
 @torch.no_grad()
 def _nearest(method: Samples, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """For every image the `STARTS` nearest of `CANDIDATES` samples, of all classes: z [n * STARTS, ...], labels."""
-    z = method.latent(CANDIDATES)
-    y = torch.arange(CANDIDATES, device=z.device) % method.classes if method.classes else None
+    z, y = _candidates(method)
     parts = range(0, CANDIDATES, 64)
     made = torch.cat([method.sample(64, z=z[i : i + 64], y=None if y is None else y[i : i + 64]) for i in parts])
     near = torch.stack([pixels(made, one.expand_as(made)) for one in x]).topk(STARTS, largest=False).indices.flatten()
@@ -122,9 +127,7 @@ def _styled(method: Styled, x: Tensor, space: str, loss: Distance, steps: int) -
 
     assert isinstance(method, Samples)
     with torch.no_grad():
-        z = method.latent(CANDIDATES)
-        y = torch.arange(CANDIDATES, device=z.device) % method.classes if method.classes else None
-        spread = float((method.styles(z, y)[:, 0] - mean).square().sum(1).mean() / mean.numel()) ** 0.5
+        spread = float((method.styles(*_candidates(method))[:, 0] - mean).square().sum(1).mean() / mean.numel()) ** 0.5
     w, _ = _descend(mean.expand(len(x), count, -1), render, x, loss, steps, noise=0.05 * spread)
     return w.expand(-1, method.layers, -1).contiguous(), _rendered(render, w)
 

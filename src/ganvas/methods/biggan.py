@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import orthogonality, singular_values
 from ganvas.nets.standing import Standing
@@ -82,9 +82,8 @@ class BigGAN(Method):
             loss, log = loss + self.ortho_weight * overlap, {"overlap": overlap, **log}
         return Terms(loss, log)
 
-    def drawn(self, n: int) -> tuple[Tensor, ...]:
-        """Labels of generated images, each as likely: (y [n],), or () in the unconditional game."""
-        return (draw.integers(n, self.classes, device=self.device),) if self.classes else ()
+    def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
+        return labels_of(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
@@ -102,4 +101,4 @@ class BigGAN(Method):
 
     def _made(self, G: nn.Module, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         z = draw.truncated(z, truncation) if math.isfinite(truncation) else z
-        return G(z, *(self.drawn(len(z)) if y is None or not self.classes else (y,)))
+        return G(z, *self.drawn(len(z), y))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganvas import draw
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, verdicts
 from ganvas.objectives.penalties import r1
@@ -87,6 +87,4 @@ class DCGAN(Method):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        if not self.classes:
-            return self.G(z)
-        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y)
+        return self.G(z, *labels_of(n, self.classes, self.device, y))

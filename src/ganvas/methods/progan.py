@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.objectives.penalties import gradient_penalty
 
@@ -98,7 +98,6 @@ class ProGAN(Method):
         return draw.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        z, grown = self.latent(n) if z is None else z, {"resolution": self.now.resolution, "alpha": self.now.alpha}
-        if not self.classes:
-            return self.G(z, **grown)
-        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y, **grown)
+        z = self.latent(n) if z is None else z
+        labels = labels_of(n, self.classes, self.device, y)
+        return self.G(z, *labels, resolution=self.now.resolution, alpha=self.now.alpha)

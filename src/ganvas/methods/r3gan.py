@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Schedule, Shape, Terms, Update
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.objectives.adversarial import relativistic
 from ganvas.objectives.penalties import scored
 
@@ -78,6 +78,4 @@ class R3GAN(Method):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        if not self.classes:
-            return self.G(z)
-        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y)
+        return self.G(z, *labels_of(n, self.classes, self.device, y))

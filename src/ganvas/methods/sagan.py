@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import singular_values
 from ganvas.objectives.adversarial import hinge, sign
@@ -63,9 +63,8 @@ class SAGAN(Method):
         score = self.D(self.G(self.latent(len(real)), *y), *y)
         return Terms(-score.float().mean(), singular_values(self.G) if self.watching else {})
 
-    def drawn(self, n: int) -> tuple[Tensor, ...]:
-        """Labels of generated images, each as likely: (y [n],), or () in the unconditional game."""
-        return (draw.integers(n, self.classes, device=self.device),) if self.classes else ()
+    def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
+        return labels_of(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
@@ -73,4 +72,4 @@ class SAGAN(Method):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, *(self.drawn(n) if y is None or not self.classes else (y,)))
+        return self.G(z, *self.drawn(n, y))

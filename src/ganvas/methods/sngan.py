@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import told
+from ganvas.nets.conditional import labels_of, told
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import singular_values
 from ganvas.objectives.adversarial import hinge, sign
@@ -69,9 +69,8 @@ class SNGAN(Method):
         y = self.drawn(n)
         return Terms(-self.D(self.G(self.latent(n), *y), *y).float().mean())
 
-    def drawn(self, n: int) -> tuple[Tensor, ...]:
-        """Labels of generated images, each as likely: (y [n],), or () in the unconditional game."""
-        return (draw.integers(n, self.classes, device=self.device),) if self.classes else ()
+    def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
+        return labels_of(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
@@ -79,4 +78,4 @@ class SNGAN(Method):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, *(self.drawn(n) if y is None or not self.classes else (y,)))
+        return self.G(z, *self.drawn(n, y))

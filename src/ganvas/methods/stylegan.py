@@ -10,7 +10,7 @@ from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
 from ganvas.nets.conditional import told
 from ganvas.nets.progressive import Growth, faded_reals
 from ganvas.nets.style import mixed
-from ganvas.objectives.adversarial import bce
+from ganvas.objectives.adversarial import bce, sign
 from ganvas.objectives.penalties import r1
 
 
@@ -73,7 +73,7 @@ class StyleGAN(Method):
         d_real, d_fake = self.score(x, real), self.score(fake, real)
         penalty = r1(lambda x: self.score(x, real), x)
         loss = bce(d_real, True) + bce(d_fake, False) + self.r1_weight / 2 * penalty
-        return Terms(loss, {"r1": penalty, "sign": d_real.float().sign().mean()})
+        return Terms(loss, {"r1": penalty, "sign": sign(d_real)})
 
     def g_loss(self, real: Batch) -> Terms:
         fake, w = self.fake(real)

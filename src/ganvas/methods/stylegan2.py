@@ -10,7 +10,7 @@ from ganvas import draw, ranks
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.nets.conditional import told
 from ganvas.nets.style import mixed
-from ganvas.objectives.adversarial import bce
+from ganvas.objectives.adversarial import bce, sign
 from ganvas.objectives.penalties import path_lengths, r1
 
 
@@ -89,7 +89,7 @@ class StyleGAN2(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         d_real, d_fake = self.score(real.x, real), self.score(self.G.synthesis(self.w(real)), real)
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": d_real.float().sign().mean()})
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": sign(d_real)})
 
     def r1_penalty(self, real: Batch) -> Terms:
         penalty = r1(lambda x: self.score(x, real), real.x)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.adversarial import bce, verdicts
 from ganvas.objectives.variational import gaussian_nll, kl_to_normal, reparameterised
 
 
@@ -74,7 +74,7 @@ class VAEGAN(Method):
         rebuilt, made = self.fakes(real)
         d_real, d_rebuilt, d_made = (self.Dis(x)[0] for x in (real.x, rebuilt, made))
         loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
-        return Terms(loss, {"accuracy": told_apart(d_real, d_made), "sign": d_real.float().sign().mean()})
+        return Terms(loss, verdicts(d_real, d_made))
 
     def fakes(self, real: Batch) -> tuple[Tensor, Tensor]:
         """Reconstructions of the real images, and as many new ones."""

@@ -49,9 +49,10 @@ def _init(net: nn.Module, kind: Init) -> None:
     start_from_identity(net)
 
 
-def _attended(attention: Sequence[int], sides: Sequence[tuple[int, int]]) -> set[int]:
-    """At which of the network's `sides` attention stands. A resolution is its shorter side; those that it passes not are a
-    `UserError`, and so are those of fewer than 4 cells."""
+def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]) -> nn.ModuleDict:
+    """The number of a level of `sides`, whose features have `widths` channels -> what stands after it, where attention does.
+    A resolution is its shorter side; those that the network passes not are a `UserError`, and so are those of fewer than 4
+    cells."""
     have = [min(side) for side in sides]
     for wanted in attention:
         if wanted not in have or wanted < 4:
@@ -59,7 +60,11 @@ def _attended(attention: Sequence[int], sides: Sequence[tuple[int, int]]) -> set
                 f"attention at {wanted} pixels: this network has features of {', '.join(map(str, sorted(have)))} pixels; "
                 "choose of these, or attention=[]"
             )
-    return {i for i, side in enumerate(have) if side in attention}
+    return nn.ModuleDict({str(i): SelfAttention(widths[i]) for i, side in enumerate(have) if side in attention})
+
+
+def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
+    return attention[str(level)](x) if str(level) in attention else x
 
 
 class _Conditioned(nn.Module):
@@ -124,8 +129,7 @@ class Generator(_Conditioned):
         self.grid = (widths[0], *grid)
         self.input = nn.Linear(part, math.prod(self.grid))
         self.blocks = nn.ModuleList(UpBlock(a, b, "nearest", norm) for a, b in pairwise(widths))
-        places = _attended(attention, [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
-        self.attention = nn.ModuleDict({str(i): SelfAttention(widths[i + 1]) for i in sorted(places)})
+        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -143,8 +147,7 @@ class Generator(_Conditioned):
         x = self.input(first).unflatten(1, self.grid)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition) if self.conditional else block(x)
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+            x = _attend(self.attention, i, x)
         return self.output(F.relu(self.norm(x))).tanh()
 
 
@@ -180,8 +183,7 @@ class Discriminator(nn.Module):
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
         )
         height, wide = sides(size)
-        places = _attended(attention, [(height >> i + 1, wide >> i + 1) for i in range(down)])
-        self.attention = nn.ModuleDict({str(i): SelfAttention(widths[i + 1]) for i in sorted(places)})
+        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)])
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:
@@ -190,8 +192,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+            x = _attend(self.attention, i, x)
         return self.output(F.relu(x).sum((2, 3)), y)
 
 
@@ -301,8 +302,7 @@ class DeepGenerator(_Conditioned):
         for a, b in pairwise(widths):
             blocks += [*(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)), DeepUpBlock(a, b, True, norm)]
         self.blocks = nn.ModuleList(blocks)
-        places = _attended(attention, [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
-        self.attention = nn.ModuleDict({str(i): SelfAttention(widths[i + 1]) for i in sorted(places)})
+        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -315,8 +315,7 @@ class DeepGenerator(_Conditioned):
         for i, block in enumerate(self.blocks):
             x = block(x, condition)
             level, within = divmod(i, self.depth)
-            if within == self.depth - 1 and str(level) in self.attention:
-                x = self.attention[str(level)](x)
+            x = _attend(self.attention, level, x) if within == self.depth - 1 else x
         return self.output(F.relu(self.norm(x))).tanh()
 
 
@@ -346,8 +345,7 @@ class DeepDiscriminator(nn.Module):
             blocks += [DeepDownBlock(a, b, True), *(DeepDownBlock(b, b, False) for _ in range(depth - 1))]
         self.blocks = nn.ModuleList(blocks)
         height, wide = sides(size)
-        places = _attended(attention, [(height >> i + 1, wide >> i + 1) for i in range(k)])
-        self.attention = nn.ModuleDict({str(i): SelfAttention(widths[i + 1]) for i in sorted(places)})
+        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)])
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:
@@ -358,6 +356,5 @@ class DeepDiscriminator(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x)
             level, within = divmod(i, self.depth)
-            if within == self.depth - 1 and str(level) in self.attention:
-                x = self.attention[str(level)](x)
+            x = _attend(self.attention, level, x) if within == self.depth - 1 else x
         return self.output(F.relu(x).sum((2, 3)), y)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ganvas import draw
 from ganvas.errors import UserError
 from ganvas.nets.layers import BatchNorm2d
 
@@ -58,6 +59,13 @@ class Projection(nn.Linear):
 def with_classes(table: nn.Embedding, y: Tensor) -> Tensor:
     """Vectors [N, d] of labels y [N] (int64), or of mixtures of classes y [N, classes] (floats: one row, one mixture)."""
     return torch.matmul(y, table.weight) if y.is_floating_point() else table(y)
+
+
+def labels_of(n: int, classes: int, device: torch.device, y: Tensor | None = None) -> tuple[Tensor, ...]:
+    """What a generator is told of n images: (y,) as it is given, or drawn, each class as likely; () without `classes`."""
+    if not classes:
+        return ()
+    return (draw.integers(n, classes, device=device) if y is None else y,)
 
 
 def told(labels: bool, classes: int) -> int:

@@ -80,9 +80,14 @@ def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
     Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional form. Without classes: x."""
     if not classes:
         return x
-    assert y is not None, "this network was built for labels"
-    planes = F.one_hot(y, classes).to(x.dtype)[:, :, None, None]
+    planes = one_hot(y, classes, x)[:, :, None, None]
     return torch.cat([x, planes.expand(-1, -1, *x.shape[-2:])], dim=1)
+
+
+def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """Labels [N] -> [N, classes] of the kind of `like`; weights of the classes [N, classes] stay as they are."""
+    assert y is not None, "this network was built for labels"
+    return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
 
 
 def together(net: nn.Module, *inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.nets.layers import Dropout, Maxout, Size, sides
+from ganvas.nets.layers import Dropout, Maxout, Size, one_hot, sides
 
 
 def _uniform_init(module: nn.Module, bound: float) -> None:
@@ -109,7 +108,7 @@ class ConditionalMLPGenerator(nn.Module):
         _uniform_init(self, 0.05)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        told = self.of_label(F.one_hot(y, self.classes).to(z.dtype))
+        told = self.of_label(one_hot(y, self.classes, z))
         return 2 * self.joint(torch.cat([self.of_noise(z), told], 1)).unflatten(1, self.shape) - 1
 
 
@@ -140,5 +139,5 @@ class ConditionalMaxoutDiscriminator(nn.Module):
         _uniform_init(self, 0.005)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        seen, told = self.of_image(((x + 1) / 2).flatten(1)), self.of_label(F.one_hot(y, self.classes).to(x.dtype))
+        seen, told = self.of_image(((x + 1) / 2).flatten(1)), self.of_label(one_hot(y, self.classes, x))
         return self.joint(torch.cat([seen, told], 1)).squeeze(1)

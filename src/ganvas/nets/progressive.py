@@ -24,6 +24,7 @@ from ganvas.nets.layers import (
     PixelNorm,
     Size,
     doublings,
+    one_hot,
     sides,
 )
 
@@ -151,8 +152,7 @@ class ProgressiveGenerator(Grows):
         """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
         weight."""
         if self.classes:
-            assert y is not None, "this network was built for labels"
-            z = torch.cat([z, F.one_hot(y, self.classes).to(z.dtype)], 1)
+            z = torch.cat([z, one_hot(y, self.classes, z)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         x = rectified(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
         x = self.norm(rectified(self.first(self.norm(x))))

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
-from ganvas.nets.layers import Blur, Size, doublings
+from ganvas.nets.layers import Blur, Size, doublings, one_hot
+from ganvas.nets.progressive import widths_by_level
 
 EXPANSION = 2  # of a block's inner channels
 SMOOTH = (1, 3, 3, 1)  # the resampling filter
@@ -63,18 +63,7 @@ def _widths(widths: Sequence[int] | None, width: int, full: int, levels: int) ->
     """Channels at each resolution from 4x4 up: `width` as far as `full` px, halved with each doubling after."""
     if widths is None:
         return [max(width >> max(i - int(math.log2(full / 4)), 0), 1) for i in range(levels)]
-    if len(widths) != levels:
-        raise UserError(
-            f"`widths` gives {len(widths)} numbers of channels, but there are {levels} resolutions from 4x4 to the "
-            f"size. Give {levels}, or leave `widths` out."
-        )
-    return list(widths)
-
-
-def _one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """Labels [N] -> [N, classes]; what is so already stays as it is."""
-    assert y is not None, "this network was built for labels"
-    return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
+    return widths_by_level(widths, width, levels)
 
 
 class Generator(nn.Module):
@@ -117,7 +106,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         if self.embed is not None:
-            z = torch.cat([z, self.embed(_one_hot(y, self.classes, z))], 1)
+            z = torch.cat([z, self.embed(one_hot(y, self.classes, z))], 1)
         x = self.stages[0](self.basis * self.input(z)[:, :, None, None])
         for enlarge, stage in zip(self.resample, self.stages[1:], strict=True):  # pyright: ignore[reportArgumentType]
             x = stage(enlarge(x))
@@ -167,5 +156,5 @@ class Discriminator(nn.Module):
             x = stage(shrink(x))
         scores = self.output(self.basis(x).flatten(1))
         if self.embed is not None:
-            return (scores * self.embed(_one_hot(y, self.classes, scores))).sum(1)
+            return (scores * self.embed(one_hot(y, self.classes, scores))).sum(1)
         return scores.squeeze(1)

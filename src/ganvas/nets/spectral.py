@@ -92,8 +92,7 @@ def raw_weights(net: nn.Module) -> dict[str, tuple[Tensor, int]]:
 
 @torch.no_grad()
 def singular_values(net: nn.Module, count: int = 3) -> dict[str, Tensor]:
-    """`sigma0/LAYER`, ... of the `count` largest singular values of the first layer and of every
-    normalised one, before
+    """`sigma0/LAYER`, ... of the `count` largest singular values of the first layer and of every normalised one, before
     normalisation. What Brock et al., 2018, arXiv:1809.11096, section 4.1 and appendix F, watch for signs of collapse.
 
     By `subspace_sigmas`: within a percent or two, for a few products with each matrix."""

@@ -21,6 +21,7 @@ from ganvas.nets.layers import (
     InstanceNorm2d,
     PixelNorm,
     Size,
+    one_hot,
 )
 from ganvas.nets.progressive import Grows, faded, rectified, widths_by_level
 
@@ -54,10 +55,7 @@ class Mapping(nn.Module):
         """`y`: labels [n] (int64), or weights of the classes [n, classes]."""
         inputs = [self.norm(z)] if z is not None else []
         if self.embed is not None:
-            assert y is not None, "this network was built for labels"
-            inputs.append(
-                self.norm(self.embed(y if y.dim() == 2 else F.one_hot(y, self.classes).to(self.embed.weight.dtype)))
-            )
+            inputs.append(self.norm(self.embed(one_hot(y, self.classes, self.embed.weight))))
         x = torch.cat(inputs, 1)
         for layer in self.layers:
             x = rectified(layer(x)) * self.after

@@ -16,10 +16,15 @@ def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
     return ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
 
 
+def sign(d_real: Tensor) -> Tensor:
+    """E sign D(x) over real images, by which ADA tells overfitting: 0 none, 1 all. Karras et al., 2020, arXiv:2006.06676,
+    equation 1."""
+    return d_real.detach().float().sign().mean()
+
+
 def verdicts(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
-    """What a discriminator's turn logs of its logits: `accuracy` (`told_apart`), and `sign`, E[sign D(x)] of real images, by
-    which ADA tells overfitting (arXiv:2006.06676, equation 1: 0 none, 1 all)."""
-    return {"accuracy": told_apart(d_real, d_fake), "sign": d_real.float().sign().mean()}
+    """What a discriminator's turn logs of its logits: `accuracy` (`told_apart`) and `sign`."""
+    return {"accuracy": told_apart(d_real, d_fake), "sign": sign(d_real)}
 
 
 def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
@@ -37,9 +42,3 @@ def hinge(scores: Tensor, real: bool) -> Tensor:
     """D's loss: E max(0, 1 - D(x)) where it should say real, else E max(0, 1 + D(x)). The generator descends -E D(G(z)).
     Lim and Ye, 2017, arXiv:1705.02894; Tran et al., 2017, arXiv:1702.08896."""
     return F.relu(1 - scores.float() if real else 1 + scores.float()).mean()
-
-
-def sign(d_real: Tensor) -> Tensor:
-    """E sign D(x) over real images, from -1 to 1: how far D is from knowing them by heart. Karras et al., 2020,
-    arXiv:2006.06676, section 3."""
-    return d_real.detach().float().sign().mean()
