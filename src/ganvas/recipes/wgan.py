@@ -9,13 +9,14 @@ from ganvas.nets import dcgan as nets
 
 
 def wgan(count: int) -> Run:
-    """Section 4 of arXiv:1701.07875 and the authors' code: DCGAN's networks at 64x64, batches of 64, RMSprop 5e-5. The length
-    is ours: 25 passes, as DCGAN's."""
+    """Section 4 of arXiv:1701.07875 and the authors' code: DCGAN's networks at 64x64, batches of 64, RMSprop 5e-5, 25 passes
+    over LSUN's 3,033,042 bedrooms, whatever the data: by its rate and its critic's phases, 25 passes over a few thousand
+    images are gray noise (seen on digits)."""
     rmsprop = partial(RMSprop, lr=5e-5)
     return Run(
         method=partial(WGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
         data=partial(images, size=64),
         optim={"G": rmsprop, "D": rmsprop},
         batch=64,
-        images=25 * count,
+        images=25 * 3_033_042,
     )
