@@ -4,8 +4,9 @@
 
 Growth: seconds per step of DCGAN, one thing changed at a time, and the exponent e of cost ~ size^e that fits best. Ranks:
 the same batch by one process with two threads and by two processes (torchrun) with one each, as whole processes that take
-turns; the median of the paired ratios of images per second, and how long the processes' one all-reduce takes in every
-update. Writes bench/results/scaling.json. CPU only.
+turns; the median of the paired ratios of images per second; how long the processes' one all-reduce takes in every update; and
+how long a step would take if they exchanged no gradients, and nothing at all (batch norm's statistics), which trains nothing
+sensible but tells what the talking costs. Writes bench/results/scaling.json. CPU only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -95,8 +97,12 @@ def work(case: str) -> None:
             ranks.average_(tensors)
             times.append(time.perf_counter() - start)
         reduce += statistics.median(times)
+    with mock.patch.object(ranks, "average_", lambda tensors: None):
+        apart = seconds(made)
+        with mock.patch.object(ranks, "gather", lambda x: x.detach()[None]):
+            silent = seconds(made)
     if ranks.rank() == 0:
-        print(json.dumps({"seconds": cost, "all_reduce": reduce}))
+        print(json.dumps({"seconds": cost, "all_reduce": reduce, "apart": apart, "silent": silent}))
     ranks.stop()
 
 
@@ -117,6 +123,8 @@ def main() -> None:
             "two_processes_seconds": statistics.median(b["seconds"] for _, b in pairs),
             "two_over_one": statistics.median(a["seconds"] / b["seconds"] for a, b in pairs),
             "all_reduce_seconds": statistics.median(b["all_reduce"] for _, b in pairs),
+            "two_without_averaging_seconds": statistics.median(b["apart"] for _, b in pairs),
+            "two_without_any_exchange_seconds": statistics.median(b["silent"] for _, b in pairs),
         }
         print(case, json.dumps(shared[case]), flush=True)
     result = {

@@ -207,7 +207,7 @@ class ThinConv2d(nn.Conv2d):
     rows alone, and each column's result is then moved to its place and added: half the time (docs/performance.md)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu" or torch.jit.is_tracing():
+        if input.device.type != "cpu":
             return super().forward(input)
         out, channels, height, width = self.weight.shape
         columns = self.weight.permute(0, 3, 1, 2).reshape(out * width, channels, height, 1)
