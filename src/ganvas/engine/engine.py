@@ -405,12 +405,13 @@ def _augment(method: Method, augment: nn.Module) -> None:
             f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
         )
     method.augment = augment
+    # Disabled here and not where it is written, since that imports the whole compiler with this module.
+    hook = functools.partial(torch.compiler.disable(_augmented), augment)
     for judge in judges:
         judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
-        judge.register_forward_pre_hook(functools.partial(_augmented, augment))
+        judge.register_forward_pre_hook(hook)
 
 
-@torch.compiler.disable
 def _augmented(augment: nn.Module, judge: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return (augment(inputs[0]), *inputs[1:]) if judge.training else inputs
 
