@@ -116,6 +116,13 @@ def test_help_does_not_import_torch() -> None:
     assert done.stdout.strip().endswith("False")
 
 
+def test_a_model_is_loaded_without_torchs_compiler(run: Path) -> None:
+    """Importing the compiler takes longer than the first picture."""
+    code = f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_list_names_every_method_with_its_paper() -> None:
     rows = json.loads(ganvas("list", "--json").stdout)
     assert {"gan", "dcgan", "wgan_gp", "cyclegan", "progan"} <= {r["recipe"] for r in rows}
