@@ -25,6 +25,7 @@ from ganvas.metrics.features import Extractor, extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
 from ganvas.metrics.lpips import LPIPS, lpips
 from ganvas.nets import patch, translate
+from ganvas.schedules import LinearDecay
 
 SIDE = 64  # pixels
 CROP = 44  # pixels of the picture that the plot shows
@@ -32,22 +33,24 @@ SHOWN = 3  # which of the test pairs
 PART = 40  # pairs in one forward pass of a measure
 
 
+IMAGES = 6_000
 PATCH_16 = partial(patch.PatchDiscriminator, layers=1)
 
 
 def _run(D: Callable[..., nn.Module] = PATCH_16, skip: bool = True, **weights: float) -> Run:
-    adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
+    adam = partial(Adam, lr=4e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
             Pix2Pix,
-            G=partial(translate.UNetGenerator, width=32, depth=6, dropout=True, skip=skip),
-            D=partial(D, width=32, norm="batch"),
+            G=partial(translate.UNetGenerator, width=16, depth=6, norm="instance", dropout=True, skip=skip),
+            D=partial(D, width=16, norm="instance"),
             **weights,
         ),
         data=partial(pairs, size=SIDE, load=72, flip=True, direction="b2a"),
         optim={"G": adam, "D": adam},
-        batch=1,
-        images=4_000,
+        batch=4,
+        images=IMAGES,
+        lr=LinearDecay(start=IMAGES // 2, end=IMAGES),
     )
 
 
@@ -57,9 +60,8 @@ VARIANTS = {
     "both": _run(),
     "encoder_decoder_l1": _run(skip=False, adversarial_weight=0.0),
     "encoder_decoder_both": _run(skip=False),
-    # D's patch: 1, 10 and 70 pixels (16 above), which are 4, 40 and all of 256.
+    # D's patch: 1 and 70 pixels (16 above), which are 4 and all of 256.
     "patch_1": _run(patch.PixelDiscriminator),
-    "patch_10": _run(partial(patch.PatchDiscriminator, layers=0)),
     "patch_70": _run(partial(patch.PatchDiscriminator, layers=3)),
 }
 
@@ -108,7 +110,6 @@ COMPARED = (
     ("l1", "encoder_decoder_l1"),
     ("both", "encoder_decoder_both"),
     ("both", "patch_1"),
-    ("both", "patch_10"),
     ("both", "patch_70"),
 )
 
@@ -153,7 +154,6 @@ WORDS = {
     "encoder_decoder_l1": "encoder-decoder, L1",
     "encoder_decoder_both": "encoder-decoder, L1 + cGAN",
     "patch_1": "L1 + cGAN, 1 px patches",
-    "patch_10": "L1 + cGAN, 10 px patches",
     "patch_70": "L1 + cGAN, 70 px patches, more than the picture",
 }
 MEASURES = {"frechet": "Fréchet distance over squeezenet (not FID)", "lpips": "LPIPS over squeeze-caffe"}
@@ -168,12 +168,15 @@ CLAIM = Claim(
     experiment=experiment,
     experiment_in_words="Facades at 64 px, cut from 72 and mirrored half of the time, labels to photographs: 320 "
     "pairs to train on, 80 to test (GANVAS_DATA names the folder that has them; CycleGAN's edition, which is "
-    "downloaded otherwise, has 400 and 106). The paper's networks, losses and rates at half the width and depth 6: "
-    "batches of 1 with batch norm, dropout also at test, Adam 2e-4 with beta1 .5, L1 weight 100; 4,000 pairs for "
-    "every variant, where the paper has 80,000. D's patch is 16 px, a quarter of the picture, as 70 is of 256; the "
-    "patch table has 1, 10, 16 and 70, which are 4, 40, 64 and more than 256 px of 256. All test labels and their "
-    "mirror images are translated; the Fréchet distance is to their photographs. Not the paper's measure: it has "
-    "FCN-8s read Cityscapes.",
+    "downloaded otherwise, has 400 and 106; GANVAS_WEIGHTS names that of the weights). The paper's networks at a "
+    "quarter of the width and depth 6, its losses and L1 weight 100, dropout also at test; batches of 4 with "
+    "instance norm in place of batches of 1 with batch norm; Adam 4e-4 (the paper: 2e-4) with beta1 .5, down to 0 "
+    "over the second half; 6,000 pairs for every variant, where the paper has 80,000. D's patch is 16 px, a quarter "
+    "of the picture, as 70 is of 256; the patch table has 1, 16 and 70 px, which are 4, 64 and more than 256 of 256 "
+    "(no network of this kind sees 4 px, the paper's 16). All test labels and their mirror images are translated; "
+    "the Fréchet distance is to their photographs. Not the paper's measure: it has FCN-8s read Cityscapes. One "
+    "trial with another seed had been seen when the bounds were set: after 2,000 pairs L1 alone was level with both "
+    "(Fréchet 0.986, LPIPS 0.982 of theirs), and cGAN alone far behind.",
     checks=(
         Check("frechet_l1_over_both", ">", 1.0, ORDER, "mean"),
         Check("frechet_cgan_over_both", ">", 1.0, ORDER, "mean"),
