@@ -14,18 +14,24 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from ganvas import config
 from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
 from ganvas.claims import class_asked_is_class_drawn as asked
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import modes_25_gaussians as modes
+from ganvas.claims import pix2pix_on_facades as facades
 from ganvas.claims import progressive_is_faster as progressive
 from ganvas.claims import r3gan_covers_modes as r3gan
 from ganvas.claims import style_mixing_by_scale as mixing
+from ganvas.claims import super_resolution_trades as trades
 from ganvas.claims import vae_is_blurrier as blurrier
 from ganvas.claims import wgan_loss_means_quality as wgan
 from ganvas.claims import wgan_without_batch_norm as bare
 from ganvas.core import Run
 from ganvas.data import images
+from ganvas.data.feed import Feed, Info
+from ganvas.metrics.features import extractor
+from ganvas.metrics.lpips import LPIPS
 
 
 def test_rank_correlation_is_scipys() -> None:
@@ -177,6 +183,40 @@ def small_style(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stylegan2_no_droplets, "PICTURES", 8)
 
 
+def noise_feed(count: int, channels: int, stored: int, side: int) -> Feed:
+    """Pairs of images that lie one behind the other, or of images and their reductions where there are 3 channels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, stored, stored, channels), dtype=np.uint8)
+    info = Info("pairs", "noise", "an array", "train", 3, side, side, count, "")
+    return Feed(info, {"ab" if channels == 6 else "x": pixels})
+
+
+def toy_lpips() -> LPIPS:
+    return LPIPS(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)), (0,), [torch.ones(2)], "toy").requires_grad_(False)
+
+
+def small_facades(patch: pytest.MonkeyPatch) -> None:
+    feeds = noise_feed(4, 6, 72, 64), noise_feed(6, 6, 64, 64)
+    needed = facades.Needed(*feeds, extractor("random-conv-v1"), toy_lpips())
+    patch.setattr(facades, "ready", lambda: needed)
+    patch.setattr(facades, "PART", 4)
+    for name, run in facades.VARIANTS.items():
+        narrow = config.override(config.override(run, "G.width=2"), "D.width=2")
+        patch.setitem(facades.VARIANTS, name, replace(narrow, batch=1, images=1))
+
+
+def small_trades(patch: pytest.MonkeyPatch) -> None:
+    feed = noise_feed(4, 3, 20, 16)
+    feed.scale = trades.SCALE
+    test = {trades.PICTURE: (torch.rand(1, 3, 5, 6) * 2 - 1, torch.rand(1, 3, 20, 24) * 2 - 1)}
+    needed = trades.Needed(feed, test, toy_lpips(), vgg="")
+    patch.setattr(trades, "ready", lambda: needed)
+    patch.setattr(trades, "TOP", 0)
+    patch.setattr(trades, "LEFT", 0)
+    patch.setattr(trades, "PRETRAIN", 4)
+    run = trades.RUN
+    patch.setattr(trades, "RUN", replace(run, method=partial(run.method, pretrain=4), batch=2, images=6))
+
+
 def test_energies_of_a_change() -> None:
     """What is the same in 4x4 pixels is low, what cancels there is high."""
     flat = torch.randn(2, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -210,6 +250,8 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (r3gan.CLAIM, small_r3gan),
         (progressive.CLAIM, small_progressive),
         (cycle.CLAIM, small_cycle),
+        (facades.CLAIM, small_facades),
+        (trades.CLAIM, small_trades),
         (stylegan_w_is_straighter.CLAIM, small_style),
         (mixing.CLAIM, small_style),
         (stylegan2_no_droplets.CLAIM, small_style),

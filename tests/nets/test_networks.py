@@ -170,6 +170,15 @@ def test_unet_drops_where_the_reference_does(depth: int, layers: int) -> None:
     assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == layers
 
 
+@pytest.mark.parametrize("skip", [True, False])
+def test_without_skips_everything_passes_the_bottleneck(skip: bool) -> None:
+    net = translate.UNetGenerator(1, 1, width=2, depth=3, skip=skip).eval()
+    bottleneck = [m for m in net.modules() if isinstance(m, nn.Conv2d)][-1]
+    nn.init.zeros_(bottleneck.weight)
+    one, other = net(torch.randn(2, 1, 8, 16)).split(1)
+    assert torch.equal(one, other) == (not skip)
+
+
 def test_patch_discriminator_shapes() -> None:
     assert patch.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (1, 1, 30, 30)
     assert patch.PatchDiscriminator(1, width=1)(torch.randn(1, 1, 24, 30)).shape == (1, 1, 1, 1)

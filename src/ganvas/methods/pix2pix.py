@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -9,35 +9,47 @@ from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.objectives.adversarial import bce, lsgan, verdicts
 
 
 @final
 class Pix2Pix(Method):
     """Image-to-Image Translation with Conditional Adversarial Networks. Isola et al., 2017, arXiv:1611.07004.
 
-    L = L_cGAN(G, D) + l1_weight |y - G(x)|_1                                                        (equation 4)
+    L = adversarial_weight L_cGAN(G, D) + l1_weight |y - G(x)|_1                                     (equation 4)
 
     D judges the output together with the input, and moves first, at half weight. There is no z: the noise is dropout in G,
-    which stays on when the model is used, as does batch norm with the statistics of the one image (section 3.3).
+    which stays on when the model is used, as does batch norm with the statistics of the one image (section 3.3). Either weight
+    may be 0, as in table 1; without the adversarial loss there is no D's turn.
 
-    Differs from the paper: nothing.
+    Differs from the paper: nothing. (`loss` "lsgan" is an option of the authors' PyTorch code.)
     """
 
     directions: Sequence[str] = ("b",)
     G: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 
     def __init__(
-        self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module], l1_weight: float = 100.0
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        l1_weight: float = 100.0,
+        adversarial_weight: float = 1.0,
+        loss: Literal["bce", "lsgan"] = "bce",
     ) -> None:
+        """`loss`: what L_cGAN is, cross entropy (the paper) or least squares with targets 1 and 0 (arXiv:1611.04076)."""
         super().__init__()
         self.G = G(channels_in=shape.channels, channels_out=shape.channels)
         self.D = D(channels=2 * shape.channels)
-        self.l1_weight, self.multiple = l1_weight, self.G.multiple
+        self.l1_weight, self.adversarial_weight, self.loss = l1_weight, adversarial_weight, loss
+        self.multiple = self.G.multiple
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         pair = next(feed)
+        if not self.adversarial_weight:
+            yield Update("G", self.pixel_loss, pair)
+            return
         made = (yield Make("G", self.fake, pair)).keep
         judged = pair.having(**made)
         yield Update("D", self.d_loss, judged)
@@ -49,13 +61,23 @@ class Pix2Pix(Method):
     def d_loss(self, judged: Batch) -> Terms:
         real, fake = (torch.cat([judged.x, y], 1) for y in (judged.y, judged.fake))
         d_real, d_fake = together(self.D, (real,), (fake,))
-        on_real, on_fake = bce(d_real, True), bce(d_fake, False)
-        return Terms((on_real + on_fake) / 2, {"real": on_real, "fake": on_fake, **verdicts(d_real, d_fake)})
+        on_real, on_fake = self.verdict(d_real, True), self.verdict(d_fake, False)
+        middle = 0.5 if self.loss == "lsgan" else 0.0  # between what D should say of fake and of real
+        log = {"real": on_real, "fake": on_fake, **verdicts(d_real - middle, d_fake - middle)}
+        return Terms((on_real + on_fake) / 2, log)
 
     def g_loss(self, judged: Batch) -> Terms:
-        adversarial = bce(self.D(torch.cat([judged.x, judged.fake], 1)), True)
+        adversarial = self.verdict(self.D(torch.cat([judged.x, judged.fake], 1)), True)
         l1 = l1_loss(judged.fake, judged.y)
-        return Terms(adversarial + self.l1_weight * l1, {"adversarial": adversarial, "l1": l1})
+        loss = self.adversarial_weight * adversarial + self.l1_weight * l1
+        return Terms(loss, {"adversarial": adversarial, "l1": l1})
+
+    def pixel_loss(self, pair: Batch) -> Terms:
+        l1 = l1_loss(self.G(pair.x), pair.y)
+        return Terms(self.l1_weight * l1, {"l1": l1})
+
+    def verdict(self, scores: Tensor, real: bool) -> Tensor:
+        return lsgan(scores, float(real)) if self.loss == "lsgan" else bce(scores, real)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return torch.cat([self.G(one) for one in x.split(1)])  # each with statistics of its own

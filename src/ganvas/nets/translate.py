@@ -69,8 +69,8 @@ class ResNetGenerator(nn.Module):
 
 
 class UNetBlock(nn.Module):
-    """One level of the U-Net with all levels `inside` it: cat(x, up(inside(down(x)))), the outermost without the cat.
-    [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], the outermost [N, channels_out, H, W]."""
+    """One level of the U-Net with all levels `inside` it: cat(x, up(inside(down(x)))), the outermost and those without `skip`
+    without the cat. [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], without it [N, channels_out, H, W]."""
 
     def __init__(
         self,
@@ -81,11 +81,13 @@ class UNetBlock(nn.Module):
         norm: Norm,
         dropout: bool = False,
         outermost: bool = False,
+        skip: bool = True,
     ) -> None:
         super().__init__()
         bias = norm == "instance"
+        joined = 2 * width if inside is not None and skip else width
         down = nn.Conv2d(channels_in, width, 4, 2, 1, bias=bias)
-        up = nn.ConvTranspose2d(width if inside is None else 2 * width, channels_out, 4, 2, 1, bias=bias or outermost)
+        up = nn.ConvTranspose2d(joined, channels_out, 4, 2, 1, bias=bias or outermost)
         middle = [] if inside is None else [inside]
         if outermost:
             layers = [down, *middle, nn.ReLU(inplace=True), up, nn.Tanh()]
@@ -103,11 +105,11 @@ class UNetBlock(nn.Module):
             if dropout:
                 layers.append(Dropout(0.5))
         self.model = nn.Sequential(*layers)
-        self.outermost = outermost
+        self.joins = skip and not outermost
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.model(x)
-        return y if self.outermost else torch.cat([x, y], 1)
+        return torch.cat([x, y], 1) if self.joins else y
 
 
 class UNetGenerator(nn.Module):
@@ -115,8 +117,8 @@ class UNetGenerator(nn.Module):
 
     `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level joined to its mirror image.
     pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the
-    inner levels with 8 `width` channels, in training mode only: pix2pix's noise means leaving it on. Weights ~ N(0,
-    .02)."""
+    inner levels with 8 `width` channels, in training mode only: pix2pix's noise means leaving it on. Without `skip` no level
+    is joined: the paper's encoder-decoder. Weights ~ N(0, .02)."""
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class UNetGenerator(nn.Module):
         depth: int = 8,
         norm: Norm = "batch",
         dropout: bool = False,
+        skip: bool = True,
     ) -> None:
         super().__init__()
         assert depth >= 2, "a U-Net of depth 1 has no levels to join"
@@ -133,8 +136,9 @@ class UNetGenerator(nn.Module):
         block: UNetBlock | None = None
         for i in range(depth - 1, 0, -1):
             outer, inner = widths[i - 1], widths[i]
-            block = UNetBlock(outer, inner, outer, block, norm, dropout and outer == inner and block is not None)
-        self.model = UNetBlock(channels_in, width, channels_out, block, norm, outermost=True)
+            drops = dropout and outer == inner and block is not None
+            block = UNetBlock(outer, inner, outer, block, norm, drops, skip=skip)
+        self.model = UNetBlock(channels_in, width, channels_out, block, norm, outermost=True, skip=skip)
         self.multiple = 1 << depth
         normal_init(self)
 

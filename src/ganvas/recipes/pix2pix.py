@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 from torch.optim import Adam
@@ -12,7 +13,12 @@ from ganvas.schedules import LinearDecay
 def pix2pix(count: int) -> Run:
     """Section 3.3 and appendix 6 of arXiv:1611.07004: Adam 2e-4 with beta1 .5, batches of 1, U-Net at 256x256 cropped from
     286x286, 70x70 PatchGAN; 200 epochs as for facades, the second half decaying to 0 as in the authors' PyTorch code.
-    Smaller images need a shallower U-Net: --size 128 --set G.depth=7."""
+    Smaller images need a shallower U-Net: --size 128 --set G.depth=7.
+
+    The paper's variants: --set l1_weight=0 (cGAN alone) or adversarial_weight=0 (L1 alone), table 1; G.skip=false (the
+    encoder-decoder), table 2; D.layers=1 or 5 (16x16 and 286x286 patches; 1x1 is `pix2pix_pixel`), table 3. Least squares in
+    place of cross entropy, as the authors' PyTorch code offers: --set loss=lsgan. A|B pictures with the photograph on the left,
+    as facades has them: --set data.direction=b2a draws photographs from labels."""
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -26,3 +32,10 @@ def pix2pix(count: int) -> Run:
         images=200 * count,
         lr=LinearDecay(start=100 * count, end=200 * count),
     )
+
+
+def pix2pix_pixel(count: int) -> Run:
+    """`pix2pix` with the 1x1 PixelGAN, whose D judges colours and no structure: table 3 and appendix 6.1.2."""
+    run = pix2pix(count)
+    G = partial(translate.UNetGenerator, dropout=True)
+    return replace(run, method=partial(Pix2Pix, G=G, D=partial(patch.PixelDiscriminator, norm="batch")))

@@ -1,0 +1,89 @@
+"""pix2pix as the paper's tables vary it, all by `--set`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toys import toy_data, toy_run
+
+from ganvas import config, recipes
+from ganvas.core import Batch, Shape
+from ganvas.engine.engine import Engine
+from ganvas.errors import UserError
+from ganvas.methods import Pix2Pix
+
+
+def engine(tmp_path: Path, *more: str) -> tuple[Engine, Pix2Pix]:
+    run = toy_run("pix2pix", toy_data("pix2pix", tmp_path / "data"), *more)
+    made = Engine(run, run.data())
+    assert isinstance(made.method, Pix2Pix)
+    return made, made.method
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "parameters"),
+    [  # appendix 6.1.2: patches of 70, 16, 286 and 1 pixels
+        ("pix2pix", [], 2_768_705),
+        ("pix2pix", ["D.layers=1"], 6_208 + 131_072 + 256 + 2_049),
+        ("pix2pix", ["D.layers=5"], 2_768_705 - 8_193 + 2 * (512 * 512 * 16 + 2 * 512) + 8_193),
+        ("pix2pix_pixel", [], 9_024),
+    ],
+)
+def test_the_papers_patches(recipe: str, more: list[str], parameters: int) -> None:
+    run = recipes.find(recipe)(400)
+    for assignment in more:
+        run = config.override(run, assignment)
+    with torch.device("meta"):
+        method: Any = run.method(Shape(3, 256, 256))
+    assert sum(p.numel() for p in method.D.parameters()) == parameters
+    assert sum(p.numel() for p in method.G.parameters()) == 54_413_955
+
+
+def test_the_loss_is_the_sum_of_its_parts(tmp_path: Path) -> None:
+    _, method = engine(tmp_path, "adversarial_weight=0.5", "l1_weight=7")
+    batch = Batch(**{k: torch.rand(2, 3, 16, 16) for k in ("x", "y", "fake")})
+    terms = method.g_loss(batch)
+    torch.testing.assert_close(terms.loss, 0.5 * terms.log["adversarial"] + 7 * terms.log["l1"])
+    torch.testing.assert_close(terms.log["l1"], (batch.fake - batch.y).abs().mean())
+
+
+def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
+    game, method = engine(tmp_path, "adversarial_weight=0")
+    before = [w.clone() for w in method.D.parameters()]
+    assert game.step().keys() == {"G/loss", "G/l1"}
+    assert all(torch.equal(a, b) for a, b in zip(before, method.D.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("loss", "undecided", "right", "wrong"),
+    [("bce", math.log(2), math.log1p(math.exp(-1)), None), ("lsgan", 0.5, 0, 1)],
+)
+def test_what_the_discriminator_descends(
+    tmp_path: Path, monkeypatch, loss: str, undecided: float, right: float, wrong: float | None
+) -> None:
+    """A D that always says 0, and one that says 1 (real) and 0 (least squares) or -1 (cross entropy) of what it should."""
+    _, method = engine(tmp_path, f"loss={loss}")
+    batch = Batch(x=torch.zeros(1, 3, 16, 16), y=torch.ones(1, 3, 16, 16), fake=-torch.ones(1, 3, 16, 16))
+    low = 0.0 if loss == "lsgan" else -1.0
+
+    def says(real: float, fake: float) -> Any:
+        monkeypatch.setattr(
+            method.D, "forward", lambda pair: torch.where(pair[:, 3:].mean((1, 2, 3)) > 0, real, fake).view(-1, 1, 1, 1)
+        )
+        return method.d_loss(batch)
+
+    assert float(says(0.0, 0.0).loss) == pytest.approx(undecided)
+    good = says(1.0, low)
+    assert float(good.loss) == pytest.approx(right)
+    assert float(good.log["accuracy"]) == 1
+    if wrong is not None:
+        assert float(says(low, 1.0).loss) == pytest.approx(wrong)
+
+
+def test_another_loss_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="loss"):
+        engine(tmp_path, "loss=wgan")
