@@ -14,6 +14,7 @@ from ganvas.nets import (
     autoencoder,
     biggan,
     cnn,
+    cogan,
     dcgan,
     mlp,
     patch,
@@ -23,6 +24,7 @@ from ganvas.nets import (
     style,
     style2,
     translate,
+    unit,
 )
 from ganvas.nets.layers import doublings, sides
 
@@ -48,6 +50,11 @@ PUBLISHED = [
     (lambda: patch.PixelDiscriminator(norm="batch"), 8_832),
     (lambda: patch.PixelDiscriminator(6), 8_897),
     (lambda: patch.PixelDiscriminator(6, norm="batch"), 9_024),
+    (lambda: cogan.Generators(), 7_842_694),
+    (lambda: cogan.Generators(tied=0), 15_676_170),
+    (lambda: cogan.Discriminators(), 427_593),
+    (lambda: nn.ModuleList([unit.Encoders(shared=0), unit.Decoders(shared=0)]), 2 * 11_140_483),
+    (lambda: unit.MultiscaleDiscriminator(), 8_271_171),
     (lambda: progressive.ProgressiveGenerator(), 23_086_795),
     (lambda: progressive.ProgressiveDiscriminator(), 23_087_249),
     (lambda: style.Generator(), 26_219_627),
