@@ -53,7 +53,7 @@ class UNIT(Method):
         cycle_weight: float = 100.0,
     ) -> None:
         """`shared`: how many residual blocks on either side of the latent both domains share. The weights are the paper's
-        lambda 0 to 4 (section 4)."""
+        lambda 0 to 4 (section 4); without the last two no cycle is computed."""
         super().__init__()
         self.E = E(channels=shape.channels, shared=shared)
         self.G = G(channels=shape.channels, shared=shared, latent=self.E.latent, doublings=self.E.halvings)
@@ -91,17 +91,13 @@ class UNIT(Method):
         mean = self.E(x, domain)
         z = noisy(mean)
         again, fake = self.G(z, domain), self.G(z, 1 - domain)
-        mean_of_fake = self.E(fake, 1 - domain)
-        back = self.G(noisy(mean_of_fake), domain)
-        log = {
-            "adversarial": self.judged(judge, fake, True),
-            "kl": mean.float().square().mean(),
-            "reconstruction": l1_loss(again, x),
-            "cycle_kl": mean_of_fake.float().square().mean(),
-            "cycle": l1_loss(back, x),
-        }
-        weights = (self.gan_weight, self.kl_weight, self.recon_weight, self.cycle_kl_weight, self.cycle_weight)
-        loss = torch.stack([w * term for w, term in zip(weights, log.values(), strict=True)]).sum()
+        adversarial, kl, reconstruction = self.judged(judge, fake, True), divergence(mean), l1_loss(again, x)
+        loss = self.gan_weight * adversarial + self.kl_weight * kl + self.recon_weight * reconstruction
+        log = {"adversarial": adversarial, "kl": kl, "reconstruction": reconstruction}
+        if self.cycle_kl_weight or self.cycle_weight:
+            mean = self.E(fake, 1 - domain)
+            log["cycle_kl"], log["cycle"] = divergence(mean), l1_loss(self.G(noisy(mean), domain), x)
+            loss = loss + self.cycle_kl_weight * log["cycle_kl"] + self.cycle_weight * log["cycle"]
         return Terms(loss, log)
 
     def judged(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
@@ -113,6 +109,11 @@ class UNIT(Method):
         """By the mean of the latent, without noise."""
         target = DOMAINS.index(to)
         return self.G(self.E(x, 1 - target), target)
+
+
+def divergence(mean: Tensor) -> Tensor:
+    """Of N(mean, I) from N(0, I): twice the mean over its numbers, as the authors' code."""
+    return mean.float().square().mean()
 
 
 def noisy(mean: Tensor) -> Tensor:
