@@ -27,11 +27,11 @@ SHOWN = 16  # of the plot
 GAMES = {"coupled": (4, 3), "unshared": (0, 0)}  # tied layers of G and of D
 
 
-def outline(x: Tensor) -> Tensor:
-    """Digits [N, 1, H, W] in [-1, 1] -> which pixels touch the digit and are none of it: its dilation by 3x3 less itself, after
-    both are binarised."""
-    digit = (x > 0).float()
-    return max_pool2d(digit, 3, 1, 1) - digit > 0.5
+def outlines(x: Tensor) -> Tensor:
+    """Digits [N, 1, H, W] in [-1, 1] -> where they become brighter or darker: their dilation by 3x3 less themselves, four times
+    as strong, in [-1, 1]."""
+    x = (x + 1) / 2
+    return (4 * (max_pool2d(x, 3, 1, 1) - x)).clamp(0, 1) * 2 - 1
 
 
 def digits_and_outlines() -> Feed:
@@ -41,7 +41,7 @@ def digits_and_outlines() -> Feed:
     pixels = pixels[np.random.default_rng(0).permutation(len(pixels))]
     half = len(pixels) // 2
     others = torch.from_numpy(pixels[half : 2 * half]).movedim(-1, 1).float() / 127.5 - 1
-    sides = {"a": pixels[:half], "b": (outline(others).to(torch.uint8) * 255).movedim(1, -1).numpy()}
+    sides = {"a": pixels[:half], "b": ((outlines(others) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()}
     info = Info(
         task="domains",
         source="digits and outlines of other digits",
