@@ -122,7 +122,16 @@ SMALL: dict[str, list[str]] = {
     ],
     "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "r1_every=3"],
     "cogan": ["G.widths=[8,8,4,4]", "D.widths=[4,8,8]", "G.latent=8", "data.size=20", "batch=4"],
-    "unit": ["E.width=4", "E.blocks=2", "G.blocks=2", "D.width=4", "D.layers=2", "D.scales=2", "data.size=16", "batch=2"],
+    "unit": [
+        "E.width=4",
+        "E.blocks=2",
+        "G.blocks=2",
+        "D.width=4",
+        "D.layers=2",
+        "D.scales=2",
+        "data.size=16",
+        "batch=2",
+    ],
     "unit_official": [
         "E.width=4",
         "E.blocks=2",

@@ -136,7 +136,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         if averaged in parts:
             return parts[averaged]
     if parts.keys() == {"a", "b"} and all("enc.model.0.conv.weight" in p for p in parts.values()):
-        return {f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}  # UNIT's two are one translator
+        return {
+            f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
+        }  # UNIT's two are one translator
     raise UserError(f"{file} holds several networks; say which with `part`: {', '.join(parts)}.")
 
 

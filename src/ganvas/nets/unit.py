@@ -69,9 +69,7 @@ class Encoders(nn.Module):
     `blocks` residual blocks, the last `shared` of which are both domains' own. H and W multiples of 2^halvings. Without
     sharing, at the default sizes, each is the encoder of the authors' code. He's initialisation, as there."""
 
-    def __init__(
-        self, channels: int = 3, width: int = 64, halvings: int = 2, blocks: int = 4, shared: int = 1
-    ) -> None:
+    def __init__(self, channels: int = 3, width: int = 64, halvings: int = 2, blocks: int = 4, shared: int = 1) -> None:
         super().__init__()
         self.halvings, self.latent = halvings, width << halvings
         self.multiple = 1 << halvings
