@@ -31,9 +31,9 @@ def test_from_two_folders_to_pairs(tmp_path: Path) -> None:
     each = [loaded.sample(3, seed=3, labels=[loaded.class_number(d)] * 3, output="torch") for d in ("a", "b")]
     torch.testing.assert_close(pairs, torch.stack(each, 1).flatten(0, 1))
     assert len(loaded.walk(2, frames=2, label=1)) == 4
-    record = measure(out, data, n=16)  # A/ and B/ are its two classes
-    assert record["values"]["frechet"] >= 0
-    assert record["protocol"]["real"]["count"] == 13
+    by_folder, by_paths = (measure(out, against, n=16) for against in (data, f"{a},{b}"))  # as two classes
+    assert by_folder["values"] == by_paths["values"]
+    assert by_folder["protocol"]["real"]["count"] == 13
 
     with pytest.raises(UserError, match="Nearest: 28x28"):
         training.train("cogan", data, out=tmp_path / "other", size=32)
