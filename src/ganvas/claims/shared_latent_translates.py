@@ -95,7 +95,7 @@ CLAIM = Claim(
     "discriminator of two scales, width 16), 500 steps of 8, Adam 2e-3: with both ties, with each alone, with neither. "
     "Matched, distinct and spread are means of both directions over the held-out digits. Not the paper's: it translates maps "
     "and measures by pixels. Tried, with a seed that is not among those reported: at a rate of 1e-3 little was matched after "
-    "200 steps; at 2e-3, after 400, 0.91 with both ties and one shared block, 0.26 with neither, and by sharing alone 0.12 with "
+    "200 steps; at 2e-3, after 400, 0.91 with both ties and one shared block, 0.26 with neither, by sharing alone 0.12 with "
     "one block and 0.33 with two, so that two are shared here.",
     checks=(
         Check("both_matched", ">=", 0.8, SEEN + "0.91 with one shared block. Chance is 1 in 197"),
