@@ -33,7 +33,7 @@ TITLE = re.compile(
     r"(?P<title>.+?[.!?]) (?P<authors>[^.]+(?: et al\.)?), (?P<year>\d{4}), arXiv:(?P<id>\d{4}\.\d{4,5})\."
 )
 DIFFERS = "Differs from the paper:"
-CHANNELS = {"digits": 1, "mnist": 1}  # of the data named in ideas.toml; all else is in colour
+CHANNELS = {"digits": 1, "mnist": 1, "digits/,edges/": 1}  # of the data named in ideas.toml; all else is in colour
 CLASSES = {"imagenet/": 1000}  # where there are labels; all else has 10
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas import backends, config, provenance
-from ganvas.core import Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
+from ganvas.core import Couples, Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.engine.memory import keep_freed_memory
@@ -148,7 +148,8 @@ class Model:
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
-        `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn.
+        `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn,
+        and where classes are coupled domains (`core.Couples`) each latent in every one of them: pairs, side by side.
         `truncation`: variety given up for likelihood, 1 or less (`core.Truncates`); None: none is.
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
@@ -170,15 +171,16 @@ class Model:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
         method = self._sampler(truncation)
         classes = method.classes
-        batch = batch or self._fitting()
+        batch, times = batch or self._fitting(), 1  # images of one latent
         if labels is not None:
             self._check_labels(labels, n)
         elif classes:
             labels = [i % classes for i in range(n)]
+            times = classes if isinstance(method, Couples) else 1
         for first in range(0, n, batch):
             count = min(batch, n - first)
             y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
-            z = latents.latents(method, [(seed, i) for i in range(first, first + count)])
+            z = latents.latents(method, [(seed, i // times) for i in range(first, first + count)])
             with self._autocast(), _fixed():
                 made = latents.images(method, z, y, truncation).float()
             yield made
@@ -295,16 +297,20 @@ class Model:
         """The number of the class of this name. Raises `UserError` where there is none."""
         if not self.method.classes:
             raise WrongUse("this model was trained without labels, so no class can be asked for")
-        names = [str(c) for c in self.info.get("data", {}).get("classes", ())] or [
-            str(i) for i in range(self.method.classes)
-        ]
+        names = [str(c) for c in self.info.get("data", {}).get("classes", ())]
+        if isinstance(self.method, Couples):
+            names = list(self.method.domains)
+        names = names or [str(i) for i in range(self.method.classes)]
         if name not in names:
             raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
         return names.index(name)
 
     @property
     def columns(self) -> int | None:
-        """How many columns a grid of samples should have, so that each holds one class; None: as many as look well."""
+        """How many columns a grid of samples should have, so that each holds one class, or coupled ones stay together in a
+        row; None: as many as look well."""
+        if isinstance(self.method, Couples):
+            return 8 // self.method.classes * self.method.classes or None
         return self.method.classes if 2 <= self.method.classes <= 20 else None
 
     def _autocast(self) -> torch.autocast:

@@ -228,6 +228,15 @@ class Encodes(Protocol):
         ...
 
 
+@runtime_checkable
+class Couples(Protocol):
+    """Skill: samples of several domains that belong together. Labels are domains, and one latent gives each domain's version
+    of one picture."""
+
+    domains: Sequence[str]
+    """Their names, by label."""
+
+
 Schedule = Callable[[Clock], float]
 Averaging = Callable[[Clock, int], float]  # (clock, images since the last averaging) -> decay
 

@@ -19,7 +19,8 @@ from ganvas import __version__, bundle, draw, importing, methods
 from ganvas.core import Method, Shape, Stage
 from ganvas.errors import UserError
 from ganvas.importing.biggan import StoredStatistics
-from ganvas.nets import biggan, dcgan, progressive, r3gan, resnet, style, style2, superres, translate
+from ganvas.importing.unit import Translator
+from ganvas.nets import biggan, cogan, dcgan, progressive, r3gan, resnet, style, style2, superres, translate
 
 
 @final
@@ -51,6 +52,7 @@ def _noise(net: Any) -> Shape:
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
     with torch.no_grad():
         made = net(torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
+    made = made if isinstance(made, Tensor) else made[0]  # of coupled ones the first
     channels, height, width = made.shape[1:]
     return Shape(channels, height, width, classes)
 
@@ -73,6 +75,8 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _noise),
     biggan.Generator: (partial(methods.BigGAN, standing=0), _noise),  # its file has the statistics that it is used with
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _noise),
+    cogan.Generators: (methods.CoGAN, _noise),
+    Translator: (lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D), _picture),
     translate.UNetGenerator: (methods.Pix2Pix, lambda net: _picture(net, net.multiple)),
     translate.ResNetGenerator: (methods.CycleGAN, _picture),
     **{

@@ -28,7 +28,7 @@ def rows() -> list[dict[str, str]]:
             {
                 "recipe": name,
                 "method": method.__name__,
-                "task": "noise to image" if opener == "images" else "image to image",
+                "task": "image to image" if hasattr(method, "translate") else "noise to image",
                 "data": NEEDS.get(opener, opener),
                 "paper": title,
                 "summary": re.sub(r"\s+", " ", inspect.getdoc(recipe) or ""),

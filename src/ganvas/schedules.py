@@ -51,6 +51,17 @@ class InverseDecay:
 
 
 @dataclass(frozen=True)
+class StepDecay:
+    """1, and `factor` times as much after every `every` images."""
+
+    every: int
+    factor: float
+
+    def __call__(self, clock: Clock) -> float:
+        return self.factor ** (clock.images // self.every)
+
+
+@dataclass(frozen=True)
 class Ramp:
     """From `start` linearly to `stop` over the first `images` images."""
 

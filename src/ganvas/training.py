@@ -173,7 +173,7 @@ def _record(recipe: str, run: Run, engine: Engine, info: Any, command: str | Non
         "ganvas": __version__,
         "recipe": recipe,
         "paper": doc[0] if doc else "",
-        "task": info.task,
+        "task": info.task if isinstance(engine.method, Translates) else "images",
         "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
         "images": run.images,
         "batch": run.batch,
@@ -421,8 +421,9 @@ def _quality(model: bundle.Model, engine: Engine) -> float:
     if isinstance(model.method, Samples):
         fake = model.batches(QUALITY_IMAGES, seed=engine.run.seed + 1)
         real: Batch = feed.fixed(n)
+        x = real.x if "x" in real else torch.cat([real.a, real.b])  # one set, or coupled domains
         side = engine.method.now.resolution
-        x = real.x if side is None or side >= max(real.x.shape[-2:]) else _shrunk(real.x, side)
+        x = x if side is None or side >= max(x.shape[-2:]) else _shrunk(x, side)
         return frechet_distance(*feature_statistics(features, fake), *feature_statistics(features, x.split(64)))
     assert isinstance(model.method, Translates)
     real, total = feed.fixed(min(64, feed.info.count)), 0.0

@@ -17,11 +17,13 @@ from scipy.stats import spearmanr
 from ganvas import config
 from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
 from ganvas.claims import class_asked_is_class_drawn as asked
+from ganvas.claims import coupled_pairs_agree as coupled
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import pix2pix_on_facades as facades
 from ganvas.claims import progressive_is_faster as progressive
 from ganvas.claims import r3gan_covers_modes as r3gan
+from ganvas.claims import shared_latent_translates as shared_latent
 from ganvas.claims import style_mixing_by_scale as mixing
 from ganvas.claims import super_resolution_trades as trades
 from ganvas.claims import vae_is_blurrier as blurrier
@@ -217,6 +219,26 @@ def small_trades(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(trades, "RUN", replace(run, method=partial(run.method, pretrain=4), batch=2, images=6))
 
 
+def small_coupled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(coupled, "_run", _shorter(coupled._run, batch=2, images=4))
+    patch.setattr(coupled, "PAIRS", 16)
+
+
+def small_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shared_latent, "_run", _shorter(shared_latent._run, batch=2, images=2))
+
+
+def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
+    feed = coupled.digits_and_outlines()
+    x = feed.fixed(50)
+    assert coupled.agreement(x.a, coupled.outlines(x.a)) == 1
+    assert coupled.agreement(x.a, x.b) < 0.75
+    assert (coupled.outlines(torch.zeros(1, 1, 28, 28)) == -1).all()
+    raw = feed.raw()
+    own = ((coupled.outlines(torch.from_numpy(raw["a"]).movedim(-1, 1).float() / 127.5 - 1) + 1) * 127.5).round().byte()
+    assert not {p.numpy().tobytes() for p in own} & {p.tobytes() for p in raw["b"].transpose(0, 3, 1, 2)}
+
+
 def test_energies_of_a_change() -> None:
     """What is the same in 4x4 pixels is low, what cancels there is high."""
     flat = torch.randn(2, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -252,6 +274,8 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (cycle.CLAIM, small_cycle),
         (facades.CLAIM, small_facades),
         (trades.CLAIM, small_trades),
+        (coupled.CLAIM, small_coupled),
+        (shared_latent.CLAIM, small_shared),
         (stylegan_w_is_straighter.CLAIM, small_style),
         (mixing.CLAIM, small_style),
         (stylegan2_no_droplets.CLAIM, small_style),

@@ -84,6 +84,37 @@ def test_output(golden: Callable[[str], Golden], name: str) -> None:
     g.check(net(g.tensors["input"], *told), "output" if "output" in g.tensors else "output_alpha_0")
 
 
+@torch.no_grad()
+def test_cogan(golden: Callable[[str], Golden]) -> None:
+    g = golden("cogan/generator_pair")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for made, expected in zip(net(g.tensors["input"]), ("output_a", "output_b"), strict=True):
+        g.check(made, expected)
+    g = golden("cogan/discriminator_pair")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input_a"], g.tensors["input_b"]), "output")
+
+
+@torch.no_grad()
+def test_unit(golden: Callable[[str], Golden]) -> None:
+    g = golden("unit/vaegen")
+    net: Any = import_network(g.file)
+    assert parameters(net) == 2 * g.meta["parameters"]
+    h = net.E(g.tensors["input"], 0)
+    g.check(h, "hidden_a")
+    g.check(net.G(h, 0), "output_aa")
+    g.check(net.G(h + g.tensors["noise"], 0), "output_aa_noise")
+    g.check(net(g.tensors["input"]), "output_ab")
+    g = golden("unit/discriminator")
+    for part in "ab":
+        net = import_network(g.file, part)
+        assert parameters(net) == g.meta["parameters"]
+        for i, scores in enumerate(net(g.tensors["input"])):
+            g.check(scores, f"output_{part}_{i}")
+
+
 @pytest.mark.parametrize("name", ["64_hier_shared_attn", "cifar32"])
 @torch.no_grad()
 def test_biggan(golden: Callable[[str], Golden], name: str) -> None:

@@ -74,6 +74,28 @@ def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> Non
         model.sample(1, labels=[classes])
 
 
+def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
+    """Pairs in turn, of which each is what the file's own project makes of one z."""
+    file = shared / "golden" / "cogan" / "generator_pair.pth"
+    assert import_model(file, tmp_path / "m")["shape"] == {"channels": 1, "height": 28, "width": 28, "classes": 0}
+    model = bundle.load(tmp_path / "m")
+    made = model.sample(4, seed=5, output="torch")
+    with torch.no_grad():
+        a, b = import_network(file)(latents(model.method, [(5, 0), (5, 1)]))  # type: ignore[arg-type]
+    torch.testing.assert_close((made + 1) / 2, torch.stack([a[0], b[0], a[1], b[1]]), rtol=1e-5, atol=1e-5)
+    assert torch.equal(model.sample(2, seed=5, labels=[1, 1], output="torch"), made[1::2])
+    assert model.class_number("b") == 1
+
+
+def test_unit_translates_both_ways(shared: Path, tmp_path: Path) -> None:
+    file = shared / "golden" / "unit" / "vaegen.pth"
+    import_model(file, tmp_path / "m")
+    model = bundle.load(tmp_path / "m")
+    t = load_file(file.with_suffix(".safetensors"))
+    torch.testing.assert_close(model.translate(t["input"], output="torch"), t["output_ab"], rtol=1e-5, atol=1e-5)
+    assert not torch.equal(model.translate(t["input"], to="a", output="torch"), t["output_ab"])
+
+
 def test_truncation_is_the_projects_own(shared: Path, tmp_path: Path) -> None:
     def both(name: str) -> tuple[bundle.Model, Any, Any]:
         file = shared / "golden" / f"{name}.pth"

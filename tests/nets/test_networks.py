@@ -14,6 +14,7 @@ from ganvas.nets import (
     autoencoder,
     biggan,
     cnn,
+    cogan,
     dcgan,
     mlp,
     patch,
@@ -23,6 +24,7 @@ from ganvas.nets import (
     style,
     style2,
     translate,
+    unit,
 )
 from ganvas.nets.layers import doublings, sides
 
@@ -48,6 +50,11 @@ PUBLISHED = [
     (lambda: patch.PixelDiscriminator(norm="batch"), 8_832),
     (lambda: patch.PixelDiscriminator(6), 8_897),
     (lambda: patch.PixelDiscriminator(6, norm="batch"), 9_024),
+    (lambda: cogan.Generators(), 7_842_694),
+    (lambda: cogan.Generators(tied=0), 15_676_170),
+    (lambda: cogan.Discriminators(), 427_593),
+    (lambda: nn.ModuleList([unit.Encoders(shared=0), unit.Decoders(shared=0)]), 2 * 11_140_483),
+    (lambda: unit.MultiscaleDiscriminator(), 8_271_171),
     (lambda: progressive.ProgressiveGenerator(), 23_086_795),
     (lambda: progressive.ProgressiveDiscriminator(), 23_087_249),
     (lambda: style.Generator(), 26_219_627),
@@ -274,6 +281,8 @@ def test_a_size_without_pixels(size) -> None:
         (lambda: translate.ResNetGenerator(width=1, blocks=1), (4, 4), "at least 8.*Nearest: 8x8"),
         (lambda: translate.UNetGenerator(width=1, depth=5), (48, 64), "multiples of 32.*32x64 or 64x64"),
         (lambda: patch.PatchDiscriminator(width=1), (20, 64), "20x64.*at least 24 pixels"),
+        (lambda: unit.MultiscaleDiscriminator(width=1), (63, 64), "63x64.*at least 64 pixels"),
+        (lambda: lambda x: unit.Encoders(width=1, blocks=1)(x, 0), (30, 33), "multiples of 4"),
     ],
 )
 def test_images_that_cannot_be_taken(net, size: tuple[int, int], says: str) -> None:
@@ -304,6 +313,55 @@ def test_vaegan_at_64_px_is_the_papers() -> None:
     layers = [[m for m in n.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)] for n in nets]
     widths = [[m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in each] for each in layers]
     assert widths == [[64, 128, 256, 2048, 256], [8 * 8 * 256, 256, 128, 32, 3], [32, 128, 256, 256, 512, 1]]
+
+
+@pytest.mark.parametrize("size", [20, 28, 36, (28, 20), (20, 44)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_coupled_networks(channels: int, size) -> None:
+    G = cogan.Generators(5, (4, 4, 2, 2), size=size, channels=channels)
+    D = cogan.Discriminators((2, 3, 4), size=size, channels=channels)
+    made = G(torch.randn(2, 5))
+    for domain, x in enumerate(made):
+        assert x.shape == (2, channels, *sides(size))
+        assert D(x, domain).shape == (2,)
+    assert not torch.equal(*made)
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(32, "28x28|36x36"), (8, "20x20"), ((28, 30), "28x28")])
+def test_sides_of_coupled_networks(size, nearest: str) -> None:
+    for net in (cogan.Generators, cogan.Discriminators):
+        with pytest.raises(UserError, match=f"Nearest: {nearest}"):
+            net(size=size)
+    with pytest.raises(UserError, match="from 0 to 4"):
+        cogan.Generators(tied=5)
+
+
+def test_tied_layers_are_one() -> None:
+    """A gradient of one domain's images reaches what the other's are made of, but for each domain's own layers."""
+    G = cogan.Generators(5, (4, 4, 2, 2), tied=3)
+    made = G(torch.randn(2, 5))
+    made[0].sum().backward()
+    reached = {k.rpartition(".")[0] for k, w in G.named_parameters() if w.grad is not None}
+    assert {f"tied.{i}.0" for i in range(3)} | {"own.0.0.0", "own.0.1"} <= reached
+    assert not any(k.startswith("own.1") for k in reached)
+    with torch.device("meta"):
+        two = nn.ModuleList([unit.Encoders(shared=1), unit.Decoders(shared=1)])
+        block = unit.Block(256)
+    assert sum(w.numel() for w in two.parameters()) == 2 * 11_140_483 - 2 * sum(w.numel() for w in block.parameters())
+
+
+@pytest.mark.parametrize("size", [8, 16, (20, 12)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_unit_networks(channels: int, size) -> None:
+    E = unit.Encoders(channels, width=2, blocks=2, shared=1)
+    G = unit.Decoders(channels, E.latent, E.halvings, blocks=2, shared=1)
+    D = unit.MultiscaleDiscriminator(channels, width=2, layers=1, scales=2)
+    x = torch.rand(2, channels, *sides(size)) * 2 - 1
+    for domain in range(2):
+        h = E(x, domain)
+        assert h.shape == (2, E.latent, x.shape[2] // 4, x.shape[3] // 4)
+        assert G(h, domain).shape == x.shape
+    assert [len(scores) for scores in D(x)] == [2, 2]
 
 
 def test_unknown_norm() -> None:

@@ -78,7 +78,7 @@ def _run(cycle_weight: float) -> Run:
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": _small(digits.a), "truth": _small(digits.b)}
+    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
     for name, cycle_weight in {"with_cycle": 10.0, "without_cycle": 0.0}.items():
         run = replace(_run(cycle_weight), seed=seed)
         engine = Engine(run, digits.feed)
@@ -91,7 +91,7 @@ def experiment(seed: int) -> Finding:
         both = [translation_scores(to_b, digits.b), translation_scores(to_a, digits.a)]
         for figure in TranslationScores._fields:
             figures[f"{name}_{figure}"] = fmean(getattr(scores, figure) for scores in both)
-        series[name] = _small(to_b)
+        series[name] = small(to_b)
     return Finding(figures, series)
 
 
@@ -117,7 +117,7 @@ def translation_scores(output: Tensor, truth: Tensor) -> TranslationScores:
     )
 
 
-def _small(x: Tensor) -> list[Any]:
+def small(x: Tensor) -> list[Any]:
     """The first images [N, 1, H, W] as lists of gray values 0 to 255."""
     return ((x[:SHOWN, 0].clamp(-1, 1) + 1) * 127.5).round().int().tolist()
 

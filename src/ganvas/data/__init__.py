@@ -34,7 +34,8 @@ def images(
     strict: bool = False,
     part: Part = "train",
 ) -> Feed:
-    """One set of images; class subfolders (or the set's own labels) become `y`. Batches hold `x` [n, C, H, W] and `y`
+    """One set of images; class subfolders (or the set's own labels, or two paths, "PATH_A,PATH_B") become `y`. Batches hold
+    `x` [n, C, H, W] and `y`
     [n].
 
     `size`: a side in pixels, or (height, width); images are scaled (bicubic, antialiased) until they cover it and

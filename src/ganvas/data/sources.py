@@ -240,6 +240,37 @@ class Arrays:
         return as_image(self.pixels[i])
 
 
+class Joined:
+    """Two sets of pictures as one, of the classes A and B."""
+
+    classes: tuple[str, ...] = ("A", "B")
+
+    def __init__(self, a: Pictures, b: Pictures) -> None:
+        self.a, self.b = a, b
+        self.labels: np.ndarray | None = np.repeat(np.arange(2), [len(a), len(b)])
+
+    def __len__(self) -> int:
+        return len(self.a) + len(self.b)
+
+    def _at(self, i: int) -> tuple[Pictures, int]:
+        return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
+
+    def name(self, i: int) -> str:
+        pictures, at = self._at(i)
+        return pictures.name(at)
+
+    def stamp(self) -> Any:
+        return [self.a.stamp(), self.b.stamp()]
+
+    def header(self, i: int) -> Header:
+        pictures, at = self._at(i)
+        return pictures.header(at)
+
+    def load(self, i: int) -> Image.Image:
+        pictures, at = self._at(i)
+        return pictures.load(at)
+
+
 @dataclass
 class Found:
     """What a source holds for one task: `x`, or `a` and `b`. `layout` names it for people; `part` is what was
@@ -314,7 +345,10 @@ def _two(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike[str]
 
 
 def find_images(source: Source, part: Part = "train") -> Found:
-    """One set of images; class folders become labels."""
+    """One set of images; class folders, or two paths, become labels."""
+    if _two(source) is not None and (sides := find_sides(source, part)) is not None:
+        both = {"x": Joined(sides.sets["a"], sides.sets["b"])}
+        return Found(sides.title, "two paths, taken as two classes", sides.part, both, sides.notes)
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(f"one set of images is one path; got {len(source)}: {', '.join(map(str, source))}")
     title, there = open_source(source)

@@ -15,17 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import basicsr, biggan, dcgan, mimicry, pgan, r3gan, stylegan, translation
+from ganvas.importing import basicsr, biggan, cogan, dcgan, mimicry, pgan, r3gan, stylegan, translation, unit
 from ganvas.importing.formats import Format, Found, State
 
 FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
+    **cogan.FORMATS,
     **dcgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
     **r3gan.FORMATS,
     **stylegan.FORMATS,
     **translation.FORMATS,
+    **unit.FORMATS,
     **basicsr.FORMATS,
 }
 
@@ -33,12 +35,12 @@ FORMATS: dict[str, Format] = {
 class Answering(nn.Module):
     """A network of ours that answers as its origin does: called like it, output in the origin's shape and range."""
 
-    def __init__(self, net: nn.Module, answer: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, net: nn.Module, answer: Callable[[Any], Any]) -> None:
         super().__init__()
         self.net = net
         self.answer = answer
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.answer(self.net(*args, **kwargs))
 
 
@@ -133,20 +135,24 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
     for averaged in ("avgG", "G_ema", "params_ema"):
         if averaged in parts:
             return parts[averaged]
+    if parts.keys() == {"a", "b"} and all("enc.model.0.conv.weight" in p for p in parts.values()):
+        return {
+            f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
+        }  # UNIT's two are one translator
     raise UserError(f"{file} holds several networks; say which with `part`: {', '.join(parts)}.")
 
 
 def _clean(state: Mapping[str, Tensor]) -> State:
     """In natural order (safetensors has its own), without the prefix of nn.DataParallel, and without the running
     statistics that instance norms had before torch 0.4 (they have no weight beside them, and their networks never use
-    them)."""
+    them; batch norms without weights go by the name of bn)."""
     if all(k.startswith("module.") for k in state):
         state = {k.removeprefix("module."): v for k, v in state.items()}
     stats = ("running_mean", "running_var", "num_batches_tracked")
 
     def used(key: str) -> bool:
         layer, _, name = key.rpartition(".")
-        return name not in stats or f"{layer}.weight" in state
+        return name not in stats or f"{layer}.weight" in state or layer.rpartition(".")[2].startswith("bn")
 
     def natural(key: str) -> list[str | int]:
         return [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", key)]

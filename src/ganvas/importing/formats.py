@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ class Found(NamedTuple):
 
     net: nn.Module
     state: State
-    answer: Callable[[Tensor], Tensor] | None = None
+    answer: Callable[[Any], Any] | None = None
 
 
 Format = Callable[[State], Found | None]

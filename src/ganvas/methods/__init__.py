@@ -2,6 +2,7 @@
 
 from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
+from ganvas.methods.cogan import CoGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.gan import GAN
@@ -14,6 +15,7 @@ from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
 from ganvas.methods.stylegan import StyleGAN
 from ganvas.methods.stylegan2 import StyleGAN2
+from ganvas.methods.unit import UNIT
 from ganvas.methods.vae import VAE
 from ganvas.methods.vaegan import VAEGAN
 from ganvas.methods.wgan import WGAN
@@ -27,11 +29,13 @@ __all__ = [
     "SAGAN",
     "SNGAN",
     "SRGAN",
+    "UNIT",
     "VAE",
     "VAEGAN",
     "WGAN",
     "WGANGP",
     "BigGAN",
+    "CoGAN",
     "CycleGAN",
     "Pix2Pix",
     "ProGAN",

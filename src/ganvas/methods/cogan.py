@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
+from ganvas.nets.conditional import labels_of
+from ganvas.objectives.adversarial import bce, verdicts
+
+
+@final
+class CoGAN(Method):
+    """Coupled Generative Adversarial Networks. Liu and Tuzel, 2016, arXiv:1606.07536.
+
+    min over G, max over D of  E[log D_a(a)] + E[log(1 - D_a(G_a(z)))] + E[log D_b(b)] + E[log(1 - D_b(G_b(z)))]
+    where G_a and G_b share their first layers, which draw what is common to both domains, and D_a and D_b their last
+    (equation 2, section 3)
+
+    Two GANs on images of two domains, of which no pair is ever seen. What both generators make of one z is a pair all the
+    same, since the shared layers have said by then what will be on it. Labels choose the domain: 0 for a, 1 for b.
+
+    Differs from the paper: G descends -log D, as the authors' code. z ~ N(0, 1). Two domains.
+    """
+
+    classes = 2
+    domains: Sequence[str] = ("a", "b")
+    G: Any  # z -> (images of a, images of b); tells the length of z as `latent`
+    D: Any  # images, domain -> logits
+
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.G = G(size=shape.size, channels=shape.channels)
+        self.D = D(size=shape.size, channels=shape.channels)
+        self.players = {"G": [self.G], "D": [self.D]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        """Algorithm 1, with the same z for both turns of a step, as the authors' code."""
+        real = next(feed)
+        made = (yield Make("G", self.fake, real)).keep
+        batch = real.having(**made)
+        yield Update("D", self.d_loss, batch)
+        yield Update("G", self.g_loss, batch)
+
+    def fake(self, real: Batch) -> dict[str, Tensor]:
+        a, b = self.G(self.latent(len(real)))
+        return {"fake_a": a, "fake_b": b}
+
+    def d_loss(self, batch: Batch) -> Terms:
+        d_real = torch.cat([self.D(batch.a, 0), self.D(batch.b, 1)])
+        d_fake = torch.cat([self.D(batch.fake_a, 0), self.D(batch.fake_b, 1)])
+        return Terms(2 * (bce(d_real, True) + bce(d_fake, False)), verdicts(d_real, d_fake))
+
+    def g_loss(self, batch: Batch) -> Terms:
+        return Terms(bce(self.D(batch.fake_a, 0), True) + bce(self.D(batch.fake_b, 1), True))
+
+    def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]."""
+        return draw.normal(n, self.G.latent, device=self.device)
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        pair = torch.stack(self.G(self.latent(n) if z is None else z))
+        (y,) = labels_of(n, self.classes, self.device, y)
+        return pair[y, torch.arange(n, device=self.device)]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from ganvas import draw
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.objectives.adversarial import bce, lsgan
+
+DOMAINS = ("a", "b")  # by their numbers
+
+
+@final
+class UNIT(Method):
+    """Unsupervised Image-to-Image Translation Networks. Liu et al., 2017, arXiv:1703.00848.
+
+    An encoder and a decoder for each domain, with one latent space: an image and its translation are to have the same latent.
+    z = E_a(a) + e, e ~ N(0, I);  a~ = G_a(z),  b~ = G_b(z);  z' = E_b(b~) + e';  and the same from b:
+
+    L = gan_weight L_GAN(b~, D_b)
+      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                                       (the VAE, equation 3)
+      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1                           (the cycle, equation 5)
+
+    The last layers of the encoders and the first of the decoders are really shared (`shared`, in the networks): the paper's
+    reason why the latents of both domains mean the same. D moves first.
+
+    Differs from the paper: the networks and the discriminator of several scales are the authors' code's; divergences and
+    distances are means over an image's numbers, as there, and the cycle counts the divergence of the translation's latent
+    alone. G descends -log D. The code's distance in a VGG's features is not here (its default weight is 0).
+    """
+
+    averaged = ("E", "G")
+    judges = ("D_a", "D_b")
+    directions: Sequence[str] = ("b", "a")
+    E: Any  # images, domain -> means of latents; tells `latent`, its channels, `halvings` and `multiple`
+
+    def __init__(
+        self,
+        shape: Shape,
+        E: Callable[..., nn.Module],
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        shared: int = 1,
+        adversarial: Literal["bce", "lsgan"] = "bce",
+        gan_weight: float = 10.0,
+        kl_weight: float = 0.1,
+        recon_weight: float = 100.0,
+        cycle_kl_weight: float = 0.1,
+        cycle_weight: float = 100.0,
+    ) -> None:
+        """`shared`: how many residual blocks on either side of the latent both domains share. The weights are the paper's
+        lambda 0 to 4 (section 4); without the last two no cycle is computed."""
+        super().__init__()
+        self.E = E(channels=shape.channels, shared=shared)
+        self.G = G(channels=shape.channels, shared=shared, latent=self.E.latent, doublings=self.E.halvings)
+        self.D_a, self.D_b = (D(channels=shape.channels) for _ in range(2))
+        self.adversarial: Literal["bce", "lsgan"] = adversarial
+        self.gan_weight, self.kl_weight, self.recon_weight = gan_weight, kl_weight, recon_weight
+        self.cycle_kl_weight, self.cycle_weight = cycle_kl_weight, cycle_weight
+        self.multiple: int = self.E.multiple
+        self.players = {"G": [self.E, self.G], "D": [self.D_a, self.D_b]}
+
+    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        real = next(feed)
+        yield Update("D", self.d_loss, real)
+        yield Update("G", (self.a_loss, self.b_loss), real)
+
+    def d_loss(self, real: Batch) -> Terms:
+        """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
+        with torch.no_grad():
+            to_b, to_a = (self.G(noisy(self.E(x, k)), 1 - k) for k, x in enumerate((real.a, real.b)))
+        a, b = (
+            self.judged(D, x, True) + self.judged(D, fake, False)
+            for D, x, fake in ((self.D_a, real.a, to_a), (self.D_b, real.b, to_b))
+        )
+        return Terms(self.gan_weight * (a + b), {"a": a, "b": b})
+
+    def a_loss(self, real: Batch) -> Terms:
+        """The translators' loss on the images of domain a."""
+        return self.there_and_back(real.a, 0, self.D_b)
+
+    def b_loss(self, real: Batch) -> Terms:
+        """The translators' loss on the images of domain b."""
+        return self.there_and_back(real.b, 1, self.D_a)
+
+    def there_and_back(self, x: Tensor, domain: int, judge: nn.Module) -> Terms:
+        mean = self.E(x, domain)
+        z = noisy(mean)
+        again, fake = self.G(z, domain), self.G(z, 1 - domain)
+        adversarial, kl, reconstruction = self.judged(judge, fake, True), divergence(mean), l1_loss(again, x)
+        loss = self.gan_weight * adversarial + self.kl_weight * kl + self.recon_weight * reconstruction
+        log = {"adversarial": adversarial, "kl": kl, "reconstruction": reconstruction}
+        if self.cycle_kl_weight or self.cycle_weight:
+            mean = self.E(fake, 1 - domain)
+            log["cycle_kl"], log["cycle"] = divergence(mean), l1_loss(self.G(noisy(mean), domain), x)
+            loss = loss + self.cycle_kl_weight * log["cycle_kl"] + self.cycle_weight * log["cycle"]
+        return Terms(loss, log)
+
+    def judged(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
+        """The loss of scores that should say `real`, summed over D's scales."""
+        every = [bce(s, real) if self.adversarial == "bce" else lsgan(s, float(real)) for s in D(x)]
+        return torch.stack(every).sum()
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """By the mean of the latent, without noise."""
+        target = DOMAINS.index(to)
+        return self.G(self.E(x, 1 - target), target)
+
+
+def divergence(mean: Tensor) -> Tensor:
+    """Of N(mean, I) from N(0, I): twice the mean over its numbers, as the authors' code."""
+    return mean.float().square().mean()
+
+
+def noisy(mean: Tensor) -> Tensor:
+    """z ~ N(mean, I), the posterior of the encoder."""
+    return mean + draw.normal(*mean.shape, device=mean.device)

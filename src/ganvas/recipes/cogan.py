@@ -1,0 +1,21 @@
+from functools import partial
+
+from torch.optim import Adam
+
+from ganvas.core import Run
+from ganvas.data import domains
+from ganvas.methods import CoGAN
+from ganvas.nets import cogan as nets
+
+
+def cogan(count: int) -> Run:
+    """The authors' PyTorch code on digits and edges of digits: 28x28, 64 images of each domain, Adam 2e-4 with beta1 .5 and
+    a weight decay of 5e-4. The length, 25,000 steps, is ours."""
+    adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999), weight_decay=5e-4)
+    return Run(
+        method=partial(CoGAN, G=partial(nets.Generators), D=partial(nets.Discriminators)),
+        data=partial(domains, size=28, flip=False),
+        optim={"G": adam, "D": adam},
+        batch=64,
+        images=25_000 * 64,
+    )
