@@ -155,6 +155,9 @@ SMALL: dict[str, list[str]] = {
         "batch=2",
         "pool=4",
     ],
+    "discogan": ["G.width=4", "G.depth=2", "D.width=4", "data.size=16", "batch=8", "curriculum=4"],
+    "dualgan": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2", "n_critic=2"],
+    "dualgan_official": ["G.width=4", "G.depth=3", "G.dropout=2", "D.width=4", "D.layers=2", "data.size=16", "batch=2"],
 }
 
 

@@ -20,7 +20,7 @@ from ganvas.core import Method, Shape, Stage
 from ganvas.errors import UserError
 from ganvas.importing.biggan import StoredStatistics
 from ganvas.importing.unit import Translator
-from ganvas.nets import biggan, cogan, dcgan, progressive, r3gan, resnet, style, style2, superres, translate
+from ganvas.nets import biggan, cogan, dcgan, discogan, progressive, r3gan, resnet, style, style2, superres, translate
 
 
 @final
@@ -79,6 +79,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     Translator: (lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D), _picture),
     translate.UNetGenerator: (methods.Pix2Pix, lambda net: _picture(net, net.multiple)),
     translate.ResNetGenerator: (methods.CycleGAN, _picture),
+    discogan.Generator: (methods.DiscoGAN, lambda net: _picture(net, 64)),
     **{
         enlarging: (lambda shape, G, D: methods.SRResNet(shape, G), partial(_picture, side=96))
         for enlarging in (superres.SRResNet, superres.MSRResNet, superres.RRDBNet, superres.CompactNet)
@@ -126,7 +127,7 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown
         made.now = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
-    if isinstance(made, methods.CycleGAN):
+    if isinstance(made, methods.CycleGAN | methods.DiscoGAN):
         made.directions = ("b",)  # one generator, one direction
     return made, shape
 

@@ -19,6 +19,9 @@ from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, styleg
 from ganvas.claims import class_asked_is_class_drawn as asked
 from ganvas.claims import coupled_pairs_agree as coupled
 from ganvas.claims import cycle_prevents_collapse as cycle
+from ganvas.claims import discogan_covers_modes as disco_modes
+from ganvas.claims import discogan_recovers_pairs as disco_pairs
+from ganvas.claims import dualgan_noise_and_cycle as dualgan
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import pix2pix_on_facades as facades
 from ganvas.claims import progressive_is_faster as progressive
@@ -175,6 +178,44 @@ def small_cycle(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cycle, "_run", _shorter(cycle._run, batch=2, images=4))
 
 
+def small_disco_modes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disco_modes, "_run", _shorter(disco_modes._run, batch=4, images=8))
+    patch.setattr(disco_modes, "SAMPLES", 400)
+
+
+def small_disco_pairs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disco_pairs, "EVERY", 3)
+    patch.setattr(disco_pairs, "_run", _shorter(disco_pairs._run, batch=4, images=24))
+
+
+def small_dualgan(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dualgan, "RUNS", {k: replace(run, batch=2, images=2) for k, run in dualgan.RUNS.items()})
+
+
+def test_found_after() -> None:
+    assert disco_pairs.found_after([0.1, 0.85, 0.7]) == 2 * disco_pairs.EVERY
+    assert disco_pairs.found_after([0.1, 0.2]) == 3 * disco_pairs.EVERY, "never: one reading more than there were"
+
+
+def test_coverage_of_modes() -> None:
+    clusters = torch.arange(100) // 20
+    both = disco_modes.B[torch.arange(100) // 10]  # each cluster in two modes of its own
+    assert disco_modes.coverage(both, clusters) == pytest.approx({"modes": 10, "overlap": 0, "good": 1})
+    one = disco_modes.coverage(disco_modes.B[:1].expand(100, 2) + 1.0, clusters)
+    assert one == pytest.approx({"modes": 1, "overlap": 0.8, "good": 0})
+
+
+def test_noise_and_cycle() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(10, 1, 4, 4, generator=generator)
+    exact = dualgan.noise_and_cycle(x, (-x).expand(3, *x.shape), x, -x)
+    assert exact == pytest.approx({"noise": 0, "noise_share": 0, "cycle_share": 0, "matched": 1, "returned": 1})
+    noisy = dualgan.noise_and_cycle(x, torch.stack([-x, 2 / 255 - x]), x.roll(1, 0), -x)
+    assert noisy["noise"] == pytest.approx(1)
+    assert noisy["cycle_share"] == pytest.approx(1)
+    assert noisy["returned"] == 0
+
+
 def small_style(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_style, "COUNT", _quality.PART)
     for module in (stylegan_w_is_straighter, mixing):
@@ -276,6 +317,9 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (trades.CLAIM, small_trades),
         (coupled.CLAIM, small_coupled),
         (shared_latent.CLAIM, small_shared),
+        (disco_modes.CLAIM, small_disco_modes),
+        (disco_pairs.CLAIM, small_disco_pairs),
+        (dualgan.CLAIM, small_dualgan),
         (stylegan_w_is_straighter.CLAIM, small_style),
         (mixing.CLAIM, small_style),
         (stylegan2_no_droplets.CLAIM, small_style),

@@ -19,7 +19,7 @@ from ganvas.data import images
 from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
 from ganvas.errors import UserError
-from ganvas.methods import cgan, cyclegan, dcgan, gan, pix2pix, wgan, wgan_gp
+from ganvas.methods import cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp
 from ganvas.nets import layers
 
 
@@ -32,9 +32,13 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(engines, "_fast", lambda make: partial(make, foreach=False))
     separate = lambda net, *inputs: tuple(net(*arguments) for arguments in inputs)  # noqa: E731
-    for module in (cgan, cyclegan, dcgan, gan, pix2pix, wgan, wgan_gp):
+    for module in (cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp):
         monkeypatch.setattr(module, "together", separate)
-    monkeypatch.setattr(layers.InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))
+    monkeypatch.setattr(
+        layers.InstanceNorm2d,
+        "forward",
+        lambda self, x: F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps),
+    )
     monkeypatch.setattr(layers.ThinConv2d, "forward", nn.Conv2d.forward)
 
 

@@ -17,6 +17,8 @@ from ganvas.importing import import_network
 FIXTURES = [
     "dcgan/generator",
     "dcgan/discriminator",
+    "discogan/generator",
+    "discogan/generator_extra_layers",
     "cyclegan_pix2pix/patchgan_basic_batch",
     "cyclegan_pix2pix/patchgan_basic_instance",
     "cyclegan_pix2pix/pixel_batch",
@@ -161,6 +163,18 @@ def test_output_with_batch_statistics(golden: Callable[[str], Golden], name: str
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
     g.check(net(g.tensors["input"]), "output_batchstats")
+
+
+@torch.no_grad()
+def test_discogan_discriminator(golden: Callable[[str], Golden]) -> None:
+    g = golden("discogan/discriminator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    score, features = net(g.tensors["input"])
+    g.check(score, "output")
+    for i, feature in enumerate(features):
+        g.check(feature.mean((2, 3)), f"feature_{i}_channel_mean")
+    assert len(features) == 3
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.objectives.adversarial import bce, lsgan, relativistic
+from ganvas.objectives.features import mean_features
 from ganvas.objectives.penalties import gradient_penalty, r1, scored
 from ganvas.objectives.pool import ImagePool
 from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_normal, reparameterised
@@ -23,6 +24,13 @@ def test_bce_is_the_sigmoids_cross_entropy(real: bool) -> None:
     far = torch.tensor([-1e4 if real else 1e4])
     assert bce(far, real).item() == pytest.approx(1e4), "no overflow where the sigmoid is 0"
     assert bce(logits.bfloat16(), real).dtype == torch.float32
+
+
+def test_feature_matching_compares_means_over_the_batch() -> None:
+    wanted = [torch.tensor([[0.0, 4.0], [2.0, 0.0]]), torch.zeros(2, 1)]
+    assert mean_features([w.flip(0) for w in wanted], wanted).item() == 0, "which image is which does not matter"
+    moved = [wanted[0] + torch.tensor([1.0, 3.0]), wanted[1] + 2]
+    assert mean_features(moved, wanted).item() == pytest.approx((1 + 9) / 2 + 4)
 
 
 def test_optimal_discriminators_value_is_the_jensen_shannon_divergence() -> None:

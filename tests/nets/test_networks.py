@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ from ganvas.nets import (
     cnn,
     cogan,
     dcgan,
+    discogan,
+    dualgan,
     mlp,
     patch,
     progressive,
@@ -33,6 +36,9 @@ PUBLISHED = [
     (lambda: dcgan.Discriminator(), 2_765_568),
     (lambda: dcgan.Generator(channels=1), 3_574_656),
     (lambda: dcgan.Discriminator(channels=1), 2_763_520),
+    (lambda: discogan.Generator(), 5_513_856),
+    (lambda: discogan.Generator(bottleneck=100), 7_153_480),
+    (lambda: discogan.Discriminator(), 2_765_568),
     (lambda: translate.ResNetGenerator(), 11_378_179),
     (lambda: translate.ResNetGenerator(norm="batch"), 11_383_427),
     (lambda: translate.ResNetGenerator(blocks=6), 7_837_699),
@@ -164,7 +170,37 @@ def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
     assert net(torch.randn(1, channels, *size)).shape == (1, 5 - channels, *size)
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("size", "bottleneck"), [((16, 16), 0), ((16, 24), 0), ((32, 40), 3)])
+def test_discogan_translates_and_judges(channels: int, size: tuple[int, int], bottleneck: int) -> None:
+    net = discogan.Generator(channels, 5 - channels, width=2, depth=3, bottleneck=bottleneck)
+    made = net(torch.randn(2, channels, *size))
+    assert made.shape == (2, 5 - channels, *size)
+    logits, features = discogan.Discriminator(2, size, 5 - channels)(made)
+    assert logits.shape == (2,)
+    assert [f.shape[1] for f in features] == [4, 8][: int(math.log2(min(size) // 8))]
+    with pytest.raises(UserError, match="Nearest"):
+        net(torch.randn(2, channels, *size)[..., :-1])
+
+
+@pytest.mark.parametrize("size", [64, (24, 40), (33, 50)])
+def test_dualgans_critic_takes_any_side(size) -> None:
+    height, width = (size, size) if isinstance(size, int) else size
+    critic = dualgan.Critic(2, 4, size, 1)
+    assert critic(torch.randn(3, 1, height, width)).shape == (3,)
+    with pytest.raises(UserError, match="fewer layers"):
+        dualgan.Critic(2, 4, 16, 1)(torch.randn(3, 1, 16, 16))
+
+
+def test_dualgans_generator_has_its_authors_kernels() -> None:
+    net = translate.UNetGenerator(width=2, depth=4, norm="affine", kernel=3, ends=5, dropout=3)
+    kernels = [m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert kernels == [5, 3, 3, 3, 3, 3, 3, 5]
+    assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == 3
+    assert net(torch.randn(1, 3, 32, 48)).shape == (1, 3, 32, 48)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "affine"])
 @pytest.mark.parametrize(("depth", "size"), [(2, (4, 8)), (5, (32, 64)), (6, (64, 64))])
 def test_unet_translates(norm, depth: int, size: tuple[int, int]) -> None:
     net = translate.UNetGenerator(1, 4, width=2, depth=depth, norm=norm, dropout=True)

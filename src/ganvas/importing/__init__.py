@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import UserError, did_you_mean
-from ganvas.importing import basicsr, biggan, cogan, dcgan, mimicry, pgan, r3gan, stylegan, translation, unit
+from ganvas.importing import basicsr, biggan, cogan, dcgan, discogan, mimicry, pgan, r3gan, stylegan, translation, unit
 from ganvas.importing.formats import Format, Found, State
 
 FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
     **cogan.FORMATS,
     **dcgan.FORMATS,
+    **discogan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
     **r3gan.FORMATS,
@@ -35,13 +36,15 @@ FORMATS: dict[str, Format] = {
 class Answering(nn.Module):
     """A network of ours that answers as its origin does: called like it, output in the origin's shape and range."""
 
-    def __init__(self, net: nn.Module, answer: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, net: nn.Module, answer: Callable[[Any], Any], ask: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.net = net
-        self.answer = answer
+        self.answer, self.ask = answer, ask
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.answer(self.net(*args, **kwargs))
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.answer(self.net(x if self.ask is None else self.ask(x), *args, **kwargs))
 
 
 def import_network(file: str | Path, part: str | None = None) -> nn.Module:
@@ -54,7 +57,7 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     holds where it is no checkpoint, or none of the `FORMATS`."""
     _, found = recognised(read_state(file, part), str(file))
     net = found.net.float()
-    return (net if found.answer is None else Answering(net, found.answer)).eval()
+    return (net if found.answer is None else Answering(net, found.answer, found.ask)).eval()
 
 
 def read_state(file: str | Path, part: str | None = None) -> State:

@@ -14,11 +14,12 @@ State = dict[str, Tensor]
 
 class Found(NamedTuple):
     """A recognised file. `net` has no weights yet (it is on the meta device), `state` holds them under its names,
-    `answer` turns its output into what the file's own project returns."""
+    `answer` turns its output into what the file's own project returns, `ask` the images that the project gives it into ours."""
 
     net: nn.Module
     state: State
     answer: Callable[[Any], Any] | None = None
+    ask: Callable[[Tensor], Tensor] | None = None
 
 
 Format = Callable[[State], Found | None]

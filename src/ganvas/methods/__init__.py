@@ -5,6 +5,8 @@ from ganvas.methods.cgan import CGAN
 from ganvas.methods.cogan import CoGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
+from ganvas.methods.discogan import DiscoGAN
+from ganvas.methods.dualgan import DualGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
@@ -37,6 +39,8 @@ __all__ = [
     "BigGAN",
     "CoGAN",
     "CycleGAN",
+    "DiscoGAN",
+    "DualGAN",
     "Pix2Pix",
     "ProGAN",
     "SRResNet",

@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
-import torch
 from torch import Tensor, nn
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
+from ganvas.objectives.penalties import clip_weights
 
 
 @final
@@ -48,15 +48,10 @@ class WGAN(Method):
         """Algorithm 1."""
         lengthy = clock.step < self.first or clock.step % self.every == 0
         for _ in range(self.long if lengthy else self.n_critic):
-            self.clipped()
+            clip_weights(self.D, self.clip)
             real = next(feed)
             yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
-
-    @torch.no_grad()
-    def clipped(self) -> None:
-        torch._foreach_clamp_min_(list(self.D.parameters()), -self.clip)
-        torch._foreach_clamp_max_(list(self.D.parameters()), self.clip)
 
     def d_loss(self, real: Batch) -> Terms:
         d_real, d_fake = (d.float().mean() for d in together(self.D, (real.x,), (self.sample(len(real)),)))

@@ -14,7 +14,7 @@ from ganvas import draw, ranks
 from ganvas.errors import UserError, did_you_mean
 
 Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
-Norm = Literal["batch", "instance"]
+Norm = Literal["batch", "instance", "affine"]
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -62,12 +62,12 @@ def divisible(x: Tensor, factor: int, least: int) -> None:
 
 
 def normal_init(module: nn.Module, std: float = 0.02) -> None:
-    """Convolutions' and linear layers' weights ~ N(0, std), batch norm's gains ~ N(1, std), biases 0 (DCGAN,
-    arXiv:1511.06434, section 4). Draws on torch's global generator."""
+    """Convolutions' and linear layers' weights ~ N(0, std), norms' gains ~ N(1, std), biases 0 (DCGAN, arXiv:1511.06434,
+    section 4). Draws on torch's global generator."""
     for m in module.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(m.weight, 0.0, std)
-        elif isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine:
+        elif isinstance(m, nn.modules.batchnorm._BatchNorm | InstanceNorm2d) and m.weight is not None:
             nn.init.normal_(m.weight, 1.0, std)
         else:
             continue
@@ -234,14 +234,16 @@ class ReflectionPad2d(nn.Module):
 
 class InstanceNorm2d(nn.Module):
     """(x - mean) / sqrt(variance + eps) over the pixels of each channel of each image, [N, C, H, W]. Ulyanov et al., 2016,
-    arXiv:1607.08022, without affine parameters and running statistics.
+    arXiv:1607.08022, without running statistics; `affine`: then times a gain and plus a bias for each channel.
 
     The same as `torch.nn.InstanceNorm2d`, which takes three to eight times as long on a processor: it first rearranges
     what is channels last in memory. There, one image's batch norm is its instance norm; elsewhere group norm is fast."""
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
         self.channels, self.eps = channels, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] < 2:
@@ -250,23 +252,28 @@ class InstanceNorm2d(nn.Module):
                 "fewer layers."
             )
         if x.device.type != "cpu" or torch.jit.is_tracing():
-            return F.instance_norm(x, eps=self.eps)
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
         if x.is_contiguous():
-            return F.group_norm(x, self.channels, eps=self.eps)
-        rows = [F.batch_norm(row, None, None, training=True, eps=self.eps) for row in x.split(1)]
+            return F.group_norm(x, self.channels, self.weight, self.bias, self.eps)
+        rows = [
+            F.batch_norm(row, None, None, self.weight, self.bias, training=True, eps=self.eps) for row in x.split(1)
+        ]
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, eps={self.eps}"
+        return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
 
 
 def norm2d(kind: Norm, channels: int) -> nn.Module:
-    """A normalisation by name: `batch` (affine, running statistics) or `instance` (neither; arXiv:1607.08022)."""
+    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022) or `affine`
+    (of instances, with gains and biases)."""
     if kind == "batch":
         return BatchNorm2d(channels)
-    if kind == "instance":
-        return InstanceNorm2d(channels)
-    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, ['batch', 'instance'])}")
+    if kind in ("instance", "affine"):
+        return InstanceNorm2d(channels, affine=kind == "affine")
+    raise UserError(
+        f"{kind!r} is no normalisation of this network. {did_you_mean(kind, ['batch', 'instance', 'affine'])}"
+    )
 
 
 class Dropout(nn.Module):

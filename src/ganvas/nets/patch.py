@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ganvas.errors import UserError
-from ganvas.nets.layers import Norm, norm2d, normal_init
+from ganvas.nets.layers import Norm, Size, norm2d, normal_init, sides
 
 
 def receptive_field(layers: int) -> int:
@@ -24,9 +24,12 @@ class PatchDiscriminator(nn.Module):
     `layers` convolutions of stride 2 and one of stride 1 with `width` min(2^i, 8) channels, each followed by a
     normalisation (the first by none) and LeakyReLU(.2), then one of stride 1 to a single channel. With 3 `layers` the
     70x70 PatchGAN: pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 where pairs are
-    judged. Convolutions under batch norm have no bias, as in the authors' code. Weights ~ N(0, .02)."""
+    judged. Convolutions under batch norm have no bias, as in the authors' code. `size`: of the images, where it is known:
+    too small ones are then refused at once. Weights ~ N(0, .02)."""
 
-    def __init__(self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "instance") -> None:
+    def __init__(
+        self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "instance", size: Size | None = None
+    ) -> None:
         super().__init__()
         blocks: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         a = width
@@ -34,23 +37,27 @@ class PatchDiscriminator(nn.Module):
             b = width * min(1 << i, 8)
             stride = 2 if i < layers else 1
             blocks += [
-                nn.Conv2d(a, b, 4, stride, 1, bias=norm == "instance"),
+                nn.Conv2d(a, b, 4, stride, 1, bias=norm != "batch"),
                 norm2d(norm, b),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             a = b
         self.model = nn.Sequential(*blocks, nn.Conv2d(a, 1, 4, 1, 1))
         self.least = 3 << layers  # leaves 2x2 before the last convolution
+        if size is not None:
+            self._large_enough(*sides(size))
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
+        self._large_enough(*x.shape[-2:])
+        return self.model(x)
+
+    def _large_enough(self, height: int, width: int) -> None:
         if min(height, width) < self.least:
             raise UserError(
                 f"a patch discriminator got images of {height}x{width} (height x width); it needs sides of at least "
                 f"{self.least} pixels. Use larger images, or fewer `layers`."
             )
-        return self.model(x)
 
 
 class PixelDiscriminator(nn.Module):
@@ -61,7 +68,7 @@ class PixelDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 3, width: int = 64, norm: Norm = "instance") -> None:
         super().__init__()
-        bias = norm == "instance"
+        bias = norm != "batch"
         self.net = nn.Sequential(
             nn.Conv2d(channels, width, 1),
             nn.LeakyReLU(0.2, inplace=True),

@@ -81,13 +81,21 @@ class UNetBlock(nn.Module):
         norm: Norm,
         dropout: bool = False,
         outermost: bool = False,
+        kernel: int = 4,
         skip: bool = True,
     ) -> None:
         super().__init__()
-        bias = norm == "instance"
-        joined = 2 * width if inside is not None and skip else width
-        down = nn.Conv2d(channels_in, width, 4, 2, 1, bias=bias)
-        up = nn.ConvTranspose2d(joined, channels_out, 4, 2, 1, bias=bias or outermost)
+        bias = norm != "batch"
+        down = nn.Conv2d(channels_in, width, kernel, 2, (kernel - 1) // 2, bias=bias)
+        up = nn.ConvTranspose2d(
+            2 * width if inside is not None and skip else width,
+            channels_out,
+            kernel,
+            2,
+            (kernel - 1) // 2,
+            output_padding=kernel % 2,
+            bias=bias or outermost,
+        )
         middle = [] if inside is None else [inside]
         if outermost:
             layers = [down, *middle, nn.ReLU(inplace=True), up, nn.Tanh()]
@@ -117,8 +125,10 @@ class UNetGenerator(nn.Module):
 
     `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level joined to its mirror image.
     pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the
-    inner levels with 8 `width` channels, in training mode only: pix2pix's noise means leaving it on. Without `skip` no level
-    is joined: the paper's encoder-decoder. Weights ~ N(0, .02)."""
+    inner levels with 8 `width` channels except the innermost, as in the authors' code, or on so many innermost ones as it
+    says (DualGAN's: 3); in training mode only, so that noise means leaving it on. `kernel`: the convolutions' side, `ends`
+    that of the outermost two where it is another. Without `skip` no level is joined: the paper's encoder-decoder.
+    Weights ~ N(0, .02)."""
 
     def __init__(
         self,
@@ -127,7 +137,9 @@ class UNetGenerator(nn.Module):
         width: int = 64,
         depth: int = 8,
         norm: Norm = "batch",
-        dropout: bool = False,
+        dropout: bool | int = False,
+        kernel: int = 4,
+        ends: int | None = None,
         skip: bool = True,
     ) -> None:
         super().__init__()
@@ -136,9 +148,11 @@ class UNetGenerator(nn.Module):
         block: UNetBlock | None = None
         for i in range(depth - 1, 0, -1):
             outer, inner = widths[i - 1], widths[i]
-            drops = dropout and outer == inner and block is not None
-            block = UNetBlock(outer, inner, outer, block, norm, drops, skip=skip)
-        self.model = UNetBlock(channels_in, width, channels_out, block, norm, outermost=True, skip=skip)
+            drops = outer == inner and block is not None if dropout is True else i >= depth - dropout
+            block = UNetBlock(outer, inner, outer, block, norm, drops, kernel=kernel, skip=skip)
+        self.model = UNetBlock(
+            channels_in, width, channels_out, block, norm, outermost=True, kernel=ends or kernel, skip=skip
+        )
         self.multiple = 1 << depth
         normal_init(self)
 

@@ -1,4 +1,5 @@
-"""Penalties on a critic's gradient with respect to its images, in float32 also under autocast."""
+"""What keeps a critic from being steep: penalties on its gradient with respect to its images, in float32 also under
+autocast, and clipped weights."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas import draw
 
@@ -37,6 +38,13 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
     eps = draw.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
     norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake)[1], dim=1)
     return (norms - target).square().mean()
+
+
+@torch.no_grad()
+def clip_weights(D: nn.Module, clip: float) -> None:
+    """Bring every weight into [-clip, clip]. Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1."""
+    torch._foreach_clamp_min_(list(D.parameters()), -clip)
+    torch._foreach_clamp_max_(list(D.parameters()), clip)
 
 
 def r1(D: Critic, real: Tensor) -> Tensor:

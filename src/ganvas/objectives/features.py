@@ -1,0 +1,15 @@
+"""Feature matching: generated images should look like real ones to a network's inner layers, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def mean_features(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """The sum over layers of the mean square of E got - E wanted, [N, C, h, w] each, expectations over the batch. Salimans et
+    al., 2016, arXiv:1606.03498, section 3.1."""
+    each = [(g.float().mean(0) - w.float().mean(0)).square().mean() for g, w in zip(got, wanted, strict=True)]
+    return torch.stack(each).sum()
