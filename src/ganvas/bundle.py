@@ -295,9 +295,10 @@ class Model:
         """The number of the class of this name. Raises `UserError` where there is none."""
         if not self.method.classes:
             raise WrongUse("this model was trained without labels, so no class can be asked for")
-        names = [str(c) for c in self.info.get("data", {}).get("classes", ())] or [
-            str(i) for i in range(self.method.classes)
-        ]
+        names = [str(c) for c in self.info.get("data", {}).get("classes", ())]
+        if not names and isinstance(self.method, Translates):  # its classes are the domains
+            names = sorted(self.method.directions)
+        names = names or [str(i) for i in range(self.method.classes)]
         if name not in names:
             raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
         return names.index(name)

@@ -4,6 +4,8 @@ from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
+from ganvas.methods.dong2017 import Dong2017
+from ganvas.methods.dual_learning import DualLearning
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
@@ -33,6 +35,8 @@ __all__ = [
     "WGANGP",
     "BigGAN",
     "CycleGAN",
+    "Dong2017",
+    "DualLearning",
     "Pix2Pix",
     "ProGAN",
     "SRResNet",

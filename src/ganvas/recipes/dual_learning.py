@@ -1,0 +1,20 @@
+from functools import partial
+
+from torch.optim import Adam
+
+from ganvas.core import Run
+from ganvas.data import toy
+from ganvas.methods import DualLearning
+from ganvas.nets import words
+
+
+def dual_learning(count: int) -> Run:
+    """Toy languages of 8 words in sentences of 8, from monolingual sentences alone: 20,000 for the language models, 200,000 for
+    the game at alpha .5, batches of 64. Not the paper's, which translates English and French (alpha .01, a beam of 2)."""
+    return Run(
+        method=partial(DualLearning, T=partial(words.Translator), LM=partial(words.Bigram), pretrain=20_000),
+        data=partial(toy.languages, size=8),
+        optim={"T": partial(Adam, lr=0.01), "LM": partial(Adam, lr=0.1)},
+        batch=64,
+        images=220_000,
+    )
