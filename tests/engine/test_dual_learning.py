@@ -52,7 +52,7 @@ def test_the_loss_descends_the_expected_reward(alpha: float) -> None:
 def test_language_models_are_distributions() -> None:
     LM = words.Bigram(WORDS, std=1.0)
     every = torch.tensor(list(product(range(WORDS), repeat=LENGTH)))
-    assert float(LM(every).sum(1).exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert LM(every).sum(1).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_what_is_heard_is_what_was_said() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -40,7 +40,6 @@ class Renditions(NamedTuple):
     judge: Judge
 
 
-@cache
 def renditions() -> Renditions:
     """The same split for every seed."""
     everything = images("digits", size=SIDE)
