@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganvas import bundle, provenance
-from ganvas.core import Samples, Translates
+from ganvas.core import Translates
 from ganvas.data import Feed, cache_dir, domains, images, official, pairs, super_resolution
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically

@@ -62,7 +62,7 @@ def test_the_fingerprint_is_the_points() -> None:
 @pytest.mark.parametrize("kind", toy.LANGUAGES)
 def test_a_language_is_its_chain_and_the_other_is_its_cipher(kind: str) -> None:
     words = 5
-    chain, truth = toy.bigrams(kind, words, seed=1), toy.cipher(words, seed=1)
+    chain, truth = toy.bigrams(kind, words), toy.cipher(words, seed=1)
     assert np.allclose(chain.sum(1), 1)
     feed = toy.languages(kind, size=6, words=words, count=20_000, seed=1)
     assert (feed.info.shape.channels, feed.info.shape.size, feed.info.shape.classes) == (1, (1, 6), words)

@@ -41,9 +41,7 @@ def test_the_loss_descends_the_expected_reward(alpha: float) -> None:
     tables = [method.T_ab.table.weight, method.T_ba.table.weight]
     exact = torch.autograd.grad(-expected_reward(method, s), tables, allow_unused=True, materialize_grads=True)
     pixels = (s.float() / (WORDS - 1) * 2 - 1).view(1, 1, 1, LENGTH).expand(40_000, -1, -1, -1)
-    got = torch.autograd.grad(
-        method.a_loss(Batch(a=pixels)).loss, tables, allow_unused=True, materialize_grads=True
-    )
+    got = torch.autograd.grad(method.a_loss(Batch(a=pixels)).loss, tables, allow_unused=True, materialize_grads=True)
     for found, wanted in zip(got, exact, strict=True):
         torch.testing.assert_close(found, wanted, atol=0.01, rtol=0)
     assert exact[0].abs().max() > 0.05

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.optim import Adam
+from torch.optim import SGD, Adam
 
 from ganvas import draw
 from ganvas.claims.claim import Check, Claim, Finding
@@ -21,17 +21,16 @@ from ganvas.methods import DualLearning
 from ganvas.nets import words as nets
 
 WORDS = 6  # of a language: few enough to look for its symmetries among all 720 orders
-PAIRS = 4  # pairs of languages of each kind, each under a cipher of its own
-STARTS = 2  # runs for each pair; the one of the largest reward counts, which asks for no truth
-PRETRAIN, PLAYED = 10_000, 100_000  # sentences of each language
+PAIRS = 2  # pairs of languages of each kind, each under a cipher of its own
+STARTS = 3  # runs for each pair; the one of the largest reward counts, which asks for no truth
+PRETRAIN, PLAYED = 10_000, 40_000  # sentences of each language
 LAST = 100  # steps over which the reward is averaged
 
 KINDS = {  # figures' prefix -> (language, alpha)
     "distinct": ("distinct", 0.5),
     "ring": ("ring", 0.5),
     "uniform": ("uniform", 0.5),
-    "without_cycle": ("distinct", 1.0),
-    "without_language_model": ("distinct", 0.0),
+    "cycle_alone": ("distinct", 0.0),
 }
 
 
@@ -43,10 +42,10 @@ def _run(kind: str, alpha: float, pair: int, start: int) -> Run:
             LM=partial(nets.Bigram),
             pretrain=PRETRAIN,
             alpha=alpha,
-            anneal=PLAYED * 3 // 4,
+            anneal=PLAYED * 4 // 5,
         ),
         data=partial(toy.languages, kind, words=WORDS, seed=pair),
-        optim={"T": partial(Adam, lr=0.02), "LM": partial(Adam, lr=0.1)},
+        optim={"T": partial(SGD, lr=2.0), "LM": partial(Adam, lr=0.1)},
         batch=64,
         images=PRETRAIN + PLAYED,
         seed=start,
@@ -77,7 +76,7 @@ class Scores(NamedTuple):
 def _deciphered(kind: str, alpha: float, pair: int) -> tuple[Any, Scores]:
     """(P(word of b | word of a), its scores) of the run with the largest reward."""
     truth = toy.cipher(WORDS, pair)
-    symmetries = automorphisms(toy.bigrams(kind, WORDS, pair))
+    symmetries = automorphisms(toy.bigrams(kind, WORDS))
     model = max((_played(_run(kind, alpha, pair, start)) for start in range(STARTS)), key=lambda found: found[1])[0]
     table = model.T_ab(torch.arange(WORDS)[None])[0].exp()
     return table.tolist(), scores(table.argmax(1).numpy(), truth, symmetries)
@@ -115,3 +114,67 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         axes.set(xlabel="word of b", ylabel="word of a", xticks=[], yticks=[])
         text = "\n".join(f"{f} {m:.0%}" for f, m in zip(Scores._fields, means, strict=True))
         axes.set_title(f"{name.replace('_', ' ')}\n{text}", fontsize="small")
+
+
+SEEN = "seen before the bound was set, with other seeds than those reported and one start a pair: "
+LUCK = "a random order of 6 words is right in 1; over 6 pairs of languages more than half is no luck"
+
+CLAIM = Claim(
+    name="mapping-up-to-symmetry",
+    paper="Xia, He et al., 2016, Dual Learning for Machine Translation, arXiv:1611.00179",
+    section="section 3, algorithm 1",
+    sentence="Two translators learn from monolingual sentences alone, by translating there and back and by what a language "
+    "model says of the way: as far as sentences can tell, which is up to the symmetries of the language.",
+    experiment=experiment,
+    experiment_in_words="Toy languages of 6 words, b being a under a hidden substitution cipher; sentences of 8 words from a "
+    "Markov chain, each drawn by itself. Three kinds: a ring, where words are told by their distances alone, so that turning "
+    "it changes nothing (6 symmetries); the same ring with some words likelier than others (distinct, no symmetry); and "
+    "words all alike (uniform, all 720 orders). Translators are tables, language models bigrams; 10,000 sentences of each "
+    "language for the latter and 40,000 for the game, alpha 0.5, policy gradient with 8 samples a sentence, plain SGD at 2. "
+    "For each kind 2 ciphers and 3 starts, of which the one with the largest reward counts: that looks at no truth. Last, "
+    "the distinct languages with alpha 0: the cycle alone. Not the paper's, which warms its translators up with sentence "
+    "pairs. Tried while the sizes were chosen: languages of random chains (of 6 words, one run in eight was right, the "
+    "others stayed at local optima), Adam in place of SGD (worse), a temperature of 1 in place of 0.7 (worse).",
+    checks=(
+        Check("distinct_true", ">=", 0.9, SEEN + "1, of 4 pairs. A random mapping has 1 in 6", over="mean"),
+        Check("ring_symmetric", ">=", 0.9, SEEN + "1, of 3 pairs", over="mean"),
+        Check("ring_true", "<=", 0.5, "of 6 turns one is the truth. As luck has it: " + LUCK, over="mean"),
+        Check(
+            "uniform_symmetric",
+            ">=",
+            0.9,
+            SEEN + "0.83 to 1, of 3 pairs: two words had one translation, which the reward shows. All orders being "
+            "symmetries, this asks that words stay apart",
+            over="mean",
+        ),
+        Check("uniform_true", "<=", 0.5, LUCK, over="mean"),
+        Check("cycle_alone_distinct", ">=", 0.9, SEEN + "0.83, of one pair, which the reward shows", over="mean"),
+        Check(
+            "cycle_alone_true",
+            "<=",
+            0.5,
+            "the cycle does not know what the other language sounds like, so every order will do: " + LUCK,
+            over="mean",
+        ),
+    ),
+    figures_in_words={
+        f"{name}_{figure}": f"{what}, {of}"
+        for name, of in {
+            "distinct": "each word having statistics of its own",
+            "ring": "words told by distances",
+            "uniform": "words all alike",
+            "cycle_alone": "distinct words and no language model",
+        }.items()
+        for figure, what in {
+            "true": "share of words translated as the cipher has it",
+            "symmetric": "the same up to the best of the language's symmetries",
+            "distinct": "different translations, as a share of the words",
+        }.items()
+    },
+    paper_figures={
+        "French to English": "with 10% of the sentence pairs for a warm start, about the accuracy of training on all of them "
+        "(abstract)"
+    },
+    plot=plot,
+    minutes=7,
+)

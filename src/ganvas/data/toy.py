@@ -117,23 +117,24 @@ def gaussian_ring_feed(count: int = COUNT, sigma: float = RING_SIGMA, seed: int 
 LANGUAGES = ("distinct", "ring", "uniform")
 
 
-def bigrams(kind: str, words: int = 8, seed: int = 0) -> np.ndarray:
+def bigrams(kind: str, words: int = 8) -> np.ndarray:
     """P(next word | word) of a toy language, [words, words].
 
-    "distinct": every row drawn from Dirichlet(1/2), so that each word has statistics of its own, and no other order of the
-    words has the same. "ring": the next word is k words further along a circle with a probability that halves with each k, so
-    that words are told only by their distances, and turning the circle changes nothing. "uniform": every word is as likely after
-    any other, so that all are alike. Raises `UserError` for another kind, and for fewer than 2 or more than 128 words."""
+    "ring": the next word is k words further along a circle with a probability that halves with each k, so that words are
+    told only by their distances, and turning the circle changes nothing. "distinct": that ring, each word by a factor of its
+    own more likely than the first, up to 4 times, so that no other order of the words has the same statistics. "uniform":
+    every word is as likely after any other, so that all are alike. Raises `UserError` for another kind, and for fewer than 2
+    or more than 128 words."""
     if not 2 <= words <= 128:
         raise UserError(f"a toy language has 2 to 128 words, each a gray level; got {words}")
-    if kind == "distinct":
-        return np.random.default_rng(draws.mix(seed, "language")).dirichlet(np.full(words, 0.5), words)
-    if kind == "ring":
-        away = (np.arange(words) - np.arange(words)[:, None] - 1) % words
-        return 0.5**away / (0.5 ** np.arange(words)).sum()
+    if kind not in LANGUAGES:
+        raise UserError(f"there is no toy language {kind!r}. {did_you_mean(kind, LANGUAGES)} ({', '.join(LANGUAGES)})")
     if kind == "uniform":
         return np.full((words, words), 1 / words)
-    raise UserError(f"there is no toy language {kind!r}. {did_you_mean(kind, LANGUAGES)} ({', '.join(LANGUAGES)})")
+    chance = 0.5 ** ((np.arange(words) - np.arange(words)[:, None] - 1) % words)
+    if kind == "distinct":
+        chance = chance * np.linspace(1, 4, words)
+    return chance / chance.sum(1, keepdims=True)
 
 
 def cipher(words: int = 8, seed: int = 0) -> np.ndarray:
@@ -142,14 +143,14 @@ def cipher(words: int = 8, seed: int = 0) -> np.ndarray:
 
 
 def languages(source: str = "distinct", *, size: int = 8, words: int = 8, count: int = 10_000, seed: int = 0) -> Feed:
-    """Sentences of `size` words in two languages, `count` of each, of which none is another's translation. Batches hold `a` and
-    `b`, [n, 1, 1, size], their words gray levels from -1 to 1; the words are `info.classes`.
+    """Sentences of `size` words in two languages, `count` of each, each drawn by itself. Batches hold `a` and `b`,
+    [n, 1, 1, size], their words gray levels from -1 to 1; the words are `info.classes`.
 
     `source`: the kind of language (`bigrams`). Both have the same chance of each sentence, once b is deciphered (`cipher`).
     The first word is drawn from the chain's stationary distribution. Raises `UserError` as `bigrams` does."""
     if size < 2 or count < 1:
         raise UserError(f"a language needs sentences of at least 2 words, and one sentence; got {size} and {count}")
-    chain = bigrams(source, words, seed)
+    chain = bigrams(source, words)
     levels = np.round(np.arange(words) * (255 / (words - 1))).astype(np.uint8)
     sides = {}
     for side in ("a", "b"):
@@ -159,9 +160,7 @@ def languages(source: str = "distinct", *, size: int = 8, words: int = 8, count:
     digest = hashlib.blake2b(b"".join(s.tobytes() for s in sides.values()), digest_size=16).hexdigest()
     names = tuple(map(str, range(words)))
     counts = dict.fromkeys(sides, count)
-    return Feed(
-        Info("domains", source, "toy languages", "train", 1, 1, size, count, digest, names, counts), sides
-    )
+    return Feed(Info("domains", source, "toy languages", "train", 1, 1, size, count, digest, names, counts), sides)
 
 
 def _said(chain: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -22,13 +22,13 @@ class DualLearning(Method):
     monolingual sentences, for `pretrain` sentences of each, and then stay.
 
     Where T_ba tells the exact chances of s, the reward at alpha = 1/2 is half of -KL(translations || b) - H(t | s), plus a
-    constant: largest where each sentence has one translation, and those together are distributed as b is. That leaves open what
-    b's distribution leaves open: every exchange of words under which it stays the same.
+    constant: largest where each sentence has one translation, and those together are distributed as b is. That leaves open
+    what b's distribution leaves open: every exchange of words under which it stays the same.
 
-    Differs from the paper: sentences of toy languages (`ganvas.data.toy`) in place of English and French, and tables of words in
-    place of recurrent networks. Its translators start from sentence pairs; ours from nothing, and are kept undecided at first by
-    a bonus for the entropy of each word's translation, which falls to 0. `k` samples in place of a beam search, each one's
-    reward compared with the mean of the others'.
+    Differs from the paper: sentences of toy languages (`ganvas.data.toy`) in place of English and French, and tables of
+    words in place of recurrent networks. Its translators start from sentence pairs; ours from nothing, and are kept
+    undecided at first by a bonus for the entropy of each word's translation, which falls to 0. `k` samples in place of a
+    beam search, each one's reward compared with the mean of the others'.
     """
 
     averaged = ("T_ab", "T_ba")
@@ -44,14 +44,16 @@ class DualLearning(Method):
         pretrain: int,
         alpha: float = 0.5,
         k: int = 8,
-        temperature: float = 1.0,
+        temperature: float = 0.7,
         anneal: int = 0,
     ) -> None:
         """`alpha`: the language models' part of the reward, 0 to 1. `k`: translations of each sentence, at least 2.
         `temperature`: the weight of the entropy at first, which falls in proportion over `anneal` sentences."""
         super().__init__()
         if shape.channels != 1 or shape.classes < 2:
-            raise UserError("dual_learning translates toy languages, not images: give distinct, ring or uniform as data")
+            raise UserError(
+                "dual_learning translates toy languages, not images: give distinct, ring or uniform as data"
+            )
         if k < 2 or not 0 <= alpha <= 1:
             raise UserError(f"k must be at least 2 and alpha from 0 to 1; got {k} and {alpha}")
         self.words = shape.classes
@@ -85,8 +87,8 @@ class DualLearning(Method):
         return self.there_and_back(self.heard(said.b), self.T_ba, self.T_ab, self.LM_a)
 
     def there_and_back(self, s: Tensor, there: nn.Module, back: nn.Module, model: nn.Module) -> Terms:
-        """Sentences [n, T] -> the loss whose gradient is minus that of the expected reward. Rewards are a word's: the sentence's
-        over its length."""
+        """Sentences [n, T] -> the loss whose gradient is minus that of the expected reward. Rewards are a word's: the
+        sentence's over its length."""
         likely = there(s)[:, None].expand(-1, self.k, -1, -1).flatten(0, 1)  # [n k, T, words]
         t = self.drawn(likely.detach(), len(s))
         known = s.repeat_interleave(self.k, 0)
@@ -97,7 +99,9 @@ class DualLearning(Method):
         policy = -(advantage.flatten() * _of(likely, t).sum(1)).mean()
         entropy = -(likely.exp() * likely).sum(2).mean()
         log = {"communication": communication.mean(), "reconstruction": reconstruction.mean(), "reward": r.mean()}
-        return Terms(policy - (1 - self.alpha) * log["reconstruction"] - self.heat * entropy, {**log, "entropy": entropy})
+        return Terms(
+            policy - (1 - self.alpha) * log["reconstruction"] - self.heat * entropy, {**log, "entropy": entropy}
+        )
 
     def drawn(self, likely: Tensor, n: int) -> Tensor:
         """Words by their log probabilities: [n k, T, words] -> [n k, T]. (The largest of log p + Gumbel noise.)"""

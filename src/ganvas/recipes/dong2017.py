@@ -14,9 +14,7 @@ def dong2017(count: int) -> Run:
     """The first version of the authors' code (zsdonghao/Unsup-Im2Im): z ~ U(-1, 1)^98 and 2 numbers for the class, width 64,
     64x64 pixels, batches of 64, Adam 2e-4 with beta1 .5, 25 epochs. It had no encoder yet: that is as in the last version,
     with Adam 1e-4 and 30,000 updates."""
-    return _run(
-        partial(dong.Generator), game=25 * count, data=partial(domains, size=64, flip=False), noise="uniform"
-    )
+    return _run(partial(dong.Generator), game=25 * count, data=partial(domains, size=64, flip=False), noise="uniform")
 
 
 def dong2017_official(count: int) -> Run:
@@ -33,9 +31,7 @@ def dong2017_official(count: int) -> Run:
 def _run(G: partial, game: int, data: partial, noise: str) -> Run:
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
-        method=partial(
-            Dong2017, G=G, D=partial(dong.Discriminator), E=partial(dong.Encoder), game=game, noise=noise
-        ),
+        method=partial(Dong2017, G=G, D=partial(dong.Discriminator), E=partial(dong.Encoder), game=game, noise=noise),
         data=data,
         optim={"G": adam, "D": adam, "E": partial(Adam, lr=1e-4, betas=(0.5, 0.999))},
         batch=HALF,
