@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from toys import toy_data, toy_images, toy_run
@@ -16,7 +17,7 @@ from ganvas.engine.engine import Engine
 def test_three_steps(tmp_path: Path) -> None:
     """D, then G twice; then the encoder alone, on a generator whose statistics stay as they are, too."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
-    engine = Engine(run, run.data())
+    engine: Any = Engine(run, run.data())
     turns: list[str] = []
     plain = engine.apply
     engine.apply = lambda update: (turns.append(update.player), plain(update))[1]
@@ -32,7 +33,7 @@ def test_three_steps(tmp_path: Path) -> None:
 def test_the_turns_of_a_step_share_their_noise(tmp_path: Path) -> None:
     """As in the authors' code; and half of the images are of each domain."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
-    engine = Engine(run, run.data())
+    engine: Any = Engine(run, run.data())
     seen, plain = [], engine.method.G.forward
     engine.method.G.forward = lambda z, y: (seen.append((z, y)), plain(z, y))[1]
     engine.step()
@@ -49,7 +50,7 @@ def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> Non
     data, out = toy_data("dong2017", tmp_path / "data"), tmp_path / "run"
     settings = ["G.width=4", "D.width=4", "E.width=4", "game=8"]
     ganvas.train("dong2017", str(data), out=out, size=16, batch=4, images=16, set=settings, device="cpu")
-    model = bundle.load(out)
+    model: Any = bundle.load(out)
     assert all(isinstance(model.method, skill) for skill in (Samples, Encodes, Translates))
     assert (model.class_number("a"), model.class_number("b")) == (0, 1)
     wide = toy_images(tmp_path / "wide", 1, side=37) / "000.png"

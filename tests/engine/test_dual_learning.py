@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+import ganvas
 from ganvas.core import Batch, Shape
 from ganvas.errors import UserError
 from ganvas.methods import DualLearning
@@ -57,6 +60,20 @@ def test_what_is_heard_is_what_was_said() -> None:
     method = game()
     said = torch.tensor([[0, 1], [2, 0]])
     assert torch.equal(method.heard((said / (WORDS - 1) * 2 - 1).view(2, 1, 1, 2)), said)
+
+
+def test_a_run_from_end_to_end(tmp_path: Path) -> None:
+    """A sentence is a row of gray pixels, so that all that is made for images serves."""
+    settings = ["pretrain=32", "data.words=4", "data.count=50"]
+    model = ganvas.train("dual_learning", "ring", out=tmp_path, size=5, batch=16, images=64, set=settings, device="cpu")
+    said = torch.tensor([[-1, -1 / 3, 1 / 3, 1, -1]])[None, None]
+    made = model.translate(said, to="a", output="torch")
+    assert made.shape == said.shape
+    assert made[..., 0] == made[..., 4]
+    assert {round(float(v) * 3) for v in made.flatten()} <= {-3, -1, 1, 3}
+    assert "images" in json.loads((tmp_path / "measures.jsonl").read_text())
+    with pytest.raises(UserError, match="Did you mean 'ring'"):
+        ganvas.train("dual_learning", "rings", out=tmp_path / "other")
 
 
 def test_mistakes() -> None:
