@@ -197,7 +197,7 @@ def small_stays(patch: pytest.MonkeyPatch) -> None:
 
 
 def small_mapping(patch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PAIRS": 1, "STARTS": 1, "PRETRAIN": 64, "PLAYED": 64}.items():
+    for name, value in {"STARTS": 1, "PRETRAIN": 64, "PLAYED": 64}.items():
         patch.setattr(mapping, name, value)
 
 

@@ -74,9 +74,9 @@ def bold(pixels: np.ndarray) -> np.ndarray:
     return max_pool2d(x, 3, 1, 1).byte().movedim(1, -1).numpy()
 
 
-GAME, ENCODER = 150_000, 60_000  # digits of each rendition
+GAME, ENCODER = 32_000, 16_000  # digits of each rendition
 
-adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
+adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
 RUN = Run(
     method=partial(
         Dong2017,
@@ -86,7 +86,7 @@ RUN = Run(
         game=GAME,
     ),
     data=lambda: renditions().feed,
-    optim={"G": adam, "D": adam, "E": partial(adam, lr=5e-4)},
+    optim={"G": adam, "D": adam, "E": adam},
     batch=32,
     images=GAME + ENCODER,
 )
@@ -153,14 +153,15 @@ CLAIM = Claim(
     experiment=experiment,
     experiment_in_words="Digits (scikit-learn's 1,797) at 16 px into bold ones (each pixel the lightest of its 3x3): "
     "800 digits on one side, 800 others in bold on the other, so that no pair exists and which digit it is is what "
-    "both have in common; 197 held out. The authors' networks at a quarter of their width, 150,000 digits of each side "
-    "for the game and 60,000 for the encoder, 64 a batch. A judge, a support vector machine trained on half of 1,600 "
-    "digits in both renditions, names rendition and digit of what was made of the held-out ones, or calls it nothing; "
-    "means of both directions. Not the paper's: it translates faces from one sex to the other and shows pictures. "
-    "Tried before, with a seed that is not among those reported: negatives in place of bold digits, after 60,000 "
-    "digits. The encoder's reconstructions were of the right digit in 94%, and none of the translations was: what the "
-    "generator made of one noise as a digit and as a negative had nothing in common. Nothing but the generator's own "
-    "economy asks for that; a stroke's width seems to be nearer to it than its sign.",
+    "both have in common; 197 held out. The authors' networks at a quarter of their width, 32,000 digits of each side "
+    "for the game and 16,000 for the encoder, 64 a batch, Adam 5e-4. A judge, a support vector machine trained on half "
+    "of 1,600 digits in both renditions, names rendition and digit of what was made of the held-out ones, or calls it "
+    "nothing; means of both directions. Not the paper's: it translates faces from one sex to the other and shows "
+    "pictures. Tried while sizes were chosen, with a seed that is not among those reported: this, judged by nearest "
+    "neighbours, with 97% of the translations of their domain and 91% of their digit, after the bounds were set; and "
+    "negatives in place of bold digits, after 60,000 digits: the encoder's reconstructions were of the right digit in "
+    "94%, and none of the translations was. What the generator made of one noise as a digit and as a negative had nothing "
+    "in common. Nothing but the generator's own economy asks for that; a stroke's width is nearer to it than its sign.",
     checks=(
         Check(
             "translated_domain",
@@ -186,5 +187,5 @@ CLAIM = Claim(
     },
     paper_figures={"faces": "figures of samples; no shares are given"},
     plot=plot,
-    minutes=9,
+    minutes=2,
 )
