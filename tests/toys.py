@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas import config, recipes
 from ganvas.core import Run
-from ganvas.data import domains, pairs, super_resolution
+from ganvas.data import domains, pairs, super_resolution, toy
 from ganvas.methods import CGAN
 
 # The changes that make a recipe small enough to take a few steps in a second, by recipe.
@@ -143,6 +143,9 @@ SMALL: dict[str, list[str]] = {
         "batch=2",
         "lr.every=4",
     ],
+    "dong2017": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "batch=4", "game=12"],
+    "dong2017_official": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "data.load=18", "batch=4", "game=12"],
+    "dual_learning": ["data.size=5", "data.words=4", "data.count=50", "batch=8", "pretrain=24"],
     "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "pix2pix_pixel": ["G.width=4", "G.depth=3", "D.width=4", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
@@ -185,6 +188,8 @@ def toy_data(recipe: str, folder: Path) -> Path:
         toy_images(folder / "trainA", 12)
         toy_images(folder / "trainB", 9)
         return folder
+    if run.data.func is toy.languages:
+        return Path("distinct")
     if run.data.func is super_resolution:
         return toy_images(folder, 6, side=180 if recipe == "srgan_basicsr" else 30)
     if run.method.keywords.get("labels") or run.method.func is CGAN:

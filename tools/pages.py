@@ -24,6 +24,7 @@ import torch
 from ganvas import claiming, importing, methods, recipes
 from ganvas.claims import Claim, all_claims
 from ganvas.core import Method, Run, Shape
+from ganvas.data import toy
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -207,6 +208,8 @@ def sizes(name: str, data: str) -> tuple[Shape, dict[str, int]]:
     side = run.data.keywords["size"]
     classes = CLASSES.get(data, 10) if run.method.keywords.get("labels") or method_of(run) is methods.CGAN else 0
     shape = Shape(CHANNELS.get(data, 3), side, side, classes)
+    if run.data.func is toy.languages:  # generated: they tell it themselves
+        shape = run.data(data).info.shape
     with torch.device("meta"):
         built = run.method(shape)
     counts = {part: sum(p.numel() for p in net.parameters()) for part, net in built.named_children()}

@@ -12,6 +12,7 @@ NEEDS = {
     "images": "a folder, zip, npz or idx of images",
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
     "super_resolution": "a folder of images at their own resolution",
+    "languages": "distinct, ring or uniform: toy languages",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 

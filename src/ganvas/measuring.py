@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganvas import bundle, provenance
-from ganvas.core import Samples, Translates
+from ganvas.core import Translates
 from ganvas.data import Feed, cache_dir, domains, images, official, pairs, super_resolution
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
@@ -110,7 +110,7 @@ def _measured(
     model: bundle.Model, real: Real, n: int, seed: int, extrapolate: bool, sheet_in: Path | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(direction or "", record) of one state of a model. `sheet_in`: the folder for the nearest neighbours' sheet."""
-    if isinstance(model.method, Samples):
+    if not isinstance(model.method, Translates):
         judge = real.judge()
         verdict = Verdict(judge) if judge else None
         first: list[Tensor] = []
@@ -137,7 +137,6 @@ def _measured(
             provenance.save(real.neighbours(first[0], side), sheet_in / "neighbours.png", kind="nearest real images")
         yield "", record
         return
-    assert isinstance(model.method, Translates)
     for to in model.method.directions:
         source = "a" if to == "b" else "b"
         fake = (model.translate(x, to=to, output="torch") for x in real.drawn(source, n, seed))
@@ -172,7 +171,7 @@ class Real:
         size, channels = (shape["height"], shape["width"]), shape["channels"]
 
         def opened(channels: int | None) -> Feed:
-            if isinstance(model.method, Samples):
+            if not isinstance(model.method, Translates):
                 return images(against, size=size, channels=channels, part=part)
             if model.method.scale > 1:
                 scale = model.method.scale
@@ -233,8 +232,8 @@ class Real:
         self, names: Sequence[str], model: bundle.Model, n: int, seed: int, weights: str | Path | None
     ) -> dict[str, Any]:
         """The further measures of these names. Raises `UserError` for what they do not allow."""
-        if not isinstance(model.method, Samples):
-            raise UserError("further measures are for models that make images from noise")
+        if isinstance(model.method, Translates):
+            raise UserError("further measures are for models that make images from noise alone")
         subject = Subject(model, self.feed, self.side("x"), self.source, self.extractor, n, seed, weights)
         return further(names, subject)
 

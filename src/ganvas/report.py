@@ -26,7 +26,7 @@ from ganvas.metrics.measure import measurements
 
 ROWS = {
     "pairs": "In rows: the input, what was made of it, and what it should be.",
-    "domains": "In rows: the input and what was made of it, for each direction.",
+    "domains": "In rows: the input and what was made of it, for each direction; then samples, of methods that make any.",
 }
 THUMBNAILS = 12  # grids over time; more are thinned out evenly
 THUMBNAIL_SIDE = 280  # pixels

@@ -398,19 +398,20 @@ def _tick(engine: Engine, out: Path, record: dict[str, Any]) -> None:
 
 
 def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
-    """What the model makes, as one picture: a grid of samples, or rows of input and output, and of what pairs say that it
-    should be."""
-    if isinstance(model.method, Samples):
+    """What the model makes, as one picture: a grid of samples; or rows of input and output, and of what pairs say that it
+    should be, and then samples of each domain, where the method makes those, too."""
+    if not isinstance(model.method, Translates):
         n = GRID if model.columns is None else GRID // model.columns * model.columns
         return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=model.columns)
     real = feed.fixed(8)
     rows: list[Tensor] = []
-    assert isinstance(model.method, Translates)
     for to in model.method.directions:
         x, target = (real.a, real.b) if to == "b" else (real.b, real.a)
         shown = torch.nn.functional.interpolate(x, scale_factor=model.method.scale, mode="nearest")
         rows += [shown, torch.cat([model.translate(one[None], to=to, output="torch") for one in x])]
         rows += [target] if feed.info.task == "pairs" else []
+    if isinstance(model.method, Samples):
+        rows += [model.sample(8, seed=seed, labels=[y] * 8, output="torch") for y in range(model.method.classes)]
     return provenance.grid(torch.cat(rows), columns=8)
 
 
@@ -418,14 +419,13 @@ def _quality(model: bundle.Model, engine: Engine) -> float:
     """The Frechet distance between what the model makes and the data, over a fixed extractor: for watching one run."""
     features, feed = extractor(QUALITY_FEATURES), engine.feed
     n = min(QUALITY_IMAGES, feed.info.count)
-    if isinstance(model.method, Samples):
+    if not isinstance(model.method, Translates):
         fake = model.batches(QUALITY_IMAGES, seed=engine.run.seed + 1)
         real: Batch = feed.fixed(n)
         x = real.x if "x" in real else torch.cat([real.a, real.b])  # one set, or coupled domains
         side = engine.method.now.resolution
         x = x if side is None or side >= max(x.shape[-2:]) else _shrunk(x, side)
         return frechet_distance(*feature_statistics(features, fake), *feature_statistics(features, x.split(64)))
-    assert isinstance(model.method, Translates)
     real, total = feed.fixed(min(64, feed.info.count)), 0.0
     for to in model.method.directions:
         source, target = (real.a, real.b) if to == "b" else (real.b, real.a)

@@ -21,7 +21,9 @@ from ganvas.claims import coupled_pairs_agree as coupled
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import discogan_covers_modes as disco_modes
 from ganvas.claims import discogan_recovers_pairs as disco_pairs
+from ganvas.claims import domain_changes_content_stays as stays
 from ganvas.claims import dualgan_noise_and_cycle as dualgan
+from ganvas.claims import mapping_up_to_symmetry as mapping
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import pix2pix_on_facades as facades
 from ganvas.claims import progressive_is_faster as progressive
@@ -33,7 +35,7 @@ from ganvas.claims import vae_is_blurrier as blurrier
 from ganvas.claims import wgan_loss_means_quality as wgan
 from ganvas.claims import wgan_without_batch_norm as bare
 from ganvas.core import Run
-from ganvas.data import images
+from ganvas.data import images, toy
 from ganvas.data.feed import Feed, Info
 from ganvas.metrics.features import extractor
 from ganvas.metrics.lpips import LPIPS
@@ -97,6 +99,28 @@ def test_digits_and_negatives_share_no_digit() -> None:
     assert not (a | b) & test
     assert torch.allclose(digits.a, -digits.b, atol=1e-6)
     assert len(digits.a) + len(raw["a"]) + len(raw["b"]) == 1797
+
+
+def test_symmetries_of_languages() -> None:
+    """No other order, every turn of the circle, every order."""
+    found = {kind: mapping.automorphisms(toy.bigrams(kind, 5)) for kind in toy.LANGUAGES}
+    assert [len(found[kind]) for kind in ("distinct", "ring", "uniform")] == [1, 5, 120]
+    assert {tuple(p) for p in found["ring"]} == {tuple((np.arange(5) + k) % 5) for k in range(5)}
+
+
+def test_scores_of_a_mapping() -> None:
+    truth = toy.cipher(5, seed=3)
+    none, ring, every = (mapping.automorphisms(toy.bigrams(kind, 5)) for kind in ("distinct", "ring", "uniform"))
+    turned = truth[(np.arange(5) + 2) % 5]
+    assert mapping.scores(truth, truth, none) == (1, 1, 1)
+    assert mapping.scores(turned, truth, none) == (0, 0, 1)
+    assert mapping.scores(turned, truth, ring) == (0, 1, 1)
+    assert mapping.scores(truth[[0, 0, 0, 3, 4]], truth, every) == pytest.approx((0.6, 0.6, 0.6))
+
+
+def test_domain_and_digit_are_told_apart() -> None:
+    said = np.eye(21)[[3, 13, 14, 20]]  # a 3 of a, a 3 of b, a 4 of b, nothing
+    assert stays.kept(said, 1, torch.tensor([3, 3, 3, 3])) == (0.5, 0.5)
 
 
 def test_smoothing_passes_over_a_single_reading() -> None:
@@ -216,6 +240,16 @@ def test_noise_and_cycle() -> None:
     assert noisy["returned"] == 0
 
 
+def small_stays(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stays, "TRAINING", 150)
+    patch.setattr(stays, "RUN", replace(stays.RUN, batch=2, images=4, method=partial(stays.RUN.method, game=2)))
+
+
+def small_mapping(patch: pytest.MonkeyPatch) -> None:
+    for name, value in {"STARTS": 1, "PRETRAIN": 64, "PLAYED": 64}.items():
+        patch.setattr(mapping, name, value)
+
+
 def small_style(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_style, "COUNT", _quality.PART)
     for module in (stylegan_w_is_straighter, mixing):
@@ -320,6 +354,8 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (disco_modes.CLAIM, small_disco_modes),
         (disco_pairs.CLAIM, small_disco_pairs),
         (dualgan.CLAIM, small_dualgan),
+        (stays.CLAIM, small_stays),
+        (mapping.CLAIM, small_mapping),
         (stylegan_w_is_straighter.CLAIM, small_style),
         (mixing.CLAIM, small_style),
         (stylegan2_no_droplets.CLAIM, small_style),

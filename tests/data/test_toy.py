@@ -1,7 +1,8 @@
-"""Points in the plane: where they lie, and the feed's contract."""
+"""Points in the plane: where they lie, and the feed's contract. Toy languages: what they say."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,24 @@ def test_the_fingerprint_is_the_points() -> None:
     assert a.info.fingerprint == b.info.fingerprint != c.info.fingerprint
 
 
+@pytest.mark.parametrize("kind", toy.LANGUAGES)
+def test_a_language_is_its_chain_and_the_other_is_its_cipher(kind: str) -> None:
+    words = 5
+    chain, truth = toy.bigrams(kind, words), toy.cipher(words, seed=1)
+    assert np.allclose(chain.sum(1), 1)
+    feed = toy.languages(kind, size=6, words=words, count=20_000, seed=1)
+    assert (feed.info.shape.channels, feed.info.shape.size, feed.info.shape.classes) == (1, (1, 6), words)
+    said = {k: np.round(v[:, 0, :, 0] / 255 * (words - 1)).astype(int) for k, v in feed.raw().items()}
+    said["b"] = np.argsort(truth)[said["b"]]
+    for sentences in said.values():
+        pairs = np.zeros((words, words))
+        np.add.at(pairs, (sentences[:, :-1].ravel(), sentences[:, 1:].ravel()), 1)
+        assert np.abs(pairs / pairs.sum(1, keepdims=True) - chain).max() < 0.03
+        first = np.bincount(sentences[:, 0], minlength=words) / len(sentences)
+        assert np.abs(first - first @ chain).max() < 0.03, "stationary from the first word"
+    assert not (said["a"] == said["b"]).all(1).mean() > 0.1, "sentences are drawn apart"
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -65,6 +84,9 @@ def test_the_fingerprint_is_the_points() -> None:
         lambda: toy.draw_mixture(torch.zeros(3, 2), -1, 5, 0),
         lambda: toy.gaussian_grid_feed(0),
         lambda: toy.Points(torch.zeros(4, 3), "mine"),
+        lambda: toy.languages("rings"),
+        lambda: toy.languages(words=1),
+        lambda: toy.languages(size=1),
     ],
 )
 def test_mistakes(mistake) -> None:

@@ -18,6 +18,7 @@ from ganvas.nets import (
     cogan,
     dcgan,
     discogan,
+    dong,
     dualgan,
     mlp,
     patch,
@@ -398,6 +399,31 @@ def test_unit_networks(channels: int, size) -> None:
         assert h.shape == (2, E.latent, x.shape[2] // 4, x.shape[3] // 4)
         assert G(h, domain).shape == x.shape
     assert [len(scores) for scores in D(x)] == [2, 2]
+
+
+def test_dong_at_64_px_is_the_authors() -> None:
+    """The layers of zsdonghao/Unsup-Im2Im: channels of each convolution, units of each linear layer."""
+    nets = (dong.Generator(), dong.Discriminator(), dong.Encoder(), dong.Generator(100, 5, 128))
+    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding
+    layers = [[m for m in n.modules() if isinstance(m, kinds)] for n in nets]
+    shapes = [[(*m.weight.shape[:2], *m.weight.shape[2:3]) for m in each] for each in layers]
+    convolutions = [(64, 3, 5), (128, 64, 5), (256, 128, 5), (512, 256, 5)]
+    assert shapes[0] == [(2, 2), (100, 512, 4), (512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
+    assert shapes[1] == [*convolutions, (1, 8192), (2, 8192)]
+    assert shapes[2] == [*convolutions, (98, 8192)]
+    assert shapes[3][:3] == [(2, 5), (105, 1024, 4), (1024, 512, 5)]
+
+
+@pytest.mark.parametrize("size", [8, 16, (8, 12), (24, 16)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_dong(channels: int, size) -> None:
+    shape = {"size": size, "channels": channels}
+    z = torch.randn(2, 5)
+    x = dong.Generator(5, 2, 2, **shape)(z, torch.tensor([0, 1]))
+    assert x.shape == (2, channels, *sides(size))
+    logits, named = dong.Discriminator(2, **shape)(x)
+    assert (logits.shape, named.shape) == ((2,), (2, 2))
+    assert dong.Encoder(5, 2, **shape)(x).shape == z.shape
 
 
 def test_unknown_norm() -> None:

@@ -1,7 +1,11 @@
-"""Points in the plane: mixtures of Gaussians whose modes are known, so that it can be counted how many a generator finds.
+"""Data whose truth is known.
 
-A point is an image of one pixel and two channels, [n, 2, 1, 1], so that every method trains on points as it stands. Unlike
-images, points are not brought to [-1, 1]: the protocols below are in the papers' own coordinates."""
+Points in the plane: mixtures of Gaussians, so that it can be counted how many modes a generator finds. A point is an image of
+one pixel and two channels, [n, 2, 1, 1], so that every method trains on points as it stands. Unlike images, points are not
+brought to [-1, 1]: the protocols below are in the papers' own coordinates.
+
+Pairs of toy languages: one is the other under a substitution cipher, so that a translation can be judged. A sentence is an
+image of one row, [n, 1, 1, words of the sentence], whose gray levels are words."""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ from torch import Tensor
 
 from ganvas import draw as draws
 from ganvas.core import Batch
-from ganvas.data.feed import Info, _shuffled
-from ganvas.errors import UserError
+from ganvas.data.feed import Feed, Info, _shuffled
+from ganvas.errors import UserError, did_you_mean
 
 GRID_SIGMA = 0.05  # standard deviation of each of the grid's modes
 RING_SIGMA = 0.01  # of the ring's
@@ -106,3 +110,65 @@ def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int 
 def gaussian_ring_feed(count: int = COUNT, sigma: float = RING_SIGMA, seed: int = 0) -> Points:
     """`count` points of the 8 Gaussians (`gaussian_ring`), drawn once. PacGAN trains on 100,000."""
     return Points(draw_mixture(gaussian_ring(), sigma, count, seed), f"gaussian-ring, sigma {sigma:g}, seed {seed}")
+
+
+# ---------------------------------------------------------------- languages
+
+LANGUAGES = ("distinct", "ring", "uniform")
+
+
+def bigrams(kind: str, words: int = 8) -> np.ndarray:
+    """P(next word | word) of a toy language, [words, words].
+
+    "ring": the next word is k words further along a circle with a probability that halves with each k, so that words are
+    told only by their distances, and turning the circle changes nothing. "distinct": that ring, each word by a factor of its
+    own more likely than the first, up to 4 times, so that no other order of the words has the same statistics. "uniform":
+    every word is as likely after any other, so that all are alike. Raises `UserError` for another kind, and for fewer than 2
+    or more than 128 words."""
+    if not 2 <= words <= 128:
+        raise UserError(f"a toy language has 2 to 128 words, each a gray level; got {words}")
+    if kind not in LANGUAGES:
+        raise UserError(f"there is no toy language {kind!r}. {did_you_mean(kind, LANGUAGES)} ({', '.join(LANGUAGES)})")
+    if kind == "uniform":
+        return np.full((words, words), 1 / words)
+    chance = 0.5 ** ((np.arange(words) - np.arange(words)[:, None] - 1) % words)
+    if kind == "distinct":
+        chance = chance * np.linspace(1, 4, words)
+    return chance / chance.sum(1, keepdims=True)
+
+
+def cipher(words: int = 8, seed: int = 0) -> np.ndarray:
+    """The true translation: word w of a is word `cipher[w]` of b, [words]."""
+    return np.random.default_rng(draws.mix(seed, "cipher")).permutation(words)
+
+
+def languages(source: str = "distinct", *, size: int = 8, words: int = 8, count: int = 10_000, seed: int = 0) -> Feed:
+    """Sentences of `size` words in two languages, `count` of each, each drawn by itself. Batches hold `a` and `b`,
+    [n, 1, 1, size], their words gray levels from -1 to 1; the words are `info.classes`.
+
+    `source`: the kind of language (`bigrams`). Both have the same chance of each sentence, once b is deciphered (`cipher`).
+    The first word is drawn from the chain's stationary distribution. Raises `UserError` as `bigrams` does."""
+    if size < 2 or count < 1:
+        raise UserError(f"a language needs sentences of at least 2 words, and one sentence; got {size} and {count}")
+    chain = bigrams(source, words)
+    levels = np.round(np.arange(words) * (255 / (words - 1))).astype(np.uint8)
+    sides = {}
+    for side in ("a", "b"):
+        said = _said(chain, count, size, np.random.default_rng(draws.mix(seed, "sentences", side)))
+        said = cipher(words, seed)[said] if side == "b" else said
+        sides[side] = levels[said][:, None, :, None]
+    digest = hashlib.blake2b(b"".join(s.tobytes() for s in sides.values()), digest_size=16).hexdigest()
+    names = tuple(map(str, range(words)))
+    counts = dict.fromkeys(sides, count)
+    return Feed(Info("domains", source, "toy languages", "train", 1, 1, size, count, digest, names, counts), sides)
+
+
+def _said(chain: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Sentences [count, size] of words, drawn from a Markov chain."""
+    rows = np.vstack([np.linalg.matrix_power(chain, 1 << 20)[0], chain]).cumsum(1)  # the stationary one first
+    rows[:, -1] = 1.0
+    said, at = np.empty((count, size), np.int64), np.zeros(count, np.int64)
+    for t in range(size):
+        said[:, t] = (rng.random(count)[:, None] >= rows[at]).sum(1)
+        at = said[:, t] + 1
+    return said

@@ -75,7 +75,7 @@ def project(
             assert isinstance(method, Encodes)
             with torch.no_grad():
                 latent = method.encode(x)
-                made = method.sample(len(x), z=latent)
+                y, made = _of_the_nearest_class(method, latent, x)
         elif chosen == "z":
             z, y = _nearest(method, x)
             wide = x.repeat_interleave(STARTS, 0)
@@ -116,6 +116,16 @@ def _nearest(method: Samples, x: Tensor) -> tuple[Tensor, Tensor | None]:
     made = torch.cat([method.sample(64, z=z[i : i + 64], y=None if y is None else y[i : i + 64]) for i in parts])
     near = torch.stack([pixels(made, one.expand_as(made)) for one in x]).topk(STARTS, largest=False).indices.flatten()
     return z[near], None if y is None else y[near]
+
+
+def _of_the_nearest_class(method: Samples, z: Tensor, x: Tensor) -> tuple[Tensor | None, Tensor]:
+    """The images of z, and their labels, where an encoder says nothing of those: the ones that come nearest to x."""
+    if not method.classes:
+        return None, method.sample(len(x), z=z)
+    every = [torch.full((len(x),), c, device=x.device) for c in range(method.classes)]
+    made = torch.stack([method.sample(len(x), z=z, y=y) for y in every])
+    y = torch.stack([pixels(images, x) for images in made]).argmin(0)
+    return y, made[y, torch.arange(len(x), device=x.device)]
 
 
 def _styled(method: Styled, x: Tensor, space: str, loss: Distance, steps: int) -> tuple[Tensor, Tensor]:

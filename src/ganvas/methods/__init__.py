@@ -6,6 +6,8 @@ from ganvas.methods.cogan import CoGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.discogan import DiscoGAN
+from ganvas.methods.dong2017 import Dong2017
+from ganvas.methods.dual_learning import DualLearning
 from ganvas.methods.dualgan import DualGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
@@ -40,7 +42,9 @@ __all__ = [
     "CoGAN",
     "CycleGAN",
     "DiscoGAN",
+    "Dong2017",
     "DualGAN",
+    "DualLearning",
     "Pix2Pix",
     "ProGAN",
     "SRResNet",

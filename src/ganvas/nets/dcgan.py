@@ -19,7 +19,30 @@ def _he_init(net: nn.Module, slope: float = 0.0) -> None:
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight, slope)
         elif isinstance(m, nn.ConvTranspose2d):
-            nn.init.normal_(m.weight, 0.0, math.sqrt(2 / (m.in_channels * (4 if m.stride == (2, 2) else 1))))
+            reach = m.kernel_size[0] ** 2 / 4 if m.stride == (2, 2) else 1
+            nn.init.normal_(m.weight, 0.0, math.sqrt(2 / (m.in_channels * reach)))
+
+
+def _up(a: int, b: int, kernel: int, bias: bool) -> nn.Module:
+    """[N, a, H, W] -> [N, b, 2 H, 2 W]"""
+    return nn.ConvTranspose2d(a, b, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
+
+
+def halvings(
+    width: int, size: Size, channels: int, kernel: int = 4, norm: bool = True
+) -> tuple[nn.Sequential, int, tuple[int, int]]:
+    """The discriminator's convolutions of stride 2, and the channels and the grid that they end with."""
+    k, grid = doublings(size)
+    widths = [width << i for i in range(k)]
+    padding = (kernel - 1) // 2
+    layers = [nn.Conv2d(channels, width, kernel, 2, padding, bias=not norm), nn.LeakyReLU(0.2, inplace=True)]
+    for a, b in pairwise(widths):
+        layers += [
+            nn.Conv2d(a, b, kernel, 2, padding, bias=not norm),
+            BatchNorm2d(b) if norm else nn.Identity(),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+    return nn.Sequential(*layers), widths[-1], grid
 
 
 class Generator(nn.Module):
@@ -28,7 +51,8 @@ class Generator(nn.Module):
     A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
     channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
     exactly pytorch/examples' generator. A rectangle starts from a larger grid. `classes`: how many labels y [N] are
-    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as in `Discriminator`."""
+    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as in `Discriminator`. `kernel`: 4, or 5 as
+    in the authors' code."""
 
     def __init__(
         self,
@@ -38,6 +62,7 @@ class Generator(nn.Module):
         channels: int = 3,
         classes: int = 0,
         norm: bool = True,
+        kernel: int = 4,
     ) -> None:
         super().__init__()
         k, grid = doublings(size)
@@ -48,7 +73,7 @@ class Generator(nn.Module):
             layers += [
                 BatchNorm2d(a) if norm else nn.Identity(),
                 nn.ReLU(inplace=True),
-                nn.ConvTranspose2d(a, b, 4, 2, 1, bias=not norm),
+                _up(a, b, kernel, bias=not norm),
             ]
         self.main = nn.Sequential(*layers, nn.Tanh())
         normal_init(self)
@@ -66,26 +91,21 @@ class Discriminator(nn.Module):
     and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
     discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
     zeros. `norm=False`: biases in place of batch norm, for critics with a gradient penalty, and He's initialisation
-    (arXiv:1502.01852), since no norm makes up for weights of .02."""
+    (arXiv:1502.01852), since no norm makes up for weights of .02. `kernel` as the generator's."""
 
     def __init__(
-        self, width: int = 64, size: Size = 64, channels: int = 3, norm: bool = True, classes: int = 0
+        self,
+        width: int = 64,
+        size: Size = 64,
+        channels: int = 3,
+        norm: bool = True,
+        classes: int = 0,
+        kernel: int = 4,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size)
         self.classes = classes
-        widths = [width << i for i in range(k)]
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels + classes, width, 4, 2, 1, bias=not norm),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
-        for a, b in pairwise(widths):
-            layers += [
-                nn.Conv2d(a, b, 4, 2, 1, bias=not norm),
-                BatchNorm2d(b) if norm else nn.Identity(),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
-        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
+        trunk, features, grid = halvings(width, size, channels + classes, kernel, norm)
+        self.main = nn.Sequential(*trunk, nn.Conv2d(features, 1, grid, bias=False))
         normal_init(self)
         if not norm:
             _he_init(self, 0.2)
