@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ganvas import draw, ranks
 from ganvas.errors import UserError, did_you_mean
 
 Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
-Norm = Literal["batch", "instance"]
+Norm = Literal["batch", "instance", "none"]
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -261,12 +261,14 @@ class InstanceNorm2d(nn.Module):
 
 
 def norm2d(kind: Norm, channels: int) -> nn.Module:
-    """A normalisation by name: `batch` (affine, running statistics) or `instance` (neither; arXiv:1607.08022)."""
+    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022) or `none`."""
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind == "instance":
         return InstanceNorm2d(channels)
-    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, ['batch', 'instance'])}")
+    if kind == "none":
+        return nn.Identity()
+    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, get_args(Norm))}")
 
 
 class Dropout(nn.Module):
