@@ -1,4 +1,4 @@
-"""`ganvas translate` as a user meets it: other projects' files, pictures that outgrow memory, folders, kills, many processes."""
+"""`ganvas translate` as a user meets it: other projects' files, pictures that outgrow memory, folders, kills, processes."""
 
 from __future__ import annotations
 
