@@ -2,10 +2,11 @@
 
     python bench/large.py [--threads 1]
 
-The same picture whole and in parts: CycleGAN's generator at its usual width, SRGAN's and pix2pix's; and pictures of 100
-megapixels, from file to file by `ganvas translate`'s own function. Every measurement has a process of its own: seconds, of the
-clock and of the processor (which a busy machine changes little), the most memory that the process ever held (its resident set; torch and the weights included), and the most that was
-stored on disk for a while. The weights are random, which changes no time. Writes bench/results/large.json.
+The same picture whole and in parts: CycleGAN's generator at its usual width, pix2pix's and an enlarging one; and
+pictures of 100 megapixels, from file to file by `ganvas translate`'s own function. Every measurement has a process of
+its own: seconds, of the clock and of the processor (which a busy machine changes little), the most memory that the
+process ever held (its resident set; torch and the weights included), and the most that was stored on disk for a
+while. The weights are random, which changes no time. Writes bench/results/large.json.
 """
 
 from __future__ import annotations
