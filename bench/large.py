@@ -88,7 +88,7 @@ def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str,
     assert (count, skipped) == (1, [])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     took = {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
-    return took | {"memory_bytes": peak, "disk_bytes": most}
+    return took | {"memory_gib": round(peak / 2**30, 2), "disk_gib": round(most / 2**30, 2)}
 
 
 def main() -> None:
@@ -103,10 +103,9 @@ def main() -> None:
         how = None if side == "whole" else int(side)
         print(json.dumps(measured(Path(folder), Path(file), how, Path(out))))
         return
-    cases = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else []
+    cases: dict[str, Any] = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as place:
         for i, (name, width, height, side) in enumerate(CASES):
-            key = {"network": name, "width": width, "height": height, "parts": side is not None}
             if options.only and options.only not in name:
                 continue
             here = Path(place) / str(i)
@@ -118,9 +117,11 @@ def main() -> None:
             command = [sys.executable, __file__, "--threads", str(options.threads), "--child", str(here / "model")]
             command += [str(here / "photo.jpg"), "whole" if side is None else str(side), str(here / "made")]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            case = key | json.loads(done.stdout.splitlines()[-1])
+            case = cases.setdefault(f"{name}, {width}x{height} px", {})
+            case["whole" if side is None else "parts"] = json.loads(done.stdout.splitlines()[-1])
+            if {"whole", "parts"} <= case.keys():
+                case["times_as_long"] = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
             print(json.dumps(case), flush=True)
-            cases = [c for c in cases if not key.items() <= c.items()] + [case]
             record = {"commit": commit(), "machine": machine(), "threads": options.threads, "cases": cases}
             RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 

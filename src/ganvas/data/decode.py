@@ -55,7 +55,8 @@ def read(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Image.Image:
         try:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _eight_bit(image).convert(MODES[_channels(image)])
+            upright, mode = _eight_bit(image), MODES[_channels(image)]
+            return upright if upright.mode == mode else upright.convert(mode)
         except Broken:
             raise
         except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
