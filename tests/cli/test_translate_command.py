@@ -69,7 +69,12 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
     """Of any kind, at any size, from file to file; for the enlarging network, the enlarged size."""
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
-    for net in (translate.ResNetGenerator(channels, channels, width=4, blocks=2), superres.MSRResNet(channels, 8, 2)):
+    nets = (
+        translate.ResNetGenerator(channels, channels, width=4, blocks=2),
+        translate.UNetGenerator(channels, channels, width=4, depth=5),
+        superres.MSRResNet(channels, 8, 2),
+    )
+    for net in nets:
         folder = model(lively(net), tmp_path / type(net).__name__)
         loaded = bundle.load(folder)
         whole = loaded.translate(file, output="torch")
