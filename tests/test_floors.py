@@ -28,6 +28,7 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     | {"objectives", "nets", "data", "engine", "methods", "recipes", "metrics", "schedules", "config", "claims"},
     "inspect": BASE | {"inspect"},
     "provenance": BASE,
+    "large": BASE,
     "report": BASE | {"metrics", "provenance", "spectra"},
     "importing": BASE | {"nets", "importing"},
 }

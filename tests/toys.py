@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from ganvas import config, recipes
 from ganvas.core import Run
@@ -205,3 +206,14 @@ def toy_run(recipe: str, data: Path, *more: str) -> Run:
     for assignment in [f"data.source={data}", *SMALL[recipe], *more]:
         run = config.override(run, assignment)
     return run
+
+
+def lively(net: nn.Module) -> nn.Module:
+    """Weights and statistics that make every pixel of every channel another one."""
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(m.weight, std=(2 / m.weight[0].numel()) ** 0.5)
+        elif isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_()  # type: ignore[union-attr]
+            m.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    return net.eval()

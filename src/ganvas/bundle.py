@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganvas import backends, config, provenance
+from ganvas import backends, config, large, provenance
 from ganvas.core import Couples, Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
@@ -115,6 +115,15 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
 def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
     engine, record, _ = restore(run_folder, which, how["device"])
     return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how)
+
+
+class Bands(NamedTuple):
+    """A picture that comes in bands of rows, uint8 [h, width, channels]."""
+
+    width: int
+    height: int
+    channels: int
+    rows: Iterator[np.ndarray]
 
 
 class Model:
@@ -316,49 +325,150 @@ class Model:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
-    def translate(self, images: Any, *, to: str | None = None, output: Output = "pil") -> Any:
+    def translate(self, images: Any, *, to: str | None = None, output: Output = "pil", tile: int | None = None) -> Any:
         """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size, or enlarged
         `method.scale` times.
 
-        `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. Raises `UserError` for a
-        model that does not translate or for an unknown direction."""
+        `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. `tile`: have them made in
+        parts of at most so many pixels a side; None: whole, or in parts where memory asks for it. That makes no difference to
+        the result (`large`). Raises `UserError` for a model that does not translate or for an unknown direction."""
+        to = self._direction(to)
+        if isinstance(images, Tensor):
+            return self._as(self._translate(images, to, tile), output)
+        single = isinstance(images, str | Path | Image.Image)
+        opened = (self._opened(i, enormous()) for i in ([images] if single else images))
+        made = [self._as(self._translate(image, to, tile), output)[0] for image in opened]
+        return made[0] if single else made
+
+    def bands(self, image: Any, *, to: str | None = None, tile: int | None = None, folder: Path | None = None) -> Bands:
+        """What `translate` makes of one picture, in bands of rows, for pictures that memory should not hold. `folder`: for
+        what is stored for a while; None: the system's for such."""
+        opened = self._opened(image, enormous())
+        made = self._in_parts(opened, self._direction(to), tile, folder)
+        channels, height, width = made.shape[1:]
+        spans = [(0, height)] if isinstance(made, Tensor) else made.bands()
+
+        def rows() -> Iterator[np.ndarray]:
+            for top, bottom in spans:
+                with self._steady():
+                    band = made if isinstance(made, Tensor) else made.rows(top, bottom)
+                yield provenance.to_uint8(band[0])
+
+        return Bands(width, height, channels, rows())
+
+    def whole(self, image: str | Path | Image.Image) -> bool:
+        """Whether this picture is translated in one piece, memory being as it is."""
+        if isinstance(image, Image.Image):
+            return self._fits(image.width * image.height)
+        try:
+            header = decode.read_header(str(image), enormous())
+        except decode.Broken as e:
+            raise UserError(f"{image}: {e}") from None
+        return self._fits(header.width * header.height)
+
+    def _direction(self, to: str | None) -> str:
         if not isinstance(self.method, Translates):
             raise WrongUse(f"{type(self.method).__name__} makes images from noise: use sample")
         to = to or self.method.directions[0]
         if to not in self.method.directions:
             raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
-        if isinstance(images, Tensor):
-            return self._as(self._translate(images, to), output)
-        single = isinstance(images, str | Path | Image.Image)
-        made = [self._as(self._translate(self._image(i), to), output)[0] for i in ([images] if single else images)]
-        return made[0] if single else made
+        return to
 
-    def _image(self, image: Any, size: tuple[int, int] | None = None) -> Tensor:
-        """One picture or path -> [1, C, H, W] in [-1, 1], upright, in the model's channels; of `size` where it is given."""
+    def _fits(self, pixels: int, part: int = 8) -> bool:
+        """Whether a generator that holds 256 numbers for every pixel takes this part of the memory, or less."""
+        return 256 * 4 * pixels * self.method.scale**2 <= memory(self.method.device) // part
+
+    def _opened(self, image: Any, most: int = decode.MAX_PIXELS) -> Image.Image:
+        """A picture or path -> the picture, upright, in the model's channels."""
         if not isinstance(image, Image.Image):
             if not Path(image).is_file():
                 raise UserError(f"there is no file {image}")
             try:
-                image = decode.read(str(image))
+                image = decode.read(str(image), most)
             except decode.Broken as e:
                 raise UserError(f"{image}: {e}") from None
-        image = decode.to_channels(image, self.info["shape"]["channels"])
-        pixels = decode.as_array(image if size is None else decode.fit(image, size))
-        x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.method.device, torch.float32)
-        return x.div_(127.5).sub_(1.0)
+        return decode.to_channels(image, self.info["shape"]["channels"])
 
-    def _translate(self, x: Tensor, to: str) -> Tensor:
+    def _tensor(self, image: Image.Image) -> Tensor:
+        """[1, C, H, W] in [-1, 1]."""
+        x = torch.from_numpy(decode.as_array(image).copy()).permute(2, 0, 1)[None]
+        return x.to(self.method.device, torch.float32).div_(127.5).sub_(1.0)
+
+    def _image(self, image: Any, size: tuple[int, int]) -> Tensor:
+        """One picture or path -> [1, C, height, width] in [-1, 1], cut from the middle and scaled."""
+        return self._tensor(decode.fit(self._opened(image), size))
+
+    def _translate(self, image: Tensor | Image.Image, to: str, tile: int | None) -> Tensor:
+        """[N, C, H, W] or one picture: whole where it fits memory, else in parts."""
+        if isinstance(image, Tensor):
+            count, (height, width) = len(image), image.shape[-2:]
+        else:
+            count, height, width = 1, image.height, image.width
+        if tile is None and self._fits(count * height * width):
+            try:
+                return self._whole(image, to)
+            except (RuntimeError, MemoryError) as e:
+                if not large.out_of_memory(e):
+                    raise
+        if isinstance(image, Tensor) and count > 1:
+            return torch.cat([self._translate(one, to, tile) for one in image.split(1)])
+        made = self._in_parts(image, to, tile)
+        if isinstance(made, large.Large):
+            with self._steady():
+                made = torch.cat([made.rows(*span) for span in made.bands()], 2).to(self.method.device)
+        return made
+
+    def _whole(self, image: Tensor | Image.Image, to: str) -> Tensor:
+        with self._steady():
+            return self._run(image if isinstance(image, Tensor) else self._tensor(image), to)
+
+    def _in_parts(
+        self, image: Tensor | Image.Image, to: str, tile: int | None, folder: Path | None = None
+    ) -> large.Large | Tensor:
+        """What is made of one picture, yet to be computed; computed, for a network that cannot be run in parts."""
+        if tile is not None and tile < large.LEAST:
+            raise UserError(f"tile is {tile}; parts are {large.LEAST} pixels a side at least")
+        if isinstance(image, Tensor):
+            height, width, source = *image.shape[-2:], image
+        else:
+            height, width, source = image.height, image.width, large.stored(image, folder)
+        device = self.method.device
+        budget = memory(device) // 8 if device.type == "cuda" else min(memory(device) // 32, 1 << 28)
+        tiles = large.Tiles(height * width * self.method.scale**2, device, budget, tile, folder)
+        x = tiles.picture(source)
+        much = f"a picture of {width}x{height} pixels needs more memory than there is"
+        advice = "Use a smaller picture, or a machine with more memory"
+        try:
+            with self._steady():
+                return self._run(x if isinstance(image, Tensor) else x.float() / 127.5 - 1.0, to)
+        except large.Untileable as e:
+            why = str(e)
+        except (RuntimeError, MemoryError) as e:
+            if not large.out_of_memory(e):
+                raise
+            raise UserError(f"{much}, even in the smallest parts. {advice}") from None
+        if self._fits(height * width, 1):
+            try:
+                return self._whole(image, to)
+            except (RuntimeError, MemoryError) as e:
+                if not large.out_of_memory(e):
+                    raise
+        raise UserError(f"{much}, and this network cannot be run in parts: {why}. {advice}")
+
+    def _run(self, x: Any, to: str) -> Any:
         """Any size: padded by reflection to what the network's strides need, and cut back."""
-        assert isinstance(self.method, Translates)
-        assert isinstance(self.method, Method)
-        h, w, multiple, scale = *x.shape[-2:], self.method.multiple, self.method.scale
+        method: Any = self.method
+        h, w, multiple, scale = *x.shape[-2:], method.multiple, method.scale
         pad = (-w % multiple, -h % multiple)
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
         x = torch.nn.functional.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
-        with torch.inference_mode(), torch.random.fork_rng():
-            torch.manual_seed(0)  # a method may draw: the same picture gives the same result
-            with self._autocast():
-                return self.method.translate(x, to).float()[..., : h * scale, : w * scale]
+        return method.translate(x, to).float()[..., : h * scale, : w * scale]
+
+    @contextmanager
+    def _steady(self) -> Iterator[None]:
+        """Within: networks are used and not trained, in the model's precision, and what they draw is the same each time."""
+        with torch.inference_mode(), _fixed(), self._autocast():
+            yield
 
     def _as(self, x: Tensor, output: Output) -> Any:
         if output == "torch":
@@ -393,14 +503,22 @@ def fitting(height: int, width: int, device: torch.device) -> int:
     """How many images of this size to make at a time: a power of two up to 64, so that a generator that holds 256 numbers
     for every pixel takes an eighth of the memory. All memory, not what is free: a seed's pictures are rounded alike today
     and tomorrow."""
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-    elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:
-        memory = 8 << 30
-    images = max(1, memory // 8 // (256 * 4 * height * width))
+    images = max(1, memory(device) // 8 // (256 * 4 * height * width))
     return min(64, 1 << (images.bit_length() - 1))
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that it has."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
+
+
+def enormous() -> int:
+    """Pixels of the largest picture that is opened: decoded, it takes a quarter of the memory."""
+    return max(memory(torch.device("cpu")) // 16, decode.MAX_PIXELS)
 
 
 def _card(h: dict[str, Any]) -> str:

@@ -334,8 +334,14 @@ def neighbours(
 def translate(
     run: Model,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT…", help="Images, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; keeps the inputs' names.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; keeps the inputs' names.")] = Path(
+        "translated"
+    ),
     to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Pixels: make parts of this side (default: whole, or what fits memory). Changes no result."),
+    ] = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
@@ -343,13 +349,13 @@ def translate(
 ) -> None:
     """Carry images to the other domain, or enlarge them by a super-resolution model; each at its own size.
 
-    Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
+    Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`. The same command goes on where it was stopped, and
+    under torchrun its processes share the images.
     """
     from ganvas.translating import translate_files
 
-    made, skipped = translate_files(
-        run, inputs, out, to=to, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend
-    )
+    how: dict[str, Any] = {"checkpoint": checkpoint, "precision": precision, "backend": backend, "tile": tile}
+    made, skipped = translate_files(run, inputs, out, to=to, device=device or "cpu", **how)
     for reason in skipped:
         typer.echo(f"skipped {reason}", err=True)
     typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))

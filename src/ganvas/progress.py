@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,20 +13,20 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """Images done, images per second, time left and the current losses, on stderr."""
+    """Images done, images per second, time left and the current losses, on stderr. `what`: is being done."""
 
     LINE_SECONDS = 10.0
 
-    def __init__(self, total: int, start: int = 0, quiet: bool = False) -> None:
+    def __init__(self, total: int, start: int = 0, quiet: bool = False, what: str = "training") -> None:
         self.total, self.start, self.quiet = total, start, quiet
         self._began = self._said = time.monotonic()
         self._bar: RichProgress | None = None
         if not quiet and sys.stderr.isatty():
             self._bar = RichProgress(
-                TextColumn("[bold]training"),
+                TextColumn(f"[bold]{what}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]:.0f} images/s"),
+                TextColumn("{task.fields[rate]} images/s"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -33,7 +34,7 @@ class Progress:
                 console=Console(stderr=True),
                 refresh_per_second=4,
             )
-            self._task = self._bar.add_task("train", total=total, completed=start, rate=0.0, losses="")
+            self._task = self._bar.add_task(what, total=total, completed=start, rate="0", losses="")
             self._bar.start()
 
     def __enter__(self) -> Progress:
@@ -42,18 +43,20 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def update(self, images: int, scalars: Mapping[str, float]) -> None:
+    def update(self, images: int, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
         if self.quiet:
             return
         now = time.monotonic()
         rate = (images - self.start) / max(now - self._began, 1e-9)
+        shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss"))
         if self._bar is not None:
-            self._bar.update(self._task, completed=min(images, self.total), rate=rate, losses=losses)
+            self._bar.update(self._task, completed=min(images, self.total), rate=shown, losses=losses)
         elif now - self._said > self.LINE_SECONDS or images >= self.total:
             left = (self.total - images) / max(rate, 1e-9)
             print(
-                f"{images:,} of {self.total:,} images, {rate:.0f} images/s, {max(left, 0):.0f} s left, losses: {losses}",
+                f"{images:,} of {self.total:,} images, {shown} images/s, {max(left, 0):.0f} s left"
+                + (f", losses: {losses}" if losses else ""),
                 file=sys.stderr,
                 flush=True,
             )

@@ -10,9 +10,12 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -134,6 +137,50 @@ def save(image: Image.Image, path: str | Path, **facts: Any) -> Path:
     return write(path, encode(image, path.suffix, **facts))
 
 
+def save_rows(bands: Iterable[np.ndarray], path: str | Path, size: tuple[int, int], **facts: Any) -> Path:
+    """`save` for a picture that memory need not hold: a PNG that is written as its rows come, and appears when it is whole.
+
+    `bands`: uint8 [h, width, C] from top to bottom, C as for `to_pil`. `size`: (width, height)."""
+    width, height = size
+    info = _png_info({k: v for k, v in facts.items() if v is not None})
+    packed, above, rows = zlib.compressobj(6), None, 0
+    with written(Path(path)) as file:
+
+        def chunk(kind: bytes, data: bytes) -> None:
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+        for band in bands:
+            if above is None:
+                file.write(b"\x89PNG\r\n\x1a\n")
+                colour = {1: 0, 3: 2, 4: 6}[band.shape[2]]
+                chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
+                for kind, data, *_ in info.chunks:
+                    chunk(kind, data)
+                above = np.zeros_like(band[0])
+            data = packed.compress(_filtered(band, above))
+            if data:
+                chunk(b"IDAT", data)
+            above, rows = band[-1].copy(), rows + len(band)
+        assert rows == height, f"a picture of {height} rows got {rows}"
+        chunk(b"IDAT", packed.flush())
+        chunk(b"IEND", b"")
+    return Path(path)
+
+
+def _filtered(band: np.ndarray, above: np.ndarray) -> bytes:
+    """Rows [h, w, C] as PNG has them: each as the difference from its left neighbours or from the row above, whichever is
+    smaller, with the number of the way in front (PNG specification, section 9)."""
+    left, up = band.copy(), band.copy()
+    left[:, 1:] -= band[:, :-1]
+    up[1:] -= band[:-1]
+    up[0] -= above
+    ways = np.stack([left, up]).reshape(2, len(band), -1)
+    chosen = np.abs(ways.view(np.int8).astype(np.int16)).sum(2).argmin(0)
+    rows = np.empty((len(band), 1 + ways.shape[2]), np.uint8)
+    rows[:, 0], rows[:, 1:] = 1 + chosen, ways[chosen, np.arange(len(band))]
+    return rows.tobytes()
+
+
 def png_bytes(image: Image.Image, **facts: Any) -> bytes:
     """The PNG that `save` would write."""
     return encode(image, ".png", **facts)
@@ -150,11 +197,20 @@ def encode(image: Image.Image, suffix: str, **facts: Any) -> bytes:
 def write(path: Path, data: bytes) -> Path:
     """`path` holds either what it held or all of `data`, whenever the process ends. Raises `UserError` where it cannot
     be written (a full disk, a read-only folder)."""
+    with written(path) as file:
+        file.write(data)
+    return path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which is at `path` when it is left without an error. See `write`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                yield file
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -162,7 +218,6 @@ def write(path: Path, data: bytes) -> Path:
         raise UserError(
             f"{path} could not be written: {e.strerror or e}. Free some space, or choose a folder that you may write to"
         ) from None
-    return path
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -224,7 +279,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     return said
 
 
-def _png(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
+def _png_info(facts: dict[str, Any]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SOFTWARE)
     info.add_text("Description", STATEMENT)
@@ -232,7 +287,11 @@ def _png(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         info.add_text(name, str(value))
     info.add_itxt("XML:com.adobe.xmp", packet(facts).decode())
-    image.save(file, "PNG", pnginfo=info)
+    return info
+
+
+def _png(image: Image.Image, file: io.BytesIO, facts: dict[str, Any]) -> None:
+    image.save(file, "PNG", pnginfo=_png_info(facts))
 
 
 def _exif() -> bytes:

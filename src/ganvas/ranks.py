@@ -38,6 +38,11 @@ def rank() -> int:
     return dist.get_rank() if world() > 1 else 0
 
 
+def share() -> tuple[int, int]:
+    """(which, of how many processes) torchrun says that this one is: for work that needs no word from the others."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def start(device: str | None = None) -> None:
     """Join the group that torchrun announced in the environment; nothing to do in a process of its own."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from ganvas import bundle, provenance
+from ganvas import bundle, provenance, ranks
 from ganvas.data.decode import EXTENSIONS
 from ganvas.errors import UserError
+from ganvas.progress import Progress
+
+ABANDONED = 3600.0  # seconds: a file that nobody has written to for so long was left half written
 
 
 def translate_files(
@@ -20,9 +26,13 @@ def translate_files(
     device: str = "cpu",
     precision: str = "fp32",
     backend: str = "torch",
+    tile: int | None = None,
 ) -> tuple[int, list[str]]:
     """Translate images and folders of images into `out`, as PNG under their own names. Returns (how many, "file: reason" of
-    those that could not be read). Files already in `out` are kept and skipped: an interrupted call goes on where it was."""
+    those that could not be).
+
+    Files already in `out` are kept and skipped, and every file is whole as soon as it is there: an interrupted call goes on
+    where it was. Under torchrun every process takes its share of the images. `tile`: see `bundle.Model.translate`."""
     files = list(_files(inputs))
     if not files:
         raise UserError(f"there are no images in {', '.join(map(str, inputs))}")
@@ -31,24 +41,43 @@ def translate_files(
         if name in names:
             raise UserError(f"{names[name]} and {file} would both become {out / name}: translate them separately")
         names[name] = file
+    rank, world = ranks.share()
+    if device == "cuda" and world > 1:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     model = bundle.load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
     out.mkdir(parents=True, exist_ok=True)
-    made, skipped = 0, []
-    for file, name in files:
-        if (out / name).exists():
-            skipped.append(f"{file}: {out / name} exists already")
-            continue
-        try:
-            image = model.translate(file, to=to)
-        except UserError as e:
-            if isinstance(e, bundle.WrongUse) or len(files) == 1:
-                raise
-            skipped.append(str(e) if str(file) in str(e) else f"{file}: {e}")
-            continue
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        provenance.save(image, out / name, source=file.name, **model.facts)
-        made += 1
+    for left in list(out.rglob(".*.tmp")):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            left.unlink(missing_ok=True)
+    made, there, skipped = 0, 0, []
+    share = files[rank::world]
+    with Progress(len(share), quiet=rank > 0 or len(share) < 2, what="translating") as bar:
+        for i, (file, name) in enumerate(share):
+            bar.update(i)
+            if (out / name).exists():
+                there += 1
+                continue
+            try:
+                _translate(model, file, out / name, to, tile)
+                made += 1
+            except UserError as e:
+                if isinstance(e, bundle.WrongUse) or len(files) == 1:
+                    raise
+                skipped.append(str(e) if str(file) in str(e) else f"{file}: {e}")
+        bar.update(len(share))
+    if there:
+        skipped.append(f"{there} that {'is' if there == 1 else 'are'} in {out} already")
     return made, skipped
+
+
+def _translate(model: bundle.Model, file: Path, target: Path, to: str | None, tile: int | None) -> None:
+    facts: dict[str, Any] = {"source": file.name, **model.facts}
+    if tile is None and model.whole(file):
+        provenance.save(model.translate(file, to=to), target, **facts)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = model.bands(file, to=to, tile=tile, folder=target.parent)
+    provenance.save_rows(made.rows, target, (made.width, made.height), **facts)
 
 
 def _files(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:

@@ -26,6 +26,7 @@ FIXTURES = [
     "cyclegan_pix2pix/resnet9_instance",
     "cyclegan_pix2pix/unet128_instance",
     "cyclegan_pix2pix/unet256_batch_dropout",
+    "cut/generator",
     "mimicry/wgan_gp_generator_32",
     "mimicry/wgan_gp_discriminator_32",
     "mimicry/sngan_generator_32",

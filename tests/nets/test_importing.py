@@ -12,6 +12,7 @@ from torch import nn
 from ganvas.errors import UserError
 from ganvas.importing import import_network
 from ganvas.nets import dcgan, patch, translate
+from ganvas.nets.layers import Blur, InstanceNorm2d, Norm
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,51 @@ def test_recognises_every_shape(make, tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), random), "importing must not disturb the run's randomness"
     assert str(again) == str(net)
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True))
+
+
+NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
+    """As junyanz's project saves them, through nn.DataParallel, and before torch 0.4: nobody says what they are."""
+    nets: list[nn.Module] = [
+        translate.ResNetGenerator(*channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur)
+        for channels, width in (((3, 3), 2), ((1, 4), 3))
+        for blocks in (1, 6, 9)
+        for dropout in (False, True)
+        for blur in ({}, {"blur_down": True}, {"blur_up": True}, {"blur_down": True, "blur_up": True})
+    ]
+    nets += [
+        translate.UNetGenerator(*channels, width=width, depth=depth, norm=norm)
+        for channels, width in (((3, 3), 2), ((1, 2), 3))
+        for depth in (2, 5, 8)
+    ]
+    for net in nets:
+        state = dict(net.state_dict())
+        for at, module in net.named_modules():
+            if isinstance(module, InstanceNorm2d):  # as torch 0.3 saved it
+                state |= {f"{at}.running_mean": torch.zeros(2), f"{at}.running_var": torch.ones(2)}
+            if isinstance(module, Blur):
+                taps = module.taps
+                state[at.removesuffix(".1") + ".filt"] = taps.repeat(7, 1, 1, 1)
+            if isinstance(module, nn.Upsample):
+                row = torch.tensor([1.0, 3.0, 3.0, 1.0])
+                state[f"{at}.filt"] = (row.outer(row) / 16).repeat(7, 1, 1, 1)
+        state = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        torch.save(state, tmp_path / "latest_net_G.pth")
+        again = import_network(tmp_path / "latest_net_G.pth")
+        assert str(again) == str(net)
+        ours, theirs = again.state_dict(), net.state_dict()
+        assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+def test_another_blur_is_refused(tmp_path: Path) -> None:
+    state = translate.ResNetGenerator(width=2, blocks=1, blur_down=True).state_dict()
+    state["model.7.filt"] = state["model.11.filt"] = torch.ones(1, 1, 3, 3) / 9
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"anti-aliased ResNet .*model\.7\.filt is another filter than \[1, 2, 1\]"):
+        import_network(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("norm", [True, False])

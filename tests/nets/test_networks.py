@@ -44,6 +44,7 @@ PUBLISHED = [
     (lambda: translate.ResNetGenerator(norm="batch"), 11_383_427),
     (lambda: translate.ResNetGenerator(blocks=6), 7_837_699),
     (lambda: translate.ResNetGenerator(blocks=6, norm="batch"), 7_841_411),
+    (lambda: translate.ResNetGenerator(blur_down=True, blur_up=True), 11_378_179),
     (lambda: translate.UNetGenerator(), 54_413_955),
     (lambda: translate.UNetGenerator(norm="instance"), 54_409_603),
     (lambda: translate.UNetGenerator(depth=7), 41_828_995),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,27 @@ def test_every_format_says_that_it_was_generated(tmp_path: Path, suffix: str, mo
             assert image.getexif()[270] == provenance.STATEMENT
             assert image.getexif()[305].startswith("ganvas ")
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
+    whole = picture(mode)
+    pixels = np.asarray(whole).reshape(12, 9, -1)
+    path = tmp_path / "new" / "picture.png"
+    provenance.save_rows((pixels[a:b] for a, b in ((0, 1), (1, 8), (8, 12))), path, whole.size, **FACTS, nothing=None)
+    with Image.open(path) as image:
+        assert image.mode == mode
+        assert np.array_equal(np.asarray(image), np.asarray(whole))
+    assert provenance.read(path)["facts"] == FACTS
+    assert provenance.read(path)["generated"]
+
+    def broken() -> Iterator[np.ndarray]:
+        yield pixels[:5]
+        raise UserError("the rest could not be made")
+
+    with pytest.raises(UserError, match="the rest"):
+        provenance.save_rows(broken(), tmp_path / "half.png", whole.size)
+    assert [p.name for p in tmp_path.iterdir()] == ["new"], "whole, or not at all"
 
 
 def test_png_chunks_are_where_other_programs_look(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ gray (scaled by 1/257, never clipped), CMYK and the rest of Pillow's colour spac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -34,9 +36,9 @@ class Header(NamedTuple):
     channels: int
 
 
-def read_header(file: IO[bytes] | str) -> Header:
-    """Size and mode without decoding. Raises `Broken`."""
-    with _opened(file) as image:
+def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
+    """Size and mode without decoding. Raises `Broken`, also for more pixels than `most`."""
+    with _opened(file, most) as image:
         width, height = image.size
         if isinstance(image, TiffImageFile):  # newer versions of Pillow give the size turned already, older ones do not
             width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
@@ -47,13 +49,14 @@ def read_header(file: IO[bytes] | str) -> Header:
         return Header(width, height, image.mode, _channels(image))
 
 
-def read(file: IO[bytes] | str) -> Image.Image:
-    """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`."""
-    with _opened(file) as image:
+def read(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Image.Image:
+    """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`."""
+    with _opened(file, most) as image, _pixels_up_to(most):
         try:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _eight_bit(upright).convert(MODES[_channels(upright)])
+            ImageOps.exif_transpose(image, in_place=True)
+            upright, mode = _eight_bit(image), MODES[_channels(image)]
+            return upright if upright.mode == mode else upright.convert(mode)
         except Broken:
             raise
         except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
@@ -113,19 +116,34 @@ def eight_bit(a: np.ndarray) -> np.ndarray:
     raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
 
 
-def _opened(file: IO[bytes] | str) -> Image.Image:
+@contextmanager
+def _pixels_up_to(most: int) -> Iterator[None]:
+    """Within: Pillow, whose limit is the whole process's, opens pictures of more pixels than it would by itself."""
+    if most <= MAX_PIXELS:
+        yield
+        return
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
     try:
-        image = Image.open(file)
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _opened(file: IO[bytes] | str, most: int) -> Image.Image:
+    try:
+        with _pixels_up_to(most):
+            image = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
         raise Broken(f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})") from None
     except UnidentifiedImageError:
         raise Broken("not an image (its contents are no known image format)") from None
     except Exception as e:
         raise Broken(_reason(e)) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > most:
         image.close()
         raise Broken(
-            f"{image.width}x{image.height} is more than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb"
+            f"{image.width}x{image.height} is more than {most // 10**6} megapixels, refused as a possible bomb"
         )
     return image
 

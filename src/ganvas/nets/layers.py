@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ganvas import draw, ranks
 from ganvas.errors import UserError, did_you_mean
 
 Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
-Norm = Literal["batch", "instance", "affine"]
+Norm = Literal["batch", "instance", "affine", "none"]
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -265,15 +265,15 @@ class InstanceNorm2d(nn.Module):
 
 
 def norm2d(kind: Norm, channels: int) -> nn.Module:
-    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022) or `affine`
-    (of instances, with gains and biases)."""
+    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022), `affine` (of
+    instances, with gains and biases) or `none`."""
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind in ("instance", "affine"):
         return InstanceNorm2d(channels, affine=kind == "affine")
-    raise UserError(
-        f"{kind!r} is no normalisation of this network. {did_you_mean(kind, ['batch', 'instance', 'affine'])}"
-    )
+    if kind == "none":
+        return nn.Identity()
+    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, get_args(Norm))}")
 
 
 class Dropout(nn.Module):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganvas.nets.layers import Dropout, Norm, ReflectionPad2d, ThinConv2d, divisible, norm2d, normal_init
+from ganvas.nets.layers import Blur, Dropout, Norm, ReflectionPad2d, ThinConv2d, divisible, norm2d, normal_init
 
 
 class ResNetBlock(nn.Module):
@@ -35,7 +35,10 @@ class ResNetGenerator(nn.Module):
 
     c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64. CycleGAN, Zhu et al., 2017,
     arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6 below), after Johnson et al., arXiv:1603.08155. Convolutions
-    have biases only where `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02)."""
+    have biases only where `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+
+    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by interpolation and a convolution, so that
+    nothing aliases (Zhang, 2019, arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651)."""
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class ResNetGenerator(nn.Module):
         blocks: int = 9,
         norm: Norm = "instance",
         dropout: bool = False,
+        blur_down: bool = False,
+        blur_up: bool = False,
     ) -> None:
         super().__init__()
         self.multiple = 4
@@ -55,10 +60,16 @@ class ResNetGenerator(nn.Module):
 
         layers = [ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for c in (width, 2 * width):
-            layers += then(nn.Conv2d(c, 2 * c, 3, 2, 1, bias=bias), 2 * c)
+            layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
+            if blur_down:
+                layers.append(nn.Sequential(ReflectionPad2d(1), Blur(pad=0, stride=2)))
         layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
         for c in (2 * width, width):
-            layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
+            if blur_up:
+                layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+                layers += then(nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias), c)
+            else:
+                layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
         layers += [ReflectionPad2d(3), ThinConv2d(width, channels_out, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         normal_init(self)

@@ -1,0 +1,181 @@
+"""`ganvas translate` as a user meets it: other projects' files, pictures that outgrow memory, folders, kills, processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from test_cli import ENVIRONMENT, ganvas, pixels
+from toys import lively, toy_images
+
+from ganvas import bundle, large, provenance
+from ganvas.errors import UserError
+from ganvas.imported import import_model
+from ganvas.importing import import_network
+from ganvas.nets import superres, translate
+from ganvas.translating import translate_files
+
+
+def model(net: torch.nn.Module, out: Path) -> Path:
+    torch.save(net.state_dict(), out.with_suffix(".pth"))
+    import_model(out.with_suffix(".pth"), out)
+    return out
+
+
+def photo(file: Path, width: int, height: int, mode: str = "RGB") -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(file)
+    return file
+
+
+def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
+    """CUT's generator, from its file to the picture, to the rounding of one gray level."""
+    source = shared / "golden" / "cut" / "generator.pth"
+    (tmp_path / "latest_net_G.pth").write_bytes(source.read_bytes())
+    file = photo(tmp_path / "photo.png", 61, 45)
+    told = ganvas("import", tmp_path / "latest_net_G.pth", "--out", tmp_path / "m").stdout
+    assert "anti-aliased ResNet" in told
+    done = subprocess.run(
+        [sys.executable, "-m", "ganvas", "translate", tmp_path / "m", file],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "1 images in translated" in done.stdout
+    made = pixels(tmp_path / "translated" / "photo.png")
+    x = torch.from_numpy(pixels(file).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    x = torch.nn.functional.pad(x, (0, 3, 0, 3), mode="reflect")
+    with torch.no_grad():
+        theirs = provenance.to_uint8(import_network(source)(x)[0, :, :45, :61])
+    assert np.abs(made.astype(int) - theirs).max() <= 1
+    golden = load_file(source.with_suffix(".safetensors"))
+    with torch.no_grad():
+        torch.testing.assert_close(import_network(source)(golden["input"]), golden["output"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
+def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
+    """Of any kind, at any size, from file to file; for the enlarging network, the enlarged size."""
+    file = photo(tmp_path / "photo.png", 131, 77, mode)
+    channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
+    nets = (
+        translate.ResNetGenerator(channels, channels, width=4, blocks=2),
+        translate.UNetGenerator(channels, channels, width=4, depth=5),
+        superres.MSRResNet(channels, 8, 2),
+    )
+    for net in nets:
+        folder = model(lively(net), tmp_path / type(net).__name__)
+        loaded = bundle.load(folder)
+        whole = loaded.translate(file, output="torch")
+        torch.testing.assert_close(loaded.translate(file, output="torch", tile=side), whole, rtol=1e-4, atol=1e-4)
+        narrow = bundle.load(folder, precision="bf16").translate(file, output="torch", tile=side)
+        assert (narrow - whole).abs().mean() < 0.05
+        assert translate_files(folder, [file], folder / "made", tile=side) == (1, [])
+        made = folder / "made" / "photo.png"
+        assert np.abs(pixels(made).astype(int) - np.asarray(loaded.translate(file))).max() <= 1
+        assert provenance.read(made)["facts"]["source"] == "photo.png"
+        assert [p.name for p in made.parent.iterdir()] == ["photo.png"], "what was stored for a while is gone"
+        with pytest.raises(UserError, match="at least"):
+            loaded.translate(file, tile=3)
+
+
+class Failing(torch.nn.Module):
+    """A network that runs out of memory as often as it is told to."""
+
+    def __init__(self, net: torch.nn.Module, times: int) -> None:
+        super().__init__()
+        self.net, self.times, self.multiple = net, times, 4
+
+    def forward(self, x: Any) -> Any:
+        if self.times:
+            self.times -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+        return self.net(x)
+
+
+def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = bundle.load(model(lively(translate.ResNetGenerator(width=4, blocks=2)), tmp_path / "m"))
+    method: Any = loaded.method
+    x = torch.rand(2, 3, 30, 50) * 2 - 1
+    whole = loaded.translate(x, output="torch")
+    method.G_ab = Failing(method.G_ab, 1)
+    torch.testing.assert_close(loaded.translate(x, output="torch"), whole, rtol=1e-4, atol=1e-4)
+    method.G_ab.times = 9
+    with pytest.raises(UserError, match="50x30 pixels needs more memory than there is, even in the smallest parts"):
+        loaded.translate(x, output="torch")
+    # What looks at the whole picture at once is done whole, and refused where that is too much.
+    method.G_ab = torch.nn.Sequential(method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52)))
+    torch.testing.assert_close(loaded.translate(x, output="torch", tile=16), whole, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(bundle, "memory", lambda device: 1 << 20)
+    with pytest.raises(UserError, match="cannot be run in parts: it calls flatten"):
+        loaded.translate(x, output="torch")
+    monkeypatch.undo()
+    monkeypatch.setattr(large.Stored, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full")))
+    with pytest.raises(UserError, match="disk is full"):
+        loaded.translate(Image.new("RGB", (30, 30)), tile=16)
+
+
+def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
+    folder = model(lively(translate.ResNetGenerator(width=8, blocks=9)), tmp_path / "m")
+    garden = toy_images(tmp_path / "garden", 40, side=96)
+    (garden / "deep").mkdir()
+    (garden / "003.png").rename(garden / "deep" / "003.png")
+    (garden / "cut.png").write_bytes((garden / "000.png").read_bytes()[:100])
+    (garden / "text.jpg").write_text("not an image")
+    out = tmp_path / "made"
+    command = [sys.executable, "-m", "ganvas", "translate", folder, garden, "--out", out]
+    victim = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(out.rglob("*.png"))) < 3 and victim.poll() is None:
+        time.sleep(0.005)
+    victim.kill()
+    victim.wait()
+    before = {p: p.read_bytes() for p in out.rglob("[!.]*.png")}
+    assert 3 <= len(before) < 40
+    for file in before:
+        assert pixels(file).shape == (96, 96, 3), "what is there is whole"
+    abandoned = out / ".000.png.1.tmp"
+    abandoned.write_bytes(b"half a picture")
+    os.utime(abandoned, (0, 0))
+
+    made, skipped = translate_files(folder, [garden], out)
+    assert made + len(before) == 40
+    assert [s.split(": ")[0].rpartition("/")[2] for s in skipped[:2]] == ["cut.png", "text.jpg"]
+    assert skipped[2].startswith(f"{len(before)} that are in")
+    assert all(p.read_bytes() == data for p, data in before.items()), "what was made is not made again"
+    assert not abandoned.exists()
+    assert (out / "deep" / "003.png").is_file()
+
+
+def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model(lively(translate.ResNetGenerator(width=2, blocks=1)), tmp_path / "m")
+    garden = toy_images(tmp_path / "garden", 5, side=16)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    counts = []
+    for rank in "10":
+        monkeypatch.setenv("RANK", rank)
+        counts.append(translate_files(folder, [garden], tmp_path / "made"))
+    assert counts == [(2, []), (3, [])]
+    assert len(list((tmp_path / "made").iterdir())) == 5
+
+
+def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
+    """Elsewhere a file that claims so many is refused as a bomb."""
+    folder = model(lively(translate.ResNetGenerator(1, 1, width=2, blocks=1)), tmp_path / "m")
+    file = tmp_path / "large.png"
+    Image.new("1", (10_000, 9_500)).save(file)
+    loaded = bundle.load(folder)
+    assert loaded._opened(file, bundle.enormous()).size == (10_000, 9_500)
+    assert not loaded.whole(file) or bundle.memory(torch.device("cpu")) > 700 << 30
+    with pytest.raises(UserError, match="possible bomb"):
+        loaded.fitted(file)

@@ -1,0 +1,145 @@
+"""Pictures in parts: the result is that of the whole, whatever the network, its norms and the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import lively
+
+from ganvas import large
+from ganvas.nets import patch, superres, translate
+from ganvas.nets.layers import Dropout
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "ResNet, instance norm": lambda: translate.ResNetGenerator(width=4, blocks=6),
+    "ResNet, batch norm": lambda: translate.ResNetGenerator(width=4, blocks=6, norm="batch", dropout=True),
+    "ResNet, no norm": lambda: translate.ResNetGenerator(1, 2, width=4, blocks=2, norm="none"),
+    "ResNet, anti-aliased": lambda: translate.ResNetGenerator(width=4, blocks=3, blur_down=True, blur_up=True),
+    "U-Net, instance norm": lambda: translate.UNetGenerator(width=4, depth=5, norm="instance"),
+    "U-Net, batch norm": lambda: translate.UNetGenerator(width=4, depth=5),
+    "SRResNet": lambda: superres.SRResNet(width=8, blocks=9),
+    "SRResNet x2, bounded": lambda: superres.SRResNet(width=8, blocks=2, scale=2, bounded=True),
+    "MSRResNet": lambda: superres.MSRResNet(width=8, blocks=3),
+    "MSRResNet x3": lambda: superres.MSRResNet(width=8, blocks=1, scale=3),
+    "RRDBNet": lambda: superres.RRDBNet(width=8, blocks=2, growth=4),
+    "RRDBNet x1": lambda: superres.RRDBNet(width=8, blocks=1, growth=4, scale=1),
+    "compact": lambda: superres.CompactNet(width=8, layers=12),
+}
+
+
+def in_parts(net: Any, x: Tensor, side: int) -> Tensor:
+    tiles = large.Tiles(x.shape[2] * x.shape[3], x.device, 1 << 20, side)
+    made = net(tiles.picture(x))
+    return torch.cat([made.rows(*span) for span in made.bands()], 2)
+
+
+@pytest.mark.parametrize("name", NETS)
+@torch.no_grad()
+def test_parts_make_the_whole(name: str) -> None:
+    net = lively(NETS[name]())
+    channels = next(m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d))
+    x = torch.randn(1, channels if "x1" not in name else 3, 96, 160)
+    whole = net(x)
+    for side in (48, 23):
+        assert (in_parts(net, x, side) - whole).abs().max() <= 5e-5 * max(1.0, float(whole.abs().max()))
+
+
+@torch.no_grad()
+def test_a_pictures_own_statistics_and_noise() -> None:
+    """pix2pix's U-Net in use: batch norm in training mode, and dropout, whose draws are those of the whole picture."""
+    net = lively(translate.UNetGenerator(width=4, depth=6, dropout=True)).train()
+    assert any(isinstance(m, Dropout) for m in net.modules())
+    x = torch.randn(1, 3, 64, 128)
+    torch.manual_seed(3)
+    made = in_parts(net, x, 32)
+    torch.manual_seed(3)
+    torch.testing.assert_close(made, net(x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which nobody typed in: 70 pixels for the 70x70 PatchGAN."""
+    monkeypatch.setattr(large, "REACH", 1e9)
+    for layers in (1, 2, 3, 4):
+        tiles = large.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
+        x = tiles.picture(torch.zeros(1, 3, 512, 512))
+        made: Any = patch.PatchDiscriminator(width=1, layers=layers, norm="none").eval()(x)
+        middle = large.Window((15, 16), (15, 16))
+        seen = large.plan(made.node, middle)[x.node]
+        assert seen.sides == (patch.receptive_field(layers),) * 2
+
+
+def test_large_means_do_not_cancel() -> None:
+    """A variance of 1 beside a mean of 1000, over parts of unlike means."""
+    x = torch.randn(1, 2, 64, 64) + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1) + torch.arange(64.0)
+    tiles = large.Tiles(64 * 64, x.device, 1 << 20, 16)
+    mean, var = tiles.statistics(tiles.picture(x).node)
+    exact = torch.var_mean(x.double(), (0, 2, 3), correction=0)
+    torch.testing.assert_close((var.double(), mean.double()), exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+@torch.no_grad()
+def test_out_of_memory_halves_the_parts(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, failed = lively(translate.ResNetGenerator(width=4, blocks=2)), torch.randn(1, 3, 64, 64), []
+    whole, run = net(x), large.Conv.run
+
+    def limited(self: large.Conv, window: large.Window, *parts: Tensor) -> Tensor:
+        if max(window.sides) > 40:
+            failed.append(window)
+            raise error
+        return run(self, window, *parts)
+
+    monkeypatch.setattr(large.Conv, "run", limited)
+    torch.testing.assert_close(in_parts(net, x, 64), whole, rtol=1e-4, atol=1e-4)
+    assert 1 <= len(failed) <= 4, "a size that failed is not tried again"
+    monkeypatch.setattr(large.Conv, "run", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+        in_parts(net, x, 64)
+    monkeypatch.setattr(large.Conv, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("another")))
+    with pytest.raises(RuntimeError, match="another"):
+        in_parts(net, x, 64)
+
+
+class Odd(nn.Module):
+    """What networks may do besides: in place, names of methods, planes of noise, cuts, constants beyond the border."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=2, dilation=2)
+        self.register_buffer("noise", torch.randn(1, 1, 40, 50))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        nn.functional.relu(y, inplace=True)
+        y = torch.cat([y, x[:, 1:]], 1) + self.get_buffer("noise")
+        y = nn.functional.pad(1 - y.abs().clamp(0, 2), (1, 2, 0, 3), value=0.5)
+        return nn.functional.interpolate(y.neg().sigmoid()[..., 2:, :-1], scale_factor=2)
+
+
+@torch.no_grad()
+def test_what_else_networks_do() -> None:
+    net, x = Odd(), torch.randn(1, 3, 40, 50)
+    torch.testing.assert_close(in_parts(net, x, 16), net(x))
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (lambda x: x.mean((2, 3), keepdim=True), "mean"),
+        (lambda x: x.flatten(1), "flatten"),
+        (lambda x: nn.functional.interpolate(x, size=(7, 7)), "resizes"),
+        (lambda x: torch.cat([x, x], 3), "side by side"),
+        (lambda x: nn.functional.group_norm(x, 1), "several channels"),
+        (lambda x: x[:, :, 0], "single rows"),
+        (lambda x: x + x[..., 1:], "different sizes"),
+    ],
+)
+def test_what_parts_cannot_do_is_named(does: Callable[[Any], Any], says: str) -> None:
+    tiles = large.Tiles(64, torch.device("cpu"), 1 << 20)
+    with pytest.raises(large.Untileable, match=says):
+        does(tiles.picture(torch.randn(1, 2, 8, 8)))
