@@ -8,6 +8,7 @@ from pathlib import Path
 from ganvas import bundle, provenance
 from ganvas.data.decode import EXTENSIONS
 from ganvas.errors import UserError
+from ganvas.masks import Masks
 
 
 def translate_files(
@@ -20,9 +21,12 @@ def translate_files(
     device: str = "cpu",
     precision: str = "fp32",
     backend: str = "torch",
+    masks: Masks | None = None,
 ) -> tuple[int, list[str]]:
     """Translate images and folders of images into `out`, as PNG under their own names. Returns (how many, "file: reason" of
-    those that could not be read). Files already in `out` are kept and skipped: an interrupted call goes on where it was."""
+    those that could not be read). Files already in `out` are kept and skipped: an interrupted call goes on where it was.
+
+    `masks`: only what they mark is put back into the pictures, which stay as they are elsewhere."""
     files = list(_files(inputs))
     if not files:
         raise UserError(f"there are no images in {', '.join(map(str, inputs))}")
@@ -39,14 +43,18 @@ def translate_files(
             skipped.append(f"{file}: {out / name} exists already")
             continue
         try:
+            masked = masks.of(file, name) if masks else None
             image = model.translate(file, to=to)
+            facts = model.facts
+            if masked:
+                image, facts = masked.put_back(image), facts | {"made": f"{masked.share:.1%} of the picture, by a mask"}
         except UserError as e:
             if isinstance(e, bundle.WrongUse) or len(files) == 1:
                 raise
             skipped.append(str(e) if str(file) in str(e) else f"{file}: {e}")
             continue
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        provenance.save(image, out / name, source=file.name, **model.facts)
+        provenance.save(image, out / name, source=file.name, **facts)
         made += 1
     return made, skipped
 

@@ -1,0 +1,125 @@
+"""Where a classifier looks: its maps against their definitions, and the names that people give."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ganvas.errors import UserError
+from ganvas.metrics.classifiers import Classifier, classifier, gradient_activation
+from ganvas.metrics.features import MobileNetV2, SqueezeNet
+
+LABELS = ["crane, bird", "crane", "daisy", "hip, rose hip, rosehip", "a, b"]
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("network", [SqueezeNet, MobileNetV2])
+def test_class_maps_average_to_the_logits(network: Any) -> None:
+    net = network().eval()
+    x = torch.rand(1, 3, 96, 96, generator=seeded()) * 2 - 1
+    with torch.no_grad():
+        maps, logits = net.class_maps(x), net.with_logits(x)[1]
+    assert maps.shape[1] == net.classes
+    torch.testing.assert_close(maps.mean((2, 3)), logits)
+
+
+def test_grad_cam_of_an_averaging_network_is_its_class_activation_map() -> None:
+    """Selvaraju et al., section 3.1: they are the same up to a factor, and Grad-CAM keeps what is positive."""
+    features = torch.randn(5, 4, 6, generator=seeded()).requires_grad_()
+    weights = torch.randn(5, generator=seeded())
+    score = (features.mean((1, 2)) * weights).sum()
+    (gradient,) = torch.autograd.grad(score, features)
+    cam = torch.einsum("c,chw->hw", weights, features.detach())
+    torch.testing.assert_close(gradient_activation(features.detach(), gradient) * 24, cam.relu())
+
+
+def test_a_class_by_name_or_number() -> None:
+    c = Classifier("net", "", lambda x, k: (x, x), LABELS)
+    assert [c.number(n) for n in ("daisy", "Rose Hip", "3", "crane")] == [2, 3, 3, 1]  # the last is a whole label
+    with pytest.raises(UserError, match=r"no class 'rose'\. Near: rose hip \(3\)"):
+        c.number("rose")
+    with pytest.raises(UserError, match=r"Near: daisy \(2\)"):
+        c.number("daysy")
+    with pytest.raises(UserError, match=r"2 classes of net are called 'x': 0 \(x, one\); 1 \(x, two\)"):
+        Classifier("net", "", c.look, ["x, one", "x, two"]).number("x")
+    with pytest.raises(UserError, match="classes 0 to 4, and no 5"):
+        c.number("5")
+    with pytest.raises(UserError, match="without the names of its classes"):
+        Classifier("net", "", c.look).number("daisy")
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "mobilenet-v2"])
+def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
+    c = classifier(name, shared / "data" / "weights")
+    for file, wanted in (("parrot.jpg", "macaw"), ("cat.bmp", "Egyptian cat"), ("bird.bmp", "chickadee")):
+        with Image.open(shared / "data" / "photos" / file) as image:
+            x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        probability, heat = c.find(x, c.number(wanted))
+        assert probability > 0.5
+        top, left = (int(i) for i in np.unravel_index(int(heat.argmax()), heat.shape))
+        down, across = (side / n for side, n in zip(x.shape[-2:], heat.shape))
+        rows = slice(int(max(top - 2, 0) * down), int((top + 3) * down))
+        x[..., rows, int(max(left - 2, 0) * across) : int((left + 3) * across)] = 0
+        assert c.find(x, c.number(wanted))[0] < probability / 2, "what it looks at is hidden"
+
+
+def test_unknown_classifiers_and_missing_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="Did you mean 'squeezenet'"):
+        classifier("squezenet")
+    with pytest.raises(UserError, match="holds no model of transformers"):
+        classifier(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"pip install 'ganvas\[features\]'"):
+        classifier(str(tmp_path))
+    (tmp_path / "net.onnx").write_bytes(b"no network")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"pip install 'ganvas\[openvino\]'"):
+        classifier(str(tmp_path))
+    monkeypatch.undo()
+    pytest.importorskip("openvino")
+    with pytest.raises(UserError, match=r"net\.onnx cannot be read"):
+        classifier(str(tmp_path))
+    (tmp_path / "other.onnx").write_bytes(b"")
+    with pytest.raises(UserError, match=r"2 \.onnx files"):
+        classifier(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["ViT", "ResNet"])
+def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    if kind == "ViT":
+        sizes: dict[str, int] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = transformers.ViTConfig(**sizes, intermediate_size=16, image_size=32, patch_size=8, num_labels=3)
+    else:
+        config = transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=3
+        )
+    config.id2label = {0: "ash", 1: "oak", 2: "elm"}
+    getattr(transformers, f"{kind}ForImageClassification")(config).save_pretrained(tmp_path / "net")
+    (tmp_path / "net" / "preprocessor_config.json").write_text(json.dumps({"size": 32}))
+    c = classifier(str(tmp_path / "net"))
+    probability, heat = c.find(torch.rand(1, 3, 20, 30, generator=seeded()) * 2 - 1, c.number("oak"))
+    assert 0 < probability < 1
+    assert heat.shape == ((4, 4) if kind == "ViT" else heat.shape)
+    assert (heat >= 0).all()
+
+
+class Bright(nn.Module):
+    """Class 1 where the middle right of the picture is red."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        red = x[:, 0, 8:16, 24:32].mean((1, 2))
+        return torch.stack([torch.zeros_like(red), 4 * red], 1)
