@@ -123,6 +123,8 @@ SMALL: dict[str, list[str]] = {
     "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "r1_every=3"],
     "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "restore": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2"],
+    "colour": ["G.net.width=4", "G.net.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2"],
+    "edges": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
     "cyclegan": [
         "G.width=4",
         "G.blocks=1",

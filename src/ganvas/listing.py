@@ -12,6 +12,7 @@ NEEDS = {
     "images": "a folder, zip, npz or idx of images",
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
     "super_resolution": "a folder of images at their own resolution",
+    "derived": "a folder of images, of which the input is made",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 

@@ -1,11 +1,12 @@
+from dataclasses import replace
 from functools import partial
 
 from torch.optim import Adam
 
 from ganvas.core import Run
-from ganvas.data import pairs
+from ganvas.data import derived, pairs
 from ganvas.methods import Pix2Pix
-from ganvas.nets import patch, translate
+from ganvas.nets import colouring, patch, translate
 from ganvas.schedules import LinearDecay
 
 
@@ -44,3 +45,25 @@ def restore(count: int) -> Run:
         images=200 * count,
         lr=LinearDecay(start=100 * count, end=200 * count),
     )
+
+
+def colour(count: int) -> Run:
+    """Colours for gray photographs, from L to a and b of L*a*b* as in figure 1 and the authors' PyTorch code: 256x256, mirrored,
+    batches of 4, rates and weights as in `pix2pix`. The lightness of what comes out is that of what went in. Ours: networks as in
+    `restore`, and 200 epochs as for the paper's small sets (its own colouring: 6 of ImageNet's; quoted from memory)."""
+    return replace(
+        restore(count),
+        method=partial(
+            Pix2Pix,
+            G=partial(colouring.Colouring, net=partial(translate.UNetGenerator, depth=6, norm="instance")),
+            D=partial(patch.PatchDiscriminator),
+        ),
+        data=partial(derived, kind="gray", size=256, flip=True),
+    )
+
+
+def edges(count: int) -> Run:
+    """Photographs from drawings: dark lines on white, which are made of the photographs themselves by a difference of
+    Gaussians where the paper's section 5 has a network (HED). 256x256 cropped from 286x286, batches of 4; rates and weights as in
+    `pix2pix`, networks as in `restore`, 200 epochs (the paper: 15 of 50,000 shoes; quoted from memory)."""
+    return replace(restore(count), data=partial(derived, kind="edges", size=256, load=286, flip=True))
