@@ -42,7 +42,9 @@ def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
     """`made` against the originals, inside the masks."""
     how: dict[str, Any] = {"protocol": "rgb", "lpips": "squeeze-caffe", "weights": weights, "mask": held_out / "masks"}
     record = compare(made, held_out / "B", **how)
-    found = {n: {k: v[k] for k in ("mean", "low", "high")} for n, v in record.items() if isinstance(v, dict) and "mean" in v}
+    found = {
+        n: {k: v[k] for k in ("mean", "low", "high")} for n, v in record.items() if isinstance(v, dict) and "mean" in v
+    }
     judge = classifier("mobilenet-v2", weights)
     number, probabilities = judge.number("daisy"), []
     for file in sorted(made.glob("*.png")):
@@ -108,7 +110,11 @@ def main() -> None:
         "commit": commit(),
         "settings": [*SETTINGS, f"data.size={args.size}", f"batch={BATCH}"],
         "pairs": json.loads((pairs / mosaics.SETTINGS).read_text()) | counts | {"skipped": len(report.skipped)},
-        "protocol": {"psnr, ssim": "rgb, inside the masks", "lpips": "squeeze-caffe, whole pictures", "daisy": "mobilenet-v2"},
+        "protocol": {
+            "psnr, ssim": "rgb, inside the masks",
+            "lpips": "squeeze-caffe, whole pictures",
+            "daisy": "mobilenet-v2",
+        },
         "results": parts,
     }
     args.record.parent.mkdir(exist_ok=True)

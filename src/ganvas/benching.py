@@ -174,7 +174,7 @@ def random_feed(run: Run) -> Feed:
     )  # fmt: skip
     feed = Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
     if opener == "super_resolution":
-        feed.scale = keywords["scale"]
+        feed.scale = keywords.get("scale", 4)
         feed.derive = partial(reduced, scale=feed.scale)
     elif opener == "derived":
         feed.derive = KINDS[keywords["kind"]]

@@ -562,17 +562,21 @@ def data_mosaic(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder or a zip of photographs.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the pairs: new, or of the same call before.")],
     classifier: Annotated[
-        str, typer.Option("--classifier", metavar="M", help="squeezenet, mobilenet-v2, or a folder: transformers, ONNX.")
+        str,
+        typer.Option("--classifier", metavar="M", help="squeezenet, mobilenet-v2, or a folder: transformers, ONNX."),
     ],
     wanted: Annotated[str, typer.Option("--class", metavar="NAME", help="What is hidden: a class's name or number.")],
     weights: Annotated[Path | None, typer.Option(help="The classifier's weights, or their folder.")] = None,
     block: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Side of a block in pixels (16); of several, each picture has one.")
+        list[int] | None,
+        typer.Option(metavar="N", help="Side of a block in pixels (16); of several, each picture has one."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(metavar="N", help="Squares of N pixels around what is hidden, to train on.")
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Hidden is where the class's map has this share of its maximum.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(help="Hidden is where the class's map has this share of its maximum.")
+    ] = 0.5,
     least: Annotated[float, typer.Option(help="Skip and name pictures where the class is less probable.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of the pictures that is kept out of training.")] = 0.1,
     redact: Annotated[

@@ -184,7 +184,9 @@ def _tree(photos: str | Path, out: Path) -> Folder | Zip:
     if not isinstance(tree, Folder | Zip):
         raise UserError(f"{photos} is an array of images: mosaics are made of a folder or a zip of pictures")
     if isinstance(tree, Folder) and out.resolve().is_relative_to(Path(photos).expanduser().resolve()):
-        raise UserError(f"{out} lies in {photos}, so that its pictures would be taken for photographs: choose another --out")
+        raise UserError(
+            f"{out} lies in {photos}, so that its pictures would be taken for photographs: choose another --out"
+        )
     return tree
 
 

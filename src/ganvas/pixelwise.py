@@ -76,9 +76,7 @@ def lines(record: dict[str, Any]) -> list[str]:
     return out + record["notes"]
 
 
-def _figures(
-    x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None
-) -> dict[str, Any]:
+def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None) -> dict[str, Any]:
     (one, alpha_x), (other, alpha_y) = _opened(x), _opened(y)
     if one.shape[1] != other.shape[1]:
         gray, colour = (x, y) if one.shape[1] == 1 else (y, x)

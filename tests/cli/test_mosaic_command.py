@@ -195,21 +195,26 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
     assert marked(painted).tolist() == [[False, True]]
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "RGB"])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "RGB", "I;16"])
 def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (33, 37, {"L": 1, "RGB": 3, "RGBA": 4}[mode]), np.uint8)
-    Image.fromarray(pixels[..., 0] if mode == "L" else pixels).save(tmp_path / "x.png")
+    pixels = rng.integers(0, 256, (33, 37, {"RGB": 3, "RGBA": 4}.get(mode, 1)), np.uint8)
+    if mode == "I;16":
+        pixels = pixels.astype(np.uint16) * 211
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(tmp_path / "x.png")
     mask = np.zeros((33, 37), np.uint8)
     mask[5:20, 7:30] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    model = training.train("restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY)
+    model = training.train(
+        "restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY
+    )
     assert model.info["recipe"] == "restore"
     made, skipped = translate_files(
         tmp_path / "run", [tmp_path / "x.png"], tmp_path / "out", masks=Masks(tmp_path / "mask.png")
     )
     assert (made, skipped) == (1, [])
     out = opened(tmp_path / "out" / "x.png").reshape(pixels.shape)
+    assert out.dtype == pixels.dtype
     assert np.array_equal(out[mask == 0], pixels[mask == 0])
     assert (out[mask > 0] != pixels[mask > 0]).mean() > 0.5
     if mode == "RGBA":

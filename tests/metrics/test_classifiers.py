@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from ganvas.errors import UserError
-from ganvas.metrics.classifiers import Classifier, classifier, gradient_activation
+from ganvas.metrics.classifiers import IMAGENET, Classifier, classifier, gradient_activation
 from ganvas.metrics.features import MobileNetV2, SqueezeNet
 
 LABELS = ["crane, bird", "crane", "daisy", "hip, rose hip, rosehip", "a, b"]
@@ -117,9 +117,50 @@ def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
     assert (heat >= 0).all()
 
 
-class Bright(nn.Module):
-    """Class 1 where the middle right of the picture is red."""
+def onnx_that_averages(weight: np.ndarray, side: int) -> bytes:
+    """A 1x1 convolution [K, 3] and the mean over places, as an ONNX file: protocol buffers by hand."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        red = x[:, 0, 8:16, 24:32].mean((1, 2))
-        return torch.stack([torch.zeros_like(red), 4 * red], 1)
+    def varint(n: int) -> bytes:
+        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+
+    def field(number: int, *values: bytes | int | str) -> bytes:
+        out = b""
+        for value in values:
+            if isinstance(value, int):
+                out += varint(number << 3) + varint(value)
+            else:
+                data = value.encode() if isinstance(value, str) else value
+                out += varint(number << 3 | 2) + varint(len(data)) + data
+        return out
+
+    def tensor(name: str, *dims: int) -> bytes:
+        shape = field(2, b"".join(field(1, field(1, d)) for d in dims))
+        return field(1, name) + field(2, field(1, field(1, 1) + shape))
+
+    def node(kind: str, inputs: Sequence[str], output: str) -> bytes:
+        return field(1, *inputs) + field(2, output) + field(4, kind)
+
+    k = len(weight)
+    numbers = field(1, k, 3, 1, 1) + field(2, 1) + field(8, "w") + field(9, weight.astype("<f4").tobytes())
+    nodes = field(1, node("Conv", ["x", "w"], "maps"), node("GlobalAveragePool", ["maps"], "y"))
+    graph = nodes + field(2, "net") + field(5, numbers)
+    graph += field(11, tensor("x", 1, 3, side, side)) + field(12, tensor("y", 1, k, 1, 1))
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+
+
+def test_an_onnx_classifier_is_covered_part_by_part(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    weight = np.array([[0, 0, 0], [4, -2, -2]])
+    (tmp_path / "red.onnx").write_bytes(onnx_that_averages(weight, 32))
+    (tmp_path / "labels.txt").write_text("gray\nred\n")
+    c = classifier(str(tmp_path))
+    assert (c.name, c.labels) == ("red", ["gray", "red"])
+    x = torch.zeros(1, 3, 40, 64)
+    x[:, 0, 20:30, 8:24] = 1  # rows 4 and 5 of 8, columns 1 and 2
+    probability, heat = c.find(x, c.number("red"))
+    normal = ((x[0] + 1) / 2 - torch.tensor(IMAGENET[0]).view(3, 1, 1)) / torch.tensor(IMAGENET[1]).view(3, 1, 1)
+    logits = torch.tensor(weight).float() @ normal.mean((1, 2))
+    assert probability == pytest.approx(float(logits.softmax(0)[1]), abs=1e-3)
+    assert heat.shape == (8, 8)
+    assert set(map(tuple, (heat > 0.99 * heat.max()).nonzero().tolist())) <= {(4, 1), (4, 2), (5, 1), (5, 2)}
+    assert heat[0].max() < 0.1 * heat.max()

@@ -123,7 +123,9 @@ def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Ten
     s = protocol_named(protocol).shave + border
     inner = mask[..., s : mask.shape[-2] - s, s : mask.shape[-1] - s]
     if not bool(inner.flatten(1).any(1).all()):
-        raise UserError(f"a mask marks nothing farther than {s} pixels from the picture's border, where {protocol} compares")
+        raise UserError(
+            f"a mask marks nothing farther than {s} pixels from the picture's border, where {protocol} compares"
+        )
     return inner
 
 

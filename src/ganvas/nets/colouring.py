@@ -24,7 +24,9 @@ class Colouring(nn.Module):
     ) -> None:
         super().__init__()
         if channels_in != 3 or channels_out != 3:
-            raise UserError(f"colouring makes colour images, of 3 channels; the data has {channels_out}: give photographs")
+            raise UserError(
+                f"colouring makes colour images, of 3 channels; the data has {channels_out}: give photographs"
+            )
         self.net: Any = net(channels_in=1, channels_out=2)
         self.multiple: int = self.net.multiple
 
