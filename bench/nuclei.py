@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python bench/nuclei.py [--shared ../shared] [--labelled 16] [--images 12000] [--steps 1500] [--seeds 3]
 
-Of the fluorescence pictures among nuclei/ (gray, dark background), reduced to 128x128, `--labelled` have masks that may be used;
-a hundred others are the test. pix2pix (the networks and rates of `restore`, at half width) learns from those pairs to make a
-picture of a mask, in crops of 64x64. New masks are drawn by placing single nuclei of the labelled masks, turned and mirrored,
-at random, as many as some labelled mask has; pix2pix gives each its picture. The same small U-Net then learns to segment for
-`--steps` steps of 16 crops, turned and mirrored, from: the real pairs; the generated ones alone; both in equal parts. Intersection over union of
-the nuclei, over all test pixels. Which pictures are labelled, and everything else that is random, follows from the seed.
-Writes bench/results/nuclei.json.
+Of the fluorescence pictures among nuclei/ (gray, dark background), reduced to 128x128, `--labelled` have masks that may be
+used; a hundred others are the test. pix2pix (the networks and rates of `restore`, at half width) learns from those pairs to
+make a picture of a mask, in crops of 64x64. New masks are drawn by placing single nuclei of the labelled masks, turned and
+mirrored, at random, as many as some labelled mask has; pix2pix gives each its picture. The same small U-Net then learns to
+segment for `--steps` steps of 16 crops, turned and mirrored, from: the real pairs; the generated ones alone; both in equal
+parts. Measured is the intersection over union of the nuclei, over all test pixels. Which pictures are labelled, and
+everything else that is random, follows from the seed. Writes bench/results/nuclei.json.
 """
 
 from __future__ import annotations

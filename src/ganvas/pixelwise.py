@@ -34,9 +34,9 @@ def compare(
     folders whose pictures are matched by name without ending. A JSON-ready record: of each measure the mean, its 95% interval
     (Student's, over pictures) and its protocol, and every picture's own figures; None stands for infinite (equal pictures).
 
-    `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). `mask`: a picture, or a folder with one for each pair,
-    that is white where they are compared; LPIPS sees the whole pictures all the same. Alpha is laid over white. Raises `UserError`, naming
-    them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
+    `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). `mask`: a picture, or a folder with one for each
+    pair, that is white where they are compared; LPIPS sees the whole pictures all the same. Alpha is laid over white. Raises
+    `UserError`, naming them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
     masks = None if mask is None else Masks(Path(mask))

@@ -1,5 +1,5 @@
-"""Mosaics: a part of a picture in blocks of one colour each. Where blocks go, what they hide, how they are found again, and how
-a restored part gets back into its picture. The grid of blocks begins at the picture's upper left corner, as image editors' does.
+"""Mosaics: a part of a picture in blocks of one colour each. Where blocks go, what they hide, and how they are found again. The
+grid of blocks begins at the picture's upper left corner, as image editors' does.
 
 Pictures are uint8 [H, W, C], masks bool [H, W]."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ class Colouring(nn.Module):
     the authors' PyTorch code of pix2pix, Isola et al., 2017, arXiv:1611.07004. Colours beyond sRGB come out beyond [-1, 1]."""
 
     def __init__(
-        self, channels_in: int = 3, channels_out: int = 3, net: Callable[..., nn.Module] = partial(UNetGenerator)
+        self, channels_in: int = 3, channels_out: int = 3, net: Callable[..., nn.Module] = UNetGenerator
     ) -> None:
         super().__init__()
         if channels_in != 3 or channels_out != 3:

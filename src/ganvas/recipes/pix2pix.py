@@ -30,10 +30,10 @@ def pix2pix(count: int) -> Run:
 
 
 def restore(count: int) -> Run:
-    """pix2pix on the pairs of `ganvas data mosaic`: pictures with a mosaic, and without. Rates, weights and epochs as in `pix2pix`.
-    Ours: no random crops, which would resize the blocks; no dropout, so that a picture has one answer; instance norm, so that
-    batches of 4 train what one picture then gets; a U-Net of depth 6, so that any multiple of 64 will do: --size 128. What
-    comes back is plausible detail and no evidence of what was there, and it is not for pictures of people."""
+    """pix2pix on the pairs of `ganvas data mosaic`: pictures with a mosaic, and without. Rates, weights and epochs as in
+    `pix2pix`. Ours: no random crops, which would resize the blocks; no dropout, so that a picture has one answer; instance
+    norm, so that batches of 4 train what one picture then gets; a U-Net of depth 6, so that any multiple of 64 will do:
+    --size 128. What comes back is plausible detail and no evidence of what was there, and it is not for pictures of people."""
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -48,9 +48,10 @@ def restore(count: int) -> Run:
 
 
 def colour(count: int) -> Run:
-    """Colours for gray photographs, from L to a and b of L*a*b* as in figure 1 and the authors' PyTorch code: 256x256, mirrored,
-    batches of 4, rates and weights as in `pix2pix`. The lightness of what comes out is that of what went in. Ours: networks as in
-    `restore`, and 200 epochs as for the paper's small sets (its own colouring: 6 of ImageNet's; quoted from memory)."""
+    """Colours for gray photographs, from L to a and b of L*a*b* as in figure 1 and the authors' PyTorch code: 256x256,
+    mirrored, batches of 4, rates and weights as in `pix2pix`. The lightness of what comes out is that of what went in. Ours:
+    networks as in `restore`, and 200 epochs as for the paper's small sets (its own colouring: 6 of ImageNet's; quoted from
+    memory)."""
     return replace(
         restore(count),
         method=partial(
@@ -64,6 +65,6 @@ def colour(count: int) -> Run:
 
 def edges(count: int) -> Run:
     """Photographs from drawings: dark lines on white, which are made of the photographs themselves by a difference of
-    Gaussians where the paper's section 5 has a network (HED). 256x256 cropped from 286x286, batches of 4; rates and weights as in
-    `pix2pix`, networks as in `restore`, 200 epochs (the paper: 15 of 50,000 shoes; quoted from memory)."""
+    Gaussians where the paper's section 5 has a network (HED). 256x256 cropped from 286x286, batches of 4; rates and weights
+    as in `pix2pix`, networks as in `restore`, 200 epochs (the paper: 15 of 50,000 shoes; quoted from memory)."""
     return replace(restore(count), data=partial(derived, kind="edges", size=256, load=286, flip=True))
