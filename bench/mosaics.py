@@ -61,8 +61,8 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
     masks = Masks(held_out / "masks")
     out.mkdir(parents=True)
     for file in sorted((held_out / "A").glob("*.png")):
-        picture, mask = masks.of(file, file.name)
-        Image.fromarray(mosaic.smooth(np.array(picture), mask, block)).save(out / file.name)
+        masked = masks.of(file, file.name)
+        Image.fromarray(mosaic.smooth(np.array(masked.picture), masked.mask, block)).save(out / file.name)
     return out
 
 

@@ -71,7 +71,7 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
             rows, columns = np.nonzero(source == rng.choice(labels))
             nucleus = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1), bool)
             nucleus[rows - rows.min(), columns - columns.min()] = True
-            nucleus = np.rot90(nucleus, rng.integers(4))[:: rng.choice([-1, 1])]
+            nucleus = np.rot90(nucleus, int(rng.integers(4)))[:: rng.choice([-1, 1])]
             h, w = nucleus.shape
             for _ in range(20):  # tries to find room
                 y, x = int(rng.integers(-h // 2, SIDE - h // 2)), int(rng.integers(-w // 2, SIDE - w // 2))
@@ -107,7 +107,8 @@ def crops(pictures: np.ndarray, instances: np.ndarray) -> Source:
     def source(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = [], []
         for i in rng.integers(len(pictures), size=n):
-            top, left, turns, mirror = *rng.integers(0, SIDE - CROP + 1, 2), rng.integers(4), rng.choice([-1, 1])
+            top, left = rng.integers(0, SIDE - CROP + 1, 2).tolist()
+            turns, mirror = int(rng.integers(4)), int(rng.choice([-1, 1]))
             part = np.s_[top : top + CROP, left : left + CROP]
             x.append(np.rot90(pictures[i][part], turns)[::mirror])
             y.append(np.rot90(instances[i][part] > 0, turns)[::mirror])

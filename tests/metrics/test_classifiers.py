@@ -73,7 +73,7 @@ def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
             x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
         probability, heat = c.find(x, c.number(wanted))
         assert probability > 0.5
-        part = strongest(heat, x.shape[-2:], 0.5)
+        part = strongest(heat, (x.shape[2], x.shape[3]), 0.5)
         y, x = (axis.mean() / side for axis, side in zip(np.nonzero(part), part.shape))
         assert top < y < bottom
         assert left < x < right
