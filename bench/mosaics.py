@@ -1,6 +1,6 @@
 """Does `restore` put back what a mosaic hid better than enlarging its blocks does?
 
-    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 12000] [--size 64] [--block 8] [--seeds 3]
+    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 6000] [--size 64] [--block 8] [--seeds 3]
 
 `ganvas data mosaic` hides what MobileNetV2 sees as a daisy in 764 photographs of daisies (flowers/daisy, 128x128), in squares
 of `--size` pixels and blocks of `--block`. Photographs in which it gives the class less than 0.01 are left out: of so small
@@ -9,8 +9,9 @@ seed `restore` draws `--images` pictures, at half width (G of 32, D of 32 and 2 
 half.
 
 On the held-out pictures, inside the masks: PSNR and SSIM (rgb), LPIPS (squeeze-caffe, not the official backbone) of the whole
-pictures, which are equal outside; and how probable a daisy is to MobileNetV2 in the whole picture. Beside the mosaic itself and
-beside its block means enlarged bicubically. Writes bench/results/mosaics.json.
+pictures, which are equal outside; and how probable a daisy is to MobileNetV2 in the whole picture. Beside the mosaic itself
+and beside its block means enlarged bicubically. Writes bench/results/mosaics.json. With --out a call that was killed goes on
+with the seeds that it had not finished.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--images", type=int, default=6_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
@@ -100,11 +101,16 @@ def main() -> None:
     }
     print(json.dumps(parts), flush=True)
     for seed in range(args.first, args.first + args.seeds):
+        kept = out / f"seed{seed}.json"
+        if kept.exists():
+            parts["restored"].append(json.loads(kept.read_text()))
+            continue
         minutes = trained(pairs, out / f"run{seed}", args.size, seed, args.images)
         made = out / f"restored{seed}"
         translate_files(out / f"run{seed}", [held_out / "A"], made, masks=Masks(held_out / "masks"))
         found = {"seed": seed, "images": args.images, "cpu_minutes": minutes, **figures(made, held_out, weights)}
         parts["restored"].append(found)
+        kept.write_text(json.dumps(found))
         print(json.dumps(found), flush=True)
     result = {
         "command": shlex.join(["python", "bench/mosaics.py", *sys.argv[1:]]),
