@@ -598,6 +598,8 @@ def data_mosaic(
     typer.echo(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
     if redact:
         typer.echo("Look at them: a classifier may miss what it was asked for, and small blocks hide little.")
+    elif size and size % 64 == 0:
+        typer.echo(f"Train on them: ganvas train restore {out} --size {size} --out runs/restore")
 
 
 def _counted(done: int, total: int) -> None:

@@ -118,7 +118,7 @@ def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
     c = classifier(str(tmp_path / "net"))
     probability, heat = c.find(torch.rand(1, 3, 20, 30, generator=seeded()) * 2 - 1, c.number("oak"))
     assert 0 < probability < 1
-    assert heat.shape == ((4, 4) if kind == "ViT" else heat.shape)
+    assert kind != "ViT" or heat.shape == (4, 4), "the class token has no place"
     assert (heat >= 0).all()
 
 
