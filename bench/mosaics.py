@@ -1,6 +1,6 @@
 """Does `restore` put back what a mosaic hid better than enlarging its blocks does?
 
-    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 6000] [--size 64] [--block 8] [--seeds 3]
+    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 4000] [--size 64] [--block 8] [--seeds 3]
 
 `ganvas data mosaic` hides what MobileNetV2 sees as a daisy in 764 photographs of daisies (flowers/daisy, 128x128), in squares
 of `--size` pixels and blocks of `--block`. Photographs in which it gives the class less than 0.01 are left out: of so small
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -78,7 +77,7 @@ def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--images", type=int, default=6_000)
+    parser.add_argument("--images", type=int, default=4_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
@@ -112,8 +111,9 @@ def main() -> None:
         parts["restored"].append(found)
         kept.write_text(json.dumps(found))
         print(json.dumps(found), flush=True)
+    settings = [f"--{k}={getattr(args, k)}" for k in ("images", "size", "block", "seeds")]
     result = {
-        "command": shlex.join(["python", "bench/mosaics.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "bench/mosaics.py", *settings]),
         "machine": machine(),
         "commit": commit(),
         "settings": [*SETTINGS, f"data.size={args.size}", f"batch={BATCH}"],

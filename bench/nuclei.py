@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -199,8 +198,9 @@ def main() -> None:
         parts.append(found)
         kept.write_text(json.dumps(found))
         print(json.dumps(found), flush=True)
+    settings = [f"--{k}={getattr(args, k)}" for k in ("labelled", "images", "steps", "generated", "seeds")]
     result = {
-        "command": shlex.join(["python", "bench/nuclei.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "bench/nuclei.py", *settings]),
         "machine": machine(),
         "commit": commit(),
         "settings": {k: getattr(args, k) for k in ("labelled", "images", "steps", "generated")},
