@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
-BASE = {"core", "draw", "ranks", "errors", "imresize"}
+BASE = {"core", "draw", "ranks", "errors", "imresize", "colour"}
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
     "ranks": set(),
     "errors": set(),
     "imresize": {"errors"},
+    "colour": set(),
     "schedules": {"core"},
     "objectives": BASE | {"objectives"},
     "nets": BASE | {"nets"},

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry
 from ganvas import recipes, training
 from ganvas.core import Batch, Clock, Run
 from ganvas.data import Prefetch
+from ganvas.data.derived import KINDS, reduced
 from ganvas.data.feed import Feed, Info, Task
 from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
@@ -154,15 +155,15 @@ def random_feed(run: Run) -> Feed:
     """Random images in memory, of the kind and size that `run` is for."""
     assert isinstance(run.data, partial)
     keywords = run.data.keywords
-    opener, scale = run.data.func.__name__, keywords.get("scale", 1)
+    opener = run.data.func.__name__
     if opener == "languages":  # no images: they are generated as it is
         return run.data("uniform")
-    task = cast(Task, opener if scale == 1 else "pairs")
+    task = cast(Task, opener if opener in ("images", "domains") else "pairs")
     size, load = keywords.get("size", 64), keywords.get("load")
     height, width = (size, size) if isinstance(size, int) else size
     stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
     channels = keywords.get("channels") or 3
-    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b"), "super_resolution": ("x",)}[opener]
+    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}.get(opener, ("x",))
     count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # of large images fewer
     rng = np.random.default_rng(0)
     pixels = {
@@ -174,7 +175,11 @@ def random_feed(run: Run) -> Feed:
         tuple(map(str, range(10))) if labels is not None else (),
     )  # fmt: skip
     feed = Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
-    feed.scale = scale
+    if opener == "super_resolution":
+        feed.scale = keywords.get("scale", 4)
+        feed.derive = partial(reduced, scale=feed.scale)
+    elif opener == "derived":
+        feed.derive = KINDS[keywords["kind"]]
     return feed
 
 

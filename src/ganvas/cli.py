@@ -342,6 +342,10 @@ def translate(
         int | None,
         typer.Option(help="Pixels: make parts of this side (default: whole, or what fits memory). Changes no result."),
     ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Change only what is white in it: a file, or a folder of the same names.")
+    ] = None,
+    find_mask: Annotated[bool, typer.Option("--find-mask", help="Change only the blocks of a mosaic.")] = False,
     checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
@@ -352,10 +356,15 @@ def translate(
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`. The same command goes on where it was stopped, and
     under torchrun its processes share the images.
     """
+    from ganvas.errors import UserError
+    from ganvas.masks import Masks
     from ganvas.translating import translate_files
 
-    how: dict[str, Any] = {"checkpoint": checkpoint, "precision": precision, "backend": backend, "tile": tile}
-    made, skipped = translate_files(run, inputs, out, to=to, device=device or "cpu", **how)
+    if mask and find_mask:
+        raise UserError("give --mask, or let it be found by --find-mask, not both")
+    how: dict[str, Any] = {"to": to, "checkpoint": checkpoint, "device": device or "cpu", "precision": precision}
+    how |= {"backend": backend, "tile": tile, "masks": Masks(mask) if mask or find_mask else None}
+    made, skipped = translate_files(run, inputs, out, **how)
     for reason in skipped:
         typer.echo(f"skipped {reason}", err=True)
     typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))
@@ -555,6 +564,56 @@ def data_check(
     _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
 
 
+@data_app.command("mosaic")
+def data_mosaic(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder or a zip of photographs.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pairs: new, or of the same call before.")],
+    classifier: Annotated[
+        str,
+        typer.Option("--classifier", metavar="M", help="squeezenet, mobilenet-v2, or a folder: transformers, ONNX."),
+    ],
+    wanted: Annotated[str, typer.Option("--class", metavar="NAME", help="What is hidden: a class's name or number.")],
+    weights: Annotated[Path | None, typer.Option(help="The classifier's weights, or their folder.")] = None,
+    block: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Side of a block in pixels (16); of several, each picture has one."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="N", help="Squares of N pixels around what is hidden, to train on.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Hidden is where the class's map has this share of its maximum.")
+    ] = 0.5,
+    least: Annotated[float, typer.Option(help="Skip and name pictures where the class is less probable.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of the pictures that is kept out of training.")] = 0.1,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Write the pictures with their mosaic, whole, and nothing else.")
+    ] = False,
+) -> None:
+    """Hide what a classifier sees behind a mosaic: pairs to train `restore` on, or a redaction.
+
+    Example: `ganvas data mosaic photos/ --classifier squeezenet --class daisy --out pairs/ --size 256`
+    """
+    from ganvas import mosaics
+
+    how: dict[str, Any] = {"weights": weights, "blocks": block or (16,), "size": size, "threshold": threshold}
+    how |= {"least": least, "test": test, "redact": redact}
+    report = mosaics.make(photos, out, network=classifier, wanted=wanted, said=_counted, **how)
+    for reason in report.skipped:
+        typer.echo(f"skipped {reason}", err=True)
+    there = f", {report.kept} there already" if report.kept else ""
+    typer.echo(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
+    if redact:
+        typer.echo("Look at them: a classifier may miss what it was asked for, and small blocks hide little.")
+    elif size and size % 64 == 0:
+        typer.echo(f"Train on them: ganvas train restore {out} --size {size} --out runs/restore")
+
+
+def _counted(done: int, total: int) -> None:
+    if done and done % 100 == 0 and done < total:
+        typer.echo(f"{done:,} of {total:,}", err=True)
+
+
 @app.command()
 def pixels(
     a: Annotated[Path, typer.Argument(metavar="A", help="A picture, or a folder of them.")],
@@ -562,6 +621,9 @@ def pixels(
     protocol: Annotated[str, typer.Option(help="rgb, rgb-crop4, or y-crop4: luma, 4 pixels shaved.")] = "y-crop4",
     lpips: Annotated[str | None, typer.Option(help="LPIPS too: alex, vgg, squeeze or squeeze-caffe.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS's weights.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Compare only what is white in it: a file, or a folder of the same names.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """How near pictures are to the true ones: PSNR, SSIM, MS-SSIM, LPIPS.
@@ -570,7 +632,7 @@ def pixels(
     """
     from ganvas import pixelwise
 
-    record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights)
+    record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights, mask=mask)
     _print_json(record) if as_json else typer.echo("\n".join(pixelwise.lines(record)))
 
 

@@ -13,6 +13,7 @@ NEEDS = {
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
     "super_resolution": "a folder of images at their own resolution",
     "languages": "distinct, ring or uniform: toy languages",
+    "derived": "a folder of images, of which the input is made",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 
 from ganvas import bundle, provenance
 from ganvas.core import Translates
-from ganvas.data import Feed, cache_dir, domains, images, official, pairs, super_resolution
+from ganvas.data import Feed, cache_dir, derived, domains, images, official, pairs, super_resolution
 from ganvas.data.sources import Part
 from ganvas.engine.checkpoint import write_atomically
 from ganvas.errors import UserError
@@ -176,6 +176,8 @@ class Real:
             if model.method.scale > 1:
                 scale = model.method.scale
                 return super_resolution(against, size=size, scale=scale, channels=channels, part=part, flip=False)
+            if kind := _asked(run, "kind"):
+                return derived(against, kind=kind, size=size, channels=channels, part=part, flip=False)
             if model.info.get("task") == "pairs":
                 turned = _asked(run, "direction") or "a2b"
                 return pairs(against, size=size, channels=channels, part=part, flip=False, direction=turned)

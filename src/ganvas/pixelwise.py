@@ -14,6 +14,7 @@ from torch import Tensor
 from ganvas.data.decode import Broken, as_array, read, to_channels
 from ganvas.data.sources import Files, Folder, match, several
 from ganvas.errors import UserError
+from ganvas.masks import Masks
 from ganvas.metrics.lpips import LPIPS
 from ganvas.metrics.lpips import lpips as load_lpips
 from ganvas.metrics.measure import commit, machine
@@ -27,20 +28,25 @@ def compare(
     protocol: str = "y-crop4",
     lpips: str | None = None,
     weights: str | Path | None = None,
+    mask: str | Path | None = None,
 ) -> dict[str, Any]:
     """PSNR, SSIM, MS-SSIM where the pictures are large enough and LPIPS where its backbone is named, of two pictures, or of two
     folders whose pictures are matched by name without ending. A JSON-ready record: of each measure the mean, its 95% interval
     (Student's, over pictures) and its protocol, and every picture's own figures; None stands for infinite (equal pictures).
 
-    `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). Alpha is laid over white. Raises `UserError`, naming
-    them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
+    `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). `mask`: a picture, or a folder with one for each
+    pair, that is white where they are compared; LPIPS sees the whole pictures all the same. Alpha is laid over white. Raises
+    `UserError`, naming them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
-    rows = [_figures(x, y, name, protocol, measure) for name, x, y in _pairs(Path(a), Path(b))]
+    masks = None if mask is None else Masks(Path(mask))
+    rows = [_figures(x, y, name, protocol, measure, masks) for name, x, y in _pairs(Path(a), Path(b))]
     record: dict[str, Any] = {"a": str(a), "b": str(b), "count": len(rows)}
     notes = ["alpha is laid over white"] if any(r.pop("alpha") for r in rows) else []
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
-    for name in ("psnr", "ssim", "ms-ssim", *([measure.name] if measure else [])):
+    names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
+    within = f"{protocol}, masked" if masks else protocol
+    for name in names:
         values = [r[name] for r in rows if name in r]
         if len(values) < len(rows):
             notes.append(
@@ -50,7 +56,7 @@ def compare(
                 r.pop(name, None)
             continue
         record[name] = _summary(values) | {"unit": "dB" if name == "psnr" else None}
-        record[name] |= {"weights": measure.hashes} if measure and name == measure.name else {"protocol": protocol}
+        record[name] |= {"weights": measure.hashes} if measure and name == measure.name else {"protocol": within}
     equal = [r["name"] for r in rows if math.isinf(r["psnr"])]
     if equal:
         notes.append(f"equal pictures, of infinite PSNR: {several(equal)}")
@@ -70,7 +76,7 @@ def lines(record: dict[str, Any]) -> list[str]:
     return out + record["notes"]
 
 
-def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None) -> dict[str, Any]:
+def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None) -> dict[str, Any]:
     (one, alpha_x), (other, alpha_y) = _opened(x), _opened(y)
     if one.shape[1] != other.shape[1]:
         gray, colour = (x, y) if one.shape[1] == 1 else (y, x)
@@ -81,8 +87,9 @@ def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None) 
             f"{x} is {w}x{h} pixels and {y} is {v}x{k} (width x height): crop or resize one of them to the other"
         )
     try:
-        figures = {"psnr": psnr(one, other, protocol), "ssim": ssim(one, other, protocol)}
-        if min(one.shape[-2:]) - 2 * protocol_named(protocol).shave >= WINDOW << (len(SCALES) - 1):
+        where = None if masks is None else torch.from_numpy(masks.of(x, name).mask)[None, None]
+        figures = {"psnr": psnr(one, other, protocol, where), "ssim": ssim(one, other, protocol, where)}
+        if masks is None and min(one.shape[-2:]) - 2 * protocol_named(protocol).shave >= WINDOW << (len(SCALES) - 1):
             figures["ms-ssim"] = ms_ssim(one, other, protocol)
         if measure:
             figures[measure.name] = measure(2 * one.float() - 1, 2 * other.float() - 1)

@@ -11,6 +11,7 @@ from typing import Any
 from ganvas import bundle, provenance, ranks
 from ganvas.data.decode import EXTENSIONS
 from ganvas.errors import UserError
+from ganvas.masks import Masked, Masks
 from ganvas.progress import Progress
 
 ABANDONED = 3600.0  # seconds: a file that nobody has written to for so long was left half written
@@ -27,12 +28,14 @@ def translate_files(
     precision: str = "fp32",
     backend: str = "torch",
     tile: int | None = None,
+    masks: Masks | None = None,
 ) -> tuple[int, list[str]]:
     """Translate images and folders of images into `out`, as PNG under their own names. Returns (how many, "file: reason" of
     those that could not be).
 
     Files already in `out` are kept and skipped, and every file is whole as soon as it is there: an interrupted call goes on
-    where it was. Under torchrun every process takes its share of the images. `tile`: see `bundle.Model.translate`."""
+    where it was. Under torchrun every process takes its share of the images. `tile`: see `bundle.Model.translate`. `masks`:
+    only what they mark is put back into the pictures, which stay as they are elsewhere."""
     files = list(_files(inputs))
     if not files:
         raise UserError(f"there are no images in {', '.join(map(str, inputs))}")
@@ -58,7 +61,7 @@ def translate_files(
                 there += 1
                 continue
             try:
-                _translate(model, file, out / name, to, tile)
+                _translate(model, file, out / name, to, tile, masks.of(file, name) if masks else None)
                 made += 1
             except UserError as e:
                 if isinstance(e, bundle.WrongUse) or len(files) == 1:
@@ -70,8 +73,14 @@ def translate_files(
     return made, skipped
 
 
-def _translate(model: bundle.Model, file: Path, target: Path, to: str | None, tile: int | None) -> None:
+def _translate(
+    model: bundle.Model, file: Path, target: Path, to: str | None, tile: int | None, masked: Masked | None
+) -> None:
     facts: dict[str, Any] = {"source": file.name, **model.facts}
+    if masked:
+        made = masked.put_back(model.translate(file, to=to, tile=tile))
+        provenance.save(made, target, **facts, made=f"{masked.share:.1%} of the picture, by a mask")
+        return
     if tile is None and model.whole(file):
         provenance.save(model.translate(file, to=to), target, **facts)
         return

@@ -192,3 +192,20 @@ def test_the_protocols_are_named_after_what_they_do() -> None:
         "rgb-crop4": ("rgb", 4),
         "y-crop4": ("y", 4),
     }
+
+
+def test_inside_a_mask() -> None:
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 3, 30, 40, generator=g), torch.rand(2, 3, 30, 40, generator=g)
+    mask = torch.zeros(2, 1, 30, 40, dtype=torch.bool)
+    mask[..., 8:20, 5:33] = True
+    part = a[..., 8:20, 5:33], b[..., 8:20, 5:33]
+    torch.testing.assert_close(psnr(a, b, "rgb", mask), psnr(*part, "rgb"))
+    torch.testing.assert_close(ssim(a, b, "rgb", torch.ones_like(mask)), ssim(a, b, "rgb"))
+    windows = torch.zeros_like(mask)  # those of the middles of rows 13 and 14 lie in rows 8 to 19
+    windows[..., 13:15, 10:28] = True
+    torch.testing.assert_close(ssim(a, b, "rgb", windows), ssim(*part, "rgb"))
+    with pytest.raises(UserError, match="marks nothing farther than 4 pixels"):
+        psnr(a, b, "y-crop4", torch.zeros_like(mask).index_fill(3, torch.tensor([0, 1]), True))
+    with pytest.raises(UserError, match="masks for images"):
+        psnr(a, b, "rgb", mask[:1])

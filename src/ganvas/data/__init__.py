@@ -1,25 +1,39 @@
 """What people have -> tensors in [-1, 1].
 
-`images`, `pairs`, `domains` and `super_resolution` open a folder, a zip file, MNIST's idx, an .npz, `digits` (comes with
-scikit-learn) or an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and flips happen
-when a batch is drawn, which is a pure function of a cursor."""
+`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip file, MNIST's idx, an .npz, `digits`
+(comes with scikit-learn) or an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and
+flips happen when a batch is drawn, which is a pure function of a cursor."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from ganvas.data.cache import Options, stored
 from ganvas.data.check import Report, check
+from ganvas.data.derived import KINDS, reduced
 from ganvas.data.feed import Feed, Info, Prefetch, Task
 from ganvas.data.official import cache_dir
 from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs, several
 from ganvas.data.tiles import Tiles
 from ganvas.errors import UserError
 
-__all__ = ["Feed", "Info", "Prefetch", "Report", "cache_dir", "check", "domains", "images", "pairs", "super_resolution"]
+__all__ = [
+    "Feed",
+    "Info",
+    "Prefetch",
+    "Report",
+    "cache_dir",
+    "check",
+    "derived",
+    "domains",
+    "images",
+    "pairs",
+    "super_resolution",
+]
 
 Size = int | tuple[int, int]
 
@@ -118,7 +132,27 @@ def super_resolution(
         )
     cut = replace(found, sets={"x": tiles})
     feed = _feed("pairs", cut, (height, width), tile, channels, flip, strict, False)
-    feed.scale = scale
+    feed.scale, feed.derive = scale, partial(reduced, scale=scale)
+    return feed
+
+
+def derived(
+    source: str | os.PathLike[str],
+    *,
+    kind: Literal["gray", "edges"],
+    size: Size = 256,
+    load: Size | None = None,
+    flip: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+    channels: int | None = 3,
+) -> Feed:
+    """Photographs as the target `b` and `y`, and what `kind` makes of them as the input `a` and `x`, [n, C, H, W]: "gray" takes
+    their chroma, "edges" leaves dark lines on white. `load` as in `pairs`, others as in `images`."""
+    if kind not in KINDS:
+        raise UserError(f"what is made of photographs is {' or '.join(KINDS)}; got {kind!r}")
+    feed = _feed("pairs", find_images(source, part), _pair_of(size), _pair_of(load), channels, flip, strict, False)
+    feed.derive = KINDS[kind]
     return feed
 
 

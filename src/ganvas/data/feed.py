@@ -4,7 +4,7 @@ generator's state, and ranks agree with one process."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ganvas import draw as draws
 from ganvas.core import Batch, Shape
-from ganvas.imresize import bicubic
 
 Task = Literal["images", "pairs", "domains"]
 WORTH_A_THREAD = 1e-3  # seconds; less than that is done sooner than a thread is woken
@@ -66,10 +65,11 @@ class Feed:
     are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b one behind the other on the last axis, so that
     both get the same crop and flip). Batches hold `x` (and `y`, labels); `a` and `b` (domains); or `a`, `b`, `x` and
     `y` (pairs; a and x are the input and b and y the target, which the direction "b2a" exchanges). All images are
-    float32 [n, C, H, W] in [-1, 1], channels last in memory. `scale` above 1 (super-resolution): the stream "x" is the
-    target of pairs whose input is its reduction."""
+    float32 [n, C, H, W] in [-1, 1], channels last in memory. `derive`: the stream "x" is the target of pairs, and the input is
+    what this makes of it, `scale` times smaller."""
 
     scale: int = 1
+    derive: Callable[[Tensor], Tensor] | None = None
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Feed:
     ) -> Iterator[Batch]:
         """All images once, in the order of their names, without augmentation. Domains: `side` "a" or "b" passes
         through that one; without it both go side by side until the shorter one ends."""
-        paired = "ab" in self._pixels or self.scale > 1  # one stream holds both sides
+        paired = "ab" in self._pixels or self.derive is not None  # one stream holds both sides
         chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or paired}
         assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
         stop = min(limit if limit is not None else 1 << 62, *(len(p) for p in chosen.values()))
@@ -237,9 +237,9 @@ class Feed:
             if self._direction == "b2a":
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
-        if self.scale > 1:
-            small = bicubic(x, 1 / self.scale).add_(1).mul_(127.5).round_().clamp_(0, 255).div_(127.5).sub_(1)
-            return {"a": small, "b": x, "x": small, "y": x}
+        if self.derive is not None:
+            made = self.derive(x)
+            return {"a": made, "b": x, "x": made, "y": x}
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}

@@ -56,20 +56,23 @@ def luma(x: Tensor) -> Tensor:
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
-def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
+def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
     """Peak signal to noise ratio `10 log10(1 / mean((a - b)^2))` in dB, [N], float64; infinite for equal images.
 
-    Raises `UserError` for unlike shapes, for pixels that are NaN or far outside [0, 1], and for an unknown protocol."""
+    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises `UserError` for unlike shapes, for pixels that
+    are NaN or far outside [0, 1], for an unknown protocol, and where nothing is marked within the protocol's borders."""
+    where = None if mask is None else _marked(mask, a, protocol)
     a, b = _compared(a, b, protocol, least=1)
-    return -10 * (a - b).square().mean((1, 2, 3)).log10()
+    return -10 * _mean((a - b).square(), where).log10()
 
 
-def ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
+def ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
     """Structural similarity, [N], float64, 1 for equal images. Wang et al., 2004, Image Quality Assessment: From Error
     Visibility to Structural Similarity, equation 13, with its window (Gaussian, 11x11, sigma 1.5), only where that lies
-    inside the image, averaged over pixels and channels. Raises `UserError` as `psnr` does, and for images smaller than the
-    window."""
-    return _similarity(*_compared(a, b, protocol, least=WINDOW))[0]
+    inside the image, averaged over pixels and channels. `mask`: bool [N, 1, H, W]; only windows whose middle is marked
+    count. Raises `UserError` as `psnr` does, and for images smaller than the window."""
+    where = None if mask is None else _marked(mask, a, protocol, WINDOW // 2)
+    return _mean(_similarity(*_compared(a, b, protocol, least=WINDOW))[0], where)
 
 
 def ms_ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
@@ -82,13 +85,13 @@ def ms_ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
     for i, exponent in enumerate(SCALES):
         whole, structure = _similarity(a, b)
         last = i == len(SCALES) - 1
-        result = result * (whole if last else structure).clamp(min=0) ** exponent
+        result = result * _mean(whole if last else structure).clamp(min=0) ** exponent
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
     return result
 
 
 def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(SSIM, its contrast and structure alone), each the mean over an image, [N]."""
+    """(SSIM, its contrast and structure alone), of each window inside the image."""
     at = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
     g = (-at.square() / (2 * SIGMA**2)).exp()
     g = g / g.sum()
@@ -100,7 +103,30 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     mean_a, mean_b, aa, bb, ab = (blurred(x) for x in (a, b, a * a, b * b, a * b))
     structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return (luminance * structure).mean((1, 2, 3)), structure.mean((1, 2, 3))
+    return luminance * structure, structure
+
+
+def _mean(x: Tensor, where: Tensor | None = None) -> Tensor:
+    """Over an image's channels and pixels, those of `where` [N, 1, H, W] if it is given: [N]."""
+    if where is None:
+        return x.mean((1, 2, 3))
+    return (x.mean(1, keepdim=True) * where).sum((1, 2, 3)) / where.sum((1, 2, 3))
+
+
+def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Tensor:
+    """A mask within the protocol's borders and a window's."""
+    if mask.shape != (len(images), 1, *images.shape[-2:]) or mask.dtype != torch.bool:
+        raise UserError(
+            f"masks for images {list(images.shape)} are bool [{len(images)}, 1, {images.shape[-2]}, {images.shape[-1]}]; got "
+            f"{mask.dtype} {list(mask.shape)}"
+        )
+    s = protocol_named(protocol).shave + border
+    inner = mask[..., s : mask.shape[-2] - s, s : mask.shape[-1] - s]
+    if not bool(inner.flatten(1).any(1).all()):
+        raise UserError(
+            f"a mask marks nothing farther than {s} pixels from the picture's border, where {protocol} compares"
+        )
+    return inner
 
 
 def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, Tensor]:

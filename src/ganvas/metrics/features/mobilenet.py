@@ -61,8 +61,8 @@ class MobileNetV2(nn.Module):
         self._number += 1
         return name
 
-    def forward(self, x: Tensor) -> Tensor:
-        """RGB images [N, 3, H, W] in [-1, 1] -> [N, 1280]."""
+    def maps(self, x: Tensor) -> Tensor:
+        """RGB images [N, 3, H, W] in [-1, 1] -> [N, 1280, h, w]."""
         x = F.relu6(self.convs["00_conv"]((x * 127.5 - 0.5) / 128))  # 8 bits less 128, by 128
         for names, skip in self._blocks:
             inner = x
@@ -70,7 +70,15 @@ class MobileNetV2(nn.Module):
                 inner = F.relu6(self.convs[name](inner), inplace=True)
             inner = self.convs[names[-1]](inner)  # no nonlinearity: the bottleneck is linear
             x = x + inner if skip else inner
-        return F.relu6(self.convs[self._last](x)).mean((2, 3))
+        return F.relu6(self.convs[self._last](x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """RGB images [N, 3, H, W] in [-1, 1] -> [N, 1280]."""
+        return self.maps(x).mean((2, 3))
+
+    def class_maps(self, x: Tensor) -> Tensor:
+        """The score of every class at every place [N, 1001, h, w]; their means are the logits."""
+        return self.convs[self._classifier](self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the scores of 1001 classes [N, 1001]: the background and ImageNet's."""

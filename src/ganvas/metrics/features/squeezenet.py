@@ -54,6 +54,10 @@ class SqueezeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.maps(x).mean((2, 3))
 
+    def class_maps(self, x: Tensor) -> Tensor:
+        """The score of every class at every place [N, 1000, h, w]; their means are the logits."""
+        return self.classifier(self.maps(x))
+
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the scores of the 1000 ImageNet classes [N, 1000]."""
         maps = self.maps(x)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,31 @@ class Backbone(nn.Module):
 
 def load(folder: str | Path, resizing: str | None) -> Extractor:
     """Raises `UserError` where transformers is not installed and for a folder that holds no such model."""
+    saved = opened(folder, "AutoModel")
+    # A vision-language model sees images with one of its halves.
+    net = Backbone(getattr(saved.model, "vision_model", saved.model), saved.mean, saved.std).eval()
+    try:
+        with torch.no_grad():
+            dim = net(torch.zeros(1, 3, saved.side, saved.side)).shape[1]
+    except Exception as e:
+        raise UserError(f"{folder} is no vision backbone: a picture of {saved.side} pixels fails ({e})") from None
+    how = resizing or "bilinear-antialias"
+    return Extractor(PREFIX + saved.name, net, dim, saved.hash, lambda longer: saved.side, resizing=how)
+
+
+class Saved(NamedTuple):
+    """A model of transformers and how it wants its pictures: squares of `side` pixels, in [0, 1], less `mean`, by `std`."""
+
+    model: Any
+    name: str
+    mean: list[float]
+    std: list[float]
+    side: int
+    hash: str
+
+
+def opened(folder: str | Path, kind: str) -> Saved:
+    """`kind`: the class of transformers that opens it, "AutoModel". Raises `UserError`."""
     folder = Path(folder).expanduser()
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
@@ -48,36 +74,32 @@ def load(folder: str | Path, resizing: str | None) -> Extractor:
             "save_pretrained writes them"
         )
     try:
-        from transformers import AutoModel  # pyright: ignore[reportMissingImports] (an optional extra)
+        import transformers  # pyright: ignore[reportMissingImports] (an optional extra)
     except ImportError as e:
         raise UserError(
-            f"extractors from transformers need that library ({e}): install it with pip install 'ganvas[features]'"
+            f"models of transformers need that library ({e}): install it with pip install 'ganvas[features]'"
         ) from None
     try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-        # A vision-language model sees images with one of its halves.
-        model = getattr(model, "vision_model", model)
+        opener = getattr(transformers, kind)
+        model = opener.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
     except Exception as e:  # whatever is wrong with somebody's folder
         raise UserError(f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}") from None
-    said = _said(folder / "preprocessor_config.json")
-    mean, std = said.get("image_mean") or [0.5] * 3, said.get("image_std") or [0.5] * 3
-    side = (
-        _side(said.get("crop_size"))
-        or _side(said.get("size"))
-        or _side(getattr(model.config, "image_size", None))
-        or 224
-    )
-    net = Backbone(model, mean, std).eval()
-    try:
-        with torch.no_grad():
-            dim = net(torch.zeros(1, 3, side, side)).shape[1]
-    except Exception as e:
-        raise UserError(f"{folder} is no vision backbone: a picture of {side} pixels fails ({e})") from None
+    mean, std, side = preprocessing(folder)
+    config = getattr(model, "vision_model", model).config
+    side = side or _side(getattr(config, "image_size", None)) or 224
     # The configuration and the preprocessing decide the features, too.
     digest = hashlib.sha256("".join(sha256_of(f) for f in [folder / "config.json", *files]).encode())
     digest.update(json.dumps([mean, std, side]).encode())
-    name = PREFIX + folder.resolve().name
-    return Extractor(name, net, dim, digest.hexdigest(), lambda longer: side, resizing=resizing or "bilinear-antialias")
+    return Saved(model.eval(), folder.resolve().name, mean, std, side, digest.hexdigest())
+
+
+def preprocessing(
+    folder: Path, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
+) -> tuple[list[float], list[float], int | None]:
+    """(mean, std, side) as a folder's preprocessor_config.json has them; `mean`, `std` and None where it does not."""
+    said = _said(folder / "preprocessor_config.json")
+    side = _side(said.get("crop_size")) or _side(said.get("size"))
+    return said.get("image_mean") or list(mean), said.get("image_std") or list(std), side
 
 
 def _said(path: Path) -> dict[str, Any]:

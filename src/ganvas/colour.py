@@ -1,0 +1,46 @@
+"""Lightness and chroma: CIE 1976 L*a*b* of sRGB under D65, in which colours are given to gray pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, so that white is (1, 1, 1).
+_XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
+_RGB = torch.linalg.inv(_XYZ)
+_EDGE = 6 / 29  # where the cube root goes over into a line
+
+
+def to_lab(x: Tensor) -> Tensor:
+    """Colour images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
+    s = (x + 1) / 2
+    linear = torch.where(s <= 0.04045, s / 12.92, ((s.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+    t = _mixed(_XYZ, linear)
+    f = torch.where(t > _EDGE**3, t.clamp(min=_EDGE**3) ** (1 / 3), t / (3 * _EDGE**2) + 4 / 29)
+    fx, fy, fz = f.unbind(1)
+    return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], 1)
+
+
+def to_rgb(lab: Tensor) -> Tensor:
+    """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
+    lightness, a, b = lab.unbind(1)
+    fy = (lightness + 16) / 116
+    f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
+    t = torch.where(f > _EDGE, f**3, 3 * _EDGE**2 * (f - 4 / 29))
+    linear = _mixed(_RGB, t)
+    s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+    return 2 * s - 1
+
+
+def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
+    """Channels by a matrix; written out, as autocast would round a matrix product to 8 bits."""
+    return (matrix.to(x).view(1, 3, 3, 1, 1) * x.unsqueeze(1)).sum(2)
+
+
+def gray(x: Tensor) -> Tensor:
+    """Images [N, 1 or 3, H, W] in [-1, 1] without their chroma: as light, in as many channels."""
+    if x.shape[1] == 1:
+        return x
+    lab = to_lab(x)
+    return to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1)).clamp(-1, 1)

@@ -1,0 +1,63 @@
+"""Where blocks go, what they hide, and that they are found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.data import mosaic
+from ganvas.errors import UserError
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Noise over a slope, 50 x 62, so that no side is a multiple of the blocks."""
+    rng = np.random.default_rng(0)
+    slope = np.linspace(40, 200, 62)[None, :, None] + np.linspace(0, 40, 50)[:, None, None]
+    return (slope + rng.normal(0, 8, (50, 62, 3))).astype(np.uint8)
+
+
+def test_the_strongest_region_is_one_part_and_holds_the_maximum() -> None:
+    heat = torch.zeros(7, 7)
+    heat[1:3, 1:3], heat[5, 5] = 0.9, 1.0
+    part = mosaic.strongest(heat, (70, 140), 0.5)
+    assert part[55, 110], "the maximum"
+    assert not part[20, 40], "a part that does not hold it"
+    assert mosaic.strongest(heat, (70, 140), 0.5).sum() > mosaic.strongest(heat, (70, 140), 0.8).sum()
+
+
+def test_pixels_become_the_means_of_their_blocks_and_others_stay(picture: np.ndarray) -> None:
+    mask = np.zeros((50, 62), bool)
+    mask[13, 20], mask[49, 61] = True, True
+    hidden = mosaic.whole_blocks(mask, 8)
+    assert hidden[8:16, 16:24].all()
+    assert hidden[48:, 56:].all()
+    assert hidden.sum() == 64 + 2 * 6, "blocks at the border are smaller"
+    made = mosaic.pixelate(picture, hidden, 8)
+    assert np.array_equal(made[~hidden], picture[~hidden])
+    for block in (np.s_[8:16, 16:24], np.s_[48:, 56:]):
+        assert np.array_equal(np.unique(made[block].reshape(-1, 3), axis=0)[0], np.rint(picture[block].mean((0, 1))))
+
+
+@pytest.mark.parametrize("block", [4, 7, 12])
+def test_a_mosaic_is_found_again(picture: np.ndarray, block: int) -> None:
+    mask = np.zeros((50, 62), bool)
+    mask[13:40, 20:50] = True
+    mask = mosaic.whole_blocks(mask, block)
+    picture[:, :6] = 0  # an even border is no mosaic
+    found, side = mosaic.find(mosaic.pixelate(picture, mask, block))
+    assert side == block
+    assert np.array_equal(found, mask)
+    with pytest.raises(UserError, match="say where the mosaic is"):
+        mosaic.find(picture)
+
+
+def test_smooth_enlargement_knows_the_blocks_alone(picture: np.ndarray) -> None:
+    everywhere = np.ones((50, 62), bool)
+    made = mosaic.pixelate(picture, everywhere, 8)
+    smooth = mosaic.smooth(made, everywhere, 8)
+    truth = picture.astype(float)
+    assert np.abs(smooth - truth).mean() < np.abs(made - truth).mean(), "a slope is nearer to it than steps"
+    nowhere = ~everywhere
+    assert np.array_equal(mosaic.smooth(made, nowhere, 8), made)
