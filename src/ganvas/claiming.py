@@ -141,12 +141,20 @@ def run(claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None
     """Run the claims' experiments with seeds 0, 1 … and write their records into `where` (default: `folder()`). Says on
     stderr what each seed found. Returns the records.
 
-    `seeds`: how many; None: each claim's own. An experiment that raises is stated in the record's `failures`, and the next
+    `seeds`: how many; None: each claim's own. A claim whose data or weights are not there is left out, and the only one
+    raises `UserError`. An experiment that raises is stated in the record's `failures`, and the next
     seed goes on. A command that was killed loses the seed it was at: the next one of the same source, versions and machine
     takes the finished ones over."""
     where = where or folder()
     records = []
     for claim in claims:
+        try:
+            claim.ready()
+        except UserError as e:
+            if len(claims) == 1:
+                raise
+            _say(f"{claim.name}  left out: {e}")
+            continue
         record = _run(claim, seeds or claim.seeds, where)
         write(where / f"{claim.name}.json", _text(record).encode())
         _say(f"{claim.name} {RESULTS[record['holds']]}: " + "; ".join(_verdict(c) for c in record["checks"]))

@@ -97,6 +97,19 @@ def test_an_experiment_that_fails_loses_neither_its_other_seeds_nor_other_claims
     assert "Seed 1 failed: ZeroDivisionError" in claiming.write_report(tmp_path).read_text()
 
 
+def test_a_claim_without_its_data_is_left_out_and_its_record_stays(tmp_path: Path, capsys) -> None:
+    def missing() -> None:
+        raise UserError("there is no flower")
+
+    (kept,) = claiming.run([toy(name="flowers")], where=tmp_path)
+    with pytest.raises(UserError, match="no flower"):
+        claiming.run([toy(name="flowers", ready=missing)], where=tmp_path)
+    (record,) = claiming.run([toy(name="flowers", ready=missing), toy()], where=tmp_path)
+    assert record["name"] == "toy"
+    assert "flowers  left out: there is no flower" in capsys.readouterr().err
+    assert claiming.read("flowers", tmp_path) == kept
+
+
 def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 

@@ -49,7 +49,8 @@ class Finding:
 class Claim:
     """One file of this folder defines one, as `CLAIM`.
 
-    `experiment(seed) -> Finding` depends on nothing but its seed, and runs on two CPU cores. `plot(figure, seeds)` draws a
+    `experiment(seed) -> Finding` depends on nothing but its seed (and on what `ready` asks for), and runs on two CPU cores.
+    `ready()` raises `UserError` where data or weights that the experiment needs are not there. `plot(figure, seeds)` draws a
     record's findings on a matplotlib Figure of 10 by 4 inches; `seeds` are the record's, each {"seed", "figures",
     "series", "seconds", "cpu_seconds"}, at least one."""
 
@@ -63,5 +64,6 @@ class Claim:
     paper_figures: Mapping[str, str]  # the paper's own figures beside ours; {} where it gives none
     plot: Callable[[Any, Sequence[Mapping[str, Any]]], None]
     figures_in_words: Mapping[str, str] = field(default_factory=dict)  # figure -> what it is, of what and of how many
+    ready: Callable[[], object] = lambda: None
     seeds: int = 3  # how many `ganvas claim run` takes when not told
     minutes: float  # about how long all these seeds take on two cores
