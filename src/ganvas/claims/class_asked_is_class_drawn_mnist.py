@@ -28,7 +28,7 @@ RUN = Run(
     data=partial(images, size=32),
     optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
     batch=64,
-    images=120_000,
+    images=400_000,
 )
 
 
@@ -69,12 +69,13 @@ CLAIM = Claim(
     section="section 4.1, figure 2",
     sentence="A generator and a discriminator that are told the label draw MNIST's digits of the class asked for.",
     experiment=experiment,
-    experiment_in_words="MNIST at 32 px; the conditional game on DCGAN's networks (width 16), 120,000 images in batches of "
-    "64, two passes. lenet-mnist, a network that others trained on MNIST, names 100 samples of each class; it has no word for "
-    "nothing, so that a scrawl counts as some digit. Variety: the deviation of a pixel within a class over that of 10,000 real "
-    "digits, since one good picture of each class would also be of the class asked for. Not the paper's: convolutions in place "
-    "of perceptrons, a judge in place of the eye. class-asked-is-class-drawn is the same on scikit-learn's digits. The digits "
-    "are downloaded, or lie where GANVAS_DATA says; nothing was tried before.",
+    experiment_in_words="MNIST at 32 px; the conditional game on DCGAN's networks (width 16), 400,000 images in batches of 64, "
+    "nearly seven passes. lenet-mnist, a network that others trained on MNIST, names 100 samples of each class; it has no word "
+    "for nothing, so that a scrawl counts as some digit. Variety: the deviation of a pixel within a class over that of 10,000 "
+    "real digits, since one good picture of each class would also be of the class asked for. Not the paper's: convolutions in "
+    "place of perceptrons, a judge in place of the eye. class-asked-is-class-drawn is the same on scikit-learn's digits. The "
+    "digits are downloaded, or lie where GANVAS_DATA says. At first there were 120,000 images: 79% of seed 0's samples were as "
+    "asked, with a variety of 0.86. Training was made longer, and no bound was moved.",
     checks=(
         Check(
             "asked_is_drawn",
@@ -92,5 +93,5 @@ CLAIM = Claim(
     paper_figures={"classes": "a figure of samples, a row a class; no share is given"},
     plot=plot,
     ready=ready,
-    minutes=4,
+    minutes=10,
 )
