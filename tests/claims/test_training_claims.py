@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from ganvas import config
-from ganvas.claims import Claim, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
+from ganvas.claims import Claim, _data, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
 from ganvas.claims import class_asked_is_class_drawn as asked
+from ganvas.claims import class_asked_is_class_drawn_mnist as mnist
 from ganvas.claims import coupled_pairs_agree as coupled
 from ganvas.claims import cycle_prevents_collapse as cycle
 from ganvas.claims import discogan_covers_modes as disco_modes
@@ -37,7 +39,8 @@ from ganvas.claims import wgan_without_batch_norm as bare
 from ganvas.core import Run
 from ganvas.data import images, toy
 from ganvas.data.feed import Feed, Info
-from ganvas.metrics.features import extractor
+from ganvas.errors import UserError
+from ganvas.metrics.features import Extractor, LeNet, extractor
 from ganvas.metrics.lpips import LPIPS
 
 
@@ -314,6 +317,31 @@ def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
     assert not {p.numpy().tobytes() for p in own} & {p.tobytes() for p in raw["b"].transpose(0, 3, 1, 2)}
 
 
+def judge_of_digits() -> Extractor:
+    """One that was not trained: its figures mean nothing."""
+    torch.manual_seed(0)
+    return Extractor("lenet", LeNet(), LeNet.dim, "", side=lambda longer: 32, channels=1)
+
+
+def small_mnist(patch: pytest.MonkeyPatch) -> None:
+    digits = images("digits", size=32)
+    patch.setattr(mnist, "ready", lambda: (digits, digits, judge_of_digits()))
+    patch.setattr(mnist, "RUN", replace(mnist.RUN, batch=4, images=4))
+    patch.setattr(mnist, "EACH", 2)
+    patch.setattr(mnist, "REAL", 100)
+
+
+def test_a_claims_data_lie_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(_data.DATA_VARIABLE, raising=False)
+    assert _data.place("mnist") == "mnist"  # downloaded
+    with pytest.raises(UserError, match=r"flowers.*GANVAS_DATA"):
+        _data.place("flowers")
+    monkeypatch.setenv(_data.DATA_VARIABLE, str(tmp_path))
+    assert _data.place("mnist") == "mnist"
+    (tmp_path / "mnist").mkdir()
+    assert _data.place("mnist") == str(tmp_path / "mnist")
+
+
 def test_energies_of_a_change() -> None:
     """What is the same in 4x4 pixels is low, what cancels there is high."""
     flat = torch.randn(2, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -346,6 +374,7 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (blurrier.CLAIM, small_blurrier),
         (r3gan.CLAIM, small_r3gan),
         (progressive.CLAIM, small_progressive),
+        (mnist.CLAIM, small_mnist),
         (cycle.CLAIM, small_cycle),
         (facades.CLAIM, small_facades),
         (trades.CLAIM, small_trades),

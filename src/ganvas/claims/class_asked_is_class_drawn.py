@@ -80,7 +80,7 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
             if count:
                 axes.text(b, a, count, ha="center", va="center", fontsize=8, color="white" if a == b else "black")
     axes.set(xlabel="seen by the judge", ylabel="asked for", yticks=range(CLASSES))
-    axes.set_xticks(range(CLASSES + 1), [*map(str, range(CLASSES)), "none"])
+    axes.set_xticks(range(total.shape[1]), [*map(str, range(CLASSES)), "none"][: total.shape[1]])
     share = fmean(s["figures"]["asked_is_drawn"] for s in seeds)
     axes.set_title(f"{share:.1%} as asked, mean of {len(seeds)} seeds")
 
