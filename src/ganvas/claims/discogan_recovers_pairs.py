@@ -12,7 +12,7 @@ import torch
 from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.cycle_prevents_collapse import TranslationScores, _small, digits_and_negatives, translation_scores
+from ganvas.claims.cycle_prevents_collapse import TranslationScores, digits_and_negatives, small, translation_scores
 from ganvas.core import Run, Translates
 from ganvas.engine.engine import Engine
 from ganvas.methods import DiscoGAN
@@ -44,7 +44,7 @@ def _run(model: Literal["gan", "recongan", "discogan"]) -> Run:
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": _small(digits.a), "truth": _small(digits.b)}
+    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
     for name in MODELS:
         run = replace(_run(name), seed=seed)
         engine = Engine(run, digits.feed)
@@ -61,7 +61,7 @@ def experiment(seed: int) -> Finding:
             curve.append(scores.matched)
         figures |= {f"{name}_{figure}": getattr(scores, figure) for figure in TranslationScores._fields}
         figures[f"{name}_iterations"] = found_after(curve)
-        series[name], series[f"{name}_matched"] = _small(output), curve
+        series[name], series[f"{name}_matched"] = small(output), curve
     for name in ("gan", "recongan"):
         figures[f"sooner_than_{name}"] = figures[f"{name}_iterations"] / figures["discogan_iterations"]
     return Finding(figures, series)
