@@ -96,7 +96,7 @@ class UNetBlock(nn.Module):
         skip: bool = True,
     ) -> None:
         super().__init__()
-        bias = norm != "batch"
+        bias = norm in ("instance", "affine")
         down = nn.Conv2d(channels_in, width, kernel, 2, (kernel - 1) // 2, bias=bias)
         up = nn.ConvTranspose2d(
             2 * width if inside is not None and skip else width,
