@@ -74,7 +74,7 @@ class OpenVINO(nn.Module):
         try:
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of checks that become constants; the result is compared below
-                traced = torch.jit.trace(self.net, example, check_trace=False)
+                traced: Any = torch.jit.trace(self.net, example, check_trace=False)
                 if not isinstance(traced(*example), Tensor):
                     raise TypeError("it makes images of several domains at once")
                 network = openvino.convert_model(traced, example_input=example)

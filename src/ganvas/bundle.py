@@ -176,7 +176,7 @@ class Model:
             self._check_labels(labels, n)
         elif classes:
             labels = [i % classes for i in range(n)]
-            times = classes if isinstance(method, Couples) else 1
+            times = classes if isinstance(self.method, Couples) else 1
         for first in range(0, n, batch):
             count = min(batch, n - first)
             y = None if labels is None else torch.as_tensor(labels[first : first + count], device=self.method.device)
