@@ -48,7 +48,7 @@ class OpenVINO(nn.Module):
             return getattr(super().__getattr__("net"), name)
 
     def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
-        if options:
+        if options or not all(isinstance(x, Tensor) for x in inputs):
             raise UserError(
                 "the backend openvino takes no networks that grow or are told more than their input: use torch"
             )
@@ -74,7 +74,9 @@ class OpenVINO(nn.Module):
         try:
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of checks that become constants; the result is compared below
-                traced = torch.jit.trace(self.net, example, check_trace=False)
+                traced: Any = torch.jit.trace(self.net, example, check_trace=False)
+                if not isinstance(traced(*example), Tensor):
+                    raise TypeError("it makes images of several domains at once")
                 network = openvino.convert_model(traced, example_input=example)
             network.reshape(dict(zip(network.inputs, shapes, strict=True)))
             compiled = openvino.compile_model(network, "CPU", hint)

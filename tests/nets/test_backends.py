@@ -49,7 +49,13 @@ DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have l
 
 
 @pytest.mark.parametrize(
-    ("recipe", "more", "message"), [("pix2pix", DROPOUT, "draws noise"), ("progan", (), "use torch")]
+    ("recipe", "more", "message"),
+    [
+        ("pix2pix", DROPOUT, "draws noise"),
+        ("progan", (), "use torch"),
+        ("unit", (), "use torch"),
+        ("cogan", (), "several domains"),
+    ],
 )
 def test_what_openvino_would_freeze_is_refused(
     recipe: str, more: tuple[str, ...], message: str, tmp_path: Path

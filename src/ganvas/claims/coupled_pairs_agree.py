@@ -107,9 +107,8 @@ def pairs(model: Any) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw.mix("pairs"))
         z = model.latent(PAIRS)
-    return tuple(
-        torch.cat([model.sample(len(p), z=p, y=torch.full((len(p),), y)) for p in z.split(100)]) for y in (0, 1)
-    )
+    of = [torch.cat([model.sample(len(p), z=p, y=torch.full((len(p),), y)) for p in z.split(100)]) for y in (0, 1)]
+    return of[0], of[1]
 
 
 def agreement(a: Tensor, b: Tensor) -> float:
