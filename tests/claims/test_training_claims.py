@@ -219,6 +219,12 @@ def small_dualgan(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dualgan, "RUNS", {k: replace(run, batch=2, images=2) for k, run in dualgan.RUNS.items()})
 
 
+def test_shape_is_without_contrast() -> None:
+    x = torch.rand(3, 1, 4, 4)
+    torch.testing.assert_close(disco_pairs.shape(0.1 * x - 0.5), disco_pairs.shape(x))
+    assert not torch.allclose(disco_pairs.shape(-x), disco_pairs.shape(x))
+
+
 def test_found_after() -> None:
     assert disco_pairs.found_after([0.1, 0.85, 0.7]) == 2 * disco_pairs.EVERY
     assert disco_pairs.found_after([0.1, 0.2]) == 3 * disco_pairs.EVERY, "never: one reading more than there were"

@@ -82,13 +82,14 @@ class DiscoGAN(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
-        log = {}
+        losses, judged = {}, []
         for to in self.directions:
             x, y, there, _, D = self.towards(real, to)
             (d_real, _), (d_fake, _) = D(y), D(there(x))
-            log[to] = (bce(d_real, True) + bce(d_fake, False)) / 2
-            log |= {f"{name}_{to}": value for name, value in verdicts(d_real, d_fake).items()}
-        return Terms(torch.stack([log[to] for to in self.directions]).sum(), log)
+            losses[to] = (bce(d_real, True) + bce(d_fake, False)) / 2
+            judged.append(verdicts(d_real, d_fake))
+        means = {name: torch.stack([one[name] for one in judged]).mean() for name in judged[0]}
+        return Terms(torch.stack(list(losses.values())).sum(), {**losses, **means})
 
     def towards(self, real: Batch, to: str) -> tuple[Tensor, Tensor, nn.Module, nn.Module, nn.Module]:
         """Images of the domain that one comes from, of that one goes to, the generators there and back, and the judge there."""
