@@ -299,8 +299,7 @@ def small_trades(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(trades, "TOP", 0)
     patch.setattr(trades, "LEFT", 0)
     patch.setattr(trades, "PRETRAIN", 4)
-    run = trades.RUN
-    patch.setattr(trades, "RUN", replace(run, method=partial(run.method, pretrain=4), batch=2, images=6))
+    patch.setattr(trades, "RUN", replace(config.override(trades.RUN, "pretrain=4"), batch=2, images=6))
 
 
 def small_coupled(patch: pytest.MonkeyPatch) -> None:
