@@ -33,6 +33,7 @@ from ganvas.translating import translate_files
 RESULTS = Path(__file__).parent / "results" / "large.json"
 NETS = {
     "ResNet-9, width 64": lambda: translate.ResNetGenerator(),
+    "ResNet-2, width 4": lambda: translate.ResNetGenerator(width=4, blocks=2),
     "ResNet-6, width 8": lambda: translate.ResNetGenerator(width=8, blocks=6),
     "U-Net-256, width 64, batch norm of the picture": lambda: translate.UNetGenerator(),
     "MSRResNet x4, width 64": lambda: superres.MSRResNet(),
@@ -40,6 +41,7 @@ NETS = {
 }
 # network, width, height, side of parts (None: whole; 0: as memory asks for)
 CASES = [
+    ("ResNet-2, width 4", 10_000, 10_000, 0),
     ("ResNet-6, width 8", 10_000, 10_000, 0),
     ("MSRResNet x4, width 8", 2500, 2500, 0),
     ("ResNet-9, width 64", 1024, 1024, None),
