@@ -122,7 +122,8 @@ def main() -> None:
             case = cases.setdefault(f"{name}, {width}x{height} px", {})
             case["whole" if side is None else "parts"] = json.loads(done.stdout.splitlines()[-1])
             if {"whole", "parts"} <= case.keys():
-                case["times_as_long"] = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
+                took = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
+                case["times_as_long"] = round(took, 2)
             print(json.dumps(case), flush=True)
             record = {"commit": commit(), "machine": machine(), "threads": options.threads, "cases": cases}
             RESULTS.write_text(json.dumps(record, indent=1) + "\n")
