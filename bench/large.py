@@ -33,6 +33,7 @@ from ganvas.translating import translate_files
 RESULTS = Path(__file__).parent / "results" / "large.json"
 NETS = {
     "ResNet-9, width 64": lambda: translate.ResNetGenerator(),
+    "ResNet-2, width 4": lambda: translate.ResNetGenerator(width=4, blocks=2),
     "ResNet-6, width 8": lambda: translate.ResNetGenerator(width=8, blocks=6),
     "U-Net-256, width 64, batch norm of the picture": lambda: translate.UNetGenerator(),
     "MSRResNet x4, width 64": lambda: superres.MSRResNet(),
@@ -40,6 +41,7 @@ NETS = {
 }
 # network, width, height, side of parts (None: whole; 0: as memory asks for)
 CASES = [
+    ("ResNet-2, width 4", 10_000, 10_000, 0),
     ("ResNet-6, width 8", 10_000, 10_000, 0),
     ("MSRResNet x4, width 8", 2500, 2500, 0),
     ("ResNet-9, width 64", 1024, 1024, None),
@@ -120,7 +122,8 @@ def main() -> None:
             case = cases.setdefault(f"{name}, {width}x{height} px", {})
             case["whole" if side is None else "parts"] = json.loads(done.stdout.splitlines()[-1])
             if {"whole", "parts"} <= case.keys():
-                case["times_as_long"] = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
+                took = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
+                case["times_as_long"] = round(took, 2)
             print(json.dumps(case), flush=True)
             record = {"commit": commit(), "machine": machine(), "threads": options.threads, "cases": cases}
             RESULTS.write_text(json.dumps(record, indent=1) + "\n")

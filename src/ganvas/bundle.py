@@ -441,7 +441,7 @@ class Model:
         try:
             with self._steady():
                 return self._run(x if isinstance(image, Tensor) else x.float() / 127.5 - 1.0, to)
-        except large.Untileable as e:
+        except (large.Untileable, TypeError, AttributeError) as e:  # the latter where it needs a tensor, and finds none
             why = str(e)
         except (RuntimeError, MemoryError) as e:
             if not large.out_of_memory(e):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 # IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, so that white is (1, 1, 1).
 _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -12,6 +17,20 @@ _RGB = torch.linalg.inv(_XYZ)
 _EDGE = 6 / 29  # where the cube root goes over into a line
 
 
+def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function of images that makes every pixel of that pixel alone. What stands for an image by torch's protocol is told so
+    (`large`), in place of each of the function's operations."""
+
+    @wraps(fn)
+    def called(x: Tensor) -> Tensor:
+        return handle_torch_function(called, (x,), x) if has_torch_function_unary(x) else fn(x)
+
+    told: Any = called
+    told.by_pixel = True
+    return called
+
+
+@by_pixel
 def to_lab(x: Tensor) -> Tensor:
     """Colour images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
     s = (x + 1) / 2
@@ -22,6 +41,7 @@ def to_lab(x: Tensor) -> Tensor:
     return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], 1)
 
 
+@by_pixel
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
     lightness, a, b = lab.unbind(1)

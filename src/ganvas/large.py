@@ -569,6 +569,8 @@ def _called(name: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     elif name in POINTWISE:
         func = getattr(Tensor, name, None) or getattr(F, name)
         made = _pointwise(partial(func, **kwargs), *args)
+    elif getattr(func, "by_pixel", False):
+        made = _point(args[0], func, func(torch.zeros(1, args[0].node.channels, 1, 1)).shape[1])
     else:
         raise Untileable(f"it calls {name}")
     if within:
@@ -760,6 +762,17 @@ def _instance_norm(
     return _batch_norm(x, running_mean, running_var, weight, bias, use_input_stats, eps=eps)
 
 
+def _var_mean(x: Large, dim: Sequence[int], *, correction: int = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    if not keepdim or tuple(dim) not in ((2, 3), (1, 2, 3)):
+        raise Untileable("it takes means along other axes than an image has")
+    mean, var = (t.double().view(1, -1, 1, 1) for t in x.tiles.statistics(x.node))
+    count = x.node.sides[0] * x.node.sides[1]
+    if len(dim) == 3:
+        middle = mean.mean(1, keepdim=True)
+        var, mean, count = (var + (mean - middle).square()).mean(1, keepdim=True), middle, count * x.node.channels
+    return (var * (count / (count - correction))).float(), mean.float()
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "batch_norm": _batch_norm,
     "cat": _cat,
@@ -772,4 +785,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,
+    "var_mean": _var_mean,
 }
