@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from ganvas import config
 from ganvas.claims import Claim, _data, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
+from ganvas.claims import ada_helps_on_few_images as ada
 from ganvas.claims import class_asked_is_class_drawn as asked
 from ganvas.claims import class_asked_is_class_drawn_mnist as mnist
 from ganvas.claims import coupled_pairs_agree as coupled
@@ -29,8 +30,10 @@ from ganvas.claims import mapping_up_to_symmetry as mapping
 from ganvas.claims import modes_25_gaussians as modes
 from ganvas.claims import pix2pix_on_facades as facades
 from ganvas.claims import progressive_is_faster as progressive
+from ganvas.claims import r3gan_beats_dcgan as beats
 from ganvas.claims import r3gan_covers_modes as r3gan
 from ganvas.claims import shared_latent_translates as shared_latent
+from ganvas.claims import stacked_mnist_modes as stacked
 from ganvas.claims import style_mixing_by_scale as mixing
 from ganvas.claims import super_resolution_trades as trades
 from ganvas.claims import vae_is_blurrier as blurrier
@@ -322,10 +325,33 @@ def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
     assert not {p.numpy().tobytes() for p in own} & {p.tobytes() for p in raw["b"].transpose(0, 3, 1, 2)}
 
 
+def small_ada(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ada, "READINGS", 3)
+    patch.setattr(ada, "COUNT", _quality.PART)
+    patch.setattr(ada, "VARIANTS", {k: replace(run, batch=4, images=12) for k, run in ada.VARIANTS.items()})
+
+
+def small_beats(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(beats, "SECONDS", 0.0)  # one step
+    patch.setattr(beats, "COUNT", 8)
+    patch.setattr(beats, "PART", 8)
+    feeds = dict.fromkeys(beats.SETS, images("digits", size=16, labels=False))
+    patch.setattr(beats, "ready", lambda: (feeds, extractor("random-conv-v1")))
+    patch.setattr(beats, "METHODS", {k: replace(run, batch=4) for k, run in beats.METHODS.items()})
+
+
 def judge_of_digits() -> Extractor:
     """One that was not trained: its figures mean nothing."""
     torch.manual_seed(0)
     return Extractor("lenet", LeNet(), LeNet.dim, "", side=lambda longer: 32, channels=1)
+
+
+def small_stacked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stacked, "TRIPLETS", 16)
+    patch.setattr(stacked, "SAMPLES", 12)
+    patch.setattr(stacked, "PART", 8)
+    patch.setattr(stacked, "ready", lambda: (images("digits", size=16), judge_of_digits()))
+    patch.setattr(stacked, "METHODS", {k: replace(run, batch=4, images=4) for k, run in stacked.METHODS.items()})
 
 
 def small_mnist(patch: pytest.MonkeyPatch) -> None:
@@ -334,6 +360,18 @@ def small_mnist(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(mnist, "RUN", replace(mnist.RUN, batch=4, images=4))
     patch.setattr(mnist, "EACH", 2)
     patch.setattr(mnist, "REAL", 100)
+
+
+def test_the_end_of_a_run_against_its_best() -> None:
+    flat = [0.0] * 6
+    found = ada.end({"frechet": [9, 3, 3, 3, 6, 6], "trained": [5.0] * 6, "held_out": [1.0] * 6, "generated": flat})
+    assert found == {"overfitting": pytest.approx(0.8), "frechet": 5, "worse": pytest.approx(5 / 3)}
+
+
+def test_few_and_others_share_no_digit() -> None:
+    few, others = ({p.tobytes() for p in feed.raw()["x"]} for feed in ada.split())
+    assert len(few) == ada.FEW
+    assert not few & others
 
 
 def test_a_claims_data_lie_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,6 +417,9 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (blurrier.CLAIM, small_blurrier),
         (r3gan.CLAIM, small_r3gan),
         (progressive.CLAIM, small_progressive),
+        (ada.CLAIM, small_ada),
+        (beats.CLAIM, small_beats),
+        (stacked.CLAIM, small_stacked),
         (mnist.CLAIM, small_mnist),
         (cycle.CLAIM, small_cycle),
         (facades.CLAIM, small_facades),
