@@ -140,8 +140,8 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
             made = loaded.translate(x, to=to, output="torch")
             assert made.shape == (2, 3, 19 * model.scale, 22 * model.scale)
             assert torch.equal(made, kept.translate(x, to=to, output="torch"))
-            parts = loaded.translate(x, to=to, output="torch", tile=16)
-            torch.testing.assert_close(parts, made, rtol=1e-4, atol=1e-4)
+            whole, parts = (loaded.translate(x[:1], to=to, output="torch", tile=side) for side in (None, 16))
+            torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
 
 
 @every_recipe
