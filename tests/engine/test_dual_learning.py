@@ -6,6 +6,7 @@ import json
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,8 +41,9 @@ def expected_reward(method: DualLearning, s: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_the_loss_descends_the_expected_reward(alpha: float) -> None:
-    method, s = game(alpha), torch.tensor([0, 2])
-    tables = [method.T_ab.table.weight, method.T_ba.table.weight]
+    s = torch.tensor([0, 2])
+    method: Any = game(alpha)
+    tables: list[Tensor] = [method.T_ab.table.weight, method.T_ba.table.weight]
     exact = torch.autograd.grad(-expected_reward(method, s), tables, allow_unused=True, materialize_grads=True)
     pixels = (s.float() / (WORDS - 1) * 2 - 1).view(1, 1, 1, LENGTH).expand(40_000, -1, -1, -1)
     got = torch.autograd.grad(method.a_loss(Batch(a=pixels)).loss, tables, allow_unused=True, materialize_grads=True)

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Literal
 
 from torch.optim import Adam
 
@@ -28,7 +29,7 @@ def dong2017_official(count: int) -> Run:
     )
 
 
-def _run(G: partial, game: int, data: partial, noise: str) -> Run:
+def _run(G: partial, game: int, data: partial, noise: Literal["uniform", "normal"]) -> Run:
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(Dong2017, G=G, D=partial(dong.Discriminator), E=partial(dong.Encoder), game=game, noise=noise),
