@@ -183,6 +183,8 @@ def test_discogan_translates_and_judges(channels: int, size: tuple[int, int], bo
     assert [f.shape[1] for f in features] == [4, 8][: int(math.log2(min(size) // 8))]
     with pytest.raises(UserError, match="Nearest"):
         net(torch.randn(2, channels, *size)[..., :-1])
+    with pytest.raises(UserError, match="must be 16"):
+        discogan.Discriminator(2, 8)
 
 
 @pytest.mark.parametrize("size", [64, (24, 40), (33, 50)])

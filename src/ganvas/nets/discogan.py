@@ -60,11 +60,11 @@ class Discriminator(nn.Module):
     the last, three at 64 px).
 
     k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none) and
-    LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k."""
+    LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k, 16 at least."""
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
-        k, grid = doublings(size)
+        k, grid = doublings(size, least=2)  # with one convolution there would be no features
         widths = [width << i for i in range(k)]
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         for a, b in pairwise(widths):
