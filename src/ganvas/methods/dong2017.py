@@ -25,7 +25,7 @@ class Dong2017(Method):
     translation of x to c:   G(E(x), c)
 
     Three steps in one run. First one generator learns both domains, told by a learned vector which of them to draw (an
-    AC-GAN, arXiv:1610.09585): what z says is then common to both. Then, with G frozen, an encoder learns to tell from G's
+    AC-GAN, arXiv:1610.09585): what z says tends to be common to both. Then, with G frozen, an encoder learns to tell from G's
     images the z that they were made of. The third step trains nothing: a real image is encoded, and drawn in the other domain.
 
     Of the images of each turn one half is of each domain. G moves `g_steps` times for each move of D, with the same z (the
