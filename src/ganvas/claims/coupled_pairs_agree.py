@@ -1,4 +1,4 @@
-"""CoGAN, section 5.1: tied layers draw the same digit in both domains, though no pair was ever seen."""
+"""CoGAN, its digits and edges: tied layers draw the same digit in both domains, though no pair was ever seen."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ SEEN += "when the bounds were set: "
 CLAIM = Claim(
     name="coupled-pairs-agree",
     paper="Liu and Tuzel, 2016, Coupled Generative Adversarial Networks, arXiv:1606.07536",
-    section="section 6, digits",
+    section="the experiments on digits",
     sentence="Two GANs whose layers near the latent are the same draw pairs of images of two domains that belong together, "
     "without a single pair in training.",
     experiment=experiment,
