@@ -156,10 +156,11 @@ CLAIM = Claim(
     experiment=experiment,
     experiment_in_words="Scikit-learn's 1,797 digits at 28 px: one half as they are, of the other half outlines (the dilation "
     "by 3x3 less the digit, four times as strong), so that no pair exists. CoGAN's networks at an eighth and half of their "
-    "widths, 2,400 steps of 32 images of each domain, Adam 1e-3 for G and 5e-4 for D, no weight decay, averaged weights. The same game with two "
-    "generators and two discriminators that share nothing is the control: the two still have the same z. As in the paper the "
-    "outlines of a generated digit, by the very operation that made the training images, are compared with the generated "
-    "outlines, pixel by pixel after binarising, over 1,000 pairs. Not the paper's: other digits than MNIST, at a smaller size.",
+    "widths, 2,400 steps of 32 images of each domain, Adam 1e-3 for G and 5e-4 for D, no weight decay, averaged weights. The "
+    "same game with two generators and two discriminators that share nothing is the control: the two still have the same z. As "
+    "in the paper the outlines of a generated digit, by the very operation that made the training images, are compared with "
+    "the generated outlines, pixel by pixel after binarising, over 1,000 pairs. Not the paper's: other digits than MNIST, at a "
+    "smaller size.",
     checks=(
         Check(
             "coupled_agreement",
