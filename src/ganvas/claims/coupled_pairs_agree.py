@@ -180,7 +180,8 @@ CLAIM = Claim(
     },
     figures_in_words={
         "coupled_agreement": "share of pixels that agree within pairs",
-        "coupled_by_chance": "the same of generated digits and other latents' outlines",
+        "unshared_agreement": "the same of two GANs that share nothing",
+        "coupled_by_chance": "share of pixels that agree between generated digits and other latents' outlines",
         "coupled_edges": "share of bright pixels in the generated outlines, over that of the data: blank images would agree",
         "coupled_variety": "a pixel's deviation over the images, over that of the data, in the domain where it is less",
         "data_by_chance": "agreement of real digits with real outlines of others",
