@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 
 from ganvas import config, recipes
+from ganvas.core import Clock
 from ganvas.errors import UserError
-from ganvas.schedules import HalfLife, LinearDecay
+from ganvas.schedules import HalfLife, LinearDecay, StepDecay
 
 
 def test_set_reaches_every_kind_of_node() -> None:
@@ -51,3 +52,8 @@ def test_none_and_schedules_survive_the_file() -> None:
 def test_a_run_folder_cannot_name_code_of_its_own_choice(name: str) -> None:
     with pytest.raises(UserError, match=r"this run (uses|names)"):
         config.load({"$partial": name})
+
+
+def test_steps_of_a_rate() -> None:
+    halved = StepDecay(every=100, factor=0.5)
+    assert [halved(Clock(images=n)) for n in (0, 99, 100, 250)] == [1, 1, 0.5, 0.25]

@@ -18,7 +18,7 @@ class CoGAN(Method):
 
     min over G, max over D of  E[log D_a(a)] + E[log(1 - D_a(G_a(z)))] + E[log D_b(b)] + E[log(1 - D_b(G_b(z)))]
     where G_a and G_b share their first layers, which draw what is common to both domains, and D_a and D_b their last
-    (equation 2, section 3)
+    (section 3)
 
     Two GANs on images of two domains, of which no pair is ever seen. What both generators make of one z is a pair all the
     same, since the shared layers have said by then what will be on it. Labels choose the domain: 0 for a, 1 for b.
@@ -38,7 +38,7 @@ class CoGAN(Method):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        """Algorithm 1, with the same z for both turns of a step, as the authors' code."""
+        """Both turns of a step are about the same z, as in the authors' code."""
         real = next(feed)
         made = (yield Make("G", self.fake, real)).keep
         batch = real.having(**made)

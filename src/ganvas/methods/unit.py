@@ -22,8 +22,8 @@ class UNIT(Method):
     z = E_a(a) + e, e ~ N(0, I);  a~ = G_a(z),  b~ = G_b(z);  z' = E_b(b~) + e';  and the same from b:
 
     L = gan_weight L_GAN(b~, D_b)
-      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                                       (the VAE, equation 3)
-      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1                           (the cycle, equation 5)
+      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                                       (the VAE)
+      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1                           (the cycle; section 3)
 
     The last layers of the encoders and the first of the decoders are really shared (`shared`, in the networks): the paper's
     reason why the latents of both domains mean the same. D moves first.
