@@ -18,8 +18,10 @@ CLAIMS = all_claims()
 
 
 def record_of(name: str) -> dict:
+    """Its record; a claim whose bounds stand before its first run is shown as such on the page."""
     record = claiming.read(name, RECORDS)
-    assert record is not None, f"run it: ganvas claim run {name}"
+    if record is None:
+        pytest.skip(f"its bounds are set, and it is not run yet: ganvas claim run {name}")
     return record
 
 
@@ -66,12 +68,12 @@ def test_the_page_is_made_of_the_records(tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     page = claiming.write_report(tmp_path).read_text(encoding="utf-8")
     assert page == (RECORDS / "README.md").read_text(encoding="utf-8"), "write it again: ganvas claim report"
-    for name in CLAIMS:
-        assert (RECORDS / f"{name}.png").is_file()
+    for file in RECORDS.glob("*.json"):
+        assert file.with_suffix(".png").is_file()
 
 
 def test_there_is_no_record_without_its_claim() -> None:
-    assert {f.stem for f in RECORDS.glob("*.json")} == set(CLAIMS)
+    assert {f.stem for f in RECORDS.glob("*.json")} <= set(CLAIMS)
     assert not list(RECORDS.glob("*.partial"))
     for file in RECORDS.glob("*.json"):
         assert file.stat().st_size < 300_000

@@ -41,6 +41,7 @@ from ganvas.claims import wgan_loss_means_quality as wgan
 from ganvas.claims import wgan_without_batch_norm as bare
 from ganvas.core import Run
 from ganvas.data import images, toy
+from ganvas.data.derived import reduced
 from ganvas.data.feed import Feed, Info
 from ganvas.errors import UserError
 from ganvas.metrics.features import Extractor, LeNet, extractor
@@ -254,7 +255,7 @@ def test_noise_and_cycle() -> None:
 
 def small_stays(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stays, "TRAINING", 150)
-    patch.setattr(stays, "RUN", replace(stays.RUN, batch=2, images=4, method=partial(stays.RUN.method, game=2)))
+    patch.setattr(stays, "RUN", config.override(replace(stays.RUN, batch=2, images=4), "game=2"))
 
 
 def small_mapping(patch: pytest.MonkeyPatch) -> None:
@@ -295,7 +296,7 @@ def small_facades(patch: pytest.MonkeyPatch) -> None:
 
 def small_trades(patch: pytest.MonkeyPatch) -> None:
     feed = noise_feed(4, 3, 20, 16)
-    feed.scale = trades.SCALE
+    feed.scale, feed.derive = trades.SCALE, partial(reduced, scale=trades.SCALE)
     test = {trades.PICTURE: (torch.rand(1, 3, 5, 6) * 2 - 1, torch.rand(1, 3, 20, 24) * 2 - 1)}
     needed = trades.Needed(feed, test, toy_lpips(), vgg="")
     patch.setattr(trades, "ready", lambda: needed)

@@ -409,7 +409,8 @@ def test_dong_at_64_px_is_the_authors() -> None:
     nets = (dong.Generator(), dong.Discriminator(), dong.Encoder(), dong.Generator(100, 5, 128))
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding
     layers = [[m for m in n.modules() if isinstance(m, kinds)] for n in nets]
-    shapes = [[(*m.weight.shape[:2], *m.weight.shape[2:3]) for m in each] for each in layers]
+    weights = [[m.get_parameter("weight") for m in each] for each in layers]
+    shapes = [[(*w.shape[:2], *w.shape[2:3]) for w in each] for each in weights]
     convolutions = [(64, 3, 5), (128, 64, 5), (256, 128, 5), (512, 256, 5)]
     assert shapes[0] == [(2, 2), (100, 512, 4), (512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
     assert shapes[1] == [*convolutions, (1, 8192), (2, 8192)]
