@@ -142,8 +142,8 @@ CLAIM = Claim(
     "images over random-conv-v1, and of D's mean score of images that it was trained on, held-out and generated ones, none "
     "of them augmented; the last three are a run's end. Not the paper's: digits in place of faces, a few minutes. Tried "
     "while the sizes were chosen, with a seed that is not among those reported: on 100 digits with R1 at .01, D's verdict "
-    "fell by .35 of the way in 60,000 images, p never rose above .03 and the distance of either run still fell; on 24 as here it "
-    "fell by .57 in 30,000, without ADA, and the distance still fell, too. The bounds are those that were set before.",
+    "fell by .35 of the way in 60,000 images, p never rose above .03 and the distance of either run still fell; on 24 as "
+    "here it fell by .57 in 30,000, without ADA, and the distance still fell, too. The bounds are those that were set before.",
     checks=(
         Check(
             "none_overfitting",
