@@ -126,6 +126,14 @@ class Bands(NamedTuple):
     rows: Iterator[np.ndarray]
 
 
+class _How(NamedTuple):
+    """What is asked of a translation: the domain, the largest side of a part, and the seed of what the network draws."""
+
+    to: str
+    tile: int | None
+    seed: int
+
+
 class Model:
     """A trained method, ready to use. `info` says what it is; `method` is the torch module underneath."""
 
@@ -325,32 +333,37 @@ class Model:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
-    def translate(self, images: Any, *, to: str | None = None, output: Output = "pil", tile: int | None = None) -> Any:
+    def translate(
+        self, images: Any, *, to: str | None = None, output: Output = "pil", tile: int | None = None, seed: int = 0
+    ) -> Any:
         """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size, or enlarged
         `method.scale` times.
 
         `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. `tile`: have them made in
         parts of at most so many pixels a side; None: whole, or in parts where memory asks for it. That makes no difference to
-        the result (`large`). Raises `UserError` for a model that does not translate or for an unknown direction."""
-        to = self._direction(to)
+        the result (`large`). `seed`: of what the network draws, if it does (pix2pix's and DualGAN's dropout). Raises
+        `UserError` for a model that does not translate or for an unknown direction."""
+        how = self._asked(to, tile, seed)
         if isinstance(images, Tensor):
-            return self._as(self._translate(images, to, tile), output)
+            return self._as(self._translate(images, how), output)
         single = isinstance(images, str | Path | Image.Image)
         opened = (self._opened(i, enormous()) for i in ([images] if single else images))
-        made = [self._as(self._translate(image, to, tile), output)[0] for image in opened]
+        made = [self._as(self._translate(image, how), output)[0] for image in opened]
         return made[0] if single else made
 
-    def bands(self, image: Any, *, to: str | None = None, tile: int | None = None, folder: Path | None = None) -> Bands:
+    def bands(
+        self, image: Any, *, to: str | None = None, tile: int | None = None, seed: int = 0, folder: Path | None = None
+    ) -> Bands:
         """What `translate` makes of one picture, in bands of rows, for pictures that memory should not hold. `folder`: for
         what is stored for a while; None: the system's for such."""
         opened = self._opened(image, enormous())
-        made = self._in_parts(opened, self._direction(to), tile, folder)
+        made = self._in_parts(opened, self._asked(to, tile, seed), folder)
         channels, height, width = made.shape[1:]
         spans = [(0, height)] if isinstance(made, Tensor) else made.bands()
 
         def rows() -> Iterator[np.ndarray]:
             for top, bottom in spans:
-                with self._steady():
+                with self._steady(seed):
                     band = made if isinstance(made, Tensor) else made.rows(top, bottom)
                 yield provenance.to_uint8(band[0])
 
@@ -366,13 +379,15 @@ class Model:
             raise UserError(f"{image}: {e}") from None
         return self._fits(header.width * header.height)
 
-    def _direction(self, to: str | None) -> str:
+    def _asked(self, to: str | None, tile: int | None, seed: int) -> _How:
         if not isinstance(self.method, Translates):
             raise WrongUse(f"{type(self.method).__name__} makes images from noise: use sample")
         to = to or self.method.directions[0]
         if to not in self.method.directions:
             raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
-        return to
+        if tile is not None and tile < large.LEAST:
+            raise UserError(f"tile is {tile}; parts are {large.LEAST} pixels a side at least")
+        return _How(to, tile, seed)
 
     def _fits(self, pixels: int, part: int = 8) -> bool:
         """Whether a generator that holds 256 numbers for every pixel takes this part of the memory, or less."""
@@ -398,49 +413,45 @@ class Model:
         """One picture or path -> [1, C, height, width] in [-1, 1], cut from the middle and scaled."""
         return self._tensor(decode.fit(self._opened(image), size))
 
-    def _translate(self, image: Tensor | Image.Image, to: str, tile: int | None) -> Tensor:
+    def _translate(self, image: Tensor | Image.Image, how: _How) -> Tensor:
         """[N, C, H, W] or one picture: whole where it fits memory, else in parts."""
         if isinstance(image, Tensor):
             count, (height, width) = len(image), image.shape[-2:]
         else:
             count, height, width = 1, image.height, image.width
-        if tile is None and self._fits(count * height * width):
+        if how.tile is None and self._fits(count * height * width):
             try:
-                return self._whole(image, to)
+                return self._whole(image, how)
             except (RuntimeError, MemoryError) as e:
                 if not large.out_of_memory(e):
                     raise
         if isinstance(image, Tensor) and count > 1:
-            return torch.cat([self._translate(one, to, tile) for one in image.split(1)])
-        made = self._in_parts(image, to, tile)
+            return torch.cat([self._translate(one, how) for one in image.split(1)])
+        made = self._in_parts(image, how)
         if isinstance(made, large.Large):
-            with self._steady():
+            with self._steady(how.seed):
                 made = torch.cat([made.rows(*span) for span in made.bands()], 2).to(self.method.device)
         return made
 
-    def _whole(self, image: Tensor | Image.Image, to: str) -> Tensor:
-        with self._steady():
-            return self._run(image if isinstance(image, Tensor) else self._tensor(image), to)
+    def _whole(self, image: Tensor | Image.Image, how: _How) -> Tensor:
+        with self._steady(how.seed):
+            return self._run(image if isinstance(image, Tensor) else self._tensor(image), how.to)
 
-    def _in_parts(
-        self, image: Tensor | Image.Image, to: str, tile: int | None, folder: Path | None = None
-    ) -> large.Large | Tensor:
+    def _in_parts(self, image: Tensor | Image.Image, how: _How, folder: Path | None = None) -> large.Large | Tensor:
         """What is made of one picture, yet to be computed; computed, for a network that cannot be run in parts."""
-        if tile is not None and tile < large.LEAST:
-            raise UserError(f"tile is {tile}; parts are {large.LEAST} pixels a side at least")
         if isinstance(image, Tensor):
             height, width, source = *image.shape[-2:], image
         else:
             height, width, source = image.height, image.width, large.stored(image, folder)
         device = self.method.device
         budget = memory(device) // 8 if device.type == "cuda" else min(memory(device) // 32, 1 << 28)
-        tiles = large.Tiles(height * width * self.method.scale**2, device, budget, tile, folder)
+        tiles = large.Tiles(height * width * self.method.scale**2, device, budget, how.tile, folder)
         x = tiles.picture(source)
         much = f"a picture of {width}x{height} pixels needs more memory than there is"
         advice = "Use a smaller picture, or a machine with more memory"
         try:
-            with self._steady():
-                return self._run(x if isinstance(image, Tensor) else x.float() / 127.5 - 1.0, to)
+            with self._steady(how.seed):
+                return self._run(x if isinstance(image, Tensor) else x.float() / 127.5 - 1.0, how.to)
         except (large.Untileable, TypeError, AttributeError) as e:  # the latter where it needs a tensor, and finds none
             why = str(e)
         except (RuntimeError, MemoryError) as e:
@@ -449,7 +460,7 @@ class Model:
             raise UserError(f"{much}, even in the smallest parts. {advice}") from None
         if self._fits(height * width, 1):
             try:
-                return self._whole(image, to)
+                return self._whole(image, how)
             except (RuntimeError, MemoryError) as e:
                 if not large.out_of_memory(e):
                     raise
@@ -465,9 +476,9 @@ class Model:
         return method.translate(x, to).float()[..., : h * scale, : w * scale]
 
     @contextmanager
-    def _steady(self) -> Iterator[None]:
-        """Within: networks are used and not trained, in the model's precision, and what they draw is the same each time."""
-        with torch.inference_mode(), _fixed(), self._autocast():
+    def _steady(self, seed: int) -> Iterator[None]:
+        """Within: networks are used and not trained, in the model's precision, and what they draw is the seed's."""
+        with torch.inference_mode(), _fixed(seed), self._autocast():
             yield
 
     def _as(self, x: Tensor, output: Output) -> Any:
@@ -485,10 +496,10 @@ class Model:
 
 
 @contextmanager
-def _fixed() -> Iterator[None]:
+def _fixed(seed: int = 0) -> Iterator[None]:
     """Within: what a network draws is the same each time, and outside nothing has been drawn."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         yield
 
 

@@ -342,6 +342,7 @@ def translate(
         int | None,
         typer.Option(help="Pixels: make parts of this side (default: whole, or what fits memory). Changes no result."),
     ] = None,
+    seed: Annotated[int, typer.Option(help="Another one, another result, of networks that draw (dropout).")] = 0,
     mask: Annotated[
         Path | None, typer.Option(help="Change only what is white in it: a file, or a folder of the same names.")
     ] = None,
@@ -363,7 +364,7 @@ def translate(
     if mask and find_mask:
         raise UserError("give --mask, or let it be found by --find-mask, not both")
     how: dict[str, Any] = {"to": to, "checkpoint": checkpoint, "device": device or "cpu", "precision": precision}
-    how |= {"backend": backend, "tile": tile, "masks": Masks(mask) if mask or find_mask else None}
+    how |= {"backend": backend, "tile": tile, "seed": seed, "masks": Masks(mask) if mask or find_mask else None}
     made, skipped = translate_files(run, inputs, out, **how)
     for reason in skipped:
         typer.echo(f"skipped {reason}", err=True)

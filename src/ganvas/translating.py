@@ -28,14 +28,15 @@ def translate_files(
     precision: str = "fp32",
     backend: str = "torch",
     tile: int | None = None,
+    seed: int = 0,
     masks: Masks | None = None,
 ) -> tuple[int, list[str]]:
     """Translate images and folders of images into `out`, as PNG under their own names. Returns (how many, "file: reason" of
     those that could not be).
 
     Files already in `out` are kept and skipped, and every file is whole as soon as it is there: an interrupted call goes on
-    where it was. Under torchrun every process takes its share of the images. `tile`: see `bundle.Model.translate`. `masks`:
-    only what they mark is put back into the pictures, which stay as they are elsewhere."""
+    where it was. Under torchrun every process takes its share of the images. `tile`, `seed`: see
+    `bundle.Model.translate`. `masks`: only what they mark is put back into the pictures, which stay as they are elsewhere."""
     files = list(_files(inputs))
     if not files:
         raise UserError(f"there are no images in {', '.join(map(str, inputs))}")
@@ -53,7 +54,7 @@ def translate_files(
         if time.time() - left.stat().st_mtime > ABANDONED:
             left.unlink(missing_ok=True)
     made, there, skipped = 0, 0, []
-    share = files[rank::world]
+    share, how = files[rank::world], {"to": to, "tile": tile, "seed": seed}
     with Progress(len(share), quiet=rank > 0 or len(share) < 2, what="translating") as bar:
         for i, (file, name) in enumerate(share):
             bar.update(i)
@@ -61,7 +62,7 @@ def translate_files(
                 there += 1
                 continue
             try:
-                _translate(model, file, out / name, to, tile, masks.of(file, name) if masks else None)
+                _translate(model, file, out / name, how, masks.of(file, name) if masks else None)
                 made += 1
             except UserError as e:
                 if isinstance(e, bundle.WrongUse) or len(files) == 1:
@@ -73,19 +74,17 @@ def translate_files(
     return made, skipped
 
 
-def _translate(
-    model: bundle.Model, file: Path, target: Path, to: str | None, tile: int | None, masked: Masked | None
-) -> None:
-    facts: dict[str, Any] = {"source": file.name, **model.facts}
+def _translate(model: bundle.Model, file: Path, target: Path, how: dict[str, Any], masked: Masked | None) -> None:
+    facts: dict[str, Any] = {"source": file.name, "seed": how["seed"], **model.facts}
     if masked:
-        made = masked.put_back(model.translate(file, to=to, tile=tile))
+        made = masked.put_back(model.translate(file, **how))
         provenance.save(made, target, **facts, made=f"{masked.share:.1%} of the picture, by a mask")
         return
-    if tile is None and model.whole(file):
-        provenance.save(model.translate(file, to=to), target, **facts)
+    if how["tile"] is None and model.whole(file):
+        provenance.save(model.translate(file, **how), target, **facts)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = model.bands(file, to=to, tile=tile, folder=target.parent)
+    made = model.bands(file, **how, folder=target.parent)
     provenance.save_rows(made.rows, target, (made.width, made.height), **facts)
 
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from test_cli import ENVIRONMENT, ganvas, pixels
 from toys import lively, toy_images
 
 from ganvas import bundle, large, provenance
+from ganvas.core import Shape
 from ganvas.errors import UserError
 from ganvas.imported import import_model
 from ganvas.importing import import_network
-from ganvas.nets import superres, translate
+from ganvas.methods import Pix2Pix
+from ganvas.nets import patch, superres, translate
 from ganvas.translating import translate_files
 
 
@@ -179,3 +183,16 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
     assert not loaded.whole(file) or bundle.memory(torch.device("cpu")) > 700 << 30
     with pytest.raises(UserError, match="possible bomb"):
         loaded.fitted(file)
+
+
+def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
+    """Whole and in parts: another seed, another result; the same one, the same."""
+    shape = Shape(3, 16, 16)
+    G = partial(translate.UNetGenerator, width=4, depth=3, dropout=2)
+    method = Pix2Pix(shape, G, partial(patch.PatchDiscriminator, width=4, layers=1))
+    drawing = bundle.Model(lively(method).eval(), {"shape": asdict(shape)})
+    file = photo(tmp_path / "photo.png", 48, 40)
+    for tile in (None, 16):
+        one, again, other = (drawing.translate(file, output="torch", seed=s, tile=tile) for s in (0, 0, 1))
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
