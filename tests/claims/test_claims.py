@@ -60,7 +60,8 @@ def test_its_plot_draws_from_the_record(name: str) -> None:
     FigureCanvasAgg(figure)
     CLAIMS[name].plot(figure, record_of(name)["seeds"])
     figure.draw_without_rendering()
-    assert any(axes.get_xlabel() or axes.get_title() or axes.get_title("left") for axes in figure.axes)
+    said = [(a.get_xlabel(), a.get_ylabel(), a.get_title(), a.get_title("left")) for a in figure.axes]
+    assert any(map(any, said))
 
 
 def test_the_page_is_made_of_the_records(tmp_path: Path) -> None:
@@ -76,5 +77,5 @@ def test_there_is_no_record_without_its_claim() -> None:
     assert {f.stem for f in RECORDS.glob("*.json")} <= set(CLAIMS)
     assert not list(RECORDS.glob("*.partial"))
     for file in RECORDS.glob("*.json"):
-        assert file.stat().st_size < 300_000
+        assert file.stat().st_size < 400_000
         json.loads(file.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # NaN and infinity are no JSON
