@@ -123,6 +123,11 @@ def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Pat
     }
 
 
+def _reason(stderr: str) -> str:
+    """The exception, without the way to it."""
+    return (stderr.strip().splitlines() or ["no message"])[-1]
+
+
 def report(found: dict[str, Any]) -> str:
     """docs/zoo.md, every figure with its place in the record."""
     machine = next((c["machine"] for c in found["cells"].values() if "machine" in c), {})
@@ -166,8 +171,8 @@ def report(found: dict[str, Any]) -> str:
             sheet = f"zoo/{data}-{method}.png"
             if (PAGE.parent / sheet).is_file():
                 sheets += [f"`{method}`", "", f"![samples of {method}]({sheet})", ""]
-        if failed := [f"`{k}`" for k, c in every.items() if "error" in c]:
-            lines += ["", f"Failed, with the error in the record: {', '.join(failed)}."]
+        if failed := [f"`{k}` (`{c['error'].split(': ', 1)[-1]}`)" for k, c in every.items() if "error" in c]:
+            lines += ["", f"Failed: {', '.join(failed)}."]
         if missing := [f"`{m}`" for m in METHODS if not any(k.startswith(f"{m} ") for k in every)]:
             lines += ["", f"Not run: {', '.join(missing)}."]
         lines += ["", f"## Samples: {data}, seed 0", "", *sheets]
@@ -236,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
                 )
                 last = (done.stdout.strip().splitlines() or [""])[-1]
-                found["cells"][key] = json.loads(last) if done.returncode == 0 else {"error": done.stderr[-2000:]}
+                found["cells"][key] = json.loads(last) if done.returncode == 0 else {"error": _reason(done.stderr)}
                 provenance.write(args.out, (json.dumps(found, indent=1) + "\n").encode())  # whole or not at all
                 cell_ = found["cells"][key]
                 print(key, cell_.get("values", {}).get("frechet", cell_.get("error")), flush=True)
