@@ -39,9 +39,10 @@ torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 ranks.LARGE = 50  # so that the toy networks have tensors of both kinds
 ranks.start("cpu")
-for recipe in sys.argv[3:]:
+for told in sys.argv[2:]:
+    recipe, _, data = told.partition("=")
     name, _, augment = recipe.partition("+")
-    run = augmented(toy_run(name, Path(sys.argv[1]) / recipe), augment or None)
+    run = augmented(toy_run(name, Path(data)), augment or None)
     if "pretrain" in run.method.keywords:
         run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
     if augment == "ada":
@@ -57,15 +58,14 @@ for recipe in sys.argv[3:]:
     engine.step()
     engine.step()
     if ranks.rank() == 0:
-        torch.save(found, Path(sys.argv[2]) / f"{recipe}.{ranks.world()}.pt")
+        torch.save(found, Path(sys.argv[1]) / f"{recipe}.{ranks.world()}.pt")
 ranks.stop()
 """
 
 
 def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     names = [*sorted(recipes.all_recipes()), "dcgan+ada", "dcgan_digits+color,cutout"]
-    for name in names:
-        toy_data(name.partition("+")[0], tmp_path / "data" / name)
+    told = [f"{name}={toy_data(name.partition('+')[0], tmp_path / 'data' / name)}" for name in names]
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -73,7 +73,7 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     for count in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
         done = subprocess.run(
-            [sys.executable, *torchrun, str(script), str(tmp_path / "data"), str(tmp_path), *names],
+            [sys.executable, *torchrun, str(script), str(tmp_path), *told],
             env=environment,
             capture_output=True,
             text=True,

@@ -30,6 +30,11 @@ class Colouring(nn.Module):
         self.multiple: int = self.net.multiple
 
     def forward(self, x: Tensor) -> Tensor:
-        lightness = to_lab(x.float())[:, :1]
-        ab = self.net(lightness / 50 - 1).float() * 110
+        lightness = to_lab(_wide(x))[:, :1]
+        ab = _wide(self.net(lightness / 50 - 1)) * 110
         return to_rgb(torch.cat([lightness, ab], 1))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32, whatever autocast makes of it: colours have steeper curves than bf16 has digits."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ganvas import ranks
+
 
 def mean_features(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """The sum over layers of the mean square of E got - E wanted, [N, C, h, w] each, expectations over the batch. Salimans et
-    al., 2016, arXiv:1606.03498, section 3.1."""
-    each = [(g.float().mean(0) - w.float().mean(0)).square().mean() for g, w in zip(got, wanted, strict=True)]
-    return torch.stack(each).sum()
+    """The sum over layers of the mean square of E got - E wanted, [N, C, h, w] each, expectations over the whole batch on all
+    ranks. Salimans et al., 2016, arXiv:1606.03498, section 3.1."""
+    apart = [ranks.mean(g.float().mean(0) - w.float().mean(0)) for g, w in zip(got, wanted, strict=True)]
+    return torch.stack([d.square().mean() for d in apart]).sum()
