@@ -190,7 +190,8 @@ def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
     shape = Shape(3, 16, 16)
     G = partial(translate.UNetGenerator, width=4, depth=3, dropout=2)
     method = Pix2Pix(shape, G, partial(patch.PatchDiscriminator, width=4, layers=1))
-    drawing = bundle.Model(lively(method).eval(), {"shape": asdict(shape)})
+    lively(method)
+    drawing = bundle.Model(method.eval(), {"shape": asdict(shape)})
     file = photo(tmp_path / "photo.png", 48, 40)
     for tile in (None, 16):
         one, again, other = (drawing.translate(file, output="torch", seed=s, tile=tile) for s in (0, 0, 1))
