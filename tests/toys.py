@@ -15,6 +15,7 @@ from ganvas.data import domains, pairs, super_resolution, toy
 from ganvas.methods import CGAN
 
 # The changes that make a recipe small enough to take a few steps in a second, by recipe.
+UNIT = ["E.width=4", "E.blocks=2", "G.blocks=2", "D.width=4", "D.layers=2", "D.scales=2", "data.size=16", "batch=2"]
 SMALL: dict[str, list[str]] = {
     "gan": ["G.hidden=[16,16]", "D.units=8", "data.size=8", "batch=8"],
     "cgan": [
@@ -123,27 +124,8 @@ SMALL: dict[str, list[str]] = {
     ],
     "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "r1_every=3"],
     "cogan": ["G.widths=[8,8,4,4]", "D.widths=[4,8,8]", "G.latent=8", "data.size=20", "batch=4"],
-    "unit": [
-        "E.width=4",
-        "E.blocks=2",
-        "G.blocks=2",
-        "D.width=4",
-        "D.layers=2",
-        "D.scales=2",
-        "data.size=16",
-        "batch=2",
-    ],
-    "unit_official": [
-        "E.width=4",
-        "E.blocks=2",
-        "G.blocks=2",
-        "D.width=4",
-        "D.layers=2",
-        "D.scales=2",
-        "data.size=16",
-        "batch=2",
-        "lr.every=4",
-    ],
+    "unit": UNIT,
+    "unit_official": [*UNIT, "lr.every=4"],
     "dong2017": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "batch=4", "game=12"],
     "dong2017_official": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "data.load=18", "batch=4", "game=12"],
     "dual_learning": ["data.size=5", "data.words=4", "data.count=50", "batch=8", "pretrain=24"],

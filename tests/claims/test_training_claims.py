@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from ganvas import config
-from ganvas.claims import Claim, _data, _quality, _style, stylegan2_no_droplets, stylegan_w_is_straighter
+from ganvas.claims import Claim, _data, _quality, _style, _unpaired, stylegan2_no_droplets, stylegan_w_is_straighter
 from ganvas.claims import ada_helps_on_few_images as ada
 from ganvas.claims import class_asked_is_class_drawn as asked
 from ganvas.claims import class_asked_is_class_drawn_mnist as mnist
@@ -86,15 +86,15 @@ def test_quality() -> None:
 
 def test_translation_scores() -> None:
     truth = torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert cycle.translation_scores(truth + 0.001, truth) == pytest.approx((1, 1, 1))
-    assert cycle.translation_scores(truth[3:4].expand_as(truth), truth) == pytest.approx((0.1, 0.1, 0))
-    assert cycle.translation_scores(truth.roll(1, 0), truth) == pytest.approx((0, 1, 1))  # diverse, and all wrong
+    assert _unpaired.translation_scores(truth + 0.001, truth) == pytest.approx((1, 1, 1))
+    assert _unpaired.translation_scores(truth[3:4].expand_as(truth), truth) == pytest.approx((0.1, 0.1, 0))
+    assert _unpaired.translation_scores(truth.roll(1, 0), truth) == pytest.approx((0, 1, 1))  # diverse, and all wrong
     pairs = truth[[0, 0, 2, 2, 4, 4, 6, 6, 8, 8]]
-    assert cycle.translation_scores(pairs, truth)[:2] == pytest.approx((0.5, 0.5))
+    assert _unpaired.translation_scores(pairs, truth)[:2] == pytest.approx((0.5, 0.5))
 
 
 def test_digits_and_negatives_share_no_digit() -> None:
-    digits = cycle.digits_and_negatives()
+    digits = _unpaired.digits_and_negatives()
     raw = digits.feed.raw()
     as_bytes = {
         "a": raw["a"],

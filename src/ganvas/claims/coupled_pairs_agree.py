@@ -13,10 +13,11 @@ from torch.nn.functional import max_pool2d
 from torch.optim import Adam
 
 from ganvas import draw
+from ganvas.claims._unpaired import as_tensor, gray_levels, shuffled_digits, two_domains
 from ganvas.claims.claim import Check, Claim, Finding
+from ganvas.claims.class_asked_is_class_drawn import as_bytes
 from ganvas.core import Run
-from ganvas.data import images
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
 from ganvas.methods import CoGAN
 from ganvas.nets import cogan as nets
@@ -38,25 +39,10 @@ def outlines(x: Tensor) -> Tensor:
 
 def digits_and_outlines() -> Feed:
     """One half of scikit-learn's digits, and the outlines of the other: the same split for every seed."""
-    everything = images("digits", size=SIDE)
-    pixels = everything.raw()["x"]
-    pixels = pixels[np.random.default_rng(0).permutation(len(pixels))]
+    pixels, _, fingerprint = shuffled_digits(SIDE)
     half = len(pixels) // 2
-    others = torch.from_numpy(pixels[half : 2 * half]).movedim(-1, 1).float() / 127.5 - 1
-    sides = {"a": pixels[:half], "b": ((outlines(others) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()}
-    info = Info(
-        task="domains",
-        source="digits and outlines of other digits",
-        layout="two arrays",
-        part="train",
-        channels=1,
-        height=SIDE,
-        width=SIDE,
-        count=half,
-        fingerprint=everything.info.fingerprint,
-        counts={k: len(p) for k, p in sides.items()},
-    )
-    return Feed(info, sides)
+    others = outlines(as_tensor(pixels[half : 2 * half]))
+    return two_domains("digits and outlines of other digits", pixels[:half], as_bytes(others), fingerprint)
 
 
 def _run(seed: int, tied: tuple[int, int]) -> Run:
@@ -96,7 +82,7 @@ def experiment(seed: int) -> Finding:
         figures[f"{name}_by_chance"] = agreement(a, b.roll(1, 0))
         figures[f"{name}_edges"] = float((b > 0).float().mean() / (real.b > 0).float().mean())
         figures[f"{name}_variety"] = min(variety(a, real.a), variety(b, real.b))
-        series[f"{name}_pairs"] = [shown(a), shown(b)]
+        series[f"{name}_pairs"] = [gray_levels(a, SHOWN), gray_levels(b, SHOWN)]
     figures["data_by_chance"] = agreement(real.a, real.b)
     return Finding(figures, series)
 
@@ -119,11 +105,6 @@ def agreement(a: Tensor, b: Tensor) -> float:
 def variety(x: Tensor, real: Tensor) -> float:
     """A pixel's standard deviation over the images, over that of real ones."""
     return float(x.std(0).mean() / real.std(0).mean())
-
-
-def shown(x: Tensor) -> list[Any]:
-    """The first images [N, 1, H, W] as lists of gray values 0 to 255."""
-    return ((x[:SHOWN, 0].clamp(-1, 1) + 1) * 127.5).round().int().tolist()
 
 
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:

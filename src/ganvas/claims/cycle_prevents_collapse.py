@@ -6,56 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim import Adam
 
+from ganvas.claims._unpaired import TranslationScores, digits_and_negatives, gray_levels, translation_scores
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.core import Run, Translates
-from ganvas.data import images
-from ganvas.data.feed import Feed, Info
 from ganvas.engine.engine import Engine
 from ganvas.methods import CycleGAN
 from ganvas.nets import patch, translate
-
-SIDE = 16  # pixels
-TRAINING = 800  # digits on either side; the other 197 are the test
-SHOWN = 12  # test images of the plot
-
-
-class Digits(NamedTuple):
-    """Digits and negatives. Of no digit that is trained on are both there. `a` [N, 1, H, W] in [-1, 1] were held out,
-    and the true translation of the i-th is the i-th of `b`."""
-
-    feed: Feed
-    a: Tensor
-    b: Tensor
-
-
-def digits_and_negatives() -> Digits:
-    """The same split for every seed."""
-    everything = images("digits", size=SIDE)
-    pixels = everything.raw()["x"]
-    pixels = pixels[np.random.default_rng(0).permutation(len(pixels))]
-    sides = {"a": pixels[:TRAINING], "b": 255 - pixels[TRAINING : 2 * TRAINING]}
-    info = Info(
-        task="domains",
-        source="digits and negatives of other digits",
-        layout="two arrays",
-        part="train",
-        channels=1,
-        height=SIDE,
-        width=SIDE,
-        count=TRAINING,
-        fingerprint=everything.info.fingerprint,
-        counts={k: len(p) for k, p in sides.items()},
-    )
-    held_out = pixels[2 * TRAINING :]
-    a, b = (torch.from_numpy(p).movedim(-1, 1).float() / 127.5 - 1 for p in (held_out, 255 - held_out))
-    return Digits(Feed(info, sides), a, b)
 
 
 def _run(cycle_weight: float) -> Run:
@@ -78,7 +40,7 @@ def _run(cycle_weight: float) -> Run:
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
+    series: dict[str, Any] = {"input": gray_levels(digits.a), "truth": gray_levels(digits.b)}
     for name, cycle_weight in {"with_cycle": 10.0, "without_cycle": 0.0}.items():
         run = replace(_run(cycle_weight), seed=seed)
         engine = Engine(run, digits.feed)
@@ -91,35 +53,8 @@ def experiment(seed: int) -> Finding:
         both = [translation_scores(to_b, digits.b), translation_scores(to_a, digits.a)]
         for figure in TranslationScores._fields:
             figures[f"{name}_{figure}"] = fmean(getattr(scores, figure) for scores in both)
-        series[name] = small(to_b)
+        series[name] = gray_levels(to_b)
     return Finding(figures, series)
-
-
-class TranslationScores(NamedTuple):
-    """`matched`: the share of outputs whose nearest true translation (of all test images) is their own input's. `distinct`:
-    how many different true translations are some output's nearest, as a share. `spread`: the mean distance between two
-    outputs over that between two true translations. All 1 for the true translation; all but 0 where every input gives one
-    output (1/N, 1/N and 0)."""
-
-    matched: float
-    distinct: float
-    spread: float
-
-
-def translation_scores(output: Tensor, truth: Tensor) -> TranslationScores:
-    """`output`, `truth`: [N, C, H, W], the i-th of both from one input. Distances are Euclidean, over pixels."""
-    out, true = output.flatten(1).double(), truth.flatten(1).double()
-    nearest = torch.cdist(out, true).argmin(1)
-    return TranslationScores(
-        matched=float((nearest == torch.arange(len(true))).double().mean()),
-        distinct=len(nearest.unique()) / len(true),
-        spread=float(torch.pdist(out).mean() / torch.pdist(true).mean()),
-    )
-
-
-def small(x: Tensor) -> list[Any]:
-    """The first images [N, 1, H, W] as lists of gray values 0 to 255."""
-    return ((x[:SHOWN, 0].clamp(-1, 1) + 1) * 127.5).round().int().tolist()
 
 
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from ganvas.claims._unpaired import TranslationScores, digits_and_negatives, gray_levels, translation_scores
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.cycle_prevents_collapse import TranslationScores, digits_and_negatives, small, translation_scores
 from ganvas.core import Run, Translates
 from ganvas.engine.engine import Engine
 from ganvas.methods import DiscoGAN
@@ -45,7 +45,7 @@ def _run(model: Literal["gan", "recongan", "discogan"]) -> Run:
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
+    series: dict[str, Any] = {"input": gray_levels(digits.a), "truth": gray_levels(digits.b)}
     for name in MODELS:
         run = replace(_run(name), seed=seed)
         engine = Engine(run, digits.feed)
@@ -63,7 +63,7 @@ def experiment(seed: int) -> Finding:
         figures |= {f"{name}_{figure}": getattr(scores, figure) for figure in TranslationScores._fields}
         figures[f"{name}_matched_by_shape"] = translation_scores(shape(output), shape(digits.b)).matched
         figures[f"{name}_iterations"] = found_after(curve)
-        series[name], series[f"{name}_matched"] = small(output), curve
+        series[name], series[f"{name}_matched"] = gray_levels(output), curve
     for name in ("gan", "recongan"):
         figures[f"sooner_than_{name}"] = figures[f"{name}_iterations"] / figures["discogan_iterations"]
     return Finding(figures, series)

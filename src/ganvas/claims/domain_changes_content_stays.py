@@ -14,18 +14,16 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torch.optim import Adam
 
+from ganvas.claims._unpaired import SIDE, TRAINING, as_tensor, gray_levels, shuffled_digits, two_domains
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.claims.class_asked_is_class_drawn import as_bytes
 from ganvas.core import Run
-from ganvas.data import images
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
 from ganvas.methods import Dong2017
 from ganvas.metrics.recognised import Judge
 from ganvas.nets import dong
 
-SIDE = 16  # pixels
-TRAINING = 800  # digits on either side; the other 197 are the test
 SHOWN = 16  # test images of the plot
 DIGITS = 10
 
@@ -43,29 +41,15 @@ class Renditions(NamedTuple):
 
 def renditions() -> Renditions:
     """The same split for every seed."""
-    everything = images("digits", size=SIDE)
-    raw = everything.raw()
-    order = np.random.default_rng(0).permutation(len(raw["x"]))
-    thin, y = raw["x"][order], raw["y"][order]
+    thin, y, fingerprint = shuffled_digits(SIDE)
     both = thin, bold(thin)
-    sides = {"a": both[0][:TRAINING], "b": both[1][TRAINING : 2 * TRAINING]}
-    info = Info(
-        task="domains",
-        source="digits, and other digits in bold",
-        layout="two arrays",
-        part="train",
-        channels=1,
-        height=SIDE,
-        width=SIDE,
-        count=TRAINING,
-        fingerprint=everything.info.fingerprint,
-        counts={k: len(p) for k, p in sides.items()},
-    )
+    a, b = both[0][:TRAINING], both[1][TRAINING : 2 * TRAINING]
+    feed = two_domains("digits, and other digits in bold", a, b, fingerprint)
     held_out = slice(2 * TRAINING, None)
-    a, b = (torch.from_numpy(p[held_out]).movedim(-1, 1).float() / 127.5 - 1 for p in both)
     known = slice(0, 2 * TRAINING)
     judge = Judge(np.concatenate([p[known] for p in both]), np.concatenate([y[known], DIGITS + y[known]]))
-    return Renditions(Feed(info, sides), (a, b), torch.from_numpy(y[held_out]), judge)
+    x = as_tensor(both[0][held_out]), as_tensor(both[1][held_out])
+    return Renditions(feed, x, torch.from_numpy(y[held_out]), judge)
 
 
 def bold(pixels: np.ndarray) -> np.ndarray:
@@ -98,7 +82,7 @@ def experiment(seed: int) -> Finding:
     while engine.clock.images < engine.run.images:
         engine.step()
     model: Any = engine.model()
-    series: dict[str, Any] = {"a": small(data.x[0])}
+    series: dict[str, Any] = {"a": gray_levels(data.x[0], SHOWN)}
     found: dict[str, list[tuple[float, float]]] = {"translated": [], "reconstructed": []}
     for name, turned in (("translated", 1), ("reconstructed", 0)):
         for domain, x in enumerate(data.x):
@@ -106,8 +90,8 @@ def experiment(seed: int) -> Finding:
             with torch.no_grad():
                 made = model.translate(x, to="ab"[to])
             found[name].append(kept(data.judge.probabilities(as_bytes(made)), to, data.y))
-            series[f"{'ab'[domain]} to {'ab'[to]}"] = small(made)
-    series["b"] = small(data.x[1])
+            series[f"{'ab'[domain]} to {'ab'[to]}"] = gray_levels(made, SHOWN)
+    series["b"] = gray_levels(data.x[1], SHOWN)
     figures = {"judge_accuracy": data.judge.accuracy}
     for name, both in found.items():
         for i, figure in enumerate(("domain", "digit")):
@@ -124,11 +108,6 @@ def kept(p: np.ndarray, domain: int, digits: Tensor) -> tuple[float, float]:
         float((known & (said // DIGITS == domain)).float().mean()),
         float((known & (said % DIGITS == digits)).float().mean()),
     )
-
-
-def small(x: Tensor) -> list[Any]:
-    """The first images [N, 1, H, W] as lists of gray values 0 to 255."""
-    return ((x[:SHOWN, 0].clamp(-1, 1) + 1) * 127.5).round().int().tolist()
 
 
 ROWS = ("a", "a to b", "a to a", "b", "b to a", "b to b")

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import RMSprop
 
 from ganvas import draw
+from ganvas.claims._unpaired import digits_and_negatives, gray_levels, translation_scores
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.cycle_prevents_collapse import digits_and_negatives, small, translation_scores
 from ganvas.core import Run, Translates
 from ganvas.engine.engine import Engine
 from ganvas.methods import DualGAN
@@ -56,7 +56,7 @@ RUNS = {"clipped": _run(PAPER, STEPS * 3 * 4), "penalised": _run(CODE, STEPS * 4
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
+    series: dict[str, Any] = {"input": gray_levels(digits.a), "truth": gray_levels(digits.b)}
     for name, run in RUNS.items():
         engine = Engine(replace(run, seed=seed), digits.feed)
         while engine.clock.images < run.images:
@@ -75,7 +75,7 @@ def experiment(seed: int) -> Finding:
             noise_and_cycle(digits.b, there["a"], back["b"], digits.a),
         ]
         figures |= {f"{name}_{figure}": fmean(one[figure] for one in both) for figure in both[0]}
-        series[name] = [small(one) for one in there["b"][:2]] + [small(back["a"])]
+        series[name] = [gray_levels(one) for one in there["b"][:2]] + [gray_levels(back["a"])]
     return Finding(figures, series)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.optim import Adam
 
+from ganvas.claims._unpaired import TranslationScores, digits_and_negatives, gray_levels, translation_scores
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.cycle_prevents_collapse import TranslationScores, digits_and_negatives, small, translation_scores
 from ganvas.core import Run
 from ganvas.engine.engine import Engine
 from ganvas.methods import UNIT
@@ -47,7 +47,7 @@ def _run(**arm: Any) -> Run:
 def experiment(seed: int) -> Finding:
     digits = digits_and_negatives()
     figures: dict[str, float] = {}
-    series: dict[str, Any] = {"input": small(digits.a), "truth": small(digits.b)}
+    series: dict[str, Any] = {"input": gray_levels(digits.a), "truth": gray_levels(digits.b)}
     for name, arm in ARMS.items():
         run = replace(_run(**arm), seed=seed)
         engine = Engine(run, digits.feed)
@@ -61,7 +61,7 @@ def experiment(seed: int) -> Finding:
         for figure in TranslationScores._fields:
             figures[f"{name}_{figure}"] = fmean(getattr(scores, figure) for scores in both)
         figures[f"{name}_returns"] = translation_scores(back, digits.a).matched
-        series[name] = small(to_b)
+        series[name] = gray_levels(to_b)
     for alone in ("sharing", "cycle"):
         figures[f"gain_over_{alone}"] = figures["both_matched"] - figures[f"{alone}_matched"]
     figures["gain_of_sharing"] = figures["sharing_matched"] - figures["neither_matched"]

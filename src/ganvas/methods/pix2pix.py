@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, lsgan, verdicts
+from ganvas.objectives.adversarial import named, verdicts
 
 
 @final
@@ -41,7 +41,8 @@ class Pix2Pix(Method):
         super().__init__()
         self.G = G(channels_in=shape.channels, channels_out=shape.channels)
         self.D = D(channels=2 * shape.channels)
-        self.l1_weight, self.adversarial_weight, self.loss = l1_weight, adversarial_weight, loss
+        self.l1_weight, self.adversarial_weight = l1_weight, adversarial_weight
+        self.loss: Literal["bce", "lsgan"] = loss
         self.multiple = self.G.multiple
         self.players = {"G": [self.G], "D": [self.D]}
 
@@ -77,7 +78,7 @@ class Pix2Pix(Method):
         return Terms(self.l1_weight * l1, {"l1": l1})
 
     def verdict(self, scores: Tensor, real: bool) -> Tensor:
-        return lsgan(scores, float(real)) if self.loss == "lsgan" else bce(scores, real)
+        return named(self.loss, scores, real)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return torch.cat([self.G(one) for one in x.split(1)])  # each with statistics of its own

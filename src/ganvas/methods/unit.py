@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 
 from ganvas import draw
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.objectives.adversarial import bce, lsgan
+from ganvas.objectives.adversarial import named
 
 DOMAINS = ("a", "b")  # by their numbers
 
@@ -102,8 +102,7 @@ class UNIT(Method):
 
     def judged(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
         """The loss of scores that should say `real`, summed over D's scales."""
-        every = [bce(s, real) if self.adversarial == "bce" else lsgan(s, float(real)) for s in D(x)]
-        return torch.stack(every).sum()
+        return torch.stack([named(self.adversarial, scores, real) for scores in D(x)]).sum()
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """By the mean of the latent, without noise."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -36,6 +38,11 @@ def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
     return (scores.float() - target).square().mean()
+
+
+def named(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor:
+    """The loss of this name, of scores that should say real or generated."""
+    return lsgan(scores, float(real)) if loss == "lsgan" else bce(scores, real)
 
 
 def hinge(scores: Tensor, real: bool) -> Tensor:
