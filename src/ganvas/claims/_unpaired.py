@@ -32,7 +32,7 @@ def two_domains(source: str, a: np.ndarray, b: np.ndarray, fingerprint: str) -> 
         source=source,
         layout="two arrays",
         part="train",
-        channels=1,
+        channels=a.shape[3],
         height=a.shape[1],
         width=a.shape[2],
         count=len(a),

@@ -33,7 +33,7 @@ SHOWN = 3  # which of the test pairs
 PART = 40  # pairs in one forward pass of a measure
 
 
-IMAGES = 6_000
+IMAGES = 20_000
 PATCH_16 = partial(patch.PatchDiscriminator, layers=1)
 
 
@@ -171,12 +171,14 @@ CLAIM = Claim(
     "downloaded otherwise, has 400 and 106; GANVAS_WEIGHTS names that of the weights). The paper's networks at a "
     "quarter of the width and depth 6, its losses and L1 weight 100, dropout also at test; batches of 4 with "
     "instance norm in place of batches of 1 with batch norm; Adam 4e-4 (the paper: 2e-4) with beta1 .5, down to 0 "
-    "over the second half; 6,000 pairs for every variant, where the paper has 80,000. D's patch is 16 px, a quarter "
+    "over the second half; 20,000 pairs for every variant, where the paper has 80,000. D's patch is 16 px, a quarter "
     "of the picture, as 70 is of 256; the patch table has 1, 16 and 70 px, which are 4, 64 and more than 256 of 256 "
     "(no network of this kind sees 4 px, the paper's 16). All test labels and their mirror images are translated; "
     "the Fréchet distance is to their photographs. Not the paper's measure: it has FCN-8s read Cityscapes. One "
     "trial with another seed had been seen when the bounds were set: after 2,000 pairs L1 alone was level with both "
-    "(Fréchet 0.986, LPIPS 0.982 of theirs), and cGAN alone far behind.",
+    "(Fréchet 0.986, LPIPS 0.982 of theirs), and cGAN alone far behind. These three seeds were first run for 6,000 pairs: L1 "
+    "alone was still level with both (Fréchet .92 to 1.03 of theirs, LPIPS .98 to 1.01), single-pixel patches were better by "
+    "Fréchet (.86 to .99), all other comparisons went as the paper's. Then training was lengthened; no bound was moved.",
     checks=(
         Check("frechet_l1_over_both", ">", 1.0, ORDER, "mean"),
         Check("frechet_cgan_over_both", ">", 1.0, ORDER, "mean"),
@@ -199,5 +201,5 @@ CLAIM = Claim(
     },
     plot=plot,
     ready=ready,
-    minutes=15,
+    minutes=40,
 )
