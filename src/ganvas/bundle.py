@@ -30,7 +30,7 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError, WrongUse, did_you_mean
 from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
-from ganvas.runs import restore
+from ganvas.runs import restore, runs_below
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 1
@@ -85,6 +85,7 @@ def load(
         if candidate.is_file():
             return Model(*_read(candidate), **how)
     hint = "it has not saved anything yet" if (path / "run.json").is_file() else "expected a run, or a model's folder"
+    hint += runs_below(path)
     raise UserError(f"there is no model in {path}: {hint}")
 
 

@@ -74,10 +74,17 @@ def read_record(out: Path) -> dict[str, Any]:
         return json.loads((out / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"there is no run in {out} (no run.json). Start one: ganvas train METHOD DATA --out {out}"
+            f"there is no run in {out} (no run.json){runs_below(out) or f'. Start one: ganvas train METHOD DATA --out {out}'}"
         ) from None
     except (OSError, json.JSONDecodeError) as e:
         raise UserError(f"{out / 'run.json'} cannot be read: {e}") from None
+
+
+def runs_below(folder: Path) -> str:
+    """What a message adds where `folder` is not a run and holds some: ", but there are: ..."; "" where it holds none."""
+    found = sorted((p.parent for p in folder.glob("*/run.json")), key=lambda p: p.stat().st_mtime, reverse=True)
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f", but there {'are' if len(found) > 1 else 'is'}: {', '.join(map(str, found[:5]))}{more}" if found else ""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

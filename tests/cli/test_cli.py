@@ -308,6 +308,8 @@ def test_folders_that_hold_something_are_left_alone(run: Path, photos: Path, tmp
     assert "no run" in ganvas("resume", tmp_path, ok=False).stderr
     assert "complete" in ganvas("resume", run, ok=False).stderr
     assert "no model" in ganvas("sample", tmp_path, "--out", tmp_path / "x.png", ok=False).stderr
+    for command in ("sample", run.parent, "--out", tmp_path / "x.png"), ("resume", run.parent):
+        assert f"there is: {run}" in ganvas(*command, ok=False).stderr
     assert ".png" in ganvas("sample", run, "--out", tmp_path / "x.xyz", ok=False).stderr
     assert "use sample" in ganvas("translate", run, photos, "--out", tmp_path / "t", ok=False).stderr
 
