@@ -34,7 +34,7 @@ SIDE = 64  # pixels
 TEST = 80  # images of either domain that are held out
 PART = 40  # images in one forward pass of a measure
 IMAGES = 3_000  # of either domain, for every variant
-SHOWN = (0, 1, 2, 3)  # which test images the plot shows
+SHOWN = (0, 3)  # which test images the plot shows
 
 # The colours of the labels of the CMP facades, background first; at 64 px a pixel belongs to the nearest.
 PALETTE = (
@@ -234,7 +234,9 @@ CLAIM = Claim(
     "width 16 and 4 blocks and D of width 16 with 2 layers, batches of 4, Adam 4e-4 with beta1 .5 down to 0 over the "
     "second half, 3,000 images of either domain (the paper: 200 passes at 256 px, batches of 1, Adam 2e-4); weights 10 "
     "and .5 of it, or 0. The bounds were set before any result was seen, the length after a trial of 200 images showed "
-    "how long it takes. Not the paper's measure: FCN-8s on Cityscapes; its identity loss it shows by pictures.",
+    "how long it takes. Not the paper's measure: FCN-8s on Cityscapes; its identity loss it shows by pictures. "
+    "Looked at afterwards: in seeds 0 and 2 the cycle alone learned negatives, flowers with light and dark exchanged, "
+    "which its way back undoes; hence no output that is like its input, and the far tints.",
     checks=(
         Check(
             "facades_iou_gain",
@@ -245,7 +247,7 @@ CLAIM = Claim(
         ),
         Check("facades_lpips_ratio", ">", 1.0, "labels to photographs: 1 is as near to the true ones", "mean"),
         Check("flowers_cycle_kept", ">=", 0.9, "with the cycle what is bright stays apart from what is dark"),
-        Check("flowers_kept_gain", ">", 0.0, "without it less so", "mean"),
+        Check("flowers_kept_gain", ">", 0.0, "without it fewer outputs are like their own input", "mean"),
         Check("flowers_tint_ratio", ">", 1.0, "without the identity loss mean colours move farther: 1 is as far"),
     ),
     figures_in_words={
