@@ -1,5 +1,5 @@
-"""Two sets of digits of which no pair exists, though the truth is known, and how near a translation comes to it: what claims
-on unpaired translation share."""
+"""What claims on unpaired translation share: two sets of images as a feed, digits of which no pair exists though the truth is
+known, and how near a translation comes to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shuffled_digits(side: int) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def two_domains(source: str, a: np.ndarray, b: np.ndarray, fingerprint: str) -> Feed:
-    """A feed of domains `a` and `b`, uint8 [N, H, W, 1] each."""
+    """A feed of domains `a` and `b`, uint8 [N, H, W, C] each, of one size."""
     info = Info(
         task="domains",
         source=source,
@@ -35,7 +35,7 @@ def two_domains(source: str, a: np.ndarray, b: np.ndarray, fingerprint: str) -> 
         channels=a.shape[3],
         height=a.shape[1],
         width=a.shape[2],
-        count=len(a),
+        count=max(len(a), len(b)),
         fingerprint=fingerprint,
         counts={"a": len(a), "b": len(b)},
     )

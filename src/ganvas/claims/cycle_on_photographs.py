@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.optim import Adam
 
 from ganvas.claims._data import place
-from ganvas.claims._unpaired import as_tensor, translation_scores, two_domains
+from ganvas.claims._unpaired import as_tensor, gray_levels, translation_scores, two_domains
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.core import Run
 from ganvas.data import Feed, images, pairs
@@ -43,7 +43,7 @@ PALETTE = (
 )
 
 
-def _run(cycle_weight: float, identity_weight: float) -> Run:
+def _run(feed: Feed, cycle_weight: float, identity_weight: float) -> Run:
     adam = partial(Adam, lr=4e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -53,7 +53,7 @@ def _run(cycle_weight: float, identity_weight: float) -> Run:
             cycle_weight=cycle_weight,
             identity_weight=identity_weight,
         ),
-        data=lambda: None,  # pyright: ignore[reportArgumentType] (a variant plays on both data sets: Engine is told the feed)
+        data=lambda: feed,
         optim={"G": adam, "D": adam},
         batch=4,
         images=IMAGES,
@@ -62,7 +62,7 @@ def _run(cycle_weight: float, identity_weight: float) -> Run:
 
 
 # Without a cycle the identity loss, whose weight is a multiple of the cycle's, is off, too.
-RUNS = {"identity": _run(10.0, 0.5), "cycle": _run(10.0, 0.0), "none": _run(0.0, 0.0)}
+WEIGHTS = {"identity": (10.0, 0.5), "cycle": (10.0, 0.0), "none": (0.0, 0.0)}
 VARIANTS = {"facades": ("cycle", "none"), "flowers": ("identity", "cycle", "none")}
 
 
@@ -115,7 +115,7 @@ def experiment(seed: int) -> Finding:
         series[f"{name}_data"] = domains.feed.info.fingerprint
         series[f"{name}_a"], series[f"{name}_b"] = _shown(domains.a), _shown(domains.b)
         for variant in variants:
-            engine = Engine(replace(RUNS[variant], seed=seed), domains.feed)
+            engine = Engine(replace(_run(domains.feed, *WEIGHTS[variant]), seed=seed), domains.feed)
             while engine.clock.images < IMAGES:
                 engine.step()
             model: Any = engine.model()
@@ -178,8 +178,8 @@ def _distance(needed: Needed, made: Tensor, real: Tensor) -> float:
 
 def _shown(x: Tensor) -> list[Any]:
     """The middles of some of [N, 3, H, W], small, as gray values 0 to 255 [n, 28, 28]: a record holds no photographs."""
-    gray = adaptive_avg_pool2d(x[list(SHOWN)].mean(1), 32)[:, 2:-2, 2:-2]
-    return ((gray.clamp(-1, 1) + 1) * 127.5).round().int().tolist()
+    small = adaptive_avg_pool2d(x[list(SHOWN)].mean(1, keepdim=True), 32)
+    return gray_levels(small[..., 2:-2, 2:-2])
 
 
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
