@@ -3,10 +3,10 @@
     python bench/scaling.py [--rounds 5]
 
 Growth: seconds per step of DCGAN, one thing changed at a time, and the exponent e of cost ~ size^e that fits best. Ranks:
-the same batch by one process with two threads and by two processes (torchrun) with one each, as whole processes that take
-turns; the median of the paired ratios of images per second; how long the processes' one all-reduce takes in every update; and
-how long a step would take if they exchanged no gradients, and nothing at all (batch norm's statistics), which trains nothing
-sensible but tells what the talking costs. Writes bench/results/scaling.json. CPU only.
+the same batch by one process with two threads and by two processes (torchrun) with one each, which talk through memory that
+they share and, for comparison, through sockets (gloo) as they do on several machines. Whole processes take turns; the medians
+of the paired ratios of images per second; and how long the averaging of a step's gradients takes by itself. Writes
+bench/results/scaling.json. CPU only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from ganvas import benching, ranks, recipes, training
+from ganvas import benching, ranks, recipes, shared_memory, training
 from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.metrics.measure import commit, machine
@@ -38,7 +39,7 @@ SHARED = {
     "wgan_gp_dcgan 32 px batch 64": ("wgan_gp_dcgan", 32, ["batch=64"]),
     "cyclegan 128 px batch 2": ("cyclegan", 128, ["batch=2", "G.blocks=6"]),
 }
-STEPS = 4  # per turn, after one that is not counted
+STEPS = 10  # per turn, after two that are not counted
 
 
 def engine(recipe: str, size: int, settings: list[str]) -> Engine:
@@ -49,6 +50,7 @@ def engine(recipe: str, size: int, settings: list[str]) -> Engine:
 
 
 def seconds(made: Engine, steps: int = STEPS) -> float:
+    made.step()
     made.step()
     times = []
     for _ in range(steps):
@@ -73,21 +75,22 @@ def grown() -> dict[str, Any]:
     return found
 
 
-def turn(case: str, processes: int) -> dict[str, float]:
+def turn(case: str, processes: int, sockets: bool = False) -> dict[str, float]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
-    command = [sys.executable, *torchrun, __file__, "--turn", case]
+    command = [sys.executable, *torchrun, __file__, "--turn", case, *(["--sockets"] if sockets else [])]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def work(case: str) -> None:
+def work(case: str, sockets: bool) -> None:
     """The work of a turn's process."""
-    ranks.start("cpu")
+    with mock.patch.object(shared_memory, "group", return_value=None) if sockets else nullcontext():
+        ranks.start("cpu")
     made = engine(*SHARED[case])
     cost = seconds(made)
-    reduce = 0.0
+    averaging = 0.0
     for weights in made.parameters.values():
         tensors = [torch.zeros_like(w) for w in weights]
         times = []
@@ -96,13 +99,9 @@ def work(case: str) -> None:
             start = time.perf_counter()
             ranks.average_(tensors)
             times.append(time.perf_counter() - start)
-        reduce += statistics.median(times)
-    with mock.patch.object(ranks, "average_", return_value=None):
-        apart = seconds(made)
-        with mock.patch.object(ranks, "gather", lambda x: x.detach()[None]):
-            silent = seconds(made)
+        averaging += statistics.median(times)
     if ranks.rank() == 0:
-        print(json.dumps({"seconds": cost, "all_reduce": reduce, "apart": apart, "silent": silent}))
+        print(json.dumps({"seconds": cost, "averaging": averaging}))
     ranks.stop()
 
 
@@ -110,22 +109,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of a step as things grow and as processes share it.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
+    parser.add_argument("--sockets", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     keep_freed_memory()
     if args.turn:
-        work(args.turn)
+        work(args.turn, args.sockets)
         return
-    shared = {}
+    shared: dict[str, Any] = {}
     for case in SHARED:
-        pairs = [(turn(case, 1), turn(case, 2)) for _ in range(args.rounds)]
-        shared[case] = {
-            "one_process_seconds": statistics.median(a["seconds"] for a, _ in pairs),
-            "two_processes_seconds": statistics.median(b["seconds"] for _, b in pairs),
-            "two_over_one": statistics.median(a["seconds"] / b["seconds"] for a, b in pairs),
-            "all_reduce_seconds": statistics.median(b["all_reduce"] for _, b in pairs),
-            "two_without_averaging_seconds": statistics.median(b["apart"] for _, b in pairs),
-            "two_without_any_exchange_seconds": statistics.median(b["silent"] for _, b in pairs),
-        }
+        rounds = [(turn(case, 1), turn(case, 2), turn(case, 2, sockets=True)) for _ in range(args.rounds)]
+        shared[case] = {"one_process_seconds": statistics.median(one["seconds"] for one, *_ in rounds)}
+        for at, way in enumerate(("memory", "sockets"), start=1):
+            shared[case][way] = {
+                "seconds": statistics.median(r[at]["seconds"] for r in rounds),
+                "two_over_one": statistics.median(r[0]["seconds"] / r[at]["seconds"] for r in rounds),
+                "ratios": [round(r[0]["seconds"] / r[at]["seconds"], 3) for r in rounds],
+                "averaging_seconds": statistics.median(r[at]["averaging"] for r in rounds),
+            }
         print(case, json.dumps(shared[case]), flush=True)
     result = {
         "command": "python bench/scaling.py",

@@ -12,7 +12,8 @@ BASE = {"core", "draw", "ranks", "errors", "imresize", "colour"}
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
-    "ranks": set(),
+    "ranks": {"shared_memory"},
+    "shared_memory": {"errors"},
     "errors": set(),
     "imresize": {"errors"},
     "colour": set(),

@@ -13,7 +13,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ganvas import shared_memory
+
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
+_shared: shared_memory.Group | None = None  # the ranks, where all share one machine's memory
 
 
 @contextmanager
@@ -45,11 +48,13 @@ def share() -> tuple[int, int]:
 
 def start(device: str | None = None) -> None:
     """Join the group that torchrun announced in the environment; nothing to do in a process of its own."""
+    global _shared
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         cuda = device != "cpu" and torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if cuda else "gloo")
+        _shared = None if cuda else shared_memory.group()
 
 
 def stop(wait: bool = True) -> None:
@@ -57,9 +62,13 @@ def stop(wait: bool = True) -> None:
 
     Then a moment for gloo's threads: they let go of the last tensors, for which they need Python's lock, and where Python is
     already ending they take the process down ("terminate called without an active exception")."""
+    global _shared
     if dist.is_available() and dist.is_initialized():
         if wait:
             dist.barrier()
+        if _shared is not None:
+            _shared.leave()
+            _shared = None
         dist.destroy_process_group()
         time.sleep(0.3)
 
@@ -72,6 +81,9 @@ def average_(tensors: list[Tensor]) -> None:
     if world() == 1 or not tensors:
         return
     tensors = [t.detach() for t in tensors]
+    if _shared is not None:
+        _shared.average_(tensors)
+        return
     large = [t for t in tensors if t.numel() >= LARGE and t.dtype in (torch.float32, torch.float64)]
     chosen = set(map(id, large))
     small = [t for t in tensors if id(t) not in chosen]
@@ -93,6 +105,8 @@ def gather(x: Tensor) -> Tensor:
     """Every rank's x, one behind the other on a new first axis. Not part of the autograd graph."""
     if world() == 1:
         return x.detach()[None]
+    if _shared is not None:
+        return _shared.gather(x.detach())
     every = [torch.empty_like(x) for _ in range(world())]
     dist.all_gather(every, x.detach().contiguous())
     return torch.stack(every)
@@ -100,8 +114,7 @@ def gather(x: Tensor) -> Tensor:
 
 def most_(votes: Tensor) -> None:
     """Replace each entry by its largest value over the ranks."""
-    if world() > 1:
-        dist.all_reduce(votes, dist.ReduceOp.MAX)
+    votes.copy_(gather(votes).amax(0))
 
 
 def barrier() -> None:
@@ -124,6 +137,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
+        if _shared is not None:
+            return _shared.gather(x).sum(0)
         out = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(out)
         return out
