@@ -4,7 +4,7 @@ run.json            every number that decided the run, versions, the data's fing
 log.jsonl           losses by image count (bitwise the same whether or not the run was interrupted)
 timing.jsonl        how long it took
 measures.jsonl      the quality curve: a Frechet distance at every tick
-samples/            grids over time; report.html shows it all
+samples/            grids at every tick, and some before the first; report.html shows it all
 checkpoints/        to continue from; model/: to use
 """
 
@@ -209,14 +209,17 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                 log.add(engine.step())
                 bar.update(engine.clock.images, log.latest)
                 tick, save = (engine.clock.images // n > clock.images // n for n in (record["tick"], record["save"]))
+                early = _is_early(clock.images, engine.clock.images) and engine.clock.images < record["tick"]
                 clock = engine.clock
                 done = clock.images >= run.images
                 overdue = time.monotonic() - last_saved > SAVE_SECONDS
                 stop, save = _agree(bool(pressed), save or tick or overdue or done)
+                if early and not done and ranks.rank() == 0:
+                    _sheet(engine, out, record)
                 if save or stop:
                     log.flush()
                     engine.check_weights()
-                    if (tick or done) and not stop:
+                    if (tick or done) and ranks.rank() == 0:  # also where it stops: it will not come by here again
                         _tick(engine, out, record)
                     if ranks.rank() == 0:  # before the checkpoint: a run whose last checkpoint stands has its model
                         facts = _facts(engine, record)
@@ -382,14 +385,23 @@ def _cut(path: Path, images: int) -> None:
 # ---------------------------------------------------------------- at every tick
 
 
-def _tick(engine: Engine, out: Path, record: dict[str, Any]) -> None:
-    """A sample grid and a point of the quality curve. Rank 0's work; the others wait at the checkpoint."""
-    if ranks.rank() != 0:
-        return
+def _is_early(before: int, now: int) -> bool:
+    """Whether a run got to 1,000, 2,000, 4,000 … images: sheets before the first tick, which may be hours away."""
+    return (before // TICK).bit_length() < (now // TICK).bit_length()
+
+
+def _sheet(engine: Engine, out: Path, record: dict[str, Any]) -> bundle.Model:
+    """A sample grid, of the model that is returned. Rank 0's work; the others wait where they next need it."""
     model = bundle.Model(engine.model(), _facts(engine, record), str(engine.device))
     name = f"{engine.clock.images:09d}"
     facts = {"recipe": record["recipe"], "images_trained": engine.clock.images, "seed": engine.run.seed}
     provenance.save(sheet(model, engine.feed, engine.run.seed), out / "samples" / f"{name}.png", **facts)
+    return model
+
+
+def _tick(engine: Engine, out: Path, record: dict[str, Any]) -> None:
+    """A sample grid and a point of the quality curve."""
+    model = _sheet(engine, out, record)
     if engine.feed.info.count < 2:  # a single picture has no distribution
         return
     line = {"images": engine.clock.images, "frechet": _quality(model, engine), "extractor": QUALITY_FEATURES}
