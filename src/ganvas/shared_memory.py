@@ -13,7 +13,9 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -35,17 +37,17 @@ class Group:
         self._pidfds, self._met, self._ended = pidfds, 0, select.poll()
         for pidfd in pidfds[: self.rank] + pidfds[self.rank + 1 :]:
             self._ended.register(pidfd, select.POLLIN)
-        header = LINE * (1 + self.world)
-        words = memoryview(memory)[LINE:header].cast("q")
+        header = LINE * self.world
+        words = memoryview(memory)[:header].cast("q")
         self._counters, self._left = words[:: LINE // 8], words[1 :: LINE // 8]
         room = torch.frombuffer(memory, dtype=torch.uint8, offset=header)
         self._said, self._mean = room[:-ROOM].view(2, self.world, ROOM), room[-ROOM:]
 
     @staticmethod
     def size(world: int) -> int:
-        """Bytes of memory: a word; everyone's counters; two rooms for everyone, taken in turn, so that what was said stays
+        """Bytes of memory: everyone's counters; two rooms for everyone, taken in turn, so that what was said stays
         until all have come to the next meeting; and a room for means. Pages that nobody writes take no memory."""
-        return LINE * (1 + world) + (2 * world + 1) * ROOM
+        return LINE * world + (2 * world + 1) * ROOM
 
     def meet(self) -> None:
         """Return once everyone has called this as often. What one wrote before, everyone can read after."""
@@ -129,44 +131,46 @@ def _parts(flat: list[Tensor], most: int) -> Iterator[list[Tensor]]:
 
 @dataclass(frozen=True)
 class _Offer:
-    """How a process, and the memory if it made it, are reached."""
+    """Where a process is, and how the memory is reached that it made."""
 
+    machine: str
     pid: int
-    memory: int | None  # its file descriptor in that process
-    word: bytes  # what stands at its start
+    memory: int | None  # a file descriptor of that process
 
 
 def group() -> Group | None:
-    """Meet the others of the group, if all of them are on this machine, and if it shows writes in their order: on other
-    processors than x86 counters alone would not do."""
+    """The processes of torch.distributed's group, if all of them are on this machine, and if it shows writes in their order: on
+    other processors than x86 counters alone would not do."""
     world, rank = dist.get_world_size(), dist.get_rank()
-    can = sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
-    memory, opened, word = None, None, os.urandom(16)
-    if can and rank == 0:
-        opened = os.memfd_create("ganvas")
-        os.ftruncate(opened, Group.size(world))
-        os.pwrite(opened, word, 0)
-    offers: list[_Offer] = [_Offer(0, None, b"")] * world
-    dist.all_gather_object(offers, _Offer(os.getpid(), opened, word))
-    pidfds: list[int] = []
-    if can and offers[0].memory is not None:
-        try:
+    machine, opened, pidfds, memory = _machine(), None, [], None
+    if machine and rank == 0:
+        with suppress(OSError):  # a system that does not let us
+            opened = os.memfd_create("ganvas")
+            os.ftruncate(opened, Group.size(world))
+    offers = [_Offer("", 0, None)] * world
+    dist.all_gather_object(offers, _Offer(machine, os.getpid(), opened))
+    if machine and offers[0].memory is not None and all(offer.machine == machine for offer in offers):
+        with suppress(OSError):  # or hides processes from each other
             if opened is None:
                 opened = os.open(f"/proc/{offers[0].pid}/fd/{offers[0].memory}", os.O_RDWR)
-            mapped = mmap.mmap(opened, Group.size(world))
             pidfds = [os.pidfd_open(offer.pid) for offer in offers]
-            if (
-                mapped[: len(offers[0].word)] == offers[0].word
-            ):  # else a process of another machine has that number here
-                memory = mapped
-        except (OSError, ValueError):
-            pass
-    everyone = torch.tensor(memory is not None, dtype=torch.int32)
-    dist.all_reduce(everyone, dist.ReduceOp.MIN)
+            memory = mmap.mmap(opened, Group.size(world))
+    all_can = torch.tensor(memory is not None, dtype=torch.int32)
+    dist.all_reduce(all_can, dist.ReduceOp.MIN)
     if opened is not None:
         os.close(opened)
-    if memory is not None and everyone:
+    if memory is not None and all_can:
         return Group(memory, pidfds)
     for pidfd in pidfds:
         os.close(pidfd)
     return None
+
+
+def _machine() -> str:
+    """What processes have in common that can share memory and know each other by number; empty where that will not do."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        return ""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
