@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,10 @@ TICK = 1000  # images, at least, between two sample grids and points of the qual
 GRID = 64  # images in a sample grid
 QUALITY_FEATURES = "random-conv-v1"
 QUALITY_IMAGES = 1000  # images per figure of the quality curve
+
+
+class Stopped(UserError):
+    """Training ended early. The message says how the run goes on."""
 
 
 def train(
@@ -94,7 +99,12 @@ def train(
     record = _record(recipe, run, engine, feed.info, command, tensorboard)
     if ranks.rank() == 0:
         checkpoint.write_atomically(out / "run.json", json.dumps(record, indent=1))
-    return _fit(engine, out, record, {})
+    try:
+        return _fit(engine, out, record, {})
+    except UserError as e:
+        if engine.clock.images == 0 and not isinstance(e, Stopped) and ranks.rank() == 0:
+            _withdraw(out)  # it never began, and the same command, mended, may have the folder
+        raise
 
 
 def resume(
@@ -163,6 +173,15 @@ def _claim(out: Path) -> None:
         except OSError as e:
             raise UserError(f"the run's folder {out} cannot be made: {e}. Choose another --out") from None
     ranks.barrier()
+
+
+def _withdraw(out: Path) -> None:
+    """Take back what a run that never began has put into its folder."""
+    for entry in [p for p in out.iterdir() if not p.name.startswith(".")]:
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _record(recipe: str, run: Run, engine: Engine, info: Any, command: str | None, tensorboard: bool) -> dict[str, Any]:
@@ -238,7 +257,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     )
                     raise SystemExit(128 + pressed[0])
         except OSError as e:
-            raise UserError(
+            raise Stopped(
                 f"training stopped: the run's folder {out} could not be written: {e}. Nothing of the last checkpoint is lost. "
                 f"Free some space or make the folder writable, then continue: {command}"
             ) from None
@@ -251,7 +270,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                 else "nothing was saved before"
             )
             write_report_quietly(out)
-            raise UserError(
+            raise Stopped(
                 f"training stopped: {e}\nIn {out}: {good}. To go on from it more carefully: "
                 f"{command} --set optim.D.lr=… (a lower rate), or another --seed in a new run"
             ) from None

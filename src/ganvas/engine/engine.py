@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Engine:
             )
         self.run, self.feed, self.device = run, feed, torch.device(device)
         torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
-        self.method: Method = run.method(feed.info.shape)
+        self.method: Method = _told(run.method)(feed.info.shape)
         if run.augment is not None:
             _augment(self.method, run.augment())
         self.method.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
@@ -383,6 +384,30 @@ def _as_the_weight(slot: Tensor, weight: Tensor) -> Tensor:
 
 def _is_channels_last(tensor: Tensor) -> bool:
     return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+class _Told(partial[Any]):
+    """A part of a run, which does not let its settings be replaced in silence by what the method knows (channels, sides)."""
+
+    path = ""
+
+    def __call__(self, *args: Any, **known: Any) -> Any:
+        for name, value in known.items():
+            if self.keywords.get(name, value) != value:
+                raise UserError(
+                    f"--set {self.path}{name}={self.keywords[name]}: this follows from the data and the other settings, which "
+                    f"make it {value}. Leave it out"
+                )
+        return super().__call__(*args, **known)
+
+
+def _told(part: Any, path: str = "") -> Any:
+    if not isinstance(part, partial):
+        return part
+    inner = {k: _told(v, f"{path}{k}.") for k, v in part.keywords.items()}
+    told = _Told(part.func, *part.args, **inner)
+    told.path = path
+    return told
 
 
 def _fast(make: Any) -> Any:

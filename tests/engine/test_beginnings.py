@@ -1,0 +1,57 @@
+"""What is wrong with a run is said before it begins, and then its folder is free again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import toy_images
+
+from ganvas import training
+from ganvas.engine.engine import Engine, NotFinite
+from ganvas.errors import UserError
+
+SMALL = ["G.width=4", "D.width=4"]
+
+
+def train(folder: Path, *more: str) -> None:
+    data = folder / "data"
+    if not data.exists():
+        toy_images(data)
+    training.train(
+        "dcgan", str(data), out=folder / "run", size=16, batch=8, images=8, device="cpu", set=[*SMALL, *more]
+    )
+
+
+def test_a_setting_that_follows_from_others_is_not_taken_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--set G\.channels=7: this follows .* make it 3"):
+        train(tmp_path, "G.channels=7")
+    assert not (tmp_path / "run").exists()
+    train(tmp_path, "G.channels=3")
+
+
+def test_a_run_that_never_began_frees_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Engine) -> Any:
+        raise UserError("the network got images that are too small")
+
+    kept = tmp_path / "run" / ".gitkeep"
+    kept.parent.mkdir()
+    kept.touch()
+    with monkeypatch.context() as within:
+        within.setattr(Engine, "step", refused)
+        with pytest.raises(UserError, match="too small"):
+            train(tmp_path)
+    assert list((tmp_path / "run").iterdir()) == [kept]
+    train(tmp_path)
+
+
+def test_a_run_that_diverged_at_once_stays_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(self: Engine) -> Any:
+        raise NotFinite("D's loss is nan")
+
+    monkeypatch.setattr(Engine, "step", diverged)
+    with pytest.raises(training.Stopped, match="ganvas resume"):
+        train(tmp_path)
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert (tmp_path / "run" / "report.html").is_file()
