@@ -5,6 +5,7 @@
     python bench/peers.py pix2pix --peer PATH
     python bench/peers.py biggan --peer PATH         a checkout of ajbrock/BigGAN-PyTorch
     python bench/peers.py srgan --peer PATH          a checkout of XPixelGroup/BasicSR
+    python bench/peers.py stylegan2 --peer PATH      a checkout of NVlabs/stylegan2-ada-pytorch
         [--size 64] [--batch 64] [--precision fp32] [--compile MODE] [--rounds 7] [--threads 2] [--device cpu]
 
 Runs the reference's own step, out of its own files, and ganvas's step of the same recipe, on the same images from the same
@@ -346,6 +347,85 @@ class SRGAN(Peer):
         return Fixed(Shape(3, 128, 128), x=low, y=high)
 
 
+class StyleGAN2(Peer):
+    """NVlabs/stylegan2-ada-pytorch's networks and `StyleGAN2Loss` on its reference path, as `--cfg=cifar` sets them (no path
+    lengths, no style mixing; without labels and augmentation). R1 comes in every 16th step: in the first, which is compared,
+    and hardly ever in one of those whose median is taken."""
+
+    R1_EVERY = 16
+    still = (
+        True  # R1 sees D after its first update; with beta1 0 that moves every weight by its rate, one way or the other
+    )
+    settings = ("labels=false",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        absent("requests")
+        sys.path.insert(0, str(self.checkout))
+        networks, loss = (importlib.import_module(f"training.{m}") for m in ("networks", "loss"))
+        shape = {"c_dim": 0, "img_resolution": self.size, "img_channels": 3}
+        width = {"channel_base": 32768, "channel_max": 512, "num_fp16_res": 0}
+        self.G = networks.Generator(
+            z_dim=512, w_dim=512, mapping_kwargs={"num_layers": 2}, synthesis_kwargs=width, **shape
+        )
+        self.D = networks.Discriminator(architecture="orig", epilogue_kwargs={"mbstd_group_size": 32}, **width, **shape)
+        self.networks = {"G": self.G, "D": self.D}
+        self.average = copy.deepcopy(self.G).eval()
+        self.seen: dict[str, float] = {}
+        loss.training_stats.report = lambda name, value: self.seen.__setitem__(name, float(value.detach().mean()))
+        self.loss = loss.StyleGAN2Loss(
+            self.device, self.G.mapping, self.G.synthesis, self.D, style_mixing_prob=0, r1_gamma=0.01, pl_weight=0
+        )
+        self.optimizers = {}
+        for net, every in ((self.G, 4), (self.D, self.R1_EVERY)):
+            share = every / (every + 1)
+            self.optimizers[net] = torch.optim.Adam(
+                net.parameters(), lr=2.5e-3 * share, betas=(0.0, 0.99**share), eps=1e-8
+            )
+        self.x, self.steps = torch.rand(self.batch, 3, self.size, self.size) * 2 - 1, 0
+        self.draws = {"latent": [torch.randn(self.batch, 512) for _ in range(2)]}
+
+    def first(self) -> dict[str, float]:
+        rates = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        before = [group["lr"] for group in rates]
+        for group in rates:
+            group["lr"] = 0.0
+        found = self.step(*self.draws["latent"])
+        for group, rate in zip(rates, before, strict=True):
+            group["lr"] = rate
+        return found
+
+    def step(self, *z: Tensor) -> dict[str, float]:
+        every = self.R1_EVERY
+        phases = [
+            (self.G, "Gmain", 1),
+            (self.D, "Dmain", 1),
+            *([(self.D, "Dreg", every)] if self.steps % every == 0 else []),
+        ]
+        none = torch.zeros(self.batch, 0)
+        for i, (net, phase, gain) in enumerate(phases):
+            drawn = z[i] if i < len(z) else torch.randn(self.batch, 512)
+            self.optimizers[net].zero_grad(set_to_none=True)
+            net.requires_grad_(True)
+            self.loss.accumulate_gradients(phase, self.x, none, drawn, none, True, gain)
+            net.requires_grad_(False)
+            for weight in net.parameters():
+                if weight.grad is not None:
+                    torch.nan_to_num(weight.grad, nan=0, posinf=1e5, neginf=-1e5, out=weight.grad)
+            self.optimizers[net].step()
+        with torch.no_grad():
+            for mean, weight in zip(self.average.parameters(), self.G.parameters(), strict=True):
+                mean.copy_(weight.lerp(mean, 0.999))
+            for mean, buffer in zip(self.average.buffers(), self.G.buffers(), strict=True):
+                mean.copy_(buffer)
+        self.steps += 1
+        d = [self.seen["Loss/D/loss"], *([every * self.seen["Loss/D/reg"]] if len(phases) == 3 else [])]
+        return {"G/loss": self.seen["Loss/G/loss"], "D/loss": statistics.mean(d)}
+
+    def feed(self) -> Fixed:
+        return Fixed(Shape(3, self.size, self.size), x=self.x)
+
+
 def vgg19() -> torch.nn.Sequential:
     """torchvision's layers of VGG19, of random weights that keep the features' size."""
     layers: list[torch.nn.Module] = []
@@ -382,9 +462,9 @@ def absent(*names: str) -> None:
 
 
 PEERS: dict[str, type[Peer]] = {
-    "dcgan": DCGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix, "biggan": BigGAN, "srgan": SRGAN,
+    "dcgan": DCGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix, "biggan": BigGAN, "srgan": SRGAN, "stylegan2": StyleGAN2,
 }  # fmt: skip
-RECIPES = {"biggan": "biggan_cifar", "srgan": "srgan_basicsr"}
+RECIPES = {"biggan": "biggan_cifar", "srgan": "srgan_basicsr", "stylegan2": "stylegan2_ada_cifar"}
 
 
 def run(statements: Sequence[ast.stmt], names: dict[str, Any]) -> None:
