@@ -34,7 +34,7 @@ import tempfile
 import time
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -206,9 +206,7 @@ class BigGAN(Peer):
     """ajbrock/BigGAN-PyTorch's CIFAR-10 script: its own networks, its own `GAN_training_function`, four updates of D."""
 
     N_CRITIC = 4
-    still = (
-        True  # four of D's updates before G's, with beta1 0: each moves every weight by its rate, one way or the other
-    )
+    still = True  # four updates of D come before G's, and with beta1 0 each moves every weight by its rate, either way
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -272,12 +270,8 @@ class BigGAN(Peer):
         draws = {self.z: iter(self.draws["latent"]), self.y: iter(self.draws["drawn"])}
         for held, values in draws.items():
             held.sample_ = lambda held=held, values=values: held.data.copy_(next(values))
-        rates = [group for net in (self.G, self.D) for group in net.optim.param_groups]
-        for group in rates:
-            group["lr"] = 0.0
-        found = self.step()
-        for group in rates:
-            group["lr"] = 2e-4
+        with unmoved(self.G.optim, self.D.optim):
+            found = self.step()
         for held in draws:
             del held.sample_
         return found
@@ -353,9 +347,7 @@ class StyleGAN2(Peer):
     and hardly ever in one of those whose median is taken."""
 
     R1_EVERY = 16
-    still = (
-        True  # R1 sees D after its first update; with beta1 0 that moves every weight by its rate, one way or the other
-    )
+    still = True  # R1 sees D after its first update, and with beta1 0 that moves every weight by its rate, either way
     settings = ("labels=false",)
 
     def __init__(self, *args: Any) -> None:
@@ -386,22 +378,14 @@ class StyleGAN2(Peer):
         self.draws = {"latent": [torch.randn(self.batch, 512) for _ in range(2)]}
 
     def first(self) -> dict[str, float]:
-        rates = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        before = [group["lr"] for group in rates]
-        for group in rates:
-            group["lr"] = 0.0
-        found = self.step(*self.draws["latent"])
-        for group, rate in zip(rates, before, strict=True):
-            group["lr"] = rate
-        return found
+        with unmoved(*self.optimizers.values()):
+            return self.step(*self.draws["latent"])
 
     def step(self, *z: Tensor) -> dict[str, float]:
         every = self.R1_EVERY
-        phases = [
-            (self.G, "Gmain", 1),
-            (self.D, "Dmain", 1),
-            *([(self.D, "Dreg", every)] if self.steps % every == 0 else []),
-        ]
+        phases = [(self.G, "Gmain", 1), (self.D, "Dmain", 1), (self.D, "Dreg", every)]
+        if self.steps % every:
+            phases.pop()
         none = torch.zeros(self.batch, 0)
         for i, (net, phase, gain) in enumerate(phases):
             drawn = z[i] if i < len(z) else torch.randn(self.batch, 512)
@@ -424,6 +408,18 @@ class StyleGAN2(Peer):
 
     def feed(self) -> Fixed:
         return Fixed(Shape(3, self.size, self.size), x=self.x)
+
+
+@contextlib.contextmanager
+def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
+    """Within: their rates are 0, so that steps move nothing."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    for group in groups:
+        group["lr"] = 0.0
+    yield
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def vgg19() -> torch.nn.Sequential:

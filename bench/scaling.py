@@ -120,10 +120,11 @@ def main() -> None:
         rounds = [(turn(case, 1), turn(case, 2), turn(case, 2, sockets=True)) for _ in range(args.rounds)]
         shared[case] = {"one_process_seconds": statistics.median(one["seconds"] for one, *_ in rounds)}
         for at, way in enumerate(("memory", "sockets"), start=1):
+            ratios = [r[0]["seconds"] / r[at]["seconds"] for r in rounds]
             shared[case][way] = {
                 "seconds": statistics.median(r[at]["seconds"] for r in rounds),
-                "two_over_one": statistics.median(r[0]["seconds"] / r[at]["seconds"] for r in rounds),
-                "ratios": [round(r[0]["seconds"] / r[at]["seconds"], 3) for r in rounds],
+                "two_over_one": statistics.median(ratios),
+                "ratios": [round(ratio, 3) for ratio in ratios],
                 "averaging_seconds": statistics.median(r[at]["averaging"] for r in rounds),
             }
         print(case, json.dumps(shared[case]), flush=True)

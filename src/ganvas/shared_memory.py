@@ -74,14 +74,12 @@ class Group:
 
     def gather(self, x: Tensor) -> Tensor:
         """Everyone's x, one behind the other on a new first axis."""
-        flat, out = x.reshape(-1), x.new_empty(self.world, x.numel())
-        step = ROOM // x.element_size()
-        for start in range(0, x.numel(), step):
-            here = slice(start, start + step)
-            said = self._rows(len(flat[here]), x.dtype)
-            said[self.rank].copy_(flat[here])
+        out, most = x.new_empty(self.world, x.numel()), ROOM // x.element_size()
+        for mine, everyone in zip(x.reshape(-1).split(most), out.split(most, 1), strict=True):
+            said = self._rows(len(mine), x.dtype)
+            said[self.rank].copy_(mine)
             self.meet()
-            out[:, here] = said
+            everyone.copy_(said)
         return out.view(self.world, *x.shape)
 
     def average_(self, tensors: list[Tensor]) -> None:
