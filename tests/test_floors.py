@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
-BASE = {"core", "draw", "ranks", "errors", "imresize", "colour", "jsonfile"}
+BASE = {"core", "draw", "ranks", "errors", "imresize", "colour", "jsonfile", "metadevice"}
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
@@ -16,6 +16,7 @@ MAY_SEE = {  # folder or file -> what it may import of ours
     "shared_memory": {"errors"},
     "errors": set(),
     "jsonfile": {"errors"},
+    "metadevice": {"errors"},
     "imresize": {"errors"},
     "colour": set(),
     "schedules": {"core"},

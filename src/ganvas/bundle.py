@@ -23,7 +23,6 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ganvas import backends, config, large, provenance
 from ganvas.core import Couples, Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
@@ -33,6 +32,7 @@ from ganvas.errors import UserError, WrongUse, did_you_mean, printable
 from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
 from ganvas.jsonfile import parse_json
+from ganvas.metadevice import on_meta
 from ganvas.runs import restore, runs_below
 
 Output = Literal["pil", "numpy", "torch"]
@@ -40,7 +40,6 @@ FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
 MAX_SIDE = 1 << 16  # pixels
 MAX_NUMBER = 1 << 20  # of a network's settings: widths, numbers of layers
-MAX_CALLS = 30_000  # of torch while networks are built; BigGAN-deep's take 6,000
 
 
 class _Checked(pydantic.BaseModel):
@@ -149,7 +148,8 @@ def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=32)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        data: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        digest.update(data)
     return digest.hexdigest()
 
 
@@ -233,26 +233,14 @@ def _described(description: Any, shape: Shape, where: str) -> Method:
     """The method of a description, its networks on the meta device, where they take no memory."""
     _check_numbers(description, where)
     try:
-        build = config.load(description, Callable[[Shape], Method])
+        build: Any = config.load(description, Callable[[Shape], Method])
         settings = _untrained(build.keywords, build.func)
-        with torch.device("meta"), _Bounded():
+        with on_meta():
             return build.func(shape, **settings)
     except UserError as e:
         raise UserError(f"{where}: {e}") from None
     except Exception as e:  # a constructor refuses what its annotations allow
         raise UserError(f"{where} describes networks that cannot be built: {printable(e)[:300]}") from None
-
-
-class _Bounded(TorchFunctionMode):
-    """Ends the construction of a network of absurdly many layers."""
-
-    calls = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.calls += 1
-        if self.calls > MAX_CALLS:
-            raise UserError("its description asks for too many layers")
-        return func(*args, **(kwargs or {}))
 
 
 def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
