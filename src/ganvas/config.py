@@ -162,7 +162,7 @@ def _load(value: Any, path: str) -> Any:
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
             raise UserError(f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}")
         thing: Any = _find(value[mark])
-        record = dataclasses.is_dataclass(thing)
+        record = bool(dataclasses.is_dataclass(thing))
         if record != (mark == "$new"):
             raise UserError(f"{path or 'the description'}: {value[mark]} cannot be given as {mark}")
         known = _keywords(thing)
@@ -178,8 +178,7 @@ def _load(value: Any, path: str) -> Any:
             raise UserError(f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}")
         if thing is Run and not inspect.isfunction(getattr(fields["data"], "func", None)):
             raise UserError(f"{path}data: expected a function of ganvas.data that opens images")
-        build: Callable[..., Any] = thing
-        return build(**fields)
+        return thing(**fields)
     if isinstance(value, list):
         return tuple(_load(v, f"{path}[{i}]") for i, v in enumerate(value))
     if isinstance(value, int) and abs(value) > LARGEST:
