@@ -249,7 +249,7 @@ def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
         for child in node.values() if isinstance(node, dict) else node:
             _check_numbers(child, where, network=network or (isinstance(child, dict) and "$partial" in child))
     elif network and isinstance(node, int) and abs(node) > MAX_NUMBER:
-        raise UserError(f"{where} describes networks that cannot be built: a setting of {node:,}")
+        raise UserError(f"{where} describes networks that cannot be built: a setting is larger than {MAX_NUMBER:,}")
 
 
 def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:

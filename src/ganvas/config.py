@@ -301,6 +301,9 @@ def _checked(value: Any, annotation: Any, path: str) -> Any:
     except pydantic.ValidationError as e:
         why = printable(e.errors()[0]["msg"].lower())
         raise UserError(f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})") from None
+    if typing.get_origin(annotation) is dict and isinstance(value, dict):
+        inner = typing.get_args(annotation)[1]
+        return {k: _checked(v, inner, f"{path}.{printable(k)}") for k, v in value.items()}
     if callable(value) and (results := _results(annotation)) and not issubclass(_result(value), results):
         want = " or ".join(r.__name__ for r in results)
         raise UserError(f"{path}: got {_short(value)}, expected a callable that returns {want}")
