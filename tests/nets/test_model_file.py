@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ganvas
-from ganvas import bundle
+from ganvas import bundle, metadevice
 from ganvas.core import Run, Shape
 from ganvas.data import images
 from ganvas.engine import memory
@@ -107,7 +107,10 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (lambda h: h["method"].update(G=_blocks(10**6)), "so many layers"),
     ],
 )
-def test_a_header_that_lies_is_one_line(change: Any, says: str, tmp_path: Path) -> None:
+def test_a_header_that_lies_is_one_line(
+    change: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadevice, "MAX_CALLS", 2000)
     file = _rewritten(_save(tmp_path / "m"), change)
     with pytest.raises(UserError, match=says) as e:
         ganvas.load(file)

@@ -296,7 +296,9 @@ def _clean(state: Mapping[str, Tensor]) -> State:
         layer, _, name = key.rpartition(".")
         return name not in stats or f"{layer}.weight" in state or layer.rpartition(".")[2].startswith("bn")
 
-    def natural(key: str) -> list[str | int]:
-        return [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", key)]
+    def natural(key: str) -> list[str | tuple[int, str]]:
+        """Numbers by value: by their lengths first, since int() refuses thousands of digits."""
+        parts = re.split(r"([0-9]+)", key)
+        return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 
     return {k: state[k] for k in sorted(state, key=natural) if used(k)}
