@@ -267,6 +267,14 @@ def _leftthomas(net: superres.SRResNet, blocks: int) -> dict[str, torch.Tensor]:
     return state
 
 
+def test_weights_are_floating_point(tmp_path: Path) -> None:
+    state = dcgan.Generator(width=2, size=8).state_dict()
+    state["main.0.weight"] = state["main.0.weight"].to(torch.int8)
+    torch.save(state, tmp_path / "g.pth")
+    with pytest.raises(UserError, match=r"main\.0\.weight is int8, expected floating point"):
+        import_network(tmp_path / "g.pth")
+
+
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 5), (4, 9), (8, 1)])
 def test_both_forms_of_leftthomas_srgan(scale: int, blocks: int, activated: bool, tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ def _filled(found: Found, state: State) -> str | None:
         for k, v in found.state.items()
         if k in own and own[k].shape != v.shape
     ]
+    faults += [
+        f"{named(k)} is {str(v.dtype).removeprefix('torch.')}, expected floating point"
+        for k, v in found.state.items()
+        if k in own and own[k].is_floating_point() and not v.is_floating_point()
+    ]
     if not faults:
         missing, unexpected = found.net.load_state_dict(found.state, strict=False, assign=True)
         faults = [f"{named(k)} is missing" for k in missing] + [f"{named(k)} has no place" for k in unexpected]
