@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from ganvas import config, recipes
+import ganvas
+from ganvas import config, methods, recipes
 from ganvas.core import Clock
 from ganvas.errors import UserError
 from ganvas.schedules import HalfLife, LinearDecay, StepDecay
@@ -46,12 +56,188 @@ def test_none_and_schedules_survive_the_file() -> None:
     assert config.override(run, "ema=null").ema is None
 
 
+# ---------------------------------------------------------------- what a description may call
+
+OPENERS = [
+    "ganvas.data.toy:gaussian_grid_feed",
+    "ganvas.data.toy:gaussian_ring_feed",
+    "ganvas.data.toy:languages",
+    "ganvas.data:derived",
+    "ganvas.data:domains",
+    "ganvas.data:images",
+    "ganvas.data:pairs",
+    "ganvas.data:super_resolution",
+]
+RECORDS = {"ganvas.core", "ganvas.schedules"}
+
+
+def _modules() -> set[str]:
+    """All of ganvas and of torch.optim, and whatever else they import."""
+    for root in (ganvas, torch.optim):
+        for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}."):
+            if not found.name.endswith("__main__"):
+                importlib.import_module(found.name)
+    # Classes of test modules are the user's own program's.
+    return {n for n in sys.modules if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures")}
+
+
+def test_nothing_else_is_reachable() -> None:
+    """Add a class to `config.ALLOWED` only after reading its constructor; a function hardly ever."""
+    reachable = set()
+    for module in _modules():
+        if module.startswith("test_"):
+            continue
+        for name in list(vars(sys.modules[module])):
+            with contextlib.suppress(UserError):
+                config._find(f"{module}:{name}")
+                reachable.add(f"{module}:{name}")
+    listed = {f"{module}:{name}" for module, names in config.ALLOWED.items() for name in names}
+    assert sorted(reachable - listed) == []
+    assert sorted(listed - reachable) == []
+
+
+def test_what_is_listed_is_what_runs_are_made_of() -> None:
+    functions = []
+    for module, names in config.ALLOWED.items():
+        assert list(names) == sorted(names)
+        for name in names:
+            thing = config._find(f"{module}:{name}")
+            assert not name.startswith("_")
+            if not isinstance(thing, type):
+                functions.append(f"{module}:{name}")
+                continue
+            assert thing.__module__ == module
+            if module in RECORDS:
+                assert dataclasses.is_dataclass(thing)
+                assert thing.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            else:
+                assert issubclass(thing, nn.Module | torch.optim.Optimizer)
+            for keyword, (annotation, _) in config._keywords(thing).items():
+                assert annotation is not Any, f"{module}:{name} says not what {keyword} is, which cannot be checked"
+    assert sorted(functions) == OPENERS
+    assert list(config.ALLOWED) == sorted(config.ALLOWED)
+    methods_named = {name for module, names in config.ALLOWED.items() if ".methods." in module for name in names}
+    assert methods_named == set(methods.__all__)
+
+
 @pytest.mark.parametrize(
-    "name", ["os:system", "ganvas.data:os.system", "ganvas.cli:app", "no.such.module:thing", "ganvas.data:x"]
+    "name",
+    [
+        "",
+        ":",
+        "os:system",
+        "builtins:eval",
+        "subprocess:Popen",
+        "torch:load",
+        "torch.hub:load",
+        "torch.nn.modules.linear:Linear",
+        "torch.optim.lr_scheduler:LambdaLR",
+        "torch.optim.adam:torch.load",
+        "ganvas.data:os.system",
+        "ganvas.data:cache_dir",
+        "ganvas.data:x",
+        "ganvas.data.:x",
+        "ganvas.data.official:_receive",
+        "ganvas.data.official:fetch_file",
+        "ganvas.data.official:os.system",
+        "ganvas.data.cache:_sweep",
+        "ganvas.data.sources:read_idx",
+        "ganvas.core:Clock",
+        "ganvas.core:Method",
+        "ganvas.nets.vgg:_read",
+        "ganvas.nets.vgg:VGG19",
+        "ganvas.nets.dcgan:Generator.__init__.__globals__",
+        "ganvas.nets.dcgan:nn",
+        "ganvas.methods.dcgan:DCGAN.__class__",
+        "ganvas.cli:app",
+        "ganvas.training:train",
+        "no.such.module:thing",
+        "antigravity:x",
+    ],
 )
-def test_a_run_folder_cannot_name_code_of_its_own_choice(name: str) -> None:
-    with pytest.raises(UserError, match=r"this run (uses|names)"):
-        config.load({"$partial": name})
+def test_a_description_cannot_name_code_of_its_own_choice(name: str) -> None:
+    for mark in ("$partial", "$new"):
+        with pytest.raises(UserError, match=r"the description (uses|names)") as e:
+            config.load({mark: name, "command": "x"})
+        assert "\n" not in str(e.value)
+
+
+class OwnNetwork(nn.Module):
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.width = width
+
+    class Inner(nn.Module): ...
+
+
+class _PrivateNetwork(nn.Module): ...
+
+
+def own_function(width: int = 3) -> nn.Module:
+    return OwnNetwork(width)
+
+
+def test_classes_of_the_users_own_program() -> None:
+    """Networks and optimizers that it has imported itself, and nothing else of it."""
+    own = config.load({"$partial": f"{__name__}:OwnNetwork", "width": 5}, Callable[..., nn.Module])
+    assert own().width == 5
+    with pytest.raises(UserError, match="takes no 'depth'"):
+        config.load({"$partial": f"{__name__}:OwnNetwork", "depth": 5})
+    for name in ("OwnNetwork.Inner", "_PrivateNetwork", "own_function", "nn", "config", "HalfLife"):
+        with pytest.raises(UserError, match="not an allowed class"):
+            config.load({"$partial": f"{__name__}:{name}"})
+    with pytest.raises(UserError, match="import the module 'a_program_of_mine'"):
+        config.load({"$partial": "a_program_of_mine:Network"})
+
+
+def _changed(path: str, value: Any) -> Any:
+    """cyclegan's description with one value changed."""
+    description = config.dump(recipes.find("cyclegan")(100))
+    *names, last = path.split("/")
+    node = description
+    for name in names:
+        node = node[name]
+    node[last] = value
+    return description
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("batch", "many", "batch: got 'many', expected int"),
+        ("batch", None, "batch: "),
+        ("bogus", 1, "takes no 'bogus'"),
+        ("lr", 5, "lr: got 5"),
+        ("lr/start", "soon", "lr.start: got 'soon', expected int"),
+        ("lr", {"$new": "ganvas.schedules:LinearDecay"}, "lr: ganvas.schedules:LinearDecay needs end, start"),
+        ("lr", {"$partial": "ganvas.schedules:LinearDecay"}, "cannot be given as"),
+        ("lr", {"$partial": "torch.optim.adam:Adam"}, "lr: .* returns float"),
+        ("lr", {"$new": "ganvas.schedules:LinearDecay", "$partial": "x"}, "lr: expected one name"),
+        ("lr", {"$new": ["os:system"]}, "lr: expected one name"),
+        ("lr", {"$call": "os:system"}, "lr: expected one name"),
+        ("method/G/width", "wide", "method.G.width: got 'wide', expected int"),
+        ("method/G/depth", 3, "method.G.depth: .*takes no 'depth'"),
+        ("method/G", {"$new": "ganvas.nets.translate:ResNetGenerator"}, "cannot be given as"),
+        ("method/G", {"$partial": "torch.optim.adam:Adam"}, "method.G: .* returns Module"),
+        ("method", {"$partial": "ganvas.data:images", "source": "x"}, "method: .* returns Method"),
+        ("data", {"$partial": "ganvas.nets.patch:PatchDiscriminator"}, "data: expected a function"),
+        ("data/size", "large", "data.size: "),
+        ("optim/D/lr", "fast", "optim.D.lr: "),
+        ("optim/D", {"$partial": "ganvas.nets.patch:PatchDiscriminator"}, "optim"),
+        ("images", 10**30, "images: a number of 31 digits is too large"),
+    ],
+)
+def test_every_keyword_is_checked(path: str, value: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says) as e:
+        config.load(_changed(path, value))
+    assert "\n" not in str(e.value)
+
+
+def test_a_description_is_a_run() -> None:
+    for value in ({}, [], None, "x", {"$new": "ganvas.schedules:Constant"}, {"$partial": "torch.optim.adam:Adam"}):
+        with pytest.raises(UserError):
+            config.load(value)
+    assert config.load(_changed("batch", 4)).batch == 4
 
 
 def test_steps_of_a_rate() -> None:

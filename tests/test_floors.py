@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
-BASE = {"core", "draw", "ranks", "errors", "imresize", "colour"}
+BASE = {"core", "draw", "ranks", "errors", "imresize", "colour", "jsonfile", "metadevice"}
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
     "ranks": {"shared_memory"},
     "shared_memory": {"errors"},
     "errors": set(),
+    "jsonfile": {"errors"},
+    "metadevice": {"errors"},
     "imresize": {"errors"},
     "colour": set(),
     "schedules": {"core"},

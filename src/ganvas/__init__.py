@@ -43,3 +43,7 @@ def __getattr__(name: str) -> Any:
         if e.name != f"ganvas.{name}":
             raise
         raise AttributeError(f"module 'ganvas' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

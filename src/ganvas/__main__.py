@@ -7,9 +7,11 @@ import sys
 
 def main() -> None:
     from ganvas.cli import app
+    from ganvas.engine.memory import keep_freed_memory
     from ganvas.errors import UserError
 
     status: object = 1
+    keep_freed_memory()
     try:
         app(prog_name="ganvas")
     except SystemExit as e:

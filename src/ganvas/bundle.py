@@ -7,33 +7,98 @@ it loads without the run that made it and without unpickling anything. `model.js
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import pydantic
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas import backends, config, large, provenance
 from ganvas.core import Couples, Method, Run, Samples, Shape, Stage, Styled, Translates, Truncates
 from ganvas.data import decode
 from ganvas.engine.checkpoint import write_atomically
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.errors import UserError, WrongUse, did_you_mean
+from ganvas.errors import UserError, WrongUse, did_you_mean, printable
 from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
+from ganvas.jsonfile import parse_json
+from ganvas.metadevice import on_meta
 from ganvas.runs import restore, runs_below
 
 Output = Literal["pil", "numpy", "torch"]
-FORMAT = 1
+FORMAT = 2  # 1: without a checksum
+MAX_HEADER = 1 << 24  # bytes of a model's description
+MAX_SIDE = 1 << 16  # pixels
+MAX_NUMBER = 1 << 20  # of a network's settings: widths, numbers of layers
+
+
+class _Checked(pydantic.BaseModel):
+    """Settings of a model's header: no text for numbers, no unknown names."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid")
+
+
+Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE)]
+
+
+class _Shape(_Checked):
+    channels: int = pydantic.Field(ge=1, le=4)
+    height: Side
+    width: Side
+    classes: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)
+
+
+class _Stage(_Checked):
+    index: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)
+    batch: int | None = pydantic.Field(None, ge=1)
+    resolution: Side | None = None
+    alpha: float = pydantic.Field(1.0, ge=0, le=1)
+    lr: float = pydantic.Field(1.0, ge=0, allow_inf_nan=False)
+
+
+class _Data(pydantic.BaseModel):
+    """What a header may say of the training data; other names are facts for readers."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    source: str | None = None
+    count: int | None = None
+    fingerprint: str | None = None
+    classes: list[str | int] = []
+
+
+class _Header(pydantic.BaseModel):
+    """The description in a model file. Other names are facts for readers."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    format: int = pydantic.Field(ge=1)
+    shape: _Shape
+    stage: _Stage
+    method: dict[str, Any] | None = None
+    imported: str | None = None
+    data: _Data = _Data()
+    recipe: str | None = None
+    paper: str | None = None
+    task: str | None = None
+    scale: int = pydantic.Field(1, ge=1, le=MAX_NUMBER)
+    images_trained: int | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> _Header:
+        if (self.method is None) == (self.imported is None):
+            raise ValueError("expected either 'method' or 'imported'")
+        if (self.stage.resolution or 1) > max(self.shape.height, self.shape.width):
+            raise ValueError("the stage's resolution is larger than the shape")
+        return self
 
 
 def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
@@ -41,7 +106,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
 
     `facts`: what else a reader should know (recipe, paper, data, classes, images trained): JSON-ready."""
     header = {
-        "method": config.dump(run.method),
+        "method": _untrained(config.dump(run.method), type(method)),
         "shape": asdict(shape),
         "stage": asdict(method.now),
         "scale": method.scale,
@@ -50,20 +115,42 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
     write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}, header)
 
 
+def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
+    """A method's description without the settings that only training needs, such as paths of other networks' weights."""
+    return {k: v for k, v in description.items() if k not in method.trained_with}
+
+
 def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """A model's folder. Raises `UserError` where it cannot be written."""
     header = {"format": FORMAT, **header}
-    tensors = {k: v.contiguous() for k, v in tensors.items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    text = json.dumps(header)
     path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={"ganvas": json.dumps(header)})
+        save_file(tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)})
         os.replace(temporary, path)
-        write_atomically(folder / "model.json", json.dumps(header, indent=1))
+        write_atomically(folder / "model.json", _pretty(text))
         write_atomically(folder / "README.md", _card(header))
     except (OSError, SafetensorError) as e:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"the model could not be written to {folder}: {e}") from None
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"the model could not be written to {printable(folder)}: {printable(e)}") from None
+
+
+def _pretty(text: str) -> str:
+    """A header's text as model.json has it."""
+    return json.dumps(json.loads(text), indent=1)
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """BLAKE2b of a header's text and of the tensors' names, types, shapes and bytes."""
+    digest = hashlib.blake2b(text.encode(), digest_size=32)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        data: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def load(
@@ -74,48 +161,125 @@ def load(
     `checkpoint`: "last", "best" (by the run's own quality curve) or a number of images that the run still keeps.
     `precision`: "fp32", or "bf16", which rounds to 8 bits between layers: about twice as fast where the processor has
     instructions for it, pictures within a gray level or two. `backend`: "torch", or "openvino" (CPU; faster still).
-    The process keeps the memory that it frees from then on, for the next pictures. Raises `UserError` where there is no
-    model, or where the file was cut short."""
-    keep_freed_memory()
+    Nothing in the file is executed, and no memory is taken beyond its size before its description is found to fit its
+    tensors. Raises `UserError` where there is no model, or where the file is damaged."""
     how = {"device": device, "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, how)
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
-            return Model(*_read(candidate), **how)
+            return Model(*_read(candidate), **how, source=str(path))
+        if candidate == path and path.exists() and not path.is_dir():
+            raise UserError(f"{printable(path)} is not a regular file; expected a run, or a model's folder or file")
     hint = "it has not saved anything yet" if (path / "run.json").is_file() else "expected a run, or a model's folder"
     hint += runs_below(path)
-    raise UserError(f"there is no model in {path}: {hint}")
+    raise UserError(f"there is no model in {printable(path)}: {hint}")
 
 
 def _read(path: Path) -> tuple[Method, dict[str, Any]]:
+    """A model file's method, with its weights, and its header. What the file says is checked in full beforehand."""
+    where = printable(path)
+    text, checksum, tensors = _contents(path)
+    if len(text) > MAX_HEADER:
+        raise UserError(f"{where} is no ganvas model: its description is larger than {MAX_HEADER:,} characters")
+    header = parse_json(text, where, "ganvas model")
+    number = header.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise UserError(f"{where} has format {number}; this version of ganvas reads up to {FORMAT}: upgrade")
+    if number == FORMAT if checksum is None else checksum != _checksum(text, tensors):
+        raise UserError(f"{where} is damaged: its contents do not have the checksum that was saved. Copy it again")
+    card = path.with_name("model.json")
+    if path.name == "model.safetensors" and card.is_file() and card.read_bytes() != _pretty(text).encode():
+        raise UserError(
+            f"{printable(card)} is damaged or edited: it differs from the description in {path.name}. Copy the model's "
+            "folder again, or delete this file, which is not needed"
+        )
     try:
-        with safe_open(path, "pt") as f:
-            header = json.loads((f.metadata() or {})["ganvas"])
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, json.JSONDecodeError) as e:
-        raise UserError(f"{path} cannot be read as a model: {e}. It may have been cut short.") from None
-    except KeyError:
-        raise UserError(f"{path} is not a ganvas model: its header has no 'ganvas' entry") from None
-    if header["format"] > FORMAT:
-        raise UserError(f"{path} has format {header['format']}; this version of ganvas reads up to {FORMAT}: upgrade")
-    if "imported" in header:
+        checked = _Header.model_validate(header)
+    except pydantic.ValidationError as e:
+        error = e.errors()[0]
+        at = printable(".".join(map(str, error["loc"])) or "description")
+        raise UserError(f"{where} is no ganvas model: {at}: {printable(error['msg'].lower())}") from None
+    shape = Shape(**checked.shape.model_dump())
+    if checked.imported is not None:
         from ganvas import imported  # which writes models, and so sees this module
 
-        return imported.method_of(tensors, str(path), Shape(**header["shape"])), header
-    method = config.load(header["method"])(Shape(**header["shape"]))
-    missing, unexpected = method.load_state_dict(tensors, strict=False)
-    missing = [k for k in missing if k.split(".")[0] in method.averaged]
-    if missing or unexpected:
-        raise UserError(f"{path} does not fit its own description: missing {missing[:3]}, unexpected {unexpected[:3]}")
-    method.now = Stage(**header["stage"])
+        return imported.method_of(tensors, str(path), shape), header
+    method = _described(header["method"], shape, where)
+    _fill(method, tensors, where)
+    method.now = Stage(**checked.stage.model_dump())
     return method, header
+
+
+def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:
+    """(header, checksum, tensors) of a model file."""
+    where = printable(path)
+    try:
+        with safe_open(path, "pt") as f:
+            metadata = f.metadata() or {}
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+    except Exception as e:  # a damaged file may fail in any way inside the reader
+        raise UserError(f"{where} cannot be read as a model: {printable(e)}. It may have been cut short.") from None
+    if "ganvas" not in metadata:
+        raise UserError(
+            f"{where} is not a ganvas model: its header has no 'ganvas' entry. Of another project's weights, "
+            "ganvas import makes a model"
+        )
+    return metadata["ganvas"], metadata.get("blake2b"), tensors
+
+
+def _described(description: Any, shape: Shape, where: str) -> Method:
+    """The method of a description, its networks on the meta device, where they take no memory."""
+    _check_numbers(description, where)
+    try:
+        build: Any = config.load(description, Callable[[Shape], Method])
+        settings = _untrained(build.keywords, build.func)
+        with on_meta():
+            return build.func(shape, **settings)
+    except UserError as e:
+        raise UserError(f"{where}: {e}") from None
+    except Exception as e:  # a constructor refuses what its annotations allow
+        raise UserError(f"{where} describes networks that cannot be built: {printable(e)[:300]}") from None
+
+
+def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
+    """Raise `UserError` for a network with absurd settings: these reach shifts and ranges."""
+    if isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            _check_numbers(child, where, network=network or (isinstance(child, dict) and "$partial" in child))
+    elif network and isinstance(node, int) and abs(node) > MAX_NUMBER:
+        raise UserError(f"{where} describes networks that cannot be built: a setting is larger than {MAX_NUMBER:,}")
+
+
+def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:
+    """Give the networks that make images the file's tensors, and drop what else `method` has."""
+    for name, _ in list(method.named_children()):
+        if name not in method.averaged:
+            setattr(method, name, nn.Identity())
+    for name, _ in [*method.named_buffers(recurse=False), *method.named_parameters(recurse=False)]:
+        delattr(method, name)
+    method.players = {}
+    described = method.state_dict()
+    for name in sorted(described.keys() | tensors.keys()):
+        want, got = described.get(name), tensors.get(name)
+        if want is None or got is None or (want.shape, want.dtype) != (got.shape, got.dtype):
+            raise UserError(
+                f"{where} does not fit its own description: {printable(name)} is {_kind(got)} in the file, and "
+                f"{_kind(want)} by the description"
+            )
+    # Copies, since what is read may be a view of the file, which could change.
+    method.load_state_dict({k: v.clone() for k, v in tensors.items()}, assign=True)
+
+
+def _kind(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
     engine, record, _ = restore(run_folder, which, how["device"])
-    return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how)
+    source = f"{run_folder}, checkpoint {which}"
+    return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how, source=source)
 
 
 class Bands(NamedTuple):
@@ -145,29 +309,45 @@ class Model:
         device: str = "cpu",
         precision: str = "fp32",
         backend: str = "torch",
+        source: str | None = None,
     ) -> None:
+        """`source`: where it was loaded from, for `repr`."""
         if precision not in ("fp32", "bf16"):
             raise UserError(f"precision {precision!r} is not known here; choose fp32 or bf16")
         method.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
         self.method = method.eval().requires_grad_(False)
         self.info = info
+        self.source = source
         self._narrow = precision == "bf16"
         backends.use(backend, self.method, precision)
+
+    def __repr__(self) -> str:
+        shape, facts = self.info["shape"], [type(self.method).__name__]
+        facts.append("x".join(str(shape[k]) for k in ("height", "width", "channels")) + " (height x width x channels)")
+        if self.method.scale > 1:
+            facts.append(f"enlarges {self.method.scale} times")
+        if self.method.classes:
+            names = [self._class_names()[i] for i in range(min(self.method.classes, 5))]
+            more = ", ..." if self.method.classes > 5 else ""
+            facts.append(f"{self.method.classes} classes: {', '.join(map(printable, names))}{more}")
+        if self.source is not None:
+            facts.append(f"from {printable(self.source)}")
+        return f"<ganvas.Model {', '.join(facts)}>"
 
     def sample(
         self,
         n: int = 1,
         *,
         seed: int = 0,
-        labels: Sequence[int] | None = None,
+        labels: Sequence[int | str] | None = None,
         truncation: float | None = None,
         output: Output = "pil",
         batch: int | None = None,
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
-        `labels`: the class of each image by its number, for models that were trained with labels; None: all classes in turn,
-        and where classes are coupled domains (`core.Couples`) each latent in every one of them: pairs, side by side.
+        `labels`: the class of each image, by number or name, for models that were trained with labels; None: all classes in
+        turn, and where classes are coupled domains (`core.Couples`) each latent in every one of them: pairs, side by side.
         `truncation`: variety given up for likelihood, 1 or less (`core.Truncates`); None: none is.
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
@@ -182,7 +362,7 @@ class Model:
         n: int,
         *,
         seed: int = 0,
-        labels: Sequence[int] | None = None,
+        labels: Sequence[int | str] | None = None,
         truncation: float | None = None,
         batch: int | None = None,
     ) -> Iterable[Tensor]:
@@ -191,7 +371,7 @@ class Model:
         classes = method.classes
         batch, times = batch or self._fitting(), 1  # images of one latent
         if labels is not None:
-            self._check_labels(labels, n)
+            labels = self._check_labels(labels, n)
         elif classes:
             labels = [i % classes for i in range(n)]
             times = classes if isinstance(self.method, Couples) else 1
@@ -221,11 +401,10 @@ class Model:
                 )
         return self.method
 
-    def _one_label(self, label: int | None, n: int) -> Tensor | None:
+    def _one_label(self, label: int | str | None, n: int) -> Tensor | None:
         """[n], all the same: the class asked for, or the first."""
-        if label is not None:
-            self._check_labels([label], 1)
-        return torch.full((n,), label or 0, device=self.method.device) if self.method.classes else None
+        number = 0 if label is None else self._check_labels([label], 1)[0]
+        return torch.full((n,), number, device=self.method.device) if self.method.classes else None
 
     def walk(
         self,
@@ -235,7 +414,7 @@ class Model:
         frames: int = 30,
         loop: bool = True,
         curve: walks.Curve | None = None,
-        label: int | None = None,
+        label: int | str | None = None,
         truncation: float | None = None,
         output: Output = "pil",
     ) -> Any:
@@ -257,7 +436,7 @@ class Model:
         columns: Sequence[Picture],
         layers: str = "coarse",
         *,
-        label: int | None = None,
+        label: int | str | None = None,
         truncation: float | None = None,
         output: Output = "pil",
     ) -> Any:
@@ -302,26 +481,38 @@ class Model:
     def _fitting(self) -> int:
         return fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
 
-    def _check_labels(self, labels: Sequence[int], n: int) -> None:
+    def _check_labels(self, labels: Iterable[int | str], n: int) -> list[int]:
+        """The numbers of `n` classes, given by number or by name."""
         classes = self.method.classes
         if not classes:
             raise WrongUse("this model was trained without labels, so none can be asked for")
-        if len(labels) != n or not all(0 <= y < classes for y in labels):
+        if isinstance(labels, str):
+            raise UserError(f"labels must be a list of {n} names or numbers, one an image; got {labels!r}")
+        labels = list(labels)
+        numbers = [self.class_number(y) if isinstance(y, str) else y for y in labels]
+        whole = all(hasattr(y, "__index__") and 0 <= y < classes for y in numbers)
+        if len(numbers) != n or not whole:
             raise UserError(
-                f"labels must be {n} numbers from 0 to {classes - 1}, one an image; got {list(labels)[:10]}"
+                f"labels must be {n} numbers from 0 to {classes - 1}, or names of classes, one an image; "
+                f"got {labels[:10]}"
             )
+        return [int(y) for y in numbers]
 
     def class_number(self, name: str) -> int:
         """The number of the class of this name. Raises `UserError` where there is none."""
         if not self.method.classes:
             raise WrongUse("this model was trained without labels, so no class can be asked for")
-        names = [str(c) for c in self.info.get("data", {}).get("classes", ())]
-        if isinstance(self.method, Couples):
-            names = list(self.method.domains)
-        names = names or [str(i) for i in range(self.method.classes)]
+        names = self._class_names()
         if name not in names:
             raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
         return names.index(name)
+
+    def _class_names(self) -> list[str]:
+        """A name for each class: its number, where the model has no names."""
+        names = [str(c) for c in self.info.get("data", {}).get("classes", ())]
+        if isinstance(self.method, Couples):
+            names = list(self.method.domains)
+        return names if len(names) == self.method.classes else [str(i) for i in range(self.method.classes)]
 
     @property
     def columns(self) -> int | None:
@@ -543,9 +734,9 @@ def _card(h: dict[str, Any]) -> str:
         times = f"{scale} times as large as its input" if scale > 1 else "as large as its input"
         makes = f"Makes {kind} images from {kind} images, of any size: {times}."
     origin = (
-        f"Imported from `{h['source']['file']}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
+        f"Imported from `{printable(h['source']['file'])}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
         if "imported" in h
-        else f"Trained on {h.get('images_trained', 0):,} images drawn from `{data.get('source', '?')}` "
+        else f"Trained on {h.get('images_trained', 0):,} images drawn from `{printable(data.get('source', '?'))}` "
         f"({data.get('count', '?')} pictures,\n  fingerprint `{data.get('fingerprint', '?')}`)."
     )
     return f"""# {h.get("recipe", "a ganvas model")}

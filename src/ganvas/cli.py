@@ -443,6 +443,7 @@ def compare(
     """
     from ganvas.comparing import Unlike
     from ganvas.comparing import compare as compared
+    from ganvas.errors import printable
 
     try:
         tables = compared(records)
@@ -454,15 +455,16 @@ def compare(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     for found in tables:
         to = found["protocol"].get("to")
-        table = Table(box=None, header_style="bold", title=f"to {to}" if to else None)
+        table = Table(box=None, header_style="bold", title=Text(f"to {to}") if to else None)
         table.add_column("")
         for column in found["columns"]:
-            table.add_column(column["name"], overflow="fold")
+            table.add_column(Text(column["name"]), overflow="fold")
         for name in dict.fromkeys(k for column in found["columns"] for k in column["values"]):
-            table.add_row(name, *(_figure(column, name) for column in found["columns"]))
+            table.add_row(Text(printable(name)), *(_figure(column, name) for column in found["columns"]))
         Console().print(table)
 
 

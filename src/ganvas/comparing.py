@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ganvas.errors import UserError
+import pydantic
+
+from ganvas.errors import UserError, printable
+from ganvas.jsonfile import read_json
 from ganvas.metrics.measure import measurements
+
+
+class _Measurement(pydantic.BaseModel):
+    """What a measurement in a record must be; it may say more."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    protocol: dict[str, Any]
+    values: dict[str, float | None]
+    intervals: dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None = None
+    checkpoint: str | int | None = None
+    seed: int | None = None
+    commit: str | None = None
+
+    @pydantic.field_validator("protocol")
+    @classmethod
+    def _direction(cls, protocol: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(protocol.get("to", ""), str):
+            raise ValueError("the direction 'to' is no text")
+        return protocol
 
 
 class Unlike(UserError):
@@ -24,13 +46,15 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in map(Path, paths):
         for name, found in measurements(_record(path)).items():
-            title = f"{path.parent if path.name == 'measure.json' else path}"
-            named = name or str(found.get("checkpoint") or "")
+            title = printable(path.parent if path.name == "measure.json" else path)
+            named = printable(name) or str(found.get("checkpoint") or "")
             tables.setdefault(found["protocol"].get("to", ""), []).append(
                 (f"{title} ({named})" if named else title, found)
             )
     if all(len(columns) < 2 for columns in tables.values()):
-        raise UserError(f"there is nothing to compare {paths[0]} with: give two records, or one of two checkpoints")
+        raise UserError(
+            f"there is nothing to compare {printable(paths[0])} with: give two records, or one of two checkpoints"
+        )
     return [_table(columns) for columns in tables.values()]
 
 
@@ -41,7 +65,9 @@ def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         flat = _flat(found["protocol"])
         unlike = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
         if unlike:
-            differences = ", ".join(f"{field} ({_said(shared, field)} and {_said(flat, field)})" for field in unlike)
+            differences = ", ".join(
+                f"{printable(field)} ({_said(shared, field)} and {_said(flat, field)})" for field in unlike
+            )
             raise Unlike(f"{first} and {name} do not compare: they differ in {differences}")
     kept = ("values", "intervals", "seed", "commit")
     return {
@@ -52,14 +78,22 @@ def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 def _record(path: Path) -> dict[str, Any]:
     file = path / "measure.json" if path.is_dir() else path
+    where = printable(file)
+    advice = f"Make a record with: ganvas measure … --out {shlex.quote(where)}"
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        found = measurements(record)
-        if not found or not all(isinstance(m["protocol"], dict) for m in found.values()):
-            raise ValueError("it holds no measurement with its protocol")
-    except (OSError, ValueError, AttributeError, KeyError) as e:
-        reason = "there is no such file" if isinstance(e, FileNotFoundError) else e
-        raise UserError(f"{file} is no record ({reason}): make one with ganvas measure … --out {file}") from None
+        record = read_json(file, "record")
+    except UserError as e:
+        raise UserError(f"{e}. {advice}") from None
+    found = measurements(record)
+    try:
+        for measurement in found.values():
+            _Measurement.model_validate(measurement)
+    except pydantic.ValidationError as e:
+        error = e.errors()[0]
+        at = printable(".".join(map(str, error["loc"])))
+        raise UserError(f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}") from None
+    if not found:
+        raise UserError(f"{where} is not a record: it holds no measurement. {advice}")
     return record
 
 
@@ -73,5 +107,5 @@ def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def _said(flat: dict[str, Any], field: str) -> str:
     """A value in few letters: a hash is told by its first ones."""
-    text = str(flat.get(field, "none"))
+    text = printable(flat.get(field, "none"))
     return text if len(text) <= 24 else f"{text[:12]}…"

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 import sys
+import types
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +22,102 @@ import torch
 from torch import nn
 
 from ganvas.core import Run
-from ganvas.errors import UserError, did_you_mean
+from ganvas.errors import UserError, did_you_mean, printable
 
-# What a run's file may name. Anything else must have been imported by the user's own program first: opening somebody's run
-# folder never runs code that the reader did not choose.
-TRUSTED = ("ganvas.methods.", "ganvas.nets.", "ganvas.data.", "ganvas.schedules.", "ganvas.core.", "torch.optim.")
+# Everything that a description (run.json, the header of a model file) may name, by module.
+# A new network, method, schedule or data opener works in descriptions once it is listed here.
+# Each entry is called with arguments from the file, so none may have side effects beyond
+# opening the data set that its arguments name. tests/test_config.py holds the list.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "ganvas.core": ("Run",),
+    "ganvas.data": ("derived", "domains", "images", "pairs", "super_resolution"),
+    "ganvas.data.toy": ("gaussian_grid_feed", "gaussian_ring_feed", "languages"),
+    "ganvas.methods.biggan": ("BigGAN",),
+    "ganvas.methods.cgan": ("CGAN",),
+    "ganvas.methods.cogan": ("CoGAN",),
+    "ganvas.methods.cyclegan": ("CycleGAN",),
+    "ganvas.methods.dcgan": ("DCGAN",),
+    "ganvas.methods.discogan": ("DiscoGAN",),
+    "ganvas.methods.dong2017": ("Dong2017",),
+    "ganvas.methods.dual_learning": ("DualLearning",),
+    "ganvas.methods.dualgan": ("DualGAN",),
+    "ganvas.methods.gan": ("GAN",),
+    "ganvas.methods.pix2pix": ("Pix2Pix",),
+    "ganvas.methods.progan": ("ProGAN",),
+    "ganvas.methods.r3gan": ("R3GAN",),
+    "ganvas.methods.sagan": ("SAGAN",),
+    "ganvas.methods.sngan": ("SNGAN",),
+    "ganvas.methods.srgan": ("SRGAN",),
+    "ganvas.methods.srresnet": ("SRResNet",),
+    "ganvas.methods.stylegan": ("StyleGAN",),
+    "ganvas.methods.stylegan2": ("StyleGAN2",),
+    "ganvas.methods.unit": ("UNIT",),
+    "ganvas.methods.vae": ("VAE",),
+    "ganvas.methods.vaegan": ("VAEGAN",),
+    "ganvas.methods.wgan": ("WGAN",),
+    "ganvas.methods.wgan_gp": ("WGANGP",),
+    "ganvas.nets.augment": ("ADA", "DiffAugment"),
+    "ganvas.nets.autoencoder": (
+        "Decoder",
+        "Encoder",
+        "FeatureDiscriminator",
+        "MLPDecoder",
+        "MLPEncoder",
+    ),
+    "ganvas.nets.biggan": ("DeepDiscriminator", "DeepGenerator", "Discriminator", "Generator"),
+    "ganvas.nets.cnn": ("Discriminator", "Generator"),
+    "ganvas.nets.cogan": ("Discriminators", "Generators"),
+    "ganvas.nets.colouring": ("Colouring",),
+    "ganvas.nets.dcgan": ("Discriminator", "Generator"),
+    "ganvas.nets.discogan": ("Discriminator", "Generator"),
+    "ganvas.nets.dong": ("Discriminator", "Encoder", "Generator"),
+    "ganvas.nets.dualgan": ("Critic",),
+    "ganvas.nets.mlp": (
+        "ConditionalMLPGenerator",
+        "ConditionalMaxoutDiscriminator",
+        "MLPGenerator",
+        "MaxoutDiscriminator",
+    ),
+    "ganvas.nets.patch": ("PatchDiscriminator", "PixelDiscriminator"),
+    "ganvas.nets.points": ("Discriminator", "Generator"),
+    "ganvas.nets.progressive": ("ProgressiveDiscriminator", "ProgressiveGenerator"),
+    "ganvas.nets.r3gan": ("Discriminator", "Generator"),
+    "ganvas.nets.resnet": ("Discriminator", "Generator"),
+    "ganvas.nets.style": ("Generator",),
+    "ganvas.nets.style2": ("Discriminator", "Generator"),
+    "ganvas.nets.superres": (
+        "CompactNet",
+        "MSRResNet",
+        "RRDBNet",
+        "SRDiscriminator",
+        "SRResNet",
+        "UNetDiscriminator",
+        "VGGStyleDiscriminator",
+    ),
+    "ganvas.nets.translate": ("ResNetGenerator", "UNetGenerator"),
+    "ganvas.nets.unit": ("Decoders", "Encoders", "MultiscaleDiscriminator"),
+    "ganvas.nets.words": ("Bigram", "Translator"),
+    "ganvas.schedules": (
+        "Constant",
+        "Cosine",
+        "ExponentialDecay",
+        "GrowingHalfLife",
+        "HalfLife",
+        "InverseDecay",
+        "LinearDecay",
+        "PerStep",
+        "Ramp",
+        "StepDecay",
+    ),
+    "torch.optim.adagrad": ("Adagrad",),
+    "torch.optim.adam": ("Adam",),
+    "torch.optim.adamw": ("AdamW",),
+    "torch.optim.rmsprop": ("RMSprop",),
+    "torch.optim.sgd": ("SGD",),
+}
+# Packages whose classes are never taken for those of the user's own program.
+NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {"__main__"}
+LARGEST = 1 << 53  # of a whole number in a description; beyond it JSON's readers disagree
 
 
 # ---------------------------------------------------------------- to and from JSON
@@ -48,17 +140,49 @@ def dump(value: Any) -> Any:
     return value
 
 
-def load(value: Any) -> Any:
-    """The inverse of `dump`. Lists come back as tuples."""
+def load(value: Any, kind: Any = Run) -> Any:
+    """Build what a description from outside stands for: the inverse of `dump`.
+
+    `value`: parsed JSON. Only what `ALLOWED` lists can be named, or a network or optimizer
+    class of the user's own program; every keyword is checked against the annotation of
+    what it is given to. Lists become tuples unless an annotation says otherwise.
+    `kind`: what is expected: a class, or a callable by its annotation.
+
+    Raises `UserError` with one line that names the path of what does not fit."""
+    return _checked(_load(value, ""), kind, "the description")
+
+
+def _load(value: Any, path: str) -> Any:
     if isinstance(value, dict):
-        fields = {k: load(v) for k, v in value.items() if not k.startswith("$")}
-        if "$partial" in value:
-            return functools.partial(_find(value["$partial"]), **fields)
-        if "$new" in value:
-            return _find(value["$new"])(**fields)
-        return fields
+        marks = [k for k in value if k.startswith("$")]
+        fields = {k: _load(v, f"{path}.{k}" if path else k) for k, v in value.items() if k not in marks}
+        if not marks:
+            return fields
+        mark = marks[0]
+        if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
+            raise UserError(f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}")
+        thing: Any = _find(value[mark])
+        record = bool(dataclasses.is_dataclass(thing))
+        if record != (mark == "$new"):
+            raise UserError(f"{path or 'the description'}: {value[mark]} cannot be given as {mark}")
+        known = _keywords(thing)
+        for name in fields:
+            at = f"{path}.{name}" if path else name
+            if name not in known:
+                raise UserError(f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}")
+            fields[name] = _checked(fields[name], known[name][0], at)
+        if not record:
+            return functools.partial(thing, **fields)
+        needed = {f.name for f in dataclasses.fields(thing) if f.default is f.default_factory is dataclasses.MISSING}
+        if missing := sorted(needed - fields.keys()):
+            raise UserError(f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}")
+        if thing is Run and not inspect.isfunction(getattr(fields["data"], "func", None)):
+            raise UserError(f"{path}data: expected a function of ganvas.data that opens images")
+        return thing(**fields)
     if isinstance(value, list):
-        return tuple(load(v) for v in value)
+        return tuple(_load(v, f"{path}[{i}]") for i, v in enumerate(value))
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise UserError(f"{path or 'the description'}: a number of {len(str(value))} digits is too large")
     return value
 
 
@@ -67,22 +191,33 @@ def _name(thing: Any) -> str:
 
 
 def _find(name: str) -> Callable[..., Any]:
-    module, _, qualname = name.partition(":")
-    known = f"{module}.".startswith(TRUSTED)
-    if not known and module not in sys.modules:
+    """The class or function of a name "module:thing" in a description."""
+    module, _, thing = name.partition(":")
+    if thing in ALLOWED.get(module, ()):
+        return getattr(importlib.import_module(module), thing)
+    own = module.partition(".")[0] not in NOT_THE_USERS
+    if own and module not in sys.modules:
         raise UserError(
-            f"this run uses {name!r}, which is not part of ganvas: import the module {module!r} in your program first, "
-            "if you trust it, and load the run from there"
+            f"the description uses {_short(name)}, which is not part of ganvas: import the module "
+            f"{_short(module)} in your program first, if you trust it, and load it from there"
         )
-    try:
-        thing: Any = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError) as e:
-        raise UserError(f"this run uses {name!r}, which this version of ganvas does not have ({e})") from None
-    # A module's own imports (`ganvas.data:os.system`) are not its things; and of other modules only what runs are made of.
-    own = getattr(thing, "__module__", "") == module
-    if not own or not (known or (isinstance(thing, type) and issubclass(thing, nn.Module | torch.optim.Optimizer))):
-        raise UserError(f"this run names {name!r}, which is nothing that a run is made of: it was not opened")
-    return thing
+    found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
+    # A module's own public classes, not what it has imported.
+    if (
+        isinstance(found, type)
+        and issubclass(found, nn.Module | torch.optim.Optimizer)
+        and (found.__module__, found.__qualname__) == (module, thing)
+        and not thing.startswith("_")
+    ):
+        return found
+    raise UserError(
+        f"the description names {_short(name)}, which is not an allowed class or function; nothing was loaded"
+    )
+
+
+def _short(value: Any) -> str:
+    text = printable(repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 # ---------------------------------------------------------------- --set path=value
@@ -132,7 +267,7 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
     elif isinstance(node, dict):
         raise UserError(f"--set {path}: name a setting inside it, as in {path}.lr")
     else:
-        new = _checked(value, known[name][0], path)
+        new = _checked(value, known[name][0], f"--set {path}")
     if isinstance(node, dict):
         return {**node, name: new}
     if isinstance(node, functools.partial):
@@ -156,12 +291,45 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def _checked(value: Any, annotation: Any, path: str) -> Any:
+    """`value` as `annotation` has it. Raises `UserError`, which begins with `path`."""
     try:
         adapter = pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     except pydantic.PydanticUserError:  # the type is a dataclass or model with a configuration of its own
         adapter = pydantic.TypeAdapter(annotation)
     try:
-        return adapter.validate_python(value)
+        value = adapter.validate_python(value)
     except pydantic.ValidationError as e:
-        want = getattr(annotation, "__name__", None) or str(annotation)
-        raise UserError(f"--set {path}: got {value!r}, expected {want} ({e.errors()[0]['msg'].lower()})") from None
+        why = printable(e.errors()[0]["msg"].lower())
+        raise UserError(f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})") from None
+    if typing.get_origin(annotation) is dict and isinstance(value, dict):
+        inner = typing.get_args(annotation)[1]
+        return {k: _checked(v, inner, f"{path}.{printable(k)}") for k, v in value.items()}
+    if callable(value) and (results := _results(annotation)) and not issubclass(_result(value), results):
+        want = " or ".join(r.__name__ for r in results)
+        raise UserError(f"{path}: got {_short(value)}, expected a callable that returns {want}")
+    return value
+
+
+def _title(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _results(annotation: Any) -> tuple[type, ...]:
+    """The classes that callables of an annotation return; none where it does not say."""
+    alternatives = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    found = [typing.get_args(a)[-1] for a in alternatives if typing.get_origin(a) is Callable]
+    return tuple(found) if all(isinstance(f, type) and f is not Any for f in found) else ()
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _result(call: Callable[..., Any]) -> type:
+    """The class of what a callable returns, `object` where it does not say."""
+    func = call.func if isinstance(call, functools.partial) else call
+    if isinstance(func, type):
+        return func
+    target = func if inspect.isfunction(func) else type(func).__call__
+    found = typing.get_type_hints(target).get("return", object)
+    return found if isinstance(found, type) else object

@@ -150,6 +150,7 @@ class Method(nn.Module):
     scale: int = 1
     judges: Sequence[str] = ("D",)
     now: Stage = Stage()
+    trained_with: Sequence[str] = ()  # settings that a trained model does without: other files
 
     def stage(self, clock: Clock) -> Stage:
         return Stage()

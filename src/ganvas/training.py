@@ -30,7 +30,6 @@ from ganvas.core import Batch, Run, Samples, Translates
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine, NotFinite
-from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
@@ -78,7 +77,6 @@ def train(
     recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not
     fit, before training."""
     ranks.start(device)
-    keep_freed_memory()
     out = Path(out)
     device = usable_device(device)
     make = recipes.find(recipe)
@@ -115,7 +113,6 @@ def resume(
     `set`: numbers to change from here on, as in `train`; they are written to run.json. Raises `UserError` where there is no
     run, where no checkpoint can be read, or where the data has changed."""
     ranks.start(device)
-    keep_freed_memory()
     out = Path(out)
     engine, record, log = restore(out, "last", device, images=images, set=set)
     if engine.clock.images >= engine.run.images:

@@ -284,12 +284,12 @@ def record(runs: dict[str, Path], photos: Path) -> dict[str, Any]:
 
 
 def test_what_is_no_record(record: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="there is no record"):
         compare([tmp_path / "a.json"])
     old = {k: v for k, v in record.items() if k != "protocol"}
     for text in ("{", "[]", "{}", json.dumps(old)):
         (tmp_path / "a.json").write_text(text)
-        with pytest.raises(UserError, match="is no record"):
+        with pytest.raises(UserError, match="is not a record"):
             compare([tmp_path / "a.json", tmp_path / "a.json"])
     (tmp_path / "a.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="nothing to compare"):

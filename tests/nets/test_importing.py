@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from ganvas import metadevice
 from ganvas.errors import UserError
 from ganvas.importing import import_network
-from ganvas.nets import dcgan, patch, translate
+from ganvas.nets import dcgan, patch, superres, translate
 from ganvas.nets.layers import Blur, InstanceNorm2d, Norm
 
 
@@ -135,7 +139,7 @@ def _safetensors_header(file: Path) -> None:
         (_half, "only a piece"),
         (_safetensors_header, "not a checkpoint"),
         (_objects, "Python objects besides tensors"),
-        (_other, r"begin 0\.bias \[3\], 0\.weight \[3, 2\]\. .*Known: .*DCGAN generator"),
+        (_other, r"begin 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
         (_several, "say which with `part`: a, b"),
         (_numbers, "holds no weights"),
         (_cut_short, r"looks like a DCGAN generator .*main\.4\.bias"),
@@ -154,3 +158,197 @@ def test_unknown_part(tmp_path: Path) -> None:
     torch.save({"netG": {"w": torch.zeros(1)}}, tmp_path / "file.pth")
     with pytest.raises(UserError, match=r"no part 'netg'. Did you mean 'netG'"):
         import_network(tmp_path / "file.pth", part="netg")
+
+
+# ---------------------------------------------------------------- prefixes and parts
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
+)
+def test_wrappers_leave_prefixes(prefix: str, tmp_path: Path) -> None:
+    """nn.DataParallel and torch.compile, in whatever order."""
+    for net in (
+        dcgan.Generator(width=2, size=8),
+        translate.UNetGenerator(2, 1, width=2, depth=3),
+        patch.PatchDiscriminator(2, width=3),
+    ):
+        torch.save({f"{prefix}{k}": v for k, v in net.state_dict().items()}, tmp_path / "net.pth")
+        again = import_network(tmp_path / "net.pth").state_dict()
+        assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
+
+
+def _lightning(parts: dict[str, nn.Module], **more: object) -> dict:
+    state = {f"{name}.{k}": v for name, net in parts.items() for k, v in net.state_dict().items()}
+    return {"epoch": 3, "state_dict": {**state, "counter": torch.zeros(())}, "optimizer_states": [], **more}
+
+
+@pytest.mark.parametrize("name", ["generator", "netG", "G", "gen", "_orig_mod.generator", "model.generator", "net"])
+def test_lightning_checkpoints(name: str, tmp_path: Path) -> None:
+    net = dcgan.Generator(width=2, size=8)
+    parts: dict[str, nn.Module] = {name: net, "features": nn.Linear(2, 2)}
+    if "model" in name:
+        parts = {name: net}
+    if name != "net":
+        parts[f"{name.rpartition('.')[0]}.discriminator".lstrip(".")] = dcgan.Discriminator(width=2, size=8)
+    torch.save(_lightning(parts), tmp_path / "last.ckpt")
+    again = import_network(tmp_path / "last.ckpt").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
+
+
+def test_parts_of_a_lightning_checkpoint(tmp_path: Path) -> None:
+    D, nets = dcgan.Discriminator(width=2, size=8), {n: dcgan.Generator(width=2, size=8) for n in ("one", "two")}
+    torch.save(_lightning({**nets, "discriminator": D}), tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="say which with `part`: discriminator, one, two"):
+        import_network(tmp_path / "last.ckpt")
+    again = import_network(tmp_path / "last.ckpt", part="two").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in nets["two"].state_dict().items())
+    with pytest.raises(UserError, match="Did you mean 'two'"):
+        import_network(tmp_path / "last.ckpt", part="twu")
+
+
+# ---------------------------------------------------------------- super-resolution
+
+
+def _old_esrgan(net: superres.RRDBNet) -> tuple[dict[str, torch.Tensor], nn.Sequential]:
+    """Weights under the names of ESRGAN's old code, and its layers after the body."""
+    ups = len(net.ups)
+    at = {"conv_first": "model.0", "conv_body": f"model.1.sub.{len(net.body)}"}
+    at |= {f"conv_up{i + 1}": f"model.{3 * i + 3}" for i in range(ups)}
+    at |= {"conv_hr": f"model.{3 * ups + 2}", "conv_last": f"model.{3 * ups + 4}"}
+    state = {}
+    for key, value in net.state_dict().items():
+        layer, _, name = key.rpartition(".")
+        if layer.startswith("body."):
+            _, block, dense, conv = layer.split(".")
+            state[f"model.1.sub.{block}.{dense.upper()}.{conv}.0.{name}"] = value
+        else:
+            state[f"{at[layer]}.{name}"] = value
+    tail: list[nn.Module] = []
+    for name in net.ups:
+        tail += [nn.Upsample(scale_factor=2, mode="nearest"), net.get_submodule(name), nn.LeakyReLU(0.2)]
+    return state, nn.Sequential(*tail, net.conv_hr, nn.LeakyReLU(0.2), net.conv_last)
+
+
+@pytest.mark.parametrize("doublings", [0, 1, 2, 3])
+def test_old_names_of_esrgan(doublings: int, tmp_path: Path) -> None:
+    net = superres.RRDBNet(width=4, blocks=2, growth=2, scale=1 << doublings, doublings=doublings)
+    state, tail = _old_esrgan(net)
+    torch.save(state, tmp_path / "old.pth")
+    x = torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        first = net.conv_first(x)
+        want = tail(first + net.conv_body(net.body(first)))
+        assert torch.equal(import_network(tmp_path / "old.pth")(x), want)
+    assert want.shape[2:] == (7 << doublings, 9 << doublings)
+    state["model.20.weight"] = state["model.0.weight"]
+    torch.save(state, tmp_path / "old.pth")
+    with pytest.raises(UserError, match=r"looks like a RRDBNet .*20"):
+        import_network(tmp_path / "old.pth")
+
+
+def _leftthomas(net: superres.SRResNet, blocks: int) -> dict[str, torch.Tensor]:
+    layers = ["conv1", "bn1", "prelu", "conv2", "bn2"]
+    state = {}
+    for key, value in net.state_dict().items():
+        place, *rest = key.split(".")
+        name = rest[-1]
+        if place == "first":
+            new = f"block1.{rest[0]}"
+        elif place == "body":
+            new = f"block{int(rest[0]) + 2}.{layers[int(rest[2])]}"
+        elif place == "after":
+            new = f"block{blocks + 2}.{rest[0]}"
+        elif place == "up":
+            new = f"block{blocks + 3}.{int(rest[0]) // 3}.{'prelu' if int(rest[0]) % 3 else 'conv'}"
+        else:
+            new = f"block{blocks + 3}.{net.scale.bit_length() - 1}"
+        state[f"{new}.{name}"] = value
+    return state
+
+
+def test_weights_are_floating_point(tmp_path: Path) -> None:
+    state = dcgan.Generator(width=2, size=8).state_dict()
+    state["main.0.weight"] = state["main.0.weight"].to(torch.int8)
+    torch.save(state, tmp_path / "g.pth")
+    with pytest.raises(UserError, match=r"main\.0\.weight is int8, expected floating point"):
+        import_network(tmp_path / "g.pth")
+
+
+@pytest.mark.parametrize("activated", [False, True])
+@pytest.mark.parametrize(("scale", "blocks"), [(2, 5), (4, 9), (8, 1)])
+def test_both_forms_of_leftthomas_srgan(scale: int, blocks: int, activated: bool, tmp_path: Path) -> None:
+    net = superres.SRResNet(3, 4, blocks, scale, bounded=True, activated=activated).eval()
+    for buffer in net.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(torch.rand_like(buffer) + 0.5)
+    state = _leftthomas(net, blocks)
+    torch.save(state, tmp_path / "netG.pth")
+    x = torch.rand(1, 3, 6, 5)
+    with torch.no_grad():
+        assert torch.equal(import_network(tmp_path / "netG.pth")(x), net(x))
+    # What does not fit is named as the file names it.
+    block = f"block{blocks + 2}.1"
+    torch.save({**state, f"{block}.more": torch.zeros(1)}, tmp_path / "netG.pth")
+    with pytest.raises(UserError, match=rf"SRGAN generator .*: {block}\.more has no place") as e:
+        import_network(tmp_path / "netG.pth")
+    assert "after" not in str(e.value)
+    del state[f"block{blocks + 2}.0.bias"]
+    torch.save(state, tmp_path / "netG.pth")
+    with pytest.raises(UserError, match=rf"block{blocks + 2}\.0\.bias is missing"):
+        import_network(tmp_path / "netG.pth")
+    state["block1.0.bias"] = torch.zeros(9)
+    torch.save(state, tmp_path / "netG.pth")
+    with pytest.raises(UserError, match=r"block1\.0\.bias is \[9\], expected \[4\]"):
+        import_network(tmp_path / "netG.pth")
+
+
+# ---------------------------------------------------------------- files that hold no weights
+
+
+def _torchscript(file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())), str(file))
+
+
+def _zip(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 6\n"), "git lfs pull"),
+        (lambda f: f.write_text("<!DOCTYPE html><html></html>"), "web page, not the file: download it again"),
+        (lambda f: f.write_text("\n <HTML lang='en'>"), "web page"),
+        (_torchscript, r"TorchScript archive: .*torch\.jit\.load\(FILE\)\.state_dict\(\)"),
+        (_zip, "zip archive"),
+        (lambda f: f.write_bytes(b""), "an empty file"),
+        (lambda f: f.write_bytes(b"%PDF-1.7\n%\xff"), "a PDF document"),
+        (lambda f: f.write_bytes(b"\x89PNG\r\n\x1a\n"), "an image"),
+        (lambda f: f.write_bytes(b"\x1f\x8b\x08\0"), "gzip"),
+        (lambda f: f.write_bytes(b"\x89HDF\r\n\x1a\n"), "HDF5"),
+        (lambda f: f.write_text('{"epoch": 3}'), "text file"),
+        (os.mkfifo, "no regular file"),
+        (lambda f: f.symlink_to("/dev/zero"), "no regular file"),
+        (lambda f: torch.save({f"layer{i}\x1b[31m.weight": torch.zeros(1) for i in range(500)}, f), "500 tensors"),
+    ],
+)
+def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
+    write(tmp_path / "file.pth")
+    with pytest.raises(UserError, match=f"file.pth .*{says}") as e:
+        import_network(tmp_path / "file.pth")
+    assert str(e.value).isprintable()
+    assert len(str(e.value)) < 600
+
+
+def test_numbers_in_names_do_not_decide_how_much_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of the number 10**9 is no reason to build as many."""
+    monkeypatch.setattr(metadevice, "MAX_CALLS", 2000)
+    for key in ("a.enc.model.1000000000.conv.weight", "a.enc.model." + "9" * 5000 + ".conv.weight"):
+        state = {f"{d}.enc.model.0.conv.weight": torch.zeros(4, 3, 7, 7) for d in "ab"}
+        torch.save({**state, key: torch.zeros(4, 4, 4, 4)}, tmp_path / "unit.pt")
+        with pytest.raises(UserError, match="looks like a UNIT"):
+            import_network(tmp_path / "unit.pt")

@@ -28,14 +28,38 @@ def _rrdb(state: State) -> Found | None:
     if "RRDB_trunk.0.RDB1.conv1.weight" in state:  # ESRGAN's first release
         for theirs, ours in old.items():
             state = {k.replace(theirs, ours): v for k, v in state.items()}
-    if not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_up2.weight"} <= state.keys():
+    elif "model.1.sub.0.RDB1.conv1.0.weight" in state:  # before it, and in most of the community's files
+        state = _numbered_rrdb(state)
+    if not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"} <= state.keys():
         return None
     width, folded = state["conv_first.weight"].shape[:2]
     out = state["conv_last.weight"].shape[0]
     fold = math.isqrt(folded // out)
     growth = state["body.0.rdb1.conv1.weight"].shape[0]
     blocks = _count(state, r"body\.(\d+)\.")
-    return Found(superres.RRDBNet(folded // fold**2, width, blocks, growth, 4 // fold, out), state)
+    ups = _count(state, r"conv_up(\d+)\.weight")
+    net = superres.RRDBNet(folded // fold**2, width, blocks, growth, (1 << ups) // fold, out, doublings=ups)
+    return Found(net, state)
+
+
+def _numbered_rrdb(state: State) -> State:
+    """Names of ESRGAN's old code, one nn.Sequential, -> those of its new one. After model.1, the body, stand an
+    enlargement, a convolution and an activation for every doubling, and two more convolutions."""
+    blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
+    *ups, hr, last = sorted({int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1})
+    if ups != [3 * i + 3 for i in range(len(ups))] or (hr, last) != (3 * len(ups) + 2, 3 * len(ups) + 4):
+        raise ValueError(f"convolutions at {[*ups, hr, last]} of model, which doublings do not explain")
+    places = {"model.0": "conv_first", f"model.1.sub.{blocks}": "conv_body"}
+    places |= {f"model.{at}": f"conv_up{i + 1}" for i, at in enumerate(ups)}
+    places |= {f"model.{hr}": "conv_hr", f"model.{last}": "conv_last"}
+
+    def new(key: str) -> str:
+        layer, _, name = key.rpartition(".")
+        if m := re.fullmatch(r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0", layer):
+            return f"body.{m[1]}.rdb{m[2]}.conv{m[3]}.{name}"
+        return f"{places.get(layer, layer)}.{name}"
+
+    return {new(k): v for k, v in state.items()}
 
 
 def _compact(state: State) -> Found | None:
@@ -64,7 +88,8 @@ def _unet_discriminator(state: State) -> Found | None:
 
 
 def _leftthomas(state: State) -> Found | None:
-    """Blocks are numbered through: the first convolution, the residual ones, the last of the body, and the enlargement."""
+    """Blocks are numbered through: the first convolution, the residual ones, the last of the body, and the enlargement.
+    The last of the body ends in batch norm, at first in PReLU."""
     if not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"} <= state.keys():
         return None
     width, channels = state["block1.0.weight"].shape[:2]
@@ -86,7 +111,8 @@ def _leftthomas(state: State) -> Found | None:
         else:
             place = "last"
         ours[f"{place}.{last}"] = value
-    return Found(superres.SRResNet(channels, width, blocks, 1 << doublings, bounded=True), ours)
+    activated = f"block{blocks + 2}.1.running_mean" not in state
+    return Found(superres.SRResNet(channels, width, blocks, 1 << doublings, bounded=True, activated=activated), ours)
 
 
 FORMATS: dict[str, Format] = {

@@ -26,6 +26,7 @@ class SRGAN(Method):
     """
 
     directions: Sequence[str] = ("b",)
+    trained_with: Sequence[str] = ("vgg",)
     G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
 
     def __init__(

@@ -34,19 +34,27 @@ class _Block(nn.Module):
 class SRResNet(nn.Module):
     """The generator of Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks` residual blocks with
     batch norm under one long skip, a 3x3 convolution to four times the channels and PixelShuffle for every doubling, 9x9 to
-    the image. `scale`: a power of two. `bounded`: leftthomas/SRGAN's form, which ends the body in PReLU in place of batch norm
-    and the image in (tanh(x) + 1) / 2."""
+    the image. `scale`: a power of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN. `activated`: the
+    body ends in PReLU in place of batch norm, as that project had it at first."""
 
     multiple: int = 1
 
     def __init__(
-        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4, bounded: bool = False
+        self,
+        channels: int = 3,
+        width: int = 64,
+        blocks: int = 16,
+        scale: int = 4,
+        bounded: bool = False,
+        activated: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.bounded = channels, scale, bounded
         self.first = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(*(_Block(width) for _ in range(blocks)))
-        self.after = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.PReLU() if bounded else BatchNorm2d(width))
+        self.after = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.PReLU() if activated else BatchNorm2d(width)
+        )
         ups = [
             (nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
             for _ in range(_doublings(scale))
@@ -173,8 +181,8 @@ class _RRDB(nn.Module):
 
 class RRDBNet(nn.Module):
     """ESRGAN's generator: residual blocks in residual dense blocks. Wang et al., 2018, arXiv:1809.00219, section 3.1.
-    `scale` 4; 2 and 1 first fold 2x2 and 4x4 pixels into channels (Real-ESRGAN, arXiv:2107.10833), for sides that are
-    multiples of them."""
+    `doublings`: how often the sides are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels are
+    then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that are multiples of `multiple`."""
 
     def __init__(
         self,
@@ -184,16 +192,20 @@ class RRDBNet(nn.Module):
         growth: int = 32,
         scale: int = 4,
         out: int | None = None,
+        doublings: int = 2,
     ) -> None:
         super().__init__()
-        if scale not in (1, 2, 4):
-            raise UserError(f"this network enlarges by 1, 2 or 4; got scale={scale}")
-        self.channels, self.scale, self.multiple = channels, scale, 4 // scale
+        possible = [1 << i for i in range(min(doublings, 8) + 1)]
+        if scale not in possible:
+            raise UserError(f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}")
+        self.channels, self.scale, self.multiple = channels, scale, (1 << doublings) // scale
         self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
-        self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr = (
-            nn.Conv2d(width, width, 3, padding=1) for _ in range(4)
-        )
+        self.conv_body = nn.Conv2d(width, width, 3, padding=1)
+        self.ups = [f"conv_up{i + 1}" for i in range(doublings)]
+        for name in self.ups:
+            self.add_module(name, nn.Conv2d(width, width, 3, padding=1))
+        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
         self.conv_last = nn.Conv2d(width, out or channels, 3, padding=1)
         _small(self)
 
@@ -201,7 +213,8 @@ class RRDBNet(nn.Module):
         divisible(x, self.multiple, least=self.multiple)
         h = self.conv_first(F.pixel_unshuffle(x, self.multiple))
         h = h + self.conv_body(self.body(h))
-        for up in (self.conv_up1, self.conv_up2):
+        for name in self.ups:
+            up = self.get_submodule(name)
             h = F.leaky_relu(up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True)
         return self.conv_last(F.leaky_relu(self.conv_hr(h), 0.2, inplace=True))
 
