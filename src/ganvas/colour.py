@@ -15,6 +15,7 @@ _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
 _EDGE = 6 / 29  # where the cube root goes over into a line
+_ROUNDING = 1e-5  # white and black are in the gamut, whatever float32 makes of them
 
 
 def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -45,12 +46,40 @@ def to_lab(x: Tensor) -> Tensor:
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
     lightness, a, b = lab.unbind(1)
-    fy = (lightness + 16) / 116
-    f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
-    t = torch.where(f > _EDGE, f**3, 3 * _EDGE**2 * (f - 4 / 29))
-    linear = _mixed(_RGB, t)
+    linear = _linear((lightness + 16) / 116, a, b)
     s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
     return 2 * s - 1
+
+
+@by_pixel
+def in_gamut(lab: Tensor) -> Tensor:
+    """L*a*b* images [N, 3, H, W] -> the same lightness and hue, with the chroma reduced to what sRGB has.
+
+    Clipping red, green and blue in its place changes the lightness by up to 19 of 100. L must be in [0, 100]. Gradients
+    take the reduction for a constant, so that they reach colors outside, too."""
+    with torch.no_grad():
+        lightness, a, b = lab.detach().unbind(1)
+        fy = (lightness + 16) / 116
+        low, high = torch.zeros_like(fy), torch.ones_like(fy)
+
+        def within(share: Tensor) -> Tensor:
+            linear = _linear(fy, share * a, share * b)
+            return ((linear > -_ROUNDING) & (linear < 1 + _ROUNDING)).all(1)
+
+        whole = within(high)
+        for _ in range(12):  # bisection: to 1/4096 of the chroma
+            middle = (low + high) / 2
+            fits = within(middle)
+            low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+        share = torch.where(whole, 1.0, low)
+    return torch.cat([lab[:, :1], lab[:, 1:] * share.unsqueeze(1)], 1)
+
+
+def _linear(fy: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Linear sRGB [N, 3, H, W] of f(Y) = (L + 16) / 116, a and b, [N, H, W] each."""
+    f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
+    t = torch.where(f > _EDGE, f**3, 3 * _EDGE**2 * (f - 4 / 29))
+    return _mixed(_RGB, t)
 
 
 def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
