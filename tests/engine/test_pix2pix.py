@@ -97,7 +97,7 @@ def test_dropout_is_where_the_paper_has_it(tmp_path: Path) -> None:
             sides: list[int] = []
             for m in method.G.modules():
                 if type(m).__name__ == "Dropout":
-                    m.register_forward_hook(lambda _m, _inputs, made: sides.append(made.shape[-1]))
+                    m.register_forward_hook(lambda _m, _inputs, made, sides=sides: sides.append(made.shape[-1]))
             method.G(torch.zeros(1, 3, 256, 256))
             assert sides == [2, 4, 8]
     old, _ = engine(tmp_path, "G.dropout=true")  # as runs of before have it

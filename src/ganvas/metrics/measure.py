@@ -51,8 +51,9 @@ def measure_samples(
     spread was right to 40% where the distance was well above its bias, and up to four times too wide where it was
     mostly bias.
 
-    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights, resizer, image
-    [C, H, W], counts, neighbours, how the inception score is split. `details`, `seed`, `notes` (what to mind), `machine`, `ganvas` and `commit` besides.
+    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights,
+    resizer, image [C, H, W], counts, neighbours, how the inception score is split. `details`, `seed`, `notes` (what to
+    mind), `machine`, `ganvas` and `commit` besides.
 
     Takes memory for at most 10,000 feature vectors of either side (chosen at random; the fakes by `seed`), however many
     images there are. Raises `UserError` for too few images, mixed sizes or channels, and NaN pixels."""
