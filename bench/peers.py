@@ -13,6 +13,10 @@ weights, each in a process of its own. First it checks that one step gives the s
 (A B A B ...), and what is recorded is the median of the paired ratios, and the largest memory of each, less what its
 process held before the first step. One entry for each case in bench/results/peers.json. Nothing of a peer is kept here:
 its code is read from the checkout.
+
+How far fp32 may be apart depends on the processor, and so it is not a number here where the reference can go on in float64
+(dcgan): both sides take the same step in float64 too, where they must agree to half of its digits. How far each fp32 result
+is from its own float64 result is then rounding alone, and the two together bound the difference in fp32.
 """
 
 from __future__ import annotations
@@ -55,7 +59,10 @@ from ganvas.metrics.measure import commit, machine
 from ganvas.schedules import Constant
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
-TOLERANCE = {"fp32": 1e-5, "tf32": 2e-2, "bf16": 0.1}  # of one step's losses, relative: same mathematics, other order
+# Of one step's losses, relative: same mathematics, other order. Of fp32 only where float64 cannot be the judge.
+TOLERANCE = {"fp32": 1e-5, "tf32": 2e-2, "bf16": 0.1}
+# Half of a type's digits, which is what long sums and differences may cost: 1.5e-8 and 3.5e-4.
+HALF = {name: torch.finfo(getattr(torch, name)).eps ** 0.5 for name in ("float64", "float32")}
 
 
 class Fixed:
@@ -89,6 +96,10 @@ class Peer(ABC):
     def first(self) -> dict[str, float]:
         """The first step, with the draws that ganvas gets."""
         return self.step()
+
+    def widen(self) -> bool:
+        """Go on in float64, from the same start; False where the reference's code cannot."""
+        return False
 
     @abstractmethod
     def feed(self) -> Fixed: ...
@@ -127,6 +138,14 @@ class DCGAN(Peer):
         found = self.step()
         torch.randn = plain
         return found
+
+    def widen(self) -> bool:
+        for network in self.networks.values():
+            network.double()
+        self.real = self.real.double()
+        self.names["data"] = (self.real,)
+        self.draws = {"latent": [z.double() for z in self.draws["latent"]]}
+        return True
 
     def step(self) -> dict[str, float]:
         exec(self.body, self.names)
@@ -490,11 +509,47 @@ def named(state: dict[str, Tensor], net: torch.nn.Module) -> dict[str, Tensor]:
     return next(found for found in (recognise(state) for recognise in FORMATS.values()) if found is not None).state
 
 
+def compared(
+    losses: Mapping[str, Mapping[str, float]], tolerance: float, exact: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """One step's losses of "reference" and "ganvas" by name, each with how far they are apart and may be, relative.
+
+    exact: the same in float64; None: `tolerance` is what they may be apart
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, reference in losses["reference"].items():
+        mine = losses["ganvas"][name]
+        scale = abs(exact["reference"][name] if exact else reference)
+        entry: dict[str, Any] = {"reference": reference, "ganvas": mine, "difference": abs(reference - mine) / scale}
+        entry["allowed"] = tolerance
+        if exact:
+            entry["float64_difference"] = abs(exact["reference"][name] - exact["ganvas"][name]) / scale
+            rounding = {side: abs(losses[side][name] - exact[side][name]) / scale for side in ("reference", "ganvas")}
+            entry["rounding"] = rounding
+            entry["allowed"] = sum(rounding.values()) + HALF["float64"]
+        found[name] = entry
+    return found
+
+
+def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why these losses (of `compared`) are not those of one mathematics in this precision; empty where they are."""
+    found = []
+    for name, loss in losses.items():
+        if not loss["difference"] <= loss["allowed"]:  # NaN is a disagreement, too
+            found.append(f"{name} differs by {loss['difference']:.2g}, and {loss['allowed']:.2g} is allowed")
+        if not loss.get("float64_difference", 0.0) <= HALF["float64"]:
+            found.append(f"{name} differs by {loss['float64_difference']:.2g} in float64: this is another step")
+        for side, rounding in loss.get("rounding", {}).items():
+            if not rounding <= HALF["float32"]:
+                found.append(f"{name} of {side} is {rounding:.2g} from its own float64: this is no fp32")
+    return found
+
+
 class Worker:
     """One side in a process of its own, which takes a step whenever it is asked to."""
 
-    def __init__(self, side: str, arguments: list[str], folder: str) -> None:
-        command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder]
+    def __init__(self, side: str, arguments: list[str], folder: str, *more: str) -> None:
+        command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder, *more]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ready = self._answer()
 
@@ -526,6 +581,9 @@ def work(case: argparse.Namespace) -> None:
     os.environ["GANVAS_BENCH_FOLDER"] = case.folder
     if case.side == "reference":
         peer = PEERS[case.method](case.peer, case.size, case.batch, case.device)
+        if case.wide and not peer.widen():
+            print(json.dumps({"ready": False}), file=answers, flush=True)
+            return
         fields = peer.feed().fields
         weights = {name: net.state_dict() for name, net in peer.networks.items()}
         start = {
@@ -542,6 +600,8 @@ def work(case: argparse.Namespace) -> None:
         if case.device == "cpu":
             keep_freed_memory()
         start = torch.load(shared, weights_only=True)
+        if case.wide:
+            torch.set_default_dtype(torch.float64)  # for the engine lays its weights out as it is made
         engine = ours(case, Fixed(Shape(*start["shape"]), **start["fields"]), start["settings"])
         for name, weights in start["weights"].items():
             net = engine.method.get_submodule(name)
@@ -574,6 +634,19 @@ def work(case: argparse.Namespace) -> None:
         print(json.dumps({"seconds": seconds, "losses": losses, "mib": mib}), file=answers, flush=True)
 
 
+def in_float64(arguments: list[str]) -> dict[str, dict[str, float]] | None:
+    """The first step's losses of both sides in float64, from the same start; None where the reference cannot."""
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Worker("reference", arguments, folder, "--wide")
+        found = None
+        if peer.ready["ready"]:
+            mine = Worker("ganvas", arguments, folder, "--wide")
+            found = {"reference": peer.step()["losses"], "ganvas": mine.step()["losses"]}
+            mine.close()
+        peer.close()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training steps, next to the reference code's.")
     parser.add_argument("method", choices=sorted(PEERS))
@@ -588,6 +661,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--side", choices=("reference", "ganvas"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
+    parser.add_argument("--wide", action="store_true", help=argparse.SUPPRESS)
     case = parser.parse_args()
     if case.side:
         work(case)
@@ -595,12 +669,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         peer, mine = (Worker(side, arguments, folder) for side in ("reference", "ganvas"))
-        theirs, own = peer.step()["losses"], mine.step()["losses"]
-        losses = {
-            k: {"reference": v, "ganvas": own[k], "difference": abs(v - own[k]) / abs(v)} for k, v in theirs.items()
-        }
-        if max(v["difference"] for v in losses.values()) > TOLERANCE[case.precision]:
-            raise SystemExit(f"one step from the same start gives other losses: {json.dumps(losses, indent=1)}")
+        first = {"reference": peer.step()["losses"], "ganvas": mine.step()["losses"]}
+        losses = compared(first, TOLERANCE[case.precision], in_float64(arguments) if case.precision == "fp32" else None)
+        if reasons := disagreements(losses):
+            told = f"{'; '.join(reasons)}\n{json.dumps(losses, indent=1)}"
+            raise SystemExit(f"one step from the same start gives other losses: {told}")
         for side in (peer, mine):
             side.step()
         pairs = [(peer.step(), mine.step()) for _ in range(case.rounds)]

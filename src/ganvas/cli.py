@@ -748,9 +748,10 @@ def _print_record(record: dict[str, Any]) -> None:
             typer.echo(
                 f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})"
             )
+        height, width = protocol["image"][1:]
         typer.echo(
             f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "
-            f"{protocol['real']['count']:,} real images ({protocol['real']['part']})"
+            f"{protocol['real']['count']:,} real images ({protocol['real']['part']}), all of {width}x{height} pixels"
         )
         for note in found["notes"]:
             typer.echo(f"note: {note}")

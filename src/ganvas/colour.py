@@ -15,6 +15,7 @@ _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
 _EDGE = 6 / 29  # where the cube root goes over into a line
+_ROUNDING = 1e-5  # white and black are in the gamut, whatever float32 makes of them
 
 
 def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -44,13 +45,50 @@ def to_lab(x: Tensor) -> Tensor:
 @by_pixel
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
+    linear = _linear(lab)
+    s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+    return 2 * s - 1
+
+
+@by_pixel
+def in_gamut(lab: Tensor) -> Tensor:
+    """L*a*b* images [N, 3, H, W] -> the same lightness and hue, with the chroma reduced to what sRGB has.
+
+    Clipping red, green and blue in its place changes the lightness by up to 19 of 100. L must be in [0, 100]. Gradients
+    take the reduction for a constant, so that they reach colors outside, too."""
+    with torch.no_grad():
+        share = torch.ones_like(lab[:, 0])
+        outside = ~_within(lab)
+        if outside.any():
+            # Most colors are inside, and a search costs more than all else.
+            share[outside] = _reduction(lab.movedim(1, 3)[outside])
+    return torch.cat([lab[:, :1], lab[:, 1:] * share.unsqueeze(1)], 1)
+
+
+def _reduction(colors: Tensor) -> Tensor:
+    """Colors L*a*b* [K, 3] outside of sRGB -> by how much their chroma must be multiplied, [K]."""
+    lightness, chroma = colors.T.reshape(1, 3, -1, 1).split((1, 2), 1)
+    low, high = torch.zeros_like(lightness), torch.ones_like(lightness)
+    for _ in range(22):  # bisection, to the precision of float32: a step would make seams in tiles
+        middle = (low + high) / 2
+        fits = _within(torch.cat([lightness, middle * chroma], 1)).unsqueeze(1)
+        low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+    return low.flatten()
+
+
+def _within(lab: Tensor) -> Tensor:
+    """Whether sRGB has these colors: [N, 3, H, W] -> bool [N, H, W]."""
+    linear = _linear(lab)
+    return ((linear > -_ROUNDING) & (linear < 1 + _ROUNDING)).all(1)
+
+
+def _linear(lab: Tensor) -> Tensor:
+    """L*a*b* -> linear sRGB, which is in [0, 1] for colors that sRGB has."""
     lightness, a, b = lab.unbind(1)
     fy = (lightness + 16) / 116
     f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
     t = torch.where(f > _EDGE, f**3, 3 * _EDGE**2 * (f - 4 / 29))
-    linear = _mixed(_RGB, t)
-    s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
-    return 2 * s - 1
+    return _mixed(_RGB, t)
 
 
 def _mixed(matrix: Tensor, x: Tensor) -> Tensor:

@@ -61,13 +61,15 @@ class Subject:
 
     @cached_property
     def heldout(self) -> Tensor:
-        """Features of at most `LIMIT` of the test images."""
-        return self._features(b.x for b in self.test.batches(256, LIMIT))
+        """Features of at most `LIMIT` of the test images, chosen at random: their order is often that of their classes."""
+        n = min(self.test.info.count, LIMIT)
+        return self._features(self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256))
 
     @cached_property
     def fakes(self) -> Tensor:
-        """Features of at most `LIMIT` samples."""
-        return self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
+        """Features of at most `LIMIT` samples, in random order: a generator that is given labels draws them in turn."""
+        found = self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
+        return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(self.seed))]
 
     def _features(self, batches: Iterable[Tensor]) -> Tensor:
         return torch.cat([self.extractor(x).cpu() for x in batches])
@@ -125,16 +127,19 @@ def accuracy(s: Subject) -> dict[str, Any]:
 
 
 class _OneClassAPath:
-    """A model whose paths stay within a class: `path_length` asks for all beginnings and all ends in one batch."""
+    """A model whose paths stay within a class: `path_length` asks for all beginnings and all ends in one batch. Classes come
+    in turn over all batches, however many there are."""
 
     def __init__(self, method: Any) -> None:
         self._method, self.latent, self.device = method, method.latent, method.device
+        self._paths = 0
 
     def sample(self, n: int, z: Tensor) -> Tensor:
-        classes = self._method.classes
-        return self._method.sample(
-            n, z=z, y=torch.arange(n, device=self.device) % (n // 2) % classes if classes else None
-        )
+        y = None
+        if self._method.classes:
+            one = torch.arange(self._paths, self._paths + n // 2, device=self.device) % self._method.classes
+            self._paths, y = self._paths + n // 2, one.repeat(2)
+        return self._method.sample(n, z=z, y=y)
 
 
 def smoothness(s: Subject) -> dict[str, Any]:

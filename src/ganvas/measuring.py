@@ -143,6 +143,11 @@ def _measured(
         record = measure_samples(fake, real.side(to), real.extractor, seed=seed, extrapolate=extrapolate)
         record["protocol"]["real"] |= real.protocol
         record["protocol"]["to"] = to
+        # Neither a folder's images need have this size nor what `ganvas translate` makes of them.
+        record["notes"].append(
+            "Inputs were brought to the size of training first: images that ganvas translate makes of inputs of other "
+            "sizes may be better or worse than these figures."
+        )
         if model.method.scale > 1:
             record["notes"].append(
                 "PSNR and SSIM are ganvas pixels' figures: enlarge small pictures by ganvas translate first."

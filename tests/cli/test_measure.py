@@ -17,13 +17,14 @@ from PIL import Image
 from toys import SMALL, toy_data, toy_images
 
 import ganvas
-from ganvas import measuring, training
+from ganvas import bundle, data, measuring, training
 from ganvas.__main__ import main
 from ganvas.comparing import Unlike, compare
 from ganvas.data import cache_dir, official
 from ganvas.errors import UserError
 from ganvas.metrics import measure
 from ganvas.metrics.features import Extractor, inception
+from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.measure import measurements
 from ganvas.report import write_report
 
@@ -416,3 +417,78 @@ def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_pa
     record = measuring.measure(tmp_path / "run", "digits", n=16)
     assert record["judge"]["fake_confident"] >= 0
     assert (tmp_path / "run" / "neighbours.png").is_file()
+
+
+# ---------------------------------------------------------------- generators that are told the class
+
+
+class Nearest(torch.nn.Module):
+    """Classifies digits by the nearest mean image of a class."""
+
+    classes = 10
+
+    def __init__(self, means: torch.Tensor) -> None:
+        super().__init__()
+        self.means = torch.nn.Parameter(means.flatten(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(x, 2).flatten(1)
+
+    def with_logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(x), -torch.cdist(x.flatten(1), self.means).square() / 2
+
+
+def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ganvas.measure` asks for the classes in turn, and the score must not tell."""
+    run = trained("cgan_dcgan", Path("digits"), tmp_path / "cgan", 8)
+    feed = data.images("digits", size=16)
+    real = feed.draw(0, feed.info.count, seed=1)
+    assert real.y is not None
+    means = torch.stack([real.x[real.y == c].mean(0) for c in range(10)])
+    extract = Extractor("nearest", Nearest(means), 64, "0", lambda longer: 16, channels=1)
+    monkeypatch.setattr(measuring, "extractor_named", lambda *_: extract)
+    monkeypatch.setattr(measuring, "JUDGED", 0)  # no judge, which takes time
+    pools = [list(real.x[real.y == c]) for c in range(10)]
+    asked: list[int] = []
+
+    def sample(n: int, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        asked.extend(y.tolist())
+        return torch.stack([pools[c].pop() for c in y.tolist()])
+
+    load = bundle.load
+
+    def loaded(*args: Any, **options: Any) -> bundle.Model:
+        model = load(*args, **options)
+        model.method.sample = sample  # type: ignore[method-assign]
+        return model
+
+    monkeypatch.setattr(bundle, "load", loaded)
+    record = ganvas.measure(run, "digits", n=1500)
+    assert asked == [i % 10 for i in range(1500)]
+    found = []
+    for seed in range(4):
+        x = real.x[torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))]
+        whole = InceptionScore(10, seed)
+        whole.add(extract.with_logits(x[:1500])[1])
+        found.append(whole.score()[0])
+    score, spread = record["values"]["inception_score"], record["values"]["inception_score_std"]
+    assert min(found) > 5
+    assert score == pytest.approx(np.mean(found), abs=spread)
+    # A record of before, without the field, is refused beside it.
+    old = copy.deepcopy(record)
+    del old["protocol"]["inception_score_splits"]
+    for name, one in (("old", old), ("new", record)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(one))
+    with pytest.raises(Unlike, match=r"inception_score_splits \(none and 10 at random\)"):
+        compare([tmp_path / "old.json", tmp_path / "new.json"])
+
+
+def test_a_translation_names_the_size_that_it_was_measured_at(
+    runs: dict[str, Path], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, _ = command("measure", runs["domains"], "--against", runs["pairs"], "-n", 8)
+    assert code == 0
+    assert out.count(", all of 16x16 pixels") == 2
+    assert out.count("note: Inputs were brought to the size of training first") == 2

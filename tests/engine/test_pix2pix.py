@@ -87,3 +87,32 @@ def test_what_the_discriminator_descends(
 def test_another_loss_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="loss"):
         engine(tmp_path, "loss=wgan")
+
+
+def test_dropout_is_where_the_paper_has_it(tmp_path: Path) -> None:
+    """Appendix 6.1.1: CD512-CD512-CD512-C512-...: the decoder's first three layers, which give 2, 4 and 8 pixels of 256."""
+    with torch.device("meta"):
+        for recipe in ("pix2pix", "pix2pix_pixel"):
+            method: Any = recipes.find(recipe)(400).method(Shape(3, 256, 256))
+            sides: list[int] = []
+            for m in method.G.modules():
+                if type(m).__name__ == "Dropout":
+                    m.register_forward_hook(lambda _m, _inputs, made, sides=sides: sides.append(made.shape[-1]))
+            method.G(torch.zeros(1, 3, 256, 256))
+            assert sides == [2, 4, 8]
+    old, _ = engine(tmp_path, "G.dropout=true")  # as runs of before have it
+    old.step()
+
+
+def test_an_unconditional_discriminator_sees_the_output_alone(tmp_path: Path) -> None:
+    """Table 1's rows GAN and L1+GAN."""
+    game, method = engine(tmp_path, "conditional=false")
+    assert next(method.D.parameters()).shape[1] == 3
+    game.step()
+    batch = Batch(**{k: torch.rand(2, 3, 16, 16) for k in ("x", "y", "fake")})
+    other = Batch(x=torch.rand(2, 3, 16, 16), y=batch.y, fake=batch.fake)
+    assert float(method.g_loss(batch).loss) == float(method.g_loss(other).loss)
+    assert float(method.d_loss(batch).loss) == float(method.d_loss(other).loss)
+    assert config.dump(config.load(config.dump(game.run))) == config.dump(game.run)
+    _, usual = engine(tmp_path / "usual")
+    assert float(usual.g_loss(batch).loss) != float(usual.g_loss(other).loss)

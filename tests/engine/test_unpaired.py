@@ -9,8 +9,9 @@ import pytest
 import torch
 from toys import toy_data, toy_run
 
-from ganvas.core import Method
+from ganvas.core import Batch, Method
 from ganvas.engine.engine import Engine
+from ganvas.nets.cogan import Generators
 
 
 def toy(recipe: str, folder: Path, *more: str) -> tuple[Engine, Any]:
@@ -83,3 +84,17 @@ def test_dualgans_noise_is_dropout_that_stays_on(tmp_path: Path, dropout: int, v
     x = engine.feed.draw(0, 4, seed=0).a
     with torch.no_grad():
         assert torch.equal(model.translate(x), model.translate(x)) != varies
+
+
+def test_cogans_turns_are_about_one_z_and_its_weights_begin_as_it_says(tmp_path: Path) -> None:
+    """The recipe's docstring says what is not the authors'."""
+    engine, method = toy("cogan", tmp_path)
+    latents: list[torch.Tensor] = []
+    plain = method.latent
+    method.latent = lambda n: latents.append(plain(n)) or latents[-1]
+    engine.step()
+    assert len(latents) == 1
+    kernels = torch.cat([p.detach().flatten() for p in Generators().parameters() if p.ndim == 4])
+    assert float(kernels.std()) == pytest.approx(0.02, rel=0.01)
+    batch = method.fake(Batch(a=torch.zeros(64, 3, 20, 20)))
+    assert min(float(x.detach().min()) for x in batch.values()) < 0, "images in [-1, 1]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganvas.colour import gray, to_lab, to_rgb
+from ganvas.colour import gray, in_gamut, to_lab, to_rgb
 from ganvas.data.derived import edges
 from ganvas.errors import UserError
 from ganvas.nets.colouring import Colouring
@@ -45,6 +45,47 @@ def test_colouring_keeps_the_light_and_does_not_see_the_colours() -> None:
     assert (to_lab(made)[:, 1:].abs() > 1).any()
     with pytest.raises(UserError, match="3 channels"):
         Colouring(channels_in=1, channels_out=1)
+
+
+def test_chroma_is_reduced_to_what_srgb_has_and_lightness_stays() -> None:
+    g = seeded()
+    lab = torch.cat([torch.rand(2, 1, 40, 40, generator=g) * 100, torch.rand(2, 2, 40, 40, generator=g) * 220 - 110], 1)
+    lab[:, 0, 0, :2] = torch.tensor([0.0, 100.0])
+    clipped, made = to_rgb(lab).clamp(-1, 1), to_rgb(in_gamut(lab))
+    assert (to_lab(clipped) - lab)[:, 0].abs().max() > 5, "what clipping does"
+    assert made.abs().max() < 1 + 1e-3
+    torch.testing.assert_close(to_lab(made.clamp(-1, 1))[:, 0], lab[:, 0], atol=0.05, rtol=0)
+    a, b = in_gamut(lab)[:, 1:].unbind(1)
+    torch.testing.assert_close(a * lab[:, 2], b * lab[:, 1], atol=1e-2, rtol=1e-5)  # the hue
+    edge = in_gamut(lab)
+    edge[:, 1:] *= 1.002
+    beyond = (to_rgb(lab).abs() > 1.001).any(1)
+    assert beyond.any()
+    assert ((to_rgb(edge).abs() > 1).any(1) | (edge[:, 1:].abs().amax(1) < 1))[beyond].double().mean() > 0.95, (
+        "no more than that"
+    )
+
+
+def test_colors_that_srgb_has_stay_and_others_have_gradients() -> None:
+    lab = to_lab(torch.rand(2, 3, 9, 9, generator=seeded()) * 2 - 1)
+    assert torch.equal(in_gamut(lab), lab)
+    far = torch.tensor([60.0, 100.0, -100.0]).view(1, 3, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(to_rgb(in_gamut(far)).square().sum(), far)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().min() > 0
+
+
+def test_colouring_keeps_the_lightness_whatever_its_network_says() -> None:
+    """Seen after the 8 bits of a saved image."""
+    net = Colouring(net=lambda **c: UNetGenerator(**c, width=4, depth=3, norm="instance"))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(30)
+    x = torch.rand(2, 3, 16, 24, generator=seeded()) * 2 - 1
+    made = net(x)
+    assert (to_lab(made)[:, 1:].abs() > 20).any()
+    saved = ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    assert (to_lab(saved) - to_lab(x))[:, 0].abs().max() < 0.5
 
 
 def test_edges_are_dark_lines_on_white() -> None:

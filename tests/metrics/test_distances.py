@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ganvas.errors import UserError
 from ganvas.metrics.frechet import extrapolated, frechet_distance, subset_distances
-from ganvas.metrics.inception_score import inception_score
+from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.kernel import kernel_distance, kernel_distance_interval
 from ganvas.metrics.neighbours import duplicates, fidelity, nearest
 
@@ -152,6 +152,15 @@ def test_frechet_of_gaussians_by_its_closed_form() -> None:
     assert np.mean(spreads) == pytest.approx(np.std(wholes), rel=0.5)
 
 
+def inception_score(logits: torch.Tensor, splits: int) -> tuple[float, float]:
+    """Over successive parts, as other libraries form them."""
+    n = len(logits)
+    ends = torch.tensor([(i + 1) * n // splits for i in range(splits)])
+    score = InceptionScore(logits.shape[1], splits=splits)
+    score.add(logits, torch.bucketize(torch.arange(n), ends, right=True))
+    return score.score()
+
+
 @pytest.mark.parametrize(("key", "splits"), [("shuffled", 10), ("unshuffled", 10), ("single_split", 1)])
 def test_inception_score_golden(shared: Path, key: str, splits: int) -> None:
     folder = shared / "golden" / "metrics"
@@ -162,6 +171,19 @@ def test_inception_score_golden(shared: Path, key: str, splits: int) -> None:
     mean, std = inception_score(logits, splits)
     assert mean == pytest.approx(expected["inception_score_mean"], rel=1e-6)
     assert std == pytest.approx(expected["inception_score_std"], rel=1e-6)
+
+
+def test_inception_score_at_random_is_that_of_shuffled_images(shared: Path) -> None:
+    folder = shared / "golden" / "metrics"
+    logits = load_file(folder / "inception_score_logits.safetensors")["logits"].double()
+    expected = json.loads((folder / "inception_score_logits.json").read_text())["results"]["shuffled"]
+    found = []
+    for seed in range(5):
+        score = InceptionScore(logits.shape[1], seed)
+        score.add(logits)
+        found.append(score.score()[0])
+    spread = expected["inception_score_std"] / 10**0.5  # of the mean of ten parts
+    assert np.mean(found) == pytest.approx(expected["inception_score_mean"], abs=3 * spread)
 
 
 def test_inception_score_by_its_closed_form() -> None:

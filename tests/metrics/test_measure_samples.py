@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from ganvas.errors import UserError
 from ganvas.metrics import side
 from ganvas.metrics.features import Extractor, extractor
-from ganvas.metrics.inception_score import inception_score
+from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.measure import measure_samples
 from ganvas.metrics.recognised import Judge
 
@@ -103,11 +103,16 @@ def test_infinitely_many_images_have_no_bias() -> None:
 def test_inception_score_of_a_stream() -> None:
     x = noise(1000, 0)
     record = measure_samples(x.split(64), [noise(100, 1)], tiny())
-    logits = tiny().with_logits(x)[1]
-    turns = torch.cat([logits[i::10] for i in range(10)])  # the parts of a stream take turns
-    assert (record["values"]["inception_score"], record["values"]["inception_score_std"]) == pytest.approx(
-        inception_score(turns), rel=1e-9
-    )
+    again = measure_samples(x.split(7), [noise(100, 1)], tiny())
+    other = measure_samples(x.split(64), [noise(100, 1)], tiny(), seed=1)
+    names = ("inception_score", "inception_score_std")
+    first, same, else_ = ([r["values"][name] for name in names] for r in (record, again, other))
+    assert first == pytest.approx(same, rel=1e-9)
+    assert first != pytest.approx(else_, rel=1e-9)  # other parts
+    whole = InceptionScore(4, splits=1)
+    whole.add(tiny().with_logits(x)[1])
+    assert first[0] == pytest.approx(whole.score()[0], rel=0.02)
+    assert record["protocol"]["inception_score_splits"] == "10 at random"
 
 
 def test_a_side_is_restored_from_its_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 from ganvas import data
+from ganvas.core import Shape
 from ganvas.errors import UserError
 from ganvas.imresize import bicubic
+from ganvas.methods import SRGAN
 from ganvas.nets import superres
 from ganvas.nets.vgg import DEVIATION, MEAN, VGG19
 
@@ -90,6 +93,57 @@ def test_vgg19_is_the_usual_layers(tmp_path: Path) -> None:
         VGG19(str(tmp_path / "vgg.pth"), "relu3_9")
     with pytest.raises(UserError, match="fetch https"):
         VGG19(str(tmp_path / "absent.pth"))
+
+
+def vgg(blocks: tuple[int, ...], widths: tuple[int, ...], norms: bool = False, bias: bool = True) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before = 3
+    for count, width in zip(blocks, widths, strict=True):
+        for _ in range(count):
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=bias), *[nn.BatchNorm2d(width)] * norms, nn.ReLU()]
+            before = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (vgg((2, 2, 4), (4, 8, 16), norms=True), "batch norms"),
+        (vgg((2, 2, 3, 3), (4, 8, 16, 32)), "in block 3 its convolutions have the widths"),  # VGG16
+        (vgg((2, 2, 4), (4, 8, 16), bias=False), "has no bias"),
+        (
+            nn.Sequential(
+                *(nn.Conv2d(3 if i == 0 else 4, 4, 3) for i in range(6)), nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3)
+            ),
+            "block 3",
+        ),
+    ],
+)
+def test_files_of_other_networks_are_no_vgg19(net: nn.Module, reason: str, tmp_path: Path) -> None:
+    torch.save({f"features.{k}": v for k, v in net.state_dict().items()}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=f"does not hold the layers of VGG19 .*{reason}"):
+        VGG19(str(tmp_path / "other.pth"), "relu3_4")
+
+
+def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: Path) -> None:
+    """Not in the game's first step, after the pretraining."""
+    torch.save({f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()}, tmp_path / "vgg.pth")
+    made = partial(SRGAN, G=partial(superres.SRResNet, width=4, blocks=1), D=partial(superres.SRDiscriminator, width=4))
+    for channels in (1, 3):
+        made(Shape(channels, 32, 32), vgg=str(tmp_path / "vgg.pth"), layer="relu2_2")
+    with pytest.raises(UserError, match="1 or 3 channels; the data has 4"):
+        made(Shape(4, 32, 32), vgg=str(tmp_path / "vgg.pth"), layer="relu2_2")
+
+
+def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
+    """As SRGAN's docstring says: by the range, and `adversarial_weight` 2.5e-4 has the paper's proportion."""
+    method = SRGAN(
+        Shape(3, 32, 32), G=partial(superres.SRResNet, width=4), D=partial(superres.SRDiscriminator, width=4)
+    )
+    a, b = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    papers = nn.functional.mse_loss(2 * a - 1, 2 * b - 1)
+    assert float(method.content(a, b)) == pytest.approx(float(papers) / 4)
 
 
 def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:

@@ -144,7 +144,8 @@ class Engine:
                     with self._autocast(False):
                         (terms.loss * share if share < 1 else terms.loss).backward()
                     for name, value in {"loss": terms.loss, **terms.log}.items():
-                        log[name] = log.get(name, 0) + value.detach().float() * share
+                        wide = torch.promote_types(value.dtype, torch.float32)
+                        log[name] = log.get(name, 0) + value.detach().to(wide) * share
                     for name, value in terms.keep.items():
                         kept.setdefault(name, []).append(value)
         for m in made:

@@ -23,7 +23,8 @@ class CoGAN(Method):
     Two GANs on images of two domains, of which no pair is ever seen. What both generators make of one z is a pair all the
     same, since the shared layers have said by then what will be on it. Labels choose the domain: 0 for a, 1 for b.
 
-    Differs from the paper: G descends -log D, as the authors' code. z ~ N(0, 1). Two domains.
+    Differs from the paper: G descends -log D, as the authors' code. z ~ N(0, 1). Two domains. Both turns of a step are about
+    the same z, where the authors' code draws anew.
     """
 
     classes = 2
@@ -38,7 +39,7 @@ class CoGAN(Method):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        """Both turns of a step are about the same z, as in the authors' code."""
+        """Both turns of a step are about the same z. (The authors' code draws a new one for G's turn.)"""
         real = next(feed)
         made = (yield Make("G", self.fake, real)).keep
         batch = real.having(**made)

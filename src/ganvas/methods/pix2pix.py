@@ -20,9 +20,11 @@ class Pix2Pix(Method):
 
     D judges the output together with the input, and moves first, at half weight. There is no z: the noise is dropout in G,
     which stays on when the model is used, as does batch norm with the statistics of the one image (section 3.3). Either weight
-    may be 0, as in table 1; without the adversarial loss there is no D's turn.
+    may be 0, and D may judge the output alone, as in table 1; without the adversarial loss there is no D's turn.
 
-    Differs from the paper: nothing. (`loss` "lsgan" is an option of the authors' PyTorch code.)
+    Differs from the paper: nothing in the game. Images whose sides are not multiples of what G takes are mirrored at their
+    right and lower borders until they are, and batch norm's statistics are of both. (`loss` "lsgan" is an option of the
+    authors' PyTorch code.)
     """
 
     directions: Sequence[str] = ("b",)
@@ -36,11 +38,14 @@ class Pix2Pix(Method):
         l1_weight: float = 100.0,
         adversarial_weight: float = 1.0,
         loss: Literal["bce", "lsgan"] = "bce",
+        conditional: bool = True,
     ) -> None:
-        """`loss`: what L_cGAN is, cross entropy (the paper) or least squares with targets 1 and 0 (arXiv:1611.04076)."""
+        """`loss`: what L_cGAN is, cross entropy (the paper) or least squares with targets 1 and 0 (arXiv:1611.04076).
+        `conditional`: whether D sees the input, too (L_cGAN, equation 1), or the output alone (L_GAN, equation 2)."""
         super().__init__()
         self.G = G(channels_in=shape.channels, channels_out=shape.channels)
-        self.D = D(channels=2 * shape.channels)
+        self.D = D(channels=2 * shape.channels if conditional else shape.channels)
+        self.conditional = conditional
         self.l1_weight, self.adversarial_weight = l1_weight, adversarial_weight
         self.loss: Literal["bce", "lsgan"] = loss
         self.multiple = self.G.multiple
@@ -60,7 +65,7 @@ class Pix2Pix(Method):
         return {"fake": self.G(pair.x)}
 
     def d_loss(self, judged: Batch) -> Terms:
-        real, fake = (torch.cat([judged.x, y], 1) for y in (judged.y, judged.fake))
+        real, fake = (self.seen(judged.x, y) for y in (judged.y, judged.fake))
         d_real, d_fake = together(self.D, (real,), (fake,))
         on_real, on_fake = self.verdict(d_real, True), self.verdict(d_fake, False)
         middle = 0.5 if self.loss == "lsgan" else 0.0  # between what D should say of fake and of real
@@ -68,10 +73,14 @@ class Pix2Pix(Method):
         return Terms((on_real + on_fake) / 2, log)
 
     def g_loss(self, judged: Batch) -> Terms:
-        adversarial = self.verdict(self.D(torch.cat([judged.x, judged.fake], 1)), True)
+        adversarial = self.verdict(self.D(self.seen(judged.x, judged.fake)), True)
         l1 = l1_loss(judged.fake, judged.y)
         loss = self.adversarial_weight * adversarial + self.l1_weight * l1
         return Terms(loss, {"adversarial": adversarial, "l1": l1})
+
+    def seen(self, x: Tensor, y: Tensor) -> Tensor:
+        """What D judges."""
+        return torch.cat([x, y], 1) if self.conditional else y
 
     def pixel_loss(self, pair: Batch) -> Terms:
         l1 = l1_loss(self.G(pair.x), pair.y)

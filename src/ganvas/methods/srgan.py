@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.errors import UserError
 from ganvas.nets.layers import together
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, told_apart
@@ -22,7 +23,8 @@ class SRGAN(Method):
     alone, for `pretrain` images; then the game, from there (section 3.2). Batch norm uses running statistics in use.
 
     Differs from the paper: pixels are compared in [0, 1] (the paper: [-1, 1]); G moves before D, and D judges the images that
-    G was judged by (as in BasicSR; the paper does not say). Without `vgg` the content is pixels: its SRGAN-MSE.
+    G was judged by (as in BasicSR; the paper does not say). Without `vgg` the content is pixels, as in its SRGAN-MSE, but
+    their squared error is a quarter of the paper's, by the range: `adversarial_weight` 2.5e-4 gives the paper's proportion.
     """
 
     directions: Sequence[str] = ("b",)
@@ -45,8 +47,13 @@ class SRGAN(Method):
     ) -> None:
         """`pretrain`: images of the first stage. `slow`: from that many images on the learning rate is a tenth (section 3.2).
         `vgg`: the file of VGG19's weights, read at `layer`, whose features are multiplied by `content_scale` (section 3.2).
+        The paper's 1/12.75 is for the weights of VGG's authors, as torchvision's file has them; normalised ones need another.
         `pixel_weight`: of the pixels' own distance beside it, 0 in the paper. `l1`: distances are absolute, not squared."""
         super().__init__()
+        if vgg and shape.channels not in (1, 3):
+            raise UserError(
+                f"VGG19 sees images of 1 or 3 channels; the data has {shape.channels}: give data.channels=3, or leave vgg out"
+            )
         self.G = G(channels=shape.channels)
         self.D = D(channels=shape.channels, size=shape.size)
         self.phi = VGG19(vgg, layer) if vgg else None

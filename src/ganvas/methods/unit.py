@@ -30,7 +30,8 @@ class UNIT(Method):
 
     Differs from the paper: the networks and the discriminator of several scales are the authors' code's; divergences and
     distances are means over an image's numbers, as there, and the cycle counts the divergence of the translation's latent
-    alone. G descends -log D. The code's distance in a VGG's features is not here (its default weight is 0).
+    alone. G descends -log D. The code's distance in a VGG's features is not here (its weight is 0 in three
+    of the code's five configurations, and 1 in that of gta2city).
     """
 
     averaged = ("E", "G")

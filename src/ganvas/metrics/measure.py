@@ -17,6 +17,7 @@ from ganvas import __version__
 from ganvas.errors import UserError
 from ganvas.metrics.features import Extractor
 from ganvas.metrics.frechet import SHARES, extrapolated, frechet_distance, subset_distances
+from ganvas.metrics.inception_score import PROTOCOL as SPLITS
 from ganvas.metrics.kernel import kernel_distance_interval
 from ganvas.metrics.neighbours import fidelity
 from ganvas.metrics.side import Side, size_in_words
@@ -50,8 +51,9 @@ def measure_samples(
     spread was right to 40% where the distance was well above its bias, and up to four times too wide where it was
     mostly bias.
 
-    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights, resizer, image
-    [C, H, W], counts, neighbours. `details`, `seed`, `notes` (what to mind), `machine`, `ganvas` and `commit` besides.
+    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights,
+    resizer, image [C, H, W], counts, neighbours, how the inception score is split. `details`, `seed`, `notes` (what to
+    mind), `machine`, `ganvas` and `commit` besides.
 
     Takes memory for at most 10,000 feature vectors of either side (chosen at random; the fakes by `seed`), however many
     images there are. Raises `UserError` for too few images, mixed sizes or channels, and NaN pixels."""
@@ -103,23 +105,25 @@ def measure_samples(
                 f"{extractor.dim:,} dimensions: it is too high. Take at least {extractor.dim * round(1 / SHARES[-1]):,} "
                 "images of either side."
             )
+    protocol: dict[str, Any] = {
+        "extractor": extractor.name,
+        "extractor_hash": extractor.hash,
+        "resizer": extractor.resizer(*fakes.shape[1:]),
+        "image": list(fakes.shape),
+        "real": {"count": reals.count},
+        "fake": {"count": fakes.count},
+        "neighbours": k,
+    }
     if fakes.score is not None:
         values["inception_score"], values["inception_score_std"] = fakes.score.score()
+        protocol["inception_score_splits"] = SPLITS
     return {
         "values": values,
         "intervals": {
             name: [max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread],
             "kernel": [kernel.low, kernel.high],
         },
-        "protocol": {
-            "extractor": extractor.name,
-            "extractor_hash": extractor.hash,
-            "resizer": extractor.resizer(*fakes.shape[1:]),
-            "image": list(fakes.shape),
-            "real": {"count": reals.count},
-            "fake": {"count": fakes.count},
-            "neighbours": k,
-        },
+        "protocol": protocol,
         "details": {
             "kernel_subsets": {
                 "mean": kernel.subset_mean,

@@ -23,7 +23,7 @@ class Side:
     def __init__(self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False) -> None:
         self.extractor, self.which = extractor, which
         self.moments = Moments(extractor.dim)
-        self.score = InceptionScore(extractor.classes) if scored and extractor.classes else None
+        self.score = InceptionScore(extractor.classes, seed) if scored and extractor.classes else None
         self.shape: tuple[int, ...] | None = None
         self._rng = np.random.default_rng(seed)
         self._keys = torch.empty(0, dtype=torch.float64)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.colour import to_lab, to_rgb
+from ganvas.colour import in_gamut, to_lab, to_rgb
 from ganvas.errors import UserError
 from ganvas.nets.translate import UNetGenerator
 
@@ -16,7 +16,8 @@ from ganvas.nets.translate import UNetGenerator
 class Colouring(nn.Module):
     """Images [N, 3, H, W] in [-1, 1], of which the lightness counts -> the same lightness with the chroma that `net` tells from
     it: L / 50 - 1 [N, 1, H, W] -> a and b over 110 [N, 2, H, W] in [-1, 1]. Sides as `net` takes them. The scaling is that of
-    the authors' PyTorch code of pix2pix, Isola et al., 2017, arXiv:1611.07004. Colours beyond sRGB come out beyond [-1, 1]."""
+    the authors' PyTorch code of pix2pix, Isola et al., 2017, arXiv:1611.07004. Chroma that sRGB does not have at this
+    lightness is reduced to what it has, so that nothing is clipped and the lightness stays."""
 
     def __init__(
         self, channels_in: int = 3, channels_out: int = 3, net: Callable[..., nn.Module] = UNetGenerator
@@ -32,7 +33,7 @@ class Colouring(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         lightness = to_lab(_wide(x))[:, :1]
         ab = _wide(self.net(lightness / 50 - 1)) * 110
-        return to_rgb(torch.cat([lightness, ab], 1))
+        return to_rgb(in_gamut(torch.cat([lightness, ab], 1)))
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class Block(nn.Module):
 
 class LayerNorm(nn.Module):
     """(x - mean) / (deviation + eps) over all of an image's numbers, times a gain and plus a bias for each channel,
-    [N, C, H, W]. After Ba et al., 2016, arXiv:1607.06450, with the unbiased deviation of the authors' code."""
+    [N, C, H, W]. After Ba et al., 2016, arXiv:1607.06450, with the unbiased deviation of the authors' code. Gains start at 1;
+    there they start at random, U(0, 1)."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,9 +22,11 @@ class VGG19(nn.Module):
     [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
 
     `weights`: a file of torchvision's (`ADDRESS`), or of the normalised encoders of universal style transfer, which begin
-    with a 1x1 convolution and mirror at borders. `layer`: "relu5_4" is the fourth convolution of the fifth block after its
-    activation, "conv5_4" before it. The weights are fixed, belong to no player and are in no state dict. Raises `UserError`
-    for a file that is missing, or does not reach that layer."""
+    with a 1x1 convolution and mirror at borders. The features of the two have unlike scales: of the normalised ones every
+    channel's mean activation is about 1, which changes the weight of a loss on them. `layer`: "relu5_4" is the fourth
+    convolution of the fifth block after its activation, "conv5_4" before it. The weights are fixed, belong to no player and
+    are in no state dict. Raises `UserError` for a file that is missing, holds other layers than VGG19's (VGG19 with batch
+    norm, VGG16), or does not reach that layer."""
 
     def __init__(self, weights: str, layer: str = "relu5_4") -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class VGG19(nn.Module):
             raise UserError(
                 f"{weights} ends after {len(kernels)} convolutions, and {layer} is number {sum(self.blocks)}"
             )
+        _check(weights, state, kernels[: sum(self.blocks)], self.blocks)
         for i, key in enumerate(kernels[: sum(self.blocks)]):
             self._keep(f"weight{i}", state[key])
             self._keep(f"bias{i}", state[key.replace("weight", "bias")])
@@ -67,6 +71,24 @@ class VGG19(nn.Module):
                 x = F.relu(x, inplace=True) if i < last or self.rectified else x
                 i += 1
         return x
+
+
+def _check(file: str, state: dict[str, Tensor], kernels: Sequence[str], blocks: Sequence[int]) -> None:
+    """Raise `UserError` unless these are VGG19's convolutions: with biases, without norms, of one width in a block."""
+    reason, before, left = "", 3, iter(kernels)
+    if any(k.endswith("running_mean") for k in state):
+        reason = "it has batch norms, which would be left out"
+    for b, count in enumerate(blocks, 1):
+        block = [next(left) for _ in range(count)]
+        widths = [tuple(state[k].shape[:2]) for k in block]
+        out = widths[0][0]
+        if widths != [(out, before), *[(out, out)] * (count - 1)]:
+            reason = reason or f"in block {b} its convolutions have the widths {widths}"
+        if missing := [k for k in block if k.replace("weight", "bias") not in state]:
+            reason = reason or f"{missing[0]} has no bias"
+        before = out
+    if reason:
+        raise UserError(f"{file} does not hold the layers of VGG19 ({reason}): fetch {ADDRESS}")
 
 
 def _read(file: str) -> dict[str, Tensor]:

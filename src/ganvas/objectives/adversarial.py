@@ -1,4 +1,4 @@
-"""Adversarial losses: means over a batch's scores (logits, any shape), in float32 whatever the networks ran in."""
+"""Adversarial losses: means over a batch's scores (logits, any shape), in float32 or wider, whatever the networks ran in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.objectives.precision import wide
+
 
 def bce(logits: Tensor, real: bool) -> Tensor:
     """Cross entropy with the logits' sigmoid: -E log σ(l) where they should say real, else -E log(1 - σ(l))."""
-    return F.softplus(-logits.float() if real else logits.float()).mean()
+    return F.softplus(-wide(logits) if real else wide(logits)).mean()
 
 
 def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -32,12 +34,12 @@ def verdicts(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
 def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
     """-E log σ(a - b): scores `ahead` should be larger than their partners `behind`, [N] each. Jolicoeur-Martineau, 2018,
     arXiv:1807.00734, in pairs (RpGAN)."""
-    return F.softplus(behind.float() - ahead.float()).mean()
+    return F.softplus(wide(behind) - wide(ahead)).mean()
 
 
 def lsgan(scores: Tensor, target: float) -> Tensor:
     """E (D(x) - target)^2, with targets 1 for real and 0 for fake. arXiv:1611.04076, equation 2, without its 1/2."""
-    return (scores.float() - target).square().mean()
+    return (wide(scores) - target).square().mean()
 
 
 def named(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor:
@@ -48,4 +50,4 @@ def named(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor:
 def hinge(scores: Tensor, real: bool) -> Tensor:
     """D's loss: E max(0, 1 - D(x)) where it should say real, else E max(0, 1 + D(x)). The generator descends -E D(G(z)).
     Lim and Ye, 2017, arXiv:1705.02894; Tran et al., 2017, arXiv:1702.08896."""
-    return F.relu(1 - scores.float() if real else 1 + scores.float()).mean()
+    return F.relu(1 - wide(scores) if real else 1 + wide(scores)).mean()

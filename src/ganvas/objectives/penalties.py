@@ -10,13 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import draw
+from ganvas.objectives.precision import wide
 
 Critic = Callable[[Tensor], Tensor]
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +30,7 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
     (two-sided, without its λ).
 
     real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly zero passes none on."""
-    real, fake = _wide(real), _wide(fake)
+    real, fake = wide(real), wide(fake)
     eps = draw.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
     norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake)[1], dim=1)
     return (norms - target).square().mean()
@@ -55,7 +51,7 @@ def r1(D: Critic, real: Tensor) -> Tensor:
 
 def scored(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
     """D(x) and E ||∇D(x)||^2 of one forward pass."""
-    scores, grad = _gradients(D, _wide(x))
+    scores, grad = _gradients(D, wide(x))
     return scores, grad.square().sum(1).mean()
 
 
@@ -64,7 +60,7 @@ def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     [N, layers, d] move by 1; squares are summed over d and averaged over layers. Karras et al., 2019 (StyleGAN2),
     arXiv:1912.04958, section 3.2; the scale of y and the average over layers are the authors' code's."""
     with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-        w = _wide(w)
+        w = wide(w)
         images = synthesis(w)
         y = draw.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
         (grad,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)

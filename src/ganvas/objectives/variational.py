@@ -1,4 +1,4 @@
-"""What variational autoencoders are made of: sums over an image's numbers, means over the batch, in float32."""
+"""What variational autoencoders are made of: sums over an image's numbers, means over the batch, in float32 or wider."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas import draw
+from ganvas.objectives.precision import wide
 
 
 def reparameterised(q: Tensor) -> Tensor:
@@ -16,16 +17,16 @@ def reparameterised(q: Tensor) -> Tensor:
 
 def kl_to_normal(q: Tensor) -> Tensor:
     """KL(N(mean, variance) || N(0, I)) of q [N, 2, latent]: means and log variances. arXiv:1312.6114, appendix B."""
-    mean, log_var = q.float().unbind(1)
+    mean, log_var = wide(q).unbind(1)
     return ((log_var.exp() + mean.square() - 1 - log_var) / 2).sum(1).mean()
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-E log p(x) of pixels x [N, ...] in [-1, 1] as probabilities (x + 1) / 2 of being white."""
-    nll = F.binary_cross_entropy_with_logits(logits.float(), (x.float() + 1) / 2, reduction="none")
+    nll = F.binary_cross_entropy_with_logits(wide(logits), (wide(x) + 1) / 2, reduction="none")
     return nll.flatten(1).sum(1).mean()
 
 
 def gaussian_nll(mean: Tensor, x: Tensor, sigma: float = 1.0) -> Tensor:
     """-E log N(x; mean, sigma^2 I) of x [N, ...], without its constant."""
-    return (mean.float() - x.float()).square().flatten(1).sum(1).mean() / (2 * sigma**2)
+    return (wide(mean) - wide(x)).square().flatten(1).sum(1).mean() / (2 * sigma**2)

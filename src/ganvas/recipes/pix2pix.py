@@ -12,10 +12,13 @@ from ganvas.schedules import LinearDecay
 
 def pix2pix(count: int) -> Run:
     """Section 3.3 and appendix 6 of arXiv:1611.07004: Adam 2e-4 with beta1 .5, batches of 1, U-Net at 256x256 cropped from
-    286x286, 70x70 PatchGAN; 200 epochs as for facades, the second half decaying to 0 as in the authors' PyTorch code.
-    Smaller images need a shallower U-Net: --size 128 --set G.depth=7.
+    286x286, with dropout on the three innermost levels, 70x70 PatchGAN; 200 epochs as for facades. From the authors' PyTorch
+    code is the rate's decay to 0 over the second half (the paper's is constant); its dropout, one level further out, is
+    --set G.dropout=true. Images that are not square are cut to their centers (both codes squeeze them). Smaller images need a
+    shallower U-Net: --size 128 --set G.depth=7.
 
-    The paper's variants: --set l1_weight=0 (cGAN alone) or adversarial_weight=0 (L1 alone), table 1; G.skip=false (the
+    The paper's variants: --set l1_weight=0 (cGAN alone), adversarial_weight=0 (L1 alone) or conditional=false (a D that sees
+    the output alone: GAN, and L1+GAN), table 1; G.skip=false (the
     encoder-decoder), table 2; D.layers=1 or 5 (16x16 and 286x286 patches; 1x1 is `pix2pix_pixel`), table 3. Least squares in
     place of cross entropy, as the authors' PyTorch code offers: --set loss=lsgan. A|B pictures with the photograph on the left,
     as facades has them: --set data.direction=b2a draws photographs from labels."""
@@ -23,7 +26,7 @@ def pix2pix(count: int) -> Run:
     return Run(
         method=partial(
             Pix2Pix,
-            G=partial(translate.UNetGenerator, dropout=True),
+            G=partial(translate.UNetGenerator, dropout=3),
             D=partial(patch.PatchDiscriminator, norm="batch"),
         ),
         data=partial(pairs, size=256, load=286, flip=True),
@@ -37,5 +40,5 @@ def pix2pix(count: int) -> Run:
 def pix2pix_pixel(count: int) -> Run:
     """`pix2pix` with the 1x1 PixelGAN, whose D judges colours and no structure: table 3 and appendix 6.1.2."""
     run = pix2pix(count)
-    G = partial(translate.UNetGenerator, dropout=True)
+    G = partial(translate.UNetGenerator, dropout=3)
     return replace(run, method=partial(Pix2Pix, G=G, D=partial(patch.PixelDiscriminator, norm="batch")))

@@ -31,10 +31,11 @@ def restore(count: int) -> Run:
 
 
 def colour(count: int) -> Run:
-    """Colours for gray photographs, from L to a and b of L*a*b* as in figure 1 and the authors' PyTorch code: 256x256,
-    mirrored, batches of 4, rates and weights as in `pix2pix`. The lightness of what comes out is that of what went in. Ours:
-    networks as in `restore`, and 200 epochs as for the paper's small sets (its own colouring: 6 of ImageNet's; quoted from
-    memory)."""
+    """Colours for gray photographs: a network from L to a and b of L*a*b*, as in figure 1 and the authors' PyTorch code,
+    256x256, mirrored, batches of 4, rates and weights as in `pix2pix`. The lightness of what comes out is that of what went
+    in, since chroma that sRGB does not have is reduced. Ours: L1 and D compare red, green and blue, where the code's L1 is on
+    a and b (over 110) and its D sees L, a and b; networks as in `restore`; and 200 epochs as for the paper's small sets (its
+    own colouring: 6 of ImageNet's; quoted from memory)."""
     return replace(
         restore(count),
         method=partial(

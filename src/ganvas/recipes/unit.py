@@ -28,7 +28,9 @@ def unit(count: int) -> Run:
 
 def unit_official(count: int) -> Run:
     """The authors' code (mingyuliutw/UNIT), which shares nothing: least squares, weights 1, .01, 10, .01 and 10, Adam 1e-4 with
-    beta1 .5 and a weight decay of 1e-4, halved every 100,000 steps; a million steps at 256x256."""
+    beta1 .5 and a weight decay of 1e-4, halved every 100,000 steps; a million steps at 256x256. Unlike there, images that are
+    not square are cut to their centers (theirs: at random along the longer side), and the gains of the decoders' layer norms
+    start at 1 (theirs: U(0, 1))."""
     adam = partial(Adam, lr=1e-4, betas=(0.5, 0.999), weight_decay=1e-4)
     return Run(
         method=partial(
