@@ -124,23 +124,10 @@ def accuracy(s: Subject) -> dict[str, Any]:
     }
 
 
-class _OneClassAPath:
-    """A model whose paths stay within a class: `path_length` asks for all beginnings and all ends in one batch."""
-
-    def __init__(self, method: Any) -> None:
-        self._method, self.latent, self.device = method, method.latent, method.device
-
-    def sample(self, n: int, z: Tensor) -> Tensor:
-        classes = self._method.classes
-        return self._method.sample(
-            n, z=z, y=torch.arange(n, device=self.device) % (n // 2) % classes if classes else None
-        )
-
-
 def smoothness(s: Subject) -> dict[str, Any]:
     """Perceptual path length in z."""
     distance = lpips(s.distance, s.weights)
-    found = path_length(_OneClassAPath(s.model.method), distance, PATHS, seed=s.seed)
+    found = path_length(s.model.method, distance, PATHS, seed=s.seed)
     return {
         "values": _numbers(found),
         "protocol": {"space": "z", "paths": PATHS, "distance": distance.name},
