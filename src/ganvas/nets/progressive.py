@@ -64,9 +64,12 @@ class Grows(nn.Module):
 @dataclass(frozen=True)
 class Growth:
     """When networks grow: `start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full
-    weight (arXiv:1710.10196, section 2). `start` None: the smallest of `resolutions`; the largest: nothing grows, and
-    neither with `fade` and `hold` of 0, the networks being complete at once. The optimizers start afresh when a fade begins
-    and when it ends (the authors' code; `Stage.index`). `batches`, `rates`: resolution -> batch and times the learning rate, where they are not the run's."""
+    weight (arXiv:1710.10196, section 2).
+
+    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and `hold`
+    of 0: nothing grows, the networks are complete at once. `batches`, `rates`: resolution ->
+    batch and times the learning rate, where they are not the run's. The optimizers start
+    afresh when a fade begins and when it ends, as in the authors' code (`Stage.index`)."""
 
     resolutions: Sequence[int]
     fade: int
