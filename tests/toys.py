@@ -54,7 +54,15 @@ SMALL: dict[str, list[str]] = {
         "batch=8",
         "sigma_every=2",
     ],
-    "sagan_official": ["G.width=2", "D.width=2", "data.size=16", "batch=8", "lr.start=1"],
+    "sagan_official": [
+        "G.width=2",
+        "D.width=2",
+        "G.attention=[8]",
+        "D.attention=[8]",
+        "data.size=16",
+        "batch=8",
+        "sigma_every=2",
+    ],
     "sagan_digits": ["G.width=2", "D.width=2", "G.attention=[8]", "D.attention=[8]", "data.size=16", "batch=8"],
     "biggan": [
         "G.width=2",

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+Curve = Literal["linear", "spherical"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Method(nn.Module):
     `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
     engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
     `sample` takes; 0: none. `judges`: the networks (attribute names) that tell real images from generated ones, images being
-    their first argument; `Run.augment` stands before them. `scale`: how many times as large as its input a translated image
+    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `scale`: how many times as large as its input a translated image
     is. `now`: the stage that the engine has entered. A module whose `per_rank` is true keeps buffers of its own on every
     rank (an image pool)."""
 
@@ -149,6 +151,7 @@ class Method(nn.Module):
     classes: int = 0
     scale: int = 1
     judges: Sequence[str] = ("D",)
+    curve: Curve = "spherical"
     now: Stage = Stage()
     trained_with: Sequence[str] = ()  # settings that a trained model does without: other files
 
@@ -165,9 +168,13 @@ class Method(nn.Module):
 
 @runtime_checkable
 class Samples(Protocol):
-    """Skill: images from noise, and from labels where `classes` is not 0."""
+    """Skill: images from noise, and from labels where `classes` is not 0.
+
+    `curve`: along what paths latents stay likely: on arcs ("spherical") where `latent` is
+    normal, on straight lines ("linear") where it is uniform, for arcs leave its cube."""
 
     classes: int
+    curve: Curve
 
     def latent(self, n: int) -> Tensor:
         """Noise for n images, [n, ...], drawn as in training."""
@@ -207,8 +214,9 @@ class Styled(Protocol):
 
     layers: int
 
-    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """z [n, ...] -> w [n, layers, d], untruncated."""
+    def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """z [n, ...] -> w [n, layers, d], moved towards its mean by `truncation` in the
+        layers in which the method truncates; 1: untruncated."""
         ...
 
     def synthesize(self, w: Tensor) -> Tensor:
@@ -256,7 +264,9 @@ class Run:
     beta2: Schedule | None = None  # replaces Adam's second beta; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
     augment: Callable[[], nn.Module] | None = None  # what the judges' images pass first, in training (nets/augment.py)
-    micro: int | None = None  # images per forward pass; None: the whole batch
+    # images per forward pass; None: the whole batch. Batch norm and minibatch statistics see only these images: the same
+    # result as with the whole batch have networks without the two, and groups of which `micro` is a multiple.
+    micro: int | None = None
     precision: str = (
         "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32
     )

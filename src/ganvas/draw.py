@@ -29,6 +29,7 @@ class Rows(NamedTuple):
 
 
 _rows: ContextVar[Rows | None] = ContextVar("rows", default=None)
+_copies: ContextVar[int] = ContextVar("copies", default=1)
 
 
 def mix(*parts: int | str) -> int:
@@ -47,6 +48,17 @@ def rows(announced: Rows | None) -> Iterator[None]:
         _rows.reset(token)
 
 
+@contextmanager
+def alike(copies: int) -> Iterator[None]:
+    """Within: n draws are n / `copies` draws, repeated. For a batch of `copies` versions
+    of the same images, one after the other, which are to be augmented alike."""
+    token = _copies.set(copies)
+    try:
+        yield
+    finally:
+        _copies.reset(token)
+
+
 def normal(n: int, *shape: int, device: torch.device | str | None = None) -> Tensor:
     """N(0, 1), [n, *shape]."""
     return _cut(n, lambda whole: torch.randn(whole, *shape, device=device))
@@ -63,6 +75,11 @@ def integers(n: int, high: int, *, device: torch.device | str | None = None) -> 
 
 
 def _cut(n: int, make) -> Tensor:
+    copies = _copies.get()
+    if copies > 1 and n % copies == 0:
+        with alike(1):
+            drawn = _cut(n // copies, make)
+        return drawn.repeat(copies, *[1] * (drawn.dim() - 1))
     r = _rows.get()
     if r is None or n % len(r):
         return make(n)

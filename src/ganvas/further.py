@@ -126,26 +126,10 @@ def accuracy(s: Subject) -> dict[str, Any]:
     }
 
 
-class _OneClassAPath:
-    """A model whose paths stay within a class: `path_length` asks for all beginnings and all ends in one batch. Classes come
-    in turn over all batches, however many there are."""
-
-    def __init__(self, method: Any) -> None:
-        self._method, self.latent, self.device = method, method.latent, method.device
-        self._paths = 0
-
-    def sample(self, n: int, z: Tensor) -> Tensor:
-        y = None
-        if self._method.classes:
-            one = torch.arange(self._paths, self._paths + n // 2, device=self.device) % self._method.classes
-            self._paths, y = self._paths + n // 2, one.repeat(2)
-        return self._method.sample(n, z=z, y=y)
-
-
 def smoothness(s: Subject) -> dict[str, Any]:
     """Perceptual path length in z."""
     distance = lpips(s.distance, s.weights)
-    found = path_length(_OneClassAPath(s.model.method), distance, PATHS, seed=s.seed)
+    found = path_length(s.model.method, distance, PATHS, seed=s.seed)
     return {
         "values": _numbers(found),
         "protocol": {"space": "z", "paths": PATHS, "distance": distance.name},

@@ -40,7 +40,8 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class InverseDecay:
-    """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`: SAGAN's authors' code."""
+    """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`: the first
+    commit of SAGAN's authors' code (0a93720), from before it had attention."""
 
     rate: float
     start: int = 0

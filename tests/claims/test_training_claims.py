@@ -43,6 +43,7 @@ from ganvas.core import Run
 from ganvas.data import images, toy
 from ganvas.data.derived import reduced
 from ganvas.data.feed import Feed, Info
+from ganvas.engine.engine import Engine
 from ganvas.errors import UserError
 from ganvas.metrics.features import Extractor, LeNet, extractor
 from ganvas.metrics.lpips import LPIPS
@@ -402,6 +403,13 @@ def test_excess_is_of_a_place_not_of_a_size() -> None:
     torch.testing.assert_close(stylegan2_no_droplets.excess(x * 100 + 7), plain, atol=1e-3, rtol=1e-3)
     x[:, :, 3, 5] = 100.0
     assert (stylegan2_no_droplets.excess(x) > 10).all()
+
+
+@pytest.mark.parametrize("run", [*modes.METHODS.values(), *r3gan.METHODS.values(), *bare.RUNS.values()])
+def test_generators_do_not_start_at_a_point(run: Run) -> None:
+    """One that does may stay there, and scores as a single mode with good samples only."""
+    model: Any = Engine(run, run.data()).model()
+    assert model.sample(256).std(0).mean() > 0.05
 
 
 def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:

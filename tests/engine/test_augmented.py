@@ -75,6 +75,28 @@ def test_judges_in_use_see_images_as_they_are(tmp_path: Path) -> None:
     assert not torch.equal(e.method.D(x), e.method.D(x))  # type: ignore[operator]
 
 
+def test_augmentation_is_told_what_one_image_is(tmp_path: Path) -> None:
+    """D of pix2pix sees a pair in its channels."""
+    e = engine("pix2pix", tmp_path, "ada", *FIXED)
+    assert e.method.augment.channels == e.feed.info.channels  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("augment", ["none", "color,translation,cutout", "ada"])
+def test_features_are_compared_of_images_that_were_augmented_alike(augment: str, tmp_path: Path) -> None:
+    """VAE/GAN: a perfect reconstruction has no distance from its image, and a pale one has."""
+    more = FIXED if augment == "ada" else ()
+    e = engine("vaegan_small", tmp_path, augment, "Dis.width=8", *more)
+    e.method.train()
+    x = torch.rand(16, 3, 16, 16) * 2 - 1
+
+    def like(rebuilt: torch.Tensor) -> float:
+        _, (wanted, got) = e.method.judged(x, rebuilt)  # type: ignore[operator]
+        return float((wanted - got).detach().square().mean())
+
+    assert like(x) == 0
+    assert like(x / 2) > 0.1 * like(x.roll(1, 0))
+
+
 def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
     whole, cut = (
         engine("dcgan", tmp_path, "ada", "augment.p=0.7", "D.norm=false", "G.width=4", f"micro={m}") for m in (8, 2)

@@ -12,14 +12,14 @@ from ganvas.methods import ProGAN
 from ganvas.nets import progressive
 
 
-def progan(start: int | None = None) -> ProGAN:
+def progan(start: int | None = None, fade: int = 100, hold: int = 200) -> ProGAN:
     widths = [4, 4, 4, 4]
     return ProGAN(
         Shape(1, 32, 32),
         G=partial(progressive.ProgressiveGenerator, latent=4, widths=widths),
         D=partial(progressive.ProgressiveDiscriminator, widths=widths),
-        fade=100,
-        hold=200,
+        fade=fade,
+        hold=hold,
         start=start,
     )
 
@@ -49,7 +49,28 @@ def test_grows_from_where_it_is_told() -> None:
 
 def test_started_at_the_largest_nothing_grows() -> None:
     assert {seen(progan(start=32), n) for n in (0, 200, 250, 10**6)} == {(32, 1.0)}
-    assert {progan(start=32).stage(Clock(images=n)).index for n in (0, 250, 10**6)} == {3}  # no optimizer starts afresh
+    assert {progan(start=32).stage(Clock(images=n)).index for n in (0, 250, 10**6)} == {6}  # no optimizer starts afresh
+
+
+def test_optimizers_start_afresh_when_a_fade_begins_and_when_it_ends() -> None:
+    """As the authors' code, which compares both floor and ceiling of its level of detail."""
+    stages = {n: progan().stage(Clock(images=n)).index for n in range(0, 1200, 10)}
+    assert [n for n in stages if n and stages[n] != stages[n - 10]] == [200, 300, 500, 600, 800, 900]
+
+
+@pytest.mark.parametrize("images", [0, 1, 1000])
+def test_without_phases_the_networks_are_complete_at_once(images: int) -> None:
+    """`-nogrowing` of the authors' code."""
+    method = progan(fade=0, hold=0)
+    assert seen(method, images) == (32, 1.0)
+    assert method.stage(Clock(images=images)).index == 6
+
+
+def test_phases_of_no_images() -> None:
+    assert [seen(progan(fade=0), n) for n in (0, 199, 200, 400)] == [(4, 1.0), (4, 1.0), (8, 1.0), (16, 1.0)]
+    assert [seen(progan(hold=0), n) for n in (0, 50, 100, 300)] == [(8, 0.0), (8, 0.5), (16, 0.0), (32, 1.0)]
+    with pytest.raises(UserError, match="numbers of images, 0 or more"):
+        progan(fade=-1)
 
 
 def test_no_such_resolution() -> None:

@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from toys import toy_images, toy_run
+from toys import SMALL, toy_data, toy_images, toy_run
 
-from ganvas import bundle, movies, provenance, using
-from ganvas.core import Method, Run, Shape
+from ganvas import bundle, movies, provenance, recipes, using
+from ganvas.config import override
+from ganvas.core import Method, Run, Samples, Shape
 from ganvas.errors import UserError
-from ganvas.inspect import mixing, walks
+from ganvas.inspect import mixing, projection, walks
 from ganvas.inspect.latents import latents, pictures
 from ganvas.inspect.projection import project
 
@@ -47,8 +48,8 @@ class WithStyles(Plain):
 
     layers = 10
 
-    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return (2 * z + 1)[:, None].expand(-1, self.layers, -1)
+    def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        return (1 + 2 * truncation * z)[:, None].expand(-1, self.layers, -1)
 
     def synthesize(self, w: Tensor) -> Tensor:
         return super().sample(len(w), z=w.mean(1))
@@ -60,7 +61,7 @@ class WithStyles(Plain):
         return self.synthesize(self.styles(self.latent(n) if z is None else z))
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        return self.synthesize(torch.lerp(self.mean_style(), self.styles(z), truncation))
+        return self.synthesize(self.styles(z, y, truncation))
 
 
 class WithEncoder(Plain):
@@ -111,6 +112,41 @@ def test_a_walk_passes_its_pictures_and_closes() -> None:
         m.walk(1)
 
 
+@pytest.mark.parametrize("recipe", sorted(SMALL))
+def test_default_walks_pass_likely_latents_only(recipe: str, tmp_path: Path) -> None:
+    """On arcs between normal latents; on lines between uniform ones, whose cube arcs leave."""
+    run = toy_run(recipe, toy_data(recipe, tmp_path))
+    feed = run.data()
+    method = run.method(feed.info.shape)
+    if not isinstance(method, Samples):
+        pytest.skip("makes images from images")
+    z = method.latent(2048)
+    bounded = bool(z.abs().max() < 2.5)  # the largest of so many normal numbers is above 3
+    assert method.curve == ("linear" if bounded else "spherical")
+    if bounded:
+        path = walks.path(z, 8, loop=True, curve=method.curve)
+        assert path.abs().max() <= z.abs().max()
+
+
+@pytest.mark.parametrize("recipe", ["stylegan", "stylegan2"])
+def test_walks_and_mixes_truncate_the_layers_that_samples_do(recipe: str) -> None:
+    """At 64 px: 10 layers, of which StyleGAN truncates 8."""
+    run = recipes.find(recipe)(1)
+    for assignment in ("G.widths=[4,4,4,4,4]", "G.latent=8", "G.style=8", "G.mapping=2", "D.widths=[4,4,4,4,4]"):
+        run = override(run, assignment)
+    torch.manual_seed(0)
+    method = run.method(Shape(3, 64, 64))
+    method.G.w_avg += 1  # type: ignore[union-attr, operator]
+    m = bundle.Model(method, {**INFO, "shape": {"channels": 3, "height": 64, "width": 64, "classes": 0}})
+    assert m.method.layers == 10
+    wanted = m.sample(3, seed=0, truncation=0.5, output="torch")
+    assert not torch.allclose(wanted, m.sample(3, seed=0, output="torch"), atol=1e-2)
+    way = m.walk(3, frames=2, truncation=0.5, output="torch")
+    torch.testing.assert_close(way[::2], wanted)
+    sheet = m.mix([(0, 0)], [(0, 1), (0, 2)], truncation=0.5, output="torch")
+    torch.testing.assert_close(sheet[[3, 1, 2]], wanted)
+
+
 def test_mixed_layers_are_the_columns() -> None:
     rows, columns = torch.zeros(2, 10, 1), torch.ones(3, 10, 1)
     mixed = mixing.mix(rows, columns, mixing.layers("middle", 10))
@@ -149,6 +185,22 @@ def test_a_projection_finds_what_the_model_made(kind: type[Plain], space: Any, s
     torch.testing.assert_close(again.clamp(-1, 1), found.images)
     with pytest.raises(UserError, match=r"it has .*z"):
         project(m.method, x, space="v")  # type: ignore[arg-type]
+
+
+def test_exploration_noise_is_of_the_whole_spread_of_w(monkeypatch: pytest.MonkeyPatch) -> None:
+    """.05 sqrt(E|w - mean|^2), summed over w's dimensions (StyleGAN2-ADA's projector): here
+    w is N(1, 2^2) in 4 of them."""
+    noises = []
+    descend = projection._descend
+
+    def watched(*args: Any, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+        noises.append(noise)
+        return descend(*args, noise=noise)
+
+    monkeypatch.setattr(projection, "_descend", watched)
+    m = model()
+    project(m.method, m.sample(1, output="torch"), steps=1)  # type: ignore[arg-type]
+    assert noises == [pytest.approx(0.05 * 2 * 4**0.5, rel=0.1)]
 
 
 def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from toys import toy_images
 import ganvas.further as further_module
 from ganvas.data import images
 from ganvas.errors import UserError
-from ganvas.further import Subject, _OneClassAPath, further
+from ganvas.further import Subject, further
 from ganvas.metrics.accuracy import AccuracyScore
 from ganvas.metrics.features import extractor
 from ganvas.metrics.measure import filled
@@ -97,20 +97,6 @@ def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
     assert torch.equal(gray, labels == feed_class(source, "gray"))
     assert len(real) == 40
     assert torch.equal(unseen.sum(), test.x.sum())
-
-
-def test_a_path_stays_in_its_class() -> None:
-    seen: list[torch.Tensor] = []
-
-    def sample(n: int, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        seen.append(y)
-        return z
-
-    method = SimpleNamespace(classes=3, latent=None, device="cpu", sample=sample)
-    _OneClassAPath(method).sample(10, z=torch.zeros(10, 2))
-    beginnings, ends = seen[0].chunk(2)
-    assert torch.equal(beginnings, ends)
-    assert set(beginnings.tolist()) == {0, 1, 2}
 
 
 def test_what_cannot_be_measured_is_said(source: Path, tmp_path: Path) -> None:

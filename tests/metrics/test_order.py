@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from toys import toy_images
 
-import ganvas.further as further_module
+from ganvas import further as further_module
 from ganvas.data import images
 from ganvas.further import FURTHER, Subject, further
 from ganvas.metrics import measure, side
 from ganvas.metrics.features import Extractor, extractor
 from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.measure import filled, measure_samples
+from ganvas.metrics.path_length import path_length
 from ganvas.metrics.side import Side
 
 CLASSES, EACH = 10, 60
@@ -175,11 +176,10 @@ def test_paths_are_taken_in_every_class(source: Path) -> None:
 
     def sample(n: int, z: Tensor, y: Tensor) -> Tensor:
         seen.append(y)
-        return z
+        return z.view(n, 1, 1, 2)
 
-    model = further_module._OneClassAPath(SimpleNamespace(classes=70, latent=None, device="cpu", sample=sample))
-    for _ in range(3):
-        model.sample(100, z=torch.zeros(100, 2))
+    model = SimpleNamespace(classes=70, latent=lambda n: torch.rand(n, 2), sample=sample)
+    path_length(model, lambda a, b: (a - b).square().mean((1, 2, 3)), n=150, batch=50)
     assert set(torch.cat(seen).tolist()) == set(range(70))
     assert all(torch.equal(*y.chunk(2)) for y in seen)
 

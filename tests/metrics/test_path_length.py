@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -71,6 +72,43 @@ def test_an_arc_in_z_has_the_length_of_its_angle() -> None:
     assert (got.kept, got.paths) == (len(kept), n)
     assert got.value == pytest.approx(float(kept.mean()), rel=1e-5)
     assert got.low < got.value < got.high
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_a_path_stays_within_a_class_and_paths_take_all_classes(space: Literal["z", "w"]) -> None:
+    ends: list[torch.Tensor] = []
+
+    class Classes(Linear):
+        classes = 7
+
+        def styles(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+            assert y is not None
+            ends.append(y)
+            return 2 * z + 1000 * y[:, None]
+
+        def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
+            assert z is not None
+            return self.synthesize(self.styles(z, y))
+
+    found = path_length(Classes(), squared, 20, space=space, batch=5)
+    without = path_length(Linear(), squared, 20, space=space, batch=5)
+    assert found.value == pytest.approx(without.value, rel=1e-3), "classes far apart add nothing"
+    assert set(torch.cat(ends).tolist()) == set(range(7)), "in batches of fewer images than classes, too"
+
+
+def test_paths_of_uniform_noise_are_lines() -> None:
+    class Uniform(Linear):
+        curve = "linear"
+
+        def latent(self, n: int) -> torch.Tensor:
+            return torch.rand(n, self.dim, dtype=torch.float64) * 2 - 1
+
+        def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
+            assert z is not None
+            assert z.abs().max() <= 1 + 1e-3
+            return super().sample(n, z)
+
+    path_length(Uniform(), squared, 500)
 
 
 def test_slerp_and_lerp() -> None:

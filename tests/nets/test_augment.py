@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from ganvas import draw
 from ganvas.errors import UserError
 from ganvas.nets import dcgan
-from ganvas.nets.augment import ADA, DiffAugment, named
+from ganvas.nets.augment import ADA, Augmentation, DiffAugment, named
 from ganvas.objectives.penalties import r1
 
 
@@ -45,6 +48,64 @@ def test_color_keeps_what_has_no_contrast_flat_and_gray_gray() -> None:
     assert ratio.min() >= 0.5 - 1e-5
     assert ratio.max() <= 1.5 + 1e-5
     assert ((changed.mean((1, 2, 3)) - x.mean((1, 2, 3))).abs() <= 0.5 + 1e-5).all()
+
+
+@pytest.mark.parametrize(("side", "most"), [(4, 1), (8, 1), (16, 2), (20, 3), (36, 5), (52, 7)])
+def test_shifts_are_rounded_as_in_the_authors_code(side: int, most: int) -> None:
+    """int(side / 8 + .5)."""
+    x = torch.zeros(400, 1, side, side)
+    x[:, :, side // 2, side // 2] = 1
+    places = seen(x, "translation").flatten(1).argmax(1)
+    assert set((places // side - side // 2).tolist()) == set(range(-most, most + 1))
+
+
+@pytest.mark.parametrize(("side", "width"), [(4, 2), (5, 3), (8, 4), (9, 5), (13, 7)])
+def test_cutouts_are_rounded_as_in_the_authors_code(side: int, width: int) -> None:
+    """int(side / 2 + .5)."""
+    gone = (seen(torch.ones(400, 1, side, side), "cutout") == 0).sum((1, 2, 3))
+    assert int(gone.max()) == width * width
+
+
+AUGMENTATIONS = [DiffAugment(), ADA(0.9)]
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, channels: int) -> None:
+    """A pair of a judge's is two images, and not one of more channels: two gray images with
+    alpha are none in color. Alpha gets no color."""
+    x = torch.rand(16, channels, 8, 8)
+    augment.channels = channels
+    torch.manual_seed(0)
+    alone = augment(x)
+    torch.manual_seed(0)
+    pair = augment(torch.cat([x, x], 1))
+    augment.channels = None
+    torch.testing.assert_close(pair, torch.cat([alone, alone], 1))
+    colors = 1 if channels < 3 else 3
+    for recolored in (
+        DiffAugment(("color",)),
+        partial(ADA._coloured, augment if isinstance(augment, ADA) else ADA(1.0)),
+    ):
+        made = recolored(x)
+        assert not torch.equal(made[:, :colors], x[:, :colors])
+        assert torch.equal(made[:, colors:], x[:, colors:])
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+def test_versions_of_an_image_can_be_changed_alike(augment: Augmentation) -> None:
+    """However the batch is cut."""
+    x = torch.rand(8, 3, 16, 16)
+    torch.manual_seed(0)
+    with draw.alike(2):
+        first, second = augment(torch.cat([x, x])).chunk(2)
+    assert torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(first, augment(x))
+    torch.manual_seed(0)
+    with draw.rows(draw.Rows(2, 6, 8)), draw.alike(2):
+        part, _ = augment(torch.cat([x[2:6], x[2:6]])).chunk(2)
+    assert torch.equal(part, first[2:6])
 
 
 def test_rectangles() -> None:
@@ -155,6 +216,12 @@ def test_p_follows_the_sign_of_the_scores() -> None:
         ada.adapt({"D/loss": torch.tensor(0.0)}, 50)
     fixed = ADA(0.3, target=None)
     assert float(fixed.adapt({}, 50)["p"]) == pytest.approx(0.3)
+
+
+def test_p_follows_the_mean_of_several_discriminators() -> None:
+    ada = ADA(every=1, images=1000)
+    found = ada.adapt({"D/a/sign": torch.tensor(0.5), "D/b/sign": torch.tensor(0.9), "D/loss": torch.tensor(0.0)}, 50)
+    assert float(found["p"]) == pytest.approx(0.05)
 
 
 def test_names() -> None:

@@ -456,6 +456,16 @@ def test_initial_weights() -> None:
     bare = dcgan.Generator(width=16, norm=False)
     spreads = [bare.main[:i](torch.randn(64, 100, 1, 1)).std().item() for i in (4, 7, 10, 13)]  # after each convolution
     assert all(0.7 < s < 1.5 for s in spreads), "without a norm, no stage enlarges or shrinks what it is given"
+    shape = {"size": 8, "width": 16, "attention": [], "init": "normal"}  # ajbrock/BigGAN-PyTorch's N(0, .02)
+    G, D = (
+        biggan.Generator(latent=64, classes=200, shared=0, split=False, **shape),
+        biggan.Discriminator(classes=200, **shape),
+    )
+    for name, weight in [*G.named_parameters(), *D.named_parameters()]:
+        if weight.ndim > 1 and weight.numel() > 100:  # labels' tables of gains and biases, too
+            assert weight.std().item() == pytest.approx(0.02, rel=0.2), name
+        elif name.endswith("conv1.bias"):
+            assert weight.abs().max() > 0, f"{name} stays as torch draws it"
     # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
     critic = resnet.Discriminator()
     assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx((4 / (2 * 9 * 128)) ** 0.5, rel=0.02)

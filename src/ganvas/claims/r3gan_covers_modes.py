@@ -21,7 +21,7 @@ def _run(method: Any, per_step: int) -> Run:
     """`per_step`: batches that a step draws."""
     points = STEPS * 100 * per_step
     return Run(
-        method=partial(method, G=partial(G, std=None), D=partial(D, std=None)),
+        method=partial(method, G=G, D=D),
         data=partial(toy.gaussian_grid_feed),
         optim={p: partial(Adam, lr=1e-3, betas=(0.0, 0.99)) for p in "GD"},
         batch=100,

@@ -56,7 +56,7 @@ class Engine:
         torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
         self.method: Method = _told(run.method)(feed.info.shape)
         if run.augment is not None:
-            _augment(self.method, run.augment())
+            _augment(self.method, run.augment(), feed.info.shape.channels)
         self.method.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
         self.clock = Clock()
         self.method.now = self.method.stage(self.clock)
@@ -421,7 +421,7 @@ def _fast(make: Any) -> Any:
     return make
 
 
-def _augment(method: Method, augment: nn.Module) -> None:
+def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
     are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
     player's) is augmented alike."""
@@ -431,6 +431,7 @@ def _augment(method: Method, augment: nn.Module) -> None:
             f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
         )
     method.augment = augment
+    augment.channels = channels  # pyright: ignore[reportArgumentType] (not a submodule: a number)
     # Disabled here and not where it is written, since that imports the whole compiler with this module.
     hook = functools.partial(torch.compiler.disable(_augmented), augment)
     for judge in judges:

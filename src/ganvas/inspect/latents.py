@@ -51,7 +51,5 @@ def images(method: Samples, z: Tensor, y: Tensor | None = None, truncation: floa
 
 
 def styles(method: Styled, z: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-    """z [n, ...] -> w [n, layers, d], moved to its mean by `truncation`: w' = mean + truncation (w - mean), Karras et al.,
-    2018, arXiv:1812.04948, appendix B."""
-    w = method.styles(z, y)
-    return w if truncation is None else torch.lerp(method.mean_style().to(w), w, truncation)
+    """z [n, ...] -> w [n, layers, d], truncated as the method's samples are."""
+    return method.styles(z, y) if truncation is None else method.styles(z, y, truncation)

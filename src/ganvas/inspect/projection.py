@@ -51,6 +51,11 @@ def project(
     w of its own: nearer, and less like what the model makes (Abdal et al., 2019, arXiv:1904.03189). "z" descends in z from
     the nearest of 256 samples. `distance`: what is descended besides the pixels (LPIPS).
 
+    Differs from appendix D: the noise maps of the generator stay as they are; the loss is
+    that of pixels unless `distance` is given, where the paper has LPIPS alone; 500 steps in
+    place of 1,000. In z nothing holds the latent near where samples lie: a close match may
+    lie where the model makes no samples.
+
     Raises `UserError` for a space that the method does not have."""
     has = {
         "encode": isinstance(method, Encodes),
@@ -137,7 +142,7 @@ def _styled(method: Styled, x: Tensor, space: str, loss: Distance, steps: int) -
 
     assert isinstance(method, Samples)
     with torch.no_grad():
-        spread = float((method.styles(*_candidates(method))[:, 0] - mean).square().sum(1).mean() / mean.numel()) ** 0.5
+        spread = float((method.styles(*_candidates(method))[:, 0] - mean).square().sum(1).mean()) ** 0.5
     w, _ = _descend(mean.expand(len(x), count, -1), render, x, loss, steps, noise=0.05 * spread)
     return w.expand(-1, method.layers, -1).contiguous(), _rendered(render, w)
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ganvas.core import Samples, Styled
+from ganvas.core import Curve, Samples, Styled
 from ganvas.errors import UserError
 from ganvas.inspect.latents import images, styles
-
-Curve = Literal["linear", "spherical"]
 
 
 def walk(
@@ -28,13 +25,13 @@ def walk(
 ) -> Iterator[Tensor]:
     """Images along a path through z [k, ...], k of at least 2, in parts [., C, H, W]: `frames` from each to the next, and back
     to the first where it is a `loop`. With styles the path lies in W, where straight lines are smooth (arXiv:1812.04948,
-    section 4.1). `curve`: linear in W and spherical in z unless told; a straight line between normal latents passes nearer
-    to the origin than any sample lies. `y`: one label [k] for all, or none."""
+    section 4.1). `curve`: None: linear in W, and in z the method's (`core.Samples`); a straight line between normal latents
+    passes nearer to the origin than any sample lies. `y`: one label [k] for all, or none."""
     if len(z) < 2 or frames < 1:
         raise UserError(f"a walk needs at least 2 pictures and 1 frame between them; got {len(z)} and {frames}")
     styled = isinstance(method, Styled)
     points = styles(method, z, y, truncation) if styled else z
-    curve = curve or ("linear" if styled else "spherical")
+    curve = curve or ("linear" if styled else method.curve)
     for part in path(points, frames, loop, curve).split(batch):
         if styled:
             yield method.synthesize(part)

@@ -6,7 +6,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update
 from ganvas.errors import UserError
 from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, verdicts
@@ -26,6 +26,7 @@ class CGAN(Method):
     three times its variance, so that all z look alike to G, it drew one image of each class.
     """
 
+    curve: Curve = "linear"  # z is uniform
     G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:

@@ -23,7 +23,8 @@ class DCGAN(Method):
 
     Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known example, whose weights load as they are
     (the authors' code: 5x5, U(-1, 1)); both turns of a step are about the same generated images, made once, as there (the
-    authors' code draws others for each turn); no weight decay on D. Sides other than 64 px add or drop stages.
+    authors' code draws others for each turn); no weight decay on D. Samples are made with the running
+    statistics of batch norm (both: those of the batch). Sides other than 64 px add or drop stages.
     `r1_weight`, 0 in the paper, adds Mescheder et al.'s penalty (arXiv:1801.04406), which keeps D from memorising a small
     data set. `labels`, False in the paper, joins the class to z and to D's input (Mirza and Osindero, 2014,
     arXiv:1411.1784).

@@ -59,6 +59,7 @@ class Dong2017(Method):
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.E = E(size=shape.size, channels=shape.channels, latent=self.G.latent)
         self.size, self.game, self.g_steps, self.noise = shape.size, game, g_steps, noise
+        self.curve = "linear" if noise == "uniform" else "spherical"
         self.players = {"G": [self.G], "D": [self.D], "E": [self.E]}
 
     def stage(self, clock: Clock) -> Stage:

@@ -6,7 +6,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, verdicts
 
@@ -24,6 +24,7 @@ class GAN(Method):
     output bias starts at 0, not at the data's marginals; with `steps` of k = 1 as in every experiment of the paper.
     """
 
+    curve: Curve = "linear"  # z is uniform
     G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module], steps: int = 1) -> None:

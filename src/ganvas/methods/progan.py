@@ -26,10 +26,14 @@ class ProGAN(Method):
     With `labels`, both networks' losses have the cross entropy of D's guess at each image's class, which G is told (the
     authors' code, after AC-GAN, arXiv:1610.09585).
 
-    The optimizers' state starts afresh at every resolution, as in the authors' code.
+    The optimizers start afresh whenever a fade begins or ends, as in the authors' code
+    (tkarras/progressive_growing_of_gans, 2504c3f).
 
-    Differs from the paper: nothing in the networks or the game; each minibatch is drawn once (the authors' code repeats
-    one four times per resolution check, which changes no number but the feed's order).
+    Differs from the paper: nothing in the game. D takes means of 2x2 after LeakyReLU, as
+    table 2 has it; the authors' code by default before its bias and LeakyReLU. The first
+    linear layer of G has a bias for each of its outputs (512 x 4 x 4), in their code for
+    each of the 512 channels: 7,680 weights more. The phase (resolution, alpha) is looked up
+    for every minibatch, there for every fourth.
     """
 
     G: Any  # a network that tells the length of its noise as `latent` and its sides in pixels as `resolutions`

@@ -23,8 +23,11 @@ class SNGAN(Method):
     With `labels`, the conditional form of the same authors: D adds the projection of its features on the label's embedding,
     G has batch norms of each class's own (cGANs with Projection Discriminator, arXiv:1802.05637).
 
-    Differs from the paper: nothing. (u of the power iteration moves once for each update of D, as Algorithm 1 says; the
-    authors' code moves it at each forward pass.)
+    Differs from the paper: u of the power iteration moves once for each update of D, as
+    Algorithm 1 says (the authors' code: at each forward pass). The authors' CIFAR-10 code
+    (pfnet-research/sngan_projection, e84b1a5) also adds noise of U(0, 1/128) to real images
+    of 8 bits, has no bias in D's last layer and an epsilon of 2e-5 in batch norm (here 1e-5),
+    and G moves before D. Samples are made with the running statistics of batch norm.
     """
 
     G: Any  # a network that tells the length of its noise as `latent`

@@ -26,6 +26,8 @@ class StyleGAN(Method):
 
     Truncation moves w towards its mean in the first 8 layers (appendix B).
 
+    The optimizers start afresh whenever a fade begins or ends, as in the authors' code.
+
     Differs from the paper: where styles change is drawn for every image (the authors' code: for every batch); samples take
     the same noise every time, so that a seed names a picture; `labels`, False in the paper, gives the class to the mapping
     network and lets D have a score for each class (as the authors' code can).
@@ -102,12 +104,13 @@ class StyleGAN(Method):
     @property
     def layers(self) -> int:
         """As many as the networks have grown."""
-        return self.G.layers if self.now.resolution is None else 2 * (1 + self.now.index)
+        resolution = self.now.resolution
+        return self.G.layers if resolution is None else 2 * (1 + self.G.resolutions.index(resolution))
 
-    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         if self.classes and y is None:
             y = draw.integers(len(z), self.classes, device=self.device)
-        return self.G.styles(z, y, self.layers)
+        return self.G.truncated(self.G.styles(z, y, self.layers), truncation, layers=8)
 
     def synthesize(self, w: Tensor) -> Tensor:
         return self.picture(w, noise=self.G.synthesis.fixed_noise())
@@ -116,4 +119,4 @@ class StyleGAN(Method):
         return self.G.w_avg
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        return self.synthesize(self.G.truncated(self.styles(z, y), truncation, layers=8))
+        return self.synthesize(self.styles(z, y, truncation))

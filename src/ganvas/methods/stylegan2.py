@@ -119,10 +119,10 @@ class StyleGAN2(Method):
     def layers(self) -> int:
         return self.G.layers
 
-    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         if self.classes and y is None:
             y = draw.integers(len(z), self.classes, device=self.device)
-        return self.G.styles(z, y)
+        return self.G.truncated(self.G.styles(z, y), truncation)
 
     def synthesize(self, w: Tensor) -> Tensor:
         return self.G.synthesis(w, noise=self.G.synthesis.fixed_noise())
@@ -131,4 +131,4 @@ class StyleGAN2(Method):
         return self.G.w_avg
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        return self.synthesize(self.G.truncated(self.styles(z, y), truncation))
+        return self.synthesize(self.styles(z, y, truncation))

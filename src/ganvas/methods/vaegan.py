@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 
 from ganvas import draw
@@ -26,6 +27,13 @@ class VAEGAN(Method):
     Differs from the paper: the three move one after the other, each seeing what the last has become; Dec descends -log Dis
     where the paper's ascends log(1 - Dis), as the GAN of 2014; nobody waits for an opponent that falls behind (the authors'
     code). L_GAN is a mean over the images, real and generated ones of equal weight, as there.
+
+    As in the authors' code (andersbll/autoencoding_beyond_pixels, 24aa0f2), all images of a
+    loss pass Dis in one batch, with common statistics of batch norm, and Dis_l is the last
+    convolution before its batch norm: with statistics of their own, x and a paler x~ would
+    have nearly equal features. Its CelebA run leaves Dis(x~) out of L_GAN; Algorithm 1 and
+    this do not. Under `Run.augment` x~ is changed as its x is. Samples are made with the
+    running statistics of batch norm.
     """
 
     Enc: Any  # images -> [N, 2, latent]
@@ -60,32 +68,31 @@ class VAEGAN(Method):
 
     def enc_loss(self, real: Batch) -> Terms:
         q = self.Enc(real.x)
-        like, _ = self.similarity(real.x, self.Dec(reparameterised(q)).tanh())
-        prior = kl_to_normal(q)
+        _, features = self.judged(real.x, self.Dec(reparameterised(q)).tanh())
+        prior, like = kl_to_normal(q), similarity(*features)
         return Terms(prior + like, {"prior": prior, "like": like})
 
     def dec_loss(self, real: Batch) -> Terms:
-        rebuilt, made = self.fakes(real)
-        like, d_rebuilt = self.similarity(real.x, rebuilt)
-        gan = (bce(d_rebuilt, True) + bce(self.Dis(made)[0], True)) / 2
+        (_, d_rebuilt, d_made), (wanted, rebuilt, _) = self.judged(real.x, *self.fakes(real))
+        like = similarity(wanted, rebuilt)
+        gan = (bce(d_rebuilt, True) + bce(d_made, True)) / 2
         return Terms(self.gamma * like + gan, {"gan": gan, "like": like})
 
     def dis_loss(self, real: Batch) -> Terms:
-        rebuilt, made = self.fakes(real)
-        d_real, d_rebuilt, d_made = (self.Dis(x)[0] for x in (real.x, rebuilt, made))
+        (d_real, d_rebuilt, d_made), _ = self.judged(real.x, *self.fakes(real))
         loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
         return Terms(loss, verdicts(d_real, d_made))
+
+    def judged(self, *images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Logits and features of each of `images`, all [n, C, H, W], from one batch."""
+        with draw.alike(len(images)):
+            logits, features = self.Dis(torch.cat(images))
+        return logits.chunk(len(images)), features.chunk(len(images))
 
     def fakes(self, real: Batch) -> tuple[Tensor, Tensor]:
         """Reconstructions of the real images, and as many new ones."""
         z = reparameterised(self.Enc(real.x))
         return self.Dec(z).tanh(), self.sample(len(real))
-
-    def similarity(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, Tensor]:
-        """(L_like, the logits of `rebuilt`)."""
-        _, wanted = self.Dis(x)
-        logits, got = self.Dis(rebuilt)
-        return gaussian_nll(got, wanted), logits
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
@@ -97,3 +104,8 @@ class VAEGAN(Method):
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x), [n, latent]."""
         return self.Enc(x)[:, 0]
+
+
+def similarity(wanted: Tensor, rebuilt: Tensor) -> Tensor:
+    """L_like: the distance of the features of images and of their reconstructions."""
+    return gaussian_nll(rebuilt, wanted)

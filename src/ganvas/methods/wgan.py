@@ -21,6 +21,8 @@ class WGAN(Method):
     500th, so that it is near its best before the generator follows it (the authors' code).
 
     Differs from the paper: weights are clipped before each of the critic's steps, as in the authors' code, not after.
+    Samples are made with the running statistics of batch norm (the authors' code: those of
+    the batch).
     """
 
     G: Any  # a network that tells the length of its noise as `latent`

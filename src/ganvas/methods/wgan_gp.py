@@ -19,8 +19,9 @@ class WGANGP(Method):
 
     `wasserstein` in the log is E[D(x)] - E[D(G(z))]: an estimate of the distance, up to the critic's scale.
 
-    Differs from the paper: nothing. (Its CIFAR-10 code dequantises the reals with U(0, 1/128) and draws twice the critic's
-    batch for the generator; the first is left out, the second is `g_batch=2`.)
+    Differs from the paper: nothing in the game. (Its CIFAR-10 code dequantises the reals with U(0, 1/128) and draws twice the
+    critic's batch for the generator; the first is left out, the second is `g_batch=2`. It shows samples with batch norm's
+    statistics of the batch; here they are the running ones of training.)
     """
 
     G: Any  # a network that tells the length of its noise as `latent`

@@ -60,8 +60,10 @@ def path_length(
 ) -> PathLength:
     """`E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0, 1), or 0 where `ends`.
 
-    `model` gives noise by `latent(n)` and pictures by `sample(n, z=...)`; paths in z are arcs (`slerp`). For paths in w, which
-    are lines (`lerp`), it also has `styles(z)` and `synthesize(w)`, as `ganvas.core.Styled`. `distance`: two batches of
+    `model` gives noise by `latent(n)` and pictures by `sample(n, z=...)`; paths in z are arcs (`slerp`), or lines where its
+    `curve` is "linear" (`ganvas.core.Samples`). For paths in w, which are lines (`lerp`), it also has `styles(z)` and
+    `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels `y`: each path stays within one class,
+    and the paths take all classes in turn. `distance`: two batches of
     pictures [N, C, H, W] in [-1, 1] -> [N]. It must be like a squared length (as LPIPS is) for the division by eps^2 to be
     right, and must not round: pictures eps apart are equal in 8 bits, so an extractor of `ganvas.metrics.features`, which
     rounds, sees no path at all.
@@ -85,7 +87,9 @@ def path_length(
             f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} cannot be taken"
             + (": choose space='z'" if space == "w" and hasattr(model, "sample") else "")
         )
-    found = []
+    classes = getattr(model, "classes", 0)
+    linear = space == "w" or getattr(model, "curve", "spherical") == "linear"
+    between, found = lerp if linear else slerp, []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in range(0, n, batch):
@@ -93,11 +97,13 @@ def path_length(
             a, b = model.latent(size), model.latent(size)
             t = torch.zeros(size) if ends else torch.rand(size)
             t = t.to(a)
+            y = torch.arange(start, start + size, device=a.device) % classes if classes else None
+            labels = {} if y is None else {"y": y}
             if space == "w":
-                a, b = model.styles(a), model.styles(b)
-            between = slerp if space == "z" else lerp
+                a, b = model.styles(a, **labels), model.styles(b, **labels)
             both = torch.cat([between(a, b, t), between(a, b, t + eps)])
-            made = model.sample(len(both), z=both) if space == "z" else model.synthesize(both)
+            labels = {k: v.repeat(2) for k, v in labels.items()}
+            made = model.sample(len(both), z=both, **labels) if space == "z" else model.synthesize(both)
             found.append(distance(*_shrunk(made).chunk(2)).flatten().double().cpu() / eps**2)
     d = torch.cat(found)
     if not bool(torch.isfinite(d).all()):

@@ -34,13 +34,30 @@ def named(text: str) -> Callable[[], nn.Module]:
     return partial(DiffAugment, policy=tuple(change for change in CHANGES if change in wanted))
 
 
-class DiffAugment(nn.Module):
+class Augmentation(nn.Module):
+    """`channels`: those of one image, where a judge sees several in its channels (a pair);
+    None: there is one. The engine sets it."""
+
+    channels: int | None = None
+
+    def recolored(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """x [N, C, H, W] with the colors of each of its images changed, which `change` takes
+        as [N, images, 3 or 1, H, W]. Alpha stays."""
+        images = x.unflatten(1, (-1, self.channels or x.shape[1]))
+        colors = 3 if images.shape[2] >= 3 else 1
+        changed = change(images[:, :, :colors])
+        return torch.cat([changed, images[:, :, colors:]], 2).flatten(1, 2)
+
+
+class DiffAugment(Augmentation):
     """Differentiable Augmentation for Data-Efficient GAN Training. Zhao et al., 2020, arXiv:2006.10738, section 4 and its
     appendix for the ranges.
 
     `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2) (nothing for gray images), contrast
     times U(.5, 1.5). `translation`: shifted by whole pixels, up to `shift` of each side (the paper: 1/8), zeros where
-    nothing was. `cutout`: a square of half the side set to zero."""
+    nothing was. `cutout`: a square of half the side set to zero. Both lengths are rounded half up, as in the authors' code,
+    so that a side of 4 is shifted by a pixel. Where there are several images in the channels, each gets the same change;
+    alpha gets no color."""
 
     def __init__(self, policy: Sequence[Change] = CHANGES, shift: float = 0.125) -> None:
         super().__init__()
@@ -52,17 +69,21 @@ class DiffAugment(nn.Module):
         return x
 
     def _color(self, x: Tensor) -> Tensor:
-        brightness, saturation, contrast = (draw.uniform(len(x), 1, 1, 1, device=x.device) for _ in range(3))
-        x = x + (brightness - 0.5)
-        gray = x.mean(1, keepdim=True)
-        x = (x - gray) * (saturation * 2) + gray
-        mean = x.mean((1, 2, 3), keepdim=True)
-        return (x - mean) * (contrast + 0.5) + mean
+        brightness, saturation, contrast = (draw.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3))
+
+        def change(x: Tensor) -> Tensor:
+            x = x + (brightness - 0.5)
+            gray = x.mean(2, keepdim=True)
+            x = (x - gray) * (saturation * 2) + gray
+            mean = x.mean((2, 3, 4), keepdim=True)
+            return (x - mean) * (contrast + 0.5) + mean
+
+        return self.recolored(x, change)
 
     def _translation(self, x: Tensor) -> Tensor:
         for axis in (2, 3):
             side = x.shape[axis]
-            most = round(self.shift * side)
+            most = math.floor(self.shift * side + 0.5)  # as int(x + .5) of the authors' code
             by = draw.integers(len(x), 2 * most + 1, device=x.device) - most
             at = (torch.arange(side, device=x.device) + by[:, None]).clamp(
                 -1, side
@@ -76,7 +97,7 @@ class DiffAugment(nn.Module):
         inside = torch.ones((), dtype=torch.bool, device=x.device)
         for axis in (2, 3):
             side = x.shape[axis]
-            width = round(side / 2)
+            width = (side + 1) // 2
             centre = draw.integers(len(x), side + (1 - width % 2), device=x.device)
             place = torch.arange(side, device=x.device)
             hit = (place >= (centre - width // 2)[:, None]) & (place < (centre - width // 2 + width)[:, None])
@@ -84,13 +105,14 @@ class DiffAugment(nn.Module):
         return x * ~inside
 
 
-class ADA(nn.Module):
+class ADA(Augmentation):
     """Adaptive discriminator augmentation: the changes `bgc` (pixel blitting, geometry, colour), each made to an image with the
     same probability p, which follows how much D overfits. Training Generative Adversarial Networks with Limited Data. Karras
     et al., 2020, arXiv:2006.06676, section 3 and appendix B.
 
     Every `every` batches p moves by their images / `images`: up where E[sign D(x)] of real images exceeds `target`, else down
-    (section 3.1). `target` None: p stays. The method logs that mean as `sign`, in D's turn.
+    (section 3.1). `target` None: p stays. The method logs that mean as `sign`, in D's turn; of several discriminators' the
+    mean is taken.
 
     Differs from the paper: images are resampled bilinearly at their own resolution, without its wavelet filter; p is held
     below 1 as well. Gray images get the mean of what their colours would be; where there are several pictures in the
@@ -108,12 +130,13 @@ class ADA(nn.Module):
     def adapt(self, log: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
         """After a step of `images` real images whose turns logged `log`: p moves. Returns what to log."""
         if self.target is not None:
-            sign = next((v for k, v in log.items() if k.endswith("/sign")), None)
-            if sign is None:
+            found = [v for k, v in log.items() if k.endswith("/sign")]
+            if not found:
                 raise UserError(
                     "ada follows the sign of D's scores of real images, and this method's scores have no 0 that parts real "
                     "from generated ones. Fix p instead: --augment ada --set augment.target=null --set augment.p=0.3"
                 )
+            sign = torch.stack(found).mean()
             self.seen += torch.stack([torch.ones_like(sign), torch.full_like(sign, images), sign]).to(self.seen)
             batches, drawn, signs = self.seen
             full = (batches >= self.every).to(self.p)  # no `if`, which would wait for an accelerator
@@ -150,7 +173,7 @@ class ADA(nn.Module):
 
     def _coloured(self, x: Tensor) -> Tensor:
         """Appendix B, step 4: an affine map of colours."""
-        n, channels, height, width = x.shape
+        n = len(x)
         chosen, u, g = self._draws(x, 2)
         axis = torch.full((3, 1), 3**-0.5, device=x.device, dtype=u.dtype)
         luma, eye = axis @ axis.T, torch.eye(3, device=x.device, dtype=u.dtype)
@@ -166,14 +189,14 @@ class ADA(nn.Module):
         saturation = luma + (eye - luma) * each(2 ** (g[2] * chosen[4]))
         to = saturation @ hue @ flip * contrast
         plus = (saturation @ hue @ flip @ (each(0.2 * g[0] * chosen[0]) * contrast).expand(n, 3, 1)).to(x.dtype)
-        group = next(k for k in (3, 4, 1) if channels % k == 0)
-        pictures = x.reshape(n, channels // group, group, height * width)
-        if group == 1:
-            return (
-                pictures * to.sum((1, 2)).div(3).view(n, 1, 1, 1).to(x.dtype) + plus.mean(1)[:, None, None]
-            ).view_as(x)
-        colours = torch.einsum("nij,npjs->npis", to.to(x.dtype), pictures[:, :, :3]) + plus[:, None]
-        return torch.cat([colours, pictures[:, :, 3:]], 2).view_as(x)
+
+        def change(x: Tensor) -> Tensor:
+            if x.shape[2] == 1:
+                factor, shift = to.sum((1, 2)) / 3, plus.mean((1, 2))
+                return x * factor.view(n, 1, 1, 1, 1).to(x.dtype) + shift.view(n, 1, 1, 1, 1)
+            return torch.einsum("nij,npjhw->npihw", to.to(x.dtype), x) + plus.view(n, 1, 3, 1, 1)
+
+        return self.recolored(x, change)
 
     def _draws(self, x: Tensor, uniform: int) -> tuple[Tensor, Tensor, Tensor]:
         """Six changes' choices (1 with probability p), `uniform` uniform and four normal numbers for each image: [k, N]."""

@@ -108,9 +108,12 @@ class Decoder(nn.Module):
 class FeatureDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> (logits [N], features [N, C, h, w]).
 
-    A 5x5 convolution to `width` / 2 with ReLU, n of stride 2 with 2 `width` to `width` 2^(n-1) channels, then linear to 8
-    `width`, each followed by batch norm and ReLU, then linear. The features are what the last convolution says, its
-    batch norm done and its ReLU not. At 64 px that of Larsen et al., with the layer of the authors' code."""
+    A 5x5 convolution to `width` / 2 with ReLU, n of stride 2 with 2 `width` to `width`
+    2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU, then
+    linear. The features are the output of the last convolution, before its batch norm. At
+    64 px that of Larsen et al., with the layer of the authors' code (recon_depth=9). The
+    convolutions have He's initialisation (arXiv:1502.01852), so that features spread by
+    about 1 whatever the width, as they must beside L_prior."""
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -128,7 +131,13 @@ class FeatureDiscriminator(nn.Module):
             nn.Linear(8 * width, 1),
         )
         normal_init(self)
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(x)
-        return self.score(features).squeeze(1), features
+        *convolutions, norm = self.features
+        features = x
+        for layer in convolutions:
+            features = layer(features)
+        return self.score(norm(features)).squeeze(1), features

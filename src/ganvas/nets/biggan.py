@@ -34,7 +34,9 @@ def _widths(k: int) -> tuple[int, ...]:
 
 
 def _init(net: nn.Module, kind: Init) -> None:
-    """Orthogonal (appendix C.1; arXiv:1312.6120), N(0, .02) or Glorot's, for every weight but labels' gains; biases 0."""
+    """Orthogonal (appendix C.1; arXiv:1312.6120) or Glorot's for every weight, labels' gains 1 and biases 0. "normal": that of
+    ajbrock/BigGAN-PyTorch, N(0, .02) for every weight and for the labels' tables of gains (about 1) and biases, which leaves
+    the layers' biases as torch draws them."""
     how = {
         "orthogonal": nn.init.orthogonal_,
         "normal": partial(nn.init.normal_, std=0.02),
@@ -44,9 +46,10 @@ def _init(net: nn.Module, kind: Init) -> None:
         if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding):
             if not m.weight.is_meta:  # orthogonal matrices need numbers
                 how(m.weight)
-            if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None:
+            if kind != "normal" and isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None:
                 nn.init.zeros_(m.bias)
-    start_from_identity(net)
+    if kind != "normal":
+        start_from_identity(net)
 
 
 def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]) -> nn.ModuleDict:

@@ -64,8 +64,12 @@ class Grows(nn.Module):
 @dataclass(frozen=True)
 class Growth:
     """When networks grow: `start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full
-    weight (arXiv:1710.10196, section 2). `start` None: the smallest of `resolutions`; the largest: nothing grows.
-    `batches`, `rates`: resolution -> batch and times the learning rate, where they are not the run's."""
+    weight (arXiv:1710.10196, section 2).
+
+    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and `hold`
+    of 0: nothing grows, the networks are complete at once. `batches`, `rates`: resolution ->
+    batch and times the learning rate, where they are not the run's. The optimizers start
+    afresh when a fade begins and when it ends, as in the authors' code (`Stage.index`)."""
 
     resolutions: Sequence[int]
     fade: int
@@ -79,17 +83,22 @@ class Growth:
             raise UserError(
                 f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} pixels; give one of them"
             )
+        if self.fade < 0 or self.hold < 0:
+            raise UserError(f"fade={self.fade}, hold={self.hold}: these are numbers of images, 0 or more")
 
     def __call__(self, clock: Clock) -> Stage:
-        grown, into = divmod(clock.images + self.fade, self.fade + self.hold)
+        last = len(self.resolutions) - 1
+        phase = self.fade + self.hold
+        grown, into = divmod(clock.images + self.fade, phase) if phase else (last + 1, 0)
         level = grown if self.start is None else grown + self.resolutions.index(self.start)
-        if grown == 0 or level >= len(self.resolutions):
-            level, into = min(level, len(self.resolutions) - 1), self.fade
+        if grown == 0 or level > last:
+            level, into = min(level, last), self.fade
         side = self.resolutions[level]
         batches = {int(k): v for k, v in (self.batches or {}).items()}  # a run's file has names for keys
         rates = {int(k): v for k, v in (self.rates or {}).items()}
         alpha = min(into / self.fade, 1.0) if self.fade else 1.0
-        return Stage(level, batches.get(side), side, alpha, rates.get(side, 1.0))
+        index = 2 * level - (alpha < 1)
+        return Stage(index, batches.get(side), side, alpha, rates.get(side, 1.0))
 
 
 def faded_reals(x: Tensor, alpha: float) -> Tensor:

@@ -178,6 +178,8 @@ class StyleBased(nn.Module):
     def truncated(self, w: Tensor, truncation: float, layers: int | None = None) -> Tensor:
         """w [n, layers, width] moved towards the mean, in the first `layers` layers (None: in all): mean + truncation
         (w - mean). arXiv:1812.04948, appendix B."""
+        if truncation == 1.0:
+            return w
         near = torch.lerp(self.w_avg.expand_as(w).to(w.dtype), w, truncation)
         return near if layers is None else torch.cat([near[:, :layers], w[:, layers:]], 1)
 

@@ -12,7 +12,8 @@ from ganvas.schedules import HalfLife, PerStep
 def biggan(count: int) -> Run:
     """arXiv:1809.11096, section 3 and appendix C, at 128 px: width 96, z of 120 in six parts, attention at 64x64, orthogonal
     regularisation 1e-4, two updates of D for each of G's, Adam with betas (0, .999), 5e-5 for G and 2e-4 for D, batches of
-    2,048 (say --set micro=... on one device), averages of .9999 from step 20,000 (ajbrock/BigGAN-PyTorch), 150,000 steps."""
+    2,048 (say --set micro=... on one device: batch norm then has the statistics of each micro-batch), averages of .9999 from
+    step 20,000 (ajbrock/BigGAN-PyTorch), 150,000 steps."""
     adam = partial(Adam, betas=(0.0, 0.999), eps=1e-6)
     return Run(
         method=partial(BigGAN, G=partial(nets.Generator), D=partial(nets.Discriminator), labels=True),

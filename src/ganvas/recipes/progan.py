@@ -9,31 +9,37 @@ from ganvas.nets import progressive
 from ganvas.schedules import PerStep
 
 
-def _progan(side: int, images_in_all: int, labels: bool) -> Run:
+def _progan(side: int, labels: bool, flip: bool) -> Run:
     adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99), eps=1e-8)
     return Run(
         method=partial(
             ProGAN,
             G=partial(progressive.ProgressiveGenerator),
-            D=partial(progressive.ProgressiveDiscriminator),
-            batches={256: 14, 512: 6, 1024: 3},  # appendix A, section A.1
+            D=partial(progressive.ProgressiveDiscriminator, group=16),
+            fade=800_000,
+            hold=800_000,
+            batches={256: 14, 512: 6, 1024: 3},
             labels=labels,
         ),
-        data=partial(images, size=side, flip=True),
+        data=partial(images, size=side, flip=flip),
         optim={"G": adam, "D": adam},
         batch=16,
-        images=images_in_all,
+        images=19_000_000,
         ema=PerStep(0.999),
     )
 
 
 def progan(count: int) -> Run:
-    """Appendix A of arXiv:1710.10196 (version 2): 600,000 images per phase, Adam 1e-3 with betas (0, .99), weights averaged
-    by .999 per step; 12 million images in all at 1024x1024. Here 128x128 by default."""
-    return _progan(128, 12_000_000, labels=False)
+    """`preset-v1-1gpu` of the authors' code (tkarras/progressive_growing_of_gans, 2504c3f),
+    which made the CelebA-HQ and LSUN results of arXiv:1710.10196: 800,000 images per phase,
+    19 million in all; batches of 16, from 256 px on 14, 6 and 3; minibatch statistics over
+    groups of 16; Adam 1e-3 with betas (0, .99); weights averaged by .999 per step; mirrored
+    images. Theirs is 1024x1024; here 128x128 by default."""
+    return _progan(128, labels=False, flip=True)
 
 
 def progan_labels(count: int) -> Run:
-    """`progan` with labels, as the authors' code has it for labelled data: the class beside z, and a D that also names it.
-    32x32 by default (CIFAR-10's side); 12 million images in all, as there."""
-    return _progan(32, 12_000_000, labels=True)
+    """`progan` with labels, as the authors' code has it for labelled data (`-cond`): the class
+    beside z, and a D that also names it. 32x32 by default and nothing mirrored, as its
+    `-cifar10`."""
+    return _progan(32, labels=True, flip=False)

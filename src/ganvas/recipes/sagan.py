@@ -6,7 +6,7 @@ from ganvas.core import Run
 from ganvas.data import images
 from ganvas.methods import SAGAN
 from ganvas.nets import biggan as nets
-from ganvas.schedules import HalfLife, InverseDecay
+from ganvas.schedules import HalfLife
 
 _G = partial(nets.Generator, latent=128, width=64, shared=0, split=False, attention=[32], init="glorot")
 _D = partial(nets.Discriminator, width=64, attention=[32], init="glorot")
@@ -15,7 +15,7 @@ _D = partial(nets.Discriminator, width=64, attention=[32], init="glorot")
 def sagan(count: int) -> Run:
     """arXiv:1805.08318, section 4: 128 px, attention at 32x32 in G and D (its best FID), spectral normalisation in both, Adam
     with betas (0, .9), 4e-4 for D and 1e-4 for G, one update each; batches of 256, 1,000,000 of them, as in the authors'
-    code. Needs labels; without: --set labels=false."""
+    readme. Needs labels; without: --set labels=false."""
     adam = partial(Adam, betas=(0.0, 0.9))
     return Run(
         method=partial(SAGAN, G=_G, D=_D, labels=True),
@@ -27,23 +27,14 @@ def sagan(count: int) -> Run:
 
 
 def sagan_official(count: int) -> Run:
-    """What the authors' code does where no flag says otherwise (brain-research/self-attention-gan): no attention
-    (generator_type=baseline), 4e-4 for both players, divided by 1 + 2e-5 (step - 100,000) down to a quarter, beta2 .999;
-    batches of 64. There the decay is G's alone; here both follow it."""
-    adam = partial(Adam, lr=4e-4, betas=(0.0, 0.999))
-    return Run(
-        method=partial(
-            SAGAN,
-            G=partial(_G.func, **{**_G.keywords, "attention": []}),
-            D=partial(_D.func, **{**_D.keywords, "attention": []}),
-            labels=True,
-        ),
-        data=partial(images, size=128),
-        optim={"G": adam, "D": adam},
-        batch=64,
-        images=1_000_000 * 64,
-        lr=InverseDecay(rate=2e-5, start=100_000, floor=0.25),
-    )
+    """The default flags of the authors' code (brain-research/self-attention-gan, ad9612e):
+    the networks and rates of `sagan`; beta2 .999; four GPUs with batches of 64 each, 256 in
+    all; 2,000,000 steps. There G moves first, and batch norm in G has the statistics of each
+    GPU's 64 images; here they are those of the whole batch."""
+    run = sagan(count)
+    adam = partial(Adam, betas=(0.0, 0.999))
+    optim = {"G": partial(adam, lr=1e-4), "D": partial(adam, lr=4e-4)}
+    return Run(**{**vars(run), "optim": optim, "images": 2_000_000 * 256})
 
 
 def sagan_digits(count: int) -> Run:
