@@ -563,6 +563,8 @@ def data_check(
 
     found = check(data)
     _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
+    if not found.ok:
+        raise typer.Exit(1)
 
 
 @data_app.command("mosaic")

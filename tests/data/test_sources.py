@@ -54,7 +54,7 @@ def test_one_folder_alone_is_no_class(make: Make):
 def test_loose_images_beside_folders(make: Make):
     info = data.images(make("1.png", "a/2.png", "c/3.png")).info
     assert info.classes == ()
-    assert "1 images lie beside the folders" in info.notes[0]
+    assert "1 image lies beside the folders" in info.notes[0]
 
 
 def test_parts_are_not_classes(make: Make):
@@ -94,8 +94,8 @@ def test_channels_follow_the_majority(make: Make):
 
 def test_small_images_are_enlarged_and_counted(make: Make):
     folder = make("1.png", "2.png")
-    assert "2 images are smaller than 32x32 and were enlarged" in data.images(folder, size=32).info.notes
-    with pytest.raises(UserError, match="2 images are smaller than 32x32"):
+    assert "2 images smaller than 32x32, enlarged" in data.images(folder, size=32).info.notes
+    with pytest.raises(UserError, match="2 images smaller than 32x32"):
         data.images(folder, size=32, strict=True)
 
 
@@ -170,7 +170,7 @@ def test_idx(tmp_path: Path, ending: str):
     assert data.images(tmp_path, part="test").info.count == 3
     assert data.images(tmp_path / f"train-images-idx3-ubyte{ending}").info.count == 7
     write_idx(tmp_path / f"train-images-idx3-ubyte{ending}", train, cut=2)
-    with pytest.raises(UserError, match=r"138 .*146|154 .*156|bytes where its header announces"):
+    with pytest.raises(UserError, match=r"bytes (where|than) its header announces"):
         data.images(tmp_path)
 
 
@@ -251,7 +251,7 @@ def test_two_paths(make: Make):
         assert data.domains(source, size=16).info.counts == {"a": 2, "b": 3}
     with pytest.raises(UserError, match="got 3 paths"):
         data.domains([a, b, a], size=16)
-    with pytest.raises(UserError, match=r"1 pictures .*right.*: 3\.png"):
+    with pytest.raises(UserError, match=r"1 image has no partner .*right.*: 3\.png"):
         data.pairs([a, b], size=16)
 
 
@@ -295,10 +295,10 @@ def test_pairs_are_matched_past_a_and_b_endings(make: Make):
 
 def test_unmatched_pairs_are_named(make: Make):
     folder = make("A/1.png", "A/lonely.png", "B/1.jpg", "B/other.png")
-    with pytest.raises(UserError, match=r"2 pictures .*: A/lonely\.png, B/other\.png\."):
+    with pytest.raises(UserError, match=r"2 images have .*: A/lonely\.png, B/other\.png\."):
         data.pairs(folder, size=16)
     make(*[f"A/more{i:02}.png" for i in range(12)])
-    with pytest.raises(UserError, match=r"14 pictures .*more08\.png and 4 more"):
+    with pytest.raises(UserError, match=r"14 images have .*more08\.png and 4 more"):
         data.pairs(folder, size=16)
     twice = make("A/1.png", "A/1.jpg", "B/1.png", root="twice")
     with pytest.raises(UserError, match=r"A/1\.jpg and A/1\.png would both be the pair '1'"):
@@ -343,7 +343,7 @@ def test_missing_path(make: Make, tmp_path: Path):
 def test_empty_folder(tmp_path: Path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "readme.md").write_text("x")
-    with pytest.raises(UserError, match=r"has no images in it \(1 other files\)"):
+    with pytest.raises(UserError, match=r"has no images in it \(1 other file: \.md: 1\)"):
         data.images(tmp_path / "set")
 
 
