@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ import numpy as np
 
 from ganvas.data.cache import _threads, in_order, most_common_channels, unequal
 from ganvas.data.decode import Broken, Header, as_array
-from ganvas.data.guards import plural
+from ganvas.data.guards import plural, shell_quoted
 from ganvas.data.sources import (
+    CLASS_FOLDERS,
     AnyPart,
     Files,
     Found,
@@ -139,6 +139,7 @@ def check(source: Source) -> Report:
     report.notes = list(founds[0].notes)
     brightest: list[int] = []
     headers: list[Header] = []
+    paired = "a" in founds[0].sets
     seen: dict[bytes, list[str]] = {}
     for found in founds:
         for side, pictures in found.sets.items():
@@ -152,7 +153,7 @@ def check(source: Source) -> Report:
                 for c, n in zip(pictures.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
-            _pair(found, report)
+            paired &= _pair(found, report)
     report.count = len(headers)
     report.duplicates = [names for names in seen.values() if len(names) > 1]
     if not headers:
@@ -164,7 +165,7 @@ def check(source: Source) -> Report:
     report.modes = dict(Counter(h.mode for h in headers).most_common())
     report.channels = most_common_channels(Counter(h.channels for h in headers))
     report.brightest = max(brightest, default=None)
-    _advise(report, headers, ",".join(map(_quoted, given)), founds[0])
+    _advise(report, headers, ",".join(map(shell_quoted, given)), founds[0], paired)
     return report
 
 
@@ -199,18 +200,19 @@ def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brig
     return headers
 
 
-def _pair(found: Found, report: Report) -> None:
-    """Whether the two sides match by name: all, some or none (then they are two domains)."""
+def _pair(found: Found, report: Report) -> bool:
+    """Whether all images of the two sides are pairs by their names, of one shape each. Where none are, they are two
+    domains; where some are, the others are named."""
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
-        return
+        return False
     try:
         one, other, unmatched = match(a, b)
     except UserError as e:
         report.notes.append(str(e))
-        return
+        return False
     if not len(one):
-        return
+        return False
     report.pairs += len(one)
     report.unmatched += unmatched
     unlike = []
@@ -224,19 +226,10 @@ def _pair(found: Found, report: Report) -> None:
         report.notes.append(
             f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: {several(unlike, 5)}"
         )
+    return not unmatched and not unlike
 
 
-def _quoted(path: str | os.PathLike[str]) -> str:
-    """A path as a shell's word of printable characters."""
-    text = os.fspath(path)
-    text = f"./{text}" if text.startswith("-") else text
-    if printable(text) == text:
-        return shlex.quote(text)
-    escaped = "".join(chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
-    return f"$'{escaped}'"  # bash's and zsh's
-
-
-def _advise(report: Report, headers: Sequence[Header], data: str, found: Found) -> None:
+def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, paired: bool) -> None:
     """Notes, and commands that fit what was found and run as they are printed. `data`: quoted."""
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
@@ -271,12 +264,14 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Found) 
         report.fits.append(f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first")
 
     files = all(isinstance(pictures, Files) for pictures in found.sets.values())
-    if (halves and files) or (report.pairs and not report.unmatched):
+    two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
+    halves = halves and files and not two
+    if paired or halves:
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
         report.notes.append("all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A")
-    if report.sides or (len(report.classes) == 2 and files):
+    if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if not report.sides:
         fits("dcgan", size)

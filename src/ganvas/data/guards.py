@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import time
@@ -80,3 +81,13 @@ def abandoned(folder: Path) -> list[Path]:
         except OSError:  # another process has removed it
             continue
     return old
+
+
+def shell_quoted(path: str | os.PathLike[str]) -> str:
+    """A path as a shell's word of printable characters."""
+    text = os.fspath(path)
+    text = f"./{text}" if text.startswith("-") else text
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = "".join(chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
+    return f"$'{escaped}'"  # bash's and zsh's

@@ -25,7 +25,7 @@ from PIL import Image
 
 from ganvas.data import labelling, listings, official
 from ganvas.data.decode import EXTENSIONS, Broken, Header, as_image, deep, eight_bit, read, read_header
-from ganvas.data.guards import open_regular, plural, reason, require_memory, require_regular
+from ganvas.data.guards import open_regular, plural, reason, require_memory, require_regular, shell_quoted
 from ganvas.data.listings import Listing
 from ganvas.errors import UserError, printable
 
@@ -422,13 +422,16 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
         return printable(path.name), _idx(path, None, white)
     if is_image(lower):
         raise UserError(f"'{shown}' is one image. A data set is a folder of images: give {printable(path.parent)}")
-    expected = f"Expected a folder of images, a zip file, an .npz, MNIST's idx files, or one of: {', '.join(_NAMES)}."
     if archive := _ARCHIVE.fullmatch(lower):
-        tar = f": tar -xf '{shown}'" if archive[1] != "7z" and archive[1] != "rar" else ""
-        raise UserError(f"'{shown}' is a packed archive: unpack it and give the folder{tar}. {expected}")
-    raise UserError(f"'{shown}' is one file of a kind that is no data set. {expected}")
+        how = "" if archive[1] in ("7z", "rar") else f", as with tar -xf {shell_quoted(path)}"
+        raise UserError(f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it")
+    raise UserError(
+        f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip file, an .npz, MNIST's idx "
+        f"files, or one of: {', '.join(_NAMES)}."
+    )
 
 
+CLASS_FOLDERS = "class folders"
 _NAMES = ("digits", *official.SETS)
 _ARCHIVE = re.compile(r".*\.(tar|tgz|tbz2?|txz|tar\.\w+|7z|rar)", re.DOTALL)
 
@@ -519,7 +522,7 @@ def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True,
                 "class here, and methods for two domains take only those two"
             )
     plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
-    layout = plain if y is None else "class folders"
+    layout = plain if y is None else CLASS_FOLDERS
     files = Files(there, entries, y, tuple(map(printable, classes)) if y is not None else ())
     return Found(title, layout, got, {"x": files}, [*notes, *_empty(there), *more], there.seen.others)
 
@@ -698,7 +701,7 @@ def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
 
 def kinds(endings: Mapping[str, int]) -> str:
     """`.txt: 3, .heic: 1`: how many files of which endings."""
-    return several([f"{e}: {n}" for e, n in Counter(endings).most_common()])
+    return several([f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))])
 
 
 def several(names: Sequence[str], most: int = 10) -> str:
@@ -871,7 +874,9 @@ def _npz(path: Path, white: int | None) -> Table:
         if key is None:
             return None
         stored = _member(path, key)
-        notes = [f"{plural(len(unused), 'array')} of {shown} not used: {several(unused)}"] if unused else []
+        notes = (
+            [f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"] if unused else []
+        )
         try:
             pixels, wide = _nhwc(stored, white)
         except Exception as e:  # Broken, or too little memory for what it becomes
