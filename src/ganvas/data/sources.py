@@ -730,7 +730,7 @@ class _Two:
     def unused(self) -> list[str]:
         """What those leave out who take the two domains."""
         left = {**self.beside, **self.spare}
-        left = {f"in {printable(f)}/" if f else "outside of folders": n for f, n in left.items() if n}
+        left = {f"in {printable(f)}/" if f else "outside of folders": n for f, n in sorted(left.items()) if n}
         many = several([f"{plural(n, 'image')} {where}" for where, n in left.items()])
         return [f"only {self.names()} are used, not {many}"] if left else []
 
