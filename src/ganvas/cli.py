@@ -562,9 +562,13 @@ def data_check(
     Example: `ganvas data check photos/`
     """
     from ganvas.data import check
+    from ganvas.errors import UserError
 
     found = check(data)
-    _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
+    described = (line for line in found.lines() if not line.startswith("problem "))
+    _print_json(found.as_dict()) if as_json else typer.echo("\n".join(described))
+    if found.problem:
+        raise UserError(found.problem)
 
 
 @data_app.command("mosaic")

@@ -183,7 +183,8 @@ def _withdraw(out: Path) -> None:
 
 def _record(recipe: str, run: Run, engine: Engine, info: Any, command: str | None, tensorboard: bool) -> dict[str, Any]:
     doc = (type(engine.method).__doc__ or "").strip().splitlines()
-    info_fields = {k: getattr(info, k) for k in ("task", "source", "count", "classes", "fingerprint", "skipped")}
+    of_data = ("task", "source", "count", "classes", "fingerprint", "skipped", "skipped_count")
+    info_fields = {k: getattr(info, k) for k in of_data}
     shape = info.shape
     return {
         "ganvas": __version__,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from pictures import BAD, broken_set, picture
 from PIL import Image
 
-from ganvas.data import check
+from ganvas import recipes, training
+from ganvas.data import check, images
 
 Make = Callable[..., Path]
 
@@ -85,3 +88,78 @@ def test_bad_sets_are_described(tmp_path: Path):
 def test_digits():
     report = check("digits")
     assert (report.count, len(report.classes), report.channels) == (1797, 10, 1)
+
+
+def test_what_is_passed_over_is_counted_by_kind(make: Make):
+    folder = make("cat/1.png", "dog/2.png")
+    Image.fromarray(picture(0)).save(folder / "cat" / "3.jfif", "JPEG")
+    for name in ("a.txt", "b.txt", "c.mp4", "README"):
+        (folder / "cat" / name).write_text("x")
+    (folder / "eel").mkdir()
+    report = check(folder)
+    assert report.count == 3, "a .jfif is a JPEG"
+    assert report.others == {".txt": 2, ".mp4": 1, "no ending": 1}
+    assert any(line.startswith("other      4 (.txt: 2, .mp4: 1, no ending: 1)") for line in report.lines())
+    assert any("1 folder holds no images: eel" in n for n in report.notes)
+
+
+def test_only_some_broken_names_are_printed(make: Make):
+    folder = make("1.png")
+    for i in range(300):
+        (folder / f"bad{i:03}.png").write_text("x")
+    report = check(folder)
+    assert len(report.broken) == 300
+    assert sum("bad" in line for line in report.lines()) == 10
+    assert any("and 290 more" in line for line in report.lines())
+    info = images(folder).info
+    assert (len(info.skipped), info.skipped_count) == (20, 300)
+    assert "300 images cannot be read" in info.notes[0]
+
+
+def test_every_part_is_counted(make: Make):
+    folder = make("train/1.png", "val/2.png", "val/3.png", "test/4.png")
+    assert check(folder).parts == {"train": 1, "val": 2, "test": 1}
+
+
+LAYOUTS = {
+    "pairs": (["A/1.png", "A/2.png", "B/1.png", "B/2.png"], 64),
+    "large pairs": (["A/1.png", "B/1.png"], 300),
+    "one pair short": (["A/1.png", "A/2.png", "B/1.png"], 64),
+    "two classes": (["cat/1.png", "dog/2.png"], 40),
+    "photographs": (["1.png", "2.png"], 200),
+    "it's a $(set)/": (["1.png", "2.png"], 48),
+}
+
+
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool):
+    """Every line's data, settings and networks fit one another, up to the first step."""
+    names, side = LAYOUTS[layout]
+    folder = make(*names, width=2 * side if halves else side, height=side, root=layout)
+    report = check(folder)
+    assert report.fits
+    if layout in ("pairs", "large pairs") or (halves and layout == "photographs"):
+        assert report.fits[0].startswith("ganvas train pix2pix")
+    for line in report.fits:
+        words = shlex.split(line)
+        assert words[:2] == ["ganvas", "train"]
+        assert words[3] == str(folder)
+        options = dict(zip(words[4::2], words[5::2], strict=True))
+        assert options["--out"] == "runs/first"
+        sets = [v for k, v in zip(words[4::2], words[5::2], strict=True) if k == "--set"]
+        run = training.with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
+        feed = run.data()
+        with torch.device("meta"):
+            method = run.method(shape=feed.info.shape)
+        assert feed.info.height % getattr(method, "multiple", 1) == 0
+        assert method.scale == feed.scale
+
+
+def test_plural_forms(make: Make):
+    text = "\n".join(check(make("1.png", channels=1)).lines())
+    assert "1 channel\n" in text
+    assert "1 is one image" in text
+    assert "1 images" not in text
+    assert "1 channels" not in text
+    assert "--strict" not in text

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ganvas import data
 from ganvas.core import Batch
-from ganvas.data import cache
+from ganvas.data import cache, guards
 from ganvas.data.feed import Feed, Info, Prefetch, Task
 from ganvas.draw import Rows
 from ganvas.errors import UserError
@@ -321,24 +321,98 @@ def test_killed_while_building(make: Make, cache_folder: Path):
     assert data.images(folder).info.count == 60
 
 
-def test_a_cache_that_cannot_be_written(make: Make, cache_folder: Path):
+def test_a_cache_that_cannot_be_written(make: Make, cache_folder: Path, capsys: pytest.CaptureFixture[str]):
     cache_folder.write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="cannot be written"):
-        feed = data.images(make("1.png", "2.png"))
+    feed = data.images(make("1.png", "2.png"))
     assert feed.info.count == 2
+    said = capsys.readouterr().err
+    assert "cannot be written (Not a directory)" in said
+    assert said.count("\n") == 1, "one plain line, without a path and a line of the program"
     cache_folder.unlink()
     assert equal(feed.fixed(2), data.images(make()).fixed(2))
     assert feed.info == data.images(make()).info
 
 
-def test_a_full_disk_is_said(make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_costs_the_cache_only(
+    make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    add = cache._Writer.add
 
-    monkeypatch.setattr(cache._Writer, "add", full)
-    with pytest.raises(UserError, match="disk is full"):
-        data.images(make("1.png"))
+    def full(self: cache._Writer, row: np.ndarray) -> bytes:
+        if self.file:
+            raise OSError(28, "No space left on device")
+        return add(self, row)
+
+    with monkeypatch.context() as m:
+        m.setattr(cache._Writer, "add", full)
+        feed = data.images(make("1.png"))
+    assert "No space left" in capsys.readouterr().err
     assert entries(cache_folder) == []
+    assert equal(feed.fixed(1), data.images(make()).fixed(1))
+
+
+def test_what_has_no_room_in_memory_is_refused(make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    cache_folder.write_text("a file where the folder should be")
+    folder = make("1.png")
+    monkeypatch.setattr(guards, "memory", lambda: 1000)
+    with pytest.raises(UserError, match="more than half of this machine's memory"):
+        data.images(folder)
+
+
+@pytest.mark.parametrize("file", ["x.npy", "x.labels.npy", "entry.json"])
+def test_one_flipped_bit_in_the_cache_is_noticed(
+    make: Make, cache_folder: Path, file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    folder = make("cat/1.png", "dog/2.png", width=4, height=4)
+    (folder / "dog" / "3.png").write_text("x")
+    good = data.images(folder)
+    (entry,) = (cache_folder / "decoded").iterdir()
+    whole = (entry / file).read_bytes()
+    places = range(0, 8 * len(whole), 61)
+    if file == "x.npy":  # mapped arrays are checked, too
+        monkeypatch.setattr(cache, "IN_MEMORY", 0)
+    for at in places:
+        hurt = bytearray(whole)
+        hurt[at // 8] ^= 1 << at % 8
+        (entry / file).write_bytes(hurt)
+        again = data.images(folder)
+        assert again.info == good.info
+        assert equal(again.fixed(2), good.fixed(2))
+        if "are decoded again" not in capsys.readouterr().err:  # numpy passes over the padding of its header
+            assert hurt[:128] != whole[:128]
+            assert file != "entry.json"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"streams": 3}', '{"streams": {"../x": 1}}', "[" * 3000])
+def test_an_entry_of_another_form_is_built_again(
+    make: Make, cache_folder: Path, text: str, capsys: pytest.CaptureFixture[str]
+):
+    good = data.images(make("1.png"))
+    (entry,) = (cache_folder / "decoded").iterdir()
+    (entry / "entry.json").write_text(text)
+    assert data.images(make()).info == good.info
+    assert "are damaged" in capsys.readouterr().err
+
+
+def test_fingerprints_are_those_of_earlier_versions(make: Make):
+    """Runs of earlier versions resume: their data must have the fingerprint that they wrote down."""
+    folder = make("cat/1.png", "dog/2.png", width=4, height=4)
+    assert data.images(folder).info.fingerprint == "9283618cdd5e343ceed190bbdb3ac028"
+    pair = make("A/1.png", "B/1.png", width=8, height=8, root="pairs")
+    assert data.pairs(pair, size=4, load=6).info.fingerprint == "daefffe35997ac583cc0ca660d9e5326"
+    assert data.images(pair).info.fingerprint == "c7220d469e16cd63bd56ead6842862c2"
+    assert data.images("digits", size=32).info.fingerprint == "95f9959802f32614cf1dc8e984d191db"
+
+
+@pytest.mark.parametrize("home", ["~nobody-of-this-name/x", None])
+def test_no_home_for_the_cache_is_one_line(monkeypatch: pytest.MonkeyPatch, home: str | None):
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    monkeypatch.setenv("GANVAS_CACHE", home) if home else monkeypatch.delenv("GANVAS_CACHE")
+    with pytest.raises(UserError, match="set GANVAS_CACHE to a folder"):
+        data.images("digits")
 
 
 def test_many_pictures_by_threads_keep_their_order(make: Make):

@@ -54,7 +54,8 @@ def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(0, 256, (20, 70, 3), dtype=np.uint8)).save(tmp_path / "small.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     feed = data.super_resolution(tmp_path, size=24, scale=4, flip=False)
-    assert feed.info.count == 2 * 3, "tiles of 32 over 50 x 70"
+    assert feed.info.count == 2 * 2, "tiles of 48 over 50 x 70 that overlap by 23"
+    assert data.super_resolution(tmp_path, size=24, part="test").info.count == 2 * 3, "tiles of 32 that overlap little"
     assert sorted(s.split(":")[0].split(" ")[0] for s in feed.info.skipped) == ["broken.png", "small.png"]
     batch = feed.draw(0, 3, seed=0)
     assert batch.y.shape == (3, 3, 24, 24)

@@ -16,8 +16,9 @@ from ganvas.data.cache import Options, stored
 from ganvas.data.check import Report, check
 from ganvas.data.derived import KINDS, reduced
 from ganvas.data.feed import Feed, Info, Prefetch, Task
+from ganvas.data.guards import plural
 from ganvas.data.official import cache_dir
-from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs, several
+from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs
 from ganvas.data.tiles import Tiles
 from ganvas.errors import UserError
 
@@ -47,6 +48,7 @@ def images(
     labels: bool = True,
     strict: bool = False,
     part: Part = "train",
+    white: int | None = None,
 ) -> Feed:
     """One set of images; class subfolders (or the set's own labels, or two paths, "PATH_A,PATH_B") become `y`. Batches hold
     `x` [n, C, H, W] and `y`
@@ -56,10 +58,11 @@ def images(
     their centres are cut out; None: their own size, if they all have the same. `channels`: 1, 3 or 4; None: 1 if all
     are gray, 4 if more than half have alpha, else 3. `flip`: mirror half of the draws. `strict`: one unreadable or
     enlarged image is an error, where it is otherwise skipped or noted. `part`: "test" opens the set's test or
-    validation part, if it has one. Raises `UserError` for a source that is missing, empty, unreadable or of unlike
+    validation part, if it has one. `white`: the value of gray images of more than 8 bits that becomes 255 (4095 for 12 bits),
+    the same for all; None: 65535. Raises `UserError` for a source that is missing, empty, unreadable or of unlike
     sizes."""
-    found = find_images(source, part)
-    return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels)
+    found = find_images(source, part, labels=labels, white=_level(white))
+    return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
 
 
 def pairs(
@@ -72,6 +75,7 @@ def pairs(
     strict: bool = False,
     part: Part = "train",
     channels: int | None = None,
+    white: int | None = None,
 ) -> Feed:
     """Pairs of images: A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by stem, or A|B halves
     of one image. Batches hold the input as `a` and `x`, the target as `b` and `y`, [n, C, H, W]; `direction` "b2a"
@@ -80,8 +84,8 @@ def pairs(
     `load`: the size that images are brought to before a random crop of `size` (pix2pix: 286 and 256); None: no random
     crop. Crops and flips are the same for both of a pair. Others as in `images`. Raises `UserError`, naming them, for
     pictures without a partner and for pairs of unlike shapes."""
-    found = find_pairs(source, part)
-    return _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, direction)
+    found = find_pairs(source, part, white=_level(white))
+    return _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, direction, white)
 
 
 def domains(
@@ -93,13 +97,14 @@ def domains(
     strict: bool = False,
     part: Part = "train",
     channels: int | None = None,
+    white: int | None = None,
 ) -> Feed:
     """Two sets of images that are not paired: the folders of `pairs`, any two class folders (in the order of the
     alphabet), or two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W], each shuffled by itself,
     so that sets of unlike length both run through fully. `load` as in `pairs` (CycleGAN: 286 and 256), others as in
     `images`."""
-    found = find_domains(source, part)
-    return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False)
+    found = find_domains(source, part, white=_level(white))
+    return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
 
 
 def super_resolution(
@@ -112,26 +117,32 @@ def super_resolution(
     strict: bool = False,
     part: Part = "train",
     channels: int | None = None,
+    white: int | None = None,
 ) -> Feed:
     """Images at their own resolution, and what becomes of them `scale` times smaller. Batches hold random crops of `size`
     as the target `b` and `y`, [n, C, H, W], and their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a`
     and `x`, [n, C, H / scale, W / scale].
 
-    Pictures are cut into tiles of `load`, from which the crops are taken (default: 4/3 of `size`); smaller ones are skipped
-    and named. Others as in `images`. Raises `UserError` where `size` is no multiple of `scale`."""
+    Pictures are cut into tiles of `load`, from which the crops are taken; smaller ones are skipped and named. Tiles for
+    training overlap by the crop's size less one, so that crops lie anywhere in a picture, each place as often as any other;
+    larger tiles take less room in the cache. None: as large as all pictures of at least 4/3 of `size` hold, at most twice
+    `size`. Tiles of the test part are of 4/3 of `size` and overlap as little as they must. Others as in `images`. Raises
+    `UserError` where `size` is no multiple of `scale`."""
     height, width = _pair_of(size) or (0, 0)
     if scale < 2 or height % scale or width % scale:
         raise UserError(f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more")
-    tile = _pair_of(load) or (height * 4 // 3, width * 4 // 3)
-    found = find_images(source, part)
-    tiles = Tiles(found.sets["x"], tile)
-    if tiles.small and tiles.small == len(found.sets["x"]):
+    least = (height * 4 // 3, width * 4 // 3)
+    found = find_images(source, part, labels=False, white=_level(white))
+    x, crop = found.sets["x"], (height, width)
+    tiles = Tiles(x, _pair_of(load) or least) if part == "test" else Tiles.overlapping(x, crop, least, _pair_of(load))
+    tile = tiles.size
+    if tiles.small and tiles.small == len(x):
         raise UserError(
             f"all pictures of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), from which crops of "
             f"{height}x{width} are taken: give larger pictures, or a smaller --size"
         )
     cut = replace(found, sets={"x": tiles})
-    feed = _feed("pairs", cut, (height, width), tile, channels, flip, strict, False)
+    feed = _feed("pairs", cut, crop, tile, channels, flip, strict, False, white=white)
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
     return feed
 
@@ -146,12 +157,14 @@ def derived(
     strict: bool = False,
     part: Part = "train",
     channels: int | None = 3,
+    white: int | None = None,
 ) -> Feed:
     """Photographs as the target `b` and `y`, and what `kind` makes of them as the input `a` and `x`, [n, C, H, W]: "gray" takes
     their chroma, "edges" leaves dark lines on white. `load` as in `pairs`, others as in `images`."""
     if kind not in KINDS:
         raise UserError(f"what is made of photographs is {' or '.join(KINDS)}; got {kind!r}")
-    feed = _feed("pairs", find_images(source, part), _pair_of(size), _pair_of(load), channels, flip, strict, False)
+    found = find_images(source, part, labels=False, white=_level(white))
+    feed = _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
     feed.derive = KINDS[kind]
     return feed
 
@@ -166,6 +179,12 @@ def _pair_of(size: Size | None) -> tuple[int, int] | None:
     return two
 
 
+def _level(white: int | None) -> int | None:
+    if white is not None and not 1 <= white <= 65535:
+        raise UserError(f"got white={white}; expected the value that is white, from 1 to 65535 (4095 for 12 bits)")
+    return white
+
+
 def _feed(
     task: Task,
     found: Found,
@@ -176,6 +195,7 @@ def _feed(
     strict: bool,
     labels: bool,
     direction: Literal["a2b", "b2a"] = "a2b",
+    white: int | None = None,
 ) -> Feed:
     if channels not in (None, 1, 3, 4):
         raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
@@ -187,19 +207,19 @@ def _feed(
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
     if "b" in found.sets and task == "pairs":
         streams = {"ab": [found.sets["a"], found.sets["b"]]}
-    got = stored(streams, Options(load or size, channels, size), found.title)
+    got = stored(streams, Options(load or size, channels, size, white), found.title)
     if strict and got.skipped:
-        raise UserError(f"{len(got.skipped)} images of {found.title} cannot be read: {several(got.skipped)}")
+        raise UserError(f"{plural(got.count, 'image')} of {found.title} cannot be read: {got.named()}")
     first = next(iter(got.pixels.values()))
     height, width = size or first.shape[1:3]
     notes = list(found.notes)
     if got.skipped:
-        notes.append(f"{len(got.skipped)} images cannot be read and are skipped: {several(got.skipped)}")
+        notes.append(f"{plural(got.count, 'image')} cannot be read, skipped: {got.named()}")
     if got.enlarged:
-        small = f"{got.enlarged} images are smaller than {width}x{height}"
+        small = f"{plural(got.enlarged, 'image')} smaller than {width}x{height}"
         if strict:
             raise UserError(f"{small}: give a smaller size, or leave strict out to have them enlarged")
-        notes.append(f"{small} and were enlarged")
+        notes.append(f"{small}, enlarged")
     x = found.sets.get("x")
     labelled = labels and x is not None and "x" in got.labels
     counts = {k: len(p) for k, p in got.pixels.items()}
@@ -216,6 +236,7 @@ def _feed(
         classes=x.classes if labelled and x is not None else (),
         counts=counts if task == "domains" else {},
         skipped=got.skipped,
+        skipped_count=got.count,
         notes=tuple(notes),
     )
     return Feed(info, got.pixels, got.labels["x"] if labelled else None, flip=flip, direction=direction)

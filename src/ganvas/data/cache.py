@@ -2,36 +2,38 @@
 
 An entry is a folder named after everything that decides its contents: the listing (names, sizes, times) and the
 options. It is built under another name and renamed when complete, so a killed process leaves nothing that could be
-taken for an entry, and two processes that build the same one do not meet."""
+taken for an entry, and two processes that build the same one do not meet. Whoever opens an entry computes its
+fingerprint again, so that one damaged bit is noticed and the entry is built anew."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
+import math
 import os
 import shutil
-import time
 import uuid
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 
 import numpy as np
+import pydantic
 
 from ganvas.data.decode import Broken, Header, as_array, fit, to_channels
+from ganvas.data.guards import abandoned, memory, open_regular, plural, reason, require_memory, warn
 from ganvas.data.official import cache_dir
 from ganvas.data.sources import Arrays, Pictures, several
-from ganvas.errors import UserError
+from ganvas.errors import UserError, printable
 
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 IN_MEMORY = 1 << 30  # bytes; what is smaller is held in memory
 MANY = 2000  # pictures from which on a progress bar is worth its lines
+NAMED = 20  # images that cannot be read are named, up to so many
 
 T = TypeVar("T")
 
@@ -39,103 +41,153 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Options:
     """How pictures are stored. `size` (height, width) or None: their own; `channels` None: what most of them have;
-    `least`: what is smaller counts as enlarged, None: what is smaller than `size`."""
+    `least`: what is smaller counts as enlarged, None: what is smaller than `size`; `white`: that they were opened with."""
 
     size: tuple[int, int] | None
     channels: int | None = None
     least: tuple[int, int] | None = None
+    white: int | None = None
 
 
 @dataclass(frozen=True)
 class Stored:
     """Decoded pictures by stream: uint8 [N, H, W, C], in memory or mapped. Where a stream joins two sets (pairs),
-    theirs lie one behind the other on the last axis."""
+    theirs lie one behind the other on the last axis. `skipped`: the first names of `count` that cannot be read."""
 
     pixels: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]  # int64 [N], of the streams that have any
     fingerprint: str
     skipped: tuple[str, ...]
+    count: int
     enlarged: int
+
+    def named(self) -> str:
+        return _named(self.skipped, self.count)
+
+
+class _Entry(pydantic.BaseModel):
+    """entry.json. `streams`: name -> how many sets of pictures lie behind one another on its last axis; `sum`: of all
+    the other fields."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid")
+
+    streams: dict[str, Annotated[int, pydantic.Field(ge=1, le=2)]]
+    labels: list[str]
+    fingerprint: str
+    skipped: list[str]
+    skipped_count: Annotated[int, pydantic.Field(ge=0)]
+    enlarged: Annotated[int, pydantic.Field(ge=0)]
+    sum: str = ""
+
+    def summed(self) -> str:
+        return hashlib.blake2b(self.model_dump_json(exclude={"sum"}).encode(), digest_size=16).hexdigest()
+
+
+class _Damaged(Exception):
+    """The message says what is wrong with an entry."""
 
 
 def stored(streams: Mapping[str, Sequence[Pictures]], options: Options, title: str) -> Stored:
     """The pictures of every stream, decoded to one size and one number of channels, from the cache or into it.
 
     A stream is one set of pictures, or several of equal length whose i-th belong together. Pictures that cannot be
-    read are skipped and named. Raises `UserError` where none can be, or where sizes differ and none was asked for."""
+    read are skipped and named. Where the cache cannot be written, they are decoded into memory. Raises `UserError` where
+    none can be read, or where sizes differ and none was asked for."""
     stamps = {k: [p.stamp() for p in sets] for k, sets in streams.items()}
     stamp = [VERSION, options.size, options.channels, options.least, stamps]
+    stamp += [options.white] if options.white is not None else []
     key = hashlib.blake2b(json.dumps(stamp).encode(), digest_size=16).hexdigest()
     folder = cache_dir() / "decoded" / key
-    found = _open(folder)
-    if found is not None:
-        return found
+    try:
+        found = _open(folder)
+        if found is not None:
+            return found
+    except _Damaged as e:
+        warn(f"the decoded images in {folder} are damaged ({e}) and are decoded again")
     writing = folder.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
     try:
         writing.mkdir(parents=True)
         _sweep(folder.parent)
-    except OSError as e:
-        warnings.warn(
-            f"the cache folder {cache_dir()} cannot be written ({e.strerror}), so the pictures are decoded "
-            "into memory, and "
-            "again by the next run; set GANVAS_CACHE to a folder that can be",
-            stacklevel=2,
-        )
-        return _build(streams, options, title, None)
-    try:
         _build(streams, options, title, writing)
         for _ in range(2):
             try:
                 writing.rename(folder)
                 break
             except OSError:  # another process was first, or an entry was damaged
-                if _open(folder) is not None:
-                    break
+                with suppress(_Damaged):
+                    if (found := _open(folder)) is not None:
+                        return found
                 shutil.rmtree(folder, ignore_errors=True)
-        found = _open(folder)
-        if found is None:
-            raise UserError(
-                f"the decoded pictures in {folder} cannot be read back: is that disk sound? Or set GANVAS_CACHE"
-            )
-        return found
+        if (found := _open(folder)) is not None:
+            return found
+        problem = "what was written there is gone"
     except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise UserError(
-            f"the disk is full while writing decoded pictures to {cache_dir()}: make room there, or set "
-            "GANVAS_CACHE to a "
-            "folder on another disk"
-        ) from None
+        problem = reason(e)
+    except _Damaged as e:
+        problem = f"what was written there reads back otherwise: {e}"
     finally:
         shutil.rmtree(writing, ignore_errors=True)
+    warn(
+        f"the cache folder {cache_dir()} cannot be written ({problem}), so the images are decoded into memory, and again "
+        "by the next run; make room there, or set GANVAS_CACHE to another folder"
+    )
+    return _build(streams, options, title, None)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left more than a day ago."""
-    for old in folder.glob("*.tmp"):
-        if time.time() - old.stat().st_mtime > 86400:
-            shutil.rmtree(old, ignore_errors=True)
+    for old in abandoned(folder):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _open(folder: Path) -> Stored | None:
-    """A complete entry, or None."""
+    """A complete entry; None: there is none. Raises `_Damaged` where what is there is not what was written."""
     try:
-        meta = json.loads((folder / "entry.json").read_text())
-        pixels = {k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in meta["streams"]}
-        labels = {k: np.load(folder / f"{k}.labels.npy") for k in meta["labels"]}
-    except (OSError, ValueError, KeyError):  # absent, or cut short by a disk that lost it
+        with open_regular(folder / "entry.json") as file:
+            text = file.read()
+    except OSError:
         return None
-    small = sum(p.nbytes for p in pixels.values()) <= min(IN_MEMORY, _memory() // 4)
-    held = {k: np.array(p) if small else p for k, p in pixels.items()}
-    return Stored(held, labels, meta["fingerprint"], tuple(meta["skipped"]), meta["enlarged"])
-
-
-def _memory() -> int:
-    """Bytes of memory in this machine."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # not a POSIX system
-        return 8 << 30
+        entry = _Entry.model_validate_json(text)
+        if entry.sum != entry.summed():
+            raise _Damaged("entry.json has another checksum than its own, or none")
+        if any(os.path.basename(k) != k for k in entry.streams) or set(entry.labels) - set(entry.streams):
+            raise _Damaged("entry.json names other files than an entry has")
+        pixels = {k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in entry.streams}
+        labels = {k: np.load(folder / f"{k}.labels.npy") for k in entry.labels}
+        if any(p.dtype != np.uint8 or p.ndim != 4 or p.shape[3] % entry.streams[k] for k, p in pixels.items()):
+            raise _Damaged("its arrays are of another shape")
+        if any(y.dtype != np.int64 or y.shape != (len(pixels[k]),) for k, y in labels.items()):
+            raise _Damaged("its labels are not one for each image")
+        small = sum(p.nbytes for p in pixels.values()) <= min(IN_MEMORY, memory() // 4)
+        held = {k: np.array(p) if small else p for k, p in pixels.items()}
+        digest = hashlib.blake2b(digest_size=16)
+        for k, p in held.items():
+            _digest_rows(digest, p)
+            _digest_rest(digest, k, labels.get(k), p.shape, entry.streams[k])
+    except _Damaged:
+        raise
+    except Exception as e:  # absent, cut short, or anything that numpy's and JSON's readers trip over
+        raise _Damaged(reason(e)) from None
+    if digest.hexdigest() != entry.fingerprint:
+        raise _Damaged("its pixels or labels have another checksum")
+    return Stored(held, labels, entry.fingerprint, tuple(entry.skipped), entry.skipped_count, entry.enlarged)
+
+
+def _digest_rows(digest: hashlib.blake2b, pixels: np.ndarray) -> None:
+    """Some MiB at a time, so that a mapped array need not be held."""
+    step = max(1, (16 << 20) // max(1, math.prod(pixels.shape[1:])))
+    for start in range(0, len(pixels), step):
+        digest.update(np.ascontiguousarray(pixels[start : start + step]).data)
+
+
+def _digest_rest(
+    digest: hashlib.blake2b, stream: str, labels: np.ndarray | None, shape: Sequence[int], sets: int
+) -> None:
+    """What belongs to a stream's fingerprint after its pixels."""
+    if labels is not None:
+        digest.update(labels.astype("<i8").tobytes())
+    digest.update(json.dumps([stream, shape[0], *shape[1:3], shape[3] // sets]).encode())
 
 
 # ---------------------------------------------------------------- building an entry
@@ -155,14 +207,17 @@ def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: s
                 sizes[header.width, header.height] += 1
                 depths[header.channels] += 1
     if not sizes:
-        raise UserError(f"none of the images of {title} can be read: {several(skipped)}")
+        raise UserError(f"none of the images of {title} can be read: {_named(skipped, len(skipped))}")
     size = options.size or _common_size(sizes, title)
     channels = options.channels or most_common_channels(depths)
     least = options.least or size
     pixels, labels, digest, enlarged = {}, {}, hashlib.blake2b(digest_size=16), 0
     for k, sets in streams.items():
         file = (folder / f"{k}.npy").open("wb") if folder else None
-        writer = _Writer(file, (*size, channels * len(sets)), int(usable[k].sum()))
+        row, most = (*size, channels * len(sets)), int(usable[k].sum())
+        if file is None:
+            require_memory(most * math.prod(row), f"{title}, decoded,", "make room in the cache folder")
+        writer = _Writer(file, row, most)
         kept = usable[k].copy()
 
         def decode(i: int, sets: Sequence[Pictures] = sets) -> tuple[np.ndarray, bool] | Broken:
@@ -171,7 +226,7 @@ def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: s
                 try:
                     image = pictures.load(i)
                 except Broken as e:
-                    return Broken(f"{pictures.name(i)}: {e}")
+                    return _unreadable(pictures, i, e)
                 grown |= image.width < least[1] or image.height < least[0]
                 parts.append(as_array(fit(to_channels(image, channels), size)))
             return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], grown
@@ -186,23 +241,41 @@ def _build(streams: Mapping[str, Sequence[Pictures]], options: Options, title: s
                 digest.update(writer.add(got[0]))
                 enlarged += got[1]
             if not kept.any():
-                raise UserError(f"side {k} of {title} has no image that can be read: {several(skipped) or 'empty'}")
+                why = _named(skipped, len(skipped)) or "empty"
+                raise UserError(f"side {k} of {title} has no image that can be read: {why}")
             pixels[k] = writer.done()
         finally:
             if file:
                 file.close()
         if sets[0].labels is not None:
             labels[k] = np.asarray(sets[0].labels, np.int64)[kept]
-            digest.update(labels[k].astype("<i8").tobytes())
-        digest.update(json.dumps([k, int(kept.sum()), *size, channels]).encode())
-    result = Stored(pixels, labels, digest.hexdigest(), tuple(sorted(skipped)), enlarged)
+        _digest_rest(digest, k, labels.get(k), (int(kept.sum()), *row), len(sets))
+    some = tuple(sorted(skipped)[:NAMED])
+    result = Stored(pixels, labels, digest.hexdigest(), some, len(skipped), enlarged)
     if folder:
         for k, y in labels.items():
             np.save(folder / f"{k}.labels.npy", y)
-        meta = {"streams": list(pixels), "labels": list(labels), "fingerprint": result.fingerprint}
-        meta |= {"skipped": list(result.skipped), "enlarged": enlarged}
-        (folder / "entry.json").write_text(json.dumps(meta))
+        entry = _Entry(
+            streams={k: len(streams[k]) for k in pixels},
+            labels=list(labels),
+            fingerprint=result.fingerprint,
+            skipped=list(some),
+            skipped_count=len(skipped),
+            enlarged=enlarged,
+        )
+        entry.sum = entry.summed()
+        (folder / "entry.json").write_text(entry.model_dump_json(), encoding="utf-8")
     return result
+
+
+def _unreadable(pictures: Pictures, i: int, e: Broken) -> Broken:
+    return Broken(f"{pictures.name(i)}: {printable(e)}")
+
+
+def _named(skipped: Sequence[str], count: int) -> str:
+    """Some names of images that cannot be read, and how many more there are."""
+    some = sorted(skipped)[:10]
+    return ", ".join(some) + (f" and {count - len(some)} more" if count > len(some) else "")
 
 
 class _Writer:
@@ -253,7 +326,7 @@ def _usable(sets: Sequence[Pictures], skipped: list[str]) -> Iterator[Header | N
             try:
                 found.append(p.header(i))
             except Broken as e:
-                return Broken(f"{p.name(i)}: {e}")
+                return _unreadable(p, i, e)
         return found
 
     unlike = []
@@ -267,9 +340,8 @@ def _usable(sets: Sequence[Pictures], skipped: list[str]) -> Iterator[Header | N
         yield got[0]._replace(channels=max(h.channels for h in got))
     if unlike:
         raise UserError(
-            f"{len(unlike)} pairs are of two shapes: {several(unlike)}. Both pictures of a pair must have "
-            "the same ratio of "
-            "width to height; crop them, or train on them unpaired."
+            f"{plural(len(unlike), 'pair')} of two shapes: {several(unlike)}. Both pictures of a pair must have the same "
+            "ratio of width to height; crop them, or train on them unpaired."
         )
 
 

@@ -9,21 +9,38 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ganvas.data.cache import _threads, in_order, most_common_channels, unequal
 from ganvas.data.decode import Broken, Header, as_array
-from ganvas.data.sources import Files, Found, Pictures, Source, find_images, find_sides, match, several
-from ganvas.errors import UserError
+from ganvas.data.guards import plural, shell_quoted
+from ganvas.data.sources import (
+    CLASS_FOLDERS,
+    AnyPart,
+    Files,
+    Found,
+    Pictures,
+    Source,
+    find_images,
+    find_sides,
+    kinds,
+    match,
+    several,
+)
+from ganvas.errors import UserError, printable
+
+NAMED = 10  # names of files after which only their number is printed
 
 
 @dataclass
 class Report:
     """What `check` found. `problem`: why nothing can be trained on it, else None. Sizes are (least, median, most) in
-    pixels; `modes` are Pillow's; `plain` counts those of a single colour; `broken` and `unmatched` name files;
-    `duplicates` are groups of files with the same pixels; `fits` are commands to run next."""
+    pixels; `modes` are Pillow's; `plain` counts those of a single color; `brightest` is the largest value of gray images of
+    more than 8 bits, else None; `broken` and `unmatched` name files; `others` counts files that are no images by their
+    endings; `duplicates` are groups of files with the same pixels; `fits` are commands to run next, quoted for a shell.
+    All text is printable."""
 
     source: str
     layout: str = ""
@@ -37,6 +54,8 @@ class Report:
     channels: int = 0
     pairs: int = 0
     plain: int = 0
+    brightest: int | None = None
+    others: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     duplicates: list[list[str]] = field(default_factory=list)
@@ -57,7 +76,8 @@ class Report:
         out = [f"{self.source}: {self.layout}" if self.layout else self.source]
         if self.count:
             split = self.parts if len(self.parts) > 1 else {}
-            out.append(f"images     {self.count}" + _listed(split) + (f", {self.pairs} pairs" if self.pairs else ""))
+            pairs = f", {plural(self.pairs, 'pair')}" if self.pairs else ""
+            out.append(f"images     {self.count}{_listed(split)}{pairs}")
         if self.sides:
             out.append("sides      " + ", ".join(f"{k}: {n}" for k, n in self.sides.items()))
         if self.classes:
@@ -65,20 +85,18 @@ class Report:
         if self.width and self.height:
             for name, (low, mid, high) in (("width", self.width), ("height", self.height)):
                 out.append(f"{name:<10} {low} to {high}, median {mid:g}" if low < high else f"{name:<10} {low}")
-            out.append(
-                f"modes      {', '.join(f'{m}: {n}' for m, n in self.modes.items())}; trained as "
-                f"{self.channels} channels"
-            )
-        if self.broken:
-            out += [f"unreadable {len(self.broken)}, skipped in training (an error with --strict)"]
-            out += [f"  {b}" for b in self.broken]
-        if self.unmatched:
-            out += [f"unmatched  {len(self.unmatched)} without a partner of the same name"]
-            out += [f"  {u}" for u in self.unmatched]
+            modes = ", ".join(f"{m}: {n}" for m, n in self.modes.items())
+            out.append(f"modes      {modes}; trained as {plural(self.channels, 'channel')}")
+        if self.others:
+            out.append(f"other      {sum(self.others.values())} ({kinds(self.others)})")
+        out += _some("unreadable", self.broken, "skipped in training")
+        out += _some("unmatched ", self.unmatched, "without a partner of the same name")
         if self.duplicates:
-            out += [f"duplicates {sum(len(d) - 1 for d in self.duplicates)} images repeat the pixels of another"]
-            out += [f"  {several(d, 5)}" for d in self.duplicates[:20]]
-            out += [f"  and {len(self.duplicates) - 20} more groups"] if len(self.duplicates) > 20 else []
+            again = sum(len(d) - 1 for d in self.duplicates)
+            out += [f"duplicates {plural(again, 'image')} with the pixels of another"]
+            out += [f"  {several(d, 5)}" for d in self.duplicates[:NAMED]]
+            more = len(self.duplicates) - NAMED
+            out += [f"  and {plural(more, 'more group')}"] if more > 0 else []
         out += [f"note       {n}" for n in self.notes]
         if self.problem:
             out.append(f"problem    {self.problem}")
@@ -90,26 +108,42 @@ def _listed(counts: dict[str, int]) -> str:
     return f" ({several([f'{k}: {n}' for k, n in counts.items()], 20)})" if counts else ""
 
 
+def _some(title: str, names: Sequence[str], what: str) -> list[str]:
+    """A line with their number, then some of the names."""
+    if not names:
+        return []
+    more = len(names) - NAMED
+    return [
+        f"{title} {len(names)}, {what}",
+        *(f"  {n}" for n in names[:NAMED]),
+        *([f"  and {more} more"] if more > 0 else []),
+    ]
+
+
 def check(source: Source) -> Report:
     """Reads every picture of `source` and describes what is there; a data set that is no good is described, never
     raised."""
-    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ",".join(str(s) for s in source)
-    report = Report(name)
+    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    report = Report(",".join(printable(os.fspath(s)) for s in given))
+    founds: list[Found] = []
     try:
-        founds = [_find(source, "train")]
-        test = _find(source, "test")
-        if test.part not in ("all", founds[0].part):
-            founds.append(test)
+        for part in get_args(AnyPart):
+            found = _find(source, part)
+            if found.part not in [f.part for f in founds]:
+                founds.append(found)
     except UserError as e:
         report.problem = str(e)
         return report
+    report.others = dict(founds[0].others.most_common())
     report.layout = founds[0].layout
     report.notes = list(founds[0].notes)
+    brightest: list[int] = []
     headers: list[Header] = []
+    paired = "a" in founds[0].sets
     seen: dict[bytes, list[str]] = {}
     for found in founds:
         for side, pictures in found.sets.items():
-            got = _look(pictures, report, seen)
+            got = _look(pictures, report, seen, brightest)
             headers += got
             report.parts[found.part] = report.parts.get(found.part, 0) + len(got)
             if side != "x":
@@ -119,37 +153,40 @@ def check(source: Source) -> Report:
                 for c, n in zip(pictures.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
-            _pair(found, report)
+            paired &= _pair(found, report)
     report.count = len(headers)
     report.duplicates = [names for names in seen.values() if len(names) > 1]
     if not headers:
-        report.problem = f"none of the images can be read: {several(report.broken)}"
+        report.problem = f"none of the images can be read: {several(report.broken, 5)}"
         return report
     for axis in ("width", "height"):
         values = [getattr(h, axis) for h in headers]
         setattr(report, axis, (min(values), median(values), max(values)))
     report.modes = dict(Counter(h.mode for h in headers).most_common())
     report.channels = most_common_channels(Counter(h.channels for h in headers))
-    _advise(report, headers)
+    report.brightest = max(brightest, default=None)
+    _advise(report, headers, ",".join(map(shell_quoted, given)), founds[0], paired)
     return report
 
 
-def _find(source: Source, part: Any) -> Found:
-    return find_sides(source, part) or find_images(source, part)
+def _find(source: Source, part: AnyPart) -> Found:
+    return find_sides(source, part, alone=True) or find_images(source, part)
 
 
-def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]]) -> list[Header]:
-    """Headers of all that decode; the others' names and reasons into the report, names by pixels into `seen`."""
+def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brightest: list[int]) -> list[Header]:
+    """Headers of all that decode; the others' names and reasons into the report, names by pixels into `seen`, and the
+    largest value of each image of more than 8 bits into `brightest`."""
 
-    def look(i: int) -> tuple[Header, bytes, bool] | Broken:
+    def look(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
             header, image = pictures.header(i), pictures.load(i)
+            wide = pictures.deep(i)
         except Broken as e:
-            return Broken(f"{pictures.name(i)}: {e}")
+            return Broken(f"{pictures.name(i)}: {printable(e)}")
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
-        pixels = as_array(image)
+        pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
-        return header, digest.digest(), bool((pixels == pixels[0, 0]).all())
+        return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), None if wide is None else int(wide.max())
 
     headers = []
     for i, got in enumerate(in_order(look, range(len(pictures)), "reading images", _threads([pictures]))):
@@ -158,59 +195,92 @@ def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]]) -> l
         else:
             headers.append(got[0])
             report.plain += got[2]
+            brightest += [] if got[3] is None else [got[3]]
             seen.setdefault(got[1], []).append(pictures.name(i))
     return headers
 
 
-def _pair(found: Found, report: Report) -> None:
-    """Whether the two sides match by name: all, some or none (then they are two domains)."""
+def _pair(found: Found, report: Report) -> bool:
+    """Whether all images of the two sides are pairs by their names, of one shape each. Where none are, they are two
+    domains; where some are, the others are named."""
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
-        return
+        return False
     try:
         one, other, unmatched = match(a, b)
     except UserError as e:
         report.notes.append(str(e))
-        return
+        return False
     if not len(one):
-        return
+        return False
     report.pairs += len(one)
     report.unmatched += unmatched
+    unlike = []
     for i in range(len(one)):
         try:
             if unequal(one.header(i), other.header(i)):
-                report.notes.append(f"{one.name(i)} and {other.name(i)} are a pair of two shapes")
+                unlike.append(f"{one.name(i)} and {other.name(i)}")
         except Broken:  # named already
             continue
+    if unlike:
+        report.notes.append(
+            f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: {several(unlike, 5)}"
+        )
+    return not unmatched and not unlike
 
 
-def _advise(report: Report, headers: Sequence[Header]) -> None:
-    """Commands that fit what was found."""
-    least = min(min(h.width, h.height) for h in headers)
+def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, paired: bool) -> None:
+    """Notes, and commands that fit what was found and run as they are printed. `data`: quoted."""
+    sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
     assert report.height is not None
     middle = min(report.width[1], report.height[1])
-    size = max(32, min(64, 1 << (int(middle).bit_length() - 1)))
-    if report.width[0] != report.width[2] or report.height[0] != report.height[2]:
+    size = _power(middle, 32, 64)
+    unlike = report.width[0] != report.width[2] or report.height[0] != report.height[2]
+    if unlike:
         report.notes.append(f"the images are of unlike sizes: training needs --size, as in --size {size}")
-    if least < size:
-        small = sum(min(h.width, h.height) < size for h in headers)
-        report.notes.append(f"{small} images are smaller than {size}x{size} and would be enlarged")
+    if small := sum(side < size for side in sides):
+        report.notes.append(f"{plural(small, 'image')} smaller than {size}x{size}, to be enlarged")
     if report.plain:
-        why = " (16-bit pictures with small values become black)" if any("I" in m for m in report.modes) else ""
-        report.notes.append(f"{report.plain} images are of a single colour{why}")
-    if report.count < 1000:
-        report.notes.append(f"{report.count} images are few: a generator may learn them by heart")
-    data, out = report.source, "--out runs/first"
-    if report.sides or len(report.classes) == 2:
-        report.fits.append(f"ganvas train cyclegan {data} --size {2 * size if middle >= 128 else size} {out}")
-    if not report.sides:
-        report.fits.append(f"ganvas train dcgan {data} --size {size} {out}")
-        report.fits.append(f"ganvas train wgan_gp {data} --size {size} {out}")
-    large = sum(min(h.width, h.height) >= 128 for h in headers)
-    if not report.sides and 2 * large >= len(headers):  # tiles of 128 pixels, at the pictures' own resolution
-        report.fits.append(f"ganvas train srresnet {data} --size 96 {out}")
-    if not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers):
+        report.notes.append(f"{plural(report.plain, 'image')} of a single color")
+    more = ""
+    if report.brightest is not None and report.brightest < 1 << 15:
+        white = max((1 << report.brightest.bit_length()) - 1, 255)
         report.notes.append(
-            "all images are twice as wide as high: if they are A|B pairs, train them with a paired method"
+            f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would be "
+            f"{'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes that value white"
         )
+        more = f" --set data.white={white}"
+    if report.count < 1000:
+        few = (
+            "is one image: a generator may learn it"
+            if report.count == 1
+            else "are few images: a generator may learn them"
+        )
+        report.notes.append(f"{report.count:,} {few} by heart")
+    halves = not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
+
+    def fits(method: str, size: int, settings: str = "") -> None:
+        report.fits.append(f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first")
+
+    files = all(isinstance(pictures, Files) for pictures in found.sets.values())
+    two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
+    halves = halves and files and not two
+    if paired or halves:
+        side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
+        fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
+    if halves:
+        report.notes.append("all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A")
+    if report.sides or two:
+        fits("cyclegan", 2 * size if middle >= 128 else size)
+    if not report.sides:
+        fits("dcgan", size)
+        fits("wgan_gp", size)
+    large = sum(side >= 128 for side in sides)
+    if not report.sides and 2 * large >= len(headers):  # tiles of 128 pixels, at the pictures' own resolution
+        fits("srresnet", 96)
+
+
+def _power(side: float, least: int, most: int) -> int:
+    """The largest power of two up to `side`, within bounds."""
+    return max(least, min(most, 1 << (int(side).bit_length() - 1)))

@@ -17,7 +17,11 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 # is, so the header's size is read before anything is decoded.
 MAX_PIXELS = 89_478_485
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tga"}
+# Also kinds that Pillow may be unable to open: these are named as unreadable, not passed over.
+EXTENSIONS = {
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif", ".jp2", ".heic", ".heif"),
+}
 
 _ORIENTATION = 0x0112  # EXIF; 5 to 8 lie on their side
 _GRAY = ("1", "L", "I", "F")
@@ -49,17 +53,27 @@ def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
         return Header(width, height, image.mode, _channels(image))
 
 
-def read(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Image.Image:
-    """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`."""
+def read(file: IO[bytes] | str, most: int = MAX_PIXELS, white: int | None = None) -> Image.Image:
+    """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`. `white`: see
+    `eight_bit`."""
     with _opened(file, most) as image, _pixels_up_to(most):
         try:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            upright, mode = _eight_bit(image), MODES[_channels(image)]
+            upright, mode = _eight_bit(image, white), MODES[_channels(image)]
             return upright if upright.mode == mode else upright.convert(mode)
         except Broken:
             raise
         except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
+            raise Broken(_reason(e)) from None
+
+
+def deep(file: IO[bytes] | str) -> np.ndarray | None:
+    """The stored values [H, W] of a gray image of more than 8 bits, not turned upright; None for others. Raises `Broken`."""
+    with _opened(file, MAX_PIXELS) as image:
+        try:
+            return np.asarray(image) if image.mode.split(";")[0] == "I" else None
+        except Exception as e:
             raise Broken(_reason(e)) from None
 
 
@@ -80,8 +94,10 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         return image
     scale = max(width / image.width, height / image.height)
     w, h = width / scale, height / scale  # the part of the picture that will be seen
-    left, top = (image.width - w) / 2, (image.height - h) / 2
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
+    left, top = max((image.width - w) / 2, 0), max((image.height - h) / 2, 0)
+    # where w or h is the image's own, rounding may put the box a hair outside of it
+    box = (left, top, min(left + w, image.width), min(top + h, image.height))
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
 def as_array(image: Image.Image) -> np.ndarray:
@@ -95,11 +111,15 @@ def as_image(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def eight_bit(a: np.ndarray) -> np.ndarray:
+def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
     """Numbers of any kind as uint8: bool, 16-bit, floats in [0, 1] or [-1, 1], and anything within 0..255. Raises
-    `Broken` where the range says nothing."""
+    `Broken` where the range says nothing.
+
+    white: the value of integers of more than 8 bits that becomes 255; None: 65535"""
     if a.dtype == np.uint8:
         return a
+    if white is not None and np.issubdtype(a.dtype, np.integer):
+        return ((a.clip(0, white).astype(np.int64) * 510 + white) // (2 * white)).astype(np.uint8)
     if a.dtype == np.bool_:
         return a.astype(np.uint8) * np.uint8(255)
     if a.dtype == np.uint16:
@@ -154,14 +174,14 @@ def _channels(image: Image.Image) -> int:
     return 1 if image.mode.split(";")[0] in _GRAY else 3
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:
     mode = image.mode.split(";")[0]
     if mode == "I" or mode == "F":  # Pillow would clip these at 255
         a = np.asarray(image)
         # a 16-bit PNG may come as 32-bit numbers, depending on Pillow's version
         if (image.mode == "I" and a.max(initial=0) <= 65535) or image.mode == "I;16B":
             a = a.astype(np.uint16)
-        return Image.fromarray(eight_bit(a))
+        return Image.fromarray(eight_bit(a, white))
     return image
 
 

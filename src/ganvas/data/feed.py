@@ -25,8 +25,8 @@ ON_DEVICE = 4 << 30  # bytes of pixels that an accelerator may hold, so that not
 @dataclass(frozen=True)
 class Info:
     """What a feed holds. `count`: images or pairs; for domains the larger of `counts`, which makes an epoch.
-    `fingerprint` is a hash of all decoded pixels and labels. `skipped`: "file: reason" of what could not be read.
-    `notes`: what else the user should know."""
+    `fingerprint` is a hash of all decoded pixels and labels. `skipped`: "file: reason" of what could not be read, the
+    first 20 of `skipped_count`. All names are printable text. `notes`: what else the user should know."""
 
     task: Task
     source: str
@@ -41,6 +41,7 @@ class Info:
     counts: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    skipped_count: int = 0
 
     @property
     def shape(self) -> Shape:

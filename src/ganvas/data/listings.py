@@ -4,7 +4,6 @@ numbers in arrays."""
 from __future__ import annotations
 
 import hashlib
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -29,7 +28,7 @@ class Gathered:
         self.folders: dict[str, int] = {}
 
     def add(self, name: str, size: int, changed: int) -> None:
-        self.names += os.fsencode(name)
+        self.names += name.encode("utf-8", "surrogateescape")
         self.ends.append(len(self.names))
         self.sizes.append(size)
         self.changed.append(changed)
@@ -77,7 +76,11 @@ class Listing(Sequence[Entry]):
 
     def __getitem__(self, i: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride] (no slices)
         k = int(self._at[i])
-        return Entry(os.fsdecode(self._files.raw(k)), int(self._files.sizes[k]), int(self._files.changed[k]))
+        return Entry(
+            self._files.raw(k).decode("utf-8", "surrogateescape"),
+            int(self._files.sizes[k]),
+            int(self._files.changed[k]),
+        )
 
     def __iter__(self) -> Iterator[Entry]:
         return (self[i] for i in range(len(self)))

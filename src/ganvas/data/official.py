@@ -10,14 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-import urllib.error
+import time
 import urllib.request
 import uuid
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ganvas.errors import UserError
+from ganvas.data.guards import abandoned, open_regular, reason
+from ganvas.errors import UserError, printable
+
+SLOWEST = 1024  # bytes a second, over a minute; less than that never ends
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,18 @@ SETS: dict[str, Official] = {
 
 
 def cache_dir() -> Path:
-    """Where downloaded and decoded data lies: $GANVAS_CACHE, or ~/.cache/ganvas."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas").expanduser()
+    """Where downloaded and decoded data lies: $GANVAS_CACHE, or ~/.cache/ganvas. Raises `UserError` if that names a home
+    folder which is not known."""
+    given = os.environ.get("GANVAS_CACHE")
+    try:
+        return Path(given).expanduser() if given else Path.home() / ".cache" / "ganvas"
+    except RuntimeError:
+        what = (
+            f"GANVAS_CACHE={printable(given)} names a home folder that is not known"
+            if given
+            else "there is no home folder"
+        )
+        raise UserError(f"{what}, so there is no place for decoded images: set GANVAS_CACHE to a folder") from None
 
 
 def fetch(name: str) -> tuple[str, Path]:
@@ -155,52 +170,86 @@ def fetch_file(name: str, file: File, folder: Path) -> Path:
 
 
 def _download(name: str, file: File, path: Path) -> None:
-    by_hand = f"download {file.urls[0]} by other means and put the file at {path}"
+    shown = printable(path)
+    by_hand = f"download {file.urls[0]} by other means and put the file at {shown}"
     if path.exists():
-        raise UserError(f"{path} has {path.stat().st_size} bytes, expected {file.size}: remove it, or {by_hand}")
+        raise UserError(f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or {by_hand}")
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     failures = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise UserError(f"{path.parent} cannot be made ({e.strerror}): set GANVAS_CACHE to a folder that can") from None
+        raise UserError(
+            f"{printable(path.parent)} cannot be made ({reason(e)}): set GANVAS_CACHE to a folder that can"
+        ) from None
+    for old in abandoned(path.parent):
+        old.unlink(missing_ok=True)
     try:
         for url in file.urls:
             try:
                 _receive(url, partial, f"{name}: {file.name}", file.size)
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
-                failures.append(f"{url}: {getattr(e, 'reason', e)}")
+            except _Failed as e:
+                failures.append(f"{url}: {e}")
                 continue
-            except OSError as e:
-                raise UserError(
-                    f"cannot write {partial.parent} ({e.strerror}): make room, or set GANVAS_CACHE"
-                ) from None
             _check(name, file, partial)
             os.replace(partial, path)
             path.with_name(path.name + ".sha256").write_text(file.sha256 + "\n")
             return
+    except OSError as e:
+        raise UserError(
+            f"{printable(path.parent)} cannot be written ({reason(e)}): make room, or set GANVAS_CACHE"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     raise UserError(f"{name} cannot be downloaded ({'; '.join(failures)}). Is there a network? Otherwise {by_hand}")
 
 
+class _Failed(Exception):
+    """An address does not give the file; the message says why."""
+
+
 def _receive(url: str, to: Path, title: str, size: int) -> None:
+    """Write what `url` gives to a file. Raises `_Failed` for whatever a server or a network does, also where it gives more
+    than `size` bytes or next to nothing for a minute, and `OSError` where the file cannot be written."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     console = Console(stderr=True)
-    request = urllib.request.Request(url, headers={"User-Agent": "ganvas"})
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with urllib.request.urlopen(request, timeout=30) as answer, open(to, "wb") as out, bar:
+    with open(to, "wb") as out, bar, closing(_blocks(url, size)) as blocks:
         task = bar.add_task(title, total=size)
-        while block := answer.read(1 << 16):
+        for block in blocks:
             out.write(block)
             bar.advance(task, len(block))
 
 
+def _blocks(url: str, size: int) -> Generator[bytes]:
+    """What `url` gives, `size` bytes at most. Raises `_Failed`."""
+    request = urllib.request.Request(url, headers={"User-Agent": "ganvas"})
+    got, minute, at_minute = 0, time.monotonic(), 0
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            while block := answer.read1(1 << 16):
+                got += len(block)
+                if got > size:
+                    raise _Failed(f"it sends more than the file's {size} bytes")
+                yield block
+                if (now := time.monotonic()) - minute >= 60:
+                    if got - at_minute < 60 * SLOWEST:
+                        raise _Failed(f"it sent {got - at_minute} bytes within a minute, of {size} in all")
+                    minute, at_minute = now, got
+    except (_Failed, GeneratorExit):
+        raise
+    except Exception as e:  # of the network, the protocol, an odd address that it was sent on to
+        why = getattr(e, "reason", e)  # URLError's own text is in brackets
+        raise _Failed(reason(why if isinstance(why, Exception) else e)) from None
+    if got < size:
+        raise _Failed(f"it sent {got} bytes of {size}")
+
+
 def _check(name: str, file: File, path: Path) -> None:
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         got = hashlib.file_digest(f, "sha256").hexdigest()
     if got != file.sha256:
         raise UserError(
@@ -212,7 +261,12 @@ def _check(name: str, file: File, path: Path) -> None:
 
 def tar_members(path: Path, prefix: str) -> bytes:
     """The contents of all files of a tar archive whose names begin with `prefix`, in the order of their names."""
-    with tarfile.open(path) as tar:
-        members = [m for m in tar.getmembers() if m.isfile() and Path(m.name).name.startswith(prefix)]
-        files = [tar.extractfile(m) for m in sorted(members, key=lambda m: m.name)]
-        return b"".join(f.read() for f in files if f)
+    try:
+        with open_regular(path) as file, tarfile.open(fileobj=file) as tar:
+            members = [m for m in tar.getmembers() if m.isfile() and Path(m.name).name.startswith(prefix)]
+            files = [tar.extractfile(m) for m in sorted(members, key=lambda m: m.name)]
+            return b"".join(f.read() for f in files if f)
+    except Exception as e:
+        raise UserError(
+            f"{printable(path)} cannot be read ({reason(e)}): remove it, so that it is loaded again"
+        ) from None
