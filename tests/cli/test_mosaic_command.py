@@ -20,7 +20,7 @@ from ganvas.errors import UserError
 from ganvas.masks import Masks, marked
 from ganvas.metrics.classifiers import Classifier
 from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.translating import Translated, translate_files
 
 TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
@@ -209,10 +209,10 @@ def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_p
         "restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY
     )
     assert model.info["recipe"] == "restore"
-    made, skipped = translate_files(
+    report = translate_files(
         tmp_path / "run", [tmp_path / "x.png"], tmp_path / "out", masks=Masks(tmp_path / "mask.png")
     )
-    assert (made, skipped) == (1, [])
+    assert report == Translated(made=1)
     out = opened(tmp_path / "out" / "x.png").reshape(pixels.shape)
     assert out.dtype == pixels.dtype
     assert np.array_equal(out[mask == 0], pixels[mask == 0])
