@@ -159,8 +159,18 @@ class Generated(Image.Image):
     facts: Mapping[str, Any] = MappingProxyType({})
     deep: np.ndarray | None = None
 
-    def _new(self, im: Any) -> Image.Image:
-        made: Any = super()._new(im)  # pyright: ignore[reportAttributeAccessIssue] (all of PIL's methods end here)
+    def _new(self, im: Any) -> Image.Image:  # which PIL's methods end in, but for `transform`
+        return self._marked(super()._new(im))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def transform(self, *args: Any, **kwargs: Any) -> Image.Image:
+        return self._marked(super().transform(*args, **kwargs))
+
+    def copy(self) -> Image.Image:
+        made: Any = super().copy()
+        made.deep = self.deep
+        return made
+
+    def _marked(self, made: Any) -> Image.Image:
         made.__class__ = Generated
         made.facts = self.facts
         return made
@@ -442,8 +452,11 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
     """TIFF 6.0 with one strip a band, deflate and horizontal differencing. Pillow writes no 16-bit color."""
     strips, channels, bits = [], 0, 0
+    wide = rows.channels == 2 and rows.bits == 16  # of which Pillow has no mode: as RGBA
+    profile = None if wide else rows.profile
     file.write(b"II*\0\0\0\0\0")
     for band in rows.strips(_STRIP):
+        band = band[..., [0, 0, 0, 1]] if wide else band
         channels, bits = band.shape[2], 8 * band.itemsize
         differences = band.copy()
         differences[:, 1:] -= band[:, :-1]
@@ -466,7 +479,7 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         (317, short, [2]),  # differences from the left
         *([(338, short, [2])] if channels % 2 == 0 else []),  # alpha that colors are not multiplied by
         (_XMP_TAG, byte, packet(facts)),
-        *([(34675, undefined, rows.profile)] if rows.profile else []),
+        *([(34675, undefined, profile)] if profile else []),
     ]
     file.write(b"\0" * (file.tell() % 2))
     entries, place = [], file.tell()
