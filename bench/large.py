@@ -85,9 +85,9 @@ def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str,
 
     large.Stored.__init__, large.Stored.__del__ = made, dropped
     began, busy = time.monotonic(), time.process_time()
-    count, skipped = translate_files(folder, [file], out, tile=side or None)
+    report = translate_files(folder, [file], out, tile=side or None)
     seconds, processor = time.monotonic() - began, time.process_time() - busy
-    assert (count, skipped) == (1, [])
+    assert report.made == 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     took = {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
     return took | {"memory_gib": round(peak / 2**30, 2), "disk_gib": round(most / 2**30, 2)}

@@ -37,6 +37,7 @@ from ganvas.runs import restore, runs_below
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 2  # 1: without a checksum
+_LEAST = 8  # pixels a side: networks with strides mirror their borders at a quarter of the size
 MAX_HEADER = 1 << 24  # bytes of a model's description
 MAX_SIDE = 1 << 16  # pixels
 MAX_NUMBER = 1 << 20  # of a network's settings: widths, numbers of layers
@@ -282,21 +283,14 @@ def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model
     return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how, source=source)
 
 
-class Bands(NamedTuple):
-    """A picture that comes in bands of rows, uint8 [h, width, channels]."""
-
-    width: int
-    height: int
-    channels: int
-    rows: Iterator[np.ndarray]
-
-
 class _How(NamedTuple):
-    """What is asked of a translation: the domain, the largest side of a part, and the seed of what the network draws."""
+    """How to translate: the domain, the largest side of a part, the seed of what the network draws, and whether images are
+    brought to the size that the model was trained at."""
 
     to: str
     tile: int | None
     seed: int
+    at_training_size: bool = False
 
 
 class Model:
@@ -350,12 +344,13 @@ class Model:
         turn, and where classes are coupled domains (`core.Couples`) each latent in every one of them: pairs, side by side.
         `truncation`: variety given up for likelihood, 1 or less (`core.Truncates`); None: none is.
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
-        `output`: "pil" a list of PIL images; "numpy" uint8 [n, H, W, C]; "torch" float32 [n, C, H, W] in [-1, 1]. Raises
-        `UserError` for a model that only translates, and for labels or a truncation that it does not have."""
+        `output`: "pil" a list of PIL images, which are marked as generated when they are saved
+        (`provenance.Generated`); "numpy" uint8 [n, H, W, C] and "torch" float32 [n, C, H, W] in [-1, 1], both without a mark.
+        Raises `UserError` for a model that only translates, and for labels or a truncation that it does not have."""
         if n < 1:
             raise UserError(f"n is {n}; ask for at least one image")
         parts = self.batches(n, seed=seed, labels=labels, truncation=truncation, batch=batch)
-        return self._as(torch.cat(list(parts)), output)
+        return self._as(torch.cat(list(parts)), output, seed=seed)
 
     def batches(
         self,
@@ -472,11 +467,7 @@ class Model:
     def fitted(self, images: Any) -> Tensor:
         """Pictures or paths -> [N, C, H, W] in [-1, 1] as the model takes and makes them: cut from the middle and scaled."""
         one = isinstance(images, str | Path | Image.Image)
-        side = self.method.now.resolution
-        size = self.info["shape"]["height"], self.info["shape"]["width"]
-        if side is not None:
-            size = size[0] * side // max(size), size[1] * side // max(size)
-        return torch.cat([self._image(image, size) for image in ([images] if one else images)])
+        return torch.cat([self._image(image, self.training_size) for image in ([images] if one else images)])
 
     def _fitting(self) -> int:
         return fitting(self.info["shape"]["height"], self.info["shape"]["width"], self.method.device)
@@ -526,115 +517,214 @@ class Model:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)
 
     def translate(
-        self, images: Any, *, to: str | None = None, output: Output = "pil", tile: int | None = None, seed: int = 0
+        self,
+        images: Any,
+        *,
+        to: str | None = None,
+        output: Output = "pil",
+        tile: int | None = None,
+        seed: int = 0,
+        at_training_size: bool = False,
     ) -> Any:
-        """Images carried to domain `to` ("b" by default; `method.directions` lists them), each at its own size, or enlarged
-        `method.scale` times.
+        """Translate images to domain `to`, each at its own size, or enlarged `method.scale` times.
 
-        `images`: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1]. `tile`: have them made in
-        parts of at most so many pixels a side; None: whole, or in parts where memory asks for it. That makes no difference to
-        the result (`large`). `seed`: of what the network draws, if it does (pix2pix's and DualGAN's dropout). Raises
-        `UserError` for a model that does not translate or for an unknown direction."""
-        how = self._asked(to, tile, seed)
+        images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1].
+            Alpha, 16 bits and the ICC profile are kept (`bands`); of 16-bit color PIL has no
+            mode, so give paths.
+        to: "b" by default; `method.directions` lists them
+        output: "pil" for images that are marked as generated when they are saved
+            (`provenance.Generated`); "numpy" for their samples, uint8 or uint16
+            [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]; "torch" for what the network gives, float
+            [C, H, W] in [-1, 1]. Arrays and tensors carry no mark.
+        tile: compute in parts of at most this many pixels a side; None: whole, or in parts if
+            memory is short. It makes no difference to the result (`large`).
+        seed: of what the network draws, if it does (pix2pix's and DualGAN's dropout)
+        at_training_size: scale images to the size that the model was trained at, and the result
+            back to theirs
+
+        Raises `UserError` for a model that does not translate, and for an unknown direction."""
+        how = self._asked(to, tile, seed, at_training_size)
+        if at_training_size and (output == "torch" or isinstance(images, Tensor)):
+            raise UserError("at_training_size takes images or paths, and gives output 'pil' or 'numpy'")
         if isinstance(images, Tensor):
             return self._as(self._translate(images, how), output)
+        if output not in ("pil", "numpy", "torch"):
+            raise UserError(f"output is {output!r}; choose 'pil', 'numpy' or 'torch'")
         single = isinstance(images, str | Path | Image.Image)
-        opened = (self._opened(i, enormous()) for i in ([images] if single else images))
-        made = [self._as(self._translate(image, how), output)[0] for image in opened]
+        made = [self._output(self._decoded(image), how, output) for image in ([images] if single else images)]
         return made[0] if single else made
 
     def bands(
-        self, image: Any, *, to: str | None = None, tile: int | None = None, seed: int = 0, folder: Path | None = None
-    ) -> Bands:
-        """What `translate` makes of one picture, in bands of rows, for pictures that memory should not hold. `folder`: for
-        what is stored for a while; None: the system's for such."""
-        opened = self._opened(image, enormous())
-        made = self._in_parts(opened, self._asked(to, tile, seed), folder)
+        self,
+        image: Any,
+        *,
+        to: str | None = None,
+        tile: int | None = None,
+        seed: int = 0,
+        at_training_size: bool = False,
+        folder: Path | None = None,
+    ) -> provenance.Rows:
+        """Translate one image (path, PIL image or `Decoded`) to bands of rows, for those that memory should not hold.
+
+        The result has the input's depth and alpha (bicubic where the model enlarges). Gray images
+        stay gray in models that enlarge or restore (`keeps_gray`); others make color of them. The
+        ICC profile is kept where the result has as many colors.
+
+        folder: for temporary files; None: the system's"""
+        decoded = image if isinstance(image, decode.Decoded) else self._decoded(image)
+        return self._bands(decoded, self._asked(to, tile, seed, at_training_size), folder)
+
+    @property
+    def keeps_gray(self) -> bool:
+        """Whether gray images come out gray, by the luma of what the network makes: where it enlarges or restores. A
+        translation to another domain may give them color."""
+        from ganvas.methods import SRGAN, SRResNet  # which may have a scale of 1 (networks that denoise)
+
+        restores = isinstance(self.method, SRGAN | SRResNet) or self.info.get("recipe") == "restore"
+        return self.method.scale > 1 or restores
+
+    @property
+    def training_size(self) -> tuple[int, int]:
+        """(height, width) of the images that it was trained on."""
+        height, width = self.info["shape"]["height"], self.info["shape"]["width"]
+        side = self.method.now.resolution
+        return (
+            (height, width)
+            if side is None
+            else (height * side // max(height, width), width * side // max(height, width))
+        )
+
+    def _output(self, image: decode.Decoded, how: _How, output: Output) -> Any:
+        if output == "torch":
+            return self._translate(self._tensor(self._seen(image)), how)[0]
+        rows = self._bands(image, how)
+        samples = np.concatenate(list(rows.bands))
+        return (
+            samples if output == "numpy" else provenance.generated(samples, rows.profile, **self.facts, seed=how.seed)
+        )
+
+    def _bands(self, image: decode.Decoded, how: _How, folder: Path | None = None) -> provenance.Rows:
+        seen, size = self._seen(image), (image.height, image.width)
+        if how.at_training_size:
+            ratio = min(self.training_size) / min(size)
+            seen = decode.resized(seen, (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1)))
+        alpha, gray, bits = image.alpha, image.color.shape[2] == 1, 8 * image.color.itemsize
+        profile, lost = image.profile, list(image.lost)
+        del image  # the color, which may be large, is `seen` no longer than it takes
+        made = self._made(seen, how, folder)
+        del seen
         channels, height, width = made.shape[1:]
-        spans = [(0, height)] if isinstance(made, Tensor) else made.bands()
+        if not how.at_training_size:
+            size = height, width
+        gray_out = channels == 1 or (channels == 3 and gray and self.keeps_gray)
+        if profile and gray_out != gray:
+            lost.append(f"the ICC profile (of {'gray' if gray else 'color'} images, which these are no longer)")
+            profile = None
+        if channels == 4:  # the network's own
+            alpha = None
 
-        def rows() -> Iterator[np.ndarray]:
-            for top, bottom in spans:
-                with self._steady(seed):
-                    band = made if isinstance(made, Tensor) else made.rows(top, bottom)
-                yield provenance.to_uint8(band[0])
+        def bands() -> Iterator[np.ndarray]:
+            parts = (provenance.to_uint8(part[0], bits) for part in self._parts(made, how.seed))
+            if how.at_training_size:
+                small = np.concatenate(list(parts))
+                spans = [(top, min(top + 256, size[0])) for top in range(0, size[0], 256)]
+                parts = (decode.resized(small, size, span) for span in spans)
+            top = 0
+            for part in parts:
+                rows, top = (top, top + len(part)), top + len(part)
+                color = decode.luma(part) if gray_out else part
+                yield color if alpha is None else np.dstack([color, decode.resized(alpha[..., None], size, rows)])
 
-        return Bands(width, height, channels, rows())
+        total = (1 if gray_out else channels) + (alpha is not None)
+        return provenance.Rows(bands(), size[1], size[0], total, bits, profile, tuple(lost))
 
-    def whole(self, image: str | Path | Image.Image) -> bool:
-        """Whether this picture is translated in one piece, memory being as it is."""
-        if isinstance(image, Image.Image):
-            return self._fits(image.width * image.height)
-        try:
-            header = decode.read_header(str(image), enormous())
-        except decode.Broken as e:
-            raise UserError(f"{image}: {e}") from None
-        return self._fits(header.width * header.height)
-
-    def _asked(self, to: str | None, tile: int | None, seed: int) -> _How:
+    def _asked(self, to: str | None, tile: int | None, seed: int, at_training_size: bool = False) -> _How:
         if not isinstance(self.method, Translates):
             raise WrongUse(f"{type(self.method).__name__} makes images from noise: use sample")
         to = to or self.method.directions[0]
         if to not in self.method.directions:
             raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
         if tile is not None and tile < large.LEAST:
-            raise UserError(f"tile is {tile}; parts are {large.LEAST} pixels a side at least")
-        return _How(to, tile, seed)
+            raise WrongUse(f"tile is {tile}; parts are {large.LEAST} pixels a side at least")
+        if at_training_size and self.method.scale > 1:
+            raise WrongUse("this model enlarges what it is given: there is no training size to bring images to")
+        return _How(to, tile, seed, at_training_size)
 
     def _fits(self, pixels: int, part: int = 8) -> bool:
         """Whether a generator that holds 256 numbers for every pixel takes this part of the memory, or less."""
         return 256 * 4 * pixels * self.method.scale**2 <= memory(self.method.device) // part
 
-    def _opened(self, image: Any, most: int = decode.MAX_PIXELS) -> Image.Image:
-        """A picture or path -> the picture, upright, in the model's channels."""
-        if not isinstance(image, Image.Image):
-            if not Path(image).is_file():
-                raise UserError(f"there is no file {image}")
-            try:
-                image = decode.read(str(image), most)
-            except decode.Broken as e:
-                raise UserError(f"{image}: {e}") from None
-        return decode.to_channels(image, self.info["shape"]["channels"])
+    def _opened(self, image: Any) -> Image.Image:
+        """A picture or path -> the picture, upright, in 8 bits and the model's channels."""
+        return decode.to_channels(_decode(decode.read, image, decode.MAX_PIXELS), self.info["shape"]["channels"])
 
-    def _tensor(self, image: Image.Image) -> Tensor:
-        """[1, C, H, W] in [-1, 1]."""
-        x = torch.from_numpy(decode.as_array(image).copy()).permute(2, 0, 1)[None]
-        return x.to(self.method.device, torch.float32).div_(127.5).sub_(1.0)
+    def _decoded(self, image: Any) -> decode.Decoded:
+        """A picture or path with all that it holds."""
+        return _decode(decode.decode, image, enormous())
+
+    def _seen(self, image: decode.Decoded) -> np.ndarray:
+        """What the network sees of an image, uint8 or uint16 [H, W, C]."""
+        channels = self.info["shape"]["channels"]
+        if channels == 4:
+            alpha = np.full_like(image.color[..., 0], image.white) if image.alpha is None else image.alpha
+            return np.dstack([np.broadcast_to(image.color, (*alpha.shape, 3)), alpha])
+        color = decode.opaque(image)
+        return decode.luma(color) if channels == 1 else np.broadcast_to(color, (*color.shape[:2], channels))
+
+    def _tensor(self, samples: np.ndarray) -> Tensor:
+        """uint8 or uint16 [H, W, C] -> [1, C, H, W] in [-1, 1]."""
+        x = torch.from_numpy(samples.astype(np.float32)).permute(2, 0, 1)[None].to(self.method.device)
+        return x.div_(np.iinfo(samples.dtype).max / 2).sub_(1.0)
 
     def _image(self, image: Any, size: tuple[int, int]) -> Tensor:
         """One picture or path -> [1, C, height, width] in [-1, 1], cut from the middle and scaled."""
-        return self._tensor(decode.fit(self._opened(image), size))
+        return self._tensor(decode.as_array(decode.fit(self._opened(image), size)))
 
-    def _translate(self, image: Tensor | Image.Image, how: _How) -> Tensor:
-        """[N, C, H, W] or one picture: whole where it fits memory, else in parts."""
-        if isinstance(image, Tensor):
-            count, (height, width) = len(image), image.shape[-2:]
-        else:
-            count, height, width = 1, image.height, image.width
-        if how.tile is None and self._fits(count * height * width):
+    def _translate(self, x: Tensor, how: _How) -> Tensor:
+        """[N, C, H, W]: whole where it fits memory, else one by one, and in parts."""
+        if len(x) > 1:
+            if how.tile is None and self._fits(len(x) * x.shape[-2] * x.shape[-1]):
+                try:
+                    return self._whole(x, how)
+                except (RuntimeError, MemoryError) as e:
+                    if not large.out_of_memory(e):
+                        raise
+            return torch.cat([self._translate(one, how) for one in x.split(1)])
+        made = self._made(x, how)
+        return torch.cat(list(self._parts(made, how.seed)), 2).to(self.method.device)
+
+    def _made(self, image: Tensor | np.ndarray, how: _How, folder: Path | None = None) -> Tensor | large.Large:
+        """What is made of one image, [1, C, H, W]; yet to be computed where memory does not hold all of it."""
+        height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+        if how.tile is None and self._fits(height * width):
             try:
                 return self._whole(image, how)
             except (RuntimeError, MemoryError) as e:
                 if not large.out_of_memory(e):
                     raise
-        if isinstance(image, Tensor) and count > 1:
-            return torch.cat([self._translate(one, how) for one in image.split(1)])
-        made = self._in_parts(image, how)
-        if isinstance(made, large.Large):
-            with self._steady(how.seed):
-                made = torch.cat([made.rows(*span) for span in made.bands()], 2).to(self.method.device)
-        return made
+        return self._in_parts(image, how, folder)
 
-    def _whole(self, image: Tensor | Image.Image, how: _How) -> Tensor:
+    def _parts(self, made: Tensor | large.Large, seed: int) -> Iterator[Tensor]:
+        """[1, C, h, W], from top to bottom."""
+        if isinstance(made, Tensor):
+            yield made
+            return
+        for top, bottom in made.bands():
+            with self._steady(seed):
+                part = made.rows(top, bottom)
+            yield part
+
+    def _whole(self, image: Tensor | np.ndarray, how: _How) -> Tensor:
         with self._steady(how.seed):
             return self._run(image if isinstance(image, Tensor) else self._tensor(image), how.to)
 
-    def _in_parts(self, image: Tensor | Image.Image, how: _How, folder: Path | None = None) -> large.Large | Tensor:
+    def _in_parts(self, image: Tensor | np.ndarray, how: _How, folder: Path | None = None) -> large.Large | Tensor:
         """What is made of one picture, yet to be computed; computed, for a network that cannot be run in parts."""
         if isinstance(image, Tensor):
-            height, width, source = *image.shape[-2:], image
+            height, width, source, middle = *image.shape[-2:], image, 0.0
         else:
-            height, width, source = image.height, image.width, large.stored(image, folder)
+            height, width, source = *image.shape[:2], large.stored(image, folder)
+            middle = np.iinfo(image.dtype).max / 2
         device = self.method.device
         budget = memory(device) // 8 if device.type == "cuda" else min(memory(device) // 32, 1 << 28)
         tiles = large.Tiles(height * width * self.method.scale**2, device, budget, how.tile, folder)
@@ -643,7 +733,7 @@ class Model:
         advice = "Use a smaller picture, or a machine with more memory"
         try:
             with self._steady(how.seed):
-                return self._run(x if isinstance(image, Tensor) else x.float() / 127.5 - 1.0, how.to)
+                return self._run(x.float() / middle - 1.0 if middle else x, how.to)
         except (large.Untileable, TypeError, AttributeError) as e:  # the latter where it needs a tensor, and finds none
             why = str(e)
         except (RuntimeError, MemoryError) as e:
@@ -662,7 +752,8 @@ class Model:
         """Any size: padded by reflection to what the network's strides need, and cut back."""
         method: Any = self.method
         h, w, multiple, scale = *x.shape[-2:], method.multiple, method.scale
-        pad = (-w % multiple, -h % multiple)
+        least = multiple if multiple == 1 else -(-_LEAST // multiple) * multiple
+        pad = (max(least - w, -w % multiple), max(least - h, -h % multiple))
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
         x = torch.nn.functional.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
         return method.translate(x, to).float()[..., : h * scale, : w * scale]
@@ -673,13 +764,14 @@ class Model:
         with torch.inference_mode(), _fixed(seed), self._autocast():
             yield
 
-    def _as(self, x: Tensor, output: Output) -> Any:
+    def _as(self, x: Tensor, output: Output, **facts: Any) -> Any:
         if output == "torch":
             return x
         if output == "numpy":
             return provenance.to_uint8(x)
         if output == "pil":
-            return [provenance.to_pil(image) for image in x]
+            facts = {**self.facts, **facts}
+            return [provenance.generated(provenance.to_uint8(image), **facts) for image in x]
         raise UserError(f"output is {output!r}; choose 'pil', 'numpy' or 'torch'")
 
     def numpy(self, n: int, **options: Any) -> np.ndarray:
@@ -720,8 +812,43 @@ def memory(device: torch.device) -> int:
 
 
 def enormous() -> int:
-    """Pixels of the largest picture that is opened: decoded, it takes a quarter of the memory."""
-    return max(memory(torch.device("cpu")) // 16, decode.MAX_PIXELS)
+    """Pixels of the largest picture that is opened: decoded, it takes a quarter of the memory that can be had now."""
+    return available() // 16
+
+
+def available() -> int:
+    """Bytes that this process may still take: what is free, within the limits set to it. (Beyond Linux: all memory.)"""
+    free = memory(torch.device("cpu"))
+    try:
+        pages = [int(n) * os.sysconf("SC_PAGE_SIZE") for n in Path("/proc/self/statm").read_text().split()]
+        of_system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = min(free, int(of_system["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError):
+        return free
+    group = Path("/sys/fs/cgroup/memory.max")
+    if group.is_file() and (limit := group.read_text().strip()).isdigit():
+        free = min(free, int(limit) - pages[1])
+    import resource  # not on Windows, which has no /proc either
+
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        free = min(free, space - pages[0])
+    return max(free, 0)
+
+
+def _decode(reader: Callable[[Any, int], Any], image: Any, most: int) -> Any:
+    """A picture or path by a function of `decode`. Raises `UserError`, naming it."""
+    given = isinstance(image, Image.Image)
+    if not given and not Path(image).is_file():
+        raise UserError(f"there is no file {printable(image)}")
+    try:
+        return reader(image if given else str(image), most)
+    except decode.Broken as e:
+        raise UserError(f"{'the image' if given else printable(image)}: {e}") from None
+    except MemoryError:
+        raise UserError(
+            f"{'the image' if given else printable(image)}: decoding it needs more memory than there is"
+        ) from None
 
 
 def _card(h: dict[str, Any]) -> str:

@@ -347,17 +347,24 @@ def translate(
         Path | None, typer.Option(help="Change only what is white in it: a file, or a folder of the same names.")
     ] = None,
     find_mask: Annotated[bool, typer.Option("--find-mask", help="Change only the blocks of a mosaic.")] = False,
+    at_training_size: Annotated[
+        bool,
+        typer.Option("--at-training-size", help="Scale images to the size the model was trained at, and results back."),
+    ] = False,
+    format: Annotated[str, typer.Option(help="png, jpg, webp or tif.")] = "png",
+    quality: Annotated[int | None, typer.Option(help="1 to 100, of jpg and webp (default 95).")] = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
-    """Carry images to the other domain, or enlarge them by a super-resolution model; each at its own size.
+    """Carry images to the other domain, or enlarge them by a super-resolution model; each at its own size. Alpha, 16 bits
+    and color profiles are kept where the format holds them.
 
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`. The same command goes on where it was stopped, and
     under torchrun its processes share the images.
     """
-    from ganvas.errors import UserError
+    from ganvas.errors import UserError, printable
     from ganvas.masks import Masks
     from ganvas.translating import translate_files
 
@@ -365,10 +372,17 @@ def translate(
         raise UserError("give --mask, or let it be found by --find-mask, not both")
     how: dict[str, Any] = {"to": to, "checkpoint": checkpoint, "device": device or "cpu", "precision": precision}
     how |= {"backend": backend, "tile": tile, "seed": seed, "masks": Masks(mask) if mask or find_mask else None}
-    made, skipped = translate_files(run, inputs, out, **how)
-    for reason in skipped:
+    how |= {"at_training_size": at_training_size, "format": format, "quality": quality}
+    report = translate_files(run, inputs, out, **how)
+    for reason in report.skipped:
         typer.echo(f"skipped {reason}", err=True)
-    typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))
+    for note in report.notes:
+        typer.echo(f"note: {note}", err=True)
+    there = f", {report.kept} there already" if report.kept else ""
+    skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
+    typer.echo(f"{report.made} {'image' if report.made == 1 else 'images'} in {printable(out)}{there}{skipped}")
+    if report.skipped:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -589,12 +603,16 @@ def data_mosaic(
         int | None, typer.Option(metavar="N", help="Squares of N pixels around what is hidden, to train on.")
     ] = None,
     threshold: Annotated[
-        float, typer.Option(help="Hidden is where the class's map has this share of its maximum.")
+        float,
+        typer.Option(
+            help="Hidden is where the class's map has this share of its maximum: the region around it, or with --redact all."
+        ),
     ] = 0.5,
     least: Annotated[float, typer.Option(help="Skip and name pictures where the class is less probable.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of the pictures that is kept out of training.")] = 0.1,
     redact: Annotated[
-        bool, typer.Option("--redact", help="Write the pictures with their mosaic, whole, and nothing else.")
+        bool,
+        typer.Option("--redact", help="Hide every region that reaches the threshold; write whole pictures, no pairs."),
     ] = False,
 ) -> None:
     """Hide what a classifier sees behind a mosaic: pairs to train `restore` on, or a redaction.
@@ -611,7 +629,10 @@ def data_mosaic(
     there = f", {report.kept} there already" if report.kept else ""
     typer.echo(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
     if redact:
-        typer.echo("Look at them: a classifier may miss what it was asked for, and small blocks hide little.")
+        typer.echo(
+            "Look at every one: the classifier misses objects, above all in pictures that were skipped; a second object that "
+            "speaks less than --threshold for the class stays visible; and small blocks hide little."
+        )
     elif size and size % 64 == 0:
         typer.echo(f"Train on them: ganvas train restore {out} --size {size} --out runs/restore")
 

@@ -142,9 +142,9 @@ class Method(nn.Module):
     `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
     engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
     `sample` takes; 0: none. `judges`: the networks (attribute names) that tell real images from generated ones, images being
-    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `scale`: how many times as large as its input a translated image
-    is. `now`: the stage that the engine has entered. A module whose `per_rank` is true keeps buffers of its own on every
-    rank (an image pool)."""
+    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `scale`: how many times as large as
+    its input a translated image is. `now`: the stage that the engine has entered. A module whose `per_rank`
+    is true keeps buffers of its own on every rank (an image pool)."""
 
     players: dict[str, Sequence[nn.Module]]
     averaged: Sequence[str] = ("G",)

@@ -15,6 +15,10 @@ class WrongUse(UserError):
     """Asked of a model what its method cannot do; no other input would help."""
 
 
+class NotWritten(UserError):
+    """A file could not be written (a full disk, a read-only folder); the next one could not, either."""
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """The tail of an error message: the nearest known name, or all of them."""
     known = sorted(known)

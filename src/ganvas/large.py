@@ -24,10 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from ganvas.errors import UserError
+from ganvas.errors import NotWritten
 
 KEPT = 16  # numbers for every pixel of the picture: a stored image takes up to 64 bytes a pixel
 REACH = 8  # pixels: what reaches farther than this beyond its own part is made of stored images
@@ -242,14 +241,14 @@ class Stored:
             yield line
 
     def write(self, window: Window, pixels: np.ndarray) -> None:
-        """[h, w, C]. Raises `UserError` where the disk is full."""
+        """[h, w, C]. Raises `NotWritten` where the disk is full."""
         try:
             for line in self._rows(window, np.ascontiguousarray(pixels, self.kind)):
                 left = line.data.cast("B")
                 while left:
                     left = left[self._file.write(left) :]
         except OSError as e:
-            raise UserError(
+            raise NotWritten(
                 f"what a large picture is made of could not be stored: {e.strerror or e}. It takes up to "
                 f"{KEPT * 16} bytes a pixel for a while: free some space, or set TMPDIR to a folder that has it"
             ) from None
@@ -266,13 +265,13 @@ class Stored:
         return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
-def stored(picture: Image.Image, folder: Path | None = None) -> Stored:
-    """A picture in mode L, RGB or RGBA, with values of 0 to 255, put into a file some rows at a time."""
-    to = Stored(len(picture.getbands()), (picture.height, picture.width), np.uint8, folder)
-    for top in range(0, picture.height, 256):
-        bottom = min(top + 256, picture.height)
-        pixels = np.asarray(picture.crop((0, top, picture.width, bottom)))
-        to.write(Window((top, bottom), (0, picture.width)), pixels.reshape(*pixels.shape[:2], -1))
+def stored(pixels: np.ndarray, folder: Path | None = None) -> Stored:
+    """An image, uint8 or uint16 [H, W, C], put into a file."""
+    height, width, channels = pixels.shape
+    to = Stored(channels, (height, width), pixels.dtype, folder)
+    for top in range(0, height, 256):
+        part = pixels[top : top + 256]
+        to.write(Window((top, top + len(part)), (0, width)), part)
     return to
 
 

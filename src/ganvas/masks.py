@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ganvas.data import mosaic
-from ganvas.data.decode import Broken, as_array, as_image, read, to_channels
+from ganvas.data.decode import Broken, Decoded, decode, luma, read
 from ganvas.data.sources import Folder
-from ganvas.errors import UserError
+from ganvas.errors import UserError, printable
+from ganvas.provenance import Rows, narrowed
 
 
 class Masked(NamedTuple):
-    """A picture in mode L, RGB or RGBA, and a mask bool [H, W]. `deep`: the picture's own 16 bits, uint16 [H, W], of gray ones
-    that have them."""
+    """An image, and a mask bool [H, W]."""
 
-    picture: Image.Image
+    picture: Decoded
     mask: np.ndarray
-    deep: np.ndarray | None = None
 
     @property
     def share(self) -> float:
         """How much of the picture is marked."""
         return float(self.mask.mean())
 
-    def put_back(self, made: Image.Image) -> Image.Image:
-        """The picture with the marked pixels of `made`. All others, and alpha, are bit by bit what they were. Raises
-        `UserError` where `made` has another size."""
-        if made.size != self.picture.size:
+    def put_back(self, made: Rows) -> Rows:
+        """The image with the marked pixels of `made`, which has its depth. All others, alpha and the ICC profile are bit by
+        bit what they were. Raises `UserError` where `made` has another size."""
+        height, width, colors = self.picture.color.shape
+        if (made.width, made.height) != (width, height):
             raise UserError(
-                f"the model made {made.width}x{made.height} pixels of {self.picture.width}x{self.picture.height}: only what "
+                f"the model made {made.width}x{made.height} pixels of {width}x{height}: only what "
                 "keeps its size can be put back into a picture"
             )
-        if self.deep is not None:
-            pixels = self.deep.copy()
-            pixels[self.mask] = np.asarray(to_channels(made, 1))[self.mask].astype(np.uint16) * 257
-            return Image.fromarray(pixels)
-        pixels, colours = as_array(self.picture).copy(), 1 if self.picture.mode == "L" else 3
-        pixels[self.mask, :colours] = as_array(to_channels(made, colours))[self.mask]
-        return as_image(pixels)
+
+        def bands() -> Iterator[np.ndarray]:
+            top = 0
+            for band in made.bands:
+                rows, top = slice(top, top + len(band)), top + len(band)
+                pixels, mask = self.picture.samples(rows).copy(), self.mask[rows]
+                color = band[..., : 3 if made.channels > 2 else 1]
+                color = luma(color) if colors == 1 else np.broadcast_to(color, (*mask.shape, 3))
+                pixels[mask, :colors] = color[mask]
+                yield pixels
+
+        channels = colors + (self.picture.alpha is not None)
+        return made._replace(bands=bands(), channels=channels, profile=self.picture.profile, lost=self.picture.lost)
 
 
 class Masks:
@@ -57,27 +64,27 @@ class Masks:
         if place is not None and place.is_dir():
             self._files = {Path(e.name).with_suffix(""): place / e.name for e in Folder(place).entries}
 
-    def of(self, file: Path, name: str | Path) -> Masked:
-        """A picture with its mask. `name`: the picture's among the masks. Raises `UserError` where either cannot be read, where
-        there is none, where it has another size, and where it marks nothing."""
-        picture, deep = _opened(file), _sixteen(file)
+    def of(self, file: Path, name: str | Path, **limit: int) -> Masked:
+        """A picture with its mask. `name`: the picture's among the masks. `limit`: `most` pixels, if not `decode`'s own. Raises
+        `UserError` where either cannot be read, where there is none, where it has another size, and where it marks nothing."""
+        picture = _opened(decode, file, **limit)
         if self.place is None:
-            return Masked(picture, mosaic.find(as_array(picture))[0], deep)
+            return Masked(picture, mosaic.find(narrowed(picture.samples()), _step(file))[0])
         path = self.place
         if self._files is not None:
             found = self._files.get(Path(name).with_suffix(""))
             if found is None:
-                raise UserError(f"{self.place} has no mask of the name {Path(name).with_suffix('')}")
+                raise UserError(f"{self.place} has no mask of the name {printable(Path(name).with_suffix(''))}")
             path = found
-        mask = marked(_opened(path))
+        mask = marked(_opened(read, path, **limit))
         if mask.shape != (picture.height, picture.width):
             raise UserError(
-                f"the mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels and {file} is {picture.width}x{picture.height} "
-                "(width x height): a mask has its picture's size"
+                f"the mask {printable(path)} is {mask.shape[1]}x{mask.shape[0]} pixels and {printable(file)} is "
+                f"{picture.width}x{picture.height} (width x height): a mask has its picture's size"
             )
         if not mask.any():
-            raise UserError(f"the mask {path} marks nothing: paint white what is meant")
-        return Masked(picture, mask, deep)
+            raise UserError(f"the mask {printable(path)} marks nothing: paint white what is meant")
+        return Masked(picture, mask)
 
 
 def marked(image: Image.Image) -> np.ndarray:
@@ -87,22 +94,18 @@ def marked(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L")) > 127
 
 
-def _sixteen(path: Path) -> np.ndarray | None:
-    """The pixels of a gray picture of 16 bits, which `read` rounds to 8. Raises `UserError` for colours of 16 bits, of which
-    Pillow reads 8: what is outside a mask could not stay as it was."""
-    with Image.open(path) as image:
-        raw = str(image.tile[0][3]) if image.tile else ""
-        if image.mode.startswith("I"):
-            return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
-        if ";16" in raw:
-            raise UserError(f"{path} has colours of 16 bits, of which only 8 could be kept: convert it to 8 bits first")
-    return None
+def _step(file: Path) -> float:
+    """Gray levels between the mean values that a JPEG file can hold of a block; 0 for other formats."""
+    with Image.open(file) as image:
+        tables = getattr(image, "quantization", None) or {}
+    # The mean is quantized as 8 times itself; color differences count up to 1.772 times (JFIF).
+    return max((1.772 * table[0] / 8 for table in tables.values()), default=0.0)
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(reader: Any, path: Path, **limit: int) -> Any:
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
+        raise UserError(f"there is no file {printable(path)}")
     try:
-        return read(str(path))
+        return reader(str(path), **limit)
     except Broken as e:
-        raise UserError(f"{path} cannot be read: {e}") from None
+        raise UserError(f"{printable(path)} cannot be read: {e}") from None

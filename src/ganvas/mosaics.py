@@ -70,12 +70,17 @@ def make(
     """Find what makes `network` (a name or folder, see `metrics.classifiers`) see the class `wanted` (name or number) in every
     picture of a folder or zip, and hide it behind a mosaic.
 
-    `blocks`: sides in pixels, of which each picture gets one by its name. `size`: squares of that side around what is hidden,
-    for training; None: whole pictures at their own size. `threshold`: hidden is where the class's map is at least that share
-    of its maximum. `least`: pictures in which the class is less probable are skipped and named. `test`: the share of the
-    pictures, by their names, that is kept out of training. `redact`: write nothing but the pictures with the mosaic. `said` is
-    told how many of how many are done. Raises `UserError` for settings that cannot be, an unknown class, pictures that would
-    have one name, and a folder with other files in it."""
+    blocks: sides in pixels, of which each picture gets one by its name
+    size: squares of that side around what is hidden, for training; None: whole pictures
+    threshold: hidden is where the class's map is at least this share of its maximum: in the one
+        region around the maximum, or with `redact` in every region
+    least: pictures in which the class is less probable are skipped and named
+    test: the share of the pictures, by their names, that is kept out of training
+    redact: write nothing but the pictures with the mosaic
+    said: is told how many of how many are done
+
+    Raises `UserError` for settings that cannot be, an unknown class, pictures that would have one name,
+    and a folder with other files in it."""
     out = Path(out)
     _check(blocks, size, threshold, least, test)
     tree = _tree(photos, out)
@@ -104,7 +109,7 @@ def make(
             continue
         try:
             picture = tree.load(entry)
-            made = hide(picture, found, number, settings["blocks"], name, size, threshold, least)
+            made = hide(picture, found, number, settings["blocks"], name, size, threshold, least, everywhere=redact)
         except Broken as e:
             report.skipped.append(f"{entry}: {e}")
             continue
@@ -126,8 +131,10 @@ def hide(
     size: int | None,
     threshold: float,
     least: float,
+    everywhere: bool = False,
 ) -> Hidden:
-    """The mosaic of one picture in mode L, RGB or RGBA; see `make`. Raises `Broken` where the class is not in it, and where it
+    """The mosaic of one picture in mode L, RGB or RGBA; see `make`. `everywhere`: hide all regions that reach the threshold,
+    not the strongest alone. Raises `Broken` where the class is not in it, and where it
     is too small."""
     if size and min(picture.size) < size:
         raise Broken(f"is {picture.width}x{picture.height}: smaller than {size} pixels")
@@ -141,7 +148,7 @@ def hide(
         width, height = (max(round(side * scale), size) for side in picture.size)
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     pixels = as_array(picture)
-    region = mosaic.strongest(heat, pixels.shape[:2], threshold)
+    region = (mosaic.regions if everywhere else mosaic.strongest)(heat, pixels.shape[:2], threshold)
     if size:
         top, left = (_start(np.flatnonzero(region.any(1 - axis)), size, region.shape[axis]) for axis in (0, 1))
         part = np.s_[top : top + size, left : left + size]

@@ -34,6 +34,8 @@ def compare(
     folders whose pictures are matched by name without ending. A JSON-ready record: of each measure the mean, its 95% interval
     (Student's, over pictures) and its protocol, and every picture's own figures; None stands for infinite (equal pictures).
 
+    Under a protocol of luma gray pictures are taken as they are, and their figures have its name with "gray" for "y".
+
     `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). `mask`: a picture, or a folder with one for each
     pair, that is white where they are compared; LPIPS sees the whole pictures all the same. Alpha is laid over white. Raises
     `UserError`, naming them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
@@ -45,6 +47,15 @@ def compare(
     notes = ["alpha is laid over white"] if any(r.pop("alpha") for r in rows) else []
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
     names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
+    gray = sum([r.pop("gray") for r in rows]) * (protocol_named(protocol).channels == "y")
+    if gray:  # of the full range, where the luma of color has 219 of 255 levels: 1.3 dB less for the same error
+        ours = protocol.replace("y", "gray", 1)
+        if gray < len(rows):
+            notes.append(
+                f"{gray} of {len(rows)} pairs are gray and were compared by {ours}, which gives up to 1.32 dB less than "
+                f"{protocol}: the mean is of both"
+            )
+        protocol = ours if gray == len(rows) else f"{protocol} and {ours}"
     within = f"{protocol}, masked" if masks else protocol
     for name in names:
         values = [r[name] for r in rows if name in r]
@@ -95,7 +106,8 @@ def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, 
             figures[measure.name] = measure(2 * one.float() - 1, 2 * other.float() - 1)
     except UserError as e:
         raise UserError(f"{x}: {e}") from None
-    return {"name": name, "alpha": alpha_x or alpha_y, **{k: float(v) for k, v in figures.items()}}
+    facts = {"name": name, "alpha": alpha_x or alpha_y, "gray": one.shape[1] == 1}
+    return facts | {k: float(v) for k, v in figures.items()}
 
 
 def _opened(path: Path) -> tuple[Tensor, bool]:

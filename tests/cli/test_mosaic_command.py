@@ -20,7 +20,7 @@ from ganvas.errors import UserError
 from ganvas.masks import Masks, marked
 from ganvas.metrics.classifiers import Classifier
 from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.translating import Translated, translate_files
 
 TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
@@ -134,6 +134,25 @@ def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_pa
         mosaics.make(photos, photos / "pairs", **asked())
 
 
+def test_redaction_hides_every_region(tmp_path: Path) -> None:
+    """Two of a thing, not one: pairs for training hide the stronger one, a redaction hides both."""
+    pixels = np.full((80, 160, 3), 90, np.uint8)
+    pixels[30:50, 20:40], pixels[30:50, 120:140] = (230, 20, 20), (250, 20, 20)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "two.png")
+    left, right = np.s_[36:44, 26:34], np.s_[36:44, 126:134]
+    red = lambda file, part: (opened(file)[part][..., 0] > 200).mean()  # noqa: E731
+    said = run(
+        "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing", "--out",
+        tmp_path / "out", "--block", 40, "--redact",
+    )  # fmt: skip
+    assert "Look at every one" in said
+    assert red(tmp_path / "out" / "two.png", left) == red(tmp_path / "out" / "two.png", right) == 0
+    mosaics.make(tmp_path / "in", tmp_path / "pairs", **asked(blocks=(40,), test=0))
+    file = tmp_path / "pairs" / "train" / "A" / "two.png"
+    assert (red(file, left), red(file, right)) == (1, 0)
+
+
 def test_redaction_writes_nothing_but_what_hides(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "redacted"
     with Image.open(photos / "00.png") as image:
@@ -209,10 +228,10 @@ def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_p
         "restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY
     )
     assert model.info["recipe"] == "restore"
-    made, skipped = translate_files(
+    report = translate_files(
         tmp_path / "run", [tmp_path / "x.png"], tmp_path / "out", masks=Masks(tmp_path / "mask.png")
     )
-    assert (made, skipped) == (1, [])
+    assert report == Translated(made=1)
     out = opened(tmp_path / "out" / "x.png").reshape(pixels.shape)
     assert out.dtype == pixels.dtype
     assert np.array_equal(out[mask == 0], pixels[mask == 0])

@@ -80,6 +80,28 @@ def test_two_files(folders: tuple[Path, Path]) -> None:
     assert "psnr                 y-crop4    infinite" in run(a, a)
 
 
+def test_gray_pictures_have_a_protocol_of_their_own(folders: tuple[Path, Path]) -> None:
+    """The same gray pixels give 1.32 dB less as L than as RGB, whose luma has 219 levels of 255."""
+    a, b = folders
+    for file in (*a.iterdir(), *b.iterdir()):
+        with Image.open(file) as image:
+            image.convert("L").convert("RGB").save(file)
+    as_rgb = compare(a, b)
+    assert as_rgb["psnr"]["protocol"] == "y-crop4"
+    for i, file in enumerate(f for name in ("one", "two", "three") for f in (a / f"{name}.png", b / f"{name}.bmp")):
+        with Image.open(file) as image:
+            image.convert("L").save(file)
+        if i == 1:
+            record = compare(a, b)
+            assert record["psnr"]["protocol"] == "y-crop4 and gray-crop4"
+            assert record["notes"][0].startswith("1 of 3 pairs are gray")
+    record = compare(a, b)
+    assert record["psnr"]["protocol"] == record["ssim"]["protocol"] == "gray-crop4"
+    assert as_rgb["psnr"]["mean"] - record["psnr"]["mean"] == pytest.approx(1.32, abs=0.01)
+    assert compare(a, b, protocol="rgb-crop4")["psnr"]["protocol"] == "rgb-crop4"
+    assert compare(a, b, protocol="rgb-crop4")["psnr"]["mean"] == pytest.approx(record["psnr"]["mean"])
+
+
 def test_lpips_beside_them(folders: tuple[Path, Path], shared: Path) -> None:
     record = compare(*folders, lpips="squeeze-caffe", weights=shared / "data" / "weights")
     figure = record["lpips-squeeze-caffe"]

@@ -15,7 +15,7 @@ from ganvas.data import check
 from ganvas.errors import UserError
 from ganvas.measuring import measure
 from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.translating import Translated, translate_files
 
 TOY = [s for s in SMALL["srresnet"] if not s.startswith(("data.", "batch"))]
 
@@ -48,10 +48,10 @@ def test_from_photographs_to_figures(tmp_path: Path) -> None:
     large.resize((8, 8)).save(inputs / "000.png")
     large.resize((7, 5)).convert("L").save(inputs / "gray.png")
     large.resize((1, 3)).convert("RGBA").save(inputs / "alpha.png")
-    assert translate_files(out, [inputs], tmp_path / "made") == (3, [])
+    assert translate_files(out, [inputs], tmp_path / "made") == Translated(made=3)
     made = {f.stem: opened(f) for f in (tmp_path / "made").iterdir()}
     sizes = {name: (image.mode, image.size) for name, image in made.items()}
-    assert sizes == {"000": ("RGB", (32, 32)), "gray": ("RGB", (28, 20)), "alpha": ("RGB", (4, 12))}
+    assert sizes == {"000": ("RGB", (32, 32)), "gray": ("L", (28, 20)), "alpha": ("RGBA", (4, 12))}
     assert compare(tmp_path / "made" / "000.png", photos / "000.png")["psnr"]["mean"] > 0
 
 

@@ -26,7 +26,7 @@ from ganvas.imported import import_model
 from ganvas.importing import import_network
 from ganvas.methods import Pix2Pix
 from ganvas.nets import patch, superres, translate
-from ganvas.translating import translate_files
+from ganvas.translating import Translated, translate_files
 
 
 def model(net: torch.nn.Module, out: Path) -> Path:
@@ -56,7 +56,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "1 images in translated" in done.stdout
+    assert "1 image in translated" in done.stdout
     made = pixels(tmp_path / "translated" / "photo.png")
     x = torch.from_numpy(pixels(file).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     x = torch.nn.functional.pad(x, (0, 3, 0, 3), mode="reflect")
@@ -85,7 +85,7 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
         torch.testing.assert_close(loaded.translate(file, output="torch", tile=side), whole, rtol=1e-4, atol=1e-4)
         narrow = bundle.load(folder, precision="bf16").translate(file, output="torch", tile=side)
         assert (narrow - whole).abs().mean() < 0.05
-        assert translate_files(folder, [file], folder / "made", tile=side) == (1, [])
+        assert translate_files(folder, [file], folder / "made", tile=side) == Translated(made=1)
         made = folder / "made" / "photo.png"
         assert np.abs(pixels(made).astype(int) - np.asarray(loaded.translate(file))).max() <= 1
         assert provenance.read(made)["facts"]["source"] == "photo.png"
@@ -152,10 +152,9 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     abandoned.write_bytes(b"half a picture")
     os.utime(abandoned, (0, 0))
 
-    made, skipped = translate_files(folder, [garden], out)
-    assert made + len(before) == 40
-    assert [s.split(": ")[0].rpartition("/")[2] for s in skipped[:2]] == ["cut.png", "text.jpg"]
-    assert skipped[2].startswith(f"{len(before)} that are in")
+    report = translate_files(folder, [garden], out)
+    assert (report.made, report.kept) == (40 - len(before), len(before))
+    assert [s.split(": ")[0].rpartition("/")[2] for s in report.skipped] == ["cut.png", "text.jpg"]
     assert all(p.read_bytes() == data for p, data in before.items()), "what was made is not made again"
     assert not abandoned.exists()
     assert (out / "deep" / "003.png").is_file()
@@ -169,7 +168,7 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for rank in "10":
         monkeypatch.setenv("RANK", rank)
         counts.append(translate_files(folder, [garden], tmp_path / "made"))
-    assert counts == [(2, []), (3, [])]
+    assert counts == [Translated(made=2), Translated(made=3)]
     assert len(list((tmp_path / "made").iterdir())) == 5
 
 
@@ -179,8 +178,9 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
     file = tmp_path / "large.png"
     Image.new("1", (10_000, 9_500)).save(file)
     loaded = bundle.load(folder)
-    assert loaded._opened(file, bundle.enormous()).size == (10_000, 9_500)
-    assert not loaded.whole(file) or bundle.memory(torch.device("cpu")) > 700 << 30
+    decoded = loaded._decoded(file)
+    assert (decoded.width, decoded.height) == (10_000, 9_500)
+    assert not loaded._fits(10_000 * 9_500) or bundle.memory(torch.device("cpu")) > 700 << 30
     with pytest.raises(UserError, match="possible bomb"):
         loaded.fitted(file)
 

@@ -105,6 +105,40 @@ def test_exif_orientation(orientation: int):
         assert np.abs(got.astype(int) - want).mean() < 4
 
 
+ODD = {
+    "text": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0",
+    "undefined": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x07\0\0\0\x04\0\x06\0\0\0\0\0\0",
+    "nine": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
+    "many": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x02\0\x06\0\x06\0\0\0\0",
+    "fraction": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\0\x1a\0\0\0\0\0\0\0\x06\0\0\0\0",
+    "no TIFF": b"XX nothing that anyone wrote",
+    "cut": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0",
+    "loop": b"MM\0*\0\0\0\x08\0\0\0\0\0\x08",
+    "empty": b"",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("name", ODD)
+def test_orientations_that_are_none(name: str, kind: str):
+    """Whatever a file says in place of a number from 1 to 8, the image is used as it lies."""
+    wide = Image.fromarray(np.zeros((16, 32, 3), np.uint8))
+    file = saved(wide, kind, exif=b"Exif\0\0" + ODD[name])
+    file.seek(0)
+    assert decode.read_header(file)[:2] == (32, 16)
+    file.seek(0)
+    assert decode.read(file).size == (32, 16)
+
+
+def test_fit_at_sizes_whose_quotient_rounds():
+    """A side divided by the scale and back may come out a rounding error larger than it is."""
+    sides = np.random.default_rng(0).integers(2, 600, (400, 2)).tolist()
+    for width, height in [*sides, (116, 107), (107, 116), (395, 197), (374, 237)]:
+        for size in ((64, 64), (32, 32), (48, 64)):
+            assert decode.fit(Image.new("L", (width, height)), size).size == size[::-1]
+
+
 def test_channels():
     clear = Image.fromarray(np.dstack([RGB, np.zeros_like(RAMP)]))
     assert (decode.as_array(decode.to_channels(clear, 3)) == 255).all(), "laid over white"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganvas.data import mosaic
 from ganvas.errors import UserError
+from ganvas.masks import Masks
 
 
 @pytest.fixture
@@ -25,6 +29,16 @@ def test_the_strongest_region_is_one_part_and_holds_the_maximum() -> None:
     assert part[55, 110], "the maximum"
     assert not part[20, 40], "a part that does not hold it"
     assert mosaic.strongest(heat, (70, 140), 0.5).sum() > mosaic.strongest(heat, (70, 140), 0.8).sum()
+
+
+def test_all_regions_and_the_strongest() -> None:
+    heat = torch.zeros(7, 7)
+    heat[1:3, 1:3], heat[5, 5] = 0.9, 1.0
+    both = mosaic.regions(heat, (70, 140), 0.5)
+    assert both[20, 40]
+    assert both[55, 110]
+    assert not both[0, 0]
+    assert (both & mosaic.strongest(heat, (70, 140), 0.5)).sum() == mosaic.strongest(heat, (70, 140), 0.5).sum()
 
 
 def test_pixels_become_the_means_of_their_blocks_and_others_stay(picture: np.ndarray) -> None:
@@ -51,6 +65,30 @@ def test_a_mosaic_is_found_again(picture: np.ndarray, block: int) -> None:
     assert np.array_equal(found, mask)
     with pytest.raises(UserError, match="say where the mosaic is"):
         mosaic.find(picture)
+
+
+@pytest.mark.parametrize("quality", [5, 10, 20, 50])
+def test_blocks_of_compression_are_no_mosaic(quality: int, tmp_path: Path) -> None:
+    """An even sky has flat blocks of 8 pixels in a hard-compressed JPEG. A mosaic in such a file is found."""
+    y, x = np.mgrid[0:160, 0:240]
+    sky = np.stack([90 + y / 3, 140 + x / 9 + y / 5, 200 + x / 8], 2)
+    sky += np.random.default_rng(0).normal(0, 1.5, (160, 240, 1))
+    file = tmp_path / "sky.jpg"
+    Image.fromarray(sky.clip(0, 255).astype(np.uint8)).save(file, quality=quality)
+    with pytest.raises(UserError, match="no blocks of one colour"):
+        Masks(None).of(file, "sky")
+    assert quality > 20 or mosaic.find(np.asarray(Image.open(file)))[0].any(), (
+        "by their pixels alone they look like one"
+    )
+
+    rng, mask = np.random.default_rng(1), np.zeros((160, 240), bool)
+    mask[48:112, 64:160] = True
+    sky[mask] = rng.uniform(0, 255, (4, 6, 3)).repeat(16, 0).repeat(16, 1).reshape(-1, 3)
+    Image.fromarray(sky.clip(0, 255).astype(np.uint8)).save(file, quality=quality, subsampling=0)
+    found = Masks(None).of(file, "sky").mask
+    assert found[mask].all()
+    found[32:128, 48:176] = False  # even blocks beside it are taken for its own
+    assert not found.any()
 
 
 def test_smooth_enlargement_knows_the_blocks_alone(picture: np.ndarray) -> None:

@@ -55,7 +55,8 @@ def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
     whole = picture(mode)
     pixels = np.asarray(whole).reshape(12, 9, -1)
     path = tmp_path / "new" / "picture.png"
-    provenance.save_rows((pixels[a:b] for a, b in ((0, 1), (1, 8), (8, 12))), path, whole.size, **FACTS, nothing=None)
+    bands = (pixels[a:b] for a, b in ((0, 1), (1, 8), (8, 12)))
+    provenance.save_rows(provenance.Rows(bands, *whole.size, pixels.shape[2]), path, **FACTS, nothing=None)
     with Image.open(path) as image:
         assert image.mode == mode
         assert np.array_equal(np.asarray(image), np.asarray(whole))
@@ -67,7 +68,7 @@ def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
         raise UserError("the rest could not be made")
 
     with pytest.raises(UserError, match="the rest"):
-        provenance.save_rows(broken(), tmp_path / "half.png", whole.size)
+        provenance.save_rows(provenance.Rows(broken(), *whole.size, pixels.shape[2]), tmp_path / "half.png")
     assert [p.name for p in tmp_path.iterdir()] == ["new"], "whole, or not at all"
 
 

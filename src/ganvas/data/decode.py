@@ -1,7 +1,9 @@
-"""One picture of any kind -> 8-bit gray, RGB or RGBA of a given size.
+"""Decode one image of any kind: to 8 bits for training, or with all that it holds.
 
-Every mode that people have is understood: 1-bit, gray, gray with alpha, palette (with transparency), RGB, RGBA, 16-bit
-gray (scaled by 1/257, never clipped), CMYK and the rest of Pillow's colour spaces; EXIF orientation is applied."""
+`read` gives 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC profile too.
+Every mode that people have is understood: 1-bit, gray, gray with alpha, palette (with
+transparency), RGB, RGBA, 16 bits (scaled by 1/257, never clipped), floats, CMYK and the
+rest of Pillow's color spaces; the EXIF orientation is applied."""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 # Pillow's own limit for one picture, about 89 megapixels. A file of a few kilobytes can claim more memory than there
@@ -24,7 +26,22 @@ EXTENSIONS = {
 }
 
 _ORIENTATION = 0x0112  # EXIF; 5 to 8 lie on their side
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GRAY = ("1", "L", "I", "F")
+# Pillow unpacks 16-bit color to its upper bytes. Unpacked in the other byte order, the same
+# data give the lower ones.
+_LOWER = {
+    f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}" for mode in ("RGB", "RGBA") for order in ("B", "L")
+} | {f"{mode};16N": f"{mode};16{'B' if np.little_endian else 'L'}" for mode in ("RGB", "RGBA")}
+_PROFILES = {1: b"GRAY", 3: b"RGB "}  # by color channels: the color space that an ICC profile names
 
 
 class Broken(Exception):
@@ -40,28 +57,61 @@ class Header(NamedTuple):
     channels: int
 
 
+class Decoded(NamedTuple):
+    """An upright image with all that it holds.
+
+    color: uint8 or uint16 [H, W, 1 or 3]
+    alpha: [H, W] of the same type, or None
+    profile: ICC profile that fits `color`, or None
+    lost: what the file has and this has not, for people"""
+
+    color: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    lost: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return self.color.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.color.shape[1]
+
+    @property
+    def white(self) -> int:
+        """The largest value: 255 or 65535."""
+        return int(np.iinfo(self.color.dtype).max)
+
+    def samples(self, rows: slice = slice(None)) -> np.ndarray:
+        """Color and alpha together, [h, W, 1 to 4]."""
+        color = self.color[rows]
+        return color if self.alpha is None else np.dstack([color, self.alpha[rows]])
+
+
 def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
     """Size and mode without decoding. Raises `Broken`, also for more pixels than `most`."""
     with _opened(file, most) as image:
-        width, height = image.size
-        if isinstance(image, TiffImageFile):  # newer versions of Pillow give the size turned already, older ones do not
-            width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
-        # asking a PNG without an early eXIf chunk for its EXIF would decode all of it
-        turned = image.format != "PNG" or "exif" in image.info
-        if turned and image.getexif().get(_ORIENTATION, 1) >= 5:
-            width, height = height, width
-        return Header(width, height, image.mode, _channels(image))
+        try:
+            width, height = image.size
+            if isinstance(image, TiffImageFile):  # newer versions of Pillow turn the size already, older ones do not
+                width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
+            # asking a PNG without an early eXIf chunk for its EXIF would decode all of it
+            if (image.format != "PNG" or "exif" in image.info) and _orientation(image) >= 5:
+                width, height = height, width
+            return Header(width, height, image.mode, _channels(image))
+        except Exception as e:
+            raise Broken(_reason(e)) from None
 
 
-def read(file: IO[bytes] | str, most: int = MAX_PIXELS, white: int | None = None) -> Image.Image:
+def read(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int | None = None) -> Image.Image:
     """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`. `white`: see
     `eight_bit`."""
-    with _opened(file, most) as image, _pixels_up_to(most):
+    with _opened(file, most) as opened, _pixels_up_to(most):
         try:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            upright, mode = _eight_bit(image, white), MODES[_channels(image)]
-            return upright if upright.mode == mode else upright.convert(mode)
+            image = _upright(opened)
+            image, mode = _eight_bit(image, white), MODES[_channels(image)]
+            return image if image.mode == mode else _straight(image).convert(mode)
         except Broken:
             raise
         except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
@@ -75,6 +125,101 @@ def deep(file: IO[bytes] | str) -> np.ndarray | None:
             return np.asarray(image) if image.mode.split(";")[0] == "I" else None
         except Exception as e:
             raise Broken(_reason(e)) from None
+
+
+def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
+    """An image with its 16 bits, alpha and ICC profile.
+
+    file: path, or PIL image (which has no mode for 16-bit color and so brings 8 bits of it)
+    most: pixels
+
+    Raises `Broken`, also for more pixels than `most`."""
+    with _opened(file, most) as opened, _pixels_up_to(most):
+        try:
+            lost, profile = [], opened.info.get("icc_profile")
+            if getattr(opened, "is_animated", False) and opened.format != "MPO":  # whose second image is a preview
+                lost.append("all frames but the first")
+            samples = _sixteen(opened, file)
+            if samples is None:
+                samples = _samples(_upright(opened))
+            channels = samples.shape[2]
+            color = samples[..., : channels - 1 + channels % 2]
+            alpha = samples[..., -1] if channels % 2 == 0 else None
+            if profile and profile[16:20] != _PROFILES[color.shape[2]]:
+                space = profile[16:20].decode("ascii", "replace").strip()
+                lost.append(f"the ICC profile (of {space or 'no known'} colors)")
+                profile = None
+            return Decoded(color, alpha, profile or None, tuple(lost))
+        except Broken:
+            raise
+        except Exception as e:
+            if isinstance(e, MemoryError):
+                raise
+            raise Broken(_reason(e)) from None
+
+
+def luma(color: np.ndarray) -> np.ndarray:
+    """RGB uint8 or uint16 [H, W, 3] -> gray [H, W, 1] by ITU-R 601, exactly as Pillow rounds it."""
+    if color.shape[2] == 1:
+        return color
+    gray = np.empty((*color.shape[:2], 1), color.dtype)
+    for top in range(0, len(color), 256):  # products take four bytes a number
+        red, green, blue = np.moveaxis(color[top : top + 256].astype(np.uint32), 2, 0)
+        gray[top : top + 256, :, 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return gray
+
+
+def opaque(image: Decoded) -> np.ndarray:
+    """The color of an image, with that of the nearest visible pixel where it is fully transparent.
+
+    A network that sees what lies beneath (often black) draws it into a seam around what is
+    visible. Works on bands of rows, each with the 256 rows above and below it."""
+    color, alpha = image.color, image.alpha
+    if alpha is None or alpha.all() or not alpha.any():
+        return color
+    from scipy import ndimage
+
+    height = len(color)
+    filled, mean = color.copy(), np.rint(color[alpha > 0].mean(0))
+    for top in range(0, height, 1024):
+        bottom = min(top + 1024, height)
+        around = slice(max(top - 256, 0), min(bottom + 256, height))
+        hidden = alpha[around] == 0
+        inner = slice(top - around.start, bottom - around.start)
+        if hidden.all():
+            filled[top:bottom] = mean
+        elif hidden[inner].any():
+            nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+            rows, columns = nearest[:, inner]  # pyright: ignore[reportOptionalSubscript, reportArgumentType, reportCallIssue]
+            filled[top:bottom] = color[around][rows, columns]
+    return filled
+
+
+def resized(
+    samples: np.ndarray, size: tuple[int, int], rows: tuple[int, int] | None = None, margin: int = 4
+) -> np.ndarray:
+    """uint8 or uint16 [H, W, C] -> `rows` (first, end) of it at `size` (height, width), bicubic, antialiased.
+
+    `margin`: rows of the original that are looked at beyond those asked for, for each row of
+    the original that one of the result covers."""
+    (height, width), (old, across) = size, samples.shape[:2]
+    first, end = rows or (0, height)
+    scale = old / height
+    top, bottom = first * scale, min(end * scale, old)
+    reach = int(margin * max(scale, 1)) + 1
+    start, stop = max(int(top) - reach, 0), min(int(bottom) + reach + 1, old)
+    box = (0, top - start, across, bottom - start)
+    out = np.empty((end - first, width, samples.shape[2]), samples.dtype)
+    for channel in range(samples.shape[2]):
+        part = samples[start:stop, :, channel]
+        if samples.dtype == np.uint8:
+            band = Image.fromarray(np.ascontiguousarray(part))
+            out[..., channel] = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+        else:
+            band = Image.fromarray(part.astype(np.float32))
+            made = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+            out[..., channel] = np.rint(made).clip(0, 65535)
+    return out
 
 
 def to_channels(image: Image.Image, channels: int) -> Image.Image:
@@ -136,6 +281,20 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
     raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
 
 
+def sixteen_bit(a: np.ndarray) -> np.ndarray:
+    """Gray values of more than 8 bits as uint16: integers as they are, floats in [0, 1], [-1, 1] or
+    0..255 scaled. Raises `Broken` for other ranges."""
+    low, high = (float(a.min()), float(a.max())) if a.size else (0.0, 0.0)
+    if np.issubdtype(a.dtype, np.integer):
+        if low >= 0 and high <= 65535:
+            return a.astype(np.uint16)
+    elif low >= -1 and high <= 1:
+        return np.rint(a * 65535.0 if low >= 0 else (a + 1.0) * 32767.5).astype(np.uint16)
+    elif low >= 0 and high <= 255:
+        return np.rint(a * 257.0).astype(np.uint16)
+    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+
+
 @contextmanager
 def _pixels_up_to(most: int) -> Iterator[None]:
     """Within: Pillow, whose limit is the whole process's, opens pictures of more pixels than it would by itself."""
@@ -150,7 +309,12 @@ def _pixels_up_to(most: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _opened(file: IO[bytes] | str, most: int) -> Image.Image:
+@contextmanager
+def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Image]:
+    """An image that is closed afterwards. One that was given is only lent, and stays as it is."""
+    if isinstance(file, Image.Image):
+        yield file
+        return
     try:
         with _pixels_up_to(most):
             image = Image.open(file)
@@ -160,18 +324,87 @@ def _opened(file: IO[bytes] | str, most: int) -> Image.Image:
         raise Broken("not an image (its contents are no known image format)") from None
     except Exception as e:
         raise Broken(_reason(e)) from None
-    if image.width * image.height > most:
-        image.close()
-        raise Broken(
-            f"{image.width}x{image.height} is more than {most // 10**6} megapixels, refused as a possible bomb"
-        )
-    return image
+    with image:
+        if image.width * image.height > most:
+            limit = "" if most == MAX_PIXELS else ", which is what memory has room for,"
+            raise Broken(
+                f"{image.width}x{image.height} is more than {most // 10**6} megapixels{limit} and was refused as a "
+                "possible bomb"
+            )
+        yield image
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8 (EXIF). Damaged EXIF and other values mean nothing: 1."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _channels(image: Image.Image) -> int:
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return 4
     return 1 if image.mode.split(";")[0] in _GRAY else 3
+
+
+def _straight(image: Image.Image) -> Image.Image:
+    """Alpha that colors were not multiplied by."""
+    return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image
+
+
+def _samples(image: Image.Image) -> np.ndarray:
+    """An 8-bit image -> uint8 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]."""
+    gray, alpha = image.mode in ("1", "L", "LA", "La"), _channels(image) == 4
+    mode = "RGBA" if alpha else "L" if gray else "RGB"
+    image = _straight(image)
+    a = as_array(image if image.mode == mode else image.convert(mode))
+    return a[..., [0, 3]] if gray and alpha else a
+
+
+def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
+    """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright; None: it has 8."""
+    transparent = image.info.get("transparency")
+    raw = _raw_mode(image)
+    if image.mode.split(";")[0] in ("I", "F"):
+        a = sixteen_bit(np.asarray(_upright(image)))[..., None]
+    elif raw == "LA;16B" and image.mode == "RGBA" and not isinstance(file, Image.Image):
+        _set_raw_mode(image, "RGBA")  # the four bytes of a pixel as they are
+        return np.ascontiguousarray(as_array(_upright(image))).view(">u2").astype(np.uint16)
+    elif raw in _LOWER and not isinstance(file, Image.Image):
+        a = as_array(_upright(image)).astype(np.uint16) << 8
+        with Image.open(file) as again:
+            _set_raw_mode(again, _LOWER[raw])
+            a |= as_array(_upright(again))
+    else:
+        return None
+    if transparent is None or isinstance(transparent, bytes):
+        return a
+    alpha = np.where((a == np.asarray(transparent, np.uint16)).all(2, keepdims=True), 0, 65535)
+    return np.dstack([a, alpha.astype(np.uint16)])
+
+
+def _raw_mode(image: Image.Image) -> str | None:
+    """How a file holds its pixels, in Pillow's words; None: unknown, or in several planes."""
+    tiles = getattr(image, "tile", ())
+    modes = {tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in tiles if tile[3]}
+    mode = modes.pop() if len(modes) == 1 else None
+    return mode if isinstance(mode, str) else None
+
+
+def _set_raw_mode(image: Image.Image, mode: str) -> None:
+    """Have a file that is not decoded yet unpacked in another way."""
+    tiles: list = getattr(image, "tile")  # noqa: B009 (only images of files have tiles)
+    for i, (codec, extents, offset, how) in enumerate(tiles):
+        made = (codec, extents, offset, mode if isinstance(how, str) else (mode, *how[1:]))
+        tiles[i] = type(tiles[i])(*made) if hasattr(tiles[i], "_fields") else made
 
 
 def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:

@@ -17,12 +17,17 @@ LARGEST = 128  # pixels: the largest block that `find` looks for
 UNLIKE = 3  # of 255: by less than that, blocks of a JPEG's even sky differ
 
 
-def strongest(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """The part of a picture of `size` (height, width) where a map [h, w] of any resolution is at least `threshold` times its
-    maximum, and that holds the maximum: the region of Zhou et al., 2016, arXiv:1512.04150, section 3.2, without their box."""
+def regions(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """Where a map [h, w], enlarged to `size` (height, width), is at least `threshold` times its maximum, bool."""
     large = torch.nn.functional.interpolate(heat[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
-    parts, _ = ndimage.label((large >= threshold * large.max()).numpy())  # pyright: ignore[reportGeneralTypeIssues]
-    return parts == parts.flat[int(large.argmax())]
+    return (large >= threshold * large.max()).numpy()
+
+
+def strongest(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """The one of `regions` that holds the maximum: that of Zhou et al., 2016, arXiv:1512.04150, section 3.2, without their
+    box."""
+    parts, _ = ndimage.label(regions(heat, size, threshold))  # pyright: ignore[reportGeneralTypeIssues]
+    return parts == parts.flat[int(regions(heat, size, 1.0).argmax())]
 
 
 def whole_blocks(mask: np.ndarray, block: int) -> np.ndarray:
@@ -49,17 +54,19 @@ def smooth(mosaic: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
     return np.where(mask[..., None], large[: mask.shape[0], : mask.shape[1]], mosaic)
 
 
-def find(mosaic: np.ndarray) -> tuple[np.ndarray, int]:
+def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
     """(mask, block) of a mosaic, from its pixels alone: blocks that are each of one colour and differ from a neighbour that is
-    so, too. Raises `UserError` where there are none: there was no mosaic, its grid does not begin at the picture's corner, or
-    lossy compression has blurred it."""
+    so, too. `step`: gray levels by which compression rounds the mean of a block (`masks`): hard-compressed JPEGs have flat
+    blocks of their own, which differ by a step or two. Raises `UserError` where there are none: there was no mosaic, its grid
+    does not begin at the picture's corner, or lossy compression has blurred it."""
+    least = max(UNLIKE, 3 * step)
     found: tuple[int, np.ndarray, int] | None = None
     for block in range(4, min(LARGEST, min(mosaic.shape[:2]) // 2) + 1):
         low, high = (_reduced(f, mosaic, block) for f in (np.minimum, np.maximum))
         flat = (low == high).all(-1)
         marked = np.zeros_like(flat)
         for flat_, low_, marked_ in ((flat, low, marked), (flat.T, low.swapaxes(0, 1), marked.T)):  # down, then across
-            unlike = np.abs(np.diff(low_.astype(np.int16), axis=0)).max(-1) >= UNLIKE
+            unlike = np.abs(np.diff(low_.astype(np.int16), axis=0)).max(-1) >= least
             unlike &= flat_[1:] & flat_[:-1]
             marked_[1:] |= unlike
             marked_[:-1] |= unlike
