@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas import __version__, bundle, draw, importing, methods
 from ganvas.core import Method, Shape, Stage
-from ganvas.errors import UserError
+from ganvas.errors import UserError, printable
 from ganvas.importing.biggan import StoredStatistics
 from ganvas.importing.unit import Translator
 from ganvas.nets import biggan, cogan, dcgan, discogan, progressive, r3gan, resnet, style, style2, superres, translate
@@ -96,7 +96,9 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
     `out` has files in it."""
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not an empty folder; nothing was written. Choose another --out")
+        raise UserError(
+            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose another --out"
+        )
     state = importing.read_state(file, part)
     name, found = importing.recognised(state, str(file))
     header: dict[str, Any] = {
@@ -122,7 +124,13 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
         )
     kind, shown = METHODS[type(net)]
     known: Any = net.float().eval()
-    shape = shape or shown(known)
+    try:
+        shape = shape or shown(known)
+    except Exception as e:  # layers that fit one by one, and not one another
+        raise UserError(f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})") from None
+    classes = getattr(getattr(known, "mapping", known), "classes", 0) if shown is _noise else 0
+    if shape.classes != classes:
+        raise UserError(f"this {name} has {classes} classes, and its description says {shape.classes}")
     told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
     made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown
