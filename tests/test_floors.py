@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
-BASE = {"core", "draw", "ranks", "errors", "imresize", "colour"}
+BASE = {"core", "draw", "ranks", "errors", "imresize", "colour", "jsonfile"}
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
     "ranks": {"errors"},
     "errors": set(),
+    "jsonfile": {"errors"},
     "imresize": {"errors"},
     "colour": set(),
     "schedules": {"core"},

@@ -30,7 +30,7 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError, WrongUse, did_you_mean
 from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
-from ganvas.runs import restore, runs_below
+from ganvas.runs import runs_below, weights_of
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 1
@@ -114,8 +114,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
 
 
 def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
-    engine, record, _ = restore(run_folder, which, how["device"])
-    return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how)
+    return Model(*weights_of(run_folder, which), **how)
 
 
 class Bands(NamedTuple):
