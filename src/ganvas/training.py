@@ -383,6 +383,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     say(
                         f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
                     )
+                    ranks.barrier()  # torchrun ends all ranks as soon as one has ended
                     raise SystemExit(128 + stop)
                 if save and not done and time.monotonic() - last_report > REPORT_SECONDS:
                     write_report_quietly(out, running=True)

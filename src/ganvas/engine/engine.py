@@ -450,7 +450,7 @@ def optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optim
         return _fast(run.optim[player])(weights)
     except (ValueError, TypeError, RuntimeError, OverflowError) as e:
         reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"--set optim.{player}: the optimizer cannot be built: {printable(reason)}") from e
+        raise UserError(f"the optimizer of {player} cannot be built: {printable(reason)}") from e
 
 
 def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
