@@ -3,9 +3,8 @@
     python bench/scaling.py [--rounds 5]
 
 Growth: seconds per step of DCGAN, one thing changed at a time, and the exponent e of cost ~ size^e that fits best. Ranks:
-the same batch by one process with two threads and by two processes (torchrun) with one each, which talk through memory that
-they share and, for comparison, through sockets (gloo) as they do on several machines. Whole processes take turns; the medians
-of the paired ratios of images per second; and how long the averaging of a step's gradients takes by itself. Writes
+the same batch by one process with two threads and by two processes (torchrun, gloo) with one each. Whole processes take turns;
+the medians of the paired ratios of images per second; and how long the averaging of a step's gradients takes by itself. Writes
 bench/results/scaling.json. CPU only.
 """
 
@@ -18,16 +17,14 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 
-from ganvas import benching, ranks, recipes, shared_memory, training
+from ganvas import benching, ranks, recipes, training
 from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.metrics.measure import commit, machine
@@ -75,19 +72,18 @@ def grown() -> dict[str, Any]:
     return found
 
 
-def turn(case: str, processes: int, sockets: bool = False) -> dict[str, float]:
+def turn(case: str, processes: int) -> dict[str, float]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
-    command = [sys.executable, *torchrun, __file__, "--turn", case, *(["--sockets"] if sockets else [])]
+    command = [sys.executable, *torchrun, __file__, "--turn", case]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def work(case: str, sockets: bool) -> None:
+def work(case: str) -> None:
     """The work of a turn's process."""
-    with mock.patch.object(shared_memory, "group", return_value=None) if sockets else nullcontext():
-        ranks.start("cpu")
+    ranks.start("cpu")
     made = engine(*SHARED[case])
     cost = seconds(made)
     averaging = 0.0
@@ -109,24 +105,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of a step as things grow and as processes share it.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
-    parser.add_argument("--sockets", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     keep_freed_memory()
     if args.turn:
-        work(args.turn, args.sockets)
+        work(args.turn)
         return
     shared: dict[str, Any] = {}
     for case in SHARED:
-        rounds = [(turn(case, 1), turn(case, 2), turn(case, 2, sockets=True)) for _ in range(args.rounds)]
-        shared[case] = {"one_process_seconds": statistics.median(one["seconds"] for one, *_ in rounds)}
-        for at, way in enumerate(("memory", "sockets"), start=1):
-            ratios = [r[0]["seconds"] / r[at]["seconds"] for r in rounds]
-            shared[case][way] = {
-                "seconds": statistics.median(r[at]["seconds"] for r in rounds),
-                "two_over_one": statistics.median(ratios),
-                "ratios": [round(ratio, 3) for ratio in ratios],
-                "averaging_seconds": statistics.median(r[at]["averaging"] for r in rounds),
-            }
+        rounds = [(turn(case, 1), turn(case, 2)) for _ in range(args.rounds)]
+        ratios = [one["seconds"] / two["seconds"] for one, two in rounds]
+        shared[case] = {
+            "one_process_seconds": statistics.median(one["seconds"] for one, _ in rounds),
+            "seconds": statistics.median(two["seconds"] for _, two in rounds),
+            "two_over_one": statistics.median(ratios),
+            "ratios": [round(ratio, 3) for ratio in ratios],
+            "averaging_seconds": statistics.median(two["averaging"] for _, two in rounds),
+        }
         print(case, json.dumps(shared[case]), flush=True)
     result = {
         "command": "python bench/scaling.py",

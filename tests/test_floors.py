@@ -12,8 +12,7 @@ BASE = {"core", "draw", "ranks", "errors", "imresize", "colour", "jsonfile", "me
 MAY_SEE = {  # folder or file -> what it may import of ours
     "core": set(),
     "draw": set(),
-    "ranks": {"shared_memory"},
-    "shared_memory": {"errors"},
+    "ranks": {"errors"},
     "errors": set(),
     "jsonfile": {"errors"},
     "metadevice": {"errors"},

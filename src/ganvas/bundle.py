@@ -33,7 +33,7 @@ from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
 from ganvas.jsonfile import parse_json
 from ganvas.metadevice import on_meta
-from ganvas.runs import restore, runs_below
+from ganvas.runs import runs_below, weights_of
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 2  # 1: without a checksum
@@ -278,9 +278,8 @@ def _kind(tensor: Tensor | None) -> str:
 
 
 def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
-    engine, record, _ = restore(run_folder, which, how["device"])
     source = f"{run_folder}, checkpoint {which}"
-    return Model(engine.model(), {**record, "images_trained": engine.clock.images}, **how, source=source)
+    return Model(*weights_of(run_folder, which), **how, source=source)
 
 
 class _How(NamedTuple):

@@ -121,6 +121,7 @@ def resume(
     images: Annotated[int | None, typer.Option(help="Go on to so many images in all.")] = None,
     device: Device = None,
     set: Set = None,
+    data: Annotated[str | None, typer.Option(help="Where its data lie now, if they were moved.")] = None,
 ) -> None:
     """Continue a run exactly where its last checkpoint left it.
 
@@ -128,7 +129,7 @@ def resume(
     """
     from ganvas import training
 
-    training.resume(run, images=images, device=device, set=set or ())
+    training.resume(run, images=images, device=device, set=set or (), data=data)
     _done(run)
 
 

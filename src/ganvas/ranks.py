@@ -1,22 +1,34 @@
-"""Many processes as one: who we are, and means over all of us. With one process everything here costs nothing."""
+"""Process group: rank, world size and collectives. In a single process everything here is a no-op.
+
+Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL on GPUs). The collectives of Python
+objects are not used, since they unpickle what the other processes send. What listens on the network: gloo, on the loopback
+interface where all ranks are on one machine (`start`); and the key-value store of torchrun, which torch binds to all
+interfaces on the port that torchrun was given (`--master-port`).
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ganvas import shared_memory
+from ganvas.errors import UserError, printable
+
+PATIENCE = 60.0  # seconds in a collective after which a rank says that it still waits
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
-_shared: shared_memory.Group | None = None  # the ranks, where all share one machine's memory
+_waiting_since: float | None = None  # when this rank entered the collective that it is in
 
 
 @contextmanager
@@ -42,19 +54,48 @@ def rank() -> int:
 
 
 def share() -> tuple[int, int]:
-    """(which, of how many processes) torchrun says that this one is: for work that needs no word from the others."""
+    """(rank, world size) from torchrun's environment, for work that needs no communication."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def start(device: str | None = None) -> None:
-    """Join the group that torchrun announced in the environment; nothing to do in a process of its own."""
-    global _shared
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        cuda = device != "cpu" and torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # votes to stop lie in main memory
-        _shared = None if cuda else shared_memory.group()
+    """Join the process group that torchrun announced in the environment; nothing in a single process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        return
+    _end_with_torchrun()
+    if sys.platform == "linux" and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # votes to stop lie in main memory
+    threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
+
+
+def _end_with_torchrun() -> None:
+    """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
+
+    A parent that has ended before is noticed by `init_process_group`, which needs its store."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _watch() -> None:
+    """Report a rank that does not answer, once for each collective, until the group ends."""
+    reported = None
+    while dist.is_initialized():
+        since = _waiting_since
+        if since is not None and since != reported and time.monotonic() - since > PATIENCE:
+            reported = since
+            with suppress(OSError, ValueError, RuntimeError):
+                print(
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may be measuring, or it "
+                    "may be stopped or unreachable: look at the processes, and end them all to stop the run",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        time.sleep(min(1.0, PATIENCE / 4))
 
 
 def stop(wait: bool = True) -> None:
@@ -62,15 +103,29 @@ def stop(wait: bool = True) -> None:
 
     Then a moment for gloo's threads: they let go of the last tensors, for which they need Python's lock, and where Python is
     already ending they take the process down ("terminate called without an active exception")."""
-    global _shared
     if dist.is_available() and dist.is_initialized():
         if wait:
-            dist.barrier()
-        if _shared is not None:
-            _shared.leave()
-            _shared = None
+            barrier()
         dist.destroy_process_group()
         time.sleep(0.3)
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Around a collective: measure how long it waits, and raise `UserError` where another rank has ended."""
+    global _waiting_since
+    _waiting_since = time.monotonic()
+    try:
+        yield
+    except RuntimeError as e:
+        reason = printable(str(e).strip().partition("\n")[0])
+        raise UserError(
+            f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
+            "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
+            f"({reason})"
+        ) from None
+    finally:
+        _waiting_since = None
 
 
 LARGE = 1 << 16  # numbers; a tensor of so many is sent from where it lies, smaller ones together
@@ -81,54 +136,45 @@ def average_(tensors: list[Tensor]) -> None:
     if world() == 1 or not tensors:
         return
     tensors = [t.detach() for t in tensors]
-    if _shared is not None:
-        _shared.average_(tensors)
-        return
     large = [t for t in tensors if t.numel() >= LARGE and t.dtype in (torch.float32, torch.float64)]
     chosen = set(map(id, large))
     small = [t for t in tensors if id(t) not in chosen]
-    under_way = [dist.all_reduce(t, async_op=True) for t in large]
-    if small:
-        flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
-        dist.all_reduce(flat)
-        flat /= world()
-        for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
-            t.copy_(part.view(t.shape))
-    for handle in under_way:
-        if handle is not None:
-            handle.wait()
+    with _exchange():
+        under_way = [dist.all_reduce(t, async_op=True) for t in large]
+        if small:
+            flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
+            dist.all_reduce(flat)
+            flat /= world()
+            for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
+                t.copy_(part.view(t.shape))
+        for handle in under_way:
+            if handle is not None:
+                handle.wait()
     if large:
         torch._foreach_div_(large, world())
 
 
 def gather(x: Tensor) -> Tensor:
-    """Every rank's x, one behind the other on a new first axis. Not part of the autograd graph."""
+    """Every rank's x, stacked on a new first axis. Not part of the autograd graph."""
     if world() == 1:
         return x.detach()[None]
-    if _shared is not None:
-        return _shared.gather(x.detach())
-    every = [torch.empty_like(x) for _ in range(world())]
-    dist.all_gather(every, x.detach().contiguous())
+    every = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+    with _exchange():
+        dist.all_gather(every, x.detach().contiguous())
     return torch.stack(every)
 
 
 def most_(votes: Tensor) -> None:
     """Replace each entry by its largest value over the ranks."""
-    votes.copy_(gather(votes).amax(0))
+    if world() > 1:
+        with _exchange():
+            dist.all_reduce(votes, dist.ReduceOp.MAX)
 
 
 def barrier() -> None:
     if world() > 1:
-        dist.barrier()
-
-
-def broadcast(value: Any) -> Any:
-    """Rank 0's value, on every rank."""
-    if world() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box)
-    return box[0]
+        with _exchange():
+            dist.barrier()
 
 
 class _Sum(torch.autograd.Function):
@@ -137,10 +183,9 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        if _shared is not None:
-            return _shared.gather(x).sum(0)
         out = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(out)
+        with _exchange():
+            dist.all_reduce(out)
         return out
 
     @staticmethod

@@ -49,8 +49,10 @@ _EXPLAINED = {
 }
 
 
-def write_report(run_dir: str | Path) -> Path:
+def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
     """Read a run's folder and write its report.html; returns the page's path.
+
+    `running`: training goes on, and the page reloads itself.
 
     Raises `UserError` where the folder holds no run, or the page cannot be written."""
     run_dir = Path(run_dir)
@@ -75,12 +77,8 @@ def write_report(run_dir: str | Path) -> Path:
         title=str(run.get("recipe") or run.get("method") or run_dir.name),
         paper=_paper(run.get("paper")),
         statement=provenance.STATEMENT,
-        facts=_facts(
-            run,
-            max((lines[-1]["images"] for lines in (log, timing, measured) if lines), default=None),
-            timing,
-            measured,
-        ),
+        facts=_facts(run, _trained(run_dir, log, timing, measured), timing, measured),
+        running=running,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
         latest_picture=_picture(grids[-1][1], LARGEST_SIDE) if grids else None,
@@ -137,13 +135,21 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda value: value["images"])
 
 
+def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
+    """The images of the newest checkpoint; of the curves, if there is none."""
+    names = [p.name for p in (run_dir / "checkpoints").glob("[0-9]*") if p.name.isascii() and p.name.isdigit()]
+    saved = max(map(int, names), default=None)
+    return saved if saved is not None else max((part[-1]["images"] for part in lines if part), default=None)
+
+
 def _finite(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _grids(folder: Path) -> list[tuple[int, Path]]:
-    """(images, path) of the sample grids that can be opened, oldest first."""
-    found = sorted((int(p.stem), p) for p in folder.glob("*.png") if p.stem.isascii() and p.stem.isdigit())
+    """(images, path) of the sample grids that can be opened, oldest first; the one of a run that was stopped among them."""
+    numbers = [(p.stem.removeprefix("stopped-"), p) for p in folder.glob("*.png")]
+    found = sorted((int(n), p) for n, p in numbers if n.isascii() and n.isdigit())
     return [(images, path) for images, path in found if _opened(path) is not None]
 
 
@@ -186,8 +192,8 @@ def _facts(
     facts: list[tuple[str, str, str]] = []
     if trained is not None:
         target = run.get("images")
-        of = f"of {_short(target)} images" if _finite(target) and trained < target else "images"
-        facts.append(("Trained", _short(trained), of))
+        of = f"of {target:,} images" if _finite(target) and trained < target else "images"
+        facts.append(("Trained", f"{trained:,}", of))
     seconds = timing[-1].get("seconds") if timing else None
     if _finite(seconds):
         facts.append(("Time", _duration(seconds), _of(run.get("machine"), "processor", "cpu")))

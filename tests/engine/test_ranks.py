@@ -37,7 +37,7 @@ class Doubled:
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
-ranks.LARGE = 50  # so that the toy networks have tensors of both kinds, where they go through sockets
+ranks.LARGE = 50  # so that the toy networks have tensors of both kinds
 ranks.start("cpu")
 for told in sys.argv[2:]:
     recipe, _, data = told.partition("=")

@@ -2,24 +2,59 @@
 
 `checkpoints/000012800/` holds `state.json`, `shared.safetensors` and `rank0.safetensors` … for what a rank keeps to itself.
 It is written under another name, flushed to the disk and renamed, so that a process killed at any moment leaves either the
-whole checkpoint or none. The newest two and the best are kept.
+whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other file and a sum of its own contents;
+they are compared when the checkpoint is read. The newest two and the best are kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ganvas import ranks
-from ganvas.errors import UserError
+from ganvas.errors import UserError, printable
+from ganvas.jsonfile import read_json
+
+Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
+Number = bool | int | float | None
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+
+class _Clock(_Strict):
+    step: Count
+    images: Count
+
+
+class _Log(_Strict):
+    sums: dict[str, float] = {}
+    counts: dict[str, Count] = {}
+
+
+class State(_Strict):
+    """What state.json holds. Checkpoints of earlier versions have no sums."""
+
+    clock: _Clock
+    stage: Count
+    optim: dict[str, list[dict[str, Number | str | list[float]]]]
+    ranks: Annotated[int, pydantic.Field(ge=1)]
+    log: _Log = _Log()
+    files: dict[str, Count]
+    sums: dict[str, str] | None = None
+    own_sum: str | None = None
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -34,7 +69,8 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as e:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(f"{path} could not be written: {e}. Free some space or make the folder writable") from None
 
 
@@ -54,8 +90,10 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
             _tensors(temporary / "shared.safetensors", shared)
         ranks.barrier()
         if ranks.rank() == 0:
-            sizes = {f.name: f.stat().st_size for f in sorted(temporary.iterdir())}
-            write_atomically(temporary / "state.json", json.dumps({**values, "files": sizes}, indent=1))
+            files = sorted(temporary.iterdir())
+            sizes, sums = {f.name: f.stat().st_size for f in files}, {f.name: _sum_of(f) for f in files}
+            state = {**values, "files": sizes, "sums": sums}
+            write_atomically(temporary / "state.json", json.dumps({**state, "own_sum": _own_sum(state)}, indent=1))
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
             _flush(folder)
@@ -82,9 +120,20 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+
+
+def _own_sum(state: Mapping[str, Any]) -> str:
+    """The sum of what state.json holds besides."""
+    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=32).hexdigest()
+
+
 def all_of(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, oldest first."""
-    return sorted(p for p in folder.glob("[0-9]*") if p.is_dir()) if folder.is_dir() else []
+    """The checkpoints in `folder`, oldest first. Their names are numbers of images, with leading zeros up to nine digits."""
+    found = [p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()]
+    return sorted(found, key=lambda p: int(p.name))
 
 
 def prune(folder: Path, best: str | None) -> None:
@@ -98,23 +147,39 @@ def prune(folder: Path, best: str | None) -> None:
 def sweep(run: Path) -> None:
     """Remove what killed processes left half written anywhere in a run's folder."""
     for left in list(run.rglob(".*.tmp")):
-        if left.is_dir():
+        if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
     """(values, shared tensors, this rank's tensors or None where the checkpoint has no such rank).
 
-    Raises `UserError` for a checkpoint that was cut short, naming the file and its size."""
+    Every rank compares the sums of all files, so that all of them come to the same result. Raises `UserError` for a
+    checkpoint that was cut short or damaged, naming the file."""
+    values = read_json(path / "state.json", "checkpoint's state")
     try:
-        values = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        State.model_validate(values)
+    except pydantic.ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}") from None
+    sums, own_sum = values.get("sums"), values.pop("own_sum", None)
+    if own_sum is not None and own_sum != _own_sum(values):
+        raise UserError(
+            f"{path / 'state.json'} is damaged: its contents are not those that were written (their sum differs)"
+        )
+    own = path / f"rank{rank}.safetensors"
+    try:
         for name, size in values["files"].items():
-            have = (path / name).stat().st_size
+            file = path / Path(name).name
+            have = file.stat().st_size
             if have != size:
-                raise UserError(f"{path / name} has {have:,} bytes where {size:,} were written: it was cut short")
-        own = path / f"rank{rank}.safetensors"
+                raise UserError(f"{file} is damaged: it has {have:,} bytes where {size:,} were written")
+            if sums is not None and sums.get(name) != _sum_of(file):
+                raise UserError(f"{file} is damaged: its contents are not those that were written (their sum differs)")
         return values, load_file(path / "shared.safetensors"), load_file(own) if own.is_file() else None
-    except (OSError, json.JSONDecodeError, KeyError, SafetensorError) as e:
-        raise UserError(f"the checkpoint {path} cannot be read: {e}") from None
+    except (OSError, SafetensorError) as e:
+        raise UserError(f"the checkpoint {path} cannot be read: {printable(e)}") from None

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import draw, ranks
-from ganvas.core import Batch, Clock, Make, Method, Outcome, Run, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.core import Batch, Clock, Make, Method, Outcome, Run, Shape, Stage, Terms, Translates, Update
+from ganvas.engine.memory import total_memory
+from ganvas.errors import UserError, printable
 
 
 class NotFinite(UserError):
@@ -46,15 +48,10 @@ class Engine:
     Raises `UserError` where the run's numbers cannot be used together."""
 
     def __init__(self, run: Run, feed: Any, device: str | torch.device = "cpu") -> None:
-        if run.precision not in PRECISIONS:
-            raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
-        if run.batch < ranks.world() or run.batch % ranks.world():
-            raise UserError(
-                f"a batch of {run.batch} cannot be shared by {ranks.world()} processes: give --batch a multiple of it"
-            )
+        check_numbers(run)
         self.run, self.feed, self.device = run, feed, torch.device(device)
         torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
-        self.method: Method = _told(run.method)(feed.info.shape)
+        self.method = build(run, feed.info.shape)
         if run.augment is not None:
             _augment(self.method, run.augment(), feed.info.shape.channels)
         self.method.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
@@ -64,11 +61,7 @@ class Engine:
         if run.ema is not None:
             self.ema = nn.ModuleDict({n: copy.deepcopy(self.method.get_submodule(n)) for n in self.method.averaged})
             self.ema.requires_grad_(False)
-        missing = set(self.method.players) ^ set(run.optim)
-        if missing:
-            raise UserError(
-                f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(self.method.players)}"
-            )
+        check_players(run, self.method)
         self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
         self._views = {p: [_in_memory_order(w.detach()) for w in ws] for p, ws in self.parameters.items()}
         self.optim = self._optimizers()
@@ -220,7 +213,7 @@ class Engine:
             )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {player: _fast(self.run.optim[player])(views) for player, views in self._views.items()}
+        return {player: optimizer(self.run, player, views) for player, views in self._views.items()}
 
     def _set_precision(self) -> None:
         """A process has one setting for its products, so it is made before every step."""
@@ -295,10 +288,23 @@ class Engine:
             )
 
     def check_weights(self) -> None:
-        """Raise `NotFinite` if a weight is NaN or infinite: such a state is never saved over a good one."""
+        """Raise `NotFinite` if a weight or an optimizer's state is NaN or infinite: such a state is never saved over a good
+        one. (A finite gradient of 1e25 makes Adam's second moment infinite, and its weight never moves again.)"""
         for name, value in self.method.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise NotFinite(f"the weights {name} are no longer finite at image {self.clock.images}.")
+        for player, optimizer in self.optim.items():
+            for index, weight in enumerate(self._views[player]):
+                for slot, value in optimizer.state.get(weight, {}).items():
+                    if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                        name = self._name(self.parameters[player][index])
+                        raise NotFinite(
+                            f"the optimizer's state of {player} ({slot} of {name}) is no longer finite at image "
+                            f"{self.clock.images}: a gradient was too large."
+                        )
+
+    def _name(self, weight: Tensor) -> str:
+        return next((name for name, w in self.method.named_parameters() if w is weight), "a weight")
 
     # ------------------------------------------------------------ what it has made
 
@@ -340,15 +346,22 @@ class Engine:
     def load_state(
         self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
     ) -> None:
-        """The inverse of `state`. `own` None: this rank did not exist before; its own buffers start afresh."""
+        """The inverse of `state`. `own` None: this rank did not exist before; its own buffers start afresh.
+
+        Raises `UserError` for a state of another method, of other sizes, or of other optimizers."""
+        try:
+            self._load_state(values, shared, own)
+        except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as e:
+            raise UserError(f"this checkpoint belongs to another method or other sizes: {printable(e)}") from None
+
+    def _load_state(
+        self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
+    ) -> None:
         fresh = {k: v for k, v in self.method.state_dict().items() if k in self._own_keys()}
         mine = fresh if own is None else {k.removeprefix("method/"): v for k, v in own.items()}
         shared_method = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
-        try:
-            self.method.load_state_dict({**shared_method, **mine})
-            self.ema.load_state_dict({k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")})
-        except RuntimeError as e:
-            raise UserError(f"this checkpoint belongs to another method or other sizes: {e}") from None
+        self.method.load_state_dict({**shared_method, **mine})
+        self.ema.load_state_dict({k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")})
         for player, optimizer in self.optim.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in shared.items():
@@ -358,10 +371,14 @@ class Engine:
             groups = optimizer.state_dict()["param_groups"]
             for group, saved in zip(groups, values["optim"][player], strict=True):
                 known = {k: v for k, v in saved.items() if k not in HOW}  # older checkpoints hold those, too
+                if any(_kind(known[k]) != _kind(group[k]) for k in known.keys() & group.keys()):
+                    raise ValueError(f"the optimizer of {player} has other settings")
                 group.update({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
             for index, held in slots.items():
                 weight = self.parameters[player][index]
                 for slot, value in held.items():
+                    if value.dim() and value.shape != weight.shape:
+                        raise ValueError(f"{slot} of weight {index} of {player} has another shape")
                     if value.shape == weight.shape:
                         held[slot] = _in_memory_order(torch.empty_like(weight, dtype=value.dtype).copy_(value))
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
@@ -385,6 +402,123 @@ def _as_the_weight(slot: Tensor, weight: Tensor) -> Tensor:
 
 def _is_channels_last(tensor: Tensor) -> bool:
     return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _kind(setting: Any) -> type:
+    """The type of an optimizer's setting, as far as JSON keeps it."""
+    if isinstance(setting, bool) or setting is None:
+        return type(setting)
+    return tuple if isinstance(setting, list | tuple) else float if isinstance(setting, int | float) else type(setting)
+
+
+# ---------------------------------------------------------------- what a run's numbers must be
+
+
+def check_numbers(run: Run) -> None:
+    """Raise `UserError` for a precision, compile mode, batch or number of images that no run can have."""
+    if run.precision not in PRECISIONS:
+        raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
+    if run.compile is not None and run.compile not in COMPILE_MODES:
+        raise UserError(f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}")
+    if run.images < 1 or run.batch < 1:
+        raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
+    if run.batch < ranks.world() or run.batch % ranks.world():
+        raise UserError(
+            f"a batch of {run.batch} cannot be shared by {ranks.world()} processes: give --batch a multiple of it"
+        )
+
+
+def build(run: Run, shape: Shape) -> Method:
+    """The run's method for `shape`. Raises `UserError` for settings that it cannot be built with."""
+    try:
+        return _told(run.method)(shape)
+    except UserError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, AssertionError, IndexError, RuntimeError, MemoryError) as e:
+        reason = str(e).strip().partition("\n")[0] or type(e).__name__
+        raise UserError(f"the networks cannot be built with these settings: {printable(reason)}") from e
+
+
+def check_players(run: Run, method: Method) -> None:
+    """Raise `UserError` unless the run has an optimizer for each of the method's players."""
+    if set(method.players) != set(run.optim):
+        raise UserError(f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(method.players)}")
+
+
+def optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """The player's optimizer. Raises `UserError` for settings that it does not take."""
+    try:
+        return _fast(run.optim[player])(weights)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as e:
+        reason = str(e).strip().partition("\n")[0] or type(e).__name__
+        raise UserError(f"the optimizer of {player} cannot be built: {printable(reason)}") from e
+
+
+def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
+    """Build the run's method for `shape` on the meta device, which takes no memory, and check what it needs.
+
+    Raises `UserError` for settings that cannot be used, for sides that the networks cannot take, and for networks or a batch
+    that are larger than the device's memory. Returns the method."""
+    check_numbers(run)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zero-sized weights are named below
+        method = build(run, shape)
+        if run.augment is not None:
+            _augment(method, run.augment())
+    check_players(run, method)
+    for player, nets in method.players.items():
+        optimizer(run, player, [nn.Parameter(torch.zeros(1))])
+        if any(w.numel() == 0 for net in nets for w in net.parameters()):
+            raise UserError(f"{player} has layers without weights: give a width of at least 1")
+    _check_sides(run, method, shape)
+    memory = total_memory(device)
+    if memory is not None:
+        weights = sum(w.numel() for w in method.parameters())
+        if 4 * 4 * weights > memory:  # weights, gradients and two moments, in float32
+            raise UserError(
+                f"the networks have {weights:,} weights, and training them takes {4 * 4 * weights / 2**30:,.0f} GiB; there "
+                f"are {memory / 2**30:,.0f} GiB: give smaller networks"
+            )
+        batch = 4 * run.batch // ranks.world() * shape.channels * shape.height * shape.width
+        if batch > memory:
+            raise UserError(
+                f"a batch of {run.batch:,} images of {shape.height}x{shape.width} pixels takes {batch / 2**30:,.0f} GiB; there "
+                f"are {memory / 2**30:,.0f} GiB: give a smaller --batch or --size"
+            )
+    return method
+
+
+def _check_sides(run: Run, method: Method, shape: Shape) -> None:
+    """Raise `UserError` for sides that the method's networks cannot take in training."""
+    least = max(
+        (int(getattr(m, "least", 0)) for m in method.modules() if isinstance(getattr(m, "least", 0), int)), default=0
+    )
+    if min(shape.size) < least:
+        raise UserError(
+            f"the discriminator needs images with sides of at least {least} pixels; got {shape.height}x{shape.width} "
+            "(height x width): give a larger --size, or fewer layers with --set D.layers="
+        )
+    if not isinstance(method, Translates):
+        return
+    step = method.multiple * method.scale
+    if shape.height % step == 0 and shape.width % step == 0:
+        return
+    depth = min(side & -side for side in shape.size).bit_length() - 1
+    fewer = (
+        f", or a network of fewer levels: --set G.depth={depth}" if _has_depth(run.method, method) and depth > 1 else ""
+    )
+    near = "x".join(str(max(step, round(side / step) * step)) for side in shape.size)
+    raise UserError(
+        f"this network takes images whose sides are multiples of {step}; got {shape.height}x{shape.width} (height x width): "
+        f"give --size {near if shape.height != shape.width else near.partition('x')[0]}{fewer}"
+    )
+
+
+def _has_depth(part: Any, method: Method) -> bool:
+    """Whether G's sides are decided by its setting `depth` (U-Nets)."""
+    G = part.keywords.get("G") if isinstance(part, partial) else None
+    known = inspect.signature(G).parameters if callable(G) else {}
+    return "depth" in known and method.scale == 1
 
 
 class _Told(partial[Any]):
@@ -446,8 +580,6 @@ def _augmented(augment: nn.Module, judge: nn.Module, inputs: tuple[Any, ...]) ->
 def _compile(method: Method, mode: str) -> None:
     """The players' networks through torch.compile, in place, so that their weights keep their names. Penalties, which
     differentiate twice, pass by it (`objectives/penalties.py`)."""
-    if mode not in COMPILE_MODES:
-        raise UserError(f"compile mode {mode!r} is not known; choose {', '.join(COMPILE_MODES)}")
     for nets in method.players.values():
         for net in nets:
             net.compile(mode=mode)

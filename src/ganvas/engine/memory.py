@@ -1,9 +1,12 @@
-"""What a step frees, the next step takes again."""
+"""Memory: keep what is freed in the process (glibc), and how much a device has."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's malloc.h
 
@@ -21,3 +24,12 @@ def keep_freed_memory() -> None:
         return
     mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Bytes that the device has; None if the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,395 @@
+"""A run's folder: one writer, damage noticed, nothing locked out, no paths in it, and inference without the data."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toys import toy_images
+
+from ganvas import bundle, report, runs, training
+from ganvas.engine import checkpoint
+from ganvas.engine.engine import Engine
+from ganvas.errors import UserError
+
+SMALL = ["G.width=4", "D.width=4"]
+HOW: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu"}
+
+
+def train(out: Path, data: Path, images: int = 48, **more: Any) -> None:
+    training.train("dcgan", data, out=out, images=images, set=[*SMALL, *more.pop("set", [])], **HOW, **more)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps, with two checkpoints."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(
+        folder / "run", toy_images(folder / "home-of-alice" / "photos"), command=f"ganvas train dcgan {folder}/photos"
+    )
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def resumed(run: Path, **more: Any) -> bundle.Model:
+    return training.resume(run, images=64, device="cpu", **more)
+
+
+# ---------------------------------------------------------------- one writer
+
+
+def _hold(run: Path, held: Any, go_on: Any) -> None:
+    with runs.writing(run):
+        held.set()
+        go_on.wait(300)
+
+
+@pytest.mark.skipif(runs.fcntl is None, reason="this system has no flock")
+def test_a_second_writer_is_refused_by_name_and_readers_are_not(run: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    held, go_on = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(run, held, go_on))
+    holder.start()
+    try:
+        assert held.wait(300)
+        with pytest.raises(UserError, match=rf"is being written by process {holder.pid} on \S+ since \d{{4}}-"):
+            resumed(run)
+        assert bundle.load(run, checkpoint="best").sample(1)
+        report.write_report(run)
+    finally:
+        go_on.set()
+        holder.join(300)
+    resumed(run)
+    assert (run / ".lock").read_text() == ""
+
+
+@pytest.mark.skipif(runs.fcntl is None, reason="this system has no flock")
+def test_the_lock_of_a_killed_writer_is_free(run: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    held, go_on = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(run, held, go_on))
+    holder.start()
+    assert held.wait(300)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join(300)
+    resumed(run)
+
+
+def test_without_locks_a_run_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "fcntl", None)
+    resumed(run)
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / ".lock").unlink(missing_ok=True)
+    (run / ".lock").mkdir()  # opening it for writing fails, for the superuser too
+    with pytest.raises(UserError, match="cannot be written"):
+        resumed(run)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(Path, "unlink", full)
+    with pytest.raises(UserError, match=r"could not be written: .*Read-only"):
+        checkpoint.write_atomically(run / "run.json", "{}")
+
+
+# ---------------------------------------------------------------- starts that were killed or refused
+
+
+def test_a_start_killed_before_run_json_can_be_repeated(tmp_path: Path) -> None:
+    data, out = toy_images(tmp_path / "data"), tmp_path / "run"
+    for name in ("samples", "checkpoints"):
+        (out / name).mkdir(parents=True)
+    (out / ".run.json.123.tmp").write_text("{")
+    (out / ".lock").write_text("process 123 on somewhere")
+    with pytest.raises(UserError, match=r"there is no run in .* Start one: ganvas train"):
+        training.resume(out)
+    train(out, data, images=8)
+    assert runs.read_record(out)["images"] == 8
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
+    data = toy_images(tmp_path / "data")
+    for name in ("samples/mine.png", "notes.txt"):
+        other = tmp_path / f"with-{Path(name).name}" / name
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.touch()
+        folder = tmp_path / f"with-{Path(name).name}"
+        with pytest.raises(UserError, match="is not an empty folder"):
+            train(folder, data)
+        assert [p for p in folder.rglob("*") if p.is_file()] == [other]
+
+
+REFUSED = {
+    "--set optim.D.lr=-1": {"set": ["optim.D.lr=-1"]},
+    "--set optim.D.lr=NaN": {"set": ["optim.D.lr=NaN"]},
+    "--set optim.D.betas=[1,1]": {"set": ["optim.D.betas=[1,1]"]},
+    "--set G.width=0": {"set": ["G.width=0"]},
+    "--set G.width=-4": {"set": ["seed=1", "G.width=-4"]},
+    "--set G.width=1000000000": {"set": ["G.width=1000000000"]},
+    "--batch 1000000000": {"batch": 10**9},
+    "--size 1048576": {"size": 2**20},
+    "--precision fp8": {"precision": "fp8"},
+    "--compile fast": {"compile": "fast"},
+    "--images 0": {"images": 0},
+}
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_a_setting_that_cannot_be_used_is_refused_before_data_are_opened(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "Prefetch", None)
+    how = {**HOW, "images": 8, **REFUSED[setting]}
+    with pytest.raises(UserError) as refused:
+        training.train("dcgan", tmp_path / "there-are-no-data-here", out=tmp_path / "run", **how)
+    name = setting.removeprefix("--set ").split("=")[0].split(" ")[0].removeprefix("--")
+    assert name in str(refused.value) or name.removesuffix(".lr").removesuffix(".betas") in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size", "advice"),
+    [("pix2pix", 64, "--set G.depth=6"), ("pix2pix", (128, 192), "--set G.depth=6"), ("cyclegan", 30, "--size 32"),
+     ("dcgan", 30, "Nearest: 32x32"), ("cyclegan", 20, "at least 24 pixels")],
+)  # fmt: skip
+def test_sides_that_networks_cannot_take_are_refused_with_advice(
+    recipe: str, size: int | tuple[int, int], advice: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=advice):
+        training.train(recipe, tmp_path / "none", out=tmp_path / "run", size=size, images=8, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_out_folder_made_for_a_run_that_never_began_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Engine) -> Any:
+        raise UserError("too small")
+
+    monkeypatch.setattr(Engine, "step", refused)
+    with pytest.raises(UserError, match="too small"):
+        train(tmp_path / "run", toy_images(tmp_path / "data"))
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["shared.safetensors", "rank0.safetensors", "state.json"])
+def test_one_flipped_bit_is_noticed_and_the_checkpoint_before_it_is_used(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = resumed(shutil.copytree(run, run.with_name("whole")))
+    newest = checkpoint.all_of(run / "checkpoints")[-1]
+    content = (newest / name).read_bytes()
+    for at in range(0, len(content), max(len(content) // 20, 1)):
+        flip(newest / name, at)
+        with pytest.raises(UserError, match=r"damaged|not a checkpoint's state"):
+            checkpoint.load(newest)
+        (newest / name).write_bytes(content)
+    flip(newest / name, len(content) // 2)
+    capsys.readouterr()
+    again = resumed(run)
+    assert "falling back to the checkpoint before it" in capsys.readouterr().err
+    for k, v in whole.method.state_dict().items():
+        assert torch.equal(again.method.state_dict()[k], v), k
+
+
+def test_checkpoints_of_versions_without_sums_are_read(run: Path) -> None:
+    for folder in checkpoint.all_of(run / "checkpoints"):
+        state = json.loads((folder / "state.json").read_text())
+        del state["sums"], state["own_sum"]
+        (folder / "state.json").write_text(json.dumps(state))
+    resumed(run)
+
+
+def test_checkpoint_names_are_sorted_as_numbers(tmp_path: Path) -> None:
+    numbers = [999_999_000, 999_999_500, 1_000_000_000, 1_000_000_500]
+    for n in numbers:
+        (tmp_path / f"{n:09d}").mkdir()
+    (tmp_path / "1²").mkdir()  # no number
+    assert [int(p.name) for p in checkpoint.all_of(tmp_path)] == numbers
+    checkpoint.prune(tmp_path, None)
+    assert [int(p.name) for p in checkpoint.all_of(tmp_path)] == numbers[-2:]
+
+
+def test_an_optimizer_state_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Engine.step
+
+    def with_a_huge_gradient(self: Engine) -> Any:
+        found = step(self)
+        if self.clock.step == 4:
+            [state] = [s for w, s in self.optim["D"].state.items() if w is self._views["D"][0]]
+            state["exp_avg_sq"].fill_(float("inf"))
+        return found
+
+    monkeypatch.setattr(Engine, "step", with_a_huge_gradient)
+    with pytest.raises(training.Stopped, match=r"exp_avg_sq of D\.\S+\) is no longer finite"):
+        train(tmp_path / "run", toy_images(tmp_path / "data"))
+    kept = checkpoint.all_of(tmp_path / "run" / "checkpoints")
+    assert int(kept[-1].name) == 24
+
+
+DAMAGE: dict[str, Callable[[str], str]] = {
+    "not JSON": lambda text: text[: len(text) // 2],
+    "no object": lambda _: "[1, 2]",
+    "deep": lambda _: '{"a":' * 5000 + "1" + "}" * 5000,
+    "a long number": lambda text: text.replace("{", '{"images": ' + "1" * 5000 + ",", 1),
+    "text for a number": lambda text: text.replace('"images": ', '"images": "x", "other": '),
+    "nothing in it": lambda _: "{}",
+    "not UTF-8": lambda text: text.replace("{", '{"x": "\udcff",', 1),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_description_is_one_message(run: Path, how: str) -> None:
+    path = run / "run.json"
+    path.write_bytes(DAMAGE[how](path.read_text()).encode(errors="surrogateescape"))
+    for use in (lambda: resumed(run), lambda: runs.weights_of(run), lambda: runs.read_record(run)):
+        with pytest.raises(UserError, match=r"run\.json") as e:
+            use()
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("how", ["not JSON", "no object", "deep", "text for a number", "nothing in it", "not UTF-8"])
+@pytest.mark.parametrize("name", ["log", "timing", "measures"])
+def test_a_damaged_line_is_named_and_the_run_goes_on(
+    run: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / f"{name}.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    damaged = DAMAGE[how](first.rstrip()).encode(errors="surrogateescape") + b"\n"
+    path.write_bytes("".join(rest).encode() + damaged)
+    capsys.readouterr()
+    resumed(run)
+    assert f"{name}.jsonl, line {len(rest) + 1}" in capsys.readouterr().err
+    assert path.read_text().startswith("".join(rest))
+    json.loads(path.read_text().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda s: s["clock"].update(images="many"), lambda s: s.pop("optim"), lambda s: s["optim"].update(D=[{}, {}]),
+     lambda s: s["optim"]["D"][0].update(lr="fast"), lambda s: s.update(stage=-1), lambda s: s.update(log=3)],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_is_one_message(run: Path, damage: Callable[[dict[str, Any]], Any]) -> None:
+    for folder in checkpoint.all_of(run / "checkpoints"):
+        state = json.loads((folder / "state.json").read_text())
+        damage(state)
+        del state["sums"], state["own_sum"]
+        (folder / "state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match=r"damaged|belongs to another method"):
+        resumed(run)
+
+
+# ---------------------------------------------------------------- what is shared
+
+
+def test_no_path_and_no_user_name_in_what_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home-of-alice"
+    data, out = toy_images(home / "photos"), home / "runs" / "first"
+    (data / "broken.png").write_bytes(b"no image")
+    command = f"ganvas train dcgan {data} --out={out} --set optim.D.lr=1e-4"
+    monkeypatch.chdir(tmp_path)
+    train(out, data, command=command)
+    local = json.loads((out / "local.json").read_text())
+    assert local["command"] == command
+    assert local["paths"] == {"data.source": str(data)}
+    record = json.loads((out / "run.json").read_text())
+    assert record["command"] == "ganvas train dcgan photos --out=first --set optim.D.lr=1e-4"
+    assert record["run"]["data"]["source"] == "photos"
+    for file in (p for p in out.rglob("*") if p.is_file() and p.name != "local.json"):
+        content = file.read_bytes()
+        for secret in (str(tmp_path), "home-of-alice"):
+            assert secret.encode() not in content, f"{file.name} tells {secret}"
+
+
+def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(
+    finished: Path, run: Path, tmp_path: Path
+) -> None:
+    (run / "local.json").unlink()
+    for which in ("last", "best"):
+        assert bundle.load(run, checkpoint=which).sample(1)
+    report.write_report(run)
+    with pytest.raises(UserError, match=r"'photos' \(24 images\), say where they are: ganvas resume .* --data PATH"):
+        resumed(run)
+    with pytest.raises(UserError, match="is other data"):
+        resumed(run, data=toy_images(tmp_path / "others", seed=5))
+    moved = toy_images(tmp_path / "moved")
+    resumed(run, data=moved)
+    assert json.loads((run / "local.json").read_text())["paths"] == {"data.source": str(moved)}
+    training.resume(run, images=72, device="cpu")
+
+
+def test_a_run_of_a_version_that_wrote_the_path_into_run_json_goes_on(run: Path) -> None:
+    path = json.loads((run / "local.json").read_text())["paths"]["data.source"]
+    record = json.loads((run / "run.json").read_text())
+    record["run"]["data"]["source"] = path
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "local.json").unlink()
+    resumed(run)
+    assert path not in (run / "run.json").read_text()
+
+
+def test_a_checkpoint_is_used_without_data_and_optimizers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _, _ = runs.restore(run, "best", "cpu")
+    expected = bundle.Model(engine.model(), runs.read_record(run)).sample(4, seed=3, output="torch")
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", None)
+    monkeypatch.setattr(runs, "Prefetch", None)
+    (run / "local.json").unlink()
+    model = bundle.load(run, checkpoint="best")
+    assert torch.equal(model.sample(4, seed=3, output="torch"), expected)
+    assert model.info["images_trained"] == engine.clock.images
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_the_report_of_a_stopped_run_shows_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, out = Engine.step, tmp_path / "run"
+    seen: list[str] = []
+
+    def watched(self: Engine) -> Any:
+        seen.append((out / "report.html").read_text())
+        if self.clock.step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self)
+
+    monkeypatch.setattr(Engine, "step", watched)
+    data = toy_images(tmp_path / "data")
+    with pytest.raises(SystemExit) as stopped:
+        train(out, data, images=4000)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    refresh = '<meta http-equiv="refresh"'
+    assert all(refresh in page for page in seen)
+    page = (out / "report.html").read_text()
+    assert refresh not in page
+    assert ">104<" in page.replace("\n", "").replace(" ", "")
+    assert [p.name for p in (out / "samples").iterdir()] == ["stopped-000000104.png"]
+    assert "data:image/png" in page
+    monkeypatch.setattr(Engine, "step", step)
+    training.resume(out, images=112, device="cpu")
+    assert [p.name for p in (out / "samples").iterdir()] == ["000000112.png"]
