@@ -323,13 +323,13 @@ class Model:
             raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
         return names.index(name)
 
-    @property
-    def columns(self) -> int | None:
-        """How many columns a grid of samples should have, so that each holds one class, or coupled ones stay together in a
-        row; None: as many as look well."""
-        if isinstance(self.method, Couples):
-            return 8 // self.method.classes * self.method.classes or None
-        return self.method.classes if 2 <= self.method.classes <= 20 else None
+    def columns(self, n: int) -> int | None:
+        """Columns of a grid of `n` samples: nearly square, with all classes once or several
+        times in each row, so that a column holds one class. None: any number will do."""
+        classes = self.method.classes
+        if not 2 <= classes <= 20:
+            return None
+        return classes * max(1, round(n**0.5 / classes))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)

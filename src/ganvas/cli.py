@@ -1,24 +1,48 @@
-"""The command line. Nothing heavy is imported until a command runs: `ganvas --help` is there at once."""
+"""Commands and their options.
+
+Nothing heavy is imported until a command runs, so that `ganvas --help` is quick.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ganvas.errors import UserError, printable
+
 app = typer.Typer(
     name="ganvas",
     help="Train adversarial generative models on your own images, measure them, use them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ganvas import __version__
+
+        _say(f"ganvas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -60,16 +84,11 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         _print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("recipes")
-    for column in ("data", "paper"):
-        table.add_column(column, overflow="fold")
-    for (paper, data), of_method in groupby(found, lambda row: (row["paper"], row["data"])):
-        table.add_row("\n".join(row["recipe"] for row in of_method), data, paper)
-    Console().print(table)
+    methods = groupby(found, lambda row: (row["paper"], row["data"]))
+    _print_table(
+        ["recipes", "data", "paper"],
+        [["\n".join(row["recipe"] for row in group), data, paper] for (paper, data), group in methods],
+    )
 
 
 @app.command()
@@ -96,7 +115,7 @@ def train(
     """
     from ganvas import training
 
-    training.train(
+    model = training.train(
         method,
         data,
         out=out,
@@ -112,7 +131,7 @@ def train(
         tensorboard=tensorboard,
         command=shlex.join(["ganvas", *sys.argv[1:]]),
     )
-    _done(out)
+    _done(out, model)
 
 
 @app.command()
@@ -128,8 +147,7 @@ def resume(
     """
     from ganvas import training
 
-    training.resume(run, images=images, device=device, set=set or ())
-    _done(run)
+    _done(run, training.resume(run, images=images, device=device, set=set or ()))
 
 
 @app.command()
@@ -150,15 +168,14 @@ def sample(
     Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
     """
     from ganvas import bundle, provenance
-    from ganvas.errors import UserError
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
         made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
-        provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
-        typer.echo(f"{n} images in {out}")
+        provenance.save(provenance.grid(made, columns=model.columns(n) if label is None else None), out, **facts)
+        _say(f"{n} images in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
@@ -168,7 +185,7 @@ def sample(
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
-    typer.echo(f"{n} images in {out}")
+    _say(f"{n} images in {out}")
 
 
 @app.command("import")
@@ -184,7 +201,7 @@ def import_(
     from ganvas.imported import import_model
 
     header = import_model(file, out, part)
-    typer.echo(f"{header['imported']} in {out}\nUse it:     ganvas {_use(out, header['task'])}")
+    _say(f"{header['imported']} in {out}", f"Use it:     {_use(out, header)}")
 
 
 @app.command()
@@ -217,7 +234,7 @@ def walk(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
     made = using.walk(model, out, through=through, seed=seed, label=label, truncation=truncation, **how)
-    typer.echo(f"{made} frames in {out}")
+    _say(f"{made} frames in {out}")
 
 
 @app.command()
@@ -240,7 +257,7 @@ def mix(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     made = using.mix(model, out, rows=rows, columns=columns, layers=layers, label=label, truncation=truncation)
-    typer.echo(f"{made} mixed images in {out}")
+    _say(f"{made} mixed images in {out}")
 
 
 @app.command()
@@ -261,7 +278,6 @@ def sweep(
     Example: `ganvas sweep runs/s --against photos/ --out sweep.png`
     """
     from ganvas import using
-    from ganvas.errors import UserError
 
     try:
         values = [float(t) for t in truncations.split(",")]
@@ -271,10 +287,8 @@ def sweep(
     record = using.sweep(run, against, out, truncations=values, n=n, device=device or "cpu", **how)
     for point in record["sweep"]:
         found = point["values"]
-        typer.echo(
-            f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}"
-        )
-    typer.echo(f"plot: {out}, record: {out.with_suffix('.json')}")
+        _say(f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}")
+    _say(f"plot: {out}, record: {out.with_suffix('.json')}")
 
 
 @app.command()
@@ -301,7 +315,7 @@ def project(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"space": space, "steps": steps, "net": lpips, "weights": weights, "seed": seed}
     for row in using.project(model, images, out, **how):
-        typer.echo("  ".join(f"{k} {v}" for k, v in row.items()))
+        _say("  ".join(f"{k} {v}" for k, v in row.items()))
 
 
 @app.command()
@@ -327,7 +341,7 @@ def neighbours(
     how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "label": label}
     how |= {"truncation": truncation, "checkpoint": checkpoint, "device": device or "cpu"}
     using.neighbours(run, against, out, n=n, **how)
-    typer.echo(f"{n} samples beside their nearest real images in {out}")
+    _say(f"{n} samples beside their nearest real images in {out}")
 
 
 @app.command()
@@ -357,7 +371,6 @@ def translate(
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`. The same command goes on where it was stopped, and
     under torchrun its processes share the images.
     """
-    from ganvas.errors import UserError
     from ganvas.masks import Masks
     from ganvas.translating import translate_files
 
@@ -367,8 +380,8 @@ def translate(
     how |= {"backend": backend, "tile": tile, "seed": seed, "masks": Masks(mask) if mask or find_mask else None}
     made, skipped = translate_files(run, inputs, out, **how)
     for reason in skipped:
-        typer.echo(f"skipped {reason}", err=True)
-    typer.echo(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))
+        _say(f"skipped {reason}", err=True)
+    _say(f"{made} images in {out}" + (f", {len(skipped)} skipped" if skipped else ""))
 
 
 @app.command()
@@ -407,7 +420,6 @@ def measure(
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """
-    from ganvas.errors import UserError
     from ganvas.measuring import measure as run_measure
 
     if part not in ("train", "test"):
@@ -447,23 +459,19 @@ def compare(
     try:
         tables = compared(records)
     except Unlike as e:
-        typer.echo(f"error: {e}", err=True)
+        _say(f"error: {e}", err=True)
         raise typer.Exit(2) from None
     if as_json:
         _print_json(tables)
         return
-    from rich.console import Console
-    from rich.table import Table
-
     for found in tables:
-        to = found["protocol"].get("to")
-        table = Table(box=None, header_style="bold", title=f"to {to}" if to else None)
-        table.add_column("")
-        for column in found["columns"]:
-            table.add_column(column["name"], overflow="fold")
-        for name in dict.fromkeys(k for column in found["columns"] for k in column["values"]):
-            table.add_row(name, *(_figure(column, name) for column in found["columns"]))
-        Console().print(table)
+        to, columns = found["protocol"].get("to"), found["columns"]
+        names = dict.fromkeys(k for column in columns for k in column["values"])
+        _print_table(
+            ["", *(column["name"] for column in columns)],
+            [[name, *(_figure(column, name) for column in columns)] for name in names],
+            title=f"to {to}" if to else None,
+        )
 
 
 @app.command()
@@ -496,7 +504,7 @@ def bench(
         steps=steps,
         set=set or (),
     )
-    _print_json(found) if as_json else typer.echo("\n".join(benching.lines(found)))
+    _print_json(found) if as_json else _say(*benching.lines(found))
 
 
 @app.command()
@@ -509,7 +517,7 @@ def report(run: RunFolder) -> None:
     from ganvas.runs import read_record
 
     read_record(run)
-    typer.echo(f"report: {write_report(run)}")
+    _say(f"report: {write_report(run)}")
 
 
 @app.command()
@@ -533,7 +541,7 @@ def attention(
 
     points = attending.parsed(point) if point else attending.POINTS
     made = attending.page(run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device or "cpu")
-    typer.echo(f"attention maps: {made}")
+    _say(f"attention maps: {made}")
 
 
 @app.command()
@@ -547,7 +555,7 @@ def spectra(
     """
     from ganvas import spectra as drawn
 
-    typer.echo(f"singular values: {drawn.plot(run, out)}")
+    _say(f"singular values: {drawn.plot(run, out)}")
 
 
 @data_app.command("check")
@@ -562,7 +570,7 @@ def data_check(
     from ganvas.data import check
 
     found = check(data)
-    _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
+    _print_json(found.as_dict()) if as_json else _say(*found.lines())
 
 
 @data_app.command("mosaic")
@@ -601,18 +609,19 @@ def data_mosaic(
     how |= {"least": least, "test": test, "redact": redact}
     report = mosaics.make(photos, out, network=classifier, wanted=wanted, said=_counted, **how)
     for reason in report.skipped:
-        typer.echo(f"skipped {reason}", err=True)
+        _say(f"skipped {reason}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
-    typer.echo(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
+    _say(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
     if redact:
-        typer.echo("Look at them: a classifier may miss what it was asked for, and small blocks hide little.")
+        _say("Look at them: a classifier may miss what it was asked for, and small blocks hide little.")
     elif size and size % 64 == 0:
-        typer.echo(f"Train on them: ganvas train restore {out} --size {size} --out runs/restore")
+        train = shlex.join(["ganvas", "train", "restore", str(out), "--size", str(size), "--out", "runs/restore"])
+        _say(f"Train on them: {train}")
 
 
 def _counted(done: int, total: int) -> None:
     if done and done % 100 == 0 and done < total:
-        typer.echo(f"{done:,} of {total:,}", err=True)
+        _say(f"{done:,} of {total:,}", err=True)
 
 
 @app.command()
@@ -634,7 +643,7 @@ def pixels(
     from ganvas import pixelwise
 
     record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights, mask=mask)
-    _print_json(record) if as_json else typer.echo("\n".join(pixelwise.lines(record)))
+    _print_json(record) if as_json else _say(*pixelwise.lines(record))
 
 
 claim_app = typer.Typer(
@@ -655,15 +664,8 @@ def claim_list(as_json: Json = False) -> None:
     if as_json:
         _print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    for column in ("claim", "result", "paper", "sentence"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("claim", "result"))
-    for row in found:
-        table.add_row(row["claim"], row["result"], row["paper"], row["sentence"])
-    Console().print(table)
+    columns = ["claim", "result", "paper", "sentence"]
+    _print_table(columns, [[row[column] for column in columns] for row in found])
 
 
 @claim_app.command("run")
@@ -699,12 +701,10 @@ def claim_report(
     """
     from ganvas.claiming import write_report
 
-    typer.echo(f"claims: {write_report(where, out)}")
+    _say(f"claims: {write_report(where, out)}")
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
-    from ganvas.errors import UserError
-
     if text is None:
         return None
     parts = text.lower().split("x")
@@ -713,17 +713,40 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
-def _done(out: Path) -> None:
+def _done(out: Path, model: Any) -> None:
     from ganvas import ranks
-    from ganvas.runs import read_record
 
     if ranks.rank() == 0:
-        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas {_use(out, read_record(out)['task'])}")
+        use = _use(out, {**model.info, "scale": model.method.scale})
+        _say(f"done. Look at it: {out / 'report.html'}", f"Use it:     {use}")
 
 
-def _use(model: Path, task: str) -> str:
-    """What makes pictures with a run or a model."""
-    return f"sample {model} -n 64 --out grid.png" if task == "images" else f"translate {model} photos/ --out made/"
+def _use(model: Path, info: dict[str, Any]) -> str:
+    """The command that generates images with a run or a model, given what it is."""
+    if info["task"] == "images":
+        return shlex.join(["ganvas", "sample", str(model), "-n", "64", "--out", "grid.png"])
+    inputs = {"edges": "drawings/", "restore": "mosaics/"}.get(info.get("recipe", ""), "photos/")
+    if info.get("scale", 1) > 1:
+        inputs = "small/"
+    return shlex.join(["ganvas", "translate", str(model), inputs, "--out", "made/"])
+
+
+def _say(*lines: str, err: bool = False) -> None:
+    """Print each argument on one line. Names from outside cannot break it or steer the terminal."""
+    for line in lines:
+        typer.echo(printable(line), err=err)
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", title=title)
+    for name in header:
+        table.add_column(printable(name), overflow="fold")
+    for row in rows:
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _print_json(value: Any) -> None:
@@ -735,23 +758,21 @@ def _print_record(record: dict[str, Any]) -> None:
 
     for title, found in measurements(record).items():
         if title:
-            typer.echo(f"{title}:")
+            _say(f"{title}:")
         for name in found["values"]:
-            typer.echo(f"{name:<26} {_figure(found, name)}")
+            _say(f"{name:<26} {_figure(found, name)}")
         for further, measured in found.get("also", {}).items():
             for name in measured["values"]:
-                typer.echo(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
+                _say(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
         protocol, judge = found["protocol"], found.get("judge")
         if judge:
-            typer.echo(
-                f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})"
-            )
-        typer.echo(
+            _say(f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})")
+        _say(
             f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "
             f"{protocol['real']['count']:,} real images ({protocol['real']['part']})"
         )
         for note in found["notes"]:
-            typer.echo(f"note: {note}")
+            _say(f"note: {note}")
 
 
 def _figure(measurement: dict[str, Any], name: str) -> str:

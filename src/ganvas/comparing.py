@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def _record(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no measurement with its protocol")
     except (OSError, ValueError, AttributeError, KeyError) as e:
         reason = "there is no such file" if isinstance(e, FileNotFoundError) else e
-        raise UserError(f"{file} is no record ({reason}): make one with ganvas measure … --out {file}") from None
+        command = f"ganvas measure … --out {shlex.quote(str(file))}"
+        raise UserError(f"{file} is no record ({reason}): make one with {command}") from None
     return record
 
 

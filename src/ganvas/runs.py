@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ganvas.core import Run
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
+from ganvas.errors import UserError, printable
 
 
 def restore(
@@ -73,9 +74,8 @@ def read_record(out: Path) -> dict[str, Any]:
     try:
         return json.loads((out / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"there is no run in {out} (no run.json){runs_below(out) or f'. Start one: ganvas train METHOD DATA --out {out}'}"
-        ) from None
+        start = f". Start one: ganvas train METHOD DATA --out {shlex.quote(str(out))}"
+        raise UserError(f"there is no run in {out} (no run.json){runs_below(out) or start}") from None
     except (OSError, json.JSONDecodeError) as e:
         raise UserError(f"{out / 'run.json'} cannot be read: {e}") from None
 
@@ -117,6 +117,7 @@ def usable_device(device: str | None) -> str:
     return device
 
 
-def say(text: str) -> None:
+def say(*lines: str) -> None:
+    """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
     if ranks.rank() == 0:
-        print(text, file=sys.stderr, flush=True)
+        print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

@@ -124,7 +124,7 @@ def resume(
         more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
         raise UserError(
             f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
-            f"To train on: ganvas resume {out} --images {more}"
+            f"To train on: ganvas resume {shlex.quote(str(out))} --images {more}"
         )
     if ranks.rank() == 0:
         checkpoint.sweep(out)
@@ -164,7 +164,8 @@ def _claim(out: Path) -> None:
     """The run's folder: new, or empty."""
     if ranks.rank() == 0:
         if (out / "run.json").exists():
-            raise UserError(f"{out} already holds a run. Continue it: ganvas resume {out}. Or choose another --out")
+            command = f"ganvas resume {shlex.quote(str(out))}"
+            raise UserError(f"{out} already holds a run. Continue it: {command}. Or choose another --out")
         if out.exists() and (not out.is_dir() or any(p for p in out.iterdir() if not p.name.startswith("."))):
             raise UserError(f"{out} exists and is not an empty folder; nothing was written. Choose another --out")
         try:
@@ -253,7 +254,8 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     log.flush()
                     write_report_quietly(out)
                     say(
-                        f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
+                        f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.",
+                        f"Continue: {command}",
                     )
                     raise SystemExit(128 + pressed[0])
         except OSError as e:
@@ -271,7 +273,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
             )
             write_report_quietly(out)
             raise Stopped(
-                f"training stopped: {e}\nIn {out}: {good}. To go on from it more carefully: "
+                f"training stopped: {e}. In {out}: {good}. To go on from it more carefully: "
                 f"{command} --set optim.D.lr=… (a lower rate), or another --seed in a new run"
             ) from None
         finally:
@@ -432,8 +434,9 @@ def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
     """What the model makes, as one picture: a grid of samples; or rows of input and output, and of what pairs say that it
     should be, and then samples of each domain, where the method makes those, too."""
     if not isinstance(model.method, Translates):
-        n = GRID if model.columns is None else GRID // model.columns * model.columns
-        return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=model.columns)
+        columns = model.columns(GRID)
+        n = GRID if columns is None else GRID // columns * columns
+        return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=columns)
     real = feed.fixed(8)
     rows: list[Tensor] = []
     for to in model.method.directions:

@@ -52,7 +52,10 @@ def test_attention_page(run: Path, tmp_path: Path) -> None:
 
 def test_maps_are_those_of_the_points() -> None:
     layer, x = SelfAttention(8), torch.randn(1, 8, 4, 6)
-    _, maps = attention_maps(torch.nn.Sequential(layer), (x,), [(0.0, 0.0), (1.0, 1.0)])
+    net = torch.nn.Sequential(layer)
+    with attention_maps(net, [(0.0, 0.0), (1.0, 1.0)]) as recorded:
+        net(x)
+    maps = {name: torch.cat(parts) for name, parts in recorded.items()}
     assert torch.equal(maps["0"].flatten(2), layer.maps(x)[:, [0, 23]])
     assert maps["0"].shape == (1, 2, 2, 3)
 

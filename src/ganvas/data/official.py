@@ -131,8 +131,17 @@ SETS: dict[str, Official] = {
 
 
 def cache_dir() -> Path:
-    """Where downloaded and decoded data lies: $GANVAS_CACHE, or ~/.cache/ganvas."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas").expanduser()
+    """The folder of downloaded and decoded data: $GANVAS_CACHE, or ~/.cache/ganvas.
+
+    Raises `UserError` if it lies in the home of a user who has none."""
+    folder = os.environ.get("GANVAS_CACHE") or "~/.cache/ganvas"
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"the cache folder {folder} cannot be found, since there is no such home directory; "
+            "set GANVAS_CACHE to a folder that can be written"
+        ) from None
 
 
 def fetch(name: str) -> tuple[str, Path]:

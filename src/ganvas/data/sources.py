@@ -299,7 +299,7 @@ def open_source(source: str | os.PathLike[str]) -> tuple[str, Tree | Table]:
         if kind == "zip":
             return name, Zip(path)
         return name, _cifar(path) if kind == "cifar" else _idx(path, official.SETS[name].classes)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which leaves ~nobody as it is
     if not path.exists():
         raise UserError(f"there is no {name!r}. {_nearest(path)}")
     if path.is_dir():
