@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from processes import LIMIT
 
 # Every rank r has the numbers base * (r + 1), so that means and gradients are known to each.
 EXCHANGE = """
@@ -100,7 +101,7 @@ def ended(folder: Path, script: str, world: int, *args: str) -> list[tuple[int, 
             )
             stack.callback(process.kill)
             started.append(process)
-        said = [process.communicate(timeout=120) for process in started]
+        said = [process.communicate(timeout=LIMIT) for process in started]
         return [(process.returncode, out, err) for process, (out, err) in zip(started, said, strict=True)]
 
 
