@@ -1,7 +1,7 @@
 """Command-line entry point: every failure becomes one line and an exit status.
 
-Exit status: 0 success; 1 an error that the user can mend; 2 a wrong command line;
-70 a defect of ganvas; 130 interrupted; 141 standard output was closed.
+Exit status: 0 success; 1 an error that the user can mend (quietly, if standard output was
+closed); 2 a wrong command line; 70 a defect of ganvas; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -69,11 +68,11 @@ def _status() -> int:
         return 130
     except BrokenPipeError:
         _discard_output()
-        return 128 + getattr(signal, "SIGPIPE", 13)
+        return 1
     except Exception as e:
-        if os.environ.get("GANVAS_TRACEBACK"):
-            _report(*traceback.format_exc().splitlines())
         message, status = _explanation(e)
+        if os.environ.get("GANVAS_TRACEBACK") and status == DEFECT:
+            _report(*traceback.format_exc().splitlines())
         if isinstance(e, OSError):
             _discard_output()
         if message:
