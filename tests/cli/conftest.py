@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,17 +49,21 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="session")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
-    """A run of one step for each of `KINDS`."""
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Toy]:
+    """A run of one step, by its kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GANVAS_CACHE", str(folder / "cache"))
-        for kind, recipe in KINDS.items():
-            data, run = toy_data(recipe, folder / "data" / kind), folder / "runs" / kind
+
+    @cache
+    def trained(kind: str) -> Toy:
+        recipe = KINDS[kind]
+        data, run = toy_data(recipe, folder / "data" / kind), folder / "runs" / kind
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "write_report", lambda run: None)
+            patch.setenv("GANVAS_CACHE", str(folder / "cache"))
             training.train(recipe, str(data), out=run, images=1, set=SMALL[recipe], device="cpu")
-            found[kind] = Toy(recipe, run, data)
-    return found
+        return Toy(recipe, run, data)
+
+    return trained
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from toys import SMALL
 
-from ganvas import provenance
+from ganvas import benching, measuring, provenance, training
 from ganvas.cli import _use, app
+from ganvas.metrics import measure
 
 KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
 GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
@@ -64,12 +65,21 @@ def commands() -> Iterator[tuple[str, Any]]:
         yield from ((f"{name} {sub}", c) for sub, c in inner.items()) if inner else [(name, found)]
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
+    for module in (training, measuring):
+        monkeypatch.setattr(module, "write_report", lambda run: None)
+    monkeypatch.setattr(measure, "HALVES", 2)
+    monkeypatch.setattr(benching, "product_rate", lambda *_: 1e9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_command_works_or_says_why_not(kind: str, toys: Any, command: Any, well: Any, tmp_path: Path) -> None:
-    toy = toys[kind]
-    run = shutil.copytree(toy.run, tmp_path / "run")
+def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, well: Any, tmp_path: Path) -> None:
+    found = toy(kind)
+    run = shutil.copytree(found.run, tmp_path / "run")
     ended = {}
-    asked = calls(toy._replace(run=run), tmp_path)
+    asked = calls(found._replace(run=run), tmp_path)
     assert asked.keys() == {name for name, _ in commands()}, "a command is not in `calls`"
     for name, arguments in asked.items():
         ended[name] = command(*name.split(), *arguments)
@@ -125,26 +135,26 @@ def calls_with_odd_options(draw: st.DrawFn) -> tuple[str, list[str]]:
 @settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(call=calls_with_odd_options(), kind=st.sampled_from(["noise", "styles", "domains"]))
 def test_any_values_of_options_work_or_are_refused_in_one_line(
-    call: tuple[str, list[str]], kind: str, toys: Any, command: Any, well: Any, tmp_path: Path
+    call: tuple[str, list[str]], kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
 ) -> None:
     name, odd = call
     work = tmp_path / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    ended = command(*name.split(), *calls(toys[kind], work)[name], *odd)
+    ended = command(*name.split(), *calls(toy(kind), work)[name], *odd)
     well(ended, [name, odd])
     assert "\x1b" not in ended.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["work"]
 
 
-def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toys: Any, tmp_path: Path) -> None:
+def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toy: Any, tmp_path: Path) -> None:
     """One paste away: a folder named `x; touch PWNED #` must stay a folder."""
     folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
-    run = shutil.copytree(toys["noise"].run, folder / "run")
-    data = shutil.copytree(toys["noise"].data, folder / "data")
+    run = shutil.copytree(toy("noise").run, folder / "run")
+    data = shutil.copytree(toy("noise").data, folder / "data")
     for arguments in (["resume", run], ["train", "dcgan", data, "--out", run], ["resume", folder / "none"],
                       ["sample", folder, "--out", tmp_path / "x.png"], ["compare", folder / "none"],
-                      ["data", "check", data], ["report", run]):  # fmt: skip
+                      ["report", run]):  # fmt: skip
         _, out, err = command(*arguments)
         lines = (out + err).splitlines()
         assert "\x1b" not in out + err
@@ -159,10 +169,10 @@ def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toys: Any
 
 
 @pytest.mark.parametrize(("n", "columns"), [(16, 4), (64, 8), (2, 2), (9, 4)])
-def test_grids_of_two_classes_are_nearly_square(n: int, columns: int, command: Any, toys: Any, tmp_path: Path) -> None:
+def test_grids_of_two_classes_are_nearly_square(n: int, columns: int, command: Any, toy: Any, tmp_path: Path) -> None:
     """With whole groups of classes in a row."""
     out = tmp_path / "grid.png"
-    assert command("sample", toys["labels"].run, "-n", n, "--out", out).status == 0
+    assert command("sample", toy("labels").run, "-n", n, "--out", out).status == 0
     with Image.open(out) as grid:
         assert grid.size == (columns * 18 - 2, -(-n // columns) * 18 - 2)
     assert provenance.read(out)["generated"]
