@@ -30,7 +30,7 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError, WrongUse, did_you_mean
 from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
-from ganvas.runs import restore, runs_below
+from ganvas.runs import restore, runs_below, usable_device
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 1
@@ -77,7 +77,7 @@ def load(
     The process keeps the memory that it frees from then on, for the next pictures. Raises `UserError` where there is no
     model, or where the file was cut short."""
     keep_freed_memory()
-    how = {"device": device, "precision": precision, "backend": backend}
+    how = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, how)

@@ -46,6 +46,10 @@ def _options(
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+SEEDS = 2**63 - 1  # the largest that torch takes
+SIDE = 65_536  # pixels, at most
+TRUNCATIONS = 100.0  # at most: far beyond those that change nothing
+
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
@@ -59,10 +63,11 @@ Compile = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")]
 Checkpoint = Annotated[str, typer.Option(help="last, best or a number of images.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same images.")]
+Seed = Annotated[int, typer.Option(min=0, max=SEEDS, help="The same seed gives the same images.")]
 Label = Annotated[str | None, typer.Option(help="One class only, by its name, for models trained with labels.")]
 Truncation = Annotated[
-    float | None, typer.Option(help="Variety given up for likelihood: 0.7, say; for methods that know it.")
+    float | None,
+    typer.Option(max=TRUNCATIONS, help="Variety given up for likelihood: 0.7, say; for methods that know it."),
 ]
 Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
 Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
@@ -99,7 +104,7 @@ def train(
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per draw, all processes together.")] = None,
     images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Every random number follows from it.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS, help="Every random number follows from it.")] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
@@ -173,6 +178,9 @@ def sample(
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
+        shape = model.info["shape"]
+        if 4 * n * shape["channels"] * shape["height"] * shape["width"] > bundle.memory(model.method.device) // 4:
+            raise UserError(f"a grid of {n:,} images does not fit in memory; write single files: --out FOLDER")
         made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
         provenance.save(provenance.grid(made, columns=model.columns(n) if label is None else None), out, **facts)
         _say(f"{n} images in {out}")
@@ -212,9 +220,10 @@ def walk(
         str, typer.Option(help="How many pictures, or which: 3,7 (seeds), 0-4, 0:12 (picture 12 of seed 0).")
     ] = "6",
     frames: Annotated[
-        int | None, typer.Option(min=1, help="From each picture to the next (a film: one second; a strip: 8).")
+        int | None,
+        typer.Option(min=1, max=100_000, help="From each picture to the next (a film: one second; a strip: 8)."),
     ] = None,
-    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
+    fps: Annotated[int, typer.Option(min=1, max=240, help="Frames a second.")] = 30,
     loop: Annotated[bool, typer.Option(help="Back to the first picture at the end.")] = True,
     curve: Annotated[
         str | None, typer.Option(metavar="CURVE", help="linear or spherical (default: spherical in z, linear in w).")
@@ -281,8 +290,12 @@ def sweep(
 
     try:
         values = [float(t) for t in truncations.split(",")]
+        if not all(0 < t <= TRUNCATIONS for t in values):
+            raise ValueError
     except ValueError:
-        raise UserError(f"--truncations takes numbers separated by commas, as 0.5,0.7,1; got {truncations!r}") from None
+        raise UserError(
+            f"--truncations takes numbers above 0 separated by commas, as 0.5,0.7,1; got {truncations!r}"
+        ) from None
     how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "checkpoint": checkpoint}
     record = using.sweep(run, against, out, truncations=values, n=n, device=device or "cpu", **how)
     for point in record["sweep"]:
@@ -323,7 +336,7 @@ def neighbours(
     run: Model,
     against: Against,
     out: Annotated[Path, typer.Option("--out", help="The page: page.png.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 8,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many samples.")] = 8,
     features: Features = "random-conv-v1",
     weights: Weights = None,
     seed: Seed = 0,
@@ -356,7 +369,9 @@ def translate(
         int | None,
         typer.Option(help="Pixels: make parts of this side (default: whole, or what fits memory). Changes no result."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one, another result, of networks that draw (dropout).")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS, help="Another one, another result, of networks that draw (dropout).")
+    ] = 0,
     mask: Annotated[
         Path | None, typer.Option(help="Change only what is white in it: a file, or a folder of the same names.")
     ] = None,
@@ -403,7 +418,7 @@ def measure(
         typer.Option(help="bilinear-antialias, clean, legacy-pytorch, legacy-tensorflow (default: its own)."),
     ] = None,
     part: Annotated[str, typer.Option(help="Which part of DATA: train or test.")] = "train",
-    seed: Annotated[int, typer.Option(help="Which images are generated.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Which images are generated.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="last, best, both or a number of images.")] = "last",
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Also the Frechet distance at infinitely many images.")
@@ -524,7 +539,7 @@ def report(run: RunFolder) -> None:
 def attention(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="The page: a picture.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 6,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many samples.")] = 6,
     seed: Seed = 0,
     point: Annotated[
         list[str] | None,
@@ -708,8 +723,8 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise UserError(f"--size takes pixels as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
+    if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p[:9]) <= SIDE for p in parts):
+        raise UserError(f"--size takes pixels, at most {SIDE:,} a side, as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 

@@ -109,7 +109,7 @@ def usable_device(device: str | None) -> str:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         raise UserError(
             f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one"
