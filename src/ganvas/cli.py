@@ -48,6 +48,7 @@ app.add_typer(data_app, name="data")
 
 SEEDS = 2**63 - 1  # the largest that torch takes
 SIDE = 65_536  # pixels, at most
+BATCH = 1_000_000  # images, at most
 TRUNCATIONS = 100.0  # at most: far beyond those that change nothing
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
@@ -102,7 +103,7 @@ def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, zip, npz or idx, or a set's name.")],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per draw, all processes together.")] = None,
+    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw, all processes together.")] = None,
     images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=SEEDS, help="Every random number follows from it.")] = None,
     device: Device = None,
@@ -494,7 +495,7 @@ def bench(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="As for train (default: random images).")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per draw.")] = None,
+    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw.")] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,

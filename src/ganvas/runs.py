@@ -111,9 +111,8 @@ def usable_device(device: str | None) -> str:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
-        raise UserError(
-            f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one"
-        ) from None
+        reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
+        raise UserError(f"device {device!r} cannot be used: {reason}. Leave --device out to choose one") from None
     return device
 
 
