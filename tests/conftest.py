@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
+settings.register_profile("ganvas", deadline=None)  # a busy machine is no failure
+settings.load_profile("ganvas")
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 
 

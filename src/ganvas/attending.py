@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from ganvas import bundle, provenance
 from ganvas.core import Samples
-from ganvas.errors import UserError
+from ganvas.errors import UserError, WrongUse
 from ganvas.nets.attention import attention_maps
 
 POINTS = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.5))  # (down, across)
@@ -36,21 +36,18 @@ def page(
         raise UserError(f"points are (down, across), each from 0 to 1, at least one; got {list(points)}")
     model = bundle.load(run, checkpoint=checkpoint, device=device)
     method = model.method
+    name = type(method).__name__
     if not isinstance(method, Samples):
-        raise UserError(
-            f"{type(method).__name__} makes images from images: attention pages are of generators from noise"
+        raise WrongUse(f"{name} makes images from images: attention pages are of generators from noise")
+    with attention_maps(method, points) as recorded:
+        images = model.sample(n, seed=seed, output="torch")
+    if not recorded:
+        raise WrongUse(
+            f"the generator of {run} ({name}) has no attention layers: sagan and biggan have them, "
+            "at the sizes that --set G.attention=[16] names"
         )
-    G = method.get_submodule("G")
-    caught: list[tuple[Tensor, ...]] = []
-    hook = G.register_forward_pre_hook(lambda _, args: caught.append(args))
-    try:
-        model.sample(n, seed=seed, output="torch", batch=n)
-    finally:
-        hook.remove()
-    pictures, maps = attention_maps(G, caught[-1], points)
-    if not maps:
-        raise UserError(f"{run} has no attention layers: train with attention, as in --set G.attention=[16]")
-    rows = [row for i in range(n) for found in maps.values() for row in _row(pictures[i], found[i], points)]
+    maps = [torch.cat(parts) for parts in recorded.values()]
+    rows = [row for i in range(n) for layer in maps for row in _row(images[i], layer[i], points)]
     sheet = provenance.grid(torch.stack(rows), columns=len(points) + 1)
     return provenance.save(sheet, out, **model.facts, seed=seed)
 

@@ -157,7 +157,7 @@ def random_feed(run: Run) -> Feed:
     keywords = run.data.keywords
     opener = run.data.func.__name__
     if opener == "languages":  # no images: they are generated as it is
-        return run.data("uniform")
+        return run.data(source="uniform")
     task = cast(Task, opener if opener in ("images", "domains") else "pairs")
     size, load = keywords.get("size", 64), keywords.get("load")
     height, width = (size, size) if isinstance(size, int) else size

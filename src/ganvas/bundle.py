@@ -33,7 +33,7 @@ from ganvas.inspect import latents, mixing, projection, walks
 from ganvas.inspect.latents import Picture
 from ganvas.jsonfile import parse_json
 from ganvas.metadevice import on_meta
-from ganvas.runs import runs_below, weights_of
+from ganvas.runs import runs_below, usable_device, weights_of
 
 Output = Literal["pil", "numpy", "torch"]
 FORMAT = 2  # 1: without a checksum
@@ -164,7 +164,7 @@ def load(
     instructions for it, pictures within a gray level or two. `backend`: "torch", or "openvino" (CPU; faster still).
     Nothing in the file is executed, and no memory is taken beyond its size before its description is found to fit its
     tensors. Raises `UserError` where there is no model, or where the file is damaged."""
-    how = {"device": device, "precision": precision, "backend": backend}
+    how = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, how)
@@ -504,13 +504,13 @@ class Model:
             names = list(self.method.domains)
         return names if len(names) == self.method.classes else [str(i) for i in range(self.method.classes)]
 
-    @property
-    def columns(self) -> int | None:
-        """How many columns a grid of samples should have, so that each holds one class, or coupled ones stay together in a
-        row; None: as many as look well."""
-        if isinstance(self.method, Couples):
-            return 8 // self.method.classes * self.method.classes or None
-        return self.method.classes if 2 <= self.method.classes <= 20 else None
+    def columns(self, n: int) -> int | None:
+        """Columns of a grid of `n` samples: nearly square, with all classes once or several
+        times in each row, so that a column holds one class. None: any number will do."""
+        classes = self.method.classes
+        if not 2 <= classes <= 20:
+            return None
+        return classes * max(1, round(n**0.5 / classes))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.method.device.type, torch.bfloat16, self._narrow)

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from ganvas.claims import Check, Claim, all_claims
-from ganvas.errors import UserError, did_you_mean
+from ganvas.errors import UserError, did_you_mean, printable
 from ganvas.metrics.measure import commit, machine
 from ganvas.provenance import write
 
@@ -225,7 +225,7 @@ def _versions() -> dict[str, str]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------- the page

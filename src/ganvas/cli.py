@@ -1,26 +1,55 @@
-"""The command line. Nothing heavy is imported until a command runs: `ganvas --help` is there at once."""
+"""Commands and their options.
+
+Nothing heavy is imported until a command runs, so that `ganvas --help` is quick.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ganvas.errors import UserError, printable
+
 app = typer.Typer(
     name="ganvas",
     help="Train adversarial generative models on your own images, measure them, use them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ganvas import __version__
+
+        _say(f"ganvas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+SEEDS = 2**63 - 1  # the largest that torch takes
+SIDE = 65_536  # pixels, at most
+BATCH = 1_000_000  # images, at most
+TRUNCATIONS = 100.0  # at most: far beyond those that change nothing
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
@@ -35,10 +64,11 @@ Compile = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")]
 Checkpoint = Annotated[str, typer.Option(help="last, best or a number of images.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same images.")]
+Seed = Annotated[int, typer.Option(min=0, max=SEEDS, help="The same seed gives the same images.")]
 Label = Annotated[str | None, typer.Option(help="One class only, by its name, for models trained with labels.")]
 Truncation = Annotated[
-    float | None, typer.Option(help="Variety given up for likelihood: 0.7, say; for methods that know it.")
+    float | None,
+    typer.Option(max=TRUNCATIONS, help="Variety given up for likelihood: 0.7, say; for methods that know it."),
 ]
 Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
 Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
@@ -60,16 +90,11 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         _print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("recipes")
-    for column in ("data", "paper"):
-        table.add_column(column, overflow="fold")
-    for (paper, data), of_method in groupby(found, lambda row: (row["paper"], row["data"])):
-        table.add_row("\n".join(row["recipe"] for row in of_method), data, paper)
-    Console().print(table)
+    methods = groupby(found, lambda row: (row["paper"], row["data"]))
+    _print_table(
+        ["recipes", "data", "paper"],
+        [["\n".join(row["recipe"] for row in group), data, paper] for (paper, data), group in methods],
+    )
 
 
 @app.command()
@@ -78,9 +103,9 @@ def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, zip, npz or idx, or a set's name.")],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per draw, all processes together.")] = None,
+    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw, all processes together.")] = None,
     images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Every random number follows from it.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS, help="Every random number follows from it.")] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
@@ -96,7 +121,7 @@ def train(
     """
     from ganvas import training
 
-    training.train(
+    model = training.train(
         method,
         data,
         out=out,
@@ -112,7 +137,7 @@ def train(
         tensorboard=tensorboard,
         command=shlex.join(["ganvas", *sys.argv[1:]]),
     )
-    _done(out)
+    _done(out, model)
 
 
 @app.command()
@@ -129,8 +154,7 @@ def resume(
     """
     from ganvas import training
 
-    training.resume(run, images=images, device=device, set=set or (), data=data)
-    _done(run)
+    _done(run, training.resume(run, images=images, device=device, set=set or (), data=data))
 
 
 @app.command()
@@ -151,15 +175,17 @@ def sample(
     Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
     """
     from ganvas import bundle, provenance
-    from ganvas.errors import UserError
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
     if out.suffix:
+        shape = model.info["shape"]
+        if 4 * n * shape["channels"] * shape["height"] * shape["width"] > bundle.memory(model.method.device) // 4:
+            raise UserError(f"a grid of {n:,} images does not fit in memory; write single files: --out FOLDER")
         made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
-        provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
-        typer.echo(f"{n} images in {out}")
+        provenance.save(provenance.grid(made, columns=model.columns(n) if label is None else None), out, **facts)
+        _say(f"{n} images in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
@@ -169,7 +195,7 @@ def sample(
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
-    typer.echo(f"{n} images in {out}")
+    _say(f"{n} images in {out}")
 
 
 @app.command("import")
@@ -185,7 +211,7 @@ def import_(
     from ganvas.imported import import_model
 
     header = import_model(file, out, part)
-    typer.echo(f"{header['imported']} in {out}\nUse it:     ganvas {_use(out, header['task'])}")
+    _say(f"{header['imported']} in {out}", f"Use it:     {_use(out, header)}")
 
 
 @app.command()
@@ -196,9 +222,10 @@ def walk(
         str, typer.Option(help="How many pictures, or which: 3,7 (seeds), 0-4, 0:12 (picture 12 of seed 0).")
     ] = "6",
     frames: Annotated[
-        int | None, typer.Option(min=1, help="From each picture to the next (a film: one second; a strip: 8).")
+        int | None,
+        typer.Option(min=1, max=100_000, help="From each picture to the next (a film: one second; a strip: 8)."),
     ] = None,
-    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
+    fps: Annotated[int, typer.Option(min=1, max=240, help="Frames a second.")] = 30,
     loop: Annotated[bool, typer.Option(help="Back to the first picture at the end.")] = True,
     curve: Annotated[
         str | None, typer.Option(metavar="CURVE", help="linear or spherical (default: spherical in z, linear in w).")
@@ -218,7 +245,7 @@ def walk(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
     made = using.walk(model, out, through=through, seed=seed, label=label, truncation=truncation, **how)
-    typer.echo(f"{made} frames in {out}")
+    _say(f"{made} frames in {out}")
 
 
 @app.command()
@@ -241,7 +268,7 @@ def mix(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     made = using.mix(model, out, rows=rows, columns=columns, layers=layers, label=label, truncation=truncation)
-    typer.echo(f"{made} mixed images in {out}")
+    _say(f"{made} mixed images in {out}")
 
 
 @app.command()
@@ -262,20 +289,21 @@ def sweep(
     Example: `ganvas sweep runs/s --against photos/ --out sweep.png`
     """
     from ganvas import using
-    from ganvas.errors import UserError
 
     try:
         values = [float(t) for t in truncations.split(",")]
+        if not all(0 < t <= TRUNCATIONS for t in values):
+            raise ValueError
     except ValueError:
-        raise UserError(f"--truncations takes numbers separated by commas, as 0.5,0.7,1; got {truncations!r}") from None
+        raise UserError(
+            f"--truncations takes numbers above 0 separated by commas, as 0.5,0.7,1; got {truncations!r}"
+        ) from None
     how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "checkpoint": checkpoint}
     record = using.sweep(run, against, out, truncations=values, n=n, device=device or "cpu", **how)
     for point in record["sweep"]:
         found = point["values"]
-        typer.echo(
-            f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}"
-        )
-    typer.echo(f"plot: {out}, record: {out.with_suffix('.json')}")
+        _say(f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}")
+    _say(f"plot: {out}, record: {out.with_suffix('.json')}")
 
 
 @app.command()
@@ -302,7 +330,7 @@ def project(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"space": space, "steps": steps, "net": lpips, "weights": weights, "seed": seed}
     for row in using.project(model, images, out, **how):
-        typer.echo("  ".join(f"{k} {v}" for k, v in row.items()))
+        _say("  ".join(f"{k} {v}" for k, v in row.items()))
 
 
 @app.command()
@@ -310,7 +338,7 @@ def neighbours(
     run: Model,
     against: Against,
     out: Annotated[Path, typer.Option("--out", help="The page: page.png.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 8,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many samples.")] = 8,
     features: Features = "random-conv-v1",
     weights: Weights = None,
     seed: Seed = 0,
@@ -328,7 +356,7 @@ def neighbours(
     how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "label": label}
     how |= {"truncation": truncation, "checkpoint": checkpoint, "device": device or "cpu"}
     using.neighbours(run, against, out, n=n, **how)
-    typer.echo(f"{n} samples beside their nearest real images in {out}")
+    _say(f"{n} samples beside their nearest real images in {out}")
 
 
 @app.command()
@@ -343,7 +371,9 @@ def translate(
         int | None,
         typer.Option(help="Pixels: make parts of this side (default: whole, or what fits memory). Changes no result."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one, another result, of networks that draw (dropout).")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS, help="Another one, another result, of networks that draw (dropout).")
+    ] = 0,
     mask: Annotated[
         Path | None, typer.Option(help="Change only what is white in it: a file, or a folder of the same names.")
     ] = None,
@@ -365,7 +395,6 @@ def translate(
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`. The same command goes on where it was stopped, and
     under torchrun its processes share the images.
     """
-    from ganvas.errors import UserError, printable
     from ganvas.masks import Masks
     from ganvas.translating import translate_files
 
@@ -376,12 +405,12 @@ def translate(
     how |= {"at_training_size": at_training_size, "format": format, "quality": quality}
     report = translate_files(run, inputs, out, **how)
     for reason in report.skipped:
-        typer.echo(f"skipped {reason}", err=True)
+        _say(f"skipped {reason}", err=True)
     for note in report.notes:
-        typer.echo(f"note: {note}", err=True)
+        _say(f"note: {note}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
     skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
-    typer.echo(f"{report.made} {'image' if report.made == 1 else 'images'} in {printable(out)}{there}{skipped}")
+    _say(f"{report.made} {'image' if report.made == 1 else 'images'} in {out}{there}{skipped}")
     if report.skipped:
         raise typer.Exit(1)
 
@@ -405,7 +434,7 @@ def measure(
         typer.Option(help="bilinear-antialias, clean, legacy-pytorch, legacy-tensorflow (default: its own)."),
     ] = None,
     part: Annotated[str, typer.Option(help="Which part of DATA: train or test.")] = "train",
-    seed: Annotated[int, typer.Option(help="Which images are generated.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Which images are generated.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="last, best, both or a number of images.")] = "last",
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Also the Frechet distance at infinitely many images.")
@@ -422,7 +451,6 @@ def measure(
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """
-    from ganvas.errors import UserError
     from ganvas.measuring import measure as run_measure
 
     if part not in ("train", "test"):
@@ -458,29 +486,23 @@ def compare(
     """
     from ganvas.comparing import Unlike
     from ganvas.comparing import compare as compared
-    from ganvas.errors import printable
 
     try:
         tables = compared(records)
     except Unlike as e:
-        typer.echo(f"error: {e}", err=True)
+        _say(f"error: {e}", err=True)
         raise typer.Exit(2) from None
     if as_json:
         _print_json(tables)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     for found in tables:
-        to = found["protocol"].get("to")
-        table = Table(box=None, header_style="bold", title=Text(f"to {to}") if to else None)
-        table.add_column("")
-        for column in found["columns"]:
-            table.add_column(Text(column["name"]), overflow="fold")
-        for name in dict.fromkeys(k for column in found["columns"] for k in column["values"]):
-            table.add_row(Text(printable(name)), *(_figure(column, name) for column in found["columns"]))
-        Console().print(table)
+        to, columns = found["protocol"].get("to"), found["columns"]
+        names = dict.fromkeys(k for column in columns for k in column["values"])
+        _print_table(
+            ["", *(column["name"] for column in columns)],
+            [[name, *(_figure(column, name) for column in columns)] for name in names],
+            title=f"to {to}" if to else None,
+        )
 
 
 @app.command()
@@ -488,7 +510,7 @@ def bench(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="As for train (default: random images).")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per draw.")] = None,
+    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw.")] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
@@ -513,7 +535,7 @@ def bench(
         steps=steps,
         set=set or (),
     )
-    _print_json(found) if as_json else typer.echo("\n".join(benching.lines(found)))
+    _print_json(found) if as_json else _say(*benching.lines(found))
 
 
 @app.command()
@@ -526,14 +548,14 @@ def report(run: RunFolder) -> None:
     from ganvas.runs import read_record
 
     read_record(run)
-    typer.echo(f"report: {write_report(run)}")
+    _say(f"report: {write_report(run)}")
 
 
 @app.command()
 def attention(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="The page: a picture.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 6,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many samples.")] = 6,
     seed: Seed = 0,
     point: Annotated[
         list[str] | None,
@@ -550,7 +572,7 @@ def attention(
 
     points = attending.parsed(point) if point else attending.POINTS
     made = attending.page(run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device or "cpu")
-    typer.echo(f"attention maps: {made}")
+    _say(f"attention maps: {made}")
 
 
 @app.command()
@@ -564,7 +586,7 @@ def spectra(
     """
     from ganvas import spectra as drawn
 
-    typer.echo(f"singular values: {drawn.plot(run, out)}")
+    _say(f"singular values: {drawn.plot(run, out)}")
 
 
 @data_app.command("check")
@@ -581,7 +603,7 @@ def data_check(
 
     found = check(data)
     described = (line for line in found.lines() if not line.startswith("problem "))
-    _print_json(found.as_dict()) if as_json else typer.echo("\n".join(described))
+    _print_json(found.as_dict()) if as_json else _say(*described)
     if found.problem:
         raise UserError(found.problem)
 
@@ -626,21 +648,22 @@ def data_mosaic(
     how |= {"least": least, "test": test, "redact": redact}
     report = mosaics.make(photos, out, network=classifier, wanted=wanted, said=_counted, **how)
     for reason in report.skipped:
-        typer.echo(f"skipped {reason}", err=True)
+        _say(f"skipped {reason}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
-    typer.echo(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
+    _say(f"{report.made} {'pictures' if redact else 'pairs'} in {out}{there}, {len(report.skipped)} skipped")
     if redact:
-        typer.echo(
+        _say(
             "Look at every one: the classifier misses objects, above all in pictures that were skipped; a second object that "
             "speaks less than --threshold for the class stays visible; and small blocks hide little."
         )
     elif size and size % 64 == 0:
-        typer.echo(f"Train on them: ganvas train restore {out} --size {size} --out runs/restore")
+        train = shlex.join(["ganvas", "train", "restore", str(out), "--size", str(size), "--out", "runs/restore"])
+        _say(f"Train on them: {train}")
 
 
 def _counted(done: int, total: int) -> None:
     if done and done % 100 == 0 and done < total:
-        typer.echo(f"{done:,} of {total:,}", err=True)
+        _say(f"{done:,} of {total:,}", err=True)
 
 
 @app.command()
@@ -662,7 +685,7 @@ def pixels(
     from ganvas import pixelwise
 
     record = pixelwise.compare(a, b, protocol=protocol, lpips=lpips, weights=weights, mask=mask)
-    _print_json(record) if as_json else typer.echo("\n".join(pixelwise.lines(record)))
+    _print_json(record) if as_json else _say(*pixelwise.lines(record))
 
 
 claim_app = typer.Typer(
@@ -683,15 +706,8 @@ def claim_list(as_json: Json = False) -> None:
     if as_json:
         _print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    for column in ("claim", "result", "paper", "sentence"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("claim", "result"))
-    for row in found:
-        table.add_row(row["claim"], row["result"], row["paper"], row["sentence"])
-    Console().print(table)
+    columns = ["claim", "result", "paper", "sentence"]
+    _print_table(columns, [[row[column] for column in columns] for row in found])
 
 
 @claim_app.command("run")
@@ -727,31 +743,52 @@ def claim_report(
     """
     from ganvas.claiming import write_report
 
-    typer.echo(f"claims: {write_report(where, out)}")
+    _say(f"claims: {write_report(where, out)}")
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
-    from ganvas.errors import UserError
-
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise UserError(f"--size takes pixels as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
+    if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p[:9]) <= SIDE for p in parts):
+        raise UserError(f"--size takes pixels, at most {SIDE:,} a side, as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
-def _done(out: Path) -> None:
+def _done(out: Path, model: Any) -> None:
     from ganvas import ranks
-    from ganvas.runs import read_record
 
     if ranks.rank() == 0:
-        typer.echo(f"done. Look at it: {out / 'report.html'}\nUse it:     ganvas {_use(out, read_record(out)['task'])}")
+        use = _use(out, {**model.info, "scale": model.method.scale})
+        _say(f"done. Look at it: {out / 'report.html'}", f"Use it:     {use}")
 
 
-def _use(model: Path, task: str) -> str:
-    """What makes pictures with a run or a model."""
-    return f"sample {model} -n 64 --out grid.png" if task == "images" else f"translate {model} photos/ --out made/"
+def _use(model: Path, info: dict[str, Any]) -> str:
+    """The command that generates images with a run or a model, given what it is."""
+    if info["task"] == "images":
+        return shlex.join(["ganvas", "sample", str(model), "-n", "64", "--out", "grid.png"])
+    inputs = {"edges": "drawings/", "restore": "mosaics/"}.get(info.get("recipe", ""), "photos/")
+    if info.get("scale", 1) > 1:
+        inputs = "small/"
+    return shlex.join(["ganvas", "translate", str(model), inputs, "--out", "made/"])
+
+
+def _say(*lines: str, err: bool = False) -> None:
+    """Print each argument on one line. Names from outside cannot break it or steer the terminal."""
+    for line in lines:
+        typer.echo(printable(line), err=err)
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", title=title)
+    for name in header:
+        table.add_column(printable(name), overflow="fold")
+    for row in rows:
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _print_json(value: Any) -> None:
@@ -763,24 +800,22 @@ def _print_record(record: dict[str, Any]) -> None:
 
     for title, found in measurements(record).items():
         if title:
-            typer.echo(f"{title}:")
+            _say(f"{title}:")
         for name in found["values"]:
-            typer.echo(f"{name:<26} {_figure(found, name)}")
+            _say(f"{name:<26} {_figure(found, name)}")
         for further, measured in found.get("also", {}).items():
             for name in measured["values"]:
-                typer.echo(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
+                _say(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
         protocol, judge = found["protocol"], found.get("judge")
         if judge:
-            typer.echo(
-                f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})"
-            )
+            _say(f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})")
         height, width = protocol["image"][1:]
-        typer.echo(
+        _say(
             f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "
             f"{protocol['real']['count']:,} real images ({protocol['real']['part']}), all of {width}x{height} pixels"
         )
         for note in found["notes"]:
-            typer.echo(f"note: {note}")
+            _say(f"note: {note}")
 
 
 def _figure(measurement: dict[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +191,7 @@ def _tree(photos: str | Path, out: Path) -> Folder | Zip:
     _, tree = open_source(photos)
     if not isinstance(tree, Folder | Zip):
         raise UserError(f"{photos} is an array of images: mosaics are made of a folder or a zip of pictures")
-    if isinstance(tree, Folder) and out.resolve().is_relative_to(Path(photos).expanduser().resolve()):
+    if isinstance(tree, Folder) and out.resolve().is_relative_to(Path(os.path.expanduser(photos)).resolve()):
         raise UserError(
             f"{out} lies in {photos}, so that its pictures would be taken for photographs: choose another --out"
         )

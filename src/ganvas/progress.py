@@ -30,7 +30,7 @@ class Progress:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
+                TextColumn("{task.fields[losses]}", markup=False),
                 console=Console(stderr=True),
                 refresh_per_second=4,
             )
@@ -46,16 +46,16 @@ class Progress:
     def update(self, images: int, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
         if self.quiet:
             return
-        now = time.monotonic()
+        images, now = min(images, self.total), time.monotonic()  # the last batch goes beyond
         rate = (images - self.start) / max(now - self._began, 1e-9)
         shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss"))
         if self._bar is not None:
-            self._bar.update(self._task, completed=min(images, self.total), rate=shown, losses=losses)
+            self._bar.update(self._task, completed=images, rate=shown, losses=losses)
         elif now - self._said > self.LINE_SECONDS or images >= self.total:
             left = (self.total - images) / max(rate, 1e-9)
             print(
-                f"{images:,} of {self.total:,} images, {shown} images/s, {max(left, 0):.0f} s left"
+                f"{images:,} of {self.total:,} images, {shown} images/s, {left:.0f} s left"
                 + (f", losses: {losses}" if losses else ""),
                 file=sys.stderr,
                 flush=True,

@@ -401,16 +401,15 @@ def usable_device(device: str | None) -> str:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
-        raise UserError(
-            f"device {device!r} cannot be used: {str(e).splitlines()[0]}. Leave --device out to choose one"
-        ) from None
+        reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
+        raise UserError(f"device {device!r} cannot be used: {reason}. Leave --device out to choose one") from None
     return device
 
 
-def say(text: str) -> None:
-    """A line on stderr, from rank 0."""
+def say(*lines: str) -> None:
+    """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
     if ranks.rank() == 0:
         with suppress(OSError, ValueError):  # nobody reads it any more: torchrun was killed, a pipe was closed
-            print(text, file=sys.stderr, flush=True)
+            print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

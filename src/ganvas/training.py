@@ -379,7 +379,8 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                     bar.close()
                     write_report_quietly(out)
                     say(
-                        f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.\nContinue: {command}"
+                        f"stopped at {clock.images:,} of {run.images:,} images; everything is saved.",
+                        f"Continue: {command}",
                     )
                     ranks.barrier()  # torchrun ends all ranks as soon as one has ended
                     raise SystemExit(128 + stop)
@@ -401,7 +402,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
             )
             write_report_quietly(out)
             raise Stopped(
-                f"training stopped: {e}\nIn {out}: {good}. To go on from it more carefully: "
+                f"training stopped: {e}. In {out}: {good}. To go on from it more carefully: "
                 f"{command} --set optim.D.lr=… (a lower rate), or another --seed in a new run"
             ) from None
         finally:
@@ -574,8 +575,9 @@ def sheet(model: bundle.Model, feed: Any, seed: int) -> Any:
     """What the model makes, as one picture: a grid of samples; or rows of input and output, and of what pairs say that it
     should be, and then samples of each domain, where the method makes those, too."""
     if not isinstance(model.method, Translates):
-        n = GRID if model.columns is None else GRID // model.columns * model.columns
-        return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=model.columns)
+        columns = model.columns(GRID)
+        n = GRID if columns is None else GRID // columns * columns
+        return provenance.grid(model.sample(n, seed=seed, output="torch"), columns=columns)
     real = feed.fixed(8)
     rows: list[Tensor] = []
     for to in model.method.directions:

@@ -8,19 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from processes import completed
+
 ROOT = Path(__file__).parents[2]
 
 
 def call(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "bench" / "accelerator.py"), "--toy", "--device", "cpu", "--steps", "1"]
-    return subprocess.run(
-        [*command, "--out", str(out), *more],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+    return completed([*command, "--out", out, *more], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_it_is_cut_and_continues(tmp_path: Path) -> None:

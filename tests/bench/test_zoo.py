@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from processes import completed
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> No
         "--sheets",
         str(out.parent / "sheets"),
     ]
-    subprocess.run([*command, *more], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=300)
+    completed([*command, *more], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import LIMIT
 
 from ganvas import claiming
 from ganvas.claims import Check, Claim, Finding
@@ -200,7 +201,7 @@ def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "inverse-cdf.json.partial").read_text())["seeds"]
     assert len(kept) >= 3
     heir = command(len(kept) + 1)
-    _, said = heir.communicate(timeout=120)
+    _, said = heir.communicate(timeout=LIMIT)
     assert heir.returncode == 0, said
     assert said.count("kept from the command before") == len(kept)
     record = json.loads((tmp_path / "inverse-cdf.json").read_text())

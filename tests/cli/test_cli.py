@@ -10,34 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import ENVIRONMENT, LIMIT, completed, ganvas, wait_for
 from safetensors.torch import load_file
 from toys import SMALL, toy_data, toy_images
 
 from ganvas import provenance
 from ganvas.engine import checkpoint
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", "NO_COLOR": "1", "PYTHONWARNINGS": "error"}
-
-
-def ganvas(*arguments: object, ok: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "ganvas", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert (done.returncode == 0) == ok, done.stderr
-    return done
 
 
 def small(recipe: str) -> list[str]:
@@ -112,14 +96,14 @@ def test_help_does_not_import_torch() -> None:
         "try: main()\n"
         "except SystemExit: print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    done = completed([sys.executable, "-c", code])
     assert done.stdout.strip().endswith("False")
 
 
 def test_a_model_is_loaded_without_torchs_compiler(run: Path) -> None:
     """Importing the compiler takes longer than the first picture."""
     code = f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); print('torch._dynamo' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    done = completed([sys.executable, "-c", code])
     assert done.stdout.strip() == "False"
 
 
@@ -257,11 +241,10 @@ def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> 
         text=True,
         env=ENVIRONMENT,
     )
-    while not (out / "log.jsonl").is_file() or len((out / "log.jsonl").read_text().splitlines()) < 12:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+    log = out / "log.jsonl"
+    wait_for(lambda: log.is_file() and len(log.read_text().splitlines()) >= 12, process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, error
     assert f"Continue: ganvas resume {out}" in error
     assert "Traceback" not in error

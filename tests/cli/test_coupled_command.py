@@ -23,7 +23,7 @@ def test_from_two_folders_to_pairs(tmp_path: Path) -> None:
     with Image.open(out / "samples" / "000000008.png") as sheet:
         assert sheet.size == (8 * 22 - 2, 8 * 22 - 2), "four pairs in a row"
     assert (out / "measures.jsonl").read_text(encoding="utf-8").count("frechet") == 1
-    assert _use(out, model.info["task"]).startswith("sample")
+    assert _use(out, model.info).startswith("ganvas sample")
     assert "m.sample(" in (out / "model" / "README.md").read_text(encoding="utf-8")
 
     loaded = bundle.load(out)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from processes import LIMIT
 from safetensors.torch import load_file
 from toys import toy_images
 
@@ -110,5 +111,5 @@ def test_fifty_deaths(tmp_path: Path) -> None:
     assert attempt(victim, None) == 0
     assert_ended_alike(victim)
     to.close()
-    server.wait(timeout=30)
+    server.wait(timeout=LIMIT)
     answers.close()

@@ -36,8 +36,8 @@ def test_from_photographs_to_figures(tmp_path: Path) -> None:
     assert sheet.height >= 3 * 16, "input, result, and what it should be"
     assert "what it should be" in (out / "report.html").read_text(encoding="utf-8")
     assert "4 times as large" in (out / "model" / "README.md").read_text(encoding="utf-8")
-    assert _use(out, "pairs").startswith("translate")
-    assert _use(out, model.info["task"]) == _use(out, "pairs")
+    assert "translate" in _use(out, {**model.info, "scale": 4})
+    assert "small/" in _use(out, {**model.info, "scale": 4}), "small images are enlarged"
     record: dict[str, Any] = measure(out, photos, n=8)["to b"]
     assert record["values"]["frechet"] >= 0
     assert any("ganvas pixels" in note for note in record["notes"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import ENVIRONMENT, ganvas
 from safetensors.torch import load_file
-from test_cli import ENVIRONMENT, ganvas, pixels
+from test_cli import pixels
 from toys import lively, toy_images
 
 from ganvas import bundle, large, provenance
@@ -48,14 +48,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
     file = photo(tmp_path / "photo.png", 61, 45)
     told = ganvas("import", tmp_path / "latest_net_G.pth", "--out", tmp_path / "m").stdout
     assert "anti-aliased ResNet" in told
-    done = subprocess.run(
-        [sys.executable, "-m", "ganvas", "translate", tmp_path / "m", file],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = ganvas("translate", tmp_path / "m", file, cwd=tmp_path)
     assert "1 image in translated" in done.stdout
     made = pixels(tmp_path / "translated" / "photo.png")
     x = torch.from_numpy(pixels(file).copy()).permute(2, 0, 1)[None] / 127.5 - 1
@@ -138,11 +131,20 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     (garden / "cut.png").write_bytes((garden / "000.png").read_bytes()[:100])
     (garden / "text.jpg").write_text("not an image")
     out = tmp_path / "made"
-    command = [sys.executable, "-m", "ganvas", "translate", folder, garden, "--out", out]
-    victim = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(list(out.rglob("*.png"))) < 3 and victim.poll() is None:
-        time.sleep(0.005)
+    code = (  # the fourth image is never finished, so that the kill comes while it is at work
+        "import sys, threading\nfrom ganvas import translating\nfrom ganvas.__main__ import main\n"
+        "whole, count = translating._translate, iter(range(99))\n"
+        "def stuck(*given):\n"
+        "    if next(count) == 3:\n        print(flush=True); threading.Event().wait()\n"
+        "    return whole(*given)\n"
+        "translating._translate = stuck\nmain()\n"
+    )
+    command = [sys.executable, "-c", code, "translate", folder, garden, "--out", out]
+    victim = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "\n"
     victim.kill()
+    victim.stdout.close()
     victim.wait()
     before = {p: p.read_bytes() for p in out.rglob("[!.]*.png")}
     assert 3 <= len(before) < 40

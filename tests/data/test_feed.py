@@ -302,17 +302,18 @@ def test_two_builders_do_not_meet(make: Make, cache_folder: Path, monkeypatch: p
 def test_killed_while_building(make: Make, cache_folder: Path):
     folder = make(*[f"{i:03}.png" for i in range(60)], width=64, height=64)
     code = (
-        "import sys, time\nfrom ganvas import data\nfrom ganvas.data import sources\n"
+        "import sys, threading\nfrom ganvas import data\nfrom ganvas.data import sources\n"
         "load = sources.Folder.load\n"
-        "def slow(self, name):\n    print(name, flush=True); time.sleep(0.01); return load(self, name)\n"
-        "sources.Folder.load = slow\ndata.images(sys.argv[1])\n"
+        "def stuck(self, name):\n"
+        "    if '030' in name:\n        print(flush=True); threading.Event().wait()\n"
+        "    return load(self, name)\n"
+        "sources.Folder.load = stuck\ndata.images(sys.argv[1])\n"
     )
     source = Path(data.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(source)}
     child = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=env, text=True)
     assert child.stdout
-    while "030" not in child.stdout.readline():
-        assert child.poll() is None
+    assert child.stdout.readline() == "\n"
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from processes import LIMIT
 
 # Every rank r has the numbers base * (r + 1), so that means and gradients are known to each.
 EXCHANGE = """
@@ -129,7 +130,7 @@ def started(folder: Path, script: str, world: int, *args: str) -> Iterator[list[
 def ended(folder: Path, script: str, world: int, *args: str) -> list[tuple[int, str, str]]:
     """(exit code, stdout, stderr) of `world` ranks."""
     with started(folder, script, world, *args) as processes:
-        said = [process.communicate(timeout=300) for process in processes]
+        said = [process.communicate(timeout=LIMIT) for process in processes]
         return [(process.returncode, out, err) for process, (out, err) in zip(processes, said, strict=True)]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from processes import completed
 from toys import toy_data
 
 from ganvas import recipes
@@ -72,15 +72,7 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     for count in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
-        done = subprocess.run(
-            [sys.executable, *torchrun, str(script), str(tmp_path), *told],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        completed([sys.executable, *torchrun, script, tmp_path, *told], env=environment)
     for name in names:
         one, two = (torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2))
         assert [p for p, _ in one] == [p for p, _ in two]

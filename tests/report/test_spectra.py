@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toys import SMALL, toy_data
+from toys import SMALL, toy_data, toy_run
 
-from ganvas import attending, bundle, spectra, training
+from ganvas import attending, bundle, recipes, spectra, training
 from ganvas.errors import UserError
 from ganvas.nets.attention import SelfAttention, attention_maps
 
@@ -52,7 +53,10 @@ def test_attention_page(run: Path, tmp_path: Path) -> None:
 
 def test_maps_are_those_of_the_points() -> None:
     layer, x = SelfAttention(8), torch.randn(1, 8, 4, 6)
-    _, maps = attention_maps(torch.nn.Sequential(layer), (x,), [(0.0, 0.0), (1.0, 1.0)])
+    net = torch.nn.Sequential(layer)
+    with attention_maps(net, [(0.0, 0.0), (1.0, 1.0)]) as recorded:
+        net(x)
+    maps = {name: torch.cat(parts) for name, parts in recorded.items()}
     assert torch.equal(maps["0"].flatten(2), layer.maps(x)[:, [0, 23]])
     assert maps["0"].shape == (1, 2, 2, 3)
 
@@ -66,3 +70,19 @@ def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
     assert not torch.equal(kept, two.sample(3, seed=1, output="torch"))
     with pytest.raises(UserError, match="above 0"):
         one.sample(1, truncation=0.0)
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
+def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) -> None:
+    """By whatever way its `sample` goes."""
+    run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
+    feed = run.data()
+    bundle.save(tmp_path / "model", run.method(feed.info.shape), run, feed.info.shape, {"recipe": recipe})
+    page = tmp_path / "page.png"
+    if any(re.fullmatch(r"G\.attention=\[\d+\]", s) for s in SMALL[recipe]):
+        assert attending.page(tmp_path / "model", page, n=2).is_file()
+        return
+    reason = r"has no attention layers: sagan and biggan|makes images from images"
+    with pytest.raises(UserError, match=reason):
+        attending.page(tmp_path / "model", page, n=2)
+    assert not page.exists()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -102,7 +103,7 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(
             f"the checkpoint could not be written to {final}: {e}. Free some space or make the folder writable, then "
-            f"continue with: ganvas resume {folder.parent}"
+            f"continue with: ganvas resume {shlex.quote(str(folder.parent))}"
         ) from None
     return final
 

@@ -34,6 +34,8 @@ def pictures(text: str) -> list[Picture]:
 
 def latents(method: Samples, named: Sequence[Picture]) -> Tensor:
     """Their z [n, ...]: one at a time, so that a name is the same picture in any company."""
+    if not named:
+        raise UserError("no image is named: ask for at least one")
     with torch.random.fork_rng():
         rows = []
         for seed, number in named:

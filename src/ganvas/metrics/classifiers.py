@@ -86,7 +86,7 @@ def classifier(name: str, weights: str | Path | None = None) -> Classifier:
             )
         network = extractor(name, weights)
         return Classifier(name, network.hash, _class_activation(network), _imagenet(weights))
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
         raise UserError(
             f"there is no classifier {name!r}, nor a folder of that name. "

@@ -3,7 +3,8 @@ arXiv:1805.08318, section 3, with the sizes of the authors' code."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -38,24 +39,28 @@ class SelfAttention(nn.Module):
         return (query.transpose(1, 2) @ key).float().softmax(2)
 
 
-@torch.no_grad()
-def attention_maps(
-    net: nn.Module, inputs: Sequence[Tensor], points: Sequence[tuple[float, float]]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """What `net` makes of its `inputs`, and by the name of each attention layer its maps [N, points, h, w] for the places
-    `points`: (down, across), each from 0 to 1 of the sides. A map sums to 1; its cells are 2x2 of the layer's places."""
-    maps: dict[str, Tensor] = {}
+@contextmanager
+def attention_maps(net: nn.Module, points: Sequence[tuple[float, float]]) -> Iterator[dict[str, list[Tensor]]]:
+    """Record the maps of `net`'s attention layers, by the layers' names, in a context.
+
+    Every forward pass of a layer adds a tensor [N, points, h, w], on the CPU. A map sums to
+    1; its cells are 2x2 of the layer's places.
+
+    points: query points (down, across), each from 0 to 1 of the sides."""
+    maps: dict[str, list[Tensor]] = {}
 
     def look(name: str, layer: SelfAttention, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         (x,) = args
         height, width = x.shape[2:]
         rows = [min(int(a * height), height - 1) * width + min(int(b * width), width - 1) for a, b in points]
-        maps[name] = layer.maps(x)[:, rows].unflatten(2, (height // 2, width // 2))
+        with torch.no_grad():
+            taken = layer.maps(x)[:, rows].unflatten(2, (height // 2, width // 2))
+        maps.setdefault(name, []).append(taken.cpu())
 
     layers = [(n, m) for n, m in net.named_modules() if isinstance(m, SelfAttention)]
     hooks = [m.register_forward_pre_hook(partial(look, n, m)) for n, m in layers]
     try:
-        return net(*inputs), maps
+        yield maps
     finally:
         for hook in hooks:
             hook.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ class Saved(NamedTuple):
 
 def opened(folder: str | Path, kind: str) -> Saved:
     """`kind`: the class of transformers that opens it, "AutoModel". Raises `UserError`."""
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
         raise UserError(

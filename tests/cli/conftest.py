@@ -1,0 +1,97 @@
+"""The command line in this process, and toy models of every kind to run it on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from toys import SMALL, toy_data
+
+from ganvas import training
+from ganvas.__main__ import main
+
+# Kind of model -> recipe.
+KINDS = {
+    "noise": "dcgan",
+    "labels": "sngan_projection",
+    "attention": "sagan_digits",
+    "styles": "stylegan2_digits",
+    "encoder": "vaegan_small",
+    "coupled": "cogan",
+    "domains": "cyclegan",
+    "pairs": "pix2pix",
+    "upscaling": "srresnet",
+    "sentences": "dual_learning",
+}
+
+
+class Toy(NamedTuple):
+    """A finished toy run and the data that it was trained on."""
+
+    recipe: str
+    run: Path
+    data: Path
+
+
+class Ended(NamedTuple):
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Toy]:
+    """A run of one step, by its kind."""
+    folder = tmp_path_factory.mktemp("kinds")
+
+    @cache
+    def trained(kind: str) -> Toy:
+        recipe = KINDS[kind]
+        data, run = toy_data(recipe, folder / "data" / kind), folder / "runs" / kind
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "write_report", lambda run: None)
+            patch.setenv("GANVAS_CACHE", str(folder / "cache"))
+            training.train(recipe, str(data), out=run, images=1, set=SMALL[recipe], device="cpu")
+        return Toy(recipe, run, data)
+
+    return trained
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run `ganvas ARGUMENTS` in this process."""
+
+    def called(*arguments: Any) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["ganvas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capfd.readouterr()
+        return Ended(int(stop.value.code or 0), captured.out, captured.err)
+
+    monkeypatch.setenv("GANVAS_TRACEBACK", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    return called
+
+
+def assert_ended_well(ended: Ended, what: object = "") -> None:
+    """It worked, or it said why it could not in one line."""
+    assert ended.status in (0, 1, 2), f"{what}: {ended.status}\n{ended.err}"
+    if ended.status:
+        errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, f"{what}: {ended.err}"
+        assert ended.err.splitlines()[-1] == errors[0], f"{what}: {ended.err}"
+        assert "defect of ganvas" not in ended.err, f"{what}: {ended.err}"
+
+
+@pytest.fixture(scope="session")
+def well() -> Callable[..., None]:
+    return assert_ended_well

@@ -1,0 +1,178 @@
+"""Every command on every kind of model, and with any values of its options: it works, or one line says why not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from toys import SMALL
+
+from ganvas import benching, measuring, provenance, training
+from ganvas.cli import _use, app
+from ganvas.metrics import measure
+
+KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
+GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
+
+
+def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
+    """Command -> arguments that are right for some kind of model."""
+    run, data, image = toy.run, toy.data, out / "image.png"
+    Image.fromarray(np.full((24, 20, 3), 90, np.uint8)).save(image)
+    small = [x for s in SMALL[toy.recipe] if not s.startswith("batch") for x in ("--set", s)]
+    return {
+        "list": [],
+        "train": [toy.recipe, data, "--out", out / "new", "--images", 1, "--batch", 4, *small],
+        "resume": [run],
+        "sample": [run, "-n", 3, "--out", out / "s.png"],
+        "walk": [run, "--through", 2, "--frames", 2, "--out", out / "w.gif"],
+        "mix": [run, "--rows", "0-1", "--columns", "2", "--out", out / "m.png"],
+        "sweep": [run, "--against", data, "-n", 10, "--truncations", "0.5", "--out", out / "sweep.png"],
+        "project": [run, image, "--steps", 1, "--out", out / "projected"],
+        "neighbours": [run, "--against", data, "-n", 2, "--out", out / "n.png"],
+        "import": [run / "model" / "model.safetensors", "--out", out / "imported"],
+        "translate": [run, image, "--out", out / "translated"],
+        "measure": [run, "--against", data, "-n", 12],
+        "compare": [run, run],
+        "bench": [toy.recipe, "--steps", 1, "--batch", 2, *small],
+        "report": [run],
+        "attention": [run, "-n", 2, "--out", out / "a.png"],
+        "spectra": [run, "--out", out / "spectra.png"],
+        "data check": [data],
+        "data mosaic": [data, "--out", out / "pairs", "--classifier", out / "none", "--class", "daisy"],
+        "pixels": [image, image],
+        "claim list": [],
+        "claim run": ["no-such-claim"],
+        "claim report": ["--from", out / "none"],
+    }
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """(name, command) of every command there is."""
+    top: Any = typer.main.get_command(app)
+    for name, found in top.commands.items():
+        inner = getattr(found, "commands", None)
+        yield from ((f"{name} {sub}", c) for sub, c in inner.items()) if inner else [(name, found)]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
+    for module in (training, measuring):
+        monkeypatch.setattr(module, "write_report", lambda run: None)
+    monkeypatch.setattr(measure, "HALVES", 2)
+    monkeypatch.setattr(benching, "product_rate", lambda *_: 1e9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, well: Any, tmp_path: Path) -> None:
+    found = toy(kind)
+    run = shutil.copytree(found.run, tmp_path / "run")
+    ended = {}
+    asked = calls(found._replace(run=run), tmp_path)
+    assert asked.keys() == {name for name, _ in commands()}, "a command is not in `calls`"
+    for name, arguments in asked.items():
+        ended[name] = command(*name.split(), *arguments)
+        well(ended[name], name)
+    works = {name for name, e in ended.items() if e.status == 0}
+    assert {"train", "list", "report", "pixels", "claim list"} <= works
+    assert ("sample" in works) == (kind in GENERATES)
+    assert ("attention" in works) == (kind == "attention")
+    assert ("mix" in works) == (kind == "styles")
+    assert not works & {"data mosaic", "claim run", "claim report", "resume"}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_help_renders_at_any_width(name: str, columns: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERMINAL_WIDTH", columns)
+    ended = command(*name.split(), "--help")
+    assert (ended.status, ended.err) == (0, "")
+    assert "Usage" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= int(columns) + 1
+
+
+ODD = ["-1", "0", "1", "-9223372036854775809", "1e3", "nan", "-inf", "", " ", "0x10", "\x1b[31m", "a\nb", "\udcff",
+       "--", "-", "/", "none", "last", "best", "..", "9-1", "2,2", "0.5,", "cpu", "meta", "cpu:7",
+       "64x", "0x0", "é"]  # fmt: skip
+HUGE = ["99999999999999999999", "9223372036854775807", "1e308"]
+# Options that may ask for much work, or a place to write to: what they say is done.
+PATIENCE = {"images", "through", "rows", "columns", "steps", "n", "frames", "seeds", "size"}
+PLACES = {"out", "help", "everything", "tensorboard", "device"}
+
+
+@st.composite
+def calls_with_odd_options(draw: st.DrawFn) -> tuple[str, list[str]]:
+    name, found = draw(st.sampled_from([c for c in commands() if c[0] not in ("claim run", "bench", "import")]))
+    options = [p for p in found.params if p.param_type_name == "option" and p.name not in PLACES]
+    arguments: list[str] = []
+    for option in draw(st.lists(st.sampled_from(options), min_size=1, max_size=2, unique_by=id)) if options else []:
+        word = draw(st.sampled_from(option.opts))
+        if option.is_flag:
+            arguments.append(word)
+        elif option.name == "set":
+            path = draw(
+                st.sampled_from(["optim.D.lr", "optim.D.betas", "G.width", "batch", "images", "micro", "seed", "x"])
+            )
+            value = draw(st.sampled_from([*ODD, "[1,1]", "1000000000", "-4", "[" * 99, "{", "null"]))
+            arguments += [word, f"{path}={value}"]
+        else:
+            arguments += [word, draw(st.sampled_from(ODD if option.name in PATIENCE else ODD + HUGE))]
+    return name, arguments
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(call=calls_with_odd_options(), kind=st.sampled_from(["noise", "styles", "domains"]))
+def test_any_values_of_options_work_or_are_refused_in_one_line(
+    call: tuple[str, list[str]], kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
+) -> None:
+    name, odd = call
+    work = tmp_path / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    ended = command(*name.split(), *calls(toy(kind), work)[name], *odd)
+    well(ended, [name, odd])
+    assert "\x1b" not in ended.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["work"]
+
+
+def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toy: Any, tmp_path: Path) -> None:
+    """One paste away: a folder named `x; touch PWNED #` must stay a folder."""
+    folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
+    run = shutil.copytree(toy("noise").run, folder / "run")
+    data = shutil.copytree(toy("noise").data, folder / "data")
+    for arguments in (["resume", run], ["train", "dcgan", data, "--out", run], ["resume", folder / "none"],
+                      ["sample", folder, "--out", tmp_path / "x.png"], ["compare", folder / "none"],
+                      ["report", run]):  # fmt: skip
+        _, out, err = command(*arguments)
+        lines = (out + err).splitlines()
+        assert "\x1b" not in out + err
+        assert not [line for line in lines if line.startswith("error: all is well")]
+        for line in lines:
+            for suggested in re.findall(r"ganvas (?:resume|train|sample|measure) .*touch .*", line):
+                words = shlex.split(re.split(r"\. Or|\)", suggested)[0])
+                assert any("touch 'PWNED' #" in word for word in words), line
+    assert _use(Path("a b"), {"task": "images"}) == "ganvas sample 'a b' -n 64 --out grid.png"
+    assert "drawings/" in _use(Path("r"), {"task": "pairs", "recipe": "edges"})
+    assert "small/" in _use(Path("r"), {"task": "pairs", "recipe": "srgan", "scale": 4})
+
+
+@pytest.mark.parametrize(("n", "columns"), [(16, 4), (64, 8), (2, 2), (9, 4)])
+def test_grids_of_two_classes_are_nearly_square(n: int, columns: int, command: Any, toy: Any, tmp_path: Path) -> None:
+    """With whole groups of classes in a row."""
+    out = tmp_path / "grid.png"
+    assert command("sample", toy("labels").run, "-n", n, "--out", out).status == 0
+    with Image.open(out) as grid:
+        assert grid.size == (columns * 18 - 2, -(-n // columns) * 18 - 2)
+    assert provenance.read(out)["generated"]

@@ -1,0 +1,53 @@
+"""Subprocesses in tests: one generous time limit, and their output when they fail.
+
+A limit guards against hangs only; no test may depend on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+LIMIT = 1800.0  # seconds
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", "NO_COLOR": "1", "PYTHONWARNINGS": "error"}
+T = TypeVar("T")
+
+
+def completed(
+    command: Sequence[object],
+    *,
+    ok: bool | None = True,
+    env: Mapping[str, str] = ENVIRONMENT,
+    cwd: object = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. `ok`: whether it must succeed; None: it may do either."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=LIMIT, env=env, cwd=None if cwd is None else str(cwd)
+    )
+    output = f"{words} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    assert "Traceback" not in done.stderr or ok is None, output
+    assert ok is None or (done.returncode == 0) == ok, output
+    return done
+
+
+def ganvas(
+    *arguments: object, ok: bool | None = True, env: Mapping[str, str] = ENVIRONMENT, cwd: object = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `ganvas ARGUMENTS` in a process of its own."""
+    return completed([sys.executable, "-m", "ganvas", *arguments], ok=ok, env=env, cwd=cwd)
+
+
+def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:
+    """Wait until `condition` returns something true, and return that. Fails when `process` ends first."""
+    end = time.monotonic() + LIMIT
+    while not (found := condition()):
+        if process is not None and process.poll() is not None and not condition():
+            raise AssertionError(f"{process.args} ended with {process.returncode}: {process.communicate()}")
+        assert time.monotonic() < end, f"nothing within {LIMIT:.0f} s"
+        time.sleep(0.01)
+    return found
