@@ -15,8 +15,10 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 from torch import nn
+from typer.testing import CliRunner
 
 from ganvas import bundle, provenance
+from ganvas.cli import app
 from ganvas.core import Shape
 from ganvas.data import decode
 from ganvas.errors import UserError
@@ -472,6 +474,20 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
         with pytest.raises(UserError, match="could not be written"):
             translate_files(Path("m"), files, tmp_path / "out")
     assert len(seen) == 1, "the second is not tried"
+
+
+def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
+    Image.fromarray(noise(3)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no image")
+    for files, status, said in (
+        (["a.png"], 0, "1 image in"),
+        (["b.png"], 1, "0 images in"),
+        (["a.png", "b.png"], 1, "there already"),
+    ):
+        arguments = ["translate", "m", *(str(tmp_path / f) for f in files), "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == status
+        assert said in done.output
 
 
 def test_marks_of_python_images(tmp_path: Path) -> None:
