@@ -151,7 +151,7 @@ def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool
         run = training.with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
         feed = run.data()
         with torch.device("meta"):
-            method = run.method(shape=feed.info.shape)
+            method = run.method(feed.info.shape)
         assert feed.info.height % getattr(method, "multiple", 1) == 0
         assert method.scale == feed.scale
 

@@ -162,7 +162,7 @@ def test_idx_that_unpacks_to_more_than_it_announces(tmp_path: Path, monkeypatch:
 
 def npz(path: Path, header: dict | None = None, body: bytes = b"", **arrays: np.ndarray) -> Path:
     if header is None:
-        np.savez(path, **arrays)
+        np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
         return path
     raw = BytesIO()
     np.lib.format.write_array_header_1_0(raw, header)  # pyright: ignore[reportArgumentType]

@@ -210,13 +210,14 @@ def test_a_model_says_what_it_is(tmp_path: Path) -> None:
 def test_labels_are_names_or_numbers(tmp_path: Path) -> None:
     model = ganvas.load(_save(tmp_path / "m", labels=True))
     want = model.sample(3, labels=[1, 0, 2], output="torch")
-    for labels in (
+    several: tuple[Any, ...] = (
         ["dog", "cat", "1"],
         ["dog", 0, 2],
         np.array([1, 0, 2]),
         torch.tensor([1, 0, 2]),
         ("dog", np.int64(0), 2),
-    ):
+    )
+    for labels in several:
         assert torch.equal(model.sample(3, labels=labels, output="torch"), want)
     assert torch.equal(
         model.walk(2, frames=2, label="dog", output="torch"), model.walk(2, frames=2, label=1, output="torch")

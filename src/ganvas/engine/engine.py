@@ -464,7 +464,7 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
         warnings.simplefilter("ignore")  # zero-sized weights are named below
         method = build(run, shape)
         if run.augment is not None:
-            _augment(method, run.augment())
+            _augment(method, run.augment(), shape.channels)
     check_players(run, method)
     for player, nets in method.players.items():
         optimizer(run, player, [nn.Parameter(torch.zeros(1))])
