@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect and prepare data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
@@ -75,7 +75,9 @@ def list_(as_json: Json = False) -> None:
 @app.command()
 def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, zip, npz or idx, or a set's name.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="letters, digits, a folder, zip, npz or idx, or a set's name.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per draw, all processes together.")] = None,
@@ -563,6 +565,25 @@ def data_check(
 
     found = check(data)
     _print_json(found.as_dict()) if as_json else typer.echo("\n".join(found.lines()))
+
+
+@data_app.command("letters")
+def data_letters(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the images: new.")],
+    size: Annotated[int, typer.Option(metavar="N", help="Height and width of an image in pixels.")] = 32,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Pairs A/ and B/ of two weights (thin,black or 300,700), or of roman,italic."),
+    ] = None,
+) -> None:
+    """Render the capital letters of 37 open typeface families, from the packages of the extra `demo`.
+
+    Example: `ganvas data letters letters/ --size 64 --pairs thin,black`
+    """
+    from ganvas.data.prepare import letters
+
+    count = letters.make(out, size, pairs)
+    typer.echo(f"{count:,} images in {out}")
 
 
 @data_app.command("mosaic")

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import re
+import string
 import struct
 import zipfile
 import zlib
@@ -292,8 +293,8 @@ Table = Callable[[str], Arrays | None]  # a part's name -> its pictures
 def open_source(source: str | os.PathLike[str]) -> tuple[str, Tree | Table]:
     """(title, what is there). Raises `UserError` for what does not exist or is nothing that we read."""
     name = os.fspath(source)
-    if name == "digits":
-        return name, _digits
+    if name in SHIPPED:
+        return name, SHIPPED[name]
     if name in official.SETS:
         kind, path = official.fetch(name)
         if kind == "zip":
@@ -316,12 +317,12 @@ def open_source(source: str | os.PathLike[str]) -> tuple[str, Tree | Table]:
     raise UserError(
         f"{name!r} is one file of a kind that is no data set. Expected a folder of images, a zip file, an "
         ".npz, MNIST's "
-        f"idx files, or one of: {', '.join(['digits', *official.SETS])}."
+        f"idx files, or one of: {', '.join([*SHIPPED, *official.SETS])}."
     )
 
 
 def _nearest(path: Path) -> str:
-    names = ["digits", *official.SETS]
+    names = [*SHIPPED, *official.SETS]
     if path.parent.is_dir():
         where = "" if str(path.parent) == "." else f"{path.parent}/"
         names += [where + f.name for f in path.parent.iterdir() if not f.name.startswith(".")]
@@ -505,7 +506,10 @@ def several(names: Sequence[str], most: int = 10) -> str:
 def _sides(tree: Tree) -> dict[str, dict[str, Listing]]:
     """Part -> side -> files, for every layout with folders A and B; empty where there are none."""
     sides: dict[str, dict[str, list[int]]] = {}
-    for i, folders in enumerate(_below_top(tree)):
+    below = _below_top(tree)
+    if any(name.lower() == "c" for folders in below for name in folders[:2]):
+        return {}  # A, B, C, ...: classes
+    for i, folders in enumerate(below):
         side = _side(folders)
         if side is not None:
             sides.setdefault(side[0], {"A": [], "B": []})[side[1]].append(i)
@@ -584,6 +588,20 @@ def _digits(part: str) -> Arrays | None:
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     return Arrays(pixels, labels, [str(i) for i in range(10)], ["digits", sklearn.__version__])
+
+
+def _letters(part: str) -> Arrays | None:
+    """Capital letters in open typefaces, 32x32, black on white; each part has families of its own
+    (`prepare/letters.py`)."""
+    with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
+        chosen = archive["split"] == part
+        if not chosen.any():
+            return None
+        pixels, labels = archive["images"][chosen][..., None], archive["labels"][chosen]
+    return Arrays(pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())])
+
+
+SHIPPED: dict[str, Table] = {"digits": _digits, "letters": _letters}
 
 
 _NPZ_IMAGES = {
