@@ -6,7 +6,7 @@ Random gray images of 32 px for methods that generate from noise, color images o
 super-resolution; the recipe's own batch, at most 32 images, and of the papers' largest networks narrower ones. Growing
 methods are measured at their last stage. Steps in fp32 and in bf16 take turns in one process on one thread; times are
 processor seconds, so that other work on the machine changes little, and the gain is the ratio of the sums. A recipe's rounds
-end after a minute, and no sooner than the second.
+end after 12 seconds, and no sooner than the second.
 
 Writes bench/results/bf16.json after each recipe and continues where it was cut; `--again` repeats what is there. `--table`
 measures nothing and prints the table for docs/performance.md.
@@ -31,7 +31,7 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.metrics.measure import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "bf16.json"
-LONGEST = 60.0  # processor seconds of one recipe's rounds
+LONGEST = 12.0  # processor seconds of one recipe's rounds
 BATCH = 32
 SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of data
 WIDTHS = "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images

@@ -26,7 +26,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on sta
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
 Precision = Annotated[
-    str | None, typer.Option(help="fp32, tf32 (CUDA: products of 10 bits) or bf16 (of 7; weights stay fp32).")
+    str | None,
+    typer.Option(help="fp32, tf32 (CUDA: 10 bits), bf16 (7 bits; weights stay fp32), or auto: bf16 if in hardware."),
 ]
 UsePrecision = Annotated[str, typer.Option("--precision", help="fp32, or bf16: faster, within a gray level or two.")]
 Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on processors.")]
@@ -39,6 +40,9 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same images.")]
 Label = Annotated[str | None, typer.Option(help="One class only, by its name, for models trained with labels.")]
 Truncation = Annotated[
     float | None, typer.Option(help="Variety given up for likelihood: 0.7, say; for methods that know it.")
+]
+AllClasses = Annotated[
+    bool, typer.Option("--all-classes", help="Generate each latent in every class: in a grid, one class a column.")
 ]
 Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
 Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
@@ -138,9 +142,10 @@ def resume(
 def sample(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="A picture (grid.png), or a folder for single images.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images (with --all-classes: latents).")] = 64,
     seed: Seed = 0,
     label: Label = None,
+    all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
@@ -157,20 +162,22 @@ def sample(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
+    how: dict[str, Any] = {"seed": seed, "labels": labels, "truncation": truncation, "all_classes": all_classes}
     if out.suffix:
-        made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
-        provenance.save(provenance.grid(made, columns=model.columns if label is None else None), out, **facts)
-        typer.echo(f"{n} images in {out}")
+        made = model.sample(n, **how, output="torch")
+        columns = model.method.classes if all_classes else model.columns if label is None else None
+        provenance.save(provenance.grid(made, columns, pad=0 if all_classes else 2), out, **facts)
+        typer.echo(f"{len(made)} images in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    digits, i = len(str(n - 1)), 0
-    for part in model.batches(n, seed=seed, labels=labels, truncation=truncation):
+    digits, i = len(str(n * (model.method.classes if all_classes else 1) - 1)), 0
+    for part in model.batches(n, **how):
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
-    typer.echo(f"{n} images in {out}")
+    typer.echo(f"{i} images in {out}")
 
 
 @app.command("import")
@@ -206,6 +213,7 @@ def walk(
     ] = None,
     seed: Seed = 0,
     label: Label = None,
+    all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
@@ -218,7 +226,9 @@ def walk(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
-    made = using.walk(model, out, through=through, seed=seed, label=label, truncation=truncation, **how)
+    made = using.walk(
+        model, out, through=through, seed=seed, label=label, all_classes=all_classes, truncation=truncation, **how
+    )
     typer.echo(f"{made} frames in {out}")
 
 

@@ -38,7 +38,7 @@ from ganvas.metrics.measure import commit, machine
 from ganvas.nets.augment import named
 from ganvas.progress import Progress
 from ganvas.report import write_report
-from ganvas.runs import best_checkpoint, read_lines, read_record, restore, say, usable_device
+from ganvas.runs import auto_precision, best_checkpoint, read_lines, read_record, restore, say, usable_device
 
 LOG_STEPS = 10  # steps per line of log.jsonl, and every one of the first ten
 SAVE_SECONDS = 300  # a checkpoint at least this often
@@ -72,11 +72,11 @@ def train(
     """Train `recipe` on `data` and write the run to `out`; returns the trained model.
 
     `data`: "digits", a path, or an official data set's name. `size`: pixels, one side or (height, width). `batch`: images per
-    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32" (CUDA)
-    or "bf16". `compile`: a mode of torch.compile for the networks ("default"; "reduce-overhead": CUDA graphs). `augment`:
-    what the discriminators' images pass: "color,translation,cutout" or some of them, "ada", or "none", which leaves the
-    recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not
-    fit, before training."""
+    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32"
+    (CUDA), "bf16", or "auto" (`runs.auto_precision`). `compile`: a mode of torch.compile for the networks ("default";
+    "reduce-overhead": CUDA graphs). `augment`: what the discriminators' images pass: "color,translation,cutout" or some of
+    them, "ada", or "none", which leaves the recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`).
+    Raises `UserError` for anything that does not fit, before training."""
     ranks.start(device)
     keep_freed_memory()
     out = Path(out)
@@ -85,6 +85,7 @@ def train(
     run = with_data(augmented(make(1), augment), data, size, set)
     feed = run.data()
     run = with_data(augmented(make(feed.info.count), augment), data, size, set)
+    precision = auto_precision(device) if precision == "auto" else precision
     given = {"batch": batch, "images": images, "seed": seed, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     if run.images < 1 or run.batch < 1:
