@@ -1,6 +1,6 @@
 """Are the demo's letters good? Over several seeds, by a classifier that shares no typeface with the generator.
 
-    python bench/letters.py [--seeds 3]
+    python bench/letters.py [--seeds 3] [--runs FOLDER]
     python bench/letters.py --model runs/demo     judges one model and records nothing
 
 Trains the recipe of `make demo` as the demo does, one seed after the other, and judges 2,600 letters of each, 100 of every
@@ -14,7 +14,9 @@ Bounds, set before the runs that count (the issue that asked for the demo had th
 * at most 1% of generated letters lie nearer to a training letter of their class than 5% of the training letters lie to the
   nearest other face of their own family: there, real letters repeat. (Of the real letters of `test` it is 0.8%.)
 
-Writes docs/results/letters.json after each seed and continues where it was cut.
+Writes docs/results/letters.json after each seed and continues where it was cut. FOLDER keeps the runs, as seed-0 and so on,
+and those that are there and finished are not trained again: several can be trained at once beforehand, by the command that
+the record names.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -187,17 +188,20 @@ class Judge:
         return float((nearest(x, y, self.training) < self.distance).double().mean())
 
 
-def trained(seed: int, folder: str) -> tuple[Path, float]:
-    """The run of one seed and its seconds."""
-    run, began = Path(folder) / f"seed-{seed}", time.monotonic()
-    command = [sys.executable, "-m", "ganvas", "train", RECIPE, "letters", "--out", str(run), "--seed", str(seed)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return run, time.monotonic() - began
+def trained(seed: int, folder: Path) -> tuple[Path, str]:
+    """The finished run of one seed, and the command that trained it."""
+    run = folder / f"seed-{seed}"
+    words = ["train", RECIPE, "letters", "--precision", "auto", "--seed", str(seed)]
+    if not (run / "report.html").is_file():
+        command = [sys.executable, "-m", "ganvas", *words, "--out", str(run)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return run, " ".join(["ganvas", *words])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How good the demo's letters are.")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, help="where the runs are kept")
     parser.add_argument("--model", type=Path, help="judge this run or model, and record nothing")
     args = parser.parse_args()
     judge = Judge()
@@ -208,8 +212,12 @@ def main() -> None:
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"seeds": []}
     for seed in range(len(found["seeds"]), args.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            run, seconds = trained(seed, folder)
-            row = {"seed": seed, "train_seconds": round(seconds, 1), **judge.verdict(run, seed)}
+            run, command = trained(seed, args.runs or Path(folder))
+            record = json.loads((run / "run.json").read_text())
+            row = {"seed": seed, "trained_by": command, "commit": record["commit"], **judge.verdict(run, seed)}
+            row["images"] = json.loads((run / "model" / "model.json").read_text())["images_trained"]
+            if row["images"] != record["images"]:
+                sys.exit(f"{run} is not finished: ganvas resume {run}")
         found["seeds"].append(row)
         found |= {
             "command": f"python bench/letters.py --seeds {args.seeds}",

@@ -69,4 +69,5 @@ def dcgan_letters(count: int) -> Run:
         batch=64,
         images=images_in_all,
         lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
+        augment=None,
     )
