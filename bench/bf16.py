@@ -35,7 +35,8 @@ LONGEST = 12.0  # processor seconds of one recipe's rounds
 BATCH = 32
 SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of data
 WIDTHS = "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images
-SETTINGS: dict[str, list[str]] = {  # what makes networks for 128 px and more ones for 32 px and little time
+SETTINGS: dict[str, list[str]] = {  # what makes networks for 128 px and more ones for 32 or 64 px and little time
+    **{name: ["G.depth=6"] for name in ("dualgan", "dualgan_official", "pix2pix", "pix2pix_pixel")},
     **{
         name: [f"{net}.{k}" for net in "GD" for k in ("width=32", "attention=[16]")]
         for name in ("biggan", "biggan_deep")
