@@ -9,7 +9,7 @@ processor seconds, so that other work on the machine changes little, and the gai
 end after 12 seconds, and no sooner than the second.
 
 Writes bench/results/bf16.json after each recipe and continues where it was cut; `--again` repeats what is there. `--table`
-measures nothing and prints the table for docs/performance.md.
+measures nothing and writes the table in docs/performance.md anew.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ganvas.engine.memory import keep_freed_memory
 from ganvas.metrics.measure import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "bf16.json"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 LONGEST = 12.0  # processor seconds of one recipe's rounds
 BATCH = 32
 SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of data
@@ -101,19 +102,29 @@ def measured(recipe: str, rounds: int) -> dict[str, Any] | None:
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """The rows for docs/performance.md, each figure with its source."""
-    lines = ["| recipe | size, batch | fp32, s | bf16, s | gain |", "|---|---|---|---|---|"]
+HEADER = "| recipe | size, batch | fp32, s | bf16, s | gain |"
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """The lines for docs/performance.md, each figure with its source; the largest gain first."""
+    lines = [HEADER, "|---|---|---|---|---|"]
     for name, row in sorted(found["recipes"].items(), key=lambda r: -r[1]["gain"]):
-
-        def cell(value: float, names: str, name: str = name) -> str:
-            digits = 2 if value >= 0.1 else 3
-            return f"{value:.{digits}f} <!-- = bench/results/bf16.json recipes.{name}.{names} -->"
-
-        seconds = [cell(row["seconds_per_step"][p], f"seconds_per_step.{p}") for p in ("fp32", "bf16")]
         size = f"`{row['size'][0]} px, {row['batch']}`"
-        lines.append(f"| `{name}` | {size} | {seconds[0]} | {seconds[1]} | {cell(row['gain'], 'gain')} |")
-    return "\n".join(lines)
+        cells = [(row["seconds_per_step"][p], f"seconds_per_step.{p}") for p in ("fp32", "bf16")]
+        figures = [
+            f"{value:.{2 if value >= 0.1 else 3}f} <!-- = bench/results/bf16.json recipes.{name}.{names} -->"
+            for value, names in [*cells, (row["gain"], "gain")]
+        ]
+        lines.append(" | ".join([f"| `{name}`", size, *figures]) + " |")
+    return lines
+
+
+def write_table(found: dict[str, Any]) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = end = lines.index(HEADER)
+    while end < len(lines) and lines[end].startswith("|"):
+        end += 1
+    PAGE.write_text("\n".join([*lines[:start], *table(found), *lines[end:]]) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -121,11 +132,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default="", metavar="TEXT", help="recipes whose name has this in it")
     parser.add_argument("--again", action="store_true", help="measure again what has been measured")
-    parser.add_argument("--table", action="store_true", help="print the table for the documentation")
+    parser.add_argument("--table", action="store_true", help="write the table of the documentation anew")
     args = parser.parse_args()
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"recipes": {}}
     if args.table:
-        print(table(found))
+        write_table(found)
         return
     torch.set_num_threads(1)
     keep_freed_memory()
