@@ -56,7 +56,10 @@ def test_rendering_again_gives_the_shipped_pixels(faces: list[letters.Face]) -> 
         images = face.render(32)
         assert rows.any() == letters.legible(images)
         if rows.any():
-            assert np.array_equal(shipped["images"][rows], images), face.name
+            # Equal with the Pillow that rendered them; another FreeType may round otherwise. The
+            # next weight of a family differs by 2 gray levels and more.
+            difference = np.abs(shipped["images"][rows].astype(int) - images)
+            assert difference.mean() < 0.25, face.name
             assert set(shipped["split"][rows]) == {face.part}
 
 
