@@ -9,12 +9,14 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: .venv/ready ## Train a DCGAN on real handwritten digits, sample it, measure it, write its report.
+demo: .venv/ready ## Train a GAN on capital letters in 24 families of typefaces, and draw alphabets that nobody designed.
 	rm -rf runs/demo
-	$(BIN)/ganvas train dcgan_digits digits --out runs/demo
-	$(BIN)/ganvas sample runs/demo -n 80 --seed 0 --out runs/demo/grid.png
-	$(BIN)/ganvas measure runs/demo --against digits
-	@echo "The report: $(CURDIR)/runs/demo/report.html"
+	$(BIN)/ganvas train dcgan_letters letters --precision auto --out runs/demo
+	$(BIN)/ganvas sample runs/demo -n 10 --all-classes --seed 0 --out runs/demo/alphabet.png
+	$(BIN)/ganvas walk runs/demo --through 2 --all-classes --out runs/demo/walk.gif
+	@echo "Ten typefaces:        $(CURDIR)/runs/demo/alphabet.png"
+	@echo "From one to another:  $(CURDIR)/runs/demo/walk.gif"
+	@echo "The report:           $(CURDIR)/runs/demo/report.html"
 
 test: .venv/ready ## All tests, at most ten minutes on two cores.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,8 +1,8 @@
-"""Are the demo's digits good? Over several seeds, by the judge of `ganvas measure`.
+"""Are the digits of `dcgan_digits` good? Over several seeds, by the judge of `ganvas measure`.
 
     python bench/demo.py --seeds 3
 
-Trains the recipe of `make demo` as the demo does, in processes of its own, one seed after the other, and measures each;
+Trains the recipe in processes of its own, one seed after the other, and measures each;
 then once more without labels, to show what they bring. The goal was set before: a calibrated classifier that was trained on
 half of the real digits recognises, with confidence above 0.9, at least 0.8 times as many of the samples as of the other half,
 and every digit makes 4% to 20% of the samples. Writes bench/results/demo.json.

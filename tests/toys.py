@@ -30,6 +30,7 @@ SMALL: dict[str, list[str]] = {
     "cgan_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
     "dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
     "dcgan_digits": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "r1_every=2"],
+    "dcgan_letters": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "r1_every=2"],
     "wgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2", "long=3", "first=1"],
     "r3gan": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],
     "r3gan_64": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],

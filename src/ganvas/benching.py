@@ -26,7 +26,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.memory import keep_freed_memory
 from ganvas.errors import UserError
 from ganvas.metrics.measure import commit, machine
-from ganvas.runs import usable_device
+from ganvas.runs import auto_precision, usable_device
 
 SIDE = 2048  # of the square matrices whose product is one measure of the machine's rate
 SECONDS = 1.0  # that each measure of that rate takes, at least
@@ -63,6 +63,7 @@ def bench(
     torch.manual_seed(0)
     device = usable_device(device)
     run = training.with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)
+    precision = auto_precision(device) if precision == "auto" else precision
     given = {"batch": batch, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     feed = random_feed(run) if data is None else run.data()

@@ -102,6 +102,9 @@ class _Header(pydantic.BaseModel):
         return self
 
 
+MOST_COLUMNS = 32  # of a grid with a class a column
+
+
 def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
     """Write `method`'s picture-making networks into `folder`. Raises `UserError` where that cannot be written.
 
@@ -336,19 +339,22 @@ class Model:
         truncation: float | None = None,
         output: Output = "pil",
         batch: int | None = None,
+        all_classes: bool = False,
     ) -> Any:
         """`n` new images. Image i of a seed is the same whatever n is (up to the rounding of a differently sized batch).
 
         `labels`: the class of each image, by number or name, for models that were trained with labels; None: all classes in
         turn, and where classes are coupled domains (`core.Couples`) each latent in every one of them: pairs, side by side.
         `truncation`: variety given up for likelihood, 1 or less (`core.Truncates`); None: none is.
+        `all_classes`: generate each of `n` latents in every class, latent by latent: n * classes images.
         `batch`: images at a time; None: 64, or fewer where the machine's memory asks for it (`fitting`).
         `output`: "pil" a list of PIL images, which are marked as generated when they are saved
         (`provenance.Generated`); "numpy" uint8 [n, H, W, C] and "torch" float32 [n, C, H, W] in [-1, 1], both without a mark.
         Raises `UserError` for a model that only translates, and for labels or a truncation that it does not have."""
         if n < 1:
             raise UserError(f"n is {n}; ask for at least one image")
-        parts = self.batches(n, seed=seed, labels=labels, truncation=truncation, batch=batch)
+        how: dict[str, Any] = {"seed": seed, "labels": labels, "truncation": truncation, "batch": batch}
+        parts = self.batches(n, **how, all_classes=all_classes)
         return self._as(torch.cat(list(parts)), output, seed=seed)
 
     def batches(
@@ -359,12 +365,18 @@ class Model:
         labels: Sequence[int | str] | None = None,
         truncation: float | None = None,
         batch: int | None = None,
+        all_classes: bool = False,
     ) -> Iterable[Tensor]:
         """`sample` in parts of `batch` images [., C, H, W] in [-1, 1], for when n is large."""
         method = self._sampler(truncation)
         classes = method.classes
         batch, times = batch or self._fitting(), 1  # images of one latent
-        if labels is not None:
+        if all_classes:
+            if not classes or labels is not None:
+                why = "takes no label besides" if classes else "needs a model that was trained with labels"
+                raise WrongUse(f"all classes were asked for, which {why}")
+            n, times, labels = n * classes, classes, list(range(classes)) * n
+        elif labels is not None:
             labels = self._check_labels(labels, n)
         elif classes:
             labels = [i % classes for i in range(n)]
@@ -508,7 +520,7 @@ class Model:
         """Columns of a grid of `n` samples: nearly square, with all classes once or several
         times in each row, so that a column holds one class. None: any number will do."""
         classes = self.method.classes
-        if not 2 <= classes <= 20:
+        if not 2 <= classes <= MOST_COLUMNS:
             return None
         return classes * max(1, round(n**0.5 / classes))
 

@@ -43,7 +43,7 @@ def _options(
     pass
 
 
-data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect and prepare data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 SEEDS = 2**63 - 1  # the largest that torch takes
@@ -55,7 +55,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on sta
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
 Precision = Annotated[
-    str | None, typer.Option(help="fp32, tf32 (CUDA: products of 10 bits) or bf16 (of 7; weights stay fp32).")
+    str | None,
+    typer.Option(help="fp32, tf32 (CUDA: 10 bits), bf16 (7 bits; weights stay fp32), or auto: bf16 if in hardware."),
 ]
 UsePrecision = Annotated[str, typer.Option("--precision", help="fp32, or bf16: faster, within a gray level or two.")]
 Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on processors.")]
@@ -69,6 +70,9 @@ Label = Annotated[str | None, typer.Option(help="One class only, by its name, fo
 Truncation = Annotated[
     float | None,
     typer.Option(max=TRUNCATIONS, help="Variety given up for likelihood: 0.7, say; for methods that know it."),
+]
+AllClasses = Annotated[
+    bool, typer.Option("--all-classes", help="Generate each latent in every class: in a grid, one class a column.")
 ]
 Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
 Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
@@ -100,7 +104,9 @@ def list_(as_json: Json = False) -> None:
 @app.command()
 def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, zip, npz or idx, or a set's name.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="letters, digits, a folder, zip, npz or idx, or a set's name.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
     size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
     batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw, all processes together.")] = None,
@@ -161,9 +167,10 @@ def resume(
 def sample(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="A picture (grid.png), or a folder for single images.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images (with --all-classes: latents).")] = 64,
     seed: Seed = 0,
     label: Label = None,
+    all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
@@ -179,23 +186,25 @@ def sample(
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend)
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     labels = None if label is None else [model.class_number(label)] * n
+    how: dict[str, Any] = {"seed": seed, "labels": labels, "truncation": truncation, "all_classes": all_classes}
     if out.suffix:
-        shape = model.info["shape"]
-        if 4 * n * shape["channels"] * shape["height"] * shape["width"] > bundle.memory(model.method.device) // 4:
-            raise UserError(f"a grid of {n:,} images does not fit in memory; write single files: --out FOLDER")
-        made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
-        provenance.save(provenance.grid(made, columns=model.columns(n) if label is None else None), out, **facts)
-        _say(f"{n} images in {out}")
+        shape, count = model.info["shape"], n * (model.method.classes if all_classes else 1)
+        if 4 * count * shape["channels"] * shape["height"] * shape["width"] > bundle.memory(model.method.device) // 4:
+            raise UserError(f"a grid of {count:,} images does not fit in memory; write single files: --out FOLDER")
+        made = model.sample(n, **how, output="torch")
+        columns = model.method.classes if all_classes else model.columns(n) if label is None else None
+        provenance.save(provenance.grid(made, columns, pad=0 if all_classes else 2), out, **facts)
+        _say(f"{len(made)} images in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} already has files in it; nothing was written. Choose an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    digits, i = len(str(n - 1)), 0
-    for part in model.batches(n, seed=seed, labels=labels, truncation=truncation):
+    digits, i = len(str(n * (model.method.classes if all_classes else 1) - 1)), 0
+    for part in model.batches(n, **how):
         for image in part:
             provenance.save(provenance.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
             i += 1
-    _say(f"{n} images in {out}")
+    _say(f"{i} images in {out}")
 
 
 @app.command("import")
@@ -232,6 +241,7 @@ def walk(
     ] = None,
     seed: Seed = 0,
     label: Label = None,
+    all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
@@ -244,7 +254,9 @@ def walk(
 
     model = bundle.load(run, checkpoint=checkpoint, device=device or "cpu")
     how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
-    made = using.walk(model, out, through=through, seed=seed, label=label, truncation=truncation, **how)
+    made = using.walk(
+        model, out, through=through, seed=seed, label=label, all_classes=all_classes, truncation=truncation, **how
+    )
     _say(f"{made} frames in {out}")
 
 
@@ -606,6 +618,25 @@ def data_check(
     _print_json(found.as_dict()) if as_json else _say(*described)
     if found.problem:
         raise UserError(found.problem)
+
+
+@data_app.command("letters")
+def data_letters(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the images: new.")],
+    size: Annotated[int, typer.Option(metavar="N", help="Height and width of an image in pixels.")] = 32,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Pairs A/ and B/ of two weights (thin,black or 300,700), or of roman,italic."),
+    ] = None,
+) -> None:
+    """Render the capital letters of 37 open typeface families, from the packages of the extra `demo`.
+
+    Example: `ganvas data letters letters/ --size 64 --pairs thin,black`
+    """
+    from ganvas.data.prepare import letters
+
+    count = letters.make(out, size, pairs)
+    _say(f"{count:,} images in {out}")
 
 
 @data_app.command("mosaic")

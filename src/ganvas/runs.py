@@ -408,6 +408,18 @@ def usable_device(device: str | None) -> str:
     return device
 
 
+def auto_precision(device: str) -> str:
+    """ "bf16" where the device multiplies in it: GPUs, and processors with its instructions (by
+    /proc/cpuinfo, which Linux has); else "fp32", since emulated bf16 is slower."""
+    if device != "cpu":
+        return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else "fp32"
+
+
 def say(*lines: str) -> None:
     """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
     if ranks.rank() == 0:

@@ -42,6 +42,7 @@ from ganvas.progress import Progress
 from ganvas.report import write_report
 from ganvas.runs import (
     absolute,
+    auto_precision,
     best_checkpoint,
     portable,
     read_lines,
@@ -87,15 +88,16 @@ def train(
     """Train `recipe` on `data` and write the run to `out`; returns the trained model.
 
     `data`: "digits", a path, or an official data set's name. `size`: pixels, one side or (height, width). `batch`: images per
-    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32" (CUDA)
-    or "bf16". `compile`: a mode of torch.compile for the networks ("default"; "reduce-overhead": CUDA graphs). `augment`:
-    what the discriminators' images pass: "color,translation,cutout" or some of them, "ada", or "none", which leaves the
-    recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`). Raises `UserError` for anything that does not
-    fit, before training."""
+    draw, all ranks together. `images`: where to stop, counted in real images drawn. `precision`: "fp32", "tf32"
+    (CUDA), "bf16", or "auto" (`runs.auto_precision`). `compile`: a mode of torch.compile for the networks ("default";
+    "reduce-overhead": CUDA graphs). `augment`: what the discriminators' images pass: "color,translation,cutout" or some of
+    them, "ada", or "none", which leaves the recipe's own out. `set`: further numbers as "path=value" (`"D.width=32"`).
+    Raises `UserError` for anything that does not fit, before training."""
     ranks.start(device)
     out = Path(out)
     device = usable_device(device)
     make = recipes.find(recipe)
+    precision = auto_precision(device) if precision == "auto" else precision
     given = {"batch": batch, "images": images, "seed": seed, "precision": precision, "compile": compile}
 
     def described(

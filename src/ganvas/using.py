@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from ganvas import bundle, movies, provenance
 from ganvas.data.sources import Part
-from ganvas.errors import UserError
+from ganvas.errors import UserError, WrongUse
 from ganvas.inspect import latents
 from ganvas.inspect.projection import Space
 from ganvas.inspect.walks import Curve
@@ -38,21 +38,25 @@ def walk(
     curve: Curve | None = None,
     label: str | None = None,
     truncation: float | None = None,
+    all_classes: bool = False,
 ) -> int:
     """A walk as a film (.gif, .mp4) or as a strip (.png …), a leg a row. `through`: how many of `seed`'s pictures, or which
-    (`inspect.latents.pictures`). Returns how many frames there are."""
+    (`inspect.latents.pictures`). `all_classes`: every frame shows all classes of the same latent, in two rows. Returns how
+    many frames there are."""
     names: Any = int(through) if through.isdigit() else latents.pictures(through)
     film = out.suffix.lower() in (".gif", ".mp4")
     frames = frames or (fps if film else STRIP)
-    made = model.walk(
-        names,
-        seed=seed,
-        frames=frames,
-        loop=loop,
-        curve=curve,
-        label=None if label is None else model.class_number(label),
-        truncation=truncation,
-    )
+    how: dict[str, Any] = {"seed": seed, "frames": frames, "loop": loop, "curve": curve, "truncation": truncation}
+    if all_classes:
+        classes = model.method.classes
+        if label is not None or not classes:
+            raise WrongUse(
+                "a walk through all classes needs a model that was trained with labels, and no label besides"
+            )
+        walks = [model.walk(names, label=i, **how) for i in range(classes)]
+        made = [provenance.tile(frame, -(-classes // 2), pad=0) for frame in zip(*walks, strict=True)]
+    else:
+        made = model.walk(names, label=None if label is None else model.class_number(label), **how)
     facts = {**model.facts, "through": through, "seed": seed}
     if film:
         movies.save(made, out, fps, **facts)

@@ -11,6 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganvas import draw
 from ganvas.errors import UserError
@@ -240,6 +241,41 @@ def test_blur() -> None:
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
     for blur in (Blur((1, 3, 3, 1), pad=2), Blur((1, 3, 3, 1), stride=2), up):
         assert torch.autograd.gradgradcheck(lambda x, blur=blur: blur(x).square(), x)
+
+
+@pytest.mark.parametrize("settings", [{"pad": 2}, {"stride": 2}, {"gain": 4.0, "up": True}])
+def test_blur_filters_in_float32_under_bf16_autocast_on_cpu(settings: dict) -> None:
+    """Forward, backward and double backward see no bf16 convolution; the result has the images' type again."""
+    blur = Blur((1, 3, 3, 1), **settings)
+    x = torch.randn(2, 3, 8, 8).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+
+    def derivatives(x: Tensor, on: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=on):
+            y = blur(x)
+        (g,) = torch.autograd.grad(y.float().square().sum(), x, create_graph=True)
+        (h,) = torch.autograd.grad(g.float().square().sum(), x)
+        assert {t.dtype for t in (y, g, h)} == {x.dtype}
+        return [y, g, h]
+
+    with _Convolutions() as seen:
+        narrow = derivatives(x, on=True)
+    assert seen.dtypes == {torch.float32}
+    for a, b in zip(narrow, derivatives(wide, on=False), strict=True):
+        torch.testing.assert_close(a.float(), b, rtol=0.0, atol=0.02 * float(b.detach().abs().max()))
+
+
+class _Convolutions(TorchDispatchMode):
+    """The types that convolutions and their derivatives are computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "convolution" in str(func):
+            self.dtypes |= {a.dtype for a in args if isinstance(a, Tensor)}
+        return func(*args, **(kwargs or {}))
 
 
 def test_a_slower_learning_rate_changes_no_output_at_the_start() -> None:

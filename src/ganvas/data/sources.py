@@ -11,8 +11,10 @@ import math
 import os
 import re
 import stat
+import string
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -390,8 +392,8 @@ Table = Callable[[str], Arrays | None]  # a part's name -> its pictures
 def open_source(source: str | os.PathLike[str], white: int | None = None) -> tuple[str, Tree | Table]:
     """(title, what is there). Raises `UserError` for what does not exist or is nothing that we read."""
     name = os.fspath(source)
-    if name == "digits":
-        return name, _digits
+    if name in SHIPPED:
+        return name, SHIPPED[name]
     if name in official.SETS:
         kind, path = official.fetch(name)
         if kind == "zip":
@@ -427,12 +429,11 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
         raise UserError(f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it")
     raise UserError(
         f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip file, an .npz, MNIST's idx "
-        f"files, or one of: {', '.join(_NAMES)}."
+        f"files, or one of: {', '.join([*SHIPPED, *official.SETS])}."
     )
 
 
 CLASS_FOLDERS = "class folders"
-_NAMES = ("digits", *official.SETS)
 _ARCHIVE = re.compile(r".*\.(tar|tgz|tbz2?|txz|tar\.\w+|7z|rar)", re.DOTALL)
 
 
@@ -446,7 +447,7 @@ def _is_zip(path: Path) -> bool:
 
 def _nearest(path: Path) -> str:
     """The nearest name of a data set or beside `path`, or what could be given."""
-    known, missing = list(_NAMES), ""
+    known, missing = [*SHIPPED, *official.SETS], ""
     try:
         where = "" if str(path.parent) == "." else f"{path.parent}/"
         known += [where + f for f in os.listdir(path.parent) if not f.startswith(".")][:10_000]
@@ -456,7 +457,7 @@ def _nearest(path: Path) -> str:
     return missing + (
         f"Did you mean '{printable(near[0])}'?"
         if near
-        else f"Give a folder, a zip, .npz or idx file, or one of: {', '.join(_NAMES)}."
+        else f"Give a folder, a zip, .npz or idx file, or one of: {', '.join([*SHIPPED, *official.SETS])}."
     )
 
 
@@ -840,6 +841,20 @@ def _digits(part: str) -> Arrays | None:
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     return Arrays(pixels, labels, [str(i) for i in range(10)], ["digits", sklearn.__version__])
+
+
+def _letters(part: str) -> Arrays | None:
+    """Capital letters in open typefaces, 32x32, black on white; each part has families of its own
+    (`prepare/letters.py`)."""
+    with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
+        chosen = archive["split"] == part
+        if not chosen.any():
+            return None
+        pixels, labels = archive["images"][chosen][..., None], archive["labels"][chosen]
+    return Arrays(pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())])
+
+
+SHIPPED: dict[str, Table] = {"digits": _digits, "letters": _letters}
 
 
 _NPZ_IMAGES = {

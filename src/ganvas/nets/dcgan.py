@@ -90,8 +90,10 @@ class Discriminator(nn.Module):
     k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
     and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
     discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
-    zeros. `norm=False`: biases in place of batch norm, for critics with a gradient penalty, and He's initialisation
-    (arXiv:1502.01852), since no norm makes up for weights of .02. `kernel` as the generator's."""
+    zeros; with `projection` they add the product of the last features with the label's embedding to the logit
+    instead (Miyato and Koyama, 2018, arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
+    critics with a gradient penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of
+    .02. `kernel` as the generator's."""
 
     def __init__(
         self,
@@ -101,14 +103,23 @@ class Discriminator(nn.Module):
         norm: bool = True,
         classes: int = 0,
         kernel: int = 4,
+        projection: bool = False,
     ) -> None:
         super().__init__()
-        self.classes = classes
-        trunk, features, grid = halvings(width, size, channels + classes, kernel, norm)
+        self.planes = 0 if projection else classes
+        trunk, features, grid = halvings(width, size, channels + self.planes, kernel, norm)
         self.main = nn.Sequential(*trunk, nn.Conv2d(features, 1, grid, bias=False))
+        self.embed = nn.Embedding(classes, features * math.prod(grid)) if projection and classes else None
         normal_init(self)
         if not norm:
             _he_init(self, 0.2)
+        if self.embed is not None:  # every class starts from the shared logit
+            nn.init.zeros_(self.embed.weight)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.main(with_labels(x, y, self.classes)).flatten()
+        x = with_labels(x, y, self.planes)
+        if self.embed is None:
+            return self.main(x).flatten()
+        assert y is not None, "this discriminator was built for labels"
+        features = self.main[:-1](x)
+        return self.main[-1](features).flatten() + (self.embed(y) * features.flatten(1)).sum(1)

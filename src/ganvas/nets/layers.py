@@ -389,6 +389,15 @@ class Blur(nn.Module):
         self.pad, self.stride, self.up = pad, stride, up
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return self._filtered(x)
+        # oneDNN has no bf16 kernel for the backward pass of a strided depthwise convolution:
+        # its reference implementation takes 10 to 20 times as long as float32 does.
+        with torch.autocast("cpu", enabled=False):
+            y = self._filtered(x.float())
+        return y if y.dtype == x.dtype else y.to(x.dtype)
+
+    def _filtered(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         kernel = self.taps.to(x.dtype).expand(channels, -1, -1, -1)
         if self.up:

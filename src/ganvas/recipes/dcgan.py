@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 from torch.optim import Adam
@@ -46,4 +47,27 @@ def dcgan_digits(count: int) -> Run:
         lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
         ema=HalfLife(images=5_000),
         augment=partial(DiffAugment, policy=("translation",), shift=1 / 32),
+    )
+
+
+def dcgan_letters(count: int) -> Run:
+    """The demo: `dcgan_digits` for the shipped capital letters at 32x32, sized for three minutes on two CPU cores. What
+    differs: width 32 and batches of 64; the labels reach D by projection (arXiv:1802.05637), since with 26 planes beside one
+    gray one its first convolution was the slowest; no augmentation, for 6,604 letters are more than it learns by heart in 18
+    passes."""
+    run = dcgan_digits(count)
+    assert isinstance(run.method, partial)
+    method = partial(
+        run.method,
+        G=partial(nets.Generator, width=32, latent=32),
+        D=partial(nets.Discriminator, width=32, norm=False, projection=True),
+    )
+    images_in_all = 120_000
+    return replace(
+        run,
+        method=method,
+        batch=64,
+        images=images_in_all,
+        lr=LinearDecay(start=images_in_all // 2, end=images_in_all),
+        augment=None,
     )
