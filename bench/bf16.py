@@ -24,11 +24,13 @@ from typing import Any
 
 import torch
 
-from ganvas import benching, recipes, training
+from ganvas import recipes
 from ganvas.core import Run
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import commit, machine
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.metrics.measure import commit, machine
+from ganvas.training import benchmark
+from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "bf16.json"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -59,13 +61,13 @@ SETTINGS: dict[str, list[str]] = {  # what makes networks for 128 px and more on
 
 def gallery_run(recipe: str) -> Run | None:
     """`recipe` on random data of the gallery's size; None if its data are not images."""
-    run = recipes.find(recipe)(benching.COUNT)
+    run = recipes.find(recipe)(benchmark.COUNT)
     assert isinstance(run.data, partial)
     kind = run.data.func.__name__
     if kind == "languages":
         return None
     size = 28 if recipe == "cogan" else SIZES.get(kind)  # CoGAN's networks are made for 28 px
-    run = training.with_data(run, "", size, SETTINGS.get(recipe, []))
+    run = with_data(run, "", size, SETTINGS.get(recipe, []))
     assert isinstance(run.data, partial)
     if kind == "images":
         run = replace(run, data=partial(run.data, channels=1))
@@ -81,8 +83,8 @@ def measured(recipe: str, rounds: int) -> dict[str, Any] | None:
     seconds = {"fp32": 0.0, "bf16": 0.0}
     engines: dict[str, Engine] = {}
     for precision in seconds:
-        made = Engine(replace(run, precision=precision), benching.random_feed(run))
-        made.feed = benching.Same(made)
+        made = Engine(replace(run, precision=precision), benchmark.random_feed(run))
+        made.feed = benchmark.FixedBatchLoader(made)
         made.step()  # what is set up once
         engines[precision] = made
     steps = 0
@@ -139,7 +141,7 @@ def main() -> None:
         write_table(found)
         return
     torch.set_num_threads(1)
-    keep_freed_memory()
+    retain_heap()
     found |= {"command": "python bench/bf16.py", "machine": machine(), "torch": torch.__version__, "commit": commit()}
     for recipe in recipes.all_recipes():
         if args.only not in recipe or (recipe in found["recipes"] and not args.again):

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ganvas.metrics.measure import commit, machine
+from ganvas.core.environment import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 RATIO, SMALLEST, LARGEST = 0.8, 0.04, 0.20

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganvas import recipes, training
+from ganvas import recipes
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import auto_precision
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.runs import auto_precision
+from ganvas.training.start import with_data
 
 WARM_STEPS, RATED_SECONDS = 4, 15.0  # of the measurement of a run's rate
 TICKS = 1.05  # sample grids, quality curve and checkpoints, as a share of the steps' time
@@ -97,11 +98,11 @@ def settings_of(row: Training, images: int) -> list[str]:
 
 def rate(row: Training) -> float:
     """Images per processor second of training, on one thread."""
-    keep_freed_memory()
+    retain_heap()
     settings = [*settings_of(row, 1_000_000), f"precision={auto_precision('cpu')}"]
     # A growing method is rated at its last stage, the slowest.
     settings += ["start=32"] if row.recipe in ("stylegan_digits", "progan_labels") else []
-    run = training.with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
+    run = with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
     engine = Engine(run, run.data())
     for _ in range(WARM_STEPS):
         engine.step()

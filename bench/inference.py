@@ -29,11 +29,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import benching, bundle, recipes, training
-from ganvas.bundle import Model, _read, load
+from ganvas import recipes
+from ganvas.core.environment import commit, machine
 from ganvas.engine.engine import Engine
-from ganvas.metrics.measure import commit, machine
+from ganvas.inference import model_file
+from ganvas.inference.load import _read, load
+from ganvas.inference.model import Model
 from ganvas.nets import layers
+from ganvas.nets.norm import InstanceNorm2d
+from ganvas.training import benchmark
+from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 UNASKED = "torch unasked"
@@ -43,18 +48,18 @@ CASES = {"cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]), "dcgan 64
 
 def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
     """The model of a run that has taken one step: how good its pictures are makes no difference to how long they take."""
-    run = training.with_data(recipes.find(recipe)(1), "", size, [*settings, "batch=2"])
-    feed = benching.random_feed(run)
+    run = with_data(recipes.find(recipe)(1), "", size, [*settings, "batch=2"])
+    feed = benchmark.random_feed(run)
     engine = Engine(run, feed)
     engine.step()
     facts = {"shape": asdict(feed.info.shape), "task": feed.info.task}
-    bundle.save(folder, engine.model(), run, feed.info.shape, facts)
+    model_file.save(folder, engine.model(), run, feed.info.shape, facts)
 
 
 def plain(network: nn.Module) -> nn.Module:
     """The same network as torch's layers have it, rows of pixels first."""
     for name, child in network.named_children():
-        if isinstance(child, layers.InstanceNorm2d):
+        if isinstance(child, InstanceNorm2d):
             setattr(network, name, nn.InstanceNorm2d(child.channels, child.eps))
         elif isinstance(child, layers.ThinConv2d):
             child.forward = lambda input, c=child: F.conv2d(input, c.weight, c.bias)

@@ -24,20 +24,21 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ganvas import bundle, large
-from ganvas.imported import import_model
-from ganvas.metrics.measure import commit, machine
-from ganvas.nets import superres, translate
-from ganvas.translating import translate_files
+from ganvas.core.environment import commit, machine
+from ganvas.inference.importers.as_method import import_model
+from ganvas.inference.model import Model
+from ganvas.inference.tiling import graph
+from ganvas.inference.translate_files import translate_files
+from ganvas.nets import image_to_image, super_resolution
 
 RESULTS = Path(__file__).parent / "results" / "large.json"
 NETS = {
-    "ResNet-9, width 64": lambda: translate.ResNetGenerator(),
-    "ResNet-2, width 4": lambda: translate.ResNetGenerator(width=4, blocks=2),
-    "ResNet-6, width 8": lambda: translate.ResNetGenerator(width=8, blocks=6),
-    "U-Net-256, width 64, batch norm of the picture": lambda: translate.UNetGenerator(),
-    "MSRResNet x4, width 64": lambda: superres.MSRResNet(),
-    "MSRResNet x4, width 8": lambda: superres.MSRResNet(width=8),
+    "ResNet-9, width 64": lambda: image_to_image.ResNetGenerator(),
+    "ResNet-2, width 4": lambda: image_to_image.ResNetGenerator(width=4, blocks=2),
+    "ResNet-6, width 8": lambda: image_to_image.ResNetGenerator(width=8, blocks=6),
+    "U-Net-256, width 64, batch norm of the picture": lambda: image_to_image.UNetGenerator(),
+    "MSRResNet x4, width 64": lambda: super_resolution.MSRResNet(),
+    "MSRResNet x4, width 8": lambda: super_resolution.MSRResNet(width=8),
 }
 # network, width, height, side of parts (None: whole; 0: as memory asks for)
 CASES = [
@@ -65,25 +66,25 @@ def photograph(file: Path, width: int, height: int) -> None:
 def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str, Any]:
     """In a process of its own. `side` as in `CASES`."""
     if side == 0:
-        bundle.Model._fits = lambda self, pixels, part=8: False
+        Model._fits = lambda self, pixels, part=8: False
     stored, most = 0, 0
-    make, drop = large.Stored.__init__, large.Stored.__del__
+    make, drop = graph.OnDisk.__init__, graph.OnDisk.__del__
 
-    def size(image: large.Stored) -> int:
+    def size(image: graph.OnDisk) -> int:
         return image.channels * image.sides[0] * image.sides[1] * image.kind.itemsize
 
-    def made(self: large.Stored, *args: Any, **kwargs: Any) -> None:
+    def made(self: graph.OnDisk, *args: Any, **kwargs: Any) -> None:
         nonlocal stored, most
         make(self, *args, **kwargs)
         stored += size(self)
         most = max(most, stored)
 
-    def dropped(self: large.Stored) -> None:
+    def dropped(self: graph.OnDisk) -> None:
         nonlocal stored
         stored -= size(self)
         drop(self)
 
-    large.Stored.__init__, large.Stored.__del__ = made, dropped
+    graph.OnDisk.__init__, graph.OnDisk.__del__ = made, dropped
     began, busy = time.monotonic(), time.process_time()
     report = translate_files(folder, [file], out, tile=side or None)
     seconds, processor = time.monotonic() - began, time.process_time() - busy

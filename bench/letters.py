@@ -36,8 +36,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ganvas
+from ganvas.core.environment import commit, machine
 from ganvas.data import sets
-from ganvas.metrics.measure import commit, machine
 
 RECIPE = "dcgan_letters"
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "letters.json"

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganvas.metrics.measure import commit, machine
+from ganvas.core.environment import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "many.json"
 DIFFERENT = 1000

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from ganvas import data
+from ganvas.core.environment import commit, machine
+from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import extractor
-from ganvas.metrics.measure import commit, filled, machine, measure_samples
-from ganvas.metrics.side import Side
+from ganvas.metrics.suite import filled, measure_samples
 
 RESULTS = Path(__file__).parent / "results" / "measure.json"
 BATCH = 256
@@ -62,7 +63,7 @@ def main() -> None:
     extract = extractor(args.features, args.weights)
     load = os.getloadavg()[0]
     marks = [(time.perf_counter(), time.process_time())]
-    side = filled(Side(extract, "real"), real)
+    side = filled(FeatureSet(extract, "real"), real)
     marks.append((time.perf_counter(), time.process_time()))
     record = measure_samples(fake, side, extract)
     marks.append((time.perf_counter(), time.process_time()))

@@ -28,13 +28,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganvas import mosaics, training
-from ganvas.data import mosaic
-from ganvas.masks import Masks
+from ganvas.core.environment import commit, machine
+from ganvas.data.prepare import mosaic_pairs
+from ganvas.evaluation.paired import compare
+from ganvas.inference.masks import Masks
+from ganvas.inference.translate_files import translate_files
+from ganvas.media import mosaic
 from ganvas.metrics.classifiers import classifier
-from ganvas.metrics.measure import commit, machine
-from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.training.trainer import train
 
 RESULTS = Path(__file__).parent / "results" / "mosaics.json"
 BATCH = 4
@@ -70,7 +71,7 @@ def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
     """Processor minutes that it took."""
     start = time.process_time()
     how: dict[str, Any] = {"size": size, "batch": BATCH, "seed": seed, "images": images}
-    training.train("restore", pairs, out=out, set=[*SETTINGS, f"lr.start={images // 2}", f"lr.end={images}"], **how)
+    train("restore", pairs, out=out, set=[*SETTINGS, f"lr.start={images // 2}", f"lr.end={images}"], **how)
     return round((time.process_time() - start) / 60, 2)
 
 
@@ -89,7 +90,7 @@ def main() -> None:
     out = args.out or Path(tempfile.mkdtemp())
     pairs, held_out = out / "pairs", out / "pairs" / "test"
     how: dict[str, Any] = {"weights": weights, "blocks": (args.block,), "size": args.size, "least": 0.01, "test": 0.2}
-    report = mosaics.make(data, pairs, network="mobilenet-v2", wanted="daisy", **how)
+    report = mosaic_pairs.make(data, pairs, network="mobilenet-v2", wanted="daisy", **how)
     counts = {p: len(list((pairs / p / "A").glob("*.png"))) for p in ("train", "test")}
     print(counts, len(report.skipped), "skipped", flush=True)
     parts: dict[str, Any] = {
@@ -117,7 +118,7 @@ def main() -> None:
         "machine": machine(),
         "commit": commit(),
         "settings": [*SETTINGS, f"data.size={args.size}", f"batch={BATCH}"],
-        "pairs": json.loads((pairs / mosaics.SETTINGS).read_text()) | counts | {"skipped": len(report.skipped)},
+        "pairs": json.loads((pairs / mosaic_pairs.SETTINGS).read_text()) | counts | {"skipped": len(report.skipped)},
         "protocol": {
             "psnr, ssim": "rgb, inside the masks",
             "lpips": "squeeze-caffe, whole pictures",

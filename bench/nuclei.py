@@ -29,10 +29,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from ganvas import bundle, training
-from ganvas.metrics.measure import commit, machine
-from ganvas.metrics.segmentation import confusion, segmentation
-from ganvas.nets.translate import UNetGenerator
+from ganvas.core.environment import commit, machine
+from ganvas.inference.load import load
+from ganvas.inference.model import Model
+from ganvas.metrics.fcn_score import confusion, segmentation
+from ganvas.nets.image_to_image import UNetGenerator
+from ganvas.training.trainer import train
 
 RESULTS = Path(__file__).parent / "results" / "nuclei.json"
 SIDE, CROP, BATCH, TEST = 128, 64, 16, 100
@@ -84,18 +86,18 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
     return made
 
 
-def generator(pictures: np.ndarray, instances: np.ndarray, out: Path, seed: int, images: int) -> bundle.Model:
+def generator(pictures: np.ndarray, instances: np.ndarray, out: Path, seed: int, images: int) -> Model:
     for side, arrays in (("A", [drawn(i) for i in instances]), ("B", list(pictures))):
         (out / "pairs" / side).mkdir(parents=True)
         for k, a in enumerate(arrays):
             Image.fromarray(a).save(out / "pairs" / side / f"{k:03d}.png")
     settings = [*SETTINGS, f"data.load={SIDE}", f"lr.start={images // 2}", f"lr.end={images}"]
     how: dict[str, Any] = {"size": CROP, "images": images, "seed": seed, "set": settings}
-    training.train("restore", out / "pairs", out=out / "run", **how)
-    return bundle.load(out / "run")
+    train("restore", out / "pairs", out=out / "run", **how)
+    return load(out / "run")
 
 
-def as_pictures(model: bundle.Model, instances: np.ndarray) -> np.ndarray:
+def as_pictures(model: Model, instances: np.ndarray) -> np.ndarray:
     x = torch.from_numpy(np.stack([drawn(i) for i in instances]))[:, None].float() / 127.5 - 1
     return model.translate(x, output="numpy")[..., 0]
 

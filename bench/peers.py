@@ -50,13 +50,14 @@ from unittest.mock import MagicMock
 import torch
 from torch import Tensor
 
-from ganvas import config, recipes
+from ganvas import recipes
 from ganvas.core import Batch, Shape
+from ganvas.core.allocator import retain_heap
+from ganvas.core.config import override
+from ganvas.core.environment import commit, machine
+from ganvas.core.schedules import Constant
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.importing import FORMATS
-from ganvas.metrics.measure import commit, machine
-from ganvas.schedules import Constant
+from ganvas.inference.importers import FORMATS
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 # Of one step's losses, relative: same mathematics, other order. Of fp32 only where float64 cannot be the judge.
@@ -498,7 +499,7 @@ def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engi
         settings.append("sigma_every=0")  # what the reference logs only where it is asked to
     recipe = recipes.find(RECIPES.get(method, method))(1)
     for setting in settings:
-        recipe = config.override(recipe, setting)
+        recipe = override(recipe, setting)
     return Engine(replace(recipe, precision=case.precision, compile=case.compile, lr=None), feed, case.device)
 
 
@@ -598,7 +599,7 @@ def work(case: argparse.Namespace) -> None:
         first, step = peer.first, peer.step
     else:
         if case.device == "cpu":
-            keep_freed_memory()
+            retain_heap()
         start = torch.load(shared, weights_only=True)
         if case.wide:
             torch.set_default_dtype(torch.float64)  # for the engine lays its weights out as it is made

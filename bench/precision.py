@@ -19,13 +19,16 @@ from typing import Any
 
 import torch
 
-from ganvas import bundle, data, recipes, training
+from ganvas import data, recipes
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import commit, machine
 from ganvas.data import Prefetch
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
+from ganvas.inference.model import Model
+from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import extractor
-from ganvas.metrics.measure import commit, filled, machine, measure_samples
-from ganvas.metrics.side import Side
+from ganvas.metrics.suite import filled, measure_samples
+from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "precision.json"
 CASES = {"dcgan": ("batch=64", 60_000), "wgan_gp_dcgan": ("batch=50", 100_000)}
@@ -39,9 +42,9 @@ def main() -> None:
     parser.add_argument("--features", default="squeezenet")
     parser.add_argument("--weights", type=Path)
     args = parser.parse_args()
-    keep_freed_memory()
+    retain_heap()
     extract = extractor(args.features, args.weights)
-    real = filled(Side(extract, "real"), (b.x for b in data.images(args.data, size=32, part="test").batches(256)))
+    real = filled(FeatureSet(extract, "real"), (b.x for b in data.images(args.data, size=32, part="test").batches(256)))
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"runs": {}}
     found |= {"machine": machine(), "torch": torch.__version__, "commit": commit(), "threads": torch.get_num_threads()}
     for seed in range(args.seeds):
@@ -58,13 +61,13 @@ def main() -> None:
                     f"seed={seed}",
                     f"images={images}",
                 ]
-                run = training.with_data(recipes.find(recipe)(60_000), args.data, 32, settings)
+                run = with_data(recipes.find(recipe)(60_000), args.data, 32, settings)
                 feed = run.data()
                 engine, start = Engine(run, Prefetch(feed)), time.perf_counter()
                 while engine.clock.images < run.images:
                     engine.step()
                 seconds = time.perf_counter() - start
-                model = bundle.Model(engine.model(), {"shape": asdict(feed.info.shape)})
+                model = Model(engine.model(), {"shape": asdict(feed.info.shape)})
                 measured = measure_samples(model.batches(SAMPLES, seed=seed), real, extract, seed=seed)
                 found["runs"][name] = {
                     "frechet": measured["values"]["frechet"],

@@ -24,10 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganvas import benching, ranks, recipes, training
+from ganvas import recipes
+from ganvas.core import distributed
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import commit, machine
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.metrics.measure import commit, machine
+from ganvas.training import benchmark
+from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 GROWTH: dict[str, tuple[int, ...]] = {"batch": (16, 32, 64, 128), "side": (32, 64, 128), "width": (16, 32, 64, 128)}
@@ -40,9 +43,9 @@ STEPS = 10  # per turn, after two that are not counted
 
 
 def engine(recipe: str, size: int, settings: list[str]) -> Engine:
-    run = training.with_data(recipes.find(recipe)(1), "", size, settings)
-    made = Engine(replace(run, lr=None), benching.random_feed(run))
-    made.feed = benching.Same(made)
+    run = with_data(recipes.find(recipe)(1), "", size, settings)
+    made = Engine(replace(run, lr=None), benchmark.random_feed(run))
+    made.feed = benchmark.FixedBatchLoader(made)
     return made
 
 
@@ -51,7 +54,7 @@ def seconds(made: Engine, steps: int = STEPS) -> float:
     made.step()
     times = []
     for _ in range(steps):
-        ranks.barrier()
+        distributed.barrier()
         start = time.perf_counter()
         made.step()
         times.append(time.perf_counter() - start)
@@ -83,7 +86,7 @@ def turn(case: str, processes: int) -> dict[str, float]:
 
 def work(case: str) -> None:
     """The work of a turn's process."""
-    ranks.start("cpu")
+    distributed.init("cpu")
     made = engine(*SHARED[case])
     cost = seconds(made)
     averaging = 0.0
@@ -91,14 +94,14 @@ def work(case: str) -> None:
         tensors = [torch.zeros_like(w) for w in weights]
         times = []
         for _ in range(5):
-            ranks.barrier()
+            distributed.barrier()
             start = time.perf_counter()
-            ranks.average_(tensors)
+            distributed.all_reduce_mean_(tensors)
             times.append(time.perf_counter() - start)
         averaging += statistics.median(times)
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         print(json.dumps({"seconds": cost, "averaging": averaging}))
-    ranks.stop()
+    distributed.destroy()
 
 
 def main() -> None:
@@ -106,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    keep_freed_memory()
+    retain_heap()
     if args.turn:
         work(args.turn)
         return

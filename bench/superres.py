@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganvas import training
-from ganvas.imresize import bicubic
-from ganvas.metrics.measure import commit, machine
-from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.core.environment import commit, machine
+from ganvas.evaluation.paired import compare
+from ganvas.inference.translate_files import translate_files
+from ganvas.media.resize import bicubic
+from ganvas.training import trainer
+from ganvas.training.trainer import resume
 
 RESULTS = Path(__file__).parent / "results" / "superres.json"
 SCALE, BATCH, TIMED = 4, 16, 160
@@ -72,10 +73,10 @@ def main() -> None:
         nonlocal spent, images
         before = time.process_time()
         if images:
-            training.resume(run, images=until, set=settings)
+            resume(run, images=until, set=settings)
         else:
             how: dict[str, Any] = {"size": args.size, "batch": BATCH, "seed": args.seed}
-            training.train("srgan", data / "t91", out=run, images=until, set=[*SETTINGS, *settings], **how)
+            trainer.train("srgan", data / "t91", out=run, images=until, set=[*SETTINGS, *settings], **how)
         spent, images = time.process_time() - before, until
 
     def stage(name: str, minutes: float, *settings: str) -> None:

@@ -29,12 +29,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ganvas import benching, recipes, training
+from ganvas import recipes
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import commit, machine
 from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.metrics.measure import commit, machine
 from ganvas.nets import layers
+from ganvas.nets.norm import InstanceNorm2d
+from ganvas.training import benchmark
+from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "tricks.json"
 CASES: dict[str, tuple[str, int, list[str]]] = {
@@ -69,7 +72,7 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
         "channels last": [
             (nn.Module, "to", lambda self, *a, memory_format=None, **k: to(self, *a, **k) if a or k else self)
         ],
-        "own instance norm": [(layers.InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))],
+        "own instance norm": [(InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))],
         "own last convolution": [(layers.ThinConv2d, "forward", nn.Conv2d.forward)],
         "reflection as it is": [
             (layers.ReflectionPad2d, "forward", lambda self, x: F.pad(x, [self.pad] * 4, mode="reflect"))
@@ -82,9 +85,9 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
 
 def engine(case: str, precision: str) -> Engine:
     recipe, size, settings = CASES[case]
-    run = training.with_data(recipes.find(recipe)(1), "", size, [*settings, f"precision={precision}"])
-    made = Engine(replace(run, lr=None), benching.random_feed(run))
-    made.feed = benching.Same(made)
+    run = with_data(recipes.find(recipe)(1), "", size, [*settings, f"precision={precision}"])
+    made = Engine(replace(run, lr=None), benchmark.random_feed(run))
+    made.feed = benchmark.FixedBatchLoader(made)
     return made
 
 
@@ -129,7 +132,7 @@ def turn(case: str, precision: str, threads: int, how: str) -> float:
 def work(case: str, precision: str, how: str) -> None:
     """The work of a turn's process."""
     if how != "freed memory":
-        keep_freed_memory()
+        retain_heap()
     made = engine(case, precision)
     if how == "tensors in a thread":
         pool = ThreadPoolExecutor(1)
@@ -151,7 +154,7 @@ def main() -> None:
     if args.turn:
         work(args.turn, args.precision, args.how)
         return
-    keep_freed_memory()
+    retain_heap()
     found: dict[str, Any] = {}
     for case in CASES:
         for precision in ("fp32", "bf16"):

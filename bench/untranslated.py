@@ -13,9 +13,10 @@ import json
 from pathlib import Path
 
 from ganvas import data
+from ganvas.core.environment import commit, machine
+from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import extractor
-from ganvas.metrics.measure import commit, filled, machine, measure_samples
-from ganvas.metrics.side import Side
+from ganvas.metrics.suite import filled, measure_samples
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     found: dict[str, object] = {"commit": commit(), "machine": machine()}
     for to in "ba":
         other = "a" if to == "b" else "b"
-        real = filled(Side(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to)))
+        real = filled(FeatureSet(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to)))
         # At random, as `ganvas measure` chooses what it translates: files are often sorted by what they show.
         n = min(args.count, feed.info.counts[other])
         fake = (getattr(feed.draw(i, min(64, n - i), seed=0), other) for i in range(0, n, 64))

@@ -26,12 +26,17 @@ from typing import Any
 
 import torch
 
-from ganvas import bundle, provenance, recipes, training
+from ganvas import recipes
+from ganvas.core.allocator import retain_heap
+from ganvas.core.files import write
 from ganvas.data import Prefetch
 from ganvas.engine.engine import Engine
-from ganvas.engine.memory import keep_freed_memory
-from ganvas.measuring import Real, extractor_named
-from ganvas.metrics.measure import measure_samples
+from ganvas.evaluation.real_features import RealFeatures, extractor_named
+from ganvas.inference import model_file
+from ganvas.inference.load import load
+from ganvas.media import encode, grid
+from ganvas.metrics.suite import measure_samples
+from ganvas.training.start import with_data
 
 ROOT = Path(__file__).parents[1]
 RESULTS, SHEETS, PAGE = ROOT / "bench" / "results" / "zoo.json", ROOT / "docs" / "zoo", ROOT / "docs" / "zoo.md"
@@ -82,11 +87,11 @@ def asked(method: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Path | None) -> dict[str, Any]:
     torch.set_num_threads(1)
-    keep_freed_memory()
+    retain_heap()
     recipe, settings = METHODS[method]
     make = recipes.find(recipe)
-    count = training.with_data(make(1), data, 32, []).data().info.count
-    run = replace(training.with_data(make(count), data, 32, settings), seed=seed)
+    count = with_data(make(1), data, 32, []).data().info.count
+    run = replace(with_data(make(count), data, 32, settings), seed=seed)
     feed = run.data()
     engine = Engine(run, Prefetch(feed), args.device)
     cuda = engine.device.type == "cuda"
@@ -100,15 +105,15 @@ def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Pat
     facts = {"shape": asdict(shape), "task": "images", "images_trained": engine.clock.images, "recipe": recipe}
     facts |= {"data": {"fingerprint": feed.info.fingerprint, "classes": feed.info.classes}}
     with tempfile.TemporaryDirectory() as folder:
-        bundle.save(Path(folder), engine.model(), run, shape, facts)
-        model = bundle.load(folder, device=args.device)
+        model_file.save(Path(folder), engine.model(), run, shape, facts)
+        model = load(folder, device=args.device)
         # As `ganvas measure` does, without its judge: training one takes longer than all else.
-        real = Real(model, Path(folder), data, "test", extractor_named(args.features, args.weights, None))
+        real = RealFeatures(model, Path(folder), data, "test", extractor_named(args.features, args.weights, None))
         record = measure_samples(model.batches(args.samples, seed=0), real.side("x"), real.extractor)
         if sheet is not None:
             made = model.sample(64, output="torch")
             told = {"recipe": recipe, "data": sheet.stem, "images_trained": engine.clock.images}
-            provenance.save(provenance.grid(made, columns=8), sheet, **told)
+            encode.save(grid.grid(made, columns=8), sheet, **told)
     return {
         **asked(method, args),
         "steps": engine.clock.step,
@@ -242,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 )
                 last = (done.stdout.strip().splitlines() or [""])[-1]
                 found["cells"][key] = json.loads(last) if done.returncode == 0 else {"error": _reason(done.stderr)}
-                provenance.write(args.out, (json.dumps(found, indent=1) + "\n").encode())  # whole or not at all
+                write(args.out, (json.dumps(found, indent=1) + "\n").encode())  # whole or not at all
                 cell_ = found["cells"][key]
                 print(key, cell_.get("values", {}).get("frechet", cell_.get("error")), flush=True)
     if args.report:

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas import config, methods, recipes
-from ganvas.core import Clock
-from ganvas.errors import UserError
-from ganvas.schedules import HalfLife, LinearDecay, StepDecay
+from ganvas import methods, recipes
+from ganvas.core import Clock, config, registry
+from ganvas.core.errors import UserError
+from ganvas.core.schedules import HalfLife, LinearDecay, StepDecay
 
 
 def test_set_reaches_every_kind_of_node() -> None:
@@ -68,7 +68,7 @@ OPENERS = [
     "ganvas.data:pairs",
     "ganvas.data:super_resolution",
 ]
-RECORDS = {"ganvas.core", "ganvas.schedules"}
+RECORDS = {"ganvas.core.types", "ganvas.core.schedules"}
 
 
 def _modules() -> set[str]:
@@ -89,19 +89,19 @@ def test_nothing_else_is_reachable() -> None:
             continue
         for name in list(vars(sys.modules[module])):
             with contextlib.suppress(UserError):
-                config._find(f"{module}:{name}")
+                registry._find(f"{module}:{name}")
                 reachable.add(f"{module}:{name}")
-    listed = {f"{module}:{name}" for module, names in config.ALLOWED.items() for name in names}
+    listed = {f"{module}:{name}" for module, names in registry.ALLOWED.items() for name in names}
     assert sorted(reachable - listed) == []
     assert sorted(listed - reachable) == []
 
 
 def test_what_is_listed_is_what_runs_are_made_of() -> None:
     functions = []
-    for module, names in config.ALLOWED.items():
+    for module, names in registry.ALLOWED.items():
         assert list(names) == sorted(names)
         for name in names:
-            thing = config._find(f"{module}:{name}")
+            thing = registry._find(f"{module}:{name}")
             assert not name.startswith("_")
             if not isinstance(thing, type):
                 functions.append(f"{module}:{name}")
@@ -115,8 +115,8 @@ def test_what_is_listed_is_what_runs_are_made_of() -> None:
             for keyword, (annotation, _) in config._keywords(thing).items():
                 assert annotation is not Any, f"{module}:{name} says not what {keyword} is, which cannot be checked"
     assert sorted(functions) == OPENERS
-    assert list(config.ALLOWED) == sorted(config.ALLOWED)
-    methods_named = {name for module, names in config.ALLOWED.items() if ".methods." in module for name in names}
+    assert list(registry.ALLOWED) == sorted(registry.ALLOWED)
+    methods_named = {name for module, names in registry.ALLOWED.items() if ".methods." in module for name in names}
     assert methods_named == set(methods.__all__)
 
 
@@ -137,20 +137,20 @@ def test_what_is_listed_is_what_runs_are_made_of() -> None:
         "ganvas.data:cache_dir",
         "ganvas.data:x",
         "ganvas.data.:x",
-        "ganvas.data.official:_receive",
-        "ganvas.data.official:fetch_file",
-        "ganvas.data.official:os.system",
+        "ganvas.data.downloads:_receive",
+        "ganvas.data.downloads:fetch_file",
+        "ganvas.data.downloads:os.system",
         "ganvas.data.cache:_sweep",
-        "ganvas.data.sources:read_idx",
-        "ganvas.core:Clock",
-        "ganvas.core:Method",
+        "ganvas.data.arrays:read_idx",
+        "ganvas.core.types:Clock",
+        "ganvas.core.types:Method",
         "ganvas.nets.vgg:_read",
         "ganvas.nets.vgg:VGG19",
         "ganvas.nets.dcgan:Generator.__init__.__globals__",
         "ganvas.nets.dcgan:nn",
         "ganvas.methods.dcgan:DCGAN.__class__",
-        "ganvas.cli:app",
-        "ganvas.training:train",
+        "ganvas.apps.cli.common:app",
+        "ganvas.training.trainer:train",
         "no.such.module:thing",
         "antigravity:x",
     ],
@@ -209,21 +209,21 @@ def _changed(path: str, value: Any) -> Any:
         ("bogus", 1, "takes no 'bogus'"),
         ("lr", 5, "lr: got 5"),
         ("lr/start", "soon", "lr.start: got 'soon', expected int"),
-        ("lr", {"$new": "ganvas.schedules:LinearDecay"}, "lr: ganvas.schedules:LinearDecay needs end, start"),
-        ("lr", {"$partial": "ganvas.schedules:LinearDecay"}, "cannot be given as"),
+        ("lr", {"$new": "ganvas.core.schedules:LinearDecay"}, "lr: ganvas.core.schedules:LinearDecay needs end, start"),
+        ("lr", {"$partial": "ganvas.core.schedules:LinearDecay"}, "cannot be given as"),
         ("lr", {"$partial": "torch.optim.adam:Adam"}, "lr: .* returns float"),
-        ("lr", {"$new": "ganvas.schedules:LinearDecay", "$partial": "x"}, "lr: expected one name"),
+        ("lr", {"$new": "ganvas.core.schedules:LinearDecay", "$partial": "x"}, "lr: expected one name"),
         ("lr", {"$new": ["os:system"]}, "lr: expected one name"),
         ("lr", {"$call": "os:system"}, "lr: expected one name"),
         ("method/G/width", "wide", "method.G.width: got 'wide', expected int"),
         ("method/G/depth", 3, "method.G.depth: .*takes no 'depth'"),
-        ("method/G", {"$new": "ganvas.nets.translate:ResNetGenerator"}, "cannot be given as"),
+        ("method/G", {"$new": "ganvas.nets.image_to_image:ResNetGenerator"}, "cannot be given as"),
         ("method/G", {"$partial": "torch.optim.adam:Adam"}, "method.G: .* returns Module"),
         ("method", {"$partial": "ganvas.data:images", "source": "x"}, "method: .* returns Method"),
-        ("data", {"$partial": "ganvas.nets.patch:PatchDiscriminator"}, "data: expected a function"),
+        ("data", {"$partial": "ganvas.nets.patchgan:PatchDiscriminator"}, "data: expected a function"),
         ("data/size", "large", "data.size: "),
         ("optim/D/lr", "fast", "optim.D.lr: "),
-        ("optim/D", {"$partial": "ganvas.nets.patch:PatchDiscriminator"}, "optim"),
+        ("optim/D", {"$partial": "ganvas.nets.patchgan:PatchDiscriminator"}, "optim"),
         ("images", 10**30, "images: a number of 31 digits is too large"),
     ],
 )
@@ -234,7 +234,7 @@ def test_every_keyword_is_checked(path: str, value: Any, says: str) -> None:
 
 
 def test_a_description_is_a_run() -> None:
-    for value in ({}, [], None, "x", {"$new": "ganvas.schedules:Constant"}, {"$partial": "torch.optim.adam:Adam"}):
+    for value in ({}, [], None, "x", {"$new": "ganvas.core.schedules:Constant"}, {"$partial": "torch.optim.adam:Adam"}):
         with pytest.raises(UserError):
             config.load(value)
     assert config.load(_changed("batch", 4)).batch == 4

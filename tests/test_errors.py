@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganvas.errors import printable
+from ganvas.core.errors import printable
 
 
 @given(st.text(st.characters()))

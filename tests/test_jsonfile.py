@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from ganvas.errors import UserError
-from ganvas.jsonfile import MAX_DEPTH, parse_json, read_json
+from ganvas.core.errors import UserError
+from ganvas.core.json_files import MAX_DEPTH, parse_json, read_json
 
 
 @pytest.mark.parametrize(

@@ -22,5 +22,5 @@ def test_what_ideas_say_is_of_something() -> None:
     assert {f"{name}.md" for name in ideas} | {"README.md"} == pages.pages().keys()
     for idea in ideas.values():
         parts = idea.get("formats", ())
-        assert not parts or any(part in name for name in pages.importing.FORMATS for part in parts)
+        assert not parts or any(part in name for name in pages.importers.FORMATS for part in parts)
         assert "picture" not in idea or (pages.DOCS / idea["picture"]).is_file()

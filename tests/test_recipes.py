@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ganvas import config, recipes
-from ganvas.core import Shape
+from ganvas import recipes
+from ganvas.core import Shape, config
 
 PUBLISHED = {
     # tkarras/progressive_growing_of_gans, 2504c3f, config.py: preset-v1-1gpu, -celebahq.

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from ganvas import config, recipes
-from ganvas.core import Run
+from ganvas import recipes
+from ganvas.core import Run, config
 from ganvas.data import domains, pairs, super_resolution, toy
 from ganvas.methods import CGAN
 

@@ -21,10 +21,12 @@ from typing import Any
 
 import torch
 
-from ganvas import claiming, importing, methods, recipes
-from ganvas.claims import Claim, all_claims
+from ganvas import methods, recipes
+from ganvas.claims import Claim, all_claims, runner
+from ganvas.claims.page import table_row
 from ganvas.core import Method, Run, Shape
 from ganvas.data import toy
+from ganvas.inference import importers
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -94,7 +96,7 @@ def table(facts: list[Facts]) -> str:
         task = "image to image" if hasattr(f.kind, "translate") else "noise to image"
         named = ", ".join(f"`{r}`" for r in f.recipes)
         claims = "<br>".join(f"[{c.name}]({f.file}.md#{c.name}): {verdict(c)}" for c in f.own)
-        lines.append(claiming.table_row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
+        lines.append(table_row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
     of_none = [c for c in CLAIMS if not any(c in f.own for f in facts)]
     theory = ", ".join(f"{c.name}: {verdict(c)}" for c in of_none)
     return blocks(
@@ -218,14 +220,14 @@ def sizes(name: str, data: str) -> tuple[Shape, dict[str, int]]:
 
 @functools.cache
 def recorded(name: str) -> Mapping[str, Any] | None:
-    return claiming.read(name, DOCS / "claims")
+    return runner.read(name, DOCS / "claims")
 
 
 def verdict(claim: Claim) -> str:
     record = recorded(claim.name)
     if record is None:
         return "not run yet"
-    return "stale" if claiming.is_stale(claim, record) else claiming.RESULTS[record["holds"]]
+    return "stale" if runner.is_stale(claim, record) else runner.RESULTS[record["holds"]]
 
 
 def claim(claim: Claim) -> str:
@@ -238,7 +240,7 @@ def claim(claim: Claim) -> str:
     how += f", [how it was done and every seed](../claims/README.md#{claim.name}))" if record else ")"
     if record is None:
         said = f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} minutes on two cores."
-    elif claiming.is_stale(claim, record):
+    elif runner.is_stale(claim, record):
         said = f"**Stale**: judged by other bounds than the code has now. Again: `ganvas claim run {claim.name}`."
     else:
         said = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
@@ -261,14 +263,14 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
     if record is None:
         checks = [{"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over} for c in claim.checks]
         figures = dict.fromkeys([*claim.figures_in_words, *(c["figure"] for c in checks)])
-        lines = [claiming.table_row("figure", "bound"), "|---" * 2 + "|"]
+        lines = [table_row("figure", "bound"), "|---" * 2 + "|"]
         for name in figures:
             bounds = " and ".join(bound(c) for c in checks if c["figure"] == name)
-            lines.append(claiming.table_row(words(claim, name), bounds))
+            lines.append(table_row(words(claim, name), bounds))
         return "\n".join(lines)
     file = f"docs/claims/{claim.name}.json"
     lines = [
-        claiming.table_row("figure", "least to greatest seed", "bound", "the value judged", "result"),
+        table_row("figure", "least to greatest seed", "bound", "the value judged", "result"),
         "|---" * 5 + "|",
     ]
     for name in dict.fromkeys(
@@ -281,21 +283,21 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
         for i, c in checks:
             value = "none" if c["value"] is None else sourced(c["value"], f"{file} checks.{i}.value")
             value += {"every": " (worst seed)", "mean": " (mean)", "median": " (median)"}[c["over"]]
-            result = "stale" if claiming.is_stale(claim, record) else claiming.RESULTS[c["holds"]]
+            result = "stale" if runner.is_stale(claim, record) else runner.RESULTS[c["holds"]]
             result = result if c["holds"] else f"**{result}**"
-            lines.append(claiming.table_row(words(claim, name), span, bound(c), value, result))
+            lines.append(table_row(words(claim, name), span, bound(c), value, result))
         if not checks:
-            lines.append(claiming.table_row(words(claim, name), span, "", "", ""))
+            lines.append(table_row(words(claim, name), span, "", "", ""))
     return "\n".join(lines)
 
 
 def bound(check: Mapping[str, Any]) -> str:
-    limit, _, over = claiming.condition(check).partition(f"{check['bound']:g}")
+    limit, _, over = runner.condition(check).partition(f"{check['bound']:g}")
     return f"`{limit}{check['bound']:g}`{over}"
 
 
 def sourced(value: float, where: str) -> str:
-    return f"{claiming.number(value)} <!-- = {where} -->"
+    return f"{runner.number(value)} <!-- = {where} -->"
 
 
 def words(claim: Claim, figure: str) -> str:
@@ -306,7 +308,7 @@ def words(claim: Claim, figure: str) -> str:
 
 def imports(f: Facts) -> str:
     """Which files of other projects are this method's."""
-    formats = [name for name in importing.FORMATS if any(p in name for p in f.idea.get("formats", ()))]
+    formats = [name for name in importers.FORMATS if any(p in name for p in f.idea.get("formats", ()))]
     if not formats:
         return "No other project's files are known to give this method's networks."
     return blocks(

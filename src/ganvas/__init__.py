@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ganvas.bundle import Model, load
-    from ganvas.errors import UserError
-    from ganvas.importing import import_network
-    from ganvas.measuring import measure
-    from ganvas.training import resume, train
+    from ganvas.core.errors import UserError
+    from ganvas.evaluation.evaluate import measure
+    from ganvas.inference.importers import import_network
+    from ganvas.inference.load import load
+    from ganvas.inference.model import Model
+    from ganvas.training.trainer import resume, train
 
 # Imported when first used, so that `ganvas --help` does not wait for torch.
 _WHERE = {
-    "Model": "bundle",
-    "load": "bundle",
-    "UserError": "errors",
-    "import_network": "importing",
-    "measure": "measuring",
-    "resume": "training",
-    "train": "training",
+    "Model": "inference.model",
+    "load": "inference.load",
+    "UserError": "core.errors",
+    "import_network": "inference.importers",
+    "measure": "evaluation.evaluate",
+    "resume": "training.trainer",
+    "train": "training.trainer",
 }
 
 __all__ = ["Model", "UserError", "__version__", "import_network", "load", "measure", "resume", "train"]

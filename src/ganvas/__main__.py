@@ -14,7 +14,7 @@ import traceback
 import warnings
 from types import TracebackType
 
-from ganvas.errors import UserError, printable
+from ganvas.core.errors import UserError, printable
 
 DEFECT = 70  # EX_SOFTWARE of sysexits.h
 OVERFLOWS = ("size calculation overflowed", "multiplication overflow")  # of torch: beyond 2^63 bytes
@@ -41,8 +41,8 @@ def main() -> None:
     try:
         status = _status()
     finally:
-        if "ganvas.ranks" in sys.modules:
-            sys.modules["ganvas.ranks"].stop(wait=not status)
+        if "ganvas.core.distributed" in sys.modules:
+            sys.modules["ganvas.core.distributed"].stop(wait=not status)
     raise SystemExit(status)
 
 
@@ -50,10 +50,10 @@ def _status() -> int:
     """Run the command line. Returns the exit status, after reporting what failed."""
     try:
         _check_file_limit()
-        from ganvas.cli import app
-        from ganvas.engine.memory import keep_freed_memory
+        from ganvas.apps.cli import app
+        from ganvas.core.allocator import retain_heap
 
-        keep_freed_memory()
+        retain_heap()
         status = app(prog_name="ganvas", standalone_mode=False) or 0
         if status == 130:  # typer's answer to Ctrl-C
             raise KeyboardInterrupt
@@ -129,7 +129,7 @@ def _is_out_of_memory(e: Exception) -> bool:
         return True
     if "torch" not in sys.modules:
         return False
-    from ganvas.large import out_of_memory
+    from ganvas.inference.tiling.ops import out_of_memory
 
     return out_of_memory(e) or any(s in str(e) for s in OVERFLOWS)
 

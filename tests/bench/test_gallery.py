@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from ganvas import recipes, training
+from ganvas import recipes
+from ganvas.training import start
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -34,7 +35,7 @@ def test_every_setting_of_the_gallery_fits_its_recipe(name: str) -> None:
     row = gallery.TABLE[name]
     settings = gallery.settings_of(row, 80_000)
     assert not any("{" in s for s in settings)
-    run = training.with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
+    run = start.with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
     if "lr.end={images}" in row.settings:
         assert run.lr.end == 80_000  # type: ignore[union-attr]
 

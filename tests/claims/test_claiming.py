@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from processes import LIMIT
 
-from ganvas import claiming
-from ganvas.claims import Check, Claim, Finding
-from ganvas.errors import UserError
+from ganvas.claims import Check, Claim, Finding, runner
+from ganvas.claims.page import write_report
+from ganvas.core.errors import UserError
 
 
 def draw(figure, seeds) -> None:
@@ -42,7 +42,7 @@ def toy(**changes) -> Claim:
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch):
     def these(*claims: Claim) -> None:
-        monkeypatch.setattr(claiming, "all_claims", lambda: {c.name: c for c in claims})
+        monkeypatch.setattr(runner, "all_claims", lambda: {c.name: c for c in claims})
 
     return these
 
@@ -60,7 +60,7 @@ def test_a_check_judges_the_worst_seed_the_mean_or_the_median() -> None:
 
 
 def test_a_record_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (record,) = claiming.run([toy()], where=tmp_path)
+    (record,) = runner.run([toy()], where=tmp_path)
     assert json.loads((tmp_path / "toy.json").read_text()) == record
     assert record["holds"]
     assert [c["value"] for c in record["checks"]] == [1, 0.5]
@@ -77,7 +77,7 @@ def test_a_record_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_figure_that_is_nan_or_missing_fails_its_bound(tmp_path: Path) -> None:
     nan = toy(experiment=lambda seed: Finding({"a": math.nan, "b": 0.0}, {"x": [0]}))
     missing = toy(experiment=lambda seed: Finding({"b": 0.0}, {"x": [0]}))
-    for record in claiming.run([nan], where=tmp_path) + claiming.run([missing], where=tmp_path):
+    for record in runner.run([nan], where=tmp_path) + runner.run([missing], where=tmp_path):
         assert not record["holds"]
         assert [c["holds"] for c in record["checks"]] == [False, True]
     assert "NaN" not in (tmp_path / "toy.json").read_text()
@@ -89,26 +89,26 @@ def test_an_experiment_that_fails_loses_neither_its_other_seeds_nor_other_claims
 
     claims = [toy(name="broken", experiment=breaks), toy()]
     only(*claims)
-    broken, whole = claiming.run(claims, where=tmp_path)
+    broken, whole = runner.run(claims, where=tmp_path)
     assert broken["failures"][0]["seed"] == 1
     assert "ZeroDivisionError" in broken["failures"][0]["error"]
     assert [s["seed"] for s in broken["seeds"]] == [0, 2]
     assert whole["holds"]
     assert not broken["holds"]
-    assert "Seed 1 failed: ZeroDivisionError" in claiming.write_report(tmp_path).read_text()
+    assert "Seed 1 failed: ZeroDivisionError" in write_report(tmp_path).read_text()
 
 
 def test_a_claim_without_its_data_is_left_out_and_its_record_stays(tmp_path: Path, capsys) -> None:
     def missing() -> None:
         raise UserError("there is no flower")
 
-    (kept,) = claiming.run([toy(name="flowers")], where=tmp_path)
+    (kept,) = runner.run([toy(name="flowers")], where=tmp_path)
     with pytest.raises(UserError, match="no flower"):
-        claiming.run([toy(name="flowers", ready=missing)], where=tmp_path)
-    (record,) = claiming.run([toy(name="flowers", ready=missing), toy()], where=tmp_path)
+        runner.run([toy(name="flowers", ready=missing)], where=tmp_path)
+    (record,) = runner.run([toy(name="flowers", ready=missing), toy()], where=tmp_path)
     assert record["name"] == "toy"
     assert "flowers  left out: there is no flower" in capsys.readouterr().err
-    assert claiming.read("flowers", tmp_path) == kept
+    assert runner.read("flowers", tmp_path) == kept
 
 
 def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +122,8 @@ def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pyt
 
     claims = [toy(experiment=interrupted), toy(name="other", experiment=interrupted)]
     with pytest.raises(KeyboardInterrupt):
-        claiming.run(claims, where=tmp_path)
-    first, second = claiming.run(claims, where=tmp_path)
+        runner.run(claims, where=tmp_path)
+    first, second = runner.run(claims, where=tmp_path)
     assert asked == [0, 1, 2, 0, 1, 1, 2]
     assert [s["figures"]["a"] for s in first["seeds"] + second["seeds"]] == [1, 2, 3, 4, 6, 7]
     assert sorted(os.listdir(tmp_path)) == ["other.json", "toy.json"]
@@ -139,22 +139,22 @@ def test_seeds_of_another_source_are_not_kept(tmp_path: Path, monkeypatch: pytes
         return Finding({"a": 1, "b": 0}, {"x": [1]})
 
     with pytest.raises(KeyboardInterrupt):
-        claiming.run([toy(experiment=interrupted)], where=tmp_path)
-    monkeypatch.setattr(claiming, "_source", lambda: "changed")
-    claiming.run([toy(experiment=interrupted)], where=tmp_path)
+        runner.run([toy(experiment=interrupted)], where=tmp_path)
+    monkeypatch.setattr(runner, "_source", lambda: "changed")
+    runner.run([toy(experiment=interrupted)], where=tmp_path)
     assert asked == [0, 1, 0, 1, 2]
 
 
 def test_a_partial_file_that_is_no_json_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "toy.json.partial").write_text('{"seeds": [')
-    assert claiming.run([toy()], where=tmp_path)[0]["holds"]
+    assert runner.run([toy()], where=tmp_path)[0]["holds"]
 
 
 def test_the_page_shows_what_fails_what_is_stale_and_what_is_missing(tmp_path: Path, only) -> None:
     fails, changed = toy(name="fails", checks=[Check("a", ">", 1, "because")]), toy(name="changed")
-    claiming.run([fails, changed, toy()], where=tmp_path)
+    runner.run([fails, changed, toy()], where=tmp_path)
     only(fails, dataclasses.replace(changed, checks=[Check("a", ">=", 0.5, "moved")]), toy(), toy(name="new"))
-    page = claiming.write_report(tmp_path).read_text()
+    page = write_report(tmp_path).read_text()
     rows = {
         line.split("|")[1].strip(" `[").partition("`")[0]: line for line in page.splitlines() if line.startswith("|")
     }
@@ -163,24 +163,24 @@ def test_the_page_shows_what_fails_what_is_stale_and_what_is_missing(tmp_path: P
     assert rows["changed"].endswith("| stale |")
     assert rows["new"].endswith("| not run |")
     assert "1 of 4 hold, 1 have not been run, 1 were judged by other bounds" in page
-    assert [r["result"] for r in claiming.rows(tmp_path)] == ["does not hold", "stale", "holds", "not run"]
+    assert [r["result"] for r in runner.rows(tmp_path)] == ["does not hold", "stale", "holds", "not run"]
     assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
-    elsewhere = claiming.write_report(tmp_path, tmp_path / "site" / "claims.md").read_text()
+    elsewhere = write_report(tmp_path, tmp_path / "site" / "claims.md").read_text()
     assert "(../toy.json)" in elsewhere
     assert (tmp_path / "site" / "toy.png").is_file()
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no claim 'inverse-cfd'\. Did you mean 'inverse-cdf'"):
-        claiming.chosen(["inverse-cfd"])
+        runner.chosen(["inverse-cfd"])
     for names, everything in (([], False), (["inverse-cdf"], True)):
         with pytest.raises(UserError, match=r"--all"):
-            claiming.chosen(names, everything)
+            runner.chosen(names, everything)
     with pytest.raises(UserError, match=r"no claim's record\. Run some first"):
-        claiming.write_report(tmp_path)
+        write_report(tmp_path)
     (tmp_path / "toy.json").write_text("[]")
     with pytest.raises(UserError, match="not a claim's record"):
-        claiming.read("toy", tmp_path)
+        runner.read("toy", tmp_path)
 
 
 def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ganvas import claiming
-from ganvas.claims import all_claims
+from ganvas.claims import all_claims, runner
+from ganvas.claims.page import write_report
 
 RECORDS = Path(__file__).parents[2] / "docs" / "claims"
 CLAIMS = all_claims()
@@ -19,7 +19,7 @@ CLAIMS = all_claims()
 
 def record_of(name: str) -> dict:
     """Its record; a claim whose bounds stand before its first run is shown as such on the page."""
-    record = claiming.read(name, RECORDS)
+    record = runner.read(name, RECORDS)
     if record is None:
         pytest.skip(f"its bounds are set, and it is not run yet: ganvas claim run {name}")
     return record
@@ -28,7 +28,7 @@ def record_of(name: str) -> dict:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_says_what_it_is(name: str) -> None:
     claim = CLAIMS[name]
-    assert claim.experiment.__module__ == f"ganvas.claims.{name.replace('-', '_')}"
+    assert claim.experiment.__module__ == f"ganvas.claims.experiments.{name.replace('-', '_')}"
     assert claim.sentence
     assert claim.paper
     assert claim.section
@@ -43,8 +43,8 @@ def test_a_claim_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_its_record_is_what_the_bounds_make_of_the_figures(name: str) -> None:
     claim, record = CLAIMS[name], record_of(name)
-    assert not claiming.is_stale(claim, record), "the bounds were changed after the run: run it again, and say so"
-    assert {k: record[k] for k in ("checks", "holds")} == claiming.judge(claim, record["seeds"], record["failures"])
+    assert not runner.is_stale(claim, record), "the bounds were changed after the run: run it again, and say so"
+    assert {k: record[k] for k in ("checks", "holds")} == runner.judge(claim, record["seeds"], record["failures"])
     assert [s["seed"] for s in record["seeds"]] == list(range(len(record["seeds"])))
     assert len(record["seeds"]) + len(record["failures"]) >= 3
     assert record["commit"]
@@ -67,7 +67,7 @@ def test_its_plot_draws_from_the_record(name: str) -> None:
 def test_the_page_is_made_of_the_records(tmp_path: Path) -> None:
     for file in RECORDS.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    page = claiming.write_report(tmp_path).read_text(encoding="utf-8")
+    page = write_report(tmp_path).read_text(encoding="utf-8")
     assert page == (RECORDS / "README.md").read_text(encoding="utf-8"), "write it again: ganvas claim report"
     for file in RECORDS.glob("*.json"):
         assert file.with_suffix(".png").is_file()

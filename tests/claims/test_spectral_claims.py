@@ -9,24 +9,22 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from ganvas.claims import Claim, _quality
-from ganvas.claims import attention_helps as attention
-from ganvas.claims import singular_values_tell as singular
-from ganvas.claims import spectral_norm_is_stable as stable
-from ganvas.claims import truncation_trades as truncation
+from ganvas.claims import Claim
+from ganvas.claims.experiments import attention_helps, singular_values_tell, spectral_norm_is_stable, truncation_trades
+from ganvas.claims.kit import quality
 from ganvas.nets.attention import SelfAttention
 
 
 def test_stability_scores() -> None:
     sn = dict(zip("ABCDEF", (1, 2, 1, 2, 3, 2), strict=True))
     gp = dict(zip("ABCDEF", (2, 2, 2, 4, 6, 32), strict=True))
-    found = stable.scores({"sn": sn, "wgan_gp": gp})
+    found = spectral_norm_is_stable.scores({"sn": sn, "wgan_gp": gp})
     assert found["gain"] == pytest.approx((2 * 2 * 16) ** (1 / 3))
     assert (found["slack"], found["wgan_gp_slack"]) == (3, 16)
 
 
 def test_truncation_scores() -> None:
-    found = truncation.scores(
+    found = truncation_trades.scores(
         {"truncation": [2, 1, 0.5], "precision": [0.5, 0.7, 0.9], "recall": [0.9, 0.4, 0.1], "diversity": [3, 2, 1]}
     )
     assert (found["precision_spearman"], found["recall_spearman"]) == pytest.approx((-1, 1))
@@ -44,7 +42,7 @@ def test_collapse_scores() -> None:
         "frechet": [9, 8, 7, 6],
         "sigma0": {"input": [1, 2, 2, 2.2], "output": [1, 1, 1, 1]},
     }
-    found = singular.scores(calm, fast)
+    found = singular_values_tell.scores(calm, fast)
     assert found["collapse"] == pytest.approx(20 / 3)  # the median of the last three, which is the middle one
     assert (found["growth"], found["calm_growth"], found["before"]) == pytest.approx((3, 1.1, 2))
 
@@ -52,35 +50,36 @@ def test_collapse_scores() -> None:
 def test_the_residual_block_has_the_weights_of_attention() -> None:
     for channels in (24, 32, 64):
         ours, theirs = (
-            sum(p.numel() for p in m.parameters()) for m in (attention.Residual(channels), SelfAttention(channels))
+            sum(p.numel() for p in m.parameters())
+            for m in (attention_helps.Residual(channels), SelfAttention(channels))
         )
         assert ours == pytest.approx(theirs, rel=0.1)
 
 
 def small_stable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stable, "BATCHES", 5)
-    patch.setattr(stable, "COUNT", _quality.PART)
-    patch.setattr(stable, "SETTINGS", {k: stable.SETTINGS[k] for k in "AD"})
-    patch.setattr(stable, "AGGRESSIVE", "D")
+    patch.setattr(spectral_norm_is_stable, "BATCHES", 5)
+    patch.setattr(spectral_norm_is_stable, "COUNT", quality.PART)
+    patch.setattr(spectral_norm_is_stable, "SETTINGS", {k: spectral_norm_is_stable.SETTINGS[k] for k in "AD"})
+    patch.setattr(spectral_norm_is_stable, "AGGRESSIVE", "D")
 
 
 def small_attention(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(attention, "READINGS", 3)
-    patch.setattr(attention, "COUNT", _quality.PART)
-    _shorter(patch, attention)
+    patch.setattr(attention_helps, "READINGS", 3)
+    patch.setattr(attention_helps, "COUNT", quality.PART)
+    _shorter(patch, attention_helps)
 
 
 def small_truncation(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(truncation, "RUN", replace(truncation.RUN, batch=4, images=8))
-    patch.setattr(truncation, "COUNT", 40)
-    patch.setattr(truncation, "PART", 20)
-    patch.setattr(truncation, "THRESHOLDS", (2.0, 0.5))
+    patch.setattr(truncation_trades, "RUN", replace(truncation_trades.RUN, batch=4, images=8))
+    patch.setattr(truncation_trades, "COUNT", 40)
+    patch.setattr(truncation_trades, "PART", 20)
+    patch.setattr(truncation_trades, "THRESHOLDS", (2.0, 0.5))
 
 
 def small_singular(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(singular, "READINGS", 3)
-    patch.setattr(singular, "COUNT", _quality.PART)
-    _shorter(patch, singular)
+    patch.setattr(singular_values_tell, "READINGS", 3)
+    patch.setattr(singular_values_tell, "COUNT", quality.PART)
+    _shorter(patch, singular_values_tell)
 
 
 def _shorter(patch: pytest.MonkeyPatch, claim: Any) -> None:
@@ -91,10 +90,10 @@ def _shorter(patch: pytest.MonkeyPatch, claim: Any) -> None:
 @pytest.mark.parametrize(
     ("claim", "small"),
     [
-        (stable.CLAIM, small_stable),
-        (attention.CLAIM, small_attention),
-        (truncation.CLAIM, small_truncation),
-        (singular.CLAIM, small_singular),
+        (spectral_norm_is_stable.CLAIM, small_stable),
+        (attention_helps.CLAIM, small_attention),
+        (truncation_trades.CLAIM, small_truncation),
+        (singular_values_tell.CLAIM, small_singular),
     ],
     ids=lambda x: x.name if isinstance(x, Claim) else "",
 )

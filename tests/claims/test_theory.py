@@ -10,7 +10,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from ganvas.claims import (
+from ganvas.claims.experiments import (
     inverse_cdf,
     kl_is_likelihood,
     mse_is_blurry,

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from toys import SMALL, toy_data
 
-from ganvas import training
 from ganvas.__main__ import main
+from ganvas.training import trainer
+from ganvas.training.trainer import train
 
 # Kind of model -> recipe.
 KINDS = {
@@ -58,9 +59,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Toy]:
         recipe = KINDS[kind]
         data, run = toy_data(recipe, folder / "data" / kind), folder / "runs" / kind
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "write_report", lambda run: None)
+            patch.setattr(trainer, "write_report", lambda run: None)
             patch.setenv("GANVAS_CACHE", str(folder / "cache"))
-            training.train(recipe, str(data), out=run, images=1, set=SMALL[recipe], device="cpu")
+            train(recipe, str(data), out=run, images=1, set=SMALL[recipe], device="cpu")
         return Toy(recipe, run, data)
 
     return trained

@@ -20,8 +20,8 @@ from processes import ENVIRONMENT, LIMIT, completed, ganvas, wait_for
 from safetensors.torch import load_file
 from toys import SMALL, toy_data, toy_images
 
-from ganvas import provenance
 from ganvas.engine import checkpoint
+from ganvas.media import provenance
 
 
 def small(recipe: str) -> list[str]:

@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 from toys import SMALL, toy_images
 
-from ganvas import training
-from ganvas.colour import to_lab
+from ganvas.core.errors import UserError
 from ganvas.data import derived
-from ganvas.data.derived import KINDS
-from ganvas.errors import UserError
-from ganvas.measuring import measure
+from ganvas.data.degradations import KINDS
+from ganvas.evaluation.evaluate import measure
+from ganvas.media.color import to_lab
+from ganvas.training.trainer import train
 
 
 @pytest.mark.parametrize("recipe", ["colour", "edges"])
 def test_from_photographs_alone(recipe: str, tmp_path: Path) -> None:
     photos, out = toy_images(tmp_path / "photos", 8), tmp_path / "run"
     settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))]
-    model = training.train(recipe, photos, out=out, size=16, batch=2, images=4, set=settings)
+    model = train(recipe, photos, out=out, size=16, batch=2, images=4, set=settings)
     assert measure(out, str(photos), n=8)["to b"]["values"]["frechet"] >= 0
     gray = np.random.default_rng(0).integers(60, 200, (21, 30), np.uint8)
     made = model.translate(Image.fromarray(gray))

@@ -14,10 +14,11 @@ import torch
 from processes import ENVIRONMENT, ganvas
 from toys import toy_images
 
-from ganvas import __version__, listing
-from ganvas import progress as progress_module
+from ganvas import __version__
 from ganvas.__main__ import DEFECT
-from ganvas.errors import UserError
+from ganvas.core import progress
+from ganvas.core.errors import UserError
+from ganvas.recipes import catalog
 
 
 def _torch() -> None:
@@ -55,7 +56,7 @@ def test_any_failure_is_one_line_and_a_status(
     error: BaseException, status: int, message: str, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GANVAS_TRACEBACK")
-    monkeypatch.setattr(listing, "rows", _raising(error))
+    monkeypatch.setattr(catalog, "rows", _raising(error))
     ended = command("list")
     assert ended.status == status, ended.err
     assert ended.err.startswith(message) if message else not ended.err, ended.err
@@ -63,15 +64,15 @@ def test_any_failure_is_one_line_and_a_status(
 
 
 def test_the_traceback_of_a_defect_is_printed_when_asked_for(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "rows", _raising(ZeroDivisionError("no")))
+    monkeypatch.setattr(catalog, "rows", _raising(ZeroDivisionError("no")))
     assert "in rows" in command("list").err
-    monkeypatch.setattr(listing, "rows", _raising(UserError("no")))
+    monkeypatch.setattr(catalog, "rows", _raising(UserError("no")))
     assert command("list").err == "error: no\n"
 
 
 def test_a_setting_that_torch_refuses_is_named(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GANVAS_TRACEBACK")
-    monkeypatch.setattr("ganvas.training.train", lambda *_, **__: _torch())
+    monkeypatch.setattr("ganvas.training.trainer.train", lambda *_, **__: _torch())
     ended = command("train", "dcgan", "digits", "--out", "x", "--set", "G.width=0")
     assert ended.status == 1
     assert ended.err.startswith("error: torch does not accept these settings (--set G.width=0): mat1 and mat2")
@@ -186,6 +187,6 @@ def test_a_home_that_is_not_there_is_named(
 
 def test_progress_ends_at_its_total(capsys: pytest.CaptureFixture[str]) -> None:
     """The last batch may go beyond what was asked for."""
-    with progress_module.Progress(8) as bar:
+    with progress.Progress(8) as bar:
         bar.update(20, {"D/loss": 1.0})
     assert capsys.readouterr().err.startswith("8 of 8 images, ")

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from toys import SMALL
 
-from ganvas import benching, measuring, provenance, training
-from ganvas.cli import _use, app
-from ganvas.metrics import measure
+from ganvas.apps.cli.common import _use, app
+from ganvas.evaluation import evaluate
+from ganvas.media import provenance
+from ganvas.metrics import suite
+from ganvas.training import benchmark, trainer
 
 KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
 GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
@@ -68,10 +70,10 @@ def commands() -> Iterator[tuple[str, Any]]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
-    for module in (training, measuring):
+    for module in (trainer, evaluate):
         monkeypatch.setattr(module, "write_report", lambda run: None)
-    monkeypatch.setattr(measure, "HALVES", 2)
-    monkeypatch.setattr(benching, "product_rate", lambda *_: 1e9)
+    monkeypatch.setattr(suite, "HALVES", 2)
+    monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,22 +17,29 @@ from PIL import Image
 from toys import SMALL, toy_data, toy_images
 
 import ganvas
-from ganvas import bundle, data, measuring, training
+from ganvas import data
 from ganvas.__main__ import main
-from ganvas.comparing import Unlike, compare
-from ganvas.data import cache_dir, official
-from ganvas.errors import UserError
-from ganvas.metrics import measure
+from ganvas.core.errors import UserError
+from ganvas.data import cache_dir, downloads
+from ganvas.evaluation import evaluate, real_features
+from ganvas.evaluation.compare import ProtocolMismatch, compare
+from ganvas.evaluation.evaluate import measure
+from ganvas.evaluation.report import write_report
+from ganvas.inference import load as inference
+from ganvas.inference import load as load_module
+from ganvas.inference.model import Model
+from ganvas.metrics import suite
 from ganvas.metrics.features import Extractor, inception
 from ganvas.metrics.inception_score import InceptionScore
-from ganvas.metrics.measure import measurements
-from ganvas.report import write_report
+from ganvas.metrics.suite import measurements
+from ganvas.training import trainer
+from ganvas.training.trainer import train
 
 
 def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path:
     settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))] + list(more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "write_report", lambda run: None)
+        patch.setattr(trainer, "write_report", lambda run: None)
         ganvas.train(recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu")
     return out
 
@@ -40,8 +47,8 @@ def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most tests here look at no report and no spread, which are what takes time at this size."""
-    monkeypatch.setattr(measuring, "write_report", lambda run: None)
-    monkeypatch.setattr(measure, "HALVES", 2)
+    monkeypatch.setattr(evaluate, "write_report", lambda run: None)
+    monkeypatch.setattr(suite, "HALVES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +163,7 @@ def test_classes_too_hard_for_a_judge_cost_only_the_judge(run: Path, tmp_path: P
         (data / f"class{i % 2}").mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(data / f"class{i % 2}" / f"{i}.png")
-    record = measuring.measure(run, str(data), n=16)
+    record = measure(run, str(data), n=16)
     assert "judge" not in record
     assert any("No judge" in note for note in record["notes"])
     assert record["values"]["frechet"] > 0
@@ -165,7 +172,7 @@ def test_classes_too_hard_for_a_judge_cost_only_the_judge(run: Path, tmp_path: P
 def test_pairs_are_measured_from_input_to_target(tmp_path: Path) -> None:
     data = toy_data("pix2pix", tmp_path / "data")
     run = trained("pix2pix", data, tmp_path / "run", 4)
-    record = measuring.measure(run, str(data), n=8)
+    record = measure(run, str(data), n=8)
     assert record["to b"]["protocol"]["real"]["count"] == 12
     assert list(record) == ["to b"]
 
@@ -222,7 +229,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 
     expected = ganvas.measure(run, photos, n=16)
     shutil.rmtree(cache_dir() / "statistics")
-    monkeypatch.setattr(measuring, "save_file", full)
+    monkeypatch.setattr(evaluate, "save_file", full)
     with pytest.warns(UserWarning, match="could not be kept"):
         assert ganvas.measure(run, photos, n=16) == expected
 
@@ -298,7 +305,7 @@ def test_what_is_no_record(record: dict[str, Any], tmp_path: Path) -> None:
     record = copy.deepcopy(record)
     del record["protocol"]["neighbours"]
     (tmp_path / "b.json").write_text(json.dumps(record))
-    with pytest.raises(Unlike, match="neighbours"):
+    with pytest.raises(ProtocolMismatch, match="neighbours"):
         compare([tmp_path / "a.json", tmp_path / "b.json"])
 
 
@@ -340,9 +347,7 @@ def test_mistakes_are_one_line(
 
 
 def test_a_model_that_makes_nan_is_named(run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        measuring.bundle.Model, "batches", lambda self, n, **_: iter([torch.full((n, 3, 16, 16), torch.nan)])
-    )
+    monkeypatch.setattr(Model, "batches", lambda self, n, **_: iter([torch.full((n, 3, 16, 16), torch.nan)]))
     with pytest.raises(UserError, match="NaN"):
         ganvas.measure(run, photos, n=16)
 
@@ -366,7 +371,7 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
         asked.append(url)
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(official, "_receive", no_network)
+    monkeypatch.setattr(downloads, "_receive", no_network)
     with pytest.raises(UserError, match=r"cannot be downloaded .* put the file at .*weights.pt_inception"):
         ganvas.measure(run, photos, n=16, features="inception-2015")
     assert asked == list(inception.ADDRESSES)
@@ -380,15 +385,15 @@ def test_what_a_further_measure_refuses_is_refused_first(
     run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after minutes of measuring, whose figures would be lost with it."""
-    monkeypatch.setattr(measuring, "measure_samples", lambda *_, **__: pytest.fail("it was measured first"))
+    monkeypatch.setattr(evaluate, "measure_samples", lambda *_, **__: pytest.fail("it was measured first"))
     with pytest.raises(UserError, match="test part"):
-        measuring.measure(run, str(photos), n=16, also=["memorisation"])
+        measure(run, str(photos), n=16, also=["memorisation"])
     with pytest.raises(UserError, match="Did you mean 'accuracy'"):
-        measuring.measure(run, str(photos), n=16, also=["acuracy"])
+        measure(run, str(photos), n=16, also=["acuracy"])
 
 
 def test_further_measures_stand_in_the_record(run: Path, photos: Path) -> None:
-    record = measuring.measure(run, str(photos), n=16, also=["duplicates"])
+    record = measure(run, str(photos), n=16, also=["duplicates"])
     assert set(record["also"]) == {"duplicates"}
     assert record["also"]["duplicates"]["protocol"]["samples"] == 16
 
@@ -398,13 +403,11 @@ def test_path_length_and_modes_of_a_trained_model(
 ) -> None:
     """With the real networks that judge: that they get a generator's pictures as they expect them."""
     small = ["G.width=4", "D.width=4"]
-    training.train("dcgan", photos, out=tmp_path / "p", size=32, batch=8, images=32, set=small)
-    monkeypatch.setattr("ganvas.further.PATHS", 6)
-    monkeypatch.setattr("ganvas.further.STACKED_SAMPLES", 64)
+    train("dcgan", photos, out=tmp_path / "p", size=32, batch=8, images=32, set=small)
+    monkeypatch.setattr("ganvas.evaluation.diagnostics.PATHS", 6)
+    monkeypatch.setattr("ganvas.evaluation.diagnostics.STACKED_SAMPLES", 64)
     weights = shared / "data" / "weights"
-    found = measuring.measure(
-        tmp_path / "p", str(photos), n=16, also=["path-length", "stacked-mnist"], weights=weights
-    )["also"]
+    found = measure(tmp_path / "p", str(photos), n=16, also=["path-length", "stacked-mnist"], weights=weights)["also"]
     assert found["path-length"]["values"]["value"] > 0
     assert found["path-length"]["protocol"] == {"space": "z", "paths": 6, "distance": "lpips-squeeze-caffe"}
     assert 1 <= found["stacked-mnist"]["values"]["found"] <= 64
@@ -413,8 +416,8 @@ def test_path_length_and_modes_of_a_trained_model(
 
 def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_path: Path) -> None:
     small = ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "G.latent=4", "fade=64", "hold=640"]
-    training.train("progan", "digits", out=tmp_path / "run", size=16, batch=8, images=16, set=small)
-    record = measuring.measure(tmp_path / "run", "digits", n=16)
+    train("progan", "digits", out=tmp_path / "run", size=16, batch=8, images=16, set=small)
+    record = measure(tmp_path / "run", "digits", n=16)
     assert record["judge"]["fake_confident"] >= 0
     assert (tmp_path / "run" / "neighbours.png").is_file()
 
@@ -448,8 +451,8 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     assert real.y is not None
     means = torch.stack([real.x[real.y == c].mean(0) for c in range(10)])
     extract = Extractor("nearest", Nearest(means), 64, "0", lambda longer: 16, channels=1)
-    monkeypatch.setattr(measuring, "extractor_named", lambda *_: extract)
-    monkeypatch.setattr(measuring, "JUDGED", 0)  # no judge, which takes time
+    monkeypatch.setattr(real_features, "extractor_named", lambda *_: extract)
+    monkeypatch.setattr(real_features, "JUDGED", 0)  # no judge, which takes time
     pools = [list(real.x[real.y == c]) for c in range(10)]
     asked: list[int] = []
 
@@ -457,14 +460,14 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
         asked.extend(y.tolist())
         return torch.stack([pools[c].pop() for c in y.tolist()])
 
-    load = bundle.load
+    load = inference.load
 
-    def loaded(*args: Any, **options: Any) -> bundle.Model:
+    def loaded(*args: Any, **options: Any) -> Model:
         model = load(*args, **options)
         model.method.sample = sample  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(bundle, "load", loaded)
+    monkeypatch.setattr(load_module, "load", loaded)
     record = ganvas.measure(run, "digits", n=1500)
     assert asked == [i % 10 for i in range(1500)]
     found = []
@@ -481,7 +484,7 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     del old["protocol"]["inception_score_splits"]
     for name, one in (("old", old), ("new", record)):
         (tmp_path / f"{name}.json").write_text(json.dumps(one))
-    with pytest.raises(Unlike, match=r"inception_score_splits \(none and 10 at random\)"):
+    with pytest.raises(ProtocolMismatch, match=r"inception_score_splits \(none and 10 at random\)"):
         compare([tmp_path / "old.json", tmp_path / "new.json"])
 
 

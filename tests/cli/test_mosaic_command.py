@@ -13,14 +13,16 @@ from PIL import Image
 from toys import SMALL, toy_data
 from typer.testing import CliRunner
 
-from ganvas import bundle, mosaics, training
-from ganvas.cli import app
+from ganvas.apps.cli import app
+from ganvas.core.errors import UserError
 from ganvas.data import pairs
-from ganvas.errors import UserError
-from ganvas.masks import Masks, marked
+from ganvas.data.prepare import mosaic_pairs
+from ganvas.evaluation.paired import compare
+from ganvas.inference.masks import Masks, marked
+from ganvas.inference.model import Model
+from ganvas.inference.translate_files import Translated, translate_files
 from ganvas.metrics.classifiers import Classifier
-from ganvas.pixelwise import compare
-from ganvas.translating import Translated, translate_files
+from ganvas.training.trainer import train
 
 TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
@@ -34,7 +36,7 @@ def red(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(autouse=True)
 def _finds_red(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Classifier("finds-red", "abc", red, ["nothing", "red thing"])
-    monkeypatch.setattr(mosaics, "classifier", lambda name, weights: found)
+    monkeypatch.setattr(mosaic_pairs, "classifier", lambda name, weights: found)
 
 
 @pytest.fixture
@@ -91,8 +93,8 @@ def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
             assert Masks(None).of(file, name).mask[mask].mean() > 0.9, "and found again"
     assert pairs(made, size=32).info.count + pairs(made, size=32, part="test").info.count == 24
 
-    model = training.train("restore", made, out=runs, size=32, batch=2, images=4, set=TOY)
-    assert isinstance(model, bundle.Model)
+    model = train("restore", made, out=runs, size=32, batch=2, images=4, set=TOY)
+    assert isinstance(model, Model)
     held_out, out = made / "test", tmp_path / "restored"
     said = run("translate", runs, held_out / "A", "--mask", held_out / "masks", "--out", out)
     restored = sorted(p for p in out.rglob("*.png"))
@@ -112,26 +114,26 @@ def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
 
 def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
-    first = mosaics.make(photos, whole, **asked())
+    first = mosaic_pairs.make(photos, whole, **asked())
     assert (first.made, first.kept, len(first.skipped)) == (24, 0, 2)
-    mosaics.make(photos, out, **asked())
+    mosaic_pairs.make(photos, out, **asked())
     files = {p.relative_to(out): p for p in out.rglob("*.png")}
     for name in list(files)[::5]:
         files[name].unlink()  # what a killed call had not written yet
     kept = next(iter(p for p in files.values() if p.exists()))
     kept.write_bytes(b"mine")
-    second = mosaics.make(photos, out, **asked())
+    second = mosaic_pairs.make(photos, out, **asked())
     assert second.made > 0
     assert second.made + second.kept == 24
     assert kept.read_bytes() == b"mine"
     assert all(p == kept or p.read_bytes() == (whole / n).read_bytes() for n, p in files.items())
     assert {json.loads((out / "mosaic.json").read_text())["label"]} == {"red thing"}
     with pytest.raises(UserError, match=r"was made with blocks \[4, 6\] \(now \[8\]\)"):
-        mosaics.make(photos, out, **asked(blocks=(8,)))
+        mosaic_pairs.make(photos, out, **asked(blocks=(8,)))
     with pytest.raises(UserError, match="not an empty folder"):
-        mosaics.make(photos, photos.parent, **asked())
+        mosaic_pairs.make(photos, photos.parent, **asked())
     with pytest.raises(UserError, match="would be taken for photographs"):
-        mosaics.make(photos, photos / "pairs", **asked())
+        mosaic_pairs.make(photos, photos / "pairs", **asked())
 
 
 def test_redaction_hides_every_region(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "Look at every one" in said
     assert red(tmp_path / "out" / "two.png", left) == red(tmp_path / "out" / "two.png", right) == 0
-    mosaics.make(tmp_path / "in", tmp_path / "pairs", **asked(blocks=(40,), test=0))
+    mosaic_pairs.make(tmp_path / "in", tmp_path / "pairs", **asked(blocks=(40,), test=0))
     file = tmp_path / "pairs" / "train" / "A" / "two.png"
     assert (red(file, left), red(file, right)) == (1, 0)
 
@@ -158,7 +160,7 @@ def test_redaction_writes_nothing_but_what_hides(photos: Path, tmp_path: Path) -
     with Image.open(photos / "00.png") as image:
         image.convert("RGBA").save(photos / "00.png")
         image.convert("RGB").save(photos / "tagged.jpg", exif=b"Exif\0\0secret")
-    report = mosaics.make(photos, out, **asked(blocks=(8,), redact=True))
+    report = mosaic_pairs.make(photos, out, **asked(blocks=(8,), redact=True))
     assert report.made == len(list(out.rglob("*.png"))) == 25
     assert not {p.name for p in out.rglob("*") if p.is_dir()} - {"more"}
     for file in out.rglob("*.png"):
@@ -179,17 +181,17 @@ def test_settings_that_cannot_be(photos: Path, tmp_path: Path) -> None:
         ({"wanted": "red thin"}, "Near: red thing"),
     ):
         with pytest.raises(UserError, match=what):
-            mosaics.make(photos, tmp_path / "out", **asked(**wrong))
+            mosaic_pairs.make(photos, tmp_path / "out", **asked(**wrong))
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="folder or a zip"):
-        mosaics.make("digits", tmp_path / "out", **asked())
+        mosaic_pairs.make("digits", tmp_path / "out", **asked())
     with Image.open(photos / "00.png") as image:
         image.save(photos / "00.bmp")
     with pytest.raises(UserError, match="would both become"):
-        mosaics.make(photos, tmp_path / "out", **asked())
+        mosaic_pairs.make(photos, tmp_path / "out", **asked())
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="no images"):
-        mosaics.make(tmp_path / "none", tmp_path / "out", **asked())
+        mosaic_pairs.make(tmp_path / "none", tmp_path / "out", **asked())
 
 
 def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_p
     mask = np.zeros((33, 37), np.uint8)
     mask[5:20, 7:30] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    model = training.train(
+    model = train(
         "restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY
     )
     assert model.info["recipe"] == "restore"

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from ganvas.cli import app
-from ganvas.errors import UserError
-from ganvas.imresize import bicubic
-from ganvas.metrics.pixels import ms_ssim, psnr, ssim
-from ganvas.pixelwise import compare
+from ganvas.apps.cli import app
+from ganvas.core.errors import UserError
+from ganvas.evaluation.paired import compare
+from ganvas.media.resize import bicubic
+from ganvas.metrics.psnr_ssim import ms_ssim, psnr, ssim
 
 
 @pytest.fixture

@@ -17,15 +17,19 @@ from PIL import Image, ImageCms
 from torch import nn
 from typer.testing import CliRunner
 
-from ganvas import bundle, provenance
-from ganvas.cli import app
-from ganvas.core import Shape
-from ganvas.data import decode
-from ganvas.errors import UserError
-from ganvas.masks import Masks
+from ganvas.apps.cli import app
+from ganvas.core import Shape, environment
+from ganvas.core import files as files_module
+from ganvas.core.errors import UserError
+from ganvas.core.files import written
+from ganvas.inference import load
+from ganvas.inference.masks import Masks
+from ganvas.inference.model import Model
+from ganvas.inference.translate_files import translate_files
+from ganvas.media import decode, generated, provenance
+from ganvas.media.samples import Decoded
 from ganvas.methods import CycleGAN, SRResNet
-from ganvas.nets import patch
-from ganvas.translating import translate_files
+from ganvas.nets import patchgan
 
 HEIGHT, WIDTH = 21, 34
 RNG = np.random.default_rng(0)
@@ -47,13 +51,13 @@ class Same(nn.Module):
         return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x
 
 
-def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> bundle.Model:
+def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model:
     shape = Shape(channels, 16, 16)
     if kind == "restores":
         method: Any = SRResNet(shape, lambda **_: Same(channels, scale))
     else:
-        method = CycleGAN(shape, lambda **_: Same(channels), partial(patch.PatchDiscriminator, width=4, layers=1))
-    return bundle.Model(method, {"shape": asdict(shape), "recipe": "same", "task": "domains"})
+        method = CycleGAN(shape, lambda **_: Same(channels), partial(patchgan.PatchDiscriminator, width=4, layers=1))
+    return Model(method, {"shape": asdict(shape), "recipe": "same", "task": "domains"})
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def same(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def use(*args: Any, **kwargs: Any) -> None:
         model = identity(*args, **kwargs)
-        monkeypatch.setattr(bundle, "load", lambda *_, **__: model)
+        monkeypatch.setattr(load, "load", lambda *_, **__: model)
 
     use()
     return use
@@ -207,7 +211,7 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
 KINDS = kinds()
 
 
-def in_floats(image: decode.Decoded) -> np.ndarray:
+def in_floats(image: Decoded) -> np.ndarray:
     return image.samples() / image.white
 
 
@@ -431,15 +435,15 @@ def test_names(same: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (53, 1), (2, 37), (5, 5)])
 def test_images_of_few_pixels(size: tuple[int, int]) -> None:
-    from ganvas.nets import translate
+    from ganvas.nets import image_to_image
 
     shape = Shape(3, 16, 16)
     method = CycleGAN(
         shape,
-        lambda **_: translate.ResNetGenerator(width=2, blocks=1),
-        partial(patch.PatchDiscriminator, width=4, layers=1),
+        lambda **_: image_to_image.ResNetGenerator(width=2, blocks=1),
+        partial(patchgan.PatchDiscriminator, width=4, layers=1),
     )
-    model = bundle.Model(method, {"shape": asdict(shape)})
+    model = Model(method, {"shape": asdict(shape)})
     assert model.translate(Image.new("RGB", size)).size == size
     assert model.translate(Image.new("RGB", size), tile=16).size == size
 
@@ -447,7 +451,7 @@ def test_images_of_few_pixels(size: tuple[int, int]) -> None:
 def test_more_pixels_than_memory_has_room_for(same: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     Image.fromarray(noise(3)[:4, :4].copy()).save(tmp_path / "b.png")
-    monkeypatch.setattr(bundle, "available", lambda: 16 * 100)
+    monkeypatch.setattr(environment, "available", lambda: 16 * 100)
     report = translate_files(Path("m"), [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
     assert report.made == 1
     assert "memory has room for" in report.skipped[0]
@@ -463,14 +467,14 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
         translate_files(Path("m"), files, tmp_path / "file" / "out")
     (tmp_path / "out").mkdir()
     seen = []
-    original = provenance.written
+    original = written
 
     def full(path: Path) -> Any:
         seen.append(path)
         return original(tmp_path / "file" / "x.png")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(provenance, "written", full)
+        patched.setattr(files_module, "written", full)
         with pytest.raises(UserError, match="could not be written"):
             translate_files(Path("m"), files, tmp_path / "out")
     assert len(seen) == 1, "the second is not tried"
@@ -492,7 +496,7 @@ def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
 
 def test_marks_of_python_images(tmp_path: Path) -> None:
     """Whatever PIL's methods make of them: saved by name, by format, into a buffer."""
-    image = provenance.generated(noise(3), seed=7)
+    image = generated.generated(noise(3), seed=7)
     assert isinstance(image, Image.Image)
     for i, made in enumerate(
         (image, image.crop((0, 0, 5, 5)), image.resize((9, 9)), image.convert("L"), image.copy(), image.rotate(30))

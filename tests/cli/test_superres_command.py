@@ -9,19 +9,20 @@ import pytest
 from PIL import Image
 from toys import SMALL, toy_images
 
-from ganvas import bundle, training
-from ganvas.cli import _use
+from ganvas.apps.cli.common import _use
+from ganvas.core.errors import UserError
 from ganvas.data import check
-from ganvas.errors import UserError
-from ganvas.measuring import measure
-from ganvas.pixelwise import compare
-from ganvas.translating import Translated, translate_files
+from ganvas.evaluation.evaluate import measure
+from ganvas.evaluation.paired import compare
+from ganvas.inference.model import Model
+from ganvas.inference.translate_files import Translated, translate_files
+from ganvas.training.trainer import train
 
 TOY = [s for s in SMALL["srresnet"] if not s.startswith(("data.", "batch"))]
 
 
-def trained(photos: Path, out: Path, *more: str) -> bundle.Model:
-    return training.train("srresnet", photos, out=out, size=16, batch=2, images=4, set=[*TOY, *more])
+def trained(photos: Path, out: Path, *more: str) -> Model:
+    return train("srresnet", photos, out=out, size=16, batch=2, images=4, set=[*TOY, *more])
 
 
 def opened(file: Path) -> Image.Image:

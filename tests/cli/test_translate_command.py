@@ -19,14 +19,18 @@ from safetensors.torch import load_file
 from test_cli import pixels
 from toys import lively, toy_images
 
-from ganvas import bundle, large, provenance
-from ganvas.core import Shape
-from ganvas.errors import UserError
-from ganvas.imported import import_model
-from ganvas.importing import import_network
+from ganvas.core import Shape, environment
+from ganvas.core.environment import memory
+from ganvas.core.errors import UserError
+from ganvas.inference.importers import import_network
+from ganvas.inference.importers.as_method import import_model
+from ganvas.inference.load import load
+from ganvas.inference.model import Model
+from ganvas.inference.tiling import graph
+from ganvas.inference.translate_files import Translated, translate_files
+from ganvas.media import grid, provenance
 from ganvas.methods import Pix2Pix
-from ganvas.nets import patch, superres, translate
-from ganvas.translating import Translated, translate_files
+from ganvas.nets import image_to_image, patchgan, super_resolution
 
 
 def model(net: torch.nn.Module, out: Path) -> Path:
@@ -54,7 +58,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
     x = torch.from_numpy(pixels(file).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     x = torch.nn.functional.pad(x, (0, 3, 0, 3), mode="reflect")
     with torch.no_grad():
-        theirs = provenance.to_uint8(import_network(source)(x)[0, :, :45, :61])
+        theirs = grid.to_uint8(import_network(source)(x)[0, :, :45, :61])
     assert np.abs(made.astype(int) - theirs).max() <= 1
     golden = load_file(source.with_suffix(".safetensors"))
     with torch.no_grad():
@@ -67,16 +71,16 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
     nets = (
-        translate.ResNetGenerator(channels, channels, width=4, blocks=2),
-        translate.UNetGenerator(channels, channels, width=4, depth=5),
-        superres.MSRResNet(channels, 8, 2),
+        image_to_image.ResNetGenerator(channels, channels, width=4, blocks=2),
+        image_to_image.UNetGenerator(channels, channels, width=4, depth=5),
+        super_resolution.MSRResNet(channels, 8, 2),
     )
     for net in nets:
         folder = model(lively(net), tmp_path / type(net).__name__)
-        loaded = bundle.load(folder)
+        loaded = load(folder)
         whole = loaded.translate(file, output="torch")
         torch.testing.assert_close(loaded.translate(file, output="torch", tile=side), whole, rtol=1e-4, atol=1e-4)
-        narrow = bundle.load(folder, precision="bf16").translate(file, output="torch", tile=side)
+        narrow = load(folder, precision="bf16").translate(file, output="torch", tile=side)
         assert (narrow - whole).abs().mean() < 0.05
         assert translate_files(folder, [file], folder / "made", tile=side) == Translated(made=1)
         made = folder / "made" / "photo.png"
@@ -102,7 +106,7 @@ class Failing(torch.nn.Module):
 
 
 def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = bundle.load(model(lively(translate.ResNetGenerator(width=4, blocks=2)), tmp_path / "m"))
+    loaded = load(model(lively(image_to_image.ResNetGenerator(width=4, blocks=2)), tmp_path / "m"))
     method: Any = loaded.method
     x = torch.rand(2, 3, 30, 50) * 2 - 1
     whole = loaded.translate(x, output="torch")
@@ -114,17 +118,17 @@ def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
     # What looks at the whole picture at once is done whole, and refused where that is too much.
     method.G_ab = torch.nn.Sequential(method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52)))
     torch.testing.assert_close(loaded.translate(x, output="torch", tile=16), whole, rtol=1e-4, atol=1e-4)
-    monkeypatch.setattr(bundle, "memory", lambda device: 1 << 20)
+    monkeypatch.setattr(environment, "memory", lambda device: 1 << 20)
     with pytest.raises(UserError, match="cannot be run in parts: it calls flatten"):
         loaded.translate(x, output="torch")
     monkeypatch.undo()
-    monkeypatch.setattr(large.Stored, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full")))
+    monkeypatch.setattr(graph.OnDisk, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full")))
     with pytest.raises(UserError, match="disk is full"):
         loaded.translate(Image.new("RGB", (30, 30)), tile=16)
 
 
 def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
-    folder = model(lively(translate.ResNetGenerator(width=8, blocks=9)), tmp_path / "m")
+    folder = model(lively(image_to_image.ResNetGenerator(width=8, blocks=9)), tmp_path / "m")
     garden = toy_images(tmp_path / "garden", 40, side=96)
     (garden / "deep").mkdir()
     (garden / "003.png").rename(garden / "deep" / "003.png")
@@ -163,7 +167,7 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = model(lively(translate.ResNetGenerator(width=2, blocks=1)), tmp_path / "m")
+    folder = model(lively(image_to_image.ResNetGenerator(width=2, blocks=1)), tmp_path / "m")
     garden = toy_images(tmp_path / "garden", 5, side=16)
     monkeypatch.setenv("WORLD_SIZE", "2")
     counts = []
@@ -176,13 +180,13 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
     """Elsewhere a file that claims so many is refused as a bomb."""
-    folder = model(lively(translate.ResNetGenerator(1, 1, width=2, blocks=1)), tmp_path / "m")
+    folder = model(lively(image_to_image.ResNetGenerator(1, 1, width=2, blocks=1)), tmp_path / "m")
     file = tmp_path / "large.png"
     Image.new("1", (10_000, 9_500)).save(file)
-    loaded = bundle.load(folder)
+    loaded = load(folder)
     decoded = loaded._decoded(file)
     assert (decoded.width, decoded.height) == (10_000, 9_500)
-    assert not loaded._fits(10_000 * 9_500) or bundle.memory(torch.device("cpu")) > 700 << 30
+    assert not loaded._fits(10_000 * 9_500) or memory(torch.device("cpu")) > 700 << 30
     with pytest.raises(UserError, match="possible bomb"):
         loaded.fitted(file)
 
@@ -190,10 +194,10 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
 def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
     """Whole and in parts: another seed, another result; the same one, the same."""
     shape = Shape(3, 16, 16)
-    G = partial(translate.UNetGenerator, width=4, depth=3, dropout=2)
-    method = Pix2Pix(shape, G, partial(patch.PatchDiscriminator, width=4, layers=1))
+    G = partial(image_to_image.UNetGenerator, width=4, depth=3, dropout=2)
+    method = Pix2Pix(shape, G, partial(patchgan.PatchDiscriminator, width=4, layers=1))
     lively(method)
-    drawing = bundle.Model(method.eval(), {"shape": asdict(shape)})
+    drawing = Model(method.eval(), {"shape": asdict(shape)})
     file = photo(tmp_path / "photo.png", 48, 40)
     for tile in (None, 16):
         one, again, other = (drawing.translate(file, output="torch", seed=s, tile=tile) for s in (0, 0, 1))

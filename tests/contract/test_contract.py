@@ -12,11 +12,14 @@ import pytest
 import torch
 from toys import SMALL, toy_data, toy_run
 
-from ganvas import bundle, config, recipes
-from ganvas.core import Couples, Encodes, Method, Run, Samples, Styled, Translates, Truncates
+from ganvas import recipes
+from ganvas.core import Couples, Encodes, Method, Run, Samples, Styled, Translates, Truncates, config
+from ganvas.core.errors import UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
+from ganvas.inference import model_file
+from ganvas.inference.load import load
+from ganvas.inference.model import Model
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 STEPS = 6
@@ -119,8 +122,8 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
     model = engine.model()
     shape = engine.feed.info.shape
     facts = {"shape": asdict(shape), "task": "images"}
-    bundle.save(tmp_path / "model", model, run, shape, facts)
-    kept, loaded = bundle.Model(model, facts), bundle.load(tmp_path / "model")
+    model_file.save(tmp_path / "model", model, run, shape, facts)
+    kept, loaded = Model(model, facts), load(tmp_path / "model")
     if isinstance(model, Samples):
         assert torch.equal(kept.sample(4, seed=7, output="torch"), loaded.sample(4, seed=7, output="torch"))
         assert not torch.equal(kept.sample(4, seed=7, output="torch"), kept.sample(4, seed=8, output="torch"))
@@ -150,7 +153,7 @@ def test_labels_are_obeyed_or_refused(recipe: str, tmp_path: Path) -> None:
     engine.step()
     if not isinstance(engine.method, Samples):
         pytest.skip("makes images from images")
-    model = bundle.Model(
+    model = Model(
         engine.model(), {"shape": asdict(engine.feed.info.shape), "data": {"classes": engine.feed.info.classes}}
     )
     if not engine.method.classes:

@@ -12,8 +12,9 @@ import torch
 from pictures import BAD, broken_set, picture
 from PIL import Image
 
-from ganvas import recipes, training
+from ganvas import recipes
 from ganvas.data import check, images
+from ganvas.training import start
 
 Make = Callable[..., Path]
 
@@ -148,7 +149,7 @@ def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool
         options = dict(zip(words[4::2], words[5::2], strict=True))
         assert options["--out"] == "runs/first"
         sets = [v for k, v in zip(words[4::2], words[5::2], strict=True) if k == "--set"]
-        run = training.with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
+        run = start.with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
         feed = run.data()
         with torch.device("meta"):
             method = run.method(feed.info.shape)

@@ -11,8 +11,8 @@ from pictures import BAD, broken_set
 from PIL import Image
 
 from ganvas import data
-from ganvas.data import decode
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
+from ganvas.media import decode, samples
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 RGB = np.stack([RAMP, RAMP.T, 255 - RAMP], 2)
@@ -27,7 +27,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options) -> io.BytesIO:
 
 def read(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
     file = saved(image, kind, **options)
-    pixels = decode.as_array(decode.read(file))
+    pixels = samples.as_array(decode.read(file))
     file.seek(0)
     header = decode.read_header(file)
     assert (header.height, header.width, header.channels) == pixels.shape, "the header foretells what is decoded"
@@ -136,32 +136,32 @@ def test_fit_at_sizes_whose_quotient_rounds():
     sides = np.random.default_rng(0).integers(2, 600, (400, 2)).tolist()
     for width, height in [*sides, (116, 107), (107, 116), (395, 197), (374, 237)]:
         for size in ((64, 64), (32, 32), (48, 64)):
-            assert decode.fit(Image.new("L", (width, height)), size).size == size[::-1]
+            assert samples.fit(Image.new("L", (width, height)), size).size == size[::-1]
 
 
 def test_channels():
     clear = Image.fromarray(np.dstack([RGB, np.zeros_like(RAMP)]))
-    assert (decode.as_array(decode.to_channels(clear, 3)) == 255).all(), "laid over white"
-    assert (decode.as_array(decode.to_channels(clear, 1)) == 255).all()
-    solid = decode.to_channels(Image.fromarray(RAMP), 4)
-    assert (decode.as_array(solid)[..., 3] == 255).all()
-    assert (decode.as_array(decode.to_channels(Image.fromarray(RAMP), 3)) == RAMP[..., None]).all()
+    assert (samples.as_array(samples.to_channels(clear, 3)) == 255).all(), "laid over white"
+    assert (samples.as_array(samples.to_channels(clear, 1)) == 255).all()
+    solid = samples.to_channels(Image.fromarray(RAMP), 4)
+    assert (samples.as_array(solid)[..., 3] == 255).all()
+    assert (samples.as_array(samples.to_channels(Image.fromarray(RAMP), 3)) == RAMP[..., None]).all()
 
 
 def test_fit_covers_and_keeps_the_centre():
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, 32:64] = 255  # only the middle third is white
-    got = decode.as_array(decode.fit(Image.fromarray(wide), (16, 16)))
+    got = samples.as_array(samples.fit(Image.fromarray(wide), (16, 16)))
     assert got.shape == (16, 16, 3)
     assert got[:, 2:-2].min() > 250
     same = Image.fromarray(RGB)
-    assert (decode.as_array(decode.fit(same, (16, 16))) == RGB).all()
+    assert (samples.as_array(samples.fit(same, (16, 16))) == RGB).all()
 
 
 def test_fit_does_not_alias():
     stripes = np.zeros((256, 256), np.uint8)
     stripes[:, ::2] = 255
-    got = decode.as_array(decode.fit(Image.fromarray(stripes), (32, 32)))
+    got = samples.as_array(samples.fit(Image.fromarray(stripes), (32, 32)))
     assert np.abs(got.astype(int) - 127).max() < 12, "fine stripes become gray"
 
 
@@ -177,12 +177,12 @@ def test_fit_does_not_alias():
     ],
 )
 def test_numbers_of_any_kind(values: np.ndarray, expected: list[int]):
-    assert decode.eight_bit(values).tolist() == expected
+    assert samples.eight_bit(values).tolist() == expected
 
 
 def test_numbers_without_a_known_range():
-    with pytest.raises(decode.Broken, match="from -5 to 900"):
-        decode.eight_bit(np.array([-5.0, 900.0]))
+    with pytest.raises(samples.Broken, match="from -5 to 900"):
+        samples.eight_bit(np.array([-5.0, 900.0]))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

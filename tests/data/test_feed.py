@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganvas import data
-from ganvas.core import Batch
-from ganvas.data import cache, guards
-from ganvas.data.feed import Feed, Info, Prefetch, Task
-from ganvas.draw import Rows
-from ganvas.errors import UserError
+from ganvas.core import Batch, guards
+from ganvas.core.errors import UserError
+from ganvas.core.rng import Rows
+from ganvas.data import cache
+from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.prefetch import Prefetch
 
 Make = Callable[..., Path]
 
@@ -174,7 +175,7 @@ def test_batches_pass_through_once():
 @pytest.mark.parametrize("worth", [0.0, 1e9], ids=["by a thread", "at once"])
 @pytest.mark.parametrize("task", TASKS)
 def test_prefetch_changes_nothing(task: Task, worth: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ganvas.data.feed.WORTH_A_THREAD", worth)
+    monkeypatch.setattr("ganvas.data.prefetch.WORTH_A_THREAD", worth)
     plain, ahead = noise(task), Prefetch(noise(task))
     calls = [
         (0, 4, {}),
@@ -193,7 +194,7 @@ def test_prefetch_changes_nothing(task: Task, worth: float, monkeypatch: pytest.
 
 
 def test_prefetch_draws_ahead_and_errors_reach_the_caller(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ganvas.data.feed.WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr("ganvas.data.prefetch.WORTH_A_THREAD", 0.0)
     feed = noise()
     calls = []
     pick = feed.pick

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from ganvas import data
+from ganvas.core.errors import UserError
 from ganvas.data import sets
 from ganvas.data.prepare import letters
-from ganvas.errors import UserError
 
 FILE = Path(sets.__file__).parent / "letters.npz"
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import mosaic
-from ganvas.errors import UserError
-from ganvas.masks import Masks
+from ganvas.core.errors import UserError
+from ganvas.inference.masks import Masks
+from ganvas.media import mosaic
 
 
 @pytest.fixture

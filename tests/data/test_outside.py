@@ -23,9 +23,11 @@ from pictures import picture
 from PIL import Image
 
 from ganvas import data
-from ganvas.data import guards, official
-from ganvas.data.sources import open_source, read_idx
-from ganvas.errors import UserError
+from ganvas.core import guards
+from ganvas.core.errors import UserError
+from ganvas.data import downloads
+from ganvas.data.arrays import read_idx
+from ganvas.data.open_source import open_source
 
 Make = Callable[..., Path]
 
@@ -351,14 +353,14 @@ def test_downloads_that_go_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return answer
 
     seconds = iter(range(0, 1 << 20, 7))
-    monkeypatch.setattr(official.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(downloads.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr("urllib.request.urlopen", opened)
     old = tmp_path / "f.zip.0123.tmp"
     old.write_bytes(b"left by a killed process")
     os.utime(old, (0, 0))
-    file = official.File("f.zip", 1000, "0" * 64, ("http://x.invalid/f.zip",))
+    file = downloads.File("f.zip", 1000, "0" * 64, ("http://x.invalid/f.zip",))
     with pytest.raises(UserError, match="cannot be downloaded") as e:
-        official.fetch_file("set", file, tmp_path)
+        downloads.fetch_file("set", file, tmp_path)
     assert why in str(e.value)
     assert one_line(str(e.value))
     assert list(tmp_path.iterdir()) == []

@@ -16,10 +16,11 @@ from pictures import picture
 from PIL import Image, features
 
 from ganvas import data
-from ganvas.data import official
-from ganvas.data.sources import Files, Folder
+from ganvas.core.errors import UserError
+from ganvas.data import downloads
+from ganvas.data.pictures import Files
 from ganvas.data.tiles import Tiles
-from ganvas.errors import UserError
+from ganvas.data.trees import Folder
 
 Make = Callable[..., Path]
 
@@ -469,13 +470,13 @@ def test_download_is_checked_and_made_once(
         return (tmp_path / "f.zip").open("rb")
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
-    wrong = official._cyclegan("facades", len(body), "0" * 64)
-    monkeypatch.setitem(official.SETS, "facades", wrong)
+    wrong = downloads._cyclegan("facades", len(body), "0" * 64)
+    monkeypatch.setitem(downloads.SETS, "facades", wrong)
     with pytest.raises(UserError, match="SHA-256"):
         data.pairs("facades", size=16)
     assert not list((cache_folder / "downloads" / "facades").iterdir()), "a wrong file is not kept"
     monkeypatch.setitem(
-        official.SETS, "facades", official._cyclegan("facades", len(body), hashlib.sha256(body).hexdigest())
+        downloads.SETS, "facades", downloads._cyclegan("facades", len(body), hashlib.sha256(body).hexdigest())
     )
     asked.clear()
     assert data.pairs("facades", size=16).info.count == 1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ganvas import draw
+from ganvas.core import rng
+from ganvas.core.errors import UserError
 from ganvas.data import toy
-from ganvas.errors import UserError
 
 
 def test_centres() -> None:
@@ -38,7 +38,7 @@ def test_draws_are_a_pure_function_of_the_cursor() -> None:
     whole = feed.draw(30, 40, seed=3).x
     assert whole.shape == (40, 2, 1, 1)
     assert torch.equal(whole, feed.draw(30, 40, seed=3).x)
-    parts = [feed.draw(30, 40, seed=3, rows=draw.Rows(a, b, 40)).x for a, b in ((0, 10), (10, 40))]
+    parts = [feed.draw(30, 40, seed=3, rows=rng.Rows(a, b, 40)).x for a, b in ((0, 10), (10, 40))]
     assert torch.equal(whole, torch.cat(parts))
     assert torch.equal(whole, torch.cat([feed.draw(30, 15, seed=3).x, feed.draw(45, 25, seed=3).x]))
 

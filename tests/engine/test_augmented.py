@@ -9,12 +9,12 @@ import pytest
 import torch
 from toys import toy_data, toy_run
 
-from ganvas.config import override
+from ganvas.core.config import override
+from ganvas.core.errors import UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
 from ganvas.nets.augment import named
-from ganvas.training import augmented
+from ganvas.training.start import augmented
 
 
 def engine(recipe: str, tmp_path: Path, augment: str, *more: str) -> Engine:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas import runs
+from ganvas.core.environment import auto_precision
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from ganvas import runs
 )
 def test_it_follows_the_processors_flags(monkeypatch: pytest.MonkeyPatch, flags: str, precision: str) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self, **_: f"processor : 0\n{flags}\n")
-    assert runs.auto_precision("cpu") == precision
+    assert auto_precision("cpu") == precision
 
 
 def test_without_cpuinfo_it_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,4 +28,4 @@ def test_without_cpuinfo_it_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError(str(self))
 
     monkeypatch.setattr(Path, "read_text", missing)
-    assert runs.auto_precision("cpu") == "fp32"
+    assert auto_precision("cpu") == "fp32"

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from toys import toy_images
 
-from ganvas import bundle, draw
-from ganvas.core import Batch, Method, Run, Shape, Terms, Update
+from ganvas.core import Batch, Method, Run, Shape, Terms, Update, rng
 from ganvas.data import images
 from ganvas.engine.engine import Engine, NotFinite
+from ganvas.inference.model import Model
 from ganvas.nets.dcgan import Generator
 
 
@@ -59,7 +59,7 @@ class BEGAN(Method):
         return Terms(self.D(self.sample(len(real))).mean())
 
     def latent(self, n: int) -> Tensor:
-        return draw.normal(n, 8, device=self.device)
+        return rng.normal(n, 8, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.G(self.latent(n) if z is None else z)
@@ -96,7 +96,7 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
 def test_its_model_is_used_like_any_other(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
-    pictures = bundle.Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}).sample(2, seed=1)
+    pictures = Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}).sample(2, seed=1)
     assert [p.size for p in pictures] == [(16, 16)] * 2
 
 

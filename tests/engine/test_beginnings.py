@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from toys import toy_images
 
-from ganvas import training
+from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine, NotFinite
-from ganvas.errors import UserError
+from ganvas.training import start, trainer
 
 SMALL = ["G.width=4", "D.width=4"]
 
@@ -19,9 +19,7 @@ def train(folder: Path, *more: str) -> None:
     data = folder / "data"
     if not data.exists():
         toy_images(data)
-    training.train(
-        "dcgan", str(data), out=folder / "run", size=16, batch=8, images=8, device="cpu", set=[*SMALL, *more]
-    )
+    trainer.train("dcgan", str(data), out=folder / "run", size=16, batch=8, images=8, device="cpu", set=[*SMALL, *more])
 
 
 def test_a_setting_that_follows_from_others_is_not_taken_in_silence(tmp_path: Path) -> None:
@@ -51,7 +49,7 @@ def test_a_run_that_diverged_at_once_stays_to_be_looked_at(tmp_path: Path, monke
         raise NotFinite("D's loss is nan")
 
     monkeypatch.setattr(Engine, "step", diverged)
-    with pytest.raises(training.Stopped, match="ganvas resume"):
+    with pytest.raises(start.Stopped, match="ganvas resume"):
         train(tmp_path)
     assert (tmp_path / "run" / "run.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()

@@ -9,9 +9,12 @@ import torch
 from toys import toy_data, toy_images, toy_run
 
 import ganvas
-from ganvas import bundle, measuring, training
 from ganvas.core import Encodes, Samples, Translates
 from ganvas.engine.engine import Engine
+from ganvas.evaluation import evaluate
+from ganvas.inference.load import load
+from ganvas.training import trainer
+from ganvas.training.snapshot import sample_grid
 
 
 def test_three_steps(tmp_path: Path) -> None:
@@ -45,12 +48,12 @@ def test_the_turns_of_a_step_share_their_noise(tmp_path: Path) -> None:
 
 
 def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(training, "write_report", lambda run: None)
-    monkeypatch.setattr(measuring, "write_report", lambda run: None)
+    monkeypatch.setattr(trainer, "write_report", lambda run: None)
+    monkeypatch.setattr(evaluate, "write_report", lambda run: None)
     data, out = toy_data("dong2017", tmp_path / "data"), tmp_path / "run"
     settings = ["G.width=4", "D.width=4", "E.width=4", "game=8"]
     ganvas.train("dong2017", str(data), out=out, size=16, batch=4, images=16, set=settings, device="cpu")
-    model: Any = bundle.load(out)
+    model: Any = load(out)
     assert all(isinstance(model.method, skill) for skill in (Samples, Encodes, Translates))
     assert (model.class_number("a"), model.class_number("b")) == (0, 1)
     wide = toy_images(tmp_path / "wide", 1, side=37) / "000.png"
@@ -60,5 +63,5 @@ def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> Non
     assert torch.equal(model.method.sample(1, z=projected.latent, y=projected.y), projected.images)
     record = ganvas.measure(out, data, n=8)
     assert set(record) == {"to b", "to a"}
-    sheet = training.sheet(model, training.restore(out)[0].feed, 0)
+    sheet = sample_grid(model, trainer.restore(out)[0].feed, 0)
     assert sheet.height > sheet.width * 5 / 8  # four rows of translations, two of samples, of eight each

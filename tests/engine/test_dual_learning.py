@@ -14,9 +14,9 @@ from torch import Tensor
 
 import ganvas
 from ganvas.core import Batch, Shape
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.methods import DualLearning
-from ganvas.nets import words
+from ganvas.nets import toy_language
 
 WORDS, LENGTH = 3, 2
 
@@ -24,7 +24,7 @@ WORDS, LENGTH = 3, 2
 def game(alpha: float = 0.5, k: int = 2) -> DualLearning:
     torch.manual_seed(0)
     shape = Shape(1, 1, LENGTH, WORDS)
-    T, LM = partial(words.Translator, std=1.0), partial(words.Bigram, std=1.0)
+    T, LM = partial(toy_language.Translator, std=1.0), partial(toy_language.Bigram, std=1.0)
     return DualLearning(shape, T, LM, pretrain=0, alpha=alpha, k=k)
 
 
@@ -53,7 +53,7 @@ def test_the_loss_descends_the_expected_reward(alpha: float) -> None:
 
 
 def test_language_models_are_distributions() -> None:
-    LM = words.Bigram(WORDS, std=1.0)
+    LM = toy_language.Bigram(WORDS, std=1.0)
     every = torch.tensor(list(product(range(WORDS), repeat=LENGTH)))
     assert LM(every).sum(1).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
@@ -79,7 +79,7 @@ def test_a_run_from_end_to_end(tmp_path: Path) -> None:
 
 
 def test_mistakes() -> None:
-    T, LM = words.Translator, words.Bigram
+    T, LM = toy_language.Translator, toy_language.Bigram
     with pytest.raises(UserError, match="toy languages, not images"):
         DualLearning(Shape(3, 16, 16), T, LM, pretrain=0)
     with pytest.raises(UserError, match="k must be at least 2"):

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 from toys import SMALL, toy_data, toy_images, toy_run
 
-from ganvas import draw, recipes
-from ganvas.core import Batch, Make, Method, Run, Shape, Terms, Update
+from ganvas import recipes
+from ganvas.core import Batch, Forward, Method, Run, Shape, Terms, Update, rng
+from ganvas.core.errors import UserError
 from ganvas.data import images
-from ganvas.engine import engine as engines
+from ganvas.engine import build
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
 from ganvas.methods import cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp
 from ganvas.nets import layers
+from ganvas.nets.norm import InstanceNorm2d
 
 
 def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,12 +31,12 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         nn.Module, "to", lambda self, *args, memory_format=None, **kw: to(self, *args, **kw) if args or kw else self
     )
-    monkeypatch.setattr(engines, "_fast", lambda make: partial(make, foreach=False))
+    monkeypatch.setattr(build, "_fused", lambda make: partial(make, foreach=False))
     separate = lambda net, *inputs: tuple(net(*arguments) for arguments in inputs)  # noqa: E731
     for module in (cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp):
         monkeypatch.setattr(module, "together", separate)
     monkeypatch.setattr(
-        layers.InstanceNorm2d,
+        InstanceNorm2d,
         "forward",
         lambda self, x: F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps),
     )
@@ -94,9 +95,9 @@ class Sharing(Method):
 
     def updates(self, clock, feed):
         real = next(feed)
-        real = real.having(z=draw.normal(len(real), 4))
+        real = real.having(z=rng.normal(len(real), 4))
         if self.shared:
-            real = real.having(**(yield Make("G", lambda b: {"fake": self.G(b.z)}, real)).keep)
+            real = real.having(**(yield Forward("G", lambda b: {"fake": self.G(b.z)}, real)).keep)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
         if self.twice:
@@ -112,7 +113,7 @@ class Sharing(Method):
         return b.fake if self.shared else self.G(b.z)
 
     def latent(self, n: int) -> Tensor:
-        return draw.normal(n, 4)
+        return rng.normal(n, 4)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.G(self.latent(n) if z is None else z)
@@ -166,7 +167,7 @@ def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
     class Two(Sharing):
         def updates(self, clock, feed):
             real = next(feed)
-            real = real.having(z=draw.normal(len(real), 4))
+            real = real.having(z=rng.normal(len(real), 4))
             parts = (self.d_loss, self.weigh)
             whole = lambda b: Terms(torch.stack([f(b).loss for f in parts]).sum())  # noqa: E731
             yield Update("D", whole if self.twice else parts, real)
@@ -220,7 +221,7 @@ def test_together_joins_only_what_it_may(more: tuple[nn.Module, ...], rows: int,
 
 def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
     def groups(make: Any) -> dict[str, Any]:
-        return engines._fast(make)([nn.Parameter(torch.zeros(2))]).param_groups[0]
+        return build._fused(make)([nn.Parameter(torch.zeros(2))]).param_groups[0]
 
     assert groups(partial(Adam, lr=0.1))["fused"] is True
     assert groups(partial(torch.optim.RMSprop, lr=0.1))["foreach"] is True

@@ -7,17 +7,17 @@ from functools import partial
 import pytest
 
 from ganvas.core import Clock, Shape
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.methods import ProGAN
-from ganvas.nets import progressive
+from ganvas.nets.progan import ProgressiveDiscriminator, ProgressiveGenerator
 
 
 def progan(start: int | None = None, fade: int = 100, hold: int = 200) -> ProGAN:
     widths = [4, 4, 4, 4]
     return ProGAN(
         Shape(1, 32, 32),
-        G=partial(progressive.ProgressiveGenerator, latent=4, widths=widths),
-        D=partial(progressive.ProgressiveDiscriminator, widths=widths),
+        G=partial(ProgressiveGenerator, latent=4, widths=widths),
+        D=partial(ProgressiveDiscriminator, widths=widths),
         fade=fade,
         hold=hold,
         start=start,

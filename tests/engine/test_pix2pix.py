@@ -10,10 +10,10 @@ import pytest
 import torch
 from toys import toy_data, toy_run
 
-from ganvas import config, recipes
-from ganvas.core import Batch, Shape
+from ganvas import recipes
+from ganvas.core import Batch, Shape, config
+from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
 from ganvas.methods import Pix2Pix
 
 

@@ -9,8 +9,8 @@ import pytest
 from toys import toy_data, toy_run
 
 from ganvas.core import Clock
+from ganvas.core.schedules import Cosine, GrowingHalfLife
 from ganvas.engine.engine import Engine
-from ganvas.schedules import Cosine, GrowingHalfLife
 
 
 def test_cosine() -> None:

@@ -15,17 +15,23 @@ import pytest
 import torch
 from toys import toy_images
 
-from ganvas import bundle, report, runs, training
-from ganvas.engine import checkpoint
+from ganvas.core.errors import UserError
+from ganvas.core.files import write_atomically
+from ganvas.engine import checkpoint, lock, run_dir
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
+from ganvas.engine.restore import restore, weights_of
+from ganvas.evaluation import report
+from ganvas.inference.load import load
+from ganvas.inference.model import Model
+from ganvas.training import start, trainer
+from ganvas.training.trainer import resume
 
 SMALL = ["G.width=4", "D.width=4"]
 HOW: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu"}
 
 
 def train(out: Path, data: Path, images: int = 48, **more: Any) -> None:
-    training.train("dcgan", data, out=out, images=images, set=[*SMALL, *more.pop("set", [])], **HOW, **more)
+    trainer.train("dcgan", data, out=out, images=images, set=[*SMALL, *more.pop("set", [])], **HOW, **more)
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +49,20 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def resumed(run: Path, **more: Any) -> bundle.Model:
-    return training.resume(run, images=64, device="cpu", **more)
+def resumed(run: Path, **more: Any) -> Model:
+    return resume(run, images=64, device="cpu", **more)
 
 
 # ---------------------------------------------------------------- one writer
 
 
 def _hold(run: Path, held: Any, go_on: Any) -> None:
-    with runs.writing(run):
+    with lock.run_lock(run):
         held.set()
         go_on.wait(300)
 
 
-@pytest.mark.skipif(runs.fcntl is None, reason="this system has no flock")
+@pytest.mark.skipif(lock.fcntl is None, reason="this system has no flock")
 def test_a_second_writer_is_refused_by_name_and_readers_are_not(run: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     held, go_on = context.Event(), context.Event()
@@ -66,7 +72,7 @@ def test_a_second_writer_is_refused_by_name_and_readers_are_not(run: Path, tmp_p
         assert held.wait(300)
         with pytest.raises(UserError, match=rf"is being written by process {holder.pid} on \S+ since \d{{4}}-"):
             resumed(run)
-        assert bundle.load(run, checkpoint="best").sample(1)
+        assert load(run, checkpoint="best").sample(1)
         report.write_report(run)
     finally:
         go_on.set()
@@ -75,7 +81,7 @@ def test_a_second_writer_is_refused_by_name_and_readers_are_not(run: Path, tmp_p
     assert (run / ".lock").read_text() == ""
 
 
-@pytest.mark.skipif(runs.fcntl is None, reason="this system has no flock")
+@pytest.mark.skipif(lock.fcntl is None, reason="this system has no flock")
 def test_the_lock_of_a_killed_writer_is_free(run: Path) -> None:
     context = multiprocessing.get_context("fork")
     held, go_on = context.Event(), context.Event()
@@ -89,7 +95,7 @@ def test_the_lock_of_a_killed_writer_is_free(run: Path) -> None:
 
 
 def test_without_locks_a_run_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "fcntl", None)
+    monkeypatch.setattr(lock, "fcntl", None)
     resumed(run)
 
 
@@ -105,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(run: Path, monkeypatch: 
     monkeypatch.setattr(Path, "open", full)
     monkeypatch.setattr(Path, "unlink", full)
     with pytest.raises(UserError, match=r"could not be written: .*Read-only"):
-        checkpoint.write_atomically(run / "run.json", "{}")
+        write_atomically(run / "run.json", "{}")
 
 
 # ---------------------------------------------------------------- starts that were killed or refused
@@ -118,9 +124,9 @@ def test_a_start_killed_before_run_json_can_be_repeated(tmp_path: Path) -> None:
     (out / ".run.json.123.tmp").write_text("{")
     (out / ".lock").write_text("process 123 on somewhere")
     with pytest.raises(UserError, match=r"there is no run in .* Start one: ganvas train"):
-        training.resume(out)
+        resume(out)
     train(out, data, images=8)
-    assert runs.read_record(out)["images"] == 8
+    assert run_dir.read_record(out)["images"] == 8
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
@@ -154,10 +160,10 @@ REFUSED = {
 def test_a_setting_that_cannot_be_used_is_refused_before_data_are_opened(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "Prefetch", None)
+    monkeypatch.setattr(trainer, "Prefetch", None)
     how = {**HOW, "images": 8, **REFUSED[setting]}
     with pytest.raises(UserError) as refused:
-        training.train("dcgan", tmp_path / "there-are-no-data-here", out=tmp_path / "run", **how)
+        trainer.train("dcgan", tmp_path / "there-are-no-data-here", out=tmp_path / "run", **how)
     name = setting.removeprefix("--set ").split("=")[0].split(" ")[0].removeprefix("--")
     assert name in str(refused.value) or name.removesuffix(".lr").removesuffix(".betas") in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -173,7 +179,7 @@ def test_sides_that_networks_cannot_take_are_refused_with_advice(
     recipe: str, size: int | tuple[int, int], advice: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=advice):
-        training.train(recipe, tmp_path / "none", out=tmp_path / "run", size=size, images=8, device="cpu")
+        trainer.train(recipe, tmp_path / "none", out=tmp_path / "run", size=size, images=8, device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -247,7 +253,7 @@ def test_an_optimizer_state_that_is_not_finite_stops_the_run(tmp_path: Path, mon
         return found
 
     monkeypatch.setattr(Engine, "step", with_a_huge_gradient)
-    with pytest.raises(training.Stopped, match=r"exp_avg_sq of D\.\S+\) is no longer finite"):
+    with pytest.raises(start.Stopped, match=r"exp_avg_sq of D\.\S+\) is no longer finite"):
         train(tmp_path / "run", toy_images(tmp_path / "data"))
     kept = checkpoint.all_of(tmp_path / "run" / "checkpoints")
     assert int(kept[-1].name) == 24
@@ -268,7 +274,7 @@ DAMAGE: dict[str, Callable[[str], str]] = {
 def test_a_damaged_description_is_one_message(run: Path, how: str) -> None:
     path = run / "run.json"
     path.write_bytes(DAMAGE[how](path.read_text()).encode(errors="surrogateescape"))
-    for use in (lambda: resumed(run), lambda: runs.weights_of(run), lambda: runs.read_record(run)):
+    for use in (lambda: resumed(run), lambda: weights_of(run), lambda: run_dir.read_record(run)):
         with pytest.raises(UserError, match=r"run\.json") as e:
             use()
         assert "\n" not in str(e.value)
@@ -332,7 +338,7 @@ def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(
 ) -> None:
     (run / "local.json").unlink()
     for which in ("last", "best"):
-        assert bundle.load(run, checkpoint=which).sample(1)
+        assert load(run, checkpoint=which).sample(1)
     report.write_report(run)
     with pytest.raises(UserError, match=r"'photos' \(24 images\), say where they are: ganvas resume .* --data PATH"):
         resumed(run)
@@ -341,7 +347,7 @@ def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(
     moved = toy_images(tmp_path / "moved")
     resumed(run, data=moved)
     assert json.loads((run / "local.json").read_text())["paths"] == {"data.source": str(moved)}
-    training.resume(run, images=72, device="cpu")
+    resume(run, images=72, device="cpu")
 
 
 def test_a_run_of_a_version_that_wrote_the_path_into_run_json_goes_on(run: Path) -> None:
@@ -355,12 +361,12 @@ def test_a_run_of_a_version_that_wrote_the_path_into_run_json_goes_on(run: Path)
 
 
 def test_a_checkpoint_is_used_without_data_and_optimizers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, _, _ = runs.restore(run, "best", "cpu")
-    expected = bundle.Model(engine.model(), runs.read_record(run)).sample(4, seed=3, output="torch")
+    engine, _, _ = restore(run, "best", "cpu")
+    expected = Model(engine.model(), run_dir.read_record(run)).sample(4, seed=3, output="torch")
     monkeypatch.setattr(torch.optim.Optimizer, "__init__", None)
-    monkeypatch.setattr(runs, "Prefetch", None)
+    monkeypatch.setattr(run_dir, "Prefetch", None)
     (run / "local.json").unlink()
-    model = bundle.load(run, checkpoint="best")
+    model = load(run, checkpoint="best")
     assert torch.equal(model.sample(4, seed=3, output="torch"), expected)
     assert model.info["images_trained"] == engine.clock.images
 
@@ -391,5 +397,5 @@ def test_the_report_of_a_stopped_run_shows_its_checkpoint(tmp_path: Path, monkey
     assert [p.name for p in (out / "samples").iterdir()] == ["stopped-000000104.png"]
     assert "data:image/png" in page
     monkeypatch.setattr(Engine, "step", step)
-    training.resume(out, images=112, device="cpu")
+    resume(out, images=112, device="cpu")
     assert [p.name for p in (out / "samples").iterdir()] == ["000000112.png"]

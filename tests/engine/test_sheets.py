@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from toys import toy_images
 
-from ganvas import training
 from ganvas.engine.engine import Engine
+from ganvas.training import snapshot
+from ganvas.training.trainer import resume, train
 
 SMALL = ["G.width=4", "D.width=4"]
 
@@ -26,10 +27,10 @@ def test_sheets_come_early_and_a_stop_at_one_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     data = toy_images(tmp_path / "data")
-    monkeypatch.setattr(training, "TICK", 8)
-    monkeypatch.setattr(training, "_quality", lambda model, engine: float(engine.clock.images))
+    monkeypatch.setattr(snapshot, "SNAPSHOT_INTERVAL", 8)
+    monkeypatch.setattr(snapshot, "_quality", lambda model, engine: float(engine.clock.images))
     told = {"size": 16, "batch": 8, "images": 480, "device": "cpu", "set": SMALL}
-    training.train("dcgan", str(data), out=tmp_path / "whole", **told)
+    train("dcgan", str(data), out=tmp_path / "whole", **told)
     counts = [8, 16, *range(24, 481, 24)]  # doubling up to the first tick, a twentieth of the run; then at every tick
     assert list(shown(tmp_path / "whole")) == [*(f"{n:09d}.png" for n in counts), "curve"]
 
@@ -43,7 +44,7 @@ def test_sheets_come_early_and_a_stop_at_one_loses_nothing(
 
     monkeypatch.setattr(Engine, "step", interrupted)
     with pytest.raises(SystemExit):
-        training.train("dcgan", str(data), out=tmp_path / "stopped", **told)
+        train("dcgan", str(data), out=tmp_path / "stopped", **told)
     monkeypatch.setattr(Engine, "step", step)
-    training.resume(tmp_path / "stopped", device="cpu")
+    resume(tmp_path / "stopped", device="cpu")
     assert shown(tmp_path / "stopped") == shown(tmp_path / "whole")

@@ -23,8 +23,8 @@ import torch
 from toys import toy_data, toy_run
 
 from ganvas import recipes
+from ganvas.core.environment import machine
 from ganvas.engine.engine import Engine
-from ganvas.metrics.measure import machine
 
 RECORD = Path(__file__).with_name("golden_losses.json")
 STEPS = 20

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganvas.importing import import_network
+from ganvas.inference.importers import import_network
 
 FIXTURES = [
     "dcgan/generator",

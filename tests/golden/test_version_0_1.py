@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ganvas import bundle, config
-from ganvas.core import Shape
+from ganvas.core import Method, Shape, config
+from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
-from ganvas.runs import restore
+from ganvas.engine.restore import restore
+from ganvas.inference.load import load
 
 ARCHIVE = Path(__file__).with_name("version_0_1.zip")
 TYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8}
@@ -33,6 +35,8 @@ EXPECTED = archived("expected.json")
 with zipfile.ZipFile(ARCHIVE) as archive:
     COMPLETE = [r for r in TENSORS if f"runs/{r}/model/model.safetensors" in archive.namelist()]
 
+# Since then crops of super-resolution may lie across stored tiles: other training data.
+CROPPED = ("srgan", "srgan_basicsr", "srresnet")
 every_old_recipe = pytest.mark.parametrize("recipe", sorted(TENSORS))
 every_complete_run = pytest.mark.parametrize("recipe", COMPLETE)
 
@@ -67,7 +71,7 @@ def test_an_old_run_and_its_model_have_the_same_tensors(recipe: str) -> None:
     kept = {k: v for k, v in state.items() if k.split(".")[0] in method.averaged}
     assert described(kept) == recorded(recipe, "model")
     header = archived(f"runs/{recipe}/model/model.json")
-    described_method = config.load(header["method"])(shape)
+    described_method = config.load(header["method"], Callable[[Shape], Method])(shape)
     assert described(described_method.state_dict()) == described(state)
 
 
@@ -76,7 +80,7 @@ def test_an_old_checkpoint_has_the_tensors_of_the_engine(recipe: str, unpacked: 
     record = json.loads((unpacked / "runs" / recipe / "run.json").read_text())
     run = config.load(record["run"])
     feed = run.data()
-    assert feed.info.fingerprint == record["data"]["fingerprint"]
+    assert (feed.info.fingerprint == record["data"]["fingerprint"]) == (recipe not in CROPPED)
     engine = Engine(run, feed)
     for player in engine.optim:  # an optimizer has state from its first step on
         assert player in engine.method.players
@@ -90,6 +94,10 @@ def test_an_old_checkpoint_has_the_tensors_of_the_engine(recipe: str, unpacked: 
 @every_complete_run
 def test_an_old_run_goes_on_as_the_version_that_wrote_it(recipe: str, unpacked: Path) -> None:
     expected = EXPECTED[recipe]
+    if recipe in CROPPED:
+        with pytest.raises(UserError, match="other data"):
+            restore(unpacked / "runs" / recipe)
+        return
     engine, *_ = restore(unpacked / "runs" / recipe, images=expected["after"])
     losses = []
     while engine.clock.images < expected["after"]:
@@ -102,7 +110,7 @@ def test_an_old_run_goes_on_as_the_version_that_wrote_it(recipe: str, unpacked: 
 
 @every_complete_run
 def test_an_old_model_opens_and_is_used(recipe: str, unpacked: Path) -> None:
-    model = bundle.load(unpacked / "runs" / recipe)
+    model = load(unpacked / "runs" / recipe)
     assert model.info["recipe"] == recipe
     if "sample" in EXPECTED[recipe]:
         assert len(model.sample(2, seed=7)) == 2

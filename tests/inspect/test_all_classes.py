@@ -8,23 +8,26 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas import bundle, recipes, training, using
+from ganvas import recipes
 from ganvas.core import Shape
-from ganvas.errors import UserError
-from ganvas.inspect.latents import latents
+from ganvas.core.errors import UserError
+from ganvas.inference import render
+from ganvas.inference.latent.naming import latents
+from ganvas.inference.model import Model
 from ganvas.methods import DCGAN
+from ganvas.training import start
 
 CLASSES = 3
 
 
-def model(labels: bool = True) -> bundle.Model:
-    run = training.with_data(
+def model(labels: bool = True) -> Model:
+    run = start.with_data(
         recipes.find("dcgan_letters")(10), "", 16, ["G.width=4", "D.width=4", f"labels={str(labels).lower()}"]
     )
     shape = Shape(channels=1, height=16, width=16, classes=CLASSES)
     method = run.method(shape)
     assert isinstance(method, DCGAN)
-    return bundle.Model(method, {"shape": vars(shape), "data": {"classes": ["a", "b", "c"]}})
+    return Model(method, {"shape": vars(shape), "data": {"classes": ["a", "b", "c"]}})
 
 
 def test_every_latent_is_drawn_in_every_class() -> None:
@@ -37,7 +40,7 @@ def test_every_latent_is_drawn_in_every_class() -> None:
 
 
 def test_a_walk_shows_all_classes_in_two_rows(tmp_path: Path) -> None:
-    assert using.walk(model(), tmp_path / "walk.gif", through="2", frames=3, all_classes=True) == 6
+    assert render.walk(model(), tmp_path / "walk.gif", through="2", frames=3, all_classes=True) == 6
     with Image.open(tmp_path / "walk.gif") as film:
         assert film.size[0] == film.size[1]  # three classes: two columns, two rows
 
@@ -46,6 +49,6 @@ def test_without_labels_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="trained with labels"):
         model(labels=False).sample(1, all_classes=True)
     with pytest.raises(UserError, match="trained with labels"):
-        using.walk(model(labels=False), tmp_path / "walk.gif", all_classes=True)
+        render.walk(model(labels=False), tmp_path / "walk.gif", all_classes=True)
     with pytest.raises(UserError, match="label besides"):
         model().sample(1, labels=[0], all_classes=True)

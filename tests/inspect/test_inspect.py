@@ -16,13 +16,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from toys import SMALL, toy_data, toy_images, toy_run
 
-from ganvas import bundle, movies, provenance, recipes, using
-from ganvas.config import override
+from ganvas import recipes
 from ganvas.core import Method, Run, Samples, Shape
-from ganvas.errors import UserError
-from ganvas.inspect import mixing, projection, walks
-from ganvas.inspect.latents import latents, pictures
-from ganvas.inspect.projection import project
+from ganvas.core.config import override
+from ganvas.core.errors import UserError
+from ganvas.evaluation import nearest_page, truncation_sweep
+from ganvas.inference import model as model_module
+from ganvas.inference import model_file, render
+from ganvas.inference.latent import interpolation, projection, style_mixing
+from ganvas.inference.latent.naming import latents, pictures
+from ganvas.inference.latent.projection import project
+from ganvas.inference.model import Model
+from ganvas.media import provenance, video
 
 SHAPE = Shape(3, 16, 16)
 INFO = {"shape": {"channels": 3, "height": 16, "width": 16, "classes": 0}, "recipe": "toy", "images_trained": 0}
@@ -69,8 +74,8 @@ class WithEncoder(Plain):
         return (x.atanh().flatten(1) - self.G.bias) @ torch.linalg.pinv(self.G.weight).T
 
 
-def model(kind: type[Plain] = WithStyles) -> bundle.Model:
-    return bundle.Model(kind(), dict(INFO))
+def model(kind: type[Plain] = WithStyles) -> Model:
+    return Model(kind(), dict(INFO))
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -95,10 +100,10 @@ def test_a_name_is_the_picture_that_sample_makes() -> None:
 
 def test_an_arc_keeps_its_speed_and_its_length() -> None:
     a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    found = walks.path(torch.cat([a, b]), 3, loop=False, curve="spherical")
+    found = interpolation.path(torch.cat([a, b]), 3, loop=False, curve="spherical")
     angle = torch.tensor([0.0, 30.0, 60.0, 90.0]).deg2rad()
     torch.testing.assert_close(found, 2 * torch.stack([angle.cos(), angle.sin()], 1))
-    torch.testing.assert_close(walks.slerp(a, 3 * a, torch.full((1, 1), 0.5)), 2 * a)  # no angle between them
+    torch.testing.assert_close(interpolation.slerp(a, 3 * a, torch.full((1, 1), 0.5)), 2 * a)  # no angle between them
 
 
 def test_a_walk_passes_its_pictures_and_closes() -> None:
@@ -124,7 +129,7 @@ def test_default_walks_pass_likely_latents_only(recipe: str, tmp_path: Path) -> 
     bounded = bool(z.abs().max() < 2.5)  # the largest of so many normal numbers is above 3
     assert method.curve == ("linear" if bounded else "spherical")
     if bounded:
-        path = walks.path(z, 8, loop=True, curve=method.curve)
+        path = interpolation.path(z, 8, loop=True, curve=method.curve)
         assert path.abs().max() <= z.abs().max()
 
 
@@ -137,7 +142,7 @@ def test_walks_and_mixes_truncate_the_layers_that_samples_do(recipe: str) -> Non
     torch.manual_seed(0)
     method = run.method(Shape(3, 64, 64))
     method.G.w_avg += 1  # type: ignore[union-attr, operator]
-    m = bundle.Model(method, {**INFO, "shape": {"channels": 3, "height": 64, "width": 64, "classes": 0}})
+    m = Model(method, {**INFO, "shape": {"channels": 3, "height": 64, "width": 64, "classes": 0}})
     assert m.method.layers == 10
     wanted = m.sample(3, seed=0, truncation=0.5, output="torch")
     assert not torch.allclose(wanted, m.sample(3, seed=0, output="torch"), atol=1e-2)
@@ -149,14 +154,14 @@ def test_walks_and_mixes_truncate_the_layers_that_samples_do(recipe: str) -> Non
 
 def test_mixed_layers_are_the_columns() -> None:
     rows, columns = torch.zeros(2, 10, 1), torch.ones(3, 10, 1)
-    mixed = mixing.mix(rows, columns, mixing.layers("middle", 10))
+    mixed = style_mixing.mix_styles(rows, columns, style_mixing.layers("middle", 10))
     assert mixed.shape == (6, 10, 1)
     assert mixed[4, :, 0].tolist() == [0] * 4 + [1] * 4 + [0] * 2
-    assert mixing.layers("fine", 10) == slice(8, 10)
-    assert mixing.layers("2", 10) == slice(2, 3)
+    assert style_mixing.layers("fine", 10) == slice(8, 10)
+    assert style_mixing.layers("2", 10) == slice(2, 3)
     for wrong in ("fine", "2-8", "8"):
         with pytest.raises(UserError, match="layers 0 to 7"):
-            mixing.layers(wrong, 8)
+            style_mixing.layers(wrong, 8)
 
 
 def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() -> None:
@@ -165,7 +170,7 @@ def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() 
     narrow, wide = (m.sample(64, truncation=t, output="torch").std(0).mean() for t in (0.2, 1.0))
     assert narrow < wide / 2
     for ask in (lambda m: m.sample(1, truncation=0.5), lambda m: m.mix([(0, 0)], [(1, 0)])):
-        with pytest.raises(bundle.WrongUse, match=r"Plain (knows|has) no .* Methods that can: "):
+        with pytest.raises(model_module.WrongUse, match=r"Plain (knows|has) no .* Methods that can: "):
             ask(model(Plain))
     with pytest.raises(UserError, match="above 0"):
         m.sample(1, truncation=0.0)
@@ -208,7 +213,7 @@ def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:
     toy_images(tmp_path / "in", 2)
     m = model()
     files = sorted((tmp_path / "in").iterdir())
-    rows = using.project(m, files, tmp_path / "out", steps=40)
+    rows = render.project(m, files, tmp_path / "out", steps=40)
     assert [r["picture"] for r in rows] == ["000.png", "001.png"]
     w = load_file(tmp_path / "out" / "000.safetensors")["latent"]
     error = (m.method.synthesize(w).clamp(-1, 1) - m.fitted(files[0])).div(2).square().mean()  # type: ignore[operator]
@@ -220,20 +225,20 @@ def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:
 def test_a_sweep_is_a_plot_and_a_record(tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 24, side=16)
     run: Run = toy_run("dcgan", photos)
-    bundle.save(tmp_path / "m", WithStyles(), replace(run, method=partial(WithStyles)), SHAPE, dict(INFO))
-    record = using.sweep(tmp_path / "m", str(photos), tmp_path / "s.png", truncations=(0.5, 1.0), n=16)
+    model_file.save(tmp_path / "m", WithStyles(), replace(run, method=partial(WithStyles)), SHAPE, dict(INFO))
+    record = truncation_sweep.sweep(tmp_path / "m", str(photos), tmp_path / "s.png", truncations=(0.5, 1.0), n=16)
     assert [p["truncation"] for p in record["sweep"]] == [0.5, 1.0]
     assert {"precision", "recall"} <= record["sweep"][0]["values"].keys()
     assert record["protocol"]["fake"]["count"] == 16
     assert json.loads((tmp_path / "s.json").read_text())["protocol"] == record["protocol"]
     assert size(tmp_path / "s.png")[0] > 500
-    using.neighbours(tmp_path / "m", str(photos), tmp_path / "n.png", n=3)
+    nearest_page.neighbours(tmp_path / "m", str(photos), tmp_path / "n.png", n=3)
     assert provenance.read(tmp_path / "n.png")["generated"]
 
 
 def test_films_say_that_they_are_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     m = model(Plain)
-    assert using.walk(m, tmp_path / "walk.gif", through="2", frames=3) == 6
+    assert render.walk(m, tmp_path / "walk.gif", through="2", frames=3) == 6
     said = provenance.read(tmp_path / "walk.gif")
     assert said["generated"]
     assert said["facts"]["through"] == "2"
@@ -241,22 +246,22 @@ def test_films_say_that_they_are_generated(tmp_path: Path, monkeypatch: pytest.M
         assert film.n_frames == 6  # type: ignore[attr-defined]
         assert film.size == (128, 128)
         assert film.info["comment"] == provenance.STATEMENT.encode()
-    using.walk(m, tmp_path / "strip.png", through="2", frames=5)
+    render.walk(m, tmp_path / "strip.png", through="2", frames=5)
     assert size(tmp_path / "strip.png") == (5 * 18 - 2, 2 * 18 - 2)
-    using.mix(model(), tmp_path / "mix.png", rows="0-1", columns="3:1,5,6", layers="1-3")
+    render.mix(model(), tmp_path / "mix.png", rows="0-1", columns="3:1,5,6", layers="1-3")
     assert size(tmp_path / "mix.png") == (4 * 18 - 2, 3 * 18 - 2)
     assert provenance.read(tmp_path / "mix.png")["generated"]
     with pytest.raises(UserError, match="films cannot be written"):
-        movies.save(m.sample(2), tmp_path / "walk.avi")
+        video.save(m.sample(2), tmp_path / "walk.avi")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"ganvas\[video\]"):
-        using.walk(m, tmp_path / "walk.mp4")
+        render.walk(m, tmp_path / "walk.mp4")
 
 
 def test_mp4(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     frames = [Image.new("RGB", (131, 129), colour) for colour in ("red", "green")]
-    movies.save(frames, tmp_path / "walk.mp4", fps=5, seed=3)
+    video.save(frames, tmp_path / "walk.mp4", fps=5, seed=3)
     assert provenance.read(tmp_path / "walk.mp4")["facts"] == {"seed": 3}
     with av.open(tmp_path / "walk.mp4") as film:
         assert film.metadata["comment"] == provenance.STATEMENT

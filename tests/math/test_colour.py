@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganvas.colour import gray, in_gamut, to_lab, to_rgb
-from ganvas.data.derived import edges
-from ganvas.errors import UserError
-from ganvas.nets.colouring import Colouring
-from ganvas.nets.translate import UNetGenerator
+from ganvas.core.errors import UserError
+from ganvas.data.degradations import edges
+from ganvas.media.color import gray, in_gamut, to_lab, to_rgb
+from ganvas.nets.colorization import Colouring
+from ganvas.nets.image_to_image import UNetGenerator
 
 
 def seeded() -> torch.Generator:

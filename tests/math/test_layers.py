@@ -13,11 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganvas import draw
-from ganvas.errors import UserError
+from ganvas.core import rng
+from ganvas.core.errors import UserError
 from ganvas.nets.layers import (
-    BatchNorm1d,
-    BatchNorm2d,
     Blur,
     Dropout,
     EqualizedConv2d,
@@ -26,8 +24,8 @@ from ganvas.nets.layers import (
     EqualizedUpConv2d,
     Maxout,
     MinibatchStdDev,
-    PixelNorm,
 )
+from ganvas.nets.norm import BatchNorm1d, BatchNorm2d, PixelNorm
 
 
 def run(norm: nn.Module, x: Tensor) -> list[Tensor]:
@@ -152,7 +150,7 @@ def test_dropout_of_a_row_does_not_depend_on_who_shares_the_batch() -> None:
     torch.manual_seed(3)
     whole = drop(x)
     torch.manual_seed(3)
-    with draw.rows(draw.Rows(2, 5, 6)):
+    with rng.rows(rng.Rows(2, 5, 6)):
         assert torch.equal(drop(x[2:5]), whole[2:5])
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
+from ganvas.core import rng
 from ganvas.objectives.adversarial import bce, lsgan, relativistic
-from ganvas.objectives.features import mean_features
-from ganvas.objectives.penalties import gradient_penalty, r1, scored
-from ganvas.objectives.pool import ImagePool
+from ganvas.objectives.feature_matching import mean_features
+from ganvas.objectives.image_pool import ImagePool
+from ganvas.objectives.penalties import gradient_penalty, r1, score_and_penalty
 from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_normal, reparameterised
 
 
@@ -85,7 +85,7 @@ def test_gradient_penalty_of_a_linear_critic(target: float) -> None:
     got = gradient_penalty(lambda x: x.flatten(1) @ w, real, fake, target)
     assert got.item() == pytest.approx((w.norm().item() - target) ** 2, rel=1e-5)
     assert r1(lambda x: x.flatten(1) @ w, real).item() == pytest.approx(w.square().sum().item(), rel=1e-5)
-    torch.testing.assert_close(scored(lambda x: x.flatten(1) @ w, real)[0], real.flatten(1) @ w)
+    torch.testing.assert_close(score_and_penalty(lambda x: x.flatten(1) @ w, real)[0], real.flatten(1) @ w)
 
 
 def test_gradient_penalty_looks_between_real_and_fake() -> None:
@@ -166,7 +166,7 @@ def test_gradient_penalty_of_two_halves_is_that_of_the_whole() -> None:
     halves = []
     for half in (slice(0, 2), slice(2, 4)):
         torch.manual_seed(7)
-        with draw.rows(draw.Rows(half.start, half.stop, 4)):
+        with rng.rows(rng.Rows(half.start, half.stop, 4)):
             halves.append(gradient_penalty(D, real[half], fake[half]))
     torch.testing.assert_close(sum(halves) / 2, whole)
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from ganvas import draw
+from ganvas.core import rng
 from ganvas.nets.attention import SelfAttention
 from ganvas.nets.spectral import orthogonality, singular_values, spectral, spectral_, subspace_sigmas
-from ganvas.nets.standing import Standing
+from ganvas.nets.standing_stats import Standing
 
 LAYERS = [
     lambda: nn.Linear(7, 5),
@@ -137,13 +137,13 @@ def test_truncation_is_the_cut_normal_and_continuous() -> None:
     torch.manual_seed(0)
     z = torch.randn(200_000)
     for t in (0.04, 0.5, 2.0):
-        cut = draw.truncated(z, t)
+        cut = rng.truncated(z, t)
         assert cut.abs().max() <= t
         again = z[z.abs() <= t]  # what drawing again would give
         for q in (0.1, 0.25, 0.5, 0.9):
             assert float(cut.quantile(q)) == pytest.approx(float(again.quantile(q)), abs=0.02 * t)
-    torch.testing.assert_close(draw.truncated(z, 8.0), z, atol=1e-5, rtol=1e-5)
-    extreme = draw.truncated(torch.tensor([-9.0, 0.0, 9.0]), 1.0)
+    torch.testing.assert_close(rng.truncated(z, 8.0), z, atol=1e-5, rtol=1e-5)
+    extreme = rng.truncated(torch.tensor([-9.0, 0.0, 9.0]), 1.0)
     torch.testing.assert_close(extreme, torch.tensor([-1.0, 0.0, 1.0]))
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from ganvas.errors import UserError
-from ganvas.metrics.accuracy import classification_accuracy_score
+from ganvas.core.errors import UserError
+from ganvas.metrics.cas import classification_accuracy_score
 
 STEPS = 60
 

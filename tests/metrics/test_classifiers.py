@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data.mosaic import strongest
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
+from ganvas.media.mosaic import strongest
 from ganvas.metrics.classifiers import IMAGENET, Classifier, classifier, gradient_activation
 from ganvas.metrics.features import MobileNetV2, SqueezeNet
 

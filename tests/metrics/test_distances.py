@@ -11,11 +11,11 @@ import scipy.linalg
 import torch
 from safetensors.torch import load_file
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.metrics.frechet import extrapolated, frechet_distance, subset_distances
 from ganvas.metrics.inception_score import InceptionScore
-from ganvas.metrics.kernel import kernel_distance, kernel_distance_interval
-from ganvas.metrics.neighbours import duplicates, fidelity, nearest
+from ganvas.metrics.kid import kernel_distance, kernel_distance_interval
+from ganvas.metrics.precision_recall import duplicates, fidelity, nearest
 
 GOLDEN = ["features_64d", "features_2048d_rank_deficient"]
 
@@ -196,8 +196,8 @@ def test_inception_score_by_its_closed_form() -> None:
 def test_kernel_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.rand(50, 4), torch.rand(40, 4)
     whole, balls = kernel_distance(x, y), fidelity(x, y)
-    monkeypatch.setattr("ganvas.metrics.kernel._CHUNK", 7)
-    monkeypatch.setattr("ganvas.metrics.neighbours._CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.kid._CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.precision_recall._CHUNK", 7)
     assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-9)
     assert fidelity(x, y) == balls
 

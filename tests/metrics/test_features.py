@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.metrics.features import (
     RESIZERS,
     LeNet,

@@ -10,14 +10,14 @@ import pytest
 import torch
 from toys import toy_images
 
-import ganvas.further as further_module
+from ganvas.core.errors import UserError
 from ganvas.data import images
-from ganvas.errors import UserError
-from ganvas.further import Subject, further
-from ganvas.metrics.accuracy import AccuracyScore
+from ganvas.evaluation import diagnostics as further_module
+from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
+from ganvas.metrics.cas import AccuracyScore
+from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import extractor
-from ganvas.metrics.measure import filled
-from ganvas.metrics.side import Side
+from ganvas.metrics.suite import filled
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ class Made:
         return torch.stack([pools[c][i % len(pools[c])] for i, c in enumerate(labels)])
 
 
-def subject(source: Path, model: Made, n: int = 40) -> Subject:
+def subject(source: Path, model: Made, n: int = 40) -> EvaluationContext:
     feed, extract = images(str(source), size=16, channels=3), extractor("random-conv-v1")
-    real = filled(Side(extract, "real"), (b.x for b in feed.batches(64)))
-    return Subject(model, feed, real, str(source), extract, n, seed=0)  # type: ignore[arg-type]
+    real = filled(FeatureSet(extract, "real"), (b.x for b in feed.batches(64)))
+    return EvaluationContext(model, feed, real, str(source), extract, n, seed=0)  # type: ignore[arg-type]
 
 
 def everything(source: Path, part: str = "train") -> Any:
@@ -64,8 +64,8 @@ def feed_class(source: Path, name: str) -> int:
 
 def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(source: Path) -> None:
     train, test = everything(source), everything(source, "test")
-    copied = further(["memorisation"], subject(source, Made(train.x)))["memorisation"]["values"]
-    fresh = further(["memorisation"], subject(source, Made(test.x)))["memorisation"]["values"]
+    copied = run_diagnostics(["memorisation"], subject(source, Made(train.x)))["memorisation"]["values"]
+    fresh = run_diagnostics(["memorisation"], subject(source, Made(test.x)))["memorisation"]["values"]
     assert copied["ratio"] == pytest.approx(0, abs=1e-6)
     assert copied["z"] < -3
     assert fresh["ratio"] == pytest.approx(1, abs=0.2)
@@ -73,7 +73,7 @@ def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(s
 
 def test_a_model_of_four_pictures_has_a_small_support(source: Path) -> None:
     few = everything(source).x[:4].repeat(10, 1, 1, 1)
-    found = further(["duplicates"], subject(source, Made(few)))["duplicates"]
+    found = run_diagnostics(["duplicates"], subject(source, Made(few)))["duplicates"]
     assert found["values"]["duplicates"] == 4 * 45  # pairs among ten copies of each
     assert found["values"]["support"] == pytest.approx(4.3, abs=0.5)  # n (n - 1) / 2 over 180
 
@@ -90,7 +90,7 @@ def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
         return AccuracyScore(0.5, 1.0, (0.5, 0.5), (0, 1), len(sets[0]), len(sets[4]), "cnn-v1")
 
     monkeypatch.setattr(further_module, "classification_accuracy_score", score)
-    found = further(["accuracy"], subject(source, Made(train.x, train.y)))["accuracy"]
+    found = run_diagnostics(["accuracy"], subject(source, Made(train.x, train.y)))["accuracy"]
     assert found["values"] == {"score": 0.5, "reference": 1.0, "trained_on": 40, "tested_on": 48}
     samples, labels, real, _, unseen, _ = given
     gray = (samples[:, 0] == samples[:, 1]).flatten(1).all(1)
@@ -102,10 +102,10 @@ def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
 def test_what_cannot_be_measured_is_said(source: Path, tmp_path: Path) -> None:
     x = everything(source).x
     with pytest.raises(UserError, match="Did you mean 'duplicates'"):
-        further(["duplicate"], subject(source, Made(x)))
+        run_diagnostics(["duplicate"], subject(source, Made(x)))
     with pytest.raises(UserError, match="trained with labels"):
-        further(["accuracy"], subject(source, Made(x)))
+        run_diagnostics(["accuracy"], subject(source, Made(x)))
     alone = toy_images(tmp_path / "alone", 12)
     lonely = subject(alone, Made(x))
     with pytest.raises(UserError, match="test part"):
-        further(["memorisation"], lonely)
+        run_diagnostics(["memorisation"], lonely)

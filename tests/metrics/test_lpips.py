@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.metrics.lpips import BACKBONES, LPIPS, SCALE, SHIFT, alexnet, lpips, squeezenet11, vgg16
 
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from ganvas.errors import UserError
-from ganvas.metrics import side
+from ganvas.core.errors import UserError
+from ganvas.metrics import feature_set
 from ganvas.metrics.features import Extractor, extractor
 from ganvas.metrics.inception_score import InceptionScore
-from ganvas.metrics.measure import measure_samples
-from ganvas.metrics.recognised import Judge
+from ganvas.metrics.recognizability import RecognitionClassifier
+from ganvas.metrics.suite import measure_samples
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def pixels(digits: tuple[torch.Tensor, np.ndarray]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def judge(pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> Judge:
-    return Judge(pixels, digits[1])
+def judge(pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> RecognitionClassifier:
+    return RecognitionClassifier(pixels, digits[1])
 
 
 def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
@@ -116,12 +116,12 @@ def test_inception_score_of_a_stream() -> None:
 
 
 def test_a_side_is_restored_from_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side, "KEPT", 50)
-    real = side.Side(tiny(), "real")
+    monkeypatch.setattr(feature_set, "KEPT", 50)
+    real = feature_set.FeatureSet(tiny(), "real")
     for part in noise(200, 1).split(30):
         real.add(part)
     tensors, facts = real.state()
-    again = side.Side.restored(tiny(), "real", tensors, json.loads(json.dumps(facts)))
+    again = feature_set.FeatureSet.restored(tiny(), "real", tensors, json.loads(json.dumps(facts)))
     fake = noise(100, 0)
     assert measure_samples([fake], again, tiny()) == measure_samples([fake], real, tiny())
     features, index = again.kept()
@@ -129,7 +129,7 @@ def test_a_side_is_restored_from_its_state(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_memory_is_bounded_and_batching_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side, "KEPT", 500)
+    monkeypatch.setattr(feature_set, "KEPT", 500)
     x = torch.rand(3000, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     x[:1500] *= 0.2  # ordered data: the first images are not like the rest
     one = measure_samples(x[::2].split(1500), x[1::2].split(1500), tiny())
@@ -168,7 +168,7 @@ def test_constant_images_are_measured() -> None:
     assert values["diversity"] is None
 
 
-def test_judge_is_accurate_and_calibrated(judge: Judge, pixels: np.ndarray) -> None:
+def test_judge_is_accurate_and_calibrated(judge: RecognitionClassifier, pixels: np.ndarray) -> None:
     assert judge.accuracy > 0.95
     assert judge.calibration_error < 0.06
     assert judge.real_confident > 0.8
@@ -179,13 +179,17 @@ def test_judge_is_accurate_and_calibrated(judge: Judge, pixels: np.ndarray) -> N
     assert 0.04 < report["smallest_share"] < report["largest_share"] < 0.2
 
 
-def test_judge_sees_a_collapse(judge: Judge, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> None:
+def test_judge_sees_a_collapse(
+    judge: RecognitionClassifier, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]
+) -> None:
     report = judge.report(pixels[digits[1] == 3])
     assert report["class_shares"]["3"] > 0.9
     assert report["smallest_share"] == 0
 
 
-def test_judge_is_not_fooled(judge: Judge, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> None:
+def test_judge_is_not_fooled(
+    judge: RecognitionClassifier, pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]
+) -> None:
     rng, y = np.random.default_rng(1), digits[1]
     i, j = rng.integers(len(pixels), size=(2, 600))
     unlike = y[i] != y[j]
@@ -203,12 +207,12 @@ def test_judge_is_not_fooled(judge: Judge, pixels: np.ndarray, digits: tuple[tor
         assert judge.report(images)["fake_confident"] <= limit, what
 
 
-def test_judge_wrong_input(judge: Judge, pixels: np.ndarray) -> None:
+def test_judge_wrong_input(judge: RecognitionClassifier, pixels: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"uint8 images \[32, 32, 1\]"):
         judge.report(pixels[:, :16])
     with pytest.raises(UserError, match="no samples"):
         judge.report(pixels[:0])
     with pytest.raises(UserError, match="at least 2 classes"):
-        Judge(pixels[:100], np.zeros(100, dtype=int))
+        RecognitionClassifier(pixels[:100], np.zeros(100, dtype=int))
     with pytest.raises(UserError, match="as many labels"):
-        Judge(pixels, np.zeros(3, dtype=int))
+        RecognitionClassifier(pixels, np.zeros(3, dtype=int))

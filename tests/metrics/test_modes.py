@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 
-from ganvas.errors import UserError
-from ganvas.metrics.modes import birthday, memorisation, score_modes, score_stacked_mnist, stacked_mnist
-from ganvas.metrics.neighbours import duplicates, nearest
+from ganvas.core.errors import UserError
+from ganvas.metrics.mode_coverage import birthday, memorisation, score_modes, score_stacked_mnist, stacked_mnist
+from ganvas.metrics.precision_recall import duplicates, nearest
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from toys import toy_images
 
-from ganvas import further as further_module
 from ganvas.data import images
-from ganvas.further import FURTHER, Subject, further
-from ganvas.metrics import measure, side
+from ganvas.evaluation import diagnostics
+from ganvas.evaluation.diagnostics import DIAGNOSTICS, EvaluationContext, run_diagnostics
+from ganvas.metrics import feature_set, suite
+from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import Extractor, extractor
 from ganvas.metrics.inception_score import InceptionScore
-from ganvas.metrics.measure import filled, measure_samples
-from ganvas.metrics.path_length import path_length
-from ganvas.metrics.side import Side
+from ganvas.metrics.ppl import path_length
+from ganvas.metrics.suite import filled, measure_samples
 
 CLASSES, EACH = 10, 60
 
@@ -69,8 +69,8 @@ def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
 @pytest.mark.parametrize("limit", [10_000, 200])
 def test_sorted_and_in_turn_give_what_shuffled_gives(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once with all features kept, where most figures are exact, and once with a third of them."""
-    monkeypatch.setattr(side, "KEPT", limit)
-    monkeypatch.setattr(measure, "PAIRS", limit // 2)
+    monkeypatch.setattr(feature_set, "KEPT", limit)
+    monkeypatch.setattr(suite, "PAIRS", limit // 2)
     fake, real = blobs(0), blobs(1)
     random = [figures(shuffled(i)(fake), shuffled(i + 50)(real)) for i in range(8)]
     exact = ["frechet", *(["precision", "recall", "density", "coverage", "kernel", "diversity"] if limit > 600 else [])]
@@ -124,12 +124,12 @@ class Sorted:
         return torch.stack([pools[c][i % len(pools[c])] for i, c in enumerate(labels)])
 
 
-def subject(source: Path) -> Subject:
+def subject(source: Path) -> EvaluationContext:
     feed, extract = images(str(source), size=16, channels=3), extractor("random-conv-v1")
     whole = feed.draw(0, feed.info.count, seed=0)
     assert whole.y is not None
-    real = filled(Side(extract, "real"), (b.x for b in feed.batches(64)))
-    return Subject(Sorted(whole.x, whole.y), feed, real, str(source), extract, 120, seed=0)  # type: ignore[arg-type]
+    real = filled(FeatureSet(extract, "real"), (b.x for b in feed.batches(64)))
+    return EvaluationContext(Sorted(whole.x, whole.y), feed, real, str(source), extract, 120, seed=0)  # type: ignore[arg-type]
 
 
 def shares_of_gray(features: Tensor, source: Path) -> float:
@@ -146,10 +146,10 @@ def shares_of_gray(features: Tensor, source: Path) -> float:
 
 @pytest.mark.parametrize("name", ["trained_on", "heldout", "fakes"])
 def test_a_limit_leaves_images_of_every_class(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(further_module, "LIMIT", 40)
+    monkeypatch.setattr(diagnostics, "LIMIT", 40)
     s = subject(source)
     if name == "fakes":  # how many are made is asked of the model; which of them are compared is not
-        monkeypatch.setattr(further_module, "LIMIT", 120)
+        monkeypatch.setattr(diagnostics, "LIMIT", 120)
     features = getattr(s, name)[:40]
     assert len(features) == 40
     assert 0.25 < shares_of_gray(features, source) < 0.75
@@ -161,11 +161,11 @@ def test_held_out_images_of_both_classes_judge_samples_of_both(source: Path, mon
     test = images(str(source), size=16, channels=3, part="test").draw(0, 120, seed=1)
     assert test.y is not None
     s.model.x = test.x  # type: ignore[attr-defined]
-    whole = further(["memorisation"], s)["memorisation"]["values"]
-    monkeypatch.setattr(further_module, "LIMIT", 60)
+    whole = run_diagnostics(["memorisation"], s)["memorisation"]["values"]
+    monkeypatch.setattr(diagnostics, "LIMIT", 60)
     part = subject(source)
     part.model.x = test.x  # type: ignore[attr-defined]
-    limited = further(["memorisation"], part)["memorisation"]["values"]
+    limited = run_diagnostics(["memorisation"], part)["memorisation"]["values"]
     assert whole["z"] == pytest.approx(0, abs=1e-9)
     assert abs(limited["z"]) < 2.5
 
@@ -186,7 +186,7 @@ def test_paths_are_taken_in_every_class(source: Path) -> None:
 
 def test_every_further_measure_was_looked_at() -> None:
     """Whoever adds one says here how it was made independent of order."""
-    assert set(FURTHER) == {
+    assert set(DIAGNOSTICS) == {
         "duplicates",  # random subsets of both sides
         "memorisation",  # the same
         "accuracy",  # `Feed.draw`, whose order is random

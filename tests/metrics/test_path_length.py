@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 import torch
 
-from ganvas.errors import UserError
-from ganvas.metrics.path_length import lerp, path_length, slerp
+from ganvas.core.errors import UserError
+from ganvas.metrics.ppl import lerp, path_length, slerp
 
 
 def squared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

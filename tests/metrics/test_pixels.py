@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ganvas.errors import UserError
-from ganvas.imresize import bicubic, modcrop
-from ganvas.metrics.pixels import PROTOCOLS, luma, ms_ssim, psnr, ssim
+from ganvas.core.errors import UserError
+from ganvas.media.resize import bicubic, modcrop
+from ganvas.metrics.psnr_ssim import PROTOCOLS, luma, ms_ssim, psnr, ssim
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 

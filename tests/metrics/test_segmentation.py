@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 
-from ganvas.errors import UserError
-from ganvas.metrics.segmentation import confusion, fcn_score, segmentation
+from ganvas.core.errors import UserError
+from ganvas.metrics.fcn_score import confusion, fcn_score, segmentation
 
 
 def test_closed_form() -> None:

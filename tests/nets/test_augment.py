@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas import draw
-from ganvas.errors import UserError
+from ganvas.core import rng
+from ganvas.core.errors import UserError
 from ganvas.nets import dcgan
 from ganvas.nets.augment import ADA, Augmentation, DiffAugment, named
 from ganvas.objectives.penalties import r1
@@ -97,13 +97,13 @@ def test_versions_of_an_image_can_be_changed_alike(augment: Augmentation) -> Non
     """However the batch is cut."""
     x = torch.rand(8, 3, 16, 16)
     torch.manual_seed(0)
-    with draw.alike(2):
+    with rng.alike(2):
         first, second = augment(torch.cat([x, x])).chunk(2)
     assert torch.equal(first, second)
     torch.manual_seed(0)
     assert torch.equal(first, augment(x))
     torch.manual_seed(0)
-    with draw.rows(draw.Rows(2, 6, 8)), draw.alike(2):
+    with rng.rows(rng.Rows(2, 6, 8)), rng.alike(2):
         part, _ = augment(torch.cat([x[2:6], x[2:6]])).chunk(2)
     assert torch.equal(part, first[2:6])
 

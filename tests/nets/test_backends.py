@@ -10,20 +10,20 @@ import pytest
 import torch
 from toys import toy_data, toy_run
 
-from ganvas import bundle
+from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
-from ganvas.errors import UserError
+from ganvas.inference.model import Model, batch_that_fits
 
 
-def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> bundle.Model:
+def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> Model:
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"), *more)
     engine = Engine(run, run.data())
     for _ in range(2):
         engine.step()
-    return bundle.Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}, **how)
+    return Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}, **how)
 
 
-def made(m: bundle.Model, count: int = 3) -> torch.Tensor:
+def made(m: Model, count: int = 3) -> torch.Tensor:
     if hasattr(m.method, "translate"):
         x = torch.rand(count, 3, 20, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
         return m.translate(x, output="torch")
@@ -85,4 +85,4 @@ def test_batches_are_sized_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     sizes = {"SC_PHYS_PAGES": 1 << 21, "SC_PAGE_SIZE": 4096}  # 8 GiB
     monkeypatch.setattr("os.sysconf", sizes.__getitem__)
-    assert [bundle.fitting(side, side, cpu) for side in (32, 128, 256, 1024, 8192)] == [64, 64, 16, 1, 1]
+    assert [batch_that_fits(side, side, cpu) for side in (32, 128, 256, 1024, 8192)] == [64, 64, 16, 1, 1]

@@ -9,14 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganvas import bundle, draw
-from ganvas.errors import UserError
-from ganvas.imported import import_model
-from ganvas.importing import import_network
-from ganvas.inspect.latents import latents
-from ganvas.nets import superres
-from ganvas.pixelwise import compare
-from ganvas.translating import translate_files
+from ganvas.core import rng
+from ganvas.core.errors import UserError
+from ganvas.evaluation.paired import compare
+from ganvas.inference.importers import import_network
+from ganvas.inference.importers.as_method import import_model
+from ganvas.inference.latent.naming import latents
+from ganvas.inference.load import load
+from ganvas.inference.model import Model
+from ganvas.inference.translate_files import translate_files
+from ganvas.nets import super_resolution
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ from ganvas.translating import translate_files
 def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / f"{name}.pth"
     header = import_model(file, tmp_path / "m")
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     made = model.sample(3, seed=5, output="torch")
     assert list(made.shape[1:]) == [header["shape"][k] for k in ("channels", "height", "width")]
     net = import_network(file)
@@ -62,10 +64,10 @@ def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> Non
     """Classes by number; as before, the file's own project is asked for the same z."""
     file = shared / "golden" / f"{name}.pth"
     classes = import_model(file, tmp_path / "m")["shape"]["classes"]
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     assert model.method.classes == classes >= 5
     z = latents(model.method, [(5, 0), (5, 1)])  # type: ignore[arg-type]
-    z, y = draw.truncated(z, 2.0) if "deep" in name else z, torch.tensor([4, 2])
+    z, y = rng.truncated(z, 2.0) if "deep" in name else z, torch.tensor([4, 2])
     with torch.no_grad():
         theirs = import_network(file)(z, y)
     made = model.sample(2, seed=5, labels=[4, 2], output="torch")
@@ -78,7 +80,7 @@ def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
     """Pairs in turn, of which each is what the file's own project makes of one z."""
     file = shared / "golden" / "cogan" / "generator_pair.pth"
     assert import_model(file, tmp_path / "m")["shape"] == {"channels": 1, "height": 28, "width": 28, "classes": 0}
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     made = model.sample(4, seed=5, output="torch")
     with torch.no_grad():
         a, b = import_network(file)(latents(model.method, [(5, 0), (5, 1)]))  # type: ignore[arg-type]
@@ -90,17 +92,17 @@ def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
 def test_unit_translates_both_ways(shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / "unit" / "vaegen.pth"
     import_model(file, tmp_path / "m")
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     t = load_file(file.with_suffix(".safetensors"))
     torch.testing.assert_close(model.translate(t["input"], output="torch"), t["output_ab"], rtol=1e-5, atol=1e-5)
     assert not torch.equal(model.translate(t["input"], to="a", output="torch"), t["output_ab"])
 
 
 def test_truncation_is_the_projects_own(shared: Path, tmp_path: Path) -> None:
-    def both(name: str) -> tuple[bundle.Model, Any, Any]:
+    def both(name: str) -> tuple[Model, Any, Any]:
         file = shared / "golden" / f"{name}.pth"
         import_model(file, tmp_path / name)
-        model = bundle.load(tmp_path / name)
+        model = load(tmp_path / name)
         return model, latents(model.method, [(5, 0)]), import_network(file)  # type: ignore[arg-type]
 
     for name in ("stylegan1_zoo/generator", "stylegan2_ada/generator"):
@@ -113,7 +115,7 @@ def test_truncation_is_the_projects_own(shared: Path, tmp_path: Path) -> None:
     for truncation in (0.43, 1.0, 0.2):  # each with statistics of its own
         made = model.sample(seed=5, labels=[3], truncation=truncation, output="torch")
         with torch.no_grad():
-            theirs = net(draw.truncated(z, 2.0) * truncation, torch.eye(12)[3:4], truncation)
+            theirs = net(rng.truncated(z, 2.0) * truncation, torch.eye(12)[3:4], truncation)
         torch.testing.assert_close(made, theirs, rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match="up to 1"):
         model.sample(truncation=1.5)
@@ -126,7 +128,7 @@ def test_enlarging_networks(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / "basicsr" / f"{name}.pth"
     import_model(file, tmp_path / "m")
     assert "4 times" in (tmp_path / "m" / "README.md").read_text()
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     x = load_file(file.with_suffix(".safetensors"))["input"].float()
     with torch.no_grad():
         theirs = import_network(file)(x).clamp(0, 1)
@@ -137,10 +139,10 @@ def test_enlarging_networks(name: str, shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_folding_networks_take_any_size(scale: int, tmp_path: Path) -> None:
-    net = superres.RRDBNet(width=4, blocks=1, growth=2, scale=scale)
+    net = super_resolution.RRDBNet(width=4, blocks=1, growth=2, scale=scale)
     torch.save(net.state_dict(), tmp_path / "net.pth")
     import_model(tmp_path / "net.pth", tmp_path / "m")
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     x = torch.rand(1, 3, 13, 10) * 2 - 1
     made = model.translate(x, output="torch")
     assert made.shape == (1, 3, 13 * scale, 10 * scale)
@@ -168,7 +170,7 @@ def test_an_srgan_restores_set5(shared: Path, tmp_path: Path) -> None:
 def test_translators_translate(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / "cyclegan_pix2pix" / f"{name}.pth"
     header = import_model(file, tmp_path / "m")
-    model = bundle.load(tmp_path / "m")
+    model = load(tmp_path / "m")
     x = load_file(file.with_suffix(".safetensors"))["input"].float()
     made = model.translate(x, output="torch")
     assert made.shape[0] == x.shape[0]

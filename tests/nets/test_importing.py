@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas import metadevice
-from ganvas.errors import UserError
-from ganvas.importing import import_network
-from ganvas.nets import dcgan, patch, superres, translate
-from ganvas.nets.layers import Blur, InstanceNorm2d, Norm
+from ganvas.core import meta_device
+from ganvas.core.errors import UserError
+from ganvas.inference.importers import import_network
+from ganvas.nets import dcgan, image_to_image, patchgan, super_resolution
+from ganvas.nets.layers import Blur
+from ganvas.nets.norm import InstanceNorm2d, Norm
 
 
 @pytest.mark.parametrize(
@@ -24,13 +25,13 @@ from ganvas.nets.layers import Blur, InstanceNorm2d, Norm
     [
         lambda: dcgan.Generator(latent=7, width=3, size=(16, 24), channels=4),
         lambda: dcgan.Generator(latent=7, width=3, size=8, channels=1),
-        lambda: translate.ResNetGenerator(1, 4, width=3, blocks=6, norm="instance", dropout=True),
-        lambda: translate.ResNetGenerator(4, 1, width=3, blocks=2, norm="batch"),
-        lambda: translate.UNetGenerator(2, 1, width=2, depth=5, norm="batch"),
-        lambda: translate.UNetGenerator(1, 2, width=2, depth=6, norm="instance"),
-        lambda: patch.PatchDiscriminator(2, width=3, layers=1),
-        lambda: patch.PatchDiscriminator(6, width=3, layers=5, norm="batch"),
-        lambda: patch.PixelDiscriminator(2, width=3),
+        lambda: image_to_image.ResNetGenerator(1, 4, width=3, blocks=6, norm="instance", dropout=True),
+        lambda: image_to_image.ResNetGenerator(4, 1, width=3, blocks=2, norm="batch"),
+        lambda: image_to_image.UNetGenerator(2, 1, width=2, depth=5, norm="batch"),
+        lambda: image_to_image.UNetGenerator(1, 2, width=2, depth=6, norm="instance"),
+        lambda: patchgan.PatchDiscriminator(2, width=3, layers=1),
+        lambda: patchgan.PatchDiscriminator(6, width=3, layers=5, norm="batch"),
+        lambda: patchgan.PixelDiscriminator(2, width=3),
     ],
 )
 def test_recognises_every_shape(make, tmp_path: Path) -> None:
@@ -50,14 +51,14 @@ NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
 def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
     """As junyanz's project saves them, through nn.DataParallel, and before torch 0.4: nobody says what they are."""
     nets: list[nn.Module] = [
-        translate.ResNetGenerator(*channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur)
+        image_to_image.ResNetGenerator(*channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur)
         for channels, width in (((3, 3), 2), ((1, 4), 3))
         for blocks in (1, 6, 9)
         for dropout in (False, True)
         for blur in ({}, {"blur_down": True}, {"blur_up": True}, {"blur_down": True, "blur_up": True})
     ]
     nets += [
-        translate.UNetGenerator(*channels, width=width, depth=depth, norm=norm)
+        image_to_image.UNetGenerator(*channels, width=width, depth=depth, norm=norm)
         for channels, width in (((3, 3), 2), ((1, 2), 3))
         for depth in (2, 5, 8)
     ]
@@ -81,7 +82,7 @@ def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
 
 
 def test_another_blur_is_refused(tmp_path: Path) -> None:
-    state = translate.ResNetGenerator(width=2, blocks=1, blur_down=True).state_dict()
+    state = image_to_image.ResNetGenerator(width=2, blocks=1, blur_down=True).state_dict()
     state["model.7.filt"] = state["model.11.filt"] = torch.ones(1, 1, 3, 3) / 9
     torch.save(state, tmp_path / "net.pth")
     with pytest.raises(UserError, match=r"anti-aliased ResNet .*model\.7\.filt is another filter than \[1, 2, 1\]"):
@@ -170,8 +171,8 @@ def test_wrappers_leave_prefixes(prefix: str, tmp_path: Path) -> None:
     """nn.DataParallel and torch.compile, in whatever order."""
     for net in (
         dcgan.Generator(width=2, size=8),
-        translate.UNetGenerator(2, 1, width=2, depth=3),
-        patch.PatchDiscriminator(2, width=3),
+        image_to_image.UNetGenerator(2, 1, width=2, depth=3),
+        patchgan.PatchDiscriminator(2, width=3),
     ):
         torch.save({f"{prefix}{k}": v for k, v in net.state_dict().items()}, tmp_path / "net.pth")
         again = import_network(tmp_path / "net.pth").state_dict()
@@ -210,7 +211,7 @@ def test_parts_of_a_lightning_checkpoint(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- super-resolution
 
 
-def _old_esrgan(net: superres.RRDBNet) -> tuple[dict[str, torch.Tensor], nn.Sequential]:
+def _old_esrgan(net: super_resolution.RRDBNet) -> tuple[dict[str, torch.Tensor], nn.Sequential]:
     """Weights under the names of ESRGAN's old code, and its layers after the body."""
     ups = len(net.ups)
     at = {"conv_first": "model.0", "conv_body": f"model.1.sub.{len(net.body)}"}
@@ -232,7 +233,7 @@ def _old_esrgan(net: superres.RRDBNet) -> tuple[dict[str, torch.Tensor], nn.Sequ
 
 @pytest.mark.parametrize("doublings", [0, 1, 2, 3])
 def test_old_names_of_esrgan(doublings: int, tmp_path: Path) -> None:
-    net = superres.RRDBNet(width=4, blocks=2, growth=2, scale=1 << doublings, doublings=doublings)
+    net = super_resolution.RRDBNet(width=4, blocks=2, growth=2, scale=1 << doublings, doublings=doublings)
     state, tail = _old_esrgan(net)
     torch.save(state, tmp_path / "old.pth")
     x = torch.rand(1, 3, 7, 9)
@@ -247,7 +248,7 @@ def test_old_names_of_esrgan(doublings: int, tmp_path: Path) -> None:
         import_network(tmp_path / "old.pth")
 
 
-def _leftthomas(net: superres.SRResNet, blocks: int) -> dict[str, torch.Tensor]:
+def _leftthomas(net: super_resolution.SRResNet, blocks: int) -> dict[str, torch.Tensor]:
     layers = ["conv1", "bn1", "prelu", "conv2", "bn2"]
     state = {}
     for key, value in net.state_dict().items():
@@ -278,7 +279,7 @@ def test_weights_are_floating_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 5), (4, 9), (8, 1)])
 def test_both_forms_of_leftthomas_srgan(scale: int, blocks: int, activated: bool, tmp_path: Path) -> None:
-    net = superres.SRResNet(3, 4, blocks, scale, bounded=True, activated=activated).eval()
+    net = super_resolution.SRResNet(3, 4, blocks, scale, bounded=True, activated=activated).eval()
     for buffer in net.buffers():
         if buffer.is_floating_point():
             buffer.copy_(torch.rand_like(buffer) + 0.5)
@@ -346,7 +347,7 @@ def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
 
 def test_numbers_in_names_do_not_decide_how_much_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block of the number 10**9 is no reason to build as many."""
-    monkeypatch.setattr(metadevice, "MAX_CALLS", 2000)
+    monkeypatch.setattr(meta_device, "MAX_CALLS", 2000)
     for key in ("a.enc.model.1000000000.conv.weight", "a.enc.model." + "9" * 5000 + ".conv.weight"):
         state = {f"{d}.enc.model.0.conv.weight": torch.zeros(4, 3, 7, 7) for d in "ab"}
         torch.save({**state, key: torch.zeros(4, 4, 4, 4)}, tmp_path / "unit.pt")

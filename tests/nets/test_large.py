@@ -10,32 +10,32 @@ import torch
 from torch import Tensor, nn
 from toys import lively
 
-from ganvas import large
-from ganvas.nets import patch, superres, translate, unit
-from ganvas.nets.colouring import Colouring
+from ganvas.inference.tiling import executor, graph, ops
+from ganvas.nets import image_to_image, patchgan, super_resolution, unit
+from ganvas.nets.colorization import Colouring
 from ganvas.nets.layers import Dropout
 
 NETS: dict[str, Callable[[], nn.Module]] = {
-    "ResNet, instance norm": lambda: translate.ResNetGenerator(width=4, blocks=6),
-    "ResNet, batch norm": lambda: translate.ResNetGenerator(width=4, blocks=6, norm="batch", dropout=True),
-    "ResNet, no norm": lambda: translate.ResNetGenerator(1, 2, width=4, blocks=2, norm="none"),
-    "ResNet, anti-aliased": lambda: translate.ResNetGenerator(width=4, blocks=3, blur_down=True, blur_up=True),
-    "U-Net, instance norm": lambda: translate.UNetGenerator(width=4, depth=5, norm="instance"),
-    "U-Net, batch norm": lambda: translate.UNetGenerator(width=4, depth=5),
-    "SRResNet": lambda: superres.SRResNet(width=8, blocks=9),
-    "SRResNet x2, bounded": lambda: superres.SRResNet(width=8, blocks=2, scale=2, bounded=True),
-    "MSRResNet": lambda: superres.MSRResNet(width=8, blocks=3),
-    "MSRResNet x3": lambda: superres.MSRResNet(width=8, blocks=1, scale=3),
-    "RRDBNet": lambda: superres.RRDBNet(width=8, blocks=2, growth=4),
-    "RRDBNet x1": lambda: superres.RRDBNet(width=8, blocks=1, growth=4, scale=1),
-    "colouring": lambda: Colouring(net=lambda **to: translate.UNetGenerator(width=4, depth=5, **to)),
+    "ResNet, instance norm": lambda: image_to_image.ResNetGenerator(width=4, blocks=6),
+    "ResNet, batch norm": lambda: image_to_image.ResNetGenerator(width=4, blocks=6, norm="batch", dropout=True),
+    "ResNet, no norm": lambda: image_to_image.ResNetGenerator(1, 2, width=4, blocks=2, norm="none"),
+    "ResNet, anti-aliased": lambda: image_to_image.ResNetGenerator(width=4, blocks=3, blur_down=True, blur_up=True),
+    "U-Net, instance norm": lambda: image_to_image.UNetGenerator(width=4, depth=5, norm="instance"),
+    "U-Net, batch norm": lambda: image_to_image.UNetGenerator(width=4, depth=5),
+    "SRResNet": lambda: super_resolution.SRResNet(width=8, blocks=9),
+    "SRResNet x2, bounded": lambda: super_resolution.SRResNet(width=8, blocks=2, scale=2, bounded=True),
+    "MSRResNet": lambda: super_resolution.MSRResNet(width=8, blocks=3),
+    "MSRResNet x3": lambda: super_resolution.MSRResNet(width=8, blocks=1, scale=3),
+    "RRDBNet": lambda: super_resolution.RRDBNet(width=8, blocks=2, growth=4),
+    "RRDBNet x1": lambda: super_resolution.RRDBNet(width=8, blocks=1, growth=4, scale=1),
+    "colouring": lambda: Colouring(net=lambda **to: image_to_image.UNetGenerator(width=4, depth=5, **to)),
     "layer norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), unit.LayerNorm(4), nn.ReLU(), nn.Conv2d(4, 2, 3)),
-    "compact": lambda: superres.CompactNet(width=8, layers=12),
+    "compact": lambda: super_resolution.CompactNet(width=8, layers=12),
 }
 
 
 def in_parts(net: Any, x: Tensor, side: int) -> Tensor:
-    tiles = large.Tiles(x.shape[2] * x.shape[3], x.device, 1 << 20, side)
+    tiles = executor.Tiles(x.shape[2] * x.shape[3], x.device, 1 << 20, side)
     made = net(tiles.picture(x))
     return torch.cat([made.rows(*span) for span in made.bands()], 2)
 
@@ -53,7 +53,7 @@ def test_parts_make_the_whole(name: str) -> None:
 @torch.no_grad()
 def test_a_pictures_own_statistics_and_noise() -> None:
     """pix2pix's U-Net in use: batch norm in training mode, and dropout, whose draws are those of the whole picture."""
-    net = lively(translate.UNetGenerator(width=4, depth=6, dropout=True)).train()
+    net = lively(image_to_image.UNetGenerator(width=4, depth=6, dropout=True)).train()
     assert any(isinstance(m, Dropout) for m in net.modules())
     x = torch.randn(1, 3, 64, 128)
     torch.manual_seed(3)
@@ -65,20 +65,20 @@ def test_a_pictures_own_statistics_and_noise() -> None:
 @torch.no_grad()
 def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which nobody typed in: 70 pixels for the 70x70 PatchGAN."""
-    monkeypatch.setattr(large, "REACH", 1e9)
+    monkeypatch.setattr(ops, "REACH", 1e9)
     for layers in (1, 2, 3, 4):
-        tiles = large.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
+        tiles = executor.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
         x = tiles.picture(torch.zeros(1, 3, 512, 512))
-        made: Any = patch.PatchDiscriminator(width=1, layers=layers, norm="none").eval()(x)
-        middle = large.Window((15, 16), (15, 16))
-        seen = large.plan(made.node, middle)[x.node]
-        assert seen.sides == (patch.receptive_field(layers),) * 2
+        made: Any = patchgan.PatchDiscriminator(width=1, layers=layers, norm="none").eval()(x)
+        middle = ops.Window((15, 16), (15, 16))
+        seen = graph.plan(made.node, middle)[x.node]
+        assert seen.sides == (patchgan.receptive_field(layers),) * 2
 
 
 def test_large_means_do_not_cancel() -> None:
     """A variance of 1 beside a mean of 1000, over parts of unlike means."""
     x = torch.randn(1, 2, 64, 64) + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1) + torch.arange(64.0)
-    tiles = large.Tiles(64 * 64, x.device, 1 << 20, 16)
+    tiles = executor.Tiles(64 * 64, x.device, 1 << 20, 16)
     mean, var = tiles.statistics(tiles.picture(x).node)
     exact = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close((var.double(), mean.double()), exact, rtol=1e-5, atol=1e-5)
@@ -87,22 +87,22 @@ def test_large_means_do_not_cancel() -> None:
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
 @torch.no_grad()
 def test_out_of_memory_halves_the_parts(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x, failed = lively(translate.ResNetGenerator(width=4, blocks=2)), torch.randn(1, 3, 64, 64), []
-    whole, run = net(x), large.Conv.run
+    net, x, failed = lively(image_to_image.ResNetGenerator(width=4, blocks=2)), torch.randn(1, 3, 64, 64), []
+    whole, run = net(x), ops.Conv.run
 
-    def limited(self: large.Conv, window: large.Window, *parts: Tensor) -> Tensor:
+    def limited(self: ops.Conv, window: ops.Window, *parts: Tensor) -> Tensor:
         if max(window.sides) > 40:
             failed.append(window)
             raise error
         return run(self, window, *parts)
 
-    monkeypatch.setattr(large.Conv, "run", limited)
+    monkeypatch.setattr(ops.Conv, "run", limited)
     torch.testing.assert_close(in_parts(net, x, 64), whole, rtol=1e-4, atol=1e-4)
     assert 1 <= len(failed) <= 4, "a size that failed is not tried again"
-    monkeypatch.setattr(large.Conv, "run", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(ops.Conv, "run", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)):
         in_parts(net, x, 64)
-    monkeypatch.setattr(large.Conv, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("another")))
+    monkeypatch.setattr(ops.Conv, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("another")))
     with pytest.raises(RuntimeError, match="another"):
         in_parts(net, x, 64)
 
@@ -142,6 +142,6 @@ def test_what_else_networks_do() -> None:
     ],
 )
 def test_what_parts_cannot_do_is_named(does: Callable[[Any], Any], says: str) -> None:
-    tiles = large.Tiles(64, torch.device("cpu"), 1 << 20)
-    with pytest.raises(large.Untileable, match=says):
+    tiles = executor.Tiles(64, torch.device("cpu"), 1 << 20)
+    with pytest.raises(ops.NotTileable, match=says):
         does(tiles.picture(torch.randn(1, 2, 8, 8)))

@@ -20,13 +20,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ganvas
-from ganvas import bundle, metadevice
-from ganvas.core import Run, Shape
+from ganvas.core import Run, Shape, allocator, meta_device
+from ganvas.core.errors import UserError, WrongUse
 from ganvas.data import images
-from ganvas.engine import memory
-from ganvas.errors import UserError, WrongUse
+from ganvas.inference import model_file
 from ganvas.methods import DCGAN, SRGAN
-from ganvas.nets import dcgan, superres
+from ganvas.nets import dcgan, super_resolution
 
 SHAPE = Shape(3, 16, 16, 3)
 
@@ -41,7 +40,7 @@ def _save(folder: Path, **more: Any) -> Path:
         DCGAN, G=partial(dcgan.Generator, width=4, latent=5), D=partial(dcgan.Discriminator, width=4), **more
     )
     facts = {"recipe": "dcgan", "task": "images", "data": {"source": "x", "classes": ["cat", "dog", "1"]}}
-    bundle.save(folder, build(SHAPE), _run(build), SHAPE, facts)
+    model_file.save(folder, build(SHAPE), _run(build), SHAPE, facts)
     return folder / "model.safetensors"
 
 
@@ -52,7 +51,7 @@ def _rewritten(file: Path, change: Callable[[dict[str, Any]], Any], *, sum_of_it
         tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
     changed = change(header)
     text = changed if isinstance(changed, str) else json.dumps(header)
-    metadata = {"ganvas": text} | ({"blake2b": bundle._checksum(text, tensors)} if sum_of_its_own else {})
+    metadata = {"ganvas": text} | ({"blake2b": model_file._checksum(text, tensors)} if sum_of_its_own else {})
     other = file.with_name("other.safetensors")
     save_file(tensors, other, metadata=metadata)
     return other
@@ -76,7 +75,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (lambda h: h.update(method="x"), "method: "),
         (lambda h: h.update(method={}), "expected"),
         (lambda h: h.update(method={"$partial": "ganvas.nets.dcgan:Generator"}), "returns Method"),
-        (lambda h: h.update(method={"$new": "ganvas.schedules:Constant"}), "returns Method"),
+        (lambda h: h.update(method={"$new": "ganvas.core.schedules:Constant"}), "returns Method"),
         (lambda h: h.pop("shape"), "shape: field required"),
         (lambda h: h.pop("stage"), "stage: field required"),
         (lambda h: h.update(imported="x"), "either 'method' or 'imported'"),
@@ -110,7 +109,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
 def test_a_header_that_lies_is_one_line(
     change: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadevice, "MAX_CALLS", 2000)
+    monkeypatch.setattr(meta_device, "MAX_CALLS", 2000)
     file = _rewritten(_save(tmp_path / "m"), change)
     with pytest.raises(UserError, match=says) as e:
         ganvas.load(file)
@@ -161,7 +160,7 @@ def test_shape_and_type_of_every_tensor_are_compared(tmp_path: Path) -> None:
         {**tensors, name: tensors[name].half()},
         {**tensors, name: tensors[name][:1].contiguous()},
     ):
-        save_file(changed, file.with_name("o"), {"ganvas": text, "blake2b": bundle._checksum(text, changed)})
+        save_file(changed, file.with_name("o"), {"ganvas": text, "blake2b": model_file._checksum(text, changed)})
         with pytest.raises(UserError, match="does not fit its own description"):
             ganvas.load(file.with_name("o"))
 
@@ -171,11 +170,13 @@ def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
     model = ganvas.load(_save(tmp_path / "m"))
     assert isinstance(model.method.D, nn.Identity)
     build = partial(
-        SRGAN, G=partial(superres.SRResNet, width=4, blocks=1), D=partial(superres.SRDiscriminator, width=4)
+        SRGAN,
+        G=partial(super_resolution.SRResNet, width=4, blocks=1),
+        D=partial(super_resolution.SRDiscriminator, width=4),
     )
     shape = Shape(3, 32, 32)
     method = build(shape)
-    bundle.save(tmp_path / "s", method, _run(partial(build, vgg="/a/path/of/mine")), shape, {"task": "pairs"})
+    model_file.save(tmp_path / "s", method, _run(partial(build, vgg="/a/path/of/mine")), shape, {"task": "pairs"})
     assert "of/mine" not in (tmp_path / "s" / "model.json").read_text()
     old = _rewritten(tmp_path / "s" / "model.safetensors", lambda h: h["method"].update(vgg="/a/path/of/mine"))
     x = torch.rand(1, 3, 8, 8)
@@ -240,7 +241,7 @@ def test_python_keeps_its_allocator(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refused(*_: Any) -> None:
         raise AssertionError("the process's allocator was changed")
 
-    monkeypatch.setattr(memory.ctypes, "CDLL", refused)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", refused)
     ganvas.load(_save(tmp_path / "m")).sample(1)
     settings = ["G.width=2", "D.width=2", "data.size=16", "batch=8"]
     ganvas.train("dcgan", "digits", out=tmp_path / "run", size=16, images=8, set=settings, device="cpu")

@@ -10,24 +10,24 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.nets import (
     autoencoder,
     biggan,
-    cnn,
     cogan,
     dcgan,
     discogan,
-    dong,
+    dong2017,
     dualgan,
+    image_to_image,
     mlp,
-    patch,
-    progressive,
+    patchgan,
+    progan,
     r3gan,
     resnet,
-    style,
-    style2,
-    translate,
+    sngan,
+    stylegan,
+    stylegan2,
     unit,
 )
 from ganvas.nets.layers import doublings, sides
@@ -40,39 +40,39 @@ PUBLISHED = [
     (lambda: discogan.Generator(), 5_513_856),
     (lambda: discogan.Generator(bottleneck=100), 7_153_480),
     (lambda: discogan.Discriminator(), 2_765_568),
-    (lambda: translate.ResNetGenerator(), 11_378_179),
-    (lambda: translate.ResNetGenerator(norm="batch"), 11_383_427),
-    (lambda: translate.ResNetGenerator(blocks=6), 7_837_699),
-    (lambda: translate.ResNetGenerator(blocks=6, norm="batch"), 7_841_411),
-    (lambda: translate.ResNetGenerator(blur_down=True, blur_up=True), 11_378_179),
-    (lambda: translate.UNetGenerator(), 54_413_955),
-    (lambda: translate.UNetGenerator(norm="instance"), 54_409_603),
-    (lambda: translate.UNetGenerator(depth=7), 41_828_995),
-    (lambda: translate.UNetGenerator(depth=7, norm="instance"), 41_825_667),
-    (lambda: translate.UNetGenerator(1, 2), 54_409_858),
-    (lambda: patch.PatchDiscriminator(), 2_764_737),
-    (lambda: patch.PatchDiscriminator(norm="batch"), 2_765_633),
-    (lambda: patch.PatchDiscriminator(6), 2_767_809),
-    (lambda: patch.PatchDiscriminator(6, norm="batch"), 2_768_705),
-    (lambda: patch.PixelDiscriminator(), 8_705),
-    (lambda: patch.PixelDiscriminator(norm="batch"), 8_832),
-    (lambda: patch.PixelDiscriminator(6), 8_897),
-    (lambda: patch.PixelDiscriminator(6, norm="batch"), 9_024),
+    (lambda: image_to_image.ResNetGenerator(), 11_378_179),
+    (lambda: image_to_image.ResNetGenerator(norm="batch"), 11_383_427),
+    (lambda: image_to_image.ResNetGenerator(blocks=6), 7_837_699),
+    (lambda: image_to_image.ResNetGenerator(blocks=6, norm="batch"), 7_841_411),
+    (lambda: image_to_image.ResNetGenerator(blur_down=True, blur_up=True), 11_378_179),
+    (lambda: image_to_image.UNetGenerator(), 54_413_955),
+    (lambda: image_to_image.UNetGenerator(norm="instance"), 54_409_603),
+    (lambda: image_to_image.UNetGenerator(depth=7), 41_828_995),
+    (lambda: image_to_image.UNetGenerator(depth=7, norm="instance"), 41_825_667),
+    (lambda: image_to_image.UNetGenerator(1, 2), 54_409_858),
+    (lambda: patchgan.PatchDiscriminator(), 2_764_737),
+    (lambda: patchgan.PatchDiscriminator(norm="batch"), 2_765_633),
+    (lambda: patchgan.PatchDiscriminator(6), 2_767_809),
+    (lambda: patchgan.PatchDiscriminator(6, norm="batch"), 2_768_705),
+    (lambda: patchgan.PixelDiscriminator(), 8_705),
+    (lambda: patchgan.PixelDiscriminator(norm="batch"), 8_832),
+    (lambda: patchgan.PixelDiscriminator(6), 8_897),
+    (lambda: patchgan.PixelDiscriminator(6, norm="batch"), 9_024),
     (lambda: cogan.Generators(), 7_842_694),
     (lambda: cogan.Generators(tied=0), 15_676_170),
     (lambda: cogan.Discriminators(), 427_593),
     (lambda: nn.ModuleList([unit.Encoders(shared=0), unit.Decoders(shared=0)]), 2 * 11_140_483),
     (lambda: unit.MultiscaleDiscriminator(), 8_271_171),
-    (lambda: progressive.ProgressiveGenerator(), 23_086_795),
-    (lambda: progressive.ProgressiveDiscriminator(), 23_087_249),
-    (lambda: style.Generator(), 26_219_627),
-    (lambda: progressive.ProgressiveDiscriminator(blur=True), 23_087_249),
-    (lambda: style2.Generator(), 30_370_060),
-    (lambda: style2.Discriminator(), 29_012_513),
-    (lambda: style2.Generator(size=256, base=16_384), 24_767_458),
-    (lambda: style2.Discriminator(size=256, base=16_384), 24_001_089),
-    (lambda: style2.Generator(size=32, classes=10, mapping=2), 20_215_315),
-    (lambda: style2.Discriminator(size=32, classes=10, architecture="orig"), 23_089_664),
+    (lambda: progan.ProgressiveGenerator(), 23_086_795),
+    (lambda: progan.ProgressiveDiscriminator(), 23_087_249),
+    (lambda: stylegan.Generator(), 26_219_627),
+    (lambda: progan.ProgressiveDiscriminator(blur=True), 23_087_249),
+    (lambda: stylegan2.Generator(), 30_370_060),
+    (lambda: stylegan2.Discriminator(), 29_012_513),
+    (lambda: stylegan2.Generator(size=256, base=16_384), 24_767_458),
+    (lambda: stylegan2.Discriminator(size=256, base=16_384), 24_001_089),
+    (lambda: stylegan2.Generator(size=32, classes=10, mapping=2), 20_215_315),
+    (lambda: stylegan2.Discriminator(size=32, classes=10, architecture="orig"), 23_089_664),
     (lambda: r3gan.Generator(classes=10), 20_781_952),
     (lambda: r3gan.Discriminator(classes=10), 21_280_512),
     (lambda: r3gan.Generator(size=64), 22_429_824),
@@ -117,7 +117,7 @@ PAIRS = {
         lambda **k: resnet.Generator(5, 2, **k),
         lambda **k: resnet.Discriminator(2, normalised=True, pool="sum", **k),
     ),
-    "cnn": (lambda **k: cnn.Generator(5, 2, **k), lambda **k: cnn.Discriminator(2, **k)),
+    "cnn": (lambda **k: sngan.Generator(5, 2, **k), lambda **k: sngan.Discriminator(2, **k)),
     "biggan": (
         lambda **k: biggan.Generator(20, 2, attention=[8], **k),
         lambda **k: biggan.Discriminator(2, attention=[min(sides(k["size"])) // 2], **k),
@@ -132,16 +132,16 @@ PAIRS = {
     ),
     "r3gan": (lambda **k: r3gan.Generator(5, 4, **k), lambda **k: r3gan.Discriminator(4, **k)),
     "progressive": (
-        lambda **k: progressive.ProgressiveGenerator(5, 4, **k),
-        lambda **k: progressive.ProgressiveDiscriminator(4, **k),
+        lambda **k: progan.ProgressiveGenerator(5, 4, **k),
+        lambda **k: progan.ProgressiveDiscriminator(4, **k),
     ),
     "style": (
-        lambda **k: style.Generator(5, 6, 2, 4, **k),
-        lambda **k: progressive.ProgressiveDiscriminator(4, blur=True, **k),
+        lambda **k: stylegan.Generator(5, 6, 2, 4, **k),
+        lambda **k: progan.ProgressiveDiscriminator(4, blur=True, **k),
     ),
     "style2": (
-        lambda **k: style2.Generator(5, 6, 2, 4, **k),
-        lambda **k: style2.Discriminator(4, **k),
+        lambda **k: stylegan2.Generator(5, 6, 2, 4, **k),
+        lambda **k: stylegan2.Discriminator(4, **k),
     ),
 }
 LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose pictures are not bounded
@@ -168,7 +168,7 @@ def test_noise_to_images_to_scores(family: str, channels: int, size) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(8, 8), (12, 20), (24, 8)])
 def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
-    net = translate.ResNetGenerator(channels, 5 - channels, width=2, blocks=1)
+    net = image_to_image.ResNetGenerator(channels, 5 - channels, width=2, blocks=1)
     assert net(torch.randn(1, channels, *size)).shape == (1, 5 - channels, *size)
 
 
@@ -197,7 +197,7 @@ def test_dualgans_critic_takes_any_side(size) -> None:
 
 
 def test_dualgans_generator_has_its_authors_kernels() -> None:
-    net = translate.UNetGenerator(width=2, depth=4, norm="affine", kernel=3, ends=5, dropout=3)
+    net = image_to_image.UNetGenerator(width=2, depth=4, norm="affine", kernel=3, ends=5, dropout=3)
     kernels = [m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert kernels == [5, 3, 3, 3, 3, 3, 3, 5]
     assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == 3
@@ -207,19 +207,19 @@ def test_dualgans_generator_has_its_authors_kernels() -> None:
 @pytest.mark.parametrize("norm", ["batch", "instance", "affine"])
 @pytest.mark.parametrize(("depth", "size"), [(2, (4, 8)), (5, (32, 64)), (6, (64, 64))])
 def test_unet_translates(norm, depth: int, size: tuple[int, int]) -> None:
-    net = translate.UNetGenerator(1, 4, width=2, depth=depth, norm=norm, dropout=True)
+    net = image_to_image.UNetGenerator(1, 4, width=2, depth=depth, norm=norm, dropout=True)
     assert net(torch.randn(1, 1, *size)).shape == (1, 4, *size)
 
 
 @pytest.mark.parametrize(("depth", "layers"), [(8, 3), (7, 2), (5, 0)])
 def test_unet_drops_where_the_reference_does(depth: int, layers: int) -> None:
-    net = translate.UNetGenerator(width=1, depth=depth, dropout=True)
+    net = image_to_image.UNetGenerator(width=1, depth=depth, dropout=True)
     assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == layers
 
 
 @pytest.mark.parametrize("skip", [True, False])
 def test_without_skips_everything_passes_the_bottleneck(skip: bool) -> None:
-    net = translate.UNetGenerator(1, 1, width=2, depth=3, skip=skip).eval()
+    net = image_to_image.UNetGenerator(1, 1, width=2, depth=3, skip=skip).eval()
     bottleneck = [m for m in net.modules() if isinstance(m, nn.Conv2d)][-1]
     nn.init.zeros_(bottleneck.weight)
     one, other = net(torch.randn(2, 1, 8, 16)).split(1)
@@ -227,29 +227,29 @@ def test_without_skips_everything_passes_the_bottleneck(skip: bool) -> None:
 
 
 def test_patch_discriminator_shapes() -> None:
-    assert patch.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (1, 1, 30, 30)
-    assert patch.PatchDiscriminator(1, width=1)(torch.randn(1, 1, 24, 30)).shape == (1, 1, 1, 1)
-    assert patch.PixelDiscriminator(2, width=1)(torch.randn(1, 2, 5, 3)).shape == (1, 1, 5, 3)
+    assert patchgan.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (1, 1, 30, 30)
+    assert patchgan.PatchDiscriminator(1, width=1)(torch.randn(1, 1, 24, 30)).shape == (1, 1, 1, 1)
+    assert patchgan.PixelDiscriminator(2, width=1)(torch.randn(1, 2, 5, 3)).shape == (1, 1, 5, 3)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_receptive_field(layers: int) -> None:
     """The published sides, and the pixels that one score's gradient in fact reaches."""
-    assert [patch.receptive_field(n) for n in range(1, 7)] == [16, 34, 70, 142, 286, 574]
-    net = patch.PatchDiscriminator(1, width=4, layers=layers, norm="batch").eval()
+    assert [patchgan.receptive_field(n) for n in range(1, 7)] == [16, 34, 70, 142, 286, 574]
+    net = patchgan.PatchDiscriminator(1, width=4, layers=layers, norm="batch").eval()
     x = torch.randn(1, 1, 128, 128, requires_grad=True)
     scores = net(x)
     middle = scores.shape[-1] // 2
     scores[0, 0, middle, middle].backward()
     assert x.grad is not None
     rows = x.grad[0, 0].abs().sum(1).nonzero()
-    assert rows.max() - rows.min() + 1 == patch.receptive_field(layers)
+    assert rows.max() - rows.min() + 1 == patchgan.receptive_field(layers)
 
 
 def test_growth() -> None:
     """The faded picture is a mixture of the two resolutions', and only the newest level's weights wait for it."""
-    G = progressive.ProgressiveGenerator(latent=4, width=4, size=(16, 24), channels=1)
-    D = progressive.ProgressiveDiscriminator(width=4, size=(16, 24), channels=1)
+    G = progan.ProgressiveGenerator(latent=4, width=4, size=(16, 24), channels=1)
+    D = progan.ProgressiveDiscriminator(width=4, size=(16, 24), channels=1)
     assert G.resolutions == D.resolutions == (6, 12, 24)
     z = torch.randn(3, 4)
     coarse, fine = G(z, resolution=6), G(z, resolution=12)
@@ -269,8 +269,8 @@ def test_growth() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_progressive_networks_run_in_bfloat16(alpha: float) -> None:
-    G = progressive.ProgressiveGenerator(latent=4, width=4, size=8)
-    D = progressive.ProgressiveDiscriminator(width=4, size=8)
+    G = progan.ProgressiveGenerator(latent=4, width=4, size=8)
+    D = progan.ProgressiveDiscriminator(width=4, size=8)
     z = torch.randn(4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         D(G(z, alpha=alpha), alpha=alpha).float().mean().backward()
@@ -281,7 +281,7 @@ def test_progressive_networks_run_in_bfloat16(alpha: float) -> None:
 
 def test_widths_of_growth() -> None:
     with pytest.raises(UserError, match=r"`widths` gives 2 .* 3 resolutions"):
-        progressive.ProgressiveGenerator(size=16, widths=(4, 4))
+        progan.ProgressiveGenerator(size=16, widths=(4, 4))
 
 
 @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ def test_a_size_without_pixels(size) -> None:
 @pytest.mark.parametrize(
     ("net", "size", "says"),
     [
-        (lambda: translate.ResNetGenerator(width=1, blocks=1), (30, 33), "30x33.*multiples of 4.*28x32 or 32x36"),
-        (lambda: translate.ResNetGenerator(width=1, blocks=1), (4, 4), "at least 8.*Nearest: 8x8"),
-        (lambda: translate.UNetGenerator(width=1, depth=5), (48, 64), "multiples of 32.*32x64 or 64x64"),
-        (lambda: patch.PatchDiscriminator(width=1), (20, 64), "20x64.*at least 24 pixels"),
+        (lambda: image_to_image.ResNetGenerator(width=1, blocks=1), (30, 33), "30x33.*multiples of 4.*28x32 or 32x36"),
+        (lambda: image_to_image.ResNetGenerator(width=1, blocks=1), (4, 4), "at least 8.*Nearest: 8x8"),
+        (lambda: image_to_image.UNetGenerator(width=1, depth=5), (48, 64), "multiples of 32.*32x64 or 64x64"),
+        (lambda: patchgan.PatchDiscriminator(width=1), (20, 64), "20x64.*at least 24 pixels"),
         (lambda: unit.MultiscaleDiscriminator(width=1), (63, 64), "63x64.*at least 64 pixels"),
         (lambda: lambda x: unit.Encoders(width=1, blocks=1)(x, 0), (30, 33), "multiples of 4"),
     ],
@@ -406,7 +406,7 @@ def test_unit_networks(channels: int, size) -> None:
 
 def test_dong_at_64_px_is_the_authors() -> None:
     """The layers of zsdonghao/Unsup-Im2Im: channels of each convolution, units of each linear layer."""
-    nets = (dong.Generator(), dong.Discriminator(), dong.Encoder(), dong.Generator(100, 5, 128))
+    nets = (dong2017.Generator(), dong2017.Discriminator(), dong2017.Encoder(), dong2017.Generator(100, 5, 128))
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding
     layers = [[m for m in n.modules() if isinstance(m, kinds)] for n in nets]
     weights = [[m.get_parameter("weight") for m in each] for each in layers]
@@ -423,16 +423,16 @@ def test_dong_at_64_px_is_the_authors() -> None:
 def test_dong(channels: int, size) -> None:
     shape = {"size": size, "channels": channels}
     z = torch.randn(2, 5)
-    x = dong.Generator(5, 2, 2, **shape)(z, torch.tensor([0, 1]))
+    x = dong2017.Generator(5, 2, 2, **shape)(z, torch.tensor([0, 1]))
     assert x.shape == (2, channels, *sides(size))
-    logits, named = dong.Discriminator(2, **shape)(x)
+    logits, named = dong2017.Discriminator(2, **shape)(x)
     assert (logits.shape, named.shape) == ((2,), (2, 2))
-    assert dong.Encoder(5, 2, **shape)(x).shape == z.shape
+    assert dong2017.Encoder(5, 2, **shape)(x).shape == z.shape
 
 
 def test_unknown_norm() -> None:
     with pytest.raises(UserError, match="Did you mean 'instance'"):
-        translate.ResNetGenerator(norm="instanc")  # pyright: ignore[reportArgumentType]
+        image_to_image.ResNetGenerator(norm="instanc")  # pyright: ignore[reportArgumentType]
 
 
 def spread(net: nn.Module, weight: str) -> tuple[float, float, float]:
@@ -446,10 +446,10 @@ def test_initial_weights() -> None:
     G = dcgan.Generator()
     assert spread(G, "main.3.weight")[1] == pytest.approx(0.02, rel=0.02)
     assert spread(G, "main.1.weight")[:2] == (pytest.approx(1.0, abs=0.01), pytest.approx(0.02, rel=0.2))
-    net = translate.ResNetGenerator(blocks=1)
+    net = image_to_image.ResNetGenerator(blocks=1)
     assert spread(net, "model.10.conv_block.1.weight")[1] == pytest.approx(0.02, rel=0.02)
     assert spread(net, "model.10.conv_block.1.bias") == (0, 0, 0)
-    assert spread(progressive.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(1.0, rel=0.02)
+    assert spread(progan.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(1.0, rel=0.02)
     assert 0.049 < spread(mlp.MLPGenerator(), "net.0.weight")[2] <= 0.05
     assert 0.0045 < spread(mlp.MaxoutDiscriminator(), "net.2.linear.weight")[2] <= 0.005
     torch.manual_seed(0)

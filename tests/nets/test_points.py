@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch.optim import Adam
 
-from ganvas import config
-from ganvas.core import Run
+from ganvas.core import Run, config
 from ganvas.data import toy
 from ganvas.engine.engine import Engine
 from ganvas.methods import GAN, WGANGP
-from ganvas.nets import points
+from ganvas.nets import toy_points
 
 
 def test_shapes_and_sizes() -> None:
-    G, D = points.Generator(), points.Discriminator()
+    G, D = toy_points.Generator(), toy_points.Discriminator()
     x = G(torch.randn(5, G.latent))
     assert x.shape == (5, 2, 1, 1)
     assert D(x).shape == (5,)
@@ -29,7 +28,7 @@ def test_shapes_and_sizes() -> None:
 
 def test_starting_weights_are_the_papers() -> None:
     torch.manual_seed(0)
-    for net in (points.Generator(), points.Discriminator()):
+    for net in (toy_points.Generator(), toy_points.Discriminator()):
         for name, p in net.state_dict().items():
             if p.ndim == 2:
                 assert float(p.std()) == pytest.approx(0.02, rel=0.2), name
@@ -39,7 +38,7 @@ def test_starting_weights_are_the_papers() -> None:
 
 
 def test_without_norm_a_point_does_not_see_its_batch() -> None:
-    G = points.Generator(width=8, layers=2, norm=False).train()
+    G = toy_points.Generator(width=8, layers=2, norm=False).train()
     z = torch.randn(6, 2)
     torch.testing.assert_close(G(z)[:2], G(z[:2]))
 
@@ -50,8 +49,8 @@ def test_methods_train_on_points(method: type) -> None:
     run = Run(
         method=partial(
             method,
-            G=partial(points.Generator, width=16, layers=1),
-            D=partial(points.Discriminator, units=8, pieces=2, layers=1),
+            G=partial(toy_points.Generator, width=16, layers=1),
+            D=partial(toy_points.Discriminator, units=8, pieces=2, layers=1),
         ),
         data=partial(toy.gaussian_grid_feed, count=500),
         optim={"G": adam, "D": adam},

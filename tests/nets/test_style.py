@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganvas.nets import progressive, style, style2
-from ganvas.nets.style import Noise, mixed
+from ganvas.nets import progan, stylegan, stylegan2
+from ganvas.nets.stylegan import Noise, mixed
 from ganvas.objectives.penalties import path_lengths, r1
 
 
@@ -22,7 +22,7 @@ def make(family) -> Any:
 
 
 def test_noise_is_drawn_in_training_and_fixed_in_evaluation() -> None:
-    for family in (style, style2):
+    for family in (stylegan, stylegan2):
         net = make(family)
         w = net.styles(torch.randn(2, 5))
         assert not torch.equal(net.synthesis(w), net.synthesis(w))
@@ -32,13 +32,13 @@ def test_noise_is_drawn_in_training_and_fixed_in_evaluation() -> None:
 
 
 def test_fixed_noise_is_in_the_order_of_the_layers() -> None:
-    for family in (style, style2):
+    for family in (stylegan, stylegan2):
         sides = [n.shape[-1] for n in make(family).synthesis.fixed_noise()]
         assert sides == sorted(sides)
 
 
 def test_every_layer_listens_to_its_own_style() -> None:
-    for family in (style, style2):
+    for family in (stylegan, stylegan2):
         net = make(family).eval()
         w = net.styles(torch.randn(1, 5)).clone()
         image = net.synthesis(w)
@@ -63,7 +63,7 @@ def test_mixed() -> None:
 
 
 def test_truncation_and_the_mean_of_w() -> None:
-    net = make(style)
+    net = make(stylegan)
     w = net.styles(torch.randn(4000, 5)).detach()
     for _ in range(2000):
         net.follow(w[:, 0])
@@ -78,7 +78,7 @@ def test_truncation_and_the_mean_of_w() -> None:
 
 
 def test_what_has_yet_to_grow_takes_fewer_styles() -> None:
-    net = make(style).eval()
+    net = make(stylegan).eval()
     w = net.styles(torch.randn(2, 5), layers=4)
     coarse, fine = net.synthesis(w, resolution=4), net.synthesis(w, resolution=8)
     larger = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -86,7 +86,7 @@ def test_what_has_yet_to_grow_takes_fewer_styles() -> None:
 
 
 def test_a_label_has_its_own_score() -> None:
-    D = progressive.ProgressiveDiscriminator(4, size=8, classes=3, blur=True)
+    D = progan.ProgressiveDiscriminator(4, size=8, classes=3, blur=True)
     x = torch.randn(4, 3, 8, 8)
     every = torch.stack([D(x, torch.full((4,), y)) for y in range(3)], 1)
     y = torch.tensor([2, 0, 1, 2])
@@ -96,7 +96,7 @@ def test_a_label_has_its_own_score() -> None:
 def test_demodulation_undoes_the_scale_of_a_style() -> None:
     """Styles k times as large make the same channels (equation 3), and outputs have variance 1."""
     torch.manual_seed(0)
-    conv = style2.ModulatedConv2d(64, 32, 3, style=5)
+    conv = stylegan2.ModulatedConv2d(64, 32, 3, style=5)
     x, w = torch.randn(4, 64, 12, 12), torch.randn(4, 5)
     made = conv(x, w)
     assert float(made[..., 1:-1, 1:-1].detach().std()) - 1 < 0.05
@@ -120,9 +120,9 @@ def test_path_lengths_of_a_linear_map() -> None:
 def test_penalties_reach_every_weight() -> None:
     """R1 through D and path lengths through G, in double precision against finite differences of the gradient's norm."""
     torch.manual_seed(0)
-    D: Any = style2.Discriminator(4, size=8, channels=1).double()
+    D: Any = stylegan2.Discriminator(4, size=8, channels=1).double()
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
-    G: Any = make(style2).double().eval()
+    G: Any = make(stylegan2).double().eval()
     w = G.styles(torch.randn(2, 5, dtype=torch.float64)).detach()
 
     def path() -> torch.Tensor:

@@ -13,22 +13,22 @@ from torch import nn
 
 from ganvas import data
 from ganvas.core import Shape
-from ganvas.errors import UserError
-from ganvas.imresize import bicubic
+from ganvas.core.errors import UserError
+from ganvas.media.resize import bicubic
 from ganvas.methods import SRGAN
-from ganvas.nets import superres
+from ganvas.nets import super_resolution
 from ganvas.nets.vgg import DEVIATION, MEAN, VGG19
 
 COUNTS = {  # XPixelGroup/BasicSR's, and those of arXiv:1609.04802's figure 4
-    "SRResNet": (lambda: superres.SRResNet(), 1_549_462),
-    "SRGAN's D": (lambda: superres.SRDiscriminator(), 23_565_505),
-    "MSRResNet": (lambda: superres.MSRResNet(), 1_517_571),
-    "RRDB-23": (lambda: superres.RRDBNet(), 16_697_987),
-    "RRDB-23 x2": (lambda: superres.RRDBNet(scale=2), 16_703_171),
-    "RRDB-6": (lambda: superres.RRDBNet(blocks=6), 4_467_779),
-    "compact": (lambda: superres.CompactNet(), 621_424),
-    "BasicSR's D": (lambda: superres.VGGStyleDiscriminator(), 14_499_401),
-    "Real-ESRGAN's D": (lambda: superres.UNetDiscriminator(), 4_376_897),
+    "SRResNet": (lambda: super_resolution.SRResNet(), 1_549_462),
+    "SRGAN's D": (lambda: super_resolution.SRDiscriminator(), 23_565_505),
+    "MSRResNet": (lambda: super_resolution.MSRResNet(), 1_517_571),
+    "RRDB-23": (lambda: super_resolution.RRDBNet(), 16_697_987),
+    "RRDB-23 x2": (lambda: super_resolution.RRDBNet(scale=2), 16_703_171),
+    "RRDB-6": (lambda: super_resolution.RRDBNet(blocks=6), 4_467_779),
+    "compact": (lambda: super_resolution.CompactNet(), 621_424),
+    "BasicSR's D": (lambda: super_resolution.VGGStyleDiscriminator(), 14_499_401),
+    "Real-ESRGAN's D": (lambda: super_resolution.UNetDiscriminator(), 4_376_897),
 }
 
 
@@ -41,10 +41,10 @@ def test_published_counts(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_any_size_and_every_scale(scale: int) -> None:
-    net = superres.SRResNet(channels=1, width=4, blocks=1, scale=scale).eval()
+    net = super_resolution.SRResNet(channels=1, width=4, blocks=1, scale=scale).eval()
     assert net(torch.rand(1, 1, 5, 7)).shape == (1, 1, 5 * scale, 7 * scale)
     with pytest.raises(UserError, match="power of two"):
-        superres.SRResNet(scale=3)
+        super_resolution.SRResNet(scale=3)
 
 
 def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
@@ -130,7 +130,11 @@ def test_files_of_other_networks_are_no_vgg19(net: nn.Module, reason: str, tmp_p
 def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: Path) -> None:
     """Not in the game's first step, after the pretraining."""
     torch.save({f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()}, tmp_path / "vgg.pth")
-    made = partial(SRGAN, G=partial(superres.SRResNet, width=4, blocks=1), D=partial(superres.SRDiscriminator, width=4))
+    made = partial(
+        SRGAN,
+        G=partial(super_resolution.SRResNet, width=4, blocks=1),
+        D=partial(super_resolution.SRDiscriminator, width=4),
+    )
     for channels in (1, 3):
         made(Shape(channels, 32, 32), vgg=str(tmp_path / "vgg.pth"), layer="relu2_2")
     with pytest.raises(UserError, match="1 or 3 channels; the data has 4"):
@@ -140,7 +144,9 @@ def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: 
 def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
     """As SRGAN's docstring says: by the range, and `adversarial_weight` 2.5e-4 has the paper's proportion."""
     method = SRGAN(
-        Shape(3, 32, 32), G=partial(superres.SRResNet, width=4), D=partial(superres.SRDiscriminator, width=4)
+        Shape(3, 32, 32),
+        G=partial(super_resolution.SRResNet, width=4),
+        D=partial(super_resolution.SRDiscriminator, width=4),
     )
     a, b = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     papers = nn.functional.mse_loss(2 * a - 1, 2 * b - 1)

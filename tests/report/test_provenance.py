@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganvas import provenance
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
+from ganvas.media import encode, grid, provenance
 
 FACTS = {"model": 'runs/ünï "x" <b> & \n end', "seed": 7}
 
 
 def picture(mode: str = "RGB") -> Image.Image:
     x = torch.rand({"L": 1, "RGB": 3, "RGBA": 4}[mode], 12, 9, generator=torch.Generator().manual_seed(0))
-    return provenance.to_pil(x * 2 - 1)
+    return grid.to_pil(x * 2 - 1)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".PNG"])
@@ -30,9 +30,9 @@ def test_every_format_says_that_it_was_generated(tmp_path: Path, suffix: str, mo
     path = tmp_path / "new" / f"picture{suffix}"
     if mode == "RGBA" and suffix in (".jpg", ".jpeg"):
         with pytest.raises(UserError, match="no transparency"):
-            provenance.save(picture(mode), path)
+            encode.save(picture(mode), path)
         return
-    provenance.save(picture(mode), path, **FACTS, nothing=None)
+    encode.save(picture(mode), path, **FACTS, nothing=None)
     said = provenance.read(path)
     assert said["generated"]
     assert said["software"].startswith("ganvas ")
@@ -56,7 +56,7 @@ def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
     pixels = np.asarray(whole).reshape(12, 9, -1)
     path = tmp_path / "new" / "picture.png"
     bands = (pixels[a:b] for a, b in ((0, 1), (1, 8), (8, 12)))
-    provenance.save_rows(provenance.Rows(bands, *whole.size, pixels.shape[2]), path, **FACTS, nothing=None)
+    encode.save_rows(encode.Rows(bands, *whole.size, pixels.shape[2]), path, **FACTS, nothing=None)
     with Image.open(path) as image:
         assert image.mode == mode
         assert np.array_equal(np.asarray(image), np.asarray(whole))
@@ -68,12 +68,12 @@ def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
         raise UserError("the rest could not be made")
 
     with pytest.raises(UserError, match="the rest"):
-        provenance.save_rows(provenance.Rows(broken(), *whole.size, pixels.shape[2]), tmp_path / "half.png")
+        encode.save_rows(encode.Rows(broken(), *whole.size, pixels.shape[2]), tmp_path / "half.png")
     assert [p.name for p in tmp_path.iterdir()] == ["new"], "whole, or not at all"
 
 
 def test_png_chunks_are_where_other_programs_look(tmp_path: Path) -> None:
-    data = provenance.png_bytes(picture(), model="dcgan")
+    data = encode.png_bytes(picture(), model="dcgan")
     chunks, at = [], 8
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
@@ -113,21 +113,21 @@ def test_what_other_programs_wrote(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Did you mean '\.png'"):
-        provenance.save(picture(), tmp_path / "a.pgn")
+        encode.save(picture(), tmp_path / "a.pgn")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="could not be written"):
-        provenance.save(picture(), tmp_path / "file" / "a.png")
+        encode.save(picture(), tmp_path / "file" / "a.png")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = provenance.save(picture(), tmp_path / "a.png", seed=1)
+    path = encode.save(picture(), tmp_path / "a.png", seed=1)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match="No space left on device"):
-        provenance.save(picture(), path, seed=2)
+        encode.save(picture(), path, seed=2)
     assert provenance.read(path)["facts"] == {"seed": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
@@ -135,16 +135,16 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 def test_pixels() -> None:
     levels = torch.arange(256)
     x = (levels / 127.5 - 1).view(1, 16, 16)
-    assert np.array_equal(provenance.to_uint8(x).ravel(), levels.numpy())
-    assert np.array_equal(provenance.to_uint8(x.bfloat16()[:, :1, :1]).ravel(), [0])
-    assert provenance.to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 2)).ravel().tolist() == [0, 255]
-    assert provenance.to_uint8(torch.zeros(5, 3, 4, 6)).shape == (5, 4, 6, 3)
-    assert [provenance.to_pil(torch.zeros(c, 4, 6)).mode for c in (1, 3, 4)] == ["L", "RGB", "RGBA"]
+    assert np.array_equal(grid.to_uint8(x).ravel(), levels.numpy())
+    assert np.array_equal(grid.to_uint8(x.bfloat16()[:, :1, :1]).ravel(), [0])
+    assert grid.to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 2)).ravel().tolist() == [0, 255]
+    assert grid.to_uint8(torch.zeros(5, 3, 4, 6)).shape == (5, 4, 6, 3)
+    assert [grid.to_pil(torch.zeros(c, 4, 6)).mode for c in (1, 3, 4)] == ["L", "RGB", "RGBA"]
     for wrong in (torch.zeros(2, 4, 4), torch.zeros(1, 3, 4, 4)):
         with pytest.raises(UserError, match="1, 3 or 4 channels"):
-            provenance.to_pil(wrong)
+            grid.to_pil(wrong)
     with pytest.raises(UserError, match="NaN"):
-        provenance.to_pil(torch.full((1, 2, 2), torch.nan))
+        grid.to_pil(torch.full((1, 2, 2), torch.nan))
 
 
 @settings(deadline=None, max_examples=40)
@@ -158,36 +158,36 @@ def test_pixels() -> None:
 )
 def test_grid_holds_every_image(n: int, c: int, h: int, w: int, columns: int | None, pad: int) -> None:
     x = (torch.arange(n).view(n, 1, 1, 1) / n).expand(n, c, h, w)
-    sheet = provenance.grid(x, columns, pad)
+    sheet = grid.grid(x, columns, pad)
     across = (sheet.width + pad) // (w + pad)
     assert sheet.width == across * (w + pad) - pad
     assert sheet.height == -(-n // across) * (h + pad) - pad
     pixels = np.asarray(sheet).reshape(sheet.height, sheet.width, -1)
     for i in range(n):
         top, left = (i // across) * (h + pad), (i % across) * (w + pad)
-        assert (pixels[top : top + h, left : left + w] == provenance.to_uint8(x[i])).all()
+        assert (pixels[top : top + h, left : left + w] == grid.to_uint8(x[i])).all()
 
 
 def test_grids_are_nearly_square() -> None:
-    assert provenance.grid(torch.zeros(64, 1, 32, 32)).size == (8 * 34 - 2, 8 * 34 - 2)
-    wide = provenance.grid(torch.zeros(32, 3, 32, 64)).size
+    assert grid.grid(torch.zeros(64, 1, 32, 32)).size == (8 * 34 - 2, 8 * 34 - 2)
+    wide = grid.grid(torch.zeros(32, 3, 32, 64)).size
     assert 0.6 < wide[0] / wide[1] < 1.6
     with pytest.raises(UserError, match="at least one"):
-        provenance.grid(torch.zeros(0, 3, 8, 8))
+        grid.grid(torch.zeros(0, 3, 8, 8))
 
 
 def test_side_by_side() -> None:
     gray, small = torch.full((5, 1, 8, 8), -1.0), torch.ones(5, 3, 4, 4)
-    sheet = provenance.side_by_side(gray, small, across=1)
+    sheet = grid.side_by_side(gray, small, across=1)
     assert (sheet.mode, sheet.size) == ("RGB", (18, 5 * 10 - 2))
     pixels = np.asarray(sheet)
     assert (pixels[:8, :8] == 0).all()
     assert (pixels[:8, 10:] == 255).all()
-    titled = provenance.side_by_side(gray, small, captions=("input", "output"), across=1)
+    titled = grid.side_by_side(gray, small, captions=("input", "output"), across=1)
     assert titled.height > sheet.height
     assert np.array_equal(np.asarray(titled)[-sheet.height :], pixels)
     assert (np.asarray(titled)[: -sheet.height] < 200).any()  # there is writing
     with pytest.raises(UserError, match=r"\[5, 4\]"):
-        provenance.side_by_side(gray, small[:4])
+        grid.side_by_side(gray, small[:4])
     with pytest.raises(UserError, match="captions"):
-        provenance.side_by_side(gray, small, captions=("one",))
+        grid.side_by_side(gray, small, captions=("one",))

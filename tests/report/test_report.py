@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganvas import provenance
-from ganvas.errors import UserError
-from ganvas.report import neighbour_sheet, write_report
+from ganvas.core.errors import UserError
+from ganvas.evaluation.report import neighbour_sheet, write_report
+from ganvas.media import encode, provenance
+from ganvas.media import grid as media
 
 RUN = {
     "recipe": "dcgan",
@@ -43,10 +44,10 @@ def run(tmp_path: Path) -> Path:
         for images, value in ((640, 9.0), (3200, 0.125), (6400, 0.5)):
             print(json.dumps({"images": images, "frechet": value, "extractor": "random-conv-v1"}), file=measures)
     for images in (640, 3200, 6400):
-        grid = provenance.grid(torch.rand(16, 1, 8, 8) * 2 - 1)
-        provenance.save(grid, tmp_path / "samples" / f"{images:09d}.png", images_trained=images)
+        grid = media.grid(torch.rand(16, 1, 8, 8) * 2 - 1)
+        encode.save(grid, tmp_path / "samples" / f"{images:09d}.png", images_trained=images)
     sheet = neighbour_sheet(torch.zeros(4, 1, 8, 8), torch.ones(9, 1, 8, 8), torch.tensor([[0, 1, 2]] * 4))
-    provenance.save(sheet, tmp_path / "neighbours.png")
+    encode.save(sheet, tmp_path / "neighbours.png")
     record = {
         "values": {"frechet": 0.375, "kernel": 2e-4, "precision": 0.75},
         "intervals": {"kernel": [1e-4, 3e-4]},
@@ -144,8 +145,8 @@ def test_needs_no_network(run: Path) -> None:
 
 
 def test_embedded_pictures_keep_their_label(run: Path, tmp_path: Path) -> None:
-    big = provenance.grid(torch.rand(400, 3, 100, 100) * 2 - 1)  # embedded smaller than it is
-    provenance.save(big, run / "samples" / "000009999.png")
+    big = media.grid(torch.rand(400, 3, 100, 100) * 2 - 1)  # embedded smaller than it is
+    encode.save(big, run / "samples" / "000009999.png")
     for i, address in enumerate(page(run).pictures):
         copy = tmp_path / f"copy{i}.png"
         copy.write_bytes(base64.b64decode(address.split(",", 1)[1]))

@@ -11,21 +11,25 @@ import torch
 from PIL import Image
 from toys import SMALL, toy_data, toy_run
 
-from ganvas import attending, bundle, recipes, spectra, training
-from ganvas.errors import UserError
+from ganvas import recipes
+from ganvas.core.errors import UserError
+from ganvas.evaluation import spectra
+from ganvas.inference import attention_page, model_file
+from ganvas.inference.load import load
 from ganvas.nets.attention import SelfAttention, attention_maps
+from ganvas.training.trainer import train
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("biggan")
     data = toy_data("biggan", folder / "data")
-    training.train("biggan", str(data), out=folder / "run", images=48, device="cpu", set=SMALL["biggan"])
+    train("biggan", str(data), out=folder / "run", images=48, device="cpu", set=SMALL["biggan"])
     return folder / "run"
 
 
 def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None:
-    from ganvas.runs import read_lines
+    from ganvas.engine.run_dir import read_lines
 
     found = spectra.curves(read_lines(run / "log.jsonl"))
     assert set(found) == {"G", "D"}
@@ -41,14 +45,14 @@ def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None
 
 
 def test_attention_page(run: Path, tmp_path: Path) -> None:
-    with Image.open(attending.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])) as page:
+    with Image.open(attention_page.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])) as page:
         assert page.width > page.height
         assert np.asarray(page).std() > 0
     for points in ([], [(0.5, 1.5)]):
         with pytest.raises(UserError, match="from 0 to 1"):
-            attending.page(run, tmp_path / "page.png", points=points)
+            attention_page.page(run, tmp_path / "page.png", points=points)
     with pytest.raises(UserError, match=r"DOWN,ACROSS"):
-        attending.parsed(["0.5"])
+        attention_page.parsed(["0.5"])
 
 
 def test_maps_are_those_of_the_points() -> None:
@@ -63,7 +67,7 @@ def test_maps_are_those_of_the_points() -> None:
 
 def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
     """With standing statistics of each truncation, whatever was asked for before."""
-    one, two = bundle.load(run), bundle.load(run)
+    one, two = load(run), load(run)
     kept = one.sample(3, seed=1, output="torch", truncation=0.5)
     two.sample(3, seed=1, output="torch")
     assert torch.equal(kept, two.sample(3, seed=1, output="torch", truncation=0.5))
@@ -77,12 +81,12 @@ def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) ->
     """By whatever way its `sample` goes."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
     feed = run.data()
-    bundle.save(tmp_path / "model", run.method(feed.info.shape), run, feed.info.shape, {"recipe": recipe})
+    model_file.save(tmp_path / "model", run.method(feed.info.shape), run, feed.info.shape, {"recipe": recipe})
     page = tmp_path / "page.png"
     if any(re.fullmatch(r"G\.attention=\[\d+\]", s) for s in SMALL[recipe]):
-        assert attending.page(tmp_path / "model", page, n=2).is_file()
+        assert attention_page.page(tmp_path / "model", page, n=2).is_file()
         return
     reason = r"has no attention layers: sagan and biggan|makes images from images"
     with pytest.raises(UserError, match=reason):
-        attending.page(tmp_path / "model", page, n=2)
+        attention_page.page(tmp_path / "model", page, n=2)
     assert not page.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from ganvas.claims import experiments
 from ganvas.claims.claim import Check, Claim, Finding
 
 __all__ = ["Check", "Claim", "Finding", "all_claims"]
@@ -12,6 +13,8 @@ __all__ = ["Check", "Claim", "Finding", "all_claims"]
 
 def all_claims() -> dict[str, Claim]:
     """Name -> claim, in the order of the files' names."""
-    modules = (importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__))
+    modules = (
+        importlib.import_module(f"{experiments.__name__}.{m.name}") for m in pkgutil.iter_modules(experiments.__path__)
+    )
     claims = [module.CLAIM for module in modules if hasattr(module, "CLAIM")]
     return {claim.name: claim for claim in claims}

@@ -12,15 +12,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
 from ganvas.data.cache import Options, stored
 from ganvas.data.check import Report, check
-from ganvas.data.derived import KINDS, reduced
-from ganvas.data.feed import Feed, Info, Prefetch, Task
-from ganvas.data.guards import plural
-from ganvas.data.official import cache_dir
-from ganvas.data.sources import Found, Part, Source, find_domains, find_images, find_pairs
+from ganvas.data.degradations import KINDS, reduced
+from ganvas.data.downloads import cache_dir
+from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.layouts import find_domains, find_images, find_pairs
+from ganvas.data.open_source import Source
+from ganvas.data.pictures import Found, Part
+from ganvas.data.prefetch import Prefetch
 from ganvas.data.tiles import Tiles
-from ganvas.errors import UserError
 
 __all__ = [
     "Feed",

@@ -24,11 +24,13 @@ from typing import Annotated, BinaryIO, TypeVar
 import numpy as np
 import pydantic
 
-from ganvas.data.decode import Broken, Header, as_array, fit, to_channels
-from ganvas.data.guards import abandoned, memory, open_regular, plural, reason, require_memory, warn
-from ganvas.data.official import cache_dir
-from ganvas.data.sources import Arrays, Pictures, several
-from ganvas.errors import UserError, printable
+from ganvas.core.errors import UserError, printable
+from ganvas.core.guards import abandoned, memory, open_regular, plural, reason, require_memory, warn
+from ganvas.data.arrays import Arrays
+from ganvas.data.downloads import cache_dir
+from ganvas.data.pictures import Pictures, several
+from ganvas.media.decode import Header
+from ganvas.media.samples import Broken, as_array, fit, to_channels
 
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 IN_MEMORY = 1 << 30  # bytes; what is smaller is held in memory

@@ -13,23 +13,14 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ganvas.core.errors import UserError, printable
+from ganvas.core.guards import plural, shell_quoted
 from ganvas.data.cache import _threads, in_order, most_common_channels, unequal
-from ganvas.data.decode import Broken, Header, as_array
-from ganvas.data.guards import plural, shell_quoted
-from ganvas.data.sources import (
-    CLASS_FOLDERS,
-    AnyPart,
-    Files,
-    Found,
-    Pictures,
-    Source,
-    find_images,
-    find_sides,
-    kinds,
-    match,
-    several,
-)
-from ganvas.errors import UserError, printable
+from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
+from ganvas.data.open_source import Source
+from ganvas.data.pictures import AnyPart, Files, Found, Pictures, kinds, several
+from ganvas.media.decode import Header
+from ganvas.media.samples import Broken, as_array
 
 NAMED = 10  # names of files after which only their number is printed
 

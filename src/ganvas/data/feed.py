@@ -3,9 +3,7 @@ generator's state, and ranks agree with one process."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -14,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import draw as draws
-from ganvas.core import Batch, Shape
+from ganvas.core import Batch, Shape, rng
 
 Task = Literal["images", "pairs", "domains"]
-WORTH_A_THREAD = 1e-3  # seconds; less than that is done sooner than a thread is woken
 ON_DEVICE = 4 << 30  # bytes of pixels that an accelerator may hold, so that nothing is copied to it while training
 
 
@@ -91,7 +87,7 @@ class Feed:
         n: int,
         *,
         seed: int,
-        rows: draws.Rows | None = None,
+        rows: rng.Rows | None = None,
         resolution: int | None = None,
         device: torch.device | str | None = None,
     ) -> Batch:
@@ -107,18 +103,18 @@ class Feed:
         n: int,
         *,
         seed: int,
-        rows: draws.Rows | None = None,
+        rows: rng.Rows | None = None,
         device: torch.device | str | None = None,
     ) -> dict[str, Picked]:
         """The first half of `draw`, which a thread may do: no tensor is made, since torch's threads for one thread's tensors
         would be in the way of another's (docs/performance.md)."""
-        rows = rows or draws.Rows(0, n, n)
+        rows = rows or rng.Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
         picked: dict[str, Picked] = {}
         for stream, pixels in self._pixels.items():
             index = _shuffled(positions, len(pixels), seed, stream)
-            chance = _hashed(positions, draws.mix(seed, "augment", stream))
+            chance = _hashed(positions, rng.fold_in(seed, "augment", stream))
             down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
             turned = (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
             if self._lies_on(device):
@@ -150,7 +146,7 @@ class Feed:
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
-            index = _shuffled(np.arange(n, dtype=np.uint64), len(pixels), draws.mix(seed, "fixed"), stream)
+            index = _shuffled(np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream)
             fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
         return Batch(**fields)
 
@@ -258,44 +254,6 @@ def gathered(
     return pixels[at[0], at[1], at[2]]
 
 
-class Prefetch:
-    """A feed whose next draw is picked by a thread while the step runs, where that takes long enough to be worth a thread.
-    The result of `draw` is the feed's own; a request other than the expected one is answered all the same, only later.
-    Everything else is passed on to the feed."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
-        self._pool = ThreadPoolExecutor(1, "ganvas-prefetch")
-        self._next: tuple[Any, Future[dict[str, Picked]]] | None = None
-        self._seconds = float("inf")  # that the last pick took
-
-    def draw(self, cursor: int, n: int, *, resolution: int | None = None, device: Any = None, **options: Any) -> Batch:
-        options["device"] = device
-        ready, self._next = self._next, None
-        if ready is not None and ready[0] == (cursor, n, options):
-            picked = ready[1].result()  # an error of the thread's is raised here
-        else:
-            if ready is not None:
-                ready[1].cancel()
-            picked = self._pick(cursor, n, options)
-        if self._seconds > WORTH_A_THREAD:
-            self._next = (cursor + n, n, options), self._pool.submit(self._pick, cursor + n, n, options)
-        return self.feed.finish(picked, resolution, device)
-
-    def _pick(self, cursor: int, n: int, options: dict[str, Any]) -> dict[str, Picked]:
-        start = time.perf_counter()
-        picked = self.feed.pick(cursor, n, **options)
-        self._seconds = time.perf_counter() - start
-        return picked
-
-    def close(self) -> None:
-        self._next = None
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.feed, name)
-
-
 @lru_cache(maxsize=4)  # two streams, and two epochs where a batch spans them
 def _permutation(count: int, seed: int) -> np.ndarray:
     return (
@@ -311,7 +269,7 @@ def _shuffled(positions: np.ndarray, count: int, seed: int, stream: str) -> np.n
     index = np.empty(len(positions), np.int64)
     for epoch in np.unique(epochs).tolist():
         here = epochs == epoch
-        index[here] = _permutation(count, draws.mix(seed, "order", stream, epoch))[within[here]]
+        index[here] = _permutation(count, rng.fold_in(seed, "order", stream, epoch))[within[here]]
     return index
 
 

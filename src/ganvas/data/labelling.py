@@ -6,8 +6,8 @@ from typing import Annotated
 
 import pydantic
 
-from ganvas.data.decode import Broken
-from ganvas.data.guards import reason
+from ganvas.core.guards import reason
+from ganvas.media.samples import Broken
 
 NAME = "dataset.json"
 

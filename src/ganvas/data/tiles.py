@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganvas.data.decode import Broken, Header
-from ganvas.data.sources import Pictures
+from ganvas.data.pictures import Pictures
+from ganvas.media.decode import Header
+from ganvas.media.samples import Broken
 
 
 class Tiles:

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import draw as draws
 from ganvas.core import Batch
+from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.rng import Rows, fold_in
 from ganvas.data.feed import Feed, Info, _shuffled
-from ganvas.errors import UserError, did_you_mean
 
 GRID_SIGMA = 0.05  # standard deviation of each of the grid's modes
 RING_SIGMA = 0.01  # of the ring's
@@ -47,7 +47,7 @@ def draw_mixture(centres: Tensor, sigma: float, n: int, seed: int) -> Tensor:
         raise UserError(f"the centres of a mixture are [k, 2], at least one of them; got {list(centres.shape)}")
     if n < 1 or sigma < 0:
         raise UserError(f"a mixture needs at least 1 point and a deviation of 0 or more; got {n} and {sigma}")
-    rng = np.random.default_rng(draws.mix(seed, "mixture"))
+    rng = np.random.default_rng(fold_in(seed, "mixture"))
     mode, noise = rng.integers(len(centres), size=n), rng.standard_normal((n, 2))
     return centres[torch.from_numpy(mode)].float() + torch.from_numpy(sigma * noise).float()
 
@@ -69,13 +69,13 @@ class Points:
         n: int,
         *,
         seed: int,
-        rows: draws.Rows | None = None,
+        rows: Rows | None = None,
         resolution: int | None = None,
         device: torch.device | str | None = None,
     ) -> Batch:
         """Positions cursor..cursor+n of an endless stream that passes through all points once per epoch, each epoch in an
         order of its own. The same call gives the same batch, always."""
-        rows = rows or draws.Rows(0, n, n)
+        rows = rows or Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
         return self._batch(_shuffled(positions, len(self._points), seed, "x"), device)
@@ -84,7 +84,7 @@ class Points:
         """n points (fewer where there are not so many), chosen by the seed, none twice."""
         n = min(n, len(self._points))
         order = np.arange(n, dtype=np.uint64)
-        return self._batch(_shuffled(order, len(self._points), draws.mix(seed, "fixed"), "x"), device)
+        return self._batch(_shuffled(order, len(self._points), fold_in(seed, "fixed"), "x"), device)
 
     def batches(
         self, size: int, limit: int | None = None, *, device: torch.device | str | None = None
@@ -139,7 +139,7 @@ def bigrams(kind: str, words: int = 8) -> np.ndarray:
 
 def cipher(words: int = 8, seed: int = 0) -> np.ndarray:
     """The true translation: word w of a is word `cipher[w]` of b, [words]."""
-    return np.random.default_rng(draws.mix(seed, "cipher")).permutation(words)
+    return np.random.default_rng(fold_in(seed, "cipher")).permutation(words)
 
 
 def languages(source: str = "distinct", *, size: int = 8, words: int = 8, count: int = 10_000, seed: int = 0) -> Feed:
@@ -154,7 +154,7 @@ def languages(source: str = "distinct", *, size: int = 8, words: int = 8, count:
     levels = np.round(np.arange(words) * (255 / (words - 1))).astype(np.uint8)
     sides = {}
     for side in ("a", "b"):
-        said = _said(chain, count, size, np.random.default_rng(draws.mix(seed, "sentences", side)))
+        said = _said(chain, count, size, np.random.default_rng(fold_in(seed, "sentences", side)))
         said = cipher(words, seed)[said] if side == "b" else said
         sides[side] = levels[said][:, None, :, None]
     digest = hashlib.blake2b(b"".join(s.tobytes() for s in sides.values()), digest_size=16).hexdigest()

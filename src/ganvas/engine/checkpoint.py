@@ -23,9 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ganvas import ranks
-from ganvas.errors import UserError, printable
-from ganvas.jsonfile import read_json
+from ganvas.core import distributed
+from ganvas.core.errors import UserError, printable
+from ganvas.core.files import write_atomically
+from ganvas.core.json_files import read_json
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
 Number = bool | int | float | None
@@ -58,23 +59,6 @@ class State(_Strict):
     own_sum: str | None = None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """`path` holds either what it held or all of `text`, whenever the process ends.
-
-    Raises `UserError` where the disk is full or read-only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except OSError as e:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written: {e}. Free some space or make the folder writable") from None
-
-
 def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Path:
     """Write the checkpoint of `values["clock"]["images"]` into `folder`. Every rank calls it; rank 0 writes what is shared.
 
@@ -82,15 +66,15 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
     final = folder / f"{values['clock']['images']:09d}"
     temporary = folder / f".{final.name}.tmp"
     try:
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        ranks.barrier()
-        _tensors(temporary / f"rank{ranks.rank()}.safetensors", own)
-        if ranks.rank() == 0:
+        distributed.barrier()
+        _tensors(temporary / f"rank{distributed.rank()}.safetensors", own)
+        if distributed.rank() == 0:
             _tensors(temporary / "shared.safetensors", shared)
-        ranks.barrier()
-        if ranks.rank() == 0:
+        distributed.barrier()
+        if distributed.rank() == 0:
             files = sorted(temporary.iterdir())
             sizes, sums = {f.name: f.stat().st_size for f in files}, {f.name: _sum_of(f) for f in files}
             state = {**values, "files": sizes, "sums": sums}
@@ -98,7 +82,7 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
             _flush(folder)
-        ranks.barrier()
+        distributed.barrier()
     except (OSError, SafetensorError) as e:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(

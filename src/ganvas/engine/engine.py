@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw, ranks
-from ganvas.core import Batch, Clock, Make, Method, Outcome, Run, Shape, Stage, Terms, Translates, Update
-from ganvas.engine.memory import total_memory
-from ganvas.errors import UserError, printable
+from ganvas.core import Batch, Clock, Forward, Method, Outcome, Run, Stage, Terms, Update, distributed, rng
+from ganvas.core.errors import UserError, printable
+from ganvas.engine.build import (
+    EXECUTION_FLAGS,
+    _augment,
+    _compile,
+    _kind,
+    build,
+    check_numbers,
+    check_players,
+    make_optimizer,
+)
 
 
 class NotFinite(UserError):
     """A loss, a logged term or a weight became NaN or infinite."""
 
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # torch.compile's
-HOW = ("fused", "foreach")  # an optimizer's settings that decide how it computes, not what
-
-
 @dataclass
-class _Made:
+class _CachedForward:
     """What a `Make` left for its player's update: `leaves` are what the plan and the objectives see."""
 
-    make: Make
+    make: Forward
     seed: int
     leaves: dict[str, Tensor]
     graph: dict[str, Tensor] | None  # the same tensors with their history; None: to be computed again, part by part
@@ -50,7 +49,7 @@ class Engine:
     def __init__(self, run: Run, feed: Any, device: str | torch.device = "cpu") -> None:
         check_numbers(run)
         self.run, self.feed, self.device = run, feed, torch.device(device)
-        torch.manual_seed(draw.mix(run.seed, "init"))  # the same weights on every rank
+        torch.manual_seed(rng.fold_in(run.seed, "init"))  # the same weights on every rank
         self.method = build(run, feed.info.shape)
         if run.augment is not None:
             _augment(self.method, run.augment(), feed.info.shape.channels)
@@ -68,7 +67,7 @@ class Engine:
         self._base_lr = {p: [g["lr"] for g in o.param_groups] for p, o in self.optim.items()}
         self._mover: str | None = None
         self._seeded = 0
-        self._made: list[_Made] = []
+        self._made: list[_CachedForward] = []
         self._adaptive = {k: m for k, m in self.method.named_modules() if hasattr(m, "adapt")}
         self._averages: tuple[list[Tensor], ...] | None = None
         if run.compile is not None:
@@ -88,8 +87,8 @@ class Engine:
         self.method.train()
         self._images, self._seeded, self._gain = 0, 0, stage.lr
         whole = stage.batch or self.run.batch
-        local = whole // ranks.world()
-        mine = draw.Rows(ranks.rank() * local, (ranks.rank() + 1) * local, whole)
+        local = whole // distributed.world()
+        mine = rng.Rows(distributed.rank() * local, (distributed.rank() + 1) * local, whole)
         self._set_precision()
         self._made.clear()
         logs: dict[str, list[Tensor]] = {}
@@ -98,11 +97,11 @@ class Engine:
         outcome = None
         while True:
             try:
-                with draw.rows(mine):
+                with rng.rows(mine):
                     update = next(plan) if outcome is None else plan.send(outcome)
             except StopIteration:
                 break
-            if isinstance(update, Make):
+            if isinstance(update, Forward):
                 outcome = self.make(update)
                 continue
             outcome = self.apply(update)
@@ -143,7 +142,7 @@ class Engine:
                         kept.setdefault(name, []).append(value)
         for m in made:
             self._carry_back(m)
-        ranks.average_([p.grad for p in parameters if p.grad is not None] + list(log.values()))
+        distributed.all_reduce_mean_([p.grad for p in parameters if p.grad is not None] + list(log.values()))
         self._check_finite(update.player, log)
         optimizer = self.optim[update.player]
         self._schedule(update.player, optimizer, update.gain)
@@ -153,7 +152,7 @@ class Engine:
         self._reseed()
         return Outcome(log, {k: torch.cat(v) if len(v) > 1 else v[0] for k, v in kept.items()})
 
-    def make(self, make: Make) -> Outcome:
+    def make(self, make: Forward) -> Outcome:
         """Tensors for several turns, with their history where the whole batch passes at once. Micro-batches are there to
         save memory: with them the history is computed again when it is needed."""
         self._give_the_move(make.player)
@@ -163,11 +162,11 @@ class Engine:
         leaves = {
             k: torch.cat([out[k].detach() for out in outs]) if len(outs) > 1 else outs[0][k].detach() for k in outs[0]
         }
-        self._made.append(_Made(make, seed, leaves, dict(outs[0]) if len(parts) == 1 else None))
+        self._made.append(_CachedForward(make, seed, leaves, dict(outs[0]) if len(parts) == 1 else None))
         self._reseed()
         return Outcome({}, leaves)
 
-    def _carry_back(self, made: _Made) -> None:
+    def _carry_back(self, made: _CachedForward) -> None:
         """The gradients that arrived at what was made, on into the networks that made it."""
         grads = {k: leaf.grad for k, leaf in made.leaves.items() if leaf.grad is not None}
         if made.graph is not None:
@@ -185,25 +184,25 @@ class Engine:
             leaf.grad = None
         made.graph, made.used = None, True
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[Batch, draw.Rows, float]]:
+    def _parts(self, batch: Batch) -> Iterator[tuple[Batch, rng.Rows, float]]:
         """(micro-batch, its rows of the whole batch, its share of this rank's)."""
-        local, world, rank = len(batch), ranks.world(), ranks.rank()
+        local, world, rank = len(batch), distributed.world(), distributed.rank()
         micro = self.run.micro or local
         for start in range(0, local, micro):
             part = batch[start : start + micro] if micro < local else batch
-            rows = draw.Rows(rank * local + start, rank * local + start + len(part), world * local)
+            rows = rng.Rows(rank * local + start, rank * local + start + len(part), world * local)
             yield part, rows, len(part) / local
 
-    def _run(self, function: Any, part: Batch, rows: draw.Rows, seed: int) -> Any:
+    def _run(self, function: Any, part: Batch, rows: rng.Rows, seed: int) -> Any:
         """An objective or a maker of a plan, on `part`."""
         self._seed(seed)  # draws are per row of the whole batch: the same however it is cut
-        with draw.rows(rows):
+        with rng.rows(rows):
             return function(part)
 
     def _autocast(self, on: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, on and self.run.precision == "bf16")
 
-    def _batches(self, resolution: int | None, mine: draw.Rows) -> Iterator[Batch]:
+    def _batches(self, resolution: int | None, mine: rng.Rows) -> Iterator[Batch]:
         """Real images, this rank's rows of each batch. What is drawn here is what the clock counts."""
         while True:
             cursor = self.clock.images + self._images
@@ -213,7 +212,7 @@ class Engine:
             )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {player: optimizer(self.run, player, views) for player, views in self._views.items()}
+        return {player: make_optimizer(self.run, player, views) for player, views in self._views.items()}
 
     def _set_precision(self) -> None:
         """A process has one setting for its products, so it is made before every step."""
@@ -258,7 +257,7 @@ class Engine:
     # Every draw of a run is a function of (seed, step, how many draws' worth of turns came before in this step).
     def _next_seed(self) -> int:
         self._seeded += 1
-        return draw.mix(self.run.seed, self.clock.step, self._seeded)
+        return rng.fold_in(self.run.seed, self.clock.step, self._seeded)
 
     def _reseed(self) -> None:
         self._seed(self._next_seed())
@@ -328,7 +327,7 @@ class Engine:
         for player, optimizer in self.optim.items():
             groups = optimizer.state_dict()
             scalars[player] = [
-                {k: v for k, v in g.items() if k not in ("params", *HOW)} for g in groups["param_groups"]
+                {k: v for k, v in g.items() if k not in ("params", *EXECUTION_FLAGS)} for g in groups["param_groups"]
             ]
             for index, slots in groups["state"].items():
                 weight = self.parameters[player][index]
@@ -339,7 +338,7 @@ class Engine:
             "clock": {"step": self.clock.step, "images": self.clock.images},
             "stage": self.method.now.index,
             "optim": scalars,
-            "ranks": ranks.world(),
+            "ranks": distributed.world(),
         }
         return values, shared, {f"method/{k}": method[k] for k in own}
 
@@ -370,7 +369,9 @@ class Engine:
                     slots.setdefault(int(index), {})[slot] = value
             groups = optimizer.state_dict()["param_groups"]
             for group, saved in zip(groups, values["optim"][player], strict=True):
-                known = {k: v for k, v in saved.items() if k not in HOW}  # older checkpoints hold those, too
+                known = {
+                    k: v for k, v in saved.items() if k not in EXECUTION_FLAGS
+                }  # older checkpoints hold those, too
                 if any(_kind(known[k]) != _kind(group[k]) for k in known.keys() & group.keys()):
                     raise ValueError(f"the optimizer of {player} has other settings")
                 group.update({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
@@ -402,184 +403,3 @@ def _as_the_weight(slot: Tensor, weight: Tensor) -> Tensor:
 
 def _is_channels_last(tensor: Tensor) -> bool:
     return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
-
-
-def _kind(setting: Any) -> type:
-    """The type of an optimizer's setting, as far as JSON keeps it."""
-    if isinstance(setting, bool) or setting is None:
-        return type(setting)
-    return tuple if isinstance(setting, list | tuple) else float if isinstance(setting, int | float) else type(setting)
-
-
-# ---------------------------------------------------------------- what a run's numbers must be
-
-
-def check_numbers(run: Run) -> None:
-    """Raise `UserError` for a precision, compile mode, batch or number of images that no run can have."""
-    if run.precision not in PRECISIONS:
-        raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
-    if run.compile is not None and run.compile not in COMPILE_MODES:
-        raise UserError(f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}")
-    if run.images < 1 or run.batch < 1:
-        raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
-    if run.batch < ranks.world() or run.batch % ranks.world():
-        raise UserError(
-            f"a batch of {run.batch} cannot be shared by {ranks.world()} processes: give --batch a multiple of it"
-        )
-
-
-def build(run: Run, shape: Shape) -> Method:
-    """The run's method for `shape`. Raises `UserError` for settings that it cannot be built with."""
-    try:
-        return _told(run.method)(shape)
-    except UserError:
-        raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError, IndexError, RuntimeError, MemoryError) as e:
-        reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"the networks cannot be built with these settings: {printable(reason)}") from e
-
-
-def check_players(run: Run, method: Method) -> None:
-    """Raise `UserError` unless the run has an optimizer for each of the method's players."""
-    if set(method.players) != set(run.optim):
-        raise UserError(f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(method.players)}")
-
-
-def optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """The player's optimizer. Raises `UserError` for settings that it does not take."""
-    try:
-        return _fast(run.optim[player])(weights)
-    except (ValueError, TypeError, RuntimeError, OverflowError) as e:
-        reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"the optimizer of {player} cannot be built: {printable(reason)}") from e
-
-
-def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
-    """Build the run's method for `shape` on the meta device, which takes no memory, and check what it needs.
-
-    Raises `UserError` for settings that cannot be used, for sides that the networks cannot take, and for networks or a batch
-    that are larger than the device's memory. Returns the method."""
-    check_numbers(run)
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zero-sized weights are named below
-        method = build(run, shape)
-        if run.augment is not None:
-            _augment(method, run.augment(), shape.channels)
-    check_players(run, method)
-    for player, nets in method.players.items():
-        optimizer(run, player, [nn.Parameter(torch.zeros(1))])
-        if any(w.numel() == 0 for net in nets for w in net.parameters()):
-            raise UserError(f"{player} has layers without weights: give a width of at least 1")
-    _check_sides(run, method, shape)
-    memory = total_memory(device)
-    if memory is not None:
-        weights = sum(w.numel() for w in method.parameters())
-        if 4 * 4 * weights > memory:  # weights, gradients and two moments, in float32
-            raise UserError(
-                f"the networks have {weights:,} weights, and training them takes {4 * 4 * weights / 2**30:,.0f} GiB; there "
-                f"are {memory / 2**30:,.0f} GiB: give smaller networks"
-            )
-        batch = 4 * run.batch // ranks.world() * shape.channels * shape.height * shape.width
-        if batch > memory:
-            raise UserError(
-                f"a batch of {run.batch:,} images of {shape.height}x{shape.width} pixels takes {batch / 2**30:,.0f} GiB; there "
-                f"are {memory / 2**30:,.0f} GiB: give a smaller --batch or --size"
-            )
-    return method
-
-
-def _check_sides(run: Run, method: Method, shape: Shape) -> None:
-    """Raise `UserError` for sides that the method's networks cannot take in training."""
-    least = max(
-        (int(getattr(m, "least", 0)) for m in method.modules() if isinstance(getattr(m, "least", 0), int)), default=0
-    )
-    if min(shape.size) < least:
-        raise UserError(
-            f"the discriminator needs images with sides of at least {least} pixels; got {shape.height}x{shape.width} "
-            "(height x width): give a larger --size, or fewer layers with --set D.layers="
-        )
-    if not isinstance(method, Translates):
-        return
-    step = method.multiple * method.scale
-    if shape.height % step == 0 and shape.width % step == 0:
-        return
-    depth = min(side & -side for side in shape.size).bit_length() - 1
-    fewer = (
-        f", or a network of fewer levels: --set G.depth={depth}" if _has_depth(run.method, method) and depth > 1 else ""
-    )
-    near = "x".join(str(max(step, round(side / step) * step)) for side in shape.size)
-    raise UserError(
-        f"this network takes images whose sides are multiples of {step}; got {shape.height}x{shape.width} (height x width): "
-        f"give --size {near if shape.height != shape.width else near.partition('x')[0]}{fewer}"
-    )
-
-
-def _has_depth(part: Any, method: Method) -> bool:
-    """Whether G's sides are decided by its setting `depth` (U-Nets)."""
-    G = part.keywords.get("G") if isinstance(part, partial) else None
-    known = inspect.signature(G).parameters if callable(G) else {}
-    return "depth" in known and method.scale == 1
-
-
-class _Told(partial[Any]):
-    """A part of a run, which does not let its settings be replaced in silence by what the method knows (channels, sides)."""
-
-    path = ""
-
-    def __call__(self, *args: Any, **known: Any) -> Any:
-        for name, value in known.items():
-            if self.keywords.get(name, value) != value:
-                raise UserError(
-                    f"--set {self.path}{name}={self.keywords[name]}: this follows from the data and the other settings, which "
-                    f"make it {value}. Leave it out"
-                )
-        return super().__call__(*args, **known)
-
-
-def _told(part: Any, path: str = "") -> Any:
-    if not isinstance(part, partial):
-        return part
-    inner = {k: _told(v, f"{path}{k}.") for k, v in part.keywords.items()}
-    told = _Told(part.func, *part.args, **inner)
-    told.path = path
-    return told
-
-
-def _fast(make: Any) -> Any:
-    """An optimizer in its fastest form, where the run does not say which: fused where it can be, else by lists of tensors."""
-    known = inspect.signature(make).parameters
-    said = getattr(make, "keywords", {})
-    for how in HOW:
-        if how in known and not any(said.get(k) is not None for k in HOW):
-            return functools.partial(make, **{how: True})
-    return make
-
-
-def _augment(method: Method, augment: nn.Module, channels: int) -> None:
-    """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
-    are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
-    player's) is augmented alike."""
-    judges = [getattr(method, name) for name in method.judges if hasattr(method, name)]
-    if not judges:
-        raise UserError(
-            f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
-        )
-    method.augment = augment
-    augment.channels = channels  # pyright: ignore[reportArgumentType] (not a submodule: a number)
-    # Disabled here and not where it is written, since that imports the whole compiler with this module.
-    hook = functools.partial(torch.compiler.disable(_augmented), augment)
-    for judge in judges:
-        judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
-        judge.register_forward_pre_hook(hook)
-
-
-def _augmented(augment: nn.Module, judge: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (augment(inputs[0]), *inputs[1:]) if judge.training else inputs
-
-
-def _compile(method: Method, mode: str) -> None:
-    """The players' networks through torch.compile, in place, so that their weights keep their names. Penalties, which
-    differentiate twice, pass by it (`objectives/penalties.py`)."""
-    for nets in method.players.values():
-        for net in nets:
-            net.compile(mode=mode)

@@ -6,14 +6,13 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.errors import UserError
-from ganvas.nets.conditional import labels_of, told
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core.errors import UserError
+from ganvas.nets.conditional import draw_labels, num_classes
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import orthogonality, singular_values
-from ganvas.nets.standing import Standing
-from ganvas.objectives.adversarial import hinge, sign
+from ganvas.nets.standing_stats import Standing
+from ganvas.objectives.adversarial import hinge, mean_sign
 
 STANDING = 64  # images in a batch of the standing statistics
 
@@ -51,7 +50,7 @@ class BigGAN(Method):
         the labels' embedding. `standing`: batches of 64 for the standing statistics; 0: the running averages of training.
         `labels`: it needs labelled data. `sigma_every`: singular values are logged in every so many steps; 0: never."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.n_critic, self.ortho_weight = n_critic, ortho_weight
@@ -70,7 +69,7 @@ class BigGAN(Method):
         y = self.drawn(len(real))
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
-        log = {"sign": sign(d_real), **(singular_values(self.D) if self.watching else {})}
+        log = {"sign": mean_sign(d_real), **(singular_values(self.D) if self.watching else {})}
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
@@ -83,11 +82,11 @@ class BigGAN(Method):
         return Terms(loss, log)
 
     def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
-        return labels_of(n, self.classes, self.device, y)
+        return draw_labels(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.truncated(self.latent(n) if z is None else z, math.inf, y)
@@ -100,5 +99,5 @@ class BigGAN(Method):
         return self._made(self.G, z, truncation, y)
 
     def _made(self, G: nn.Module, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        z = draw.truncated(z, truncation) if math.isfinite(truncation) else z
+        z = rng.truncated(z, truncation) if math.isfinite(truncation) else z
         return G(z, *self.drawn(len(z), y))

@@ -5,11 +5,10 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update
-from ganvas.errors import UserError
+from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core.errors import UserError
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.objectives.adversarial import bce, discriminator_log
 
 
 @final
@@ -46,15 +45,15 @@ class CGAN(Method):
     def d_loss(self, real: Batch) -> Terms:
         fake = self.G(self.latent(len(real)), real.y)
         d_real, d_fake = together(self.D, (real.x, real.y), (fake, real.y))
-        return Terms(bce(d_real, True) + bce(d_fake, False), verdicts(d_real, d_fake))
+        return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))
 
     def latent(self, n: int) -> Tensor:
         """U(-sqrt(3), sqrt(3)), [n, latent]."""
-        return (2 * draw.uniform(n, self.G.latent, device=self.device) - 1) * 3**0.5
+        return (2 * rng.uniform(n, self.G.latent, device=self.device) - 1) * 3**0.5
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, draw.integers(n, self.classes, device=self.device) if y is None else y)
+        return self.G(z, rng.integers(n, self.classes, device=self.device) if y is None else y)

@@ -6,10 +6,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import labels_of
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels
+from ganvas.objectives.adversarial import bce, discriminator_log
 
 
 @final
@@ -41,7 +40,7 @@ class CoGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         """Both turns of a step are about the same z. (The authors' code draws a new one for G's turn.)"""
         real = next(feed)
-        made = (yield Make("G", self.fake, real)).keep
+        made = (yield Forward("G", self.fake, real)).keep
         batch = real.having(**made)
         yield Update("D", self.d_loss, batch)
         yield Update("G", self.g_loss, batch)
@@ -53,16 +52,16 @@ class CoGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         d_real = torch.cat([self.D(batch.a, 0), self.D(batch.b, 1)])
         d_fake = torch.cat([self.D(batch.fake_a, 0), self.D(batch.fake_b, 1)])
-        return Terms(2 * (bce(d_real, True) + bce(d_fake, False)), verdicts(d_real, d_fake))
+        return Terms(2 * (bce(d_real, True) + bce(d_fake, False)), discriminator_log(d_real, d_fake))
 
     def g_loss(self, batch: Batch) -> Terms:
         return Terms(bce(self.D(batch.fake_a, 0), True) + bce(self.D(batch.fake_b, 1), True))
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         pair = torch.stack(self.G(self.latent(n) if z is None else z))
-        (y,) = labels_of(n, self.classes, self.device, y)
+        (y,) = draw_labels(n, self.classes, self.device, y)
         return pair[y, torch.arange(n, device=self.device)]

@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import lsgan
-from ganvas.objectives.pool import ImagePool
+from ganvas.objectives.image_pool import ImagePool
 
 
 @final

@@ -5,12 +5,11 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
-from ganvas.errors import UserError
-from ganvas.nets.conditional import labels_of, told
+from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core.errors import UserError
+from ganvas.nets.conditional import draw_labels, num_classes
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.penalties import r1
 
 
@@ -45,7 +44,7 @@ class DCGAN(Method):
         penalty is taken in every so many steps, at as many times the weight (StyleGAN2, arXiv:1912.04958, appendix B).
         `labels`: the game is played within each class; it needs labelled data."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)
@@ -57,7 +56,7 @@ class DCGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
         penalised = self.r1_weight and clock.step % self.r1_every == 0
-        made = (yield Make("G", self.fake, real)).keep
+        made = (yield Forward("G", self.fake, real)).keep
         batch = real.having(**made)
         yield Update("D", self.penalised_d_loss if penalised else self.d_loss, batch)
         yield Update("G", self.g_loss, batch)
@@ -69,7 +68,7 @@ class DCGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         given = self.given(batch)
         d_real, d_fake = together(self.D, (batch.x, *given), (batch.fake, *given))
-        return Terms(bce(d_real, True) + bce(d_fake, False), verdicts(d_real, d_fake))
+        return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def penalised_d_loss(self, batch: Batch) -> Terms:
         plain, penalty = self.d_loss(batch), r1(lambda x: self.D(x, *self.given(batch)), batch.x)
@@ -84,8 +83,8 @@ class DCGAN(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, *labels_of(n, self.classes, self.device, y))
+        return self.G(z, *draw_labels(n, self.classes, self.device, y))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.objectives.adversarial import bce, verdicts
-from ganvas.objectives.features import mean_features
+from ganvas.objectives.adversarial import bce, discriminator_log
+from ganvas.objectives.feature_matching import mean_features
 
 
 @final
@@ -87,7 +87,7 @@ class DiscoGAN(Method):
             x, y, there, _, D = self.towards(real, to)
             (d_real, _), (d_fake, _) = D(y), D(there(x))
             losses[to] = (bce(d_real, True) + bce(d_fake, False)) / 2
-            judged.append(verdicts(d_real, d_fake))
+            judged.append(discriminator_log(d_real, d_fake))
         means = {name: torch.stack([one[name] for one in judged]).mean() for name in judged[0]}
         return Terms(torch.stack(list(losses.values())).sum(), {**losses, **means})
 

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.nets.conditional import labels_of
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels
+from ganvas.objectives.adversarial import bce, discriminator_log
 
 DOMAINS = ("a", "b")  # their places are their labels
 
@@ -80,7 +79,9 @@ class Dong2017(Method):
         x, c = torch.cat([turn.a, turn.b]), torch.arange(2, device=self.device).repeat_interleave(len(turn))
         (d_real, named), (d_fake, _) = self.judged(x), self.judged(self.fake(turn)[0])
         right = cross_entropy(named, c)
-        return Terms(bce(d_real, True) + bce(d_fake, False) + right, {"named": right, **verdicts(d_real, d_fake)})
+        return Terms(
+            bce(d_real, True) + bce(d_fake, False) + right, {"named": right, **discriminator_log(d_real, d_fake)}
+        )
 
     def g_loss(self, turn: Batch) -> Terms:
         fake, c = self.fake(turn)
@@ -103,12 +104,12 @@ class Dong2017(Method):
     def latent(self, n: int) -> Tensor:
         """U(-1, 1) or N(0, 1), [n, latent]."""
         if self.noise == "normal":
-            return draw.normal(n, self.G.latent, device=self.device)
-        return 2 * draw.uniform(n, self.G.latent, device=self.device) - 1
+            return rng.normal(n, self.G.latent, device=self.device)
+        return 2 * rng.uniform(n, self.G.latent, device=self.device) - 1
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, *labels_of(n, self.classes, self.device, y))
+        return self.G(z, *draw_labels(n, self.classes, self.device, y))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.E(x)

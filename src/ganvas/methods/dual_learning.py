@@ -5,9 +5,8 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core.errors import UserError
 
 
 @final
@@ -105,7 +104,7 @@ class DualLearning(Method):
 
     def drawn(self, likely: Tensor, n: int) -> Tensor:
         """Words by their log probabilities: [n k, T, words] -> [n k, T]. (The largest of log p + Gumbel noise.)"""
-        noise = draw.uniform(n, self.k, *likely.shape[1:], device=likely.device).flatten(0, 1)
+        noise = rng.uniform(n, self.k, *likely.shape[1:], device=likely.device).flatten(0, 1)
         return (likely - noise.log().neg().log()).argmax(-1)
 
     def heard(self, x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update
 from ganvas.nets.layers import together
-from ganvas.objectives.adversarial import named, verdicts
+from ganvas.objectives.adversarial import by_name, discriminator_log
 
 
 @final
@@ -56,7 +56,7 @@ class Pix2Pix(Method):
         if not self.adversarial_weight:
             yield Update("G", self.pixel_loss, pair)
             return
-        made = (yield Make("G", self.fake, pair)).keep
+        made = (yield Forward("G", self.fake, pair)).keep
         judged = pair.having(**made)
         yield Update("D", self.d_loss, judged)
         yield Update("G", self.g_loss, judged)
@@ -69,7 +69,7 @@ class Pix2Pix(Method):
         d_real, d_fake = together(self.D, (real,), (fake,))
         on_real, on_fake = self.verdict(d_real, True), self.verdict(d_fake, False)
         middle = 0.5 if self.loss == "lsgan" else 0.0  # between what D should say of fake and of real
-        log = {"real": on_real, "fake": on_fake, **verdicts(d_real - middle, d_fake - middle)}
+        log = {"real": on_real, "fake": on_fake, **discriminator_log(d_real - middle, d_fake - middle)}
         return Terms((on_real + on_fake) / 2, log)
 
     def g_loss(self, judged: Batch) -> Terms:
@@ -87,7 +87,7 @@ class Pix2Pix(Method):
         return Terms(self.l1_weight * l1, {"l1": l1})
 
     def verdict(self, scores: Tensor, real: bool) -> Tensor:
-        return named(self.loss, scores, real)
+        return by_name(self.loss, scores, real)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return torch.cat([self.G(one) for one in x.split(1)])  # each with statistics of its own

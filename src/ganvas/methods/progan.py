@@ -6,10 +6,9 @@ from typing import Any, final
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.nets.conditional import labels_of, told
-from ganvas.nets.progressive import Growth, faded_reals
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels, num_classes
+from ganvas.nets.progan import Growth, faded_reals
 from ganvas.objectives.penalties import gradient_penalty
 
 
@@ -55,7 +54,7 @@ class ProGAN(Method):
         """`fade`, `hold`: images per phase. `start`: the resolution at which growth begins; None: the networks' smallest; their
         largest: nothing grows. `batches`: resolution -> batch, where it is not the run's. `labels`: needs labelled data."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, **({"classes": self.classes} if labels else {}))
         self.D = D(size=shape.size, channels=shape.channels, **({"names": self.classes} if labels else {}))
         self.label_weight = label_weight
@@ -99,9 +98,9 @@ class ProGAN(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the generator puts it on the hypersphere."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        labels = labels_of(n, self.classes, self.device, y)
+        labels = draw_labels(n, self.classes, self.device, y)
         return self.G(z, *labels, resolution=self.now.resolution, alpha=self.now.alpha)

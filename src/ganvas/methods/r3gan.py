@@ -6,11 +6,10 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Schedule, Shape, Terms, Update
-from ganvas.nets.conditional import labels_of, told
+from ganvas.core import Batch, Clock, Method, Plan, Schedule, Shape, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels, num_classes
 from ganvas.objectives.adversarial import relativistic
-from ganvas.objectives.penalties import scored
+from ganvas.objectives.penalties import score_and_penalty
 
 
 @final
@@ -38,7 +37,7 @@ class R3GAN(Method):
         """`gamma`: of the clock, since the authors lower it to a tenth. `labels`: the game is played within each class; it
         needs labelled data."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)
@@ -54,8 +53,8 @@ class R3GAN(Method):
         def D(x: Tensor) -> Tensor:
             return self.D(x, *self.given(real))
 
-        d_real, r1 = scored(D, real.x)
-        d_fake, r2 = scored(D, self.fake(real))
+        d_real, r1 = score_and_penalty(D, real.x)
+        d_fake, r2 = score_and_penalty(D, self.fake(real))
         ahead = (d_real > d_fake).float().mean()
         loss = relativistic(d_real, d_fake) + gamma / 2 * (r1 + r2)
         return Terms(loss, {"accuracy": ahead, "r1": r1, "r2": r2})
@@ -74,8 +73,8 @@ class R3GAN(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
-        return self.G(z, *labels_of(n, self.classes, self.device, y))
+        return self.G(z, *draw_labels(n, self.classes, self.device, y))

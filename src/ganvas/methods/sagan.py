@@ -5,12 +5,11 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import labels_of, told
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels, num_classes
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import singular_values
-from ganvas.objectives.adversarial import hinge, sign
+from ganvas.objectives.adversarial import hinge, mean_sign
 
 
 @final
@@ -39,7 +38,7 @@ class SAGAN(Method):
         """`labels`: batch norms of each class's own in G and projection in D; it needs labelled data. `sigma_every`: singular
         values are logged in every so many steps; 0: never."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.sigma_every, self.watching = sigma_every, False
@@ -55,7 +54,7 @@ class SAGAN(Method):
         y = self.drawn(len(real))
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
-        log = {"sign": sign(d_real), **(singular_values(self.D) if self.watching else {})}
+        log = {"sign": mean_sign(d_real), **(singular_values(self.D) if self.watching else {})}
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
@@ -64,11 +63,11 @@ class SAGAN(Method):
         return Terms(-score.float().mean(), singular_values(self.G) if self.watching else {})
 
     def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
-        return labels_of(n, self.classes, self.device, y)
+        return draw_labels(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z

@@ -5,12 +5,11 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import labels_of, told
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.nets.conditional import draw_labels, num_classes
 from ganvas.nets.layers import together
 from ganvas.nets.spectral import singular_values
-from ganvas.objectives.adversarial import hinge, sign
+from ganvas.objectives.adversarial import hinge, mean_sign
 
 
 @final
@@ -45,7 +44,7 @@ class SNGAN(Method):
         """`n_critic`: D's updates for each of G's. `g_batch`: G's batch in D's batches. `labels`: the game is played within
         each class; it needs labelled data. `sigma_every`: D's singular values are logged in every so many steps; 0: never."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)
@@ -65,7 +64,7 @@ class SNGAN(Method):
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
         sigmas = singular_values(self.D) if self.watching else {}
-        return Terms(hinge(d_real, True) + hinge(d_fake, False), {"sign": sign(d_real), **sigmas})
+        return Terms(hinge(d_real, True) + hinge(d_fake, False), {"sign": mean_sign(d_real), **sigmas})
 
     def g_loss(self, real: Batch) -> Terms:
         n = self.g_batch * len(real)
@@ -73,11 +72,11 @@ class SNGAN(Method):
         return Terms(-self.D(self.G(self.latent(n), *y), *y).float().mean())
 
     def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
-        return labels_of(n, self.classes, self.device, y)
+        return draw_labels(n, self.classes, self.device, y)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z

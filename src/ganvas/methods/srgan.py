@@ -6,11 +6,11 @@ from typing import Any, final
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from ganvas.core import Batch, Clock, Make, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.errors import UserError
+from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.core.errors import UserError
 from ganvas.nets.layers import together
 from ganvas.nets.vgg import VGG19
-from ganvas.objectives.adversarial import bce, told_apart
+from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
 
 @final
@@ -73,7 +73,7 @@ class SRGAN(Method):
         if self.now.index == 0:
             yield Update("G", self.pixel_loss, pair)
             return
-        made = (yield Make("G", self.enlarged, pair)).keep
+        made = (yield Forward("G", self.enlarged, pair)).keep
         judged = pair.having(**made)
         yield Update("G", self.g_loss, judged)
         yield Update("D", self.d_loss, judged)
@@ -99,7 +99,7 @@ class SRGAN(Method):
 
     def d_loss(self, judged: Batch) -> Terms:
         d_real, d_fake = together(self.D, (judged.y,), (judged.fake,))
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": told_apart(d_real, d_fake)})
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": discriminator_accuracy(d_real, d_fake)})
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

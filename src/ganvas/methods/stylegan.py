@@ -5,12 +5,11 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.nets.conditional import told
-from ganvas.nets.progressive import Growth, faded_reals
-from ganvas.nets.style import mixed
-from ganvas.objectives.adversarial import bce, sign
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.nets.conditional import num_classes
+from ganvas.nets.progan import Growth, faded_reals
+from ganvas.nets.stylegan import mixed
+from ganvas.objectives.adversarial import bce, mean_sign
 from ganvas.objectives.penalties import r1
 
 
@@ -53,7 +52,7 @@ class StyleGAN(Method):
         """`fade`, `hold`, `start`, `batches`, `rates`: as of `Growth`; `start` is the longer side. `w_decay`: of the mean
         of w, per step. `labels`: the game is played within each class; it needs labelled data."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.growth = Growth(self.G.resolutions, fade, hold, start, batches, rates)
@@ -75,7 +74,7 @@ class StyleGAN(Method):
         d_real, d_fake = self.score(x, real), self.score(fake, real)
         penalty = r1(lambda x: self.score(x, real), x)
         loss = bce(d_real, True) + bce(d_fake, False) + self.r1_weight / 2 * penalty
-        return Terms(loss, {"r1": penalty, "sign": sign(d_real)})
+        return Terms(loss, {"r1": penalty, "sign": mean_sign(d_real)})
 
     def g_loss(self, real: Batch) -> Terms:
         fake, w = self.fake(real)
@@ -96,7 +95,7 @@ class StyleGAN(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
@@ -109,7 +108,7 @@ class StyleGAN(Method):
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         if self.classes and y is None:
-            y = draw.integers(len(z), self.classes, device=self.device)
+            y = rng.integers(len(z), self.classes, device=self.device)
         return self.G.truncated(self.G.styles(z, y, self.layers), truncation, layers=8)
 
     def synthesize(self, w: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw, ranks
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.conditional import told
-from ganvas.nets.style import mixed
-from ganvas.objectives.adversarial import bce, sign
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, distributed, rng
+from ganvas.nets.conditional import num_classes
+from ganvas.nets.stylegan import mixed
+from ganvas.objectives.adversarial import bce, mean_sign
 from ganvas.objectives.penalties import path_lengths, r1
 
 
@@ -53,7 +52,7 @@ class StyleGAN2(Method):
         """`pl_weight` 0 and `r1_weight` 0: no such turns. `w_decay`: of the mean of w, per step. `labels`: the game is
         played within each class; it needs labelled data."""
         super().__init__()
-        self.classes = told(labels, shape.classes)
+        self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.r1_weight, self.r1_every = r1_weight, r1_every
@@ -89,7 +88,7 @@ class StyleGAN2(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         d_real, d_fake = self.score(real.x, real), self.score(self.G.synthesis(self.w(real)), real)
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": sign(d_real)})
+        return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": mean_sign(d_real)})
 
     def r1_penalty(self, real: Batch) -> Terms:
         penalty = r1(lambda x: self.score(x, real), real.x)
@@ -97,7 +96,7 @@ class StyleGAN2(Method):
 
     def mean_length(self, lengths: Tensor) -> Tensor:
         """The mean of path lengths, moved by `pl_decay` towards these, over all ranks."""
-        return torch.lerp(self.pl_mean, ranks.mean(lengths.mean()), self.pl_decay)
+        return torch.lerp(self.pl_mean, distributed.mean(lengths.mean()), self.pl_decay)
 
     def w(self, real: Batch) -> Tensor:
         """Styles for images of the reals' classes, mixed; the first layer's is never the other's."""
@@ -110,7 +109,7 @@ class StyleGAN2(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
@@ -121,7 +120,7 @@ class StyleGAN2(Method):
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         if self.classes and y is None:
-            y = draw.integers(len(z), self.classes, device=self.device)
+            y = rng.integers(len(z), self.classes, device=self.device)
         return self.G.truncated(self.G.styles(z, y), truncation)
 
     def synthesize(self, w: Tensor) -> Tensor:

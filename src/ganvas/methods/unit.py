@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.objectives.adversarial import named
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.objectives.adversarial import by_name
 
 DOMAINS = ("a", "b")  # by their numbers
 
@@ -103,7 +102,7 @@ class UNIT(Method):
 
     def judged(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
         """The loss of scores that should say `real`, summed over D's scales."""
-        return torch.stack([named(self.adversarial, scores, real) for scores in D(x)]).sum()
+        return torch.stack([by_name(self.adversarial, scores, real) for scores in D(x)]).sum()
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """By the mean of the latent, without noise."""
@@ -118,4 +117,4 @@ def divergence(mean: Tensor) -> Tensor:
 
 def noisy(mean: Tensor) -> Tensor:
     """z ~ N(mean, I), the posterior of the encoder."""
-    return mean + draw.normal(*mean.shape, device=mean.device)
+    return mean + rng.normal(*mean.shape, device=mean.device)

@@ -5,8 +5,7 @@ from typing import Any, Literal, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_normal, reparameterised
 
 
@@ -60,7 +59,7 @@ class VAE(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.Dec.latent, device=self.device)
+        return rng.normal(n, self.Dec.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.Dec(self.latent(n) if z is None else z).tanh()

@@ -6,9 +6,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.objectives.adversarial import bce, verdicts
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.variational import gaussian_nll, kl_to_normal, reparameterised
 
 
@@ -81,11 +80,11 @@ class VAEGAN(Method):
     def dis_loss(self, real: Batch) -> Terms:
         (d_real, d_rebuilt, d_made), _ = self.judged(real.x, *self.fakes(real))
         loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
-        return Terms(loss, verdicts(d_real, d_made))
+        return Terms(loss, discriminator_log(d_real, d_made))
 
     def judged(self, *images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Logits and features of each of `images`, all [n, C, H, W], from one batch."""
-        with draw.alike(len(images)):
+        with rng.alike(len(images)):
             logits, features = self.Dis(torch.cat(images))
         return logits.chunk(len(images)), features.chunk(len(images))
 
@@ -96,7 +95,7 @@ class VAEGAN(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.Dec.latent, device=self.device)
+        return rng.normal(n, self.Dec.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.Dec(self.latent(n) if z is None else z).tanh()

@@ -5,8 +5,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.nets.layers import together
 from ganvas.objectives.penalties import gradient_penalty
 
@@ -61,7 +60,7 @@ class WGANGP(Method):
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""
-        return draw.normal(n, self.G.latent, device=self.device)
+        return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.G(self.latent(n) if z is None else z)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean
 from ganvas.metrics.features import Extractor, extractor, transformer
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE, sha256_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import draw
+from ganvas.core import rng
 
 SPLITS = 10
 # For the record: which images form a part moves the score, so that figures compare only
@@ -26,7 +26,7 @@ class InceptionScore:
     their classes in turn."""
 
     def __init__(self, classes: int, seed: int = 0, splits: int = SPLITS) -> None:
-        self._rng = np.random.default_rng(draw.mix(seed, "inception score"))
+        self._rng = np.random.default_rng(rng.fold_in(seed, "inception score"))
         self._p = torch.zeros(splits, classes, dtype=torch.float64)  # sums of p(y|x)
         self._negentropy = torch.zeros(splits, dtype=torch.float64)  # sums of sum p log p
         self._n = torch.zeros(splits, dtype=torch.float64)

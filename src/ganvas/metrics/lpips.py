@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE
 from ganvas.metrics.features.squeezenet import Fire
 

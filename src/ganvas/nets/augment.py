@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core import rng
+from ganvas.core.errors import UserError, did_you_mean
 
 Change = Literal["color", "translation", "cutout"]
 CHANGES: tuple[Change, ...] = ("color", "translation", "cutout")
@@ -69,7 +69,7 @@ class DiffAugment(Augmentation):
         return x
 
     def _color(self, x: Tensor) -> Tensor:
-        brightness, saturation, contrast = (draw.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3))
+        brightness, saturation, contrast = (rng.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3))
 
         def change(x: Tensor) -> Tensor:
             x = x + (brightness - 0.5)
@@ -84,7 +84,7 @@ class DiffAugment(Augmentation):
         for axis in (2, 3):
             side = x.shape[axis]
             most = math.floor(self.shift * side + 0.5)  # as int(x + .5) of the authors' code
-            by = draw.integers(len(x), 2 * most + 1, device=x.device) - most
+            by = rng.integers(len(x), 2 * most + 1, device=x.device) - most
             at = (torch.arange(side, device=x.device) + by[:, None]).clamp(
                 -1, side
             ) + 1  # into x with a zero either side
@@ -98,7 +98,7 @@ class DiffAugment(Augmentation):
         for axis in (2, 3):
             side = x.shape[axis]
             width = (side + 1) // 2
-            centre = draw.integers(len(x), side + (1 - width % 2), device=x.device)
+            centre = rng.integers(len(x), side + (1 - width % 2), device=x.device)
             place = torch.arange(side, device=x.device)
             hit = (place >= (centre - width // 2)[:, None]) & (place < (centre - width // 2 + width)[:, None])
             inside = inside & (hit[:, None, :, None] if axis == 2 else hit[:, None, None, :])
@@ -200,7 +200,7 @@ class ADA(Augmentation):
 
     def _draws(self, x: Tensor, uniform: int) -> tuple[Tensor, Tensor, Tensor]:
         """Six changes' choices (1 with probability p), `uniform` uniform and four normal numbers for each image: [k, N]."""
-        u, g = draw.uniform(len(x), 6 + uniform, device=x.device).T, draw.normal(len(x), 4, device=x.device).T
+        u, g = rng.uniform(len(x), 6 + uniform, device=x.device).T, rng.normal(len(x), 4, device=x.device).T
         return (u[:6] < self.p).to(u.dtype), u[6:], g
 
 

@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.nets.layers import BatchNorm1d, BatchNorm2d, Size, doublings, normal_init, sides
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import Size, doublings, sides
+from ganvas.nets.norm import BatchNorm1d, BatchNorm2d
 
 
 class MLPEncoder(nn.Module):

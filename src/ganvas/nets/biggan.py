@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.nets.attention import SelfAttention
-from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection, start_from_identity, with_classes
-from ganvas.nets.layers import BatchNorm2d, Size, doublings, sides
+from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection, embed_labels, start_from_identity
+from ganvas.nets.layers import Size, doublings, sides
+from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.resnet import DownBlock, UpBlock
 from ganvas.nets.spectral import spectral_
 
@@ -82,7 +83,7 @@ class _Conditioned(nn.Module):
         if self.shared is None:
             return like.new_zeros(n, 0)
         assert y is not None, "this generator was built for labels"
-        return with_classes(self.shared, y)
+        return embed_labels(self.shared, y)
 
 
 class Generator(_Conditioned):

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm2d, Size, normal_init, sides
+from ganvas.core.errors import UserError
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import Size, sides
+from ganvas.nets.norm import BatchNorm2d
 
 LEAST = 20  # pixels: of less the discriminators' two poolings leave nothing
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
-from ganvas.errors import UserError
-from ganvas.nets.layers import BatchNorm2d
+from ganvas.core import rng
+from ganvas.core.errors import UserError
+from ganvas.nets.norm import BatchNorm2d
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -56,19 +56,19 @@ class Projection(nn.Linear):
         return score + (self.embed(y) * input).sum(1)
 
 
-def with_classes(table: nn.Embedding, y: Tensor) -> Tensor:
+def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:
     """Vectors [N, d] of labels y [N] (int64), or of mixtures of classes y [N, classes] (floats: one row, one mixture)."""
     return torch.matmul(y, table.weight) if y.is_floating_point() else table(y)
 
 
-def labels_of(n: int, classes: int, device: torch.device, y: Tensor | None = None) -> tuple[Tensor, ...]:
+def draw_labels(n: int, classes: int, device: torch.device, y: Tensor | None = None) -> tuple[Tensor, ...]:
     """What a generator is told of n images: (y,) as it is given, or drawn, each class as likely; () without `classes`."""
     if not classes:
         return ()
-    return (draw.integers(n, classes, device=device) if y is None else y,)
+    return (rng.integers(n, classes, device=device) if y is None else y,)
 
 
-def told(labels: bool, classes: int) -> int:
+def num_classes(labels: bool, classes: int) -> int:
     """How many classes a game with or without `labels` has, on data of `classes`."""
     if labels and not classes:
         raise UserError(

@@ -9,7 +9,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.nets.layers import BatchNorm2d, Size, doublings, normal_init, with_labels
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import Size, doublings, with_labels
+from ganvas.nets.norm import BatchNorm2d
 
 
 def _he_init(net: nn.Module, slope: float = 0.0) -> None:

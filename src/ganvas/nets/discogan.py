@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.nets.layers import BatchNorm2d, Size, divisible, doublings
+from ganvas.nets.layers import Size, divisible, doublings
+from ganvas.nets.norm import BatchNorm2d
 
 
 def _down(a: int, b: int) -> list[nn.Module]:

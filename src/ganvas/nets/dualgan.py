@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ganvas.nets.layers import Size, norm2d, normal_init, sides
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import Size, sides
+from ganvas.nets.norm import norm2d
 
 
 class Critic(nn.Module):

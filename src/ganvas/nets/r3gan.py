@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.layers import Blur, Size, doublings, one_hot
-from ganvas.nets.progressive import widths_by_level
+from ganvas.nets.progan import widths_by_level
 
 EXPANSION = 2  # of a block's inner channels
 SMOOTH = (1, 3, 3, 1)  # the resampling filter

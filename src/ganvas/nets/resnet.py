@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection
-from ganvas.nets.layers import BatchNorm2d, Size, doublings
+from ganvas.nets.layers import Size, doublings
+from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.spectral import spectral_
 
 

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
-from ganvas.nets.layers import InstanceNorm2d, ReflectionPad2d, ThinConv2d, divisible, normal_init
+from ganvas.core.errors import UserError
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import ReflectionPad2d, ThinConv2d, divisible
+from ganvas.nets.norm import InstanceNorm2d
 
 
 class Block(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 
 BLOCKS = (2, 2, 4, 4, 4)  # convolutions between two poolings
 ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"

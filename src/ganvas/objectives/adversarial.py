@@ -15,20 +15,20 @@ def bce(logits: Tensor, real: bool) -> Tensor:
     return F.softplus(-wide(logits) if real else wide(logits)).mean()
 
 
-def told_apart(d_real: Tensor, d_fake: Tensor) -> Tensor:
+def discriminator_accuracy(d_real: Tensor, d_fake: Tensor) -> Tensor:
     """The share of images that logits put on the right side of 0, real and generated counted alike."""
     return ((d_real > 0).float().mean() + (d_fake < 0).float().mean()) / 2
 
 
-def sign(d_real: Tensor) -> Tensor:
+def mean_sign(d_real: Tensor) -> Tensor:
     """E sign D(x) over real images, by which ADA tells overfitting: 0 none, 1 all. Karras et al., 2020, arXiv:2006.06676,
     equation 1."""
     return d_real.detach().float().sign().mean()
 
 
-def verdicts(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+def discriminator_log(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
     """What a discriminator's turn logs of its logits: `accuracy` (`told_apart`) and `sign`."""
-    return {"accuracy": told_apart(d_real, d_fake), "sign": sign(d_real)}
+    return {"accuracy": discriminator_accuracy(d_real, d_fake), "sign": mean_sign(d_real)}
 
 
 def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def lsgan(scores: Tensor, target: float) -> Tensor:
     return (wide(scores) - target).square().mean()
 
 
-def named(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor:
+def by_name(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor:
     """The loss of this name, of scores that should say real or generated."""
     return lsgan(scores, float(real)) if loss == "lsgan" else bce(scores, real)
 

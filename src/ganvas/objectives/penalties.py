@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganvas import draw
+from ganvas.core import rng
 from ganvas.objectives.precision import wide
 
 Critic = Callable[[Tensor], Tensor]
@@ -31,7 +31,7 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
 
     real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly zero passes none on."""
     real, fake = wide(real), wide(fake)
-    eps = draw.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
+    eps = rng.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
     norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake)[1], dim=1)
     return (norms - target).square().mean()
 
@@ -46,10 +46,10 @@ def clip_weights(D: nn.Module, clip: float) -> None:
 def r1(D: Critic, real: Tensor) -> Tensor:
     """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On
     generated images it is their R2."""
-    return scored(D, real)[1]
+    return score_and_penalty(D, real)[1]
 
 
-def scored(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
+def score_and_penalty(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
     """D(x) and E ||∇D(x)||^2 of one forward pass."""
     scores, grad = _gradients(D, wide(x))
     return scores, grad.square().sum(1).mean()
@@ -62,6 +62,6 @@ def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         w = wide(w)
         images = synthesis(w)
-        y = draw.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
+        y = rng.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
         (grad,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
     return grad.square().sum(2).mean(1).sqrt()

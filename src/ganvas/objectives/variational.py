@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas import draw
+from ganvas.core import rng
 from ganvas.objectives.precision import wide
 
 
 def reparameterised(q: Tensor) -> Tensor:
     """z = mean + exp(log variance / 2) ε, ε ~ N(0, I), [N, latent], of q [N, 2, latent]. arXiv:1312.6114, section 2.4."""
     mean, log_var = q.unbind(1)
-    return mean + (log_var / 2).exp() * draw.normal(*mean.shape, device=q.device)
+    return mean + (log_var / 2).exp() * rng.normal(*mean.shape, device=q.device)
 
 
 def kl_to_normal(q: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable
 
 from ganvas.core import Run
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean
 
 Recipe = Callable[[int], Run]
 
@@ -21,6 +21,8 @@ def all_recipes() -> dict[str, Recipe]:
     """Name -> recipe, in the order of files and of definitions within them."""
     found: dict[str, Recipe] = {}
     for module in pkgutil.iter_modules(__path__):
+        if module.name == "catalog":
+            continue
         members = vars(importlib.import_module(f"{__name__}.{module.name}"))
         for name, thing in members.items():
             if inspect.isfunction(thing) and thing.__module__.startswith(__name__) and not name.startswith("_"):

@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import HalfLife, PerStep
 from ganvas.data import images
 from ganvas.methods import BigGAN
 from ganvas.nets import biggan as nets
-from ganvas.schedules import HalfLife, PerStep
 
 
 def biggan(count: int) -> Run:

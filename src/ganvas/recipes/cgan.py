@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import SGD, Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import ExponentialDecay, Ramp
 from ganvas.data import images
 from ganvas.methods import CGAN
 from ganvas.nets import dcgan, mlp
-from ganvas.schedules import ExponentialDecay, Ramp
 
 
 def cgan(count: int) -> Run:

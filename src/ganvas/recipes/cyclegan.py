@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import LinearDecay
 from ganvas.data import domains
 from ganvas.methods import CycleGAN
-from ganvas.nets import patch, translate
-from ganvas.schedules import LinearDecay
+from ganvas.nets import image_to_image, patchgan
 
 
 def cyclegan(count: int) -> Run:
@@ -15,7 +15,7 @@ def cyclegan(count: int) -> Run:
     centers (the authors' codes squeeze them)."""
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
-        method=partial(CycleGAN, G=partial(translate.ResNetGenerator), D=partial(patch.PatchDiscriminator)),
+        method=partial(CycleGAN, G=partial(image_to_image.ResNetGenerator), D=partial(patchgan.PatchDiscriminator)),
         data=partial(domains, size=256, load=286, flip=True),
         optim={"G": adam, "D": adam},
         batch=1,

@@ -4,11 +4,11 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import HalfLife, LinearDecay
 from ganvas.data import images
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan as nets
 from ganvas.nets.augment import DiffAugment
-from ganvas.schedules import HalfLife, LinearDecay
 
 
 def dcgan(count: int) -> Run:

@@ -5,7 +5,7 @@ from torch.optim import SGD, Adam
 from ganvas.core import Run
 from ganvas.data import toy
 from ganvas.methods import DualLearning
-from ganvas.nets import words
+from ganvas.nets import toy_language
 
 
 def dual_learning(count: int) -> Run:
@@ -14,7 +14,11 @@ def dual_learning(count: int) -> Run:
     beam of 2)."""
     return Run(
         method=partial(
-            DualLearning, T=partial(words.Translator), LM=partial(words.Bigram), pretrain=10_000, anneal=80_000
+            DualLearning,
+            T=partial(toy_language.Translator),
+            LM=partial(toy_language.Bigram),
+            pretrain=10_000,
+            anneal=80_000,
         ),
         data=partial(toy.languages, size=8),
         optim={"T": partial(SGD, lr=2.0), "LM": partial(Adam, lr=0.1)},

@@ -6,7 +6,7 @@ from ganvas.core import Run
 from ganvas.data import domains
 from ganvas.methods import DualGAN
 from ganvas.nets import dualgan as nets
-from ganvas.nets import patch, translate
+from ganvas.nets import image_to_image, patchgan
 
 
 def dualgan(count: int) -> Run:
@@ -18,8 +18,8 @@ def dualgan(count: int) -> Run:
     return Run(
         method=partial(
             DualGAN,
-            G=partial(translate.UNetGenerator, dropout=3),
-            D=partial(patch.PatchDiscriminator, norm="batch"),
+            G=partial(image_to_image.UNetGenerator, dropout=3),
+            D=partial(patchgan.PatchDiscriminator, norm="batch"),
         ),
         data=partial(domains, size=256, flip=False),
         optim={"G": rmsprop, "D": rmsprop},
@@ -37,7 +37,7 @@ def dualgan_official(count: int) -> Run:
     return Run(
         method=partial(
             DualGAN,
-            G=partial(translate.UNetGenerator, norm="affine", kernel=3, ends=5),
+            G=partial(image_to_image.UNetGenerator, norm="affine", kernel=3, ends=5),
             D=partial(nets.Critic),
             n_critic=1,
             clip=None,

@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import SGD
 
 from ganvas.core import Run
+from ganvas.core.schedules import ExponentialDecay, Ramp
 from ganvas.data import images
 from ganvas.methods import GAN
 from ganvas.nets import mlp
-from ganvas.schedules import ExponentialDecay, Ramp
 
 
 def gan(count: int) -> Run:

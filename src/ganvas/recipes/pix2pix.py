@@ -4,10 +4,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import LinearDecay
 from ganvas.data import pairs
 from ganvas.methods import Pix2Pix
-from ganvas.nets import patch, translate
-from ganvas.schedules import LinearDecay
+from ganvas.nets import image_to_image, patchgan
 
 
 def pix2pix(count: int) -> Run:
@@ -26,8 +26,8 @@ def pix2pix(count: int) -> Run:
     return Run(
         method=partial(
             Pix2Pix,
-            G=partial(translate.UNetGenerator, dropout=3),
-            D=partial(patch.PatchDiscriminator, norm="batch"),
+            G=partial(image_to_image.UNetGenerator, dropout=3),
+            D=partial(patchgan.PatchDiscriminator, norm="batch"),
         ),
         data=partial(pairs, size=256, load=286, flip=True),
         optim={"G": adam, "D": adam},
@@ -40,5 +40,5 @@ def pix2pix(count: int) -> Run:
 def pix2pix_pixel(count: int) -> Run:
     """`pix2pix` with the 1x1 PixelGAN, whose D judges colours and no structure: table 3 and appendix 6.1.2."""
     run = pix2pix(count)
-    G = partial(translate.UNetGenerator, dropout=3)
-    return replace(run, method=partial(Pix2Pix, G=G, D=partial(patch.PixelDiscriminator, norm="batch")))
+    G = partial(image_to_image.UNetGenerator, dropout=3)
+    return replace(run, method=partial(Pix2Pix, G=G, D=partial(patchgan.PixelDiscriminator, norm="batch")))

@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import PerStep
 from ganvas.data import images
 from ganvas.methods import ProGAN
-from ganvas.nets import progressive
-from ganvas.schedules import PerStep
+from ganvas.nets.progan import ProgressiveDiscriminator, ProgressiveGenerator
 
 
 def _progan(side: int, labels: bool, flip: bool) -> Run:
@@ -14,8 +14,8 @@ def _progan(side: int, labels: bool, flip: bool) -> Run:
     return Run(
         method=partial(
             ProGAN,
-            G=partial(progressive.ProgressiveGenerator),
-            D=partial(progressive.ProgressiveDiscriminator, group=16),
+            G=partial(ProgressiveGenerator),
+            D=partial(ProgressiveDiscriminator, group=16),
             fade=800_000,
             hold=800_000,
             batches={256: 14, 512: 6, 1024: 3},

@@ -3,11 +3,11 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import Constant, Cosine, GrowingHalfLife, HalfLife, LinearDecay
 from ganvas.data import images
 from ganvas.methods import R3GAN
 from ganvas.nets import r3gan as nets
 from ganvas.nets.augment import DiffAugment
-from ganvas.schedules import Constant, Cosine, GrowingHalfLife, HalfLife, LinearDecay
 
 
 def _r3gan(side: int, gamma: float, batch: int, half_life: int, labels: bool = False) -> Run:

@@ -6,10 +6,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import LinearDecay
 from ganvas.data import derived, pairs
 from ganvas.methods import Pix2Pix
-from ganvas.nets import colouring, patch, translate
-from ganvas.schedules import LinearDecay
+from ganvas.nets import colorization, image_to_image, patchgan
 
 
 def restore(count: int) -> Run:
@@ -20,7 +20,9 @@ def restore(count: int) -> Run:
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
-            Pix2Pix, G=partial(translate.UNetGenerator, depth=6, norm="instance"), D=partial(patch.PatchDiscriminator)
+            Pix2Pix,
+            G=partial(image_to_image.UNetGenerator, depth=6, norm="instance"),
+            D=partial(patchgan.PatchDiscriminator),
         ),
         data=partial(pairs, size=256, flip=True),
         optim={"G": adam, "D": adam},
@@ -40,8 +42,8 @@ def colour(count: int) -> Run:
         restore(count),
         method=partial(
             Pix2Pix,
-            G=partial(colouring.Colouring, net=partial(translate.UNetGenerator, depth=6, norm="instance")),
-            D=partial(patch.PatchDiscriminator),
+            G=partial(colorization.Colouring, net=partial(image_to_image.UNetGenerator, depth=6, norm="instance")),
+            D=partial(patchgan.PatchDiscriminator),
         ),
         data=partial(derived, kind="gray", size=256, flip=True),
     )

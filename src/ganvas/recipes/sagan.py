@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import HalfLife
 from ganvas.data import images
 from ganvas.methods import SAGAN
 from ganvas.nets import biggan as nets
-from ganvas.schedules import HalfLife
 
 _G = partial(nets.Generator, latent=128, width=64, shared=0, split=False, attention=[32], init="glorot")
 _D = partial(nets.Discriminator, width=64, attention=[32], init="glorot")

@@ -3,10 +3,11 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import LinearDecay
 from ganvas.data import images
 from ganvas.methods import SNGAN
-from ganvas.nets import cnn, resnet
-from ganvas.schedules import LinearDecay
+from ganvas.nets import resnet
+from ganvas.nets.sngan import Discriminator, Generator
 
 
 def sngan(count: int) -> Run:
@@ -42,7 +43,7 @@ def sngan_cnn(count: int) -> Run:
     update of D for each of G's, batches of 64; 100,000 updates of G."""
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
-        method=partial(SNGAN, G=partial(cnn.Generator), D=partial(cnn.Discriminator), n_critic=1, g_batch=1),
+        method=partial(SNGAN, G=partial(Generator), D=partial(Discriminator), n_critic=1, g_batch=1),
         data=partial(images, size=32),
         optim={"G": adam, "D": adam},
         batch=64,

@@ -3,10 +3,11 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import PerStep
 from ganvas.data import super_resolution
 from ganvas.methods import SRGAN, SRResNet
-from ganvas.nets import superres
-from ganvas.schedules import PerStep
+from ganvas.nets import super_resolution as nets
+from ganvas.nets.super_resolution import MSRResNet, SRDiscriminator, VGGStyleDiscriminator
 
 BATCH = 16
 
@@ -14,7 +15,7 @@ BATCH = 16
 def srresnet(count: int) -> Run:
     """Section 3.2 of arXiv:1609.04802: batches of 16 crops of 96x96, 4 times reduced, Adam 1e-4 with beta1 .9, 10^6 updates."""
     return Run(
-        method=partial(SRResNet, G=partial(superres.SRResNet)),
+        method=partial(SRResNet, G=partial(nets.SRResNet)),
         data=partial(super_resolution, size=96, scale=4),
         optim={"G": partial(Adam, lr=1e-4, betas=(0.9, 0.999))},
         batch=BATCH,
@@ -31,8 +32,8 @@ def srgan(count: int) -> Run:
     return Run(
         method=partial(
             SRGAN,
-            G=partial(superres.SRResNet),
-            D=partial(superres.SRDiscriminator),
+            G=partial(nets.SRResNet),
+            D=partial(SRDiscriminator),
             pretrain=1_000_000 * BATCH,
             slow=1_100_000 * BATCH,
         ),
@@ -53,8 +54,8 @@ def srgan_basicsr(count: int) -> Run:
     return Run(
         method=partial(
             SRGAN,
-            G=partial(superres.MSRResNet),
-            D=partial(superres.VGGStyleDiscriminator),
+            G=partial(MSRResNet),
+            D=partial(VGGStyleDiscriminator),
             pretrain=1_000_000 * BATCH,
             layer="conv5_4",
             content_scale=1.0,

@@ -3,10 +3,11 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import HalfLife
 from ganvas.data import images
 from ganvas.methods import StyleGAN
-from ganvas.nets import progressive, style
-from ganvas.schedules import HalfLife
+from ganvas.nets import progan
+from ganvas.nets.stylegan import Generator
 
 
 def stylegan(count: int) -> Run:
@@ -17,8 +18,8 @@ def stylegan(count: int) -> Run:
     return Run(
         method=partial(
             StyleGAN,
-            G=partial(style.Generator),
-            D=partial(progressive.ProgressiveDiscriminator, blur=True),
+            G=partial(Generator),
+            D=partial(progan.ProgressiveDiscriminator, blur=True),
             batches={4: 512, 8: 256, 16: 128, 32: 64},
             rates={128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0},
         ),
@@ -38,8 +39,8 @@ def stylegan_digits(count: int) -> Run:
     return Run(
         method=partial(
             StyleGAN,
-            G=partial(style.Generator, latent=32, style=32, mapping=4, widths=widths),
-            D=partial(progressive.ProgressiveDiscriminator, widths=widths, blur=True),
+            G=partial(Generator, latent=32, style=32, mapping=4, widths=widths),
+            D=partial(progan.ProgressiveDiscriminator, widths=widths, blur=True),
             fade=5_000,
             hold=5_000,
             r1_weight=1.0,

@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import HalfLife
 from ganvas.data import images
 from ganvas.methods import StyleGAN2
-from ganvas.nets import style2
-from ganvas.schedules import HalfLife
+from ganvas.nets.stylegan2 import Discriminator, Generator
 
 
 def _adam(lr: float, every: int) -> partial[Adam]:
@@ -21,7 +21,7 @@ def stylegan2(count: int) -> Run:
     weight of 10, 25 million images, weights averaged with a half-life of 10,000 images. Theirs is 1024x1024; here 256x256 by
     default."""
     return Run(
-        method=partial(StyleGAN2, G=partial(style2.Generator), D=partial(style2.Discriminator)),
+        method=partial(StyleGAN2, G=partial(Generator), D=partial(Discriminator)),
         data=partial(images, size=256, flip=True),
         optim={"G": _adam(2e-3, 4), "D": _adam(2e-3, 16)},
         batch=32,
@@ -38,8 +38,8 @@ def stylegan2_ada_cifar(count: int) -> Run:
     return Run(
         method=partial(
             StyleGAN2,
-            G=partial(style2.Generator, mapping=2),
-            D=partial(style2.Discriminator, architecture="orig", group=32),
+            G=partial(Generator, mapping=2),
+            D=partial(Discriminator, architecture="orig", group=32),
             r1_weight=0.01,
             pl_weight=0.0,
             mixing=0.0,
@@ -62,8 +62,8 @@ def stylegan2_digits(count: int) -> Run:
     return Run(
         method=partial(
             StyleGAN2,
-            G=partial(style2.Generator, latent=32, style=32, mapping=2, widths=widths),
-            D=partial(style2.Discriminator, widths=widths, mapping=2),
+            G=partial(Generator, latent=32, style=32, mapping=2, widths=widths),
+            D=partial(Discriminator, widths=widths, mapping=2),
             r1_weight=0.1,
             pl_weight=0.0,
             labels=True,

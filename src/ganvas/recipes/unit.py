@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import StepDecay
 from ganvas.data import domains
 from ganvas.methods import UNIT
 from ganvas.nets import unit as nets
-from ganvas.schedules import StepDecay
 
 STEPS = 1_000_000
 

@@ -3,10 +3,10 @@ from functools import partial
 from torch.optim import Adam
 
 from ganvas.core import Run
+from ganvas.core.schedules import LinearDecay
 from ganvas.data import images
 from ganvas.methods import WGANGP
 from ganvas.nets import dcgan, resnet
-from ganvas.schedules import LinearDecay
 
 
 def wgan_gp(count: int) -> Run:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ganvas.errors import UserError, did_you_mean, printable
+from ganvas.core.errors import UserError, did_you_mean, printable
 
 LETTERS = string.ascii_uppercase
 WEIGHTS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean
 from ganvas.metrics.features import inception, lenet, mobilenet, random_conv, squeezenet, transformer
 from ganvas.metrics.features.base import RESIZERS, WEIGHTS_VARIABLE, Extractor
 from ganvas.metrics.features.inception import Inception2015

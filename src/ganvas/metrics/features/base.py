@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean
 
 WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
 _AT_ONCE = 2**18  # pixels that pass through the network together: more would leave the processor's cache

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.metrics.features.base import Extractor
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganvas.errors import UserError
+from ganvas.core.errors import UserError
 from ganvas.metrics.features.base import Extractor, sha256_of
 
 PREFIX = "transformers:"

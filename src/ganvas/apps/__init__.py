@@ -1,0 +1,1 @@
+"""Front ends without logic of their own."""

@@ -1,0 +1,239 @@
+"""Claims as a person asks for them: which there are, run them, write the page.
+
+NAME.json           one claim's record: the claim, its bounds and whether they hold, every seed's figures and series
+NAME.json.partial   the seeds that an unfinished command has done; the next one goes on from them
+README.md, NAME.png the page and its plots, drawn from the records alone
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import re
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from ganvas.claims import Check, Claim, all_claims
+from ganvas.core.environment import commit, machine
+from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.files import write
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SERIES_DIGITS = 6  # significant ones in a record: a plot shows fewer
+RESULTS = {True: "holds", False: "does not hold"}
+
+
+def folder() -> Path:
+    """Where records are: docs/claims in a checkout of ganvas, else ./claims."""
+    docs = PACKAGE.parents[1] / "docs"
+    return docs / "claims" if (docs / "architecture.md").is_file() else Path("claims")
+
+
+def read(name: str, where: Path) -> dict[str, Any] | None:
+    """The record of a claim, None where there is none. Raises `UserError` where the file is not one."""
+    file = where / f"{name}.json"
+    if not file.is_file():
+        return None
+    record = _parsed(file)
+    if record is None or not {"checks", "seeds", "failures", "holds"} <= record.keys():
+        raise UserError(f"{file} is not a claim's record. Write it again with: ganvas claim run {name}")
+    return record
+
+
+def judge(claim: Claim, seeds: Sequence[Mapping[str, Any]], failures: Sequence[Any] = ()) -> dict[str, Any]:
+    """`{"checks": [...], "holds": bool}` of a record: each bound with the value that was judged and whether it holds. A
+    claim holds where every bound does and no seed's experiment failed."""
+    checks = []
+    for check in claim.checks:
+        values = [_float(s["figures"].get(check.figure)) for s in seeds]
+        checks.append(
+            {**_bound(check), "why": check.why, "value": _finite(check.judged(values)), "holds": check.holds(values)}
+        )
+    return {"checks": checks, "holds": bool(checks) and not failures and all(c["holds"] for c in checks)}
+
+
+def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
+    """Whether the record was judged by other bounds than the claim has now."""
+    then = [{k: c.get(k) for k in ("figure", "op", "bound", "over")} for c in record["checks"]]
+    return then != [_bound(c) for c in claim.checks]
+
+
+def _bound(check: Check) -> dict[str, Any]:
+    return {"figure": check.figure, "op": check.op, "bound": check.bound, "over": check.over}
+
+
+def _parsed(file: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    """JSON with a line a field and a line a list of numbers."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[[\s\d.,eE+\-]*]", lambda m: re.sub(r"\s*\n\s*", " ", m[0]), text) + "\n"
+
+
+def _float(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _short(value: Any) -> Any:
+    """A series as it is written down."""
+    if isinstance(value, Mapping):
+        return {str(k): _short(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays and tensors
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_short(v) for v in value]
+    return _finite(float(f"{value:.{SERIES_DIGITS}g}")) if isinstance(value, float) else value
+
+
+def rows(where: Path | None = None) -> list[dict[str, Any]]:
+    """One dict a claim: claim, paper, section, sentence, minutes, result (holds, does not hold, stale, not run)."""
+    found = []
+    for claim in all_claims().values():
+        record = read(claim.name, where or folder())
+        result = "not run" if record is None else "stale" if is_stale(claim, record) else RESULTS[record["holds"]]
+        facts = {k: getattr(claim, k) for k in ("paper", "section", "sentence", "minutes")}
+        found.append({"claim": claim.name, **facts, "result": result})
+    return found
+
+
+def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
+    """The claims of these names, or all of them. Raises `UserError` for an unknown name and for none."""
+    claims = all_claims()
+    if everything == bool(names):
+        raise UserError("name the claims to run, or give --all for all of them; see `ganvas claim list`")
+    for name in names:
+        if name not in claims:
+            raise UserError(f"there is no claim {name!r}. {did_you_mean(name, claims)}")
+    return list(claims.values()) if everything else [claims[n] for n in dict.fromkeys(names)]
+
+
+def run(claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None) -> list[dict[str, Any]]:
+    """Run the claims' experiments with seeds 0, 1 … and write their records into `where` (default: `folder()`). Says on
+    stderr what each seed found. Returns the records.
+
+    `seeds`: how many; None: each claim's own. A claim whose data or weights are not there is left out, and the only one
+    raises `UserError`. An experiment that raises is stated in the record's `failures`, and the next
+    seed goes on. A command that was killed loses the seed it was at: the next one of the same source, versions and machine
+    takes the finished ones over."""
+    where = where or folder()
+    records = []
+    for claim in claims:
+        try:
+            claim.ready()
+        except UserError as e:
+            if len(claims) == 1:
+                raise
+            _say(f"{claim.name}  left out: {e}")
+            continue
+        record = _run(claim, seeds or claim.seeds, where)
+        write(where / f"{claim.name}.json", _text(record).encode())
+        _say(f"{claim.name} {RESULTS[record['holds']]}: " + "; ".join(_verdict(c) for c in record["checks"]))
+        records.append(record)
+    for claim in claims:  # only now: a command over all claims that is killed in the last loses none of the others
+        _partial(claim, where).unlink(missing_ok=True)
+    return records
+
+
+def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
+    ground = {"source": _source(), "versions": _versions(), "machine": machine() | {"threads": torch.get_num_threads()}}
+    kept = _parsed(_partial(claim, where)) or {}
+    if {k: kept.get(k) for k in ground} != ground:
+        kept = {**ground, "commit": commit(), "seeds": []}
+    done = {s["seed"]: s for s in kept["seeds"]}
+    failures = []
+    for seed in range(count):
+        if seed in done:
+            _say(f"{claim.name}  seed {seed}  kept from the command before")
+            continue
+        began, cpu = time.perf_counter(), time.process_time()
+        try:
+            found = claim.experiment(seed)
+            figures = {k: _finite(v) for k, v in found.figures.items()}
+            done[seed] = {"seed": seed, "figures": figures, "series": _short(found.series)}
+        except Exception as e:  # whatever it is, the other seeds and claims have results
+            at = traceback.extract_tb(e.__traceback__)[-1]
+            failures.append({"seed": seed, "error": f"{type(e).__name__}: {e} ({Path(at.filename).name}:{at.lineno})"})
+            _say(f"{claim.name}  seed {seed}  failed: {failures[-1]['error']}")
+            continue
+        seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+        done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
+        write(_partial(claim, where), _text({**kept, "seeds": list(done.values())}).encode())
+        said = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
+        _say(f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {said}")
+    results = [done[s] for s in sorted(done) if s < count]
+    return {
+        "name": claim.name,
+        "paper": claim.paper,
+        "section": claim.section,
+        "sentence": claim.sentence,
+        "experiment": claim.experiment_in_words,
+        **judge(claim, results, failures),
+        "failures": failures,
+        "paper_figures": dict(claim.paper_figures),
+        "command": f"ganvas claim run {claim.name} --seeds {count}",
+        "commit": kept["commit"],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": ground["machine"],
+        "versions": ground["versions"],
+        "seeds": results,
+    }
+
+
+def _partial(claim: Claim, where: Path) -> Path:
+    return where / f"{claim.name}.json.partial"
+
+
+@functools.cache
+def _source() -> str:
+    """A hash of everything that runs. The commit would not do: a tree may be changed twice after one."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return hashlib.blake2b(b"".join(f.read_bytes() for f in files), digest_size=8).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("ganvas", "torch", "numpy", "scipy")}
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+def condition(check: Mapping[str, Any]) -> str:
+    over = {"every": "in every seed", "mean": "mean", "median": "median"}[check["over"]]
+    return f"{check['op']} {check['bound']:g} {over}".replace("<=", "≤").replace(">=", "≥")
+
+
+def _verdict(check: Mapping[str, Any]) -> str:
+    return f"{check['figure']} {number(check['value'])} {'' if check['holds'] else 'is not '}{condition(check)}"
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values or any(math.isnan(v) for v in values):
+        return "none"
+    return f"{number(fmean(values))} ({number(min(values))} to {number(max(values))})"
+
+
+def number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

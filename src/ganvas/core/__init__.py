@@ -1,0 +1,65 @@
+"""The nouns of ganvas, and what every other package builds on.
+
+The nouns live in `core.types` and are imported when first used, so that the command
+line does not wait for torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganvas.core.types import (
+        Averaging,
+        Batch,
+        Clock,
+        Couples,
+        Curve,
+        Encodes,
+        Forward,
+        Method,
+        Objective,
+        Outcome,
+        Plan,
+        Run,
+        Samples,
+        Schedule,
+        Shape,
+        Stage,
+        Styled,
+        Terms,
+        Translates,
+        Truncates,
+        Update,
+    )
+
+__all__ = [
+    "Averaging",
+    "Batch",
+    "Clock",
+    "Couples",
+    "Curve",
+    "Encodes",
+    "Forward",
+    "Method",
+    "Objective",
+    "Outcome",
+    "Plan",
+    "Run",
+    "Samples",
+    "Schedule",
+    "Shape",
+    "Stage",
+    "Styled",
+    "Terms",
+    "Translates",
+    "Truncates",
+    "Update",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from ganvas.core import types
+
+        return getattr(types, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,198 @@
+"""Process group: rank, world size and collectives. In a single process everything here is a no-op.
+
+Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL on GPUs). The collectives of Python
+objects are not used, since they unpickle what the other processes send. What listens on the network: gloo, on the loopback
+interface where all ranks are on one machine (`start`); and the key-value store of torchrun, which torch binds to all
+interfaces on the port that torchrun was given (`--master-port`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ganvas.core.errors import UserError, printable
+
+PATIENCE = 60.0  # seconds in a collective after which a rank says that it still waits
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+_waiting_since: float | None = None  # when this rank entered the collective that it is in
+
+
+@contextmanager
+def single_process() -> Iterator[None]:
+    """Within: as in a process of its own, for work that one rank does while the others wait."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def world() -> int:
+    """How many processes train together."""
+    if _alone.get():
+        return 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def env_rank() -> tuple[int, int]:
+    """(rank, world size) from torchrun's environment, for work that needs no communication."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def init(device: str | None = None) -> None:
+    """Join the process group that torchrun announced in the environment; nothing in a single process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        return
+    _end_with_torchrun()
+    if sys.platform == "linux" and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # votes to stop lie in main memory
+    threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
+
+
+def _end_with_torchrun() -> None:
+    """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
+
+    A parent that has ended before is noticed by `init_process_group`, which needs its store."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _watch() -> None:
+    """Report a rank that does not answer, once for each collective, until the group ends."""
+    reported = None
+    while dist.is_initialized():
+        since = _waiting_since
+        if since is not None and since != reported and time.monotonic() - since > PATIENCE:
+            reported = since
+            with suppress(OSError, ValueError, RuntimeError):
+                print(
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may be measuring, or it "
+                    "may be stopped or unreachable: look at the processes, and end them all to stop the run",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        time.sleep(min(1.0, PATIENCE / 4))
+
+
+def destroy(wait: bool = True) -> None:
+    """Leave the group. `wait` for the others first, unless something went wrong here.
+
+    Then a moment for gloo's threads: they let go of the last tensors, for which they need Python's lock, and where Python is
+    already ending they take the process down ("terminate called without an active exception")."""
+    if dist.is_available() and dist.is_initialized():
+        if wait:
+            barrier()
+        dist.destroy_process_group()
+        time.sleep(0.3)
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Around a collective: measure how long it waits, and raise `UserError` where another rank has ended."""
+    global _waiting_since
+    _waiting_since = time.monotonic()
+    try:
+        yield
+    except RuntimeError as e:
+        reason = printable(str(e).strip().partition("\n")[0])
+        raise UserError(
+            f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
+            "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
+            f"({reason})"
+        ) from None
+    finally:
+        _waiting_since = None
+
+
+LARGE = 1 << 16  # numbers; a tensor of so many is sent from where it lies, smaller ones together
+
+
+def all_reduce_mean_(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks. Ranks must pass the same shapes in the same memory formats."""
+    if world() == 1 or not tensors:
+        return
+    tensors = [t.detach() for t in tensors]
+    large = [t for t in tensors if t.numel() >= LARGE and t.dtype in (torch.float32, torch.float64)]
+    chosen = set(map(id, large))
+    small = [t for t in tensors if id(t) not in chosen]
+    with _exchange():
+        under_way = [dist.all_reduce(t, async_op=True) for t in large]
+        if small:
+            flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
+            dist.all_reduce(flat)
+            flat /= world()
+            for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
+                t.copy_(part.view(t.shape))
+        for handle in under_way:
+            if handle is not None:
+                handle.wait()
+    if large:
+        torch._foreach_div_(large, world())
+
+
+def gather(x: Tensor) -> Tensor:
+    """Every rank's x, stacked on a new first axis. Not part of the autograd graph."""
+    if world() == 1:
+        return x.detach()[None]
+    every = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+    with _exchange():
+        dist.all_gather(every, x.detach().contiguous())
+    return torch.stack(every)
+
+
+def all_reduce_max_(votes: Tensor) -> None:
+    """Replace each entry by its largest value over the ranks."""
+    if world() > 1:
+        with _exchange():
+            dist.all_reduce(votes, dist.ReduceOp.MAX)
+
+
+def barrier() -> None:
+    if world() > 1:
+        with _exchange():
+            dist.barrier()
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the ranks, differentiable any number of times: the gradient of a sum that everyone reads is the sum of
+    everyone's gradients."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        out = x.clone(memory_format=torch.contiguous_format)
+        with _exchange():
+            dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return _Sum.apply(grad)
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean over the ranks, part of the autograd graph."""
+    return _Sum.apply(x) / world() if world() > 1 else x

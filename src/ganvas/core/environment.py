@@ -1,0 +1,114 @@
+"""Facts about the host: devices, memory, machine, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganvas.core import distributed
+from ganvas.core.errors import UserError, printable
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that it has."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
+
+
+def available() -> int:
+    """Bytes that this process may still take: what is free, within the limits set to it. (Beyond Linux: all memory.)"""
+    free = memory(torch.device("cpu"))
+    try:
+        pages = [int(n) * os.sysconf("SC_PAGE_SIZE") for n in Path("/proc/self/statm").read_text().split()]
+        of_system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = min(free, int(of_system["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError):
+        return free
+    group = Path("/sys/fs/cgroup/memory.max")
+    if group.is_file() and (limit := group.read_text().strip()).isdigit():
+        free = min(free, int(limit) - pages[1])
+    import resource  # not on Windows, which has no /proc either
+
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        free = min(free, space - pages[0])
+    return max(free, 0)
+
+
+def machine() -> dict[str, Any]:
+    """What a figure was taken on."""
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the source that runs, `-dirty` where it was changed since; None outside a checkout of
+    ganvas."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():  # else the commit of whatever repository a virtual environment happens to lie in
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", "src")  # a record or a page that was written changes no figure
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head + "-dirty" * bool(changed) if head else None
+
+
+def usable_device(device: str | None) -> str:
+    """`device`, or the best there is. Raises `UserError` where it cannot be used."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as e:
+        reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
+        raise UserError(f"device {device!r} cannot be used: {reason}. Leave --device out to choose one") from None
+    return device
+
+
+def auto_precision(device: str) -> str:
+    """ "bf16" where the device multiplies in it: GPUs, and processors with its instructions (by
+    /proc/cpuinfo, which Linux has); else "fp32", since emulated bf16 is slower."""
+    if device != "cpu":
+        return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else "fp32"
+
+
+def say(*lines: str) -> None:
+    """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
+    if distributed.rank() == 0:
+        with suppress(OSError, ValueError):  # nobody reads it any more: torchrun was killed, a pipe was closed
+            print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

@@ -1,0 +1,155 @@
+"""What a description (run.json, the header of a model file) may name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganvas.core.errors import UserError, printable
+
+# Everything that a description (run.json, the header of a model file) may name, by module.
+# A new network, method, schedule or data opener works in descriptions once it is listed here.
+# Each entry is called with arguments from the file, so none may have side effects beyond
+# opening the data set that its arguments name. tests/test_config.py holds the list.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "ganvas.core.schedules": (
+        "Constant",
+        "Cosine",
+        "ExponentialDecay",
+        "GrowingHalfLife",
+        "HalfLife",
+        "InverseDecay",
+        "LinearDecay",
+        "PerStep",
+        "Ramp",
+        "StepDecay",
+    ),
+    "ganvas.core.types": ("Run",),
+    "ganvas.data": ("derived", "domains", "images", "pairs", "super_resolution"),
+    "ganvas.data.toy": ("gaussian_grid_feed", "gaussian_ring_feed", "languages"),
+    "ganvas.methods.biggan": ("BigGAN",),
+    "ganvas.methods.cgan": ("CGAN",),
+    "ganvas.methods.cogan": ("CoGAN",),
+    "ganvas.methods.cyclegan": ("CycleGAN",),
+    "ganvas.methods.dcgan": ("DCGAN",),
+    "ganvas.methods.discogan": ("DiscoGAN",),
+    "ganvas.methods.dong2017": ("Dong2017",),
+    "ganvas.methods.dual_learning": ("DualLearning",),
+    "ganvas.methods.dualgan": ("DualGAN",),
+    "ganvas.methods.gan": ("GAN",),
+    "ganvas.methods.pix2pix": ("Pix2Pix",),
+    "ganvas.methods.progan": ("ProGAN",),
+    "ganvas.methods.r3gan": ("R3GAN",),
+    "ganvas.methods.sagan": ("SAGAN",),
+    "ganvas.methods.sngan": ("SNGAN",),
+    "ganvas.methods.srgan": ("SRGAN",),
+    "ganvas.methods.srresnet": ("SRResNet",),
+    "ganvas.methods.stylegan": ("StyleGAN",),
+    "ganvas.methods.stylegan2": ("StyleGAN2",),
+    "ganvas.methods.unit": ("UNIT",),
+    "ganvas.methods.vae": ("VAE",),
+    "ganvas.methods.vaegan": ("VAEGAN",),
+    "ganvas.methods.wgan": ("WGAN",),
+    "ganvas.methods.wgan_gp": ("WGANGP",),
+    "ganvas.nets.augment": ("ADA", "DiffAugment"),
+    "ganvas.nets.autoencoder": (
+        "Decoder",
+        "Encoder",
+        "FeatureDiscriminator",
+        "MLPDecoder",
+        "MLPEncoder",
+    ),
+    "ganvas.nets.biggan": ("DeepDiscriminator", "DeepGenerator", "Discriminator", "Generator"),
+    "ganvas.nets.cogan": ("Discriminators", "Generators"),
+    "ganvas.nets.colorization": ("Colouring",),
+    "ganvas.nets.dcgan": ("Discriminator", "Generator"),
+    "ganvas.nets.discogan": ("Discriminator", "Generator"),
+    "ganvas.nets.dong2017": ("Discriminator", "Encoder", "Generator"),
+    "ganvas.nets.dualgan": ("Critic",),
+    "ganvas.nets.image_to_image": ("ResNetGenerator", "UNetGenerator"),
+    "ganvas.nets.mlp": (
+        "ConditionalMLPGenerator",
+        "ConditionalMaxoutDiscriminator",
+        "MLPGenerator",
+        "MaxoutDiscriminator",
+    ),
+    "ganvas.nets.patchgan": ("PatchDiscriminator", "PixelDiscriminator"),
+    "ganvas.nets.progan": ("ProgressiveDiscriminator", "ProgressiveGenerator"),
+    "ganvas.nets.r3gan": ("Discriminator", "Generator"),
+    "ganvas.nets.resnet": ("Discriminator", "Generator"),
+    "ganvas.nets.sngan": ("Discriminator", "Generator"),
+    "ganvas.nets.stylegan": ("Generator",),
+    "ganvas.nets.stylegan2": ("Discriminator", "Generator"),
+    "ganvas.nets.super_resolution": (
+        "CompactNet",
+        "MSRResNet",
+        "RRDBNet",
+        "SRDiscriminator",
+        "SRResNet",
+        "UNetDiscriminator",
+        "VGGStyleDiscriminator",
+    ),
+    "ganvas.nets.toy_language": ("Bigram", "Translator"),
+    "ganvas.nets.toy_points": ("Discriminator", "Generator"),
+    "ganvas.nets.unit": ("Decoders", "Encoders", "MultiscaleDiscriminator"),
+    "torch.optim.adagrad": ("Adagrad",),
+    "torch.optim.adam": ("Adam",),
+    "torch.optim.adamw": ("AdamW",),
+    "torch.optim.rmsprop": ("RMSprop",),
+    "torch.optim.sgd": ("SGD",),
+}
+# Modules that descriptions written by version 0.1 name, and where they are now.
+MOVED: dict[str, str] = {
+    "ganvas.core": "ganvas.core.types",
+    "ganvas.nets.cnn": "ganvas.nets.sngan",
+    "ganvas.nets.colouring": "ganvas.nets.colorization",
+    "ganvas.nets.dong": "ganvas.nets.dong2017",
+    "ganvas.nets.patch": "ganvas.nets.patchgan",
+    "ganvas.nets.points": "ganvas.nets.toy_points",
+    "ganvas.nets.progressive": "ganvas.nets.progan",
+    "ganvas.nets.style": "ganvas.nets.stylegan",
+    "ganvas.nets.style2": "ganvas.nets.stylegan2",
+    "ganvas.nets.superres": "ganvas.nets.super_resolution",
+    "ganvas.nets.translate": "ganvas.nets.image_to_image",
+    "ganvas.nets.words": "ganvas.nets.toy_language",
+    "ganvas.schedules": "ganvas.core.schedules",
+}
+# Packages whose classes are never taken for those of the user's own program.
+NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {"__main__"}
+LARGEST = 1 << 53  # of a whole number in a description; beyond it JSON's readers disagree
+
+
+def _find(name: str) -> Callable[..., Any]:
+    """The class or function of a name "module:thing" in a description."""
+    module, _, thing = name.partition(":")
+    module = MOVED.get(module, module)
+    if thing in ALLOWED.get(module, ()):
+        return getattr(importlib.import_module(module), thing)
+    own = module.partition(".")[0] not in NOT_THE_USERS
+    if own and module not in sys.modules:
+        raise UserError(
+            f"the description uses {_short(name)}, which is not part of ganvas: import the module "
+            f"{_short(module)} in your program first, if you trust it, and load it from there"
+        )
+    found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
+    # A module's own public classes, not what it has imported.
+    if (
+        isinstance(found, type)
+        and issubclass(found, nn.Module | torch.optim.Optimizer)
+        and (found.__module__, found.__qualname__) == (module, thing)
+        and not thing.startswith("_")
+    ):
+        return found
+    raise UserError(
+        f"the description names {_short(name)}, which is not an allowed class or function; nothing was loaded"
+    )
+
+
+def _short(value: Any) -> str:
+    text = printable(repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,156 @@
+"""Uniform access to the images of a source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ganvas.core.errors import printable
+from ganvas.data.file_index import FileIndex
+from ganvas.data.trees import Tree
+from ganvas.media.decode import Header
+from ganvas.media.samples import Broken
+
+Part = Literal["train", "test"]
+AnyPart = Literal["train", "test", "val"]
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val"}
+PARTS["validation"] = "val"
+
+
+class Pictures(Protocol):
+    """A sequence of pictures, not yet decoded. `labels`: indices into `classes` (int64 [N]), or None."""
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """For people: one printable line."""
+        ...
+
+    def stamp(self) -> Any:
+        """JSON-ready; changes whenever the pictures may have."""
+        ...
+
+    def header(self, i: int) -> Header:
+        """Raises `Broken`."""
+        ...
+
+    def load(self, i: int) -> Image.Image:
+        """Mode L, RGB or RGBA. Raises `Broken`."""
+        ...
+
+    def deep(self, i: int) -> np.ndarray | None:
+        """The stored values of a gray image of more than 8 bits; None for others. Raises `Broken`."""
+        ...
+
+
+@dataclass
+class Files:
+    """Image files of a tree. `half` 0 or 1: the left or right half of each."""
+
+    tree: Tree
+    entries: FileIndex
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    half: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def name(self, i: int) -> str:
+        return printable(self.entries[i].name)
+
+    def stamp(self) -> Any:
+        labels = None if self.labels is None else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        return [self.tree.stamp(), self.half, labels, self.entries.digest()]
+
+    def header(self, i: int) -> Header:
+        h = self.tree.header(self.entries[i].name)
+        if self.half is None:
+            return h
+        if h.width < 1.3 * h.height or (h.width % 2 and h.width < 1.9 * h.height):
+            raise Broken(
+                f"is {h.width}x{h.height}: A|B in one picture needs an even width, two equal halves side by side, and at "
+                "least 1.3 times the height; one picture is no pair"
+            )
+        return h._replace(width=h.width // 2)
+
+    def load(self, i: int) -> Image.Image:
+        image = self.tree.load(self.entries[i].name)
+        if self.half is None:
+            return image
+        w = image.width // 2
+        return image.crop((self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height))
+
+    def deep(self, i: int) -> np.ndarray | None:
+        return self.tree.deep(self.entries[i].name)
+
+
+class Joined:
+    """Two sets of pictures as one, of the classes A and B."""
+
+    classes: tuple[str, ...] = ("A", "B")
+
+    def __init__(self, a: Pictures, b: Pictures) -> None:
+        self.a, self.b = a, b
+        self.labels: np.ndarray | None = np.repeat(np.arange(2), [len(a), len(b)])
+
+    def __len__(self) -> int:
+        return len(self.a) + len(self.b)
+
+    def _at(self, i: int) -> tuple[Pictures, int]:
+        return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
+
+    def name(self, i: int) -> str:
+        pictures, at = self._at(i)
+        return pictures.name(at)
+
+    def stamp(self) -> Any:
+        return [self.a.stamp(), self.b.stamp()]
+
+    def header(self, i: int) -> Header:
+        pictures, at = self._at(i)
+        return pictures.header(at)
+
+    def load(self, i: int) -> Image.Image:
+        pictures, at = self._at(i)
+        return pictures.load(at)
+
+    def deep(self, i: int) -> np.ndarray | None:
+        pictures, at = self._at(i)
+        return pictures.deep(at)
+
+
+@dataclass
+class Found:
+    """What a source holds for one task: `x`, or `a` and `b`. `layout` names it for people; `part` is what was
+    opened; `others` counts files that are no images, by their endings."""
+
+    title: str
+    layout: str
+    part: str
+    sets: Mapping[str, Pictures]
+    notes: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def kinds(endings: Mapping[str, int]) -> str:
+    """`.txt: 3, .heic: 1`: how many files of which endings."""
+    return several([f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))])
+
+
+def several(names: Sequence[str], most: int = 10) -> str:
+    """Up to ten names, then a count."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

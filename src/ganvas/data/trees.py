@@ -1,0 +1,193 @@
+"""Folders and zip files as trees of image files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import zipfile
+from collections import Counter
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from ganvas.core.errors import UserError, printable
+from ganvas.core.guards import open_regular, reason
+from ganvas.data import file_index, labelling
+from ganvas.data.file_index import FileIndex
+from ganvas.media.decode import EXTENSIONS, Header, deep, read, read_header
+from ganvas.media.samples import Broken
+
+MAX_FILE = 1 << 30  # bytes of one encoded picture; a zip entry may claim to unpack to anything
+
+
+class Folder:
+    """A folder and everything below it; links are followed. `white`: see `ganvas.data.images`."""
+
+    def __init__(self, root: Path, white: int | None = None) -> None:
+        self.root, self.title, self.white = root, printable(root.name or root), white
+        self.seen = _Seen()
+        found = file_index.FileIndexBuilder()
+        self._walk(found)
+        self.entries = found.listing()
+
+    def _walk(self, found: file_index.FileIndexBuilder) -> None:
+        waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+        while waiting:
+            prefix, above = waiting.pop()
+            folder = self.root / prefix
+            try:
+                here = folder.stat()
+                if (here.st_dev, here.st_ino) in above:  # a link to a folder above it
+                    continue
+                above |= {(here.st_dev, here.st_ino)}
+                with os.scandir(folder) as listing:
+                    below = [f.name for f in listing if self._add(f, prefix, found)]
+            except OSError as e:
+                raise UserError(f"the folder {printable(folder)} cannot be read: {reason(e)}") from None
+            self.seen.folders.update(prefix + name for name in below)
+            waiting += [(f"{prefix}{name}/", above) for name in reversed(below)]
+
+    def _add(self, f: os.DirEntry[str], prefix: str, found: file_index.FileIndexBuilder) -> bool:
+        """Whether it is a folder, to be walked through. Files are listed or counted."""
+        if _hidden(f.name):
+            return False
+        try:
+            if f.is_dir():
+                return True
+            s = f.stat()
+            size, changed = (s.st_size, s.st_mtime_ns) if stat.S_ISREG(s.st_mode) else (0, 0)
+        except OSError:  # a link to nowhere or to itself: reading it will say so by name
+            size, changed = 0, 0
+        self.seen.add(prefix + f.name, found, size, changed)
+        return False
+
+    def stamp(self) -> str:
+        return str(self.root.resolve())
+
+    def header(self, name: str) -> Header:
+        with self._open(name) as file:
+            return read_header(file)
+
+    def load(self, name: str) -> Image.Image:
+        with self._open(name) as file:
+            return read(file, white=self.white)
+
+    def deep(self, name: str) -> np.ndarray | None:
+        with self._open(name) as file:
+            return deep(file)
+
+    def contents(self, name: str) -> bytes:
+        with self._open(name) as file:
+            return file.read(MAX_FILE)
+
+    def _open(self, name: str) -> IO[bytes]:
+        try:
+            return open_regular(self.root / name)
+        except OSError as e:
+            if e.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):  # of this process, not of the image
+                raise UserError(f"{printable(self.root / name)} cannot be opened: {reason(e)}") from None
+            raise Broken(reason(e)) from None
+
+
+class Zip:
+    """A zip file, read in place: nothing is unpacked. A member whose name leaves the archive is refused."""
+
+    def __init__(self, path: Path, white: int | None = None) -> None:
+        self.path, self.title, self.white = path, printable(path.name), white
+        try:
+            open_regular(path).close()  # a pipe has no end to look at
+            self.zip = zipfile.ZipFile(path)
+            members = self.zip.infolist()
+        except Exception as e:  # what a damaged directory makes zipfile trip over is of many kinds
+            raise UserError(
+                f"{printable(path)} is no readable zip file ({reason(e)}). Is it complete? Pack or download it again."
+            ) from None
+        self.seen = _Seen()
+        found = file_index.FileIndexBuilder()
+        for info in members:
+            name = info.filename.replace("\\", "/")
+            parts = PurePosixPath(name).parts
+            if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
+                raise UserError(
+                    f"{printable(path)} has a member named '{printable(info.filename)}', which points outside of the "
+                    "archive: refused. Do not trust this file; pack the images again yourself if you know where they "
+                    "come from."
+                )
+            if any(map(_hidden, parts)):
+                continue
+            if info.is_dir():
+                self.seen.folders.add(name.rstrip("/"))
+            else:  # a damaged directory may claim sizes beyond 64 bits
+                self.seen.add(info.filename, found, min(info.file_size, (1 << 63) - 1), info.CRC)
+        self.entries = found.listing()
+
+    def stamp(self) -> str:
+        return str(self.path.resolve())
+
+    def header(self, name: str) -> Header:
+        with self._open(name) as file:
+            return read_header(file)
+
+    def load(self, name: str) -> Image.Image:
+        return read(BytesIO(self.contents(name)), white=self.white)
+
+    def deep(self, name: str) -> np.ndarray | None:
+        return deep(BytesIO(self.contents(name)))
+
+    def contents(self, name: str) -> bytes:
+        with self._open(name) as file:
+            try:
+                return file.read()
+            except Exception as e:  # a damaged member: zlib's errors, wrong sums
+                raise Broken(f"damaged inside the zip file ({reason(e)})") from None
+
+    def _open(self, name: str) -> IO[bytes]:
+        try:
+            if self.zip.getinfo(name).file_size > MAX_FILE:
+                raise Broken("unpacks to more than 1 GiB, refused as a possible bomb")
+            return self.zip.open(name)
+        except Broken:
+            raise
+        except Exception as e:  # encrypted, or compressed in a way that this Python lacks
+            raise Broken(reason(e)) from None
+
+
+class _Seen:
+    """What a tree holds besides images. `folders`: paths of all folders; `others`: endings of other files, counted;
+    `labels`: paths of files named dataset.json."""
+
+    def __init__(self) -> None:
+        self.folders: set[str] = set()
+        self.others: Counter[str] = Counter()
+        self.labels: list[str] = []
+
+    def add(self, name: str, found: file_index.FileIndexBuilder, size: int, changed: int) -> None:
+        """Put a file where it belongs."""
+        if is_image(name):
+            found.add(name, size, changed)
+        elif name.rpartition("/")[2] == labelling.NAME:
+            self.labels.append(name)
+        else:
+            self.others[printable(os.path.splitext(name)[1].lower()) or "no ending"] += 1
+
+    def empty(self, entries: FileIndex) -> list[str]:
+        """Folders that hold no images, without those within others of them."""
+        used = {"/".join(f[:i]) for f in entries.folders for i in range(1, len(f) + 1)}
+        bare = self.folders - used
+        return sorted(printable(f) for f in bare if f.rpartition("/")[0] not in bare)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+Tree = Folder | Zip
+
+
+def is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS

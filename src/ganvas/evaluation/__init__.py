@@ -1,0 +1,1 @@
+"""Measure a model against data: records, comparison, diagnostics, report."""

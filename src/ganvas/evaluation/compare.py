@@ -1,0 +1,111 @@
+"""Records side by side. Only like compares with like: a figure means nothing beside one that was taken otherwise."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from ganvas.core.errors import UserError, printable
+from ganvas.core.json_files import read_json
+from ganvas.metrics.suite import measurements
+
+
+class _Measurement(pydantic.BaseModel):
+    """What a measurement in a record must be; it may say more."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    protocol: dict[str, Any]
+    values: dict[str, float | None]
+    intervals: dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None = None
+    checkpoint: str | int | None = None
+    seed: int | None = None
+    commit: str | None = None
+
+    @pydantic.field_validator("protocol")
+    @classmethod
+    def _direction(cls, protocol: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(protocol.get("to", ""), str):
+            raise ValueError("the direction 'to' is no text")
+        return protocol
+
+
+class ProtocolMismatch(UserError):
+    """The records were taken under unlike protocols."""
+
+
+def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The measurements of records, or of runs' measure.json, side by side.
+
+    One table a direction of translation (else one in all): `protocol`, what they share, and `columns`, each with `name`,
+    `values`, `intervals`, `seed` and `commit`. Raises `Unlike` where protocols differ, naming the fields, and `UserError`
+    for a file that holds no record."""
+    tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for path in map(Path, paths):
+        for name, found in measurements(_record(path)).items():
+            title = printable(path.parent if path.name == "measure.json" else path)
+            named = printable(name) or str(found.get("checkpoint") or "")
+            tables.setdefault(found["protocol"].get("to", ""), []).append(
+                (f"{title} ({named})" if named else title, found)
+            )
+    if all(len(columns) < 2 for columns in tables.values()):
+        raise UserError(
+            f"there is nothing to compare {printable(paths[0])} with: give two records, or one of two checkpoints"
+        )
+    return [_table(columns) for columns in tables.values()]
+
+
+def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    (first, reference), *others = columns
+    shared = _flat(reference["protocol"])
+    for name, found in others:
+        flat = _flat(found["protocol"])
+        unlike = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
+        if unlike:
+            differences = ", ".join(
+                f"{printable(field)} ({_said(shared, field)} and {_said(flat, field)})" for field in unlike
+            )
+            raise ProtocolMismatch(f"{first} and {name} do not compare: they differ in {differences}")
+    kept = ("values", "intervals", "seed", "commit")
+    return {
+        "protocol": reference["protocol"],
+        "columns": [{"name": name, **{k: found.get(k) for k in kept}} for name, found in columns],
+    }
+
+
+def _record(path: Path) -> dict[str, Any]:
+    file = path / "measure.json" if path.is_dir() else path
+    where = printable(file)
+    advice = f"Make a record with: ganvas measure … --out {shlex.quote(where)}"
+    try:
+        record = read_json(file, "record")
+    except UserError as e:
+        raise UserError(f"{e}. {advice}") from None
+    found = measurements(record)
+    try:
+        for measurement in found.values():
+            _Measurement.model_validate(measurement)
+    except pydantic.ValidationError as e:
+        error = e.errors()[0]
+        at = printable(".".join(map(str, error["loc"])))
+        raise UserError(f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}") from None
+    if not found:
+        raise UserError(f"{where} is not a record: it holds no measurement. {advice}")
+    return record
+
+
+def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{"real": {"count": 3}} -> {"real.count": 3}"""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return flat
+
+
+def _said(flat: dict[str, Any], field: str) -> str:
+    """A value in few letters: a hash is told by its first ones."""
+    text = printable(flat.get(field, "none"))
+    return text if len(text) <= 24 else f"{text[:12]}…"

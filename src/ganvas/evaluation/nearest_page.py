@@ -1,0 +1,37 @@
+"""Samples beside their nearest real images, as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ganvas.data.pictures import Part
+from ganvas.evaluation.real_features import RealFeatures, extractor_named
+from ganvas.inference.load import load
+from ganvas.media import encode
+
+
+@torch.no_grad()
+def neighbours(
+    run: Path,
+    against: str,
+    out: Path,
+    *,
+    n: int = 8,
+    features: str = "random-conv-v1",
+    weights: Path | None = None,
+    part: Part = "train",
+    seed: int = 0,
+    label: str | None = None,
+    truncation: float | None = None,
+    checkpoint: str = "last",
+    device: str = "cpu",
+) -> None:
+    """A page of samples, each beside the real images nearest to it over `features`."""
+    model = load(run, checkpoint=checkpoint, device=device)
+    labels = None if label is None else [model.class_number(label)] * n
+    made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
+    real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
+    page = real.neighbours(made, real.side("x"))
+    encode.save(page, out, **model.facts, kind="nearest real images", seed=seed, features=features)

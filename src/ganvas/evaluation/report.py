@@ -1,0 +1,253 @@
+"""A run on one page: report.html, a single file that opens anywhere, with no server and no network.
+
+It shows what the run's folder holds and leaves out what is missing. A training that is finished must not fail by its
+report: lines and pictures that cannot be read are skipped."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+from torch import Tensor
+
+from ganvas import __version__
+from ganvas.core.errors import UserError
+from ganvas.core.files import write
+from ganvas.evaluation.report_plots import _curves, _finite, _number, _opened, _picture, _quality, _short
+from ganvas.media import grid, provenance
+from ganvas.metrics.suite import measurements
+
+ROWS = {
+    "pairs": "In rows: the input, what was made of it, and what it should be.",
+    "domains": "In rows: the input and what was made of it, for each direction; then samples, of methods that make any.",
+}
+THUMBNAILS = 12  # grids over time; more are thinned out evenly
+THUMBNAIL_SIDE = 280  # pixels
+LARGEST_SIDE = 1600  # pixels of the newest grid
+_EXPLAINED = {
+    "fid": ("FID", "lower is better, 0 is best"),
+    "fid_bias": ("of which bias, roughly", "shrinks with more images"),
+    "fid_infinity": ("FID at infinitely many images", "extrapolated"),
+    "frechet": ("Fréchet distance", "lower is better, 0 is best"),
+    "frechet_bias": ("of which bias, roughly", "shrinks with more images"),
+    "frechet_infinity": ("Fréchet distance at infinitely many images", "extrapolated"),
+    "kernel": ("Kernel distance", "lower is better, 0 is best"),
+    "precision": ("Precision", "share of samples that could be real"),
+    "recall": ("Recall", "share of real images that could be samples"),
+    "density": ("Density", "as precision, less moved by outliers; about 1 is best"),
+    "coverage": ("Coverage", "share of real images with a sample nearby"),
+    "inception_score": ("Inception score", "higher is better; looks at no real image"),
+    "diversity": ("Diversity", "spread of the samples / spread of the real images; 1 is best"),
+}
+
+
+def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
+    """Read a run's folder and write its report.html; returns the page's path.
+
+    `running`: training goes on, and the page reloads itself.
+
+    Raises `UserError` where the folder holds no run, or the page cannot be written."""
+    run_dir = Path(run_dir)
+    run = _object(run_dir / "run.json")
+    if not run:
+        raise UserError(
+            f"{run_dir} is not a run's folder (it has no readable run.json): name a folder that ganvas train made"
+        )
+    log, timing, measured = (_lines(run_dir / f"{name}.jsonl") for name in ("log", "timing", "measures"))
+    grids = _grids(run_dir / "samples")
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("report.html.j2")
+    measure = _object(run_dir / "measure.json")
+    judges = [m["judge"] for m in measurements(measure).values() if isinstance(m.get("judge"), dict)]
+    judge = _object(run_dir / "judge.json") or (judges[0] if judges else None)
+    page = template.render(
+        title=str(run.get("recipe") or run.get("method") or run_dir.name),
+        paper=_paper(run.get("paper")),
+        statement=provenance.STATEMENT,
+        facts=_facts(run, _trained(run_dir, log, timing, measured), timing, measured),
+        running=running,
+        latest=grids[-1] if grids else None,
+        rows=ROWS.get(str(run.get("task")), ""),
+        latest_picture=_picture(grids[-1][1], LARGEST_SIDE) if grids else None,
+        thumbnails=[(images, _picture(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)],
+        quality=_quality(measured),
+        curves=_curves(log),
+        neighbours=_picture(run_dir / "neighbours.png", LARGEST_SIDE),
+        measures=_measures(measure),
+        judge=_judged(judge) if isinstance(judge, dict) else None,
+        command=_command(run),
+        settings=_flat(run),
+        version=__version__,
+    )
+    return write(run_dir / "report.html", page.encode())
+
+
+def neighbour_sheet(samples: Tensor, real_images: Tensor, indices: Tensor) -> Image.Image:
+    """Samples [n, C, H, W] each beside its nearest real images, `real_images[indices]`, indices [n, k]; all in [-1,
+    1]."""
+    factor = max(math.ceil(64 / min(samples.shape[-2:])), 1)  # so that the captions fit
+
+    def enlarged(x: Tensor) -> Tensor:
+        return x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+    columns = [enlarged(samples), *(enlarged(real_images[i]) for i in indices.T)]
+    return grid.side_by_side(*columns, captions=["sample", *["real"] * (len(columns) - 1)], across=2, pad=3)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file that say at how many images they were written, in that order."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and _finite(value.get("images")):
+            found.append(value)
+    return sorted(found, key=lambda value: value["images"])
+
+
+def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
+    """The images of the newest checkpoint; of the curves, if there is none."""
+    names = [p.name for p in (run_dir / "checkpoints").glob("[0-9]*") if p.name.isascii() and p.name.isdigit()]
+    saved = max(map(int, names), default=None)
+    return saved if saved is not None else max((part[-1]["images"] for part in lines if part), default=None)
+
+
+def _grids(folder: Path) -> list[tuple[int, Path]]:
+    """(images, path) of the sample grids that can be opened, oldest first; the one of a run that was stopped among them."""
+    numbers = [(p.stem.removeprefix("stopped-"), p) for p in folder.glob("*.png")]
+    found = sorted((int(n), p) for n, p in numbers if n.isascii() and n.isdigit())
+    return [(images, path) for images, path in found if _opened(path) is not None]
+
+
+def _thinned(items: list[Any], count: int) -> list[Any]:
+    """At most `count`, evenly, the first and the last among them."""
+    if len(items) <= count:
+        return items
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def _paper(text: Any) -> dict[str, str] | None:
+    """A paper's line, and its address where it names one on arXiv."""
+    if not isinstance(text, str) or not text.strip():
+        return None
+    arxiv = re.search(r"arXiv:\s*(\d{4}\.\d{4,5})", text)
+    return {"text": text.strip(), "address": f"https://arxiv.org/abs/{arxiv[1]}" if arxiv else ""}
+
+
+def _command(run: dict[str, Any]) -> str:
+    command = run.get("command")
+    return shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
+
+
+def _facts(
+    run: dict[str, Any], trained: float | None, timing: list[dict[str, Any]], measured: list[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """(what, figure, small print)."""
+    facts: list[tuple[str, str, str]] = []
+    if trained is not None:
+        target = run.get("images")
+        of = f"of {target:,} images" if _finite(target) and trained < target else "images"
+        facts.append(("Trained", f"{trained:,}", of))
+    seconds = timing[-1].get("seconds") if timing else None
+    if _finite(seconds):
+        facts.append(("Time", _duration(seconds), _of(run.get("machine"), "processor", "cpu")))
+        rate = timing[-1].get("images_per_second")
+        rate = rate if _finite(rate) else timing[-1]["images"] / seconds if seconds else 0
+        facts.append(("Speed", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images / s"))
+    best = min((m for m in measured if _finite(m.get("frechet"))), key=lambda m: m["frechet"], default=None)
+    if best is not None:
+        facts.append(("Best Fréchet", _number(best["frechet"]), f"at {_short(best['images'])} images"))
+    data = run.get("data")
+    if isinstance(data, dict):
+        count, classes = data.get("count"), data.get("classes")
+        classes = len(classes) if isinstance(classes, list | dict) else classes
+        small = [Path(str(data.get("source") or data.get("name") or "")).name]
+        small += [f"{classes} classes"] if _finite(classes) and classes else []
+        facts.append(("Data", f"{count:,}" if _finite(count) else "", ", ".join(filter(None, small))))
+    shape = run.get("shape")
+    if isinstance(shape, dict) and _finite(shape.get("height")) and _finite(shape.get("width")):
+        colour = {"1": "gray", "3": "colour", "4": "colour with alpha"}.get(str(shape.get("channels")), "")
+        facts.append(("Pictures", f"{shape['width']}×{shape['height']}", colour))
+    parameters = run.get("parameters")
+    if isinstance(parameters, dict) and parameters and all(map(_finite, parameters.values())):
+        facts.append(("Parameters", _short(sum(parameters.values())), ", ".join(parameters)))
+    return facts
+
+
+def _of(value: Any, *names: str) -> str:
+    return str(next((value[n] for n in names if value.get(n)), "")) if isinstance(value, dict) else ""
+
+
+def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One table a measurement of the record."""
+    tables = []
+    for name, part in measurements(record).items():
+        values, intervals, rows = part["values"], part.get("intervals"), []
+        for key, (label, meaning) in _EXPLAINED.items():
+            if _finite(values.get(key)):
+                ends = intervals.get(key) if isinstance(intervals, dict) else None
+                interval = ""
+                if isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)):
+                    interval = f"{_number(ends[0])} to {_number(ends[1])}"
+                rows.append((label, _number(values[key]), interval, meaning))
+        protocol = {k: v for k, v in part.items() if k not in ("values", "intervals", "notes", "judge", "machine")}
+        notes = part.get("notes")
+        notes = [str(note) for note in notes] if isinstance(notes, list) else []
+        tables.append({"name": name, "rows": rows, "notes": notes, "protocol": _flat(protocol)})
+    return tables
+
+
+def _judged(record: dict[str, Any]) -> dict[str, Any] | None:
+    if not all(_finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
+        return None
+    shares = record.get("class_shares")
+    shares = {str(k): v for k, v in shares.items() if _finite(v)} if isinstance(shares, dict) else {}
+    if shares and _finite(record.get("unrecognised_share")):
+        shares["none"] = record["unrecognised_share"]
+    rest = {k: v for k, v in record.items() if k != "class_shares"}
+    return {
+        **{k: record[k] for k in ("fake_confident", "real_confident", "ratio")},
+        "shares": shares,
+        "rest": _flat(rest),
+    }
+
+
+def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """Every number of a tree of dicts and lists, with the path to it."""
+    if isinstance(value, dict) and value:
+        return [row for k, v in value.items() for row in _flat(v, f"{path}.{k}" if path else str(k))]
+    if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+        return [row for i, v in enumerate(value) for row in _flat(v, f"{path}[{i}]")]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "–" if value is None else str(value)
+    return [(path, text)]
+
+
+def _duration(seconds: float) -> str:
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours:,} h {m:02d} min" if hours else f"{m} min {s:02d} s" if m else f"{s} s"

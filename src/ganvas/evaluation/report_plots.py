@@ -1,0 +1,193 @@
+"""Pictures and SVG plots of the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from ganvas.evaluation import spectra
+from ganvas.media import encode
+
+POINTS = 400  # per curve; longer ones are averaged
+
+
+def _finite(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _opened(path: Path) -> Image.Image | None:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _number(x: float) -> str:
+    if x and (abs(x) < 1e-3 or abs(x) >= 1e6):
+        return f"{x:.2e}"
+    return f"{x:.4g}" if abs(x) < 1000 else f"{x:,.0f}"
+
+
+def _short(x: float) -> str:
+    """12800 -> 12.8k"""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(x) >= size * 0.9995:
+            return f"{x / size:.3g}{unit}"
+    return f"{x:.3g}"
+
+
+def _picture(path: Path, largest: int) -> dict[str, Any] | None:
+    """A picture to embed, reduced where a side is longer than `largest` pixels."""
+    image = _opened(path)
+    if image is None:
+        return None
+    width, height = image.size
+    if max(width, height) > largest:
+        scale = largest / max(width, height)
+        reduced = image.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
+        data = encode.png_bytes(reduced)
+    else:
+        data = path.read_bytes()  # as it is, with all that it says of itself
+    return {"data": "data:image/png;base64," + base64.b64encode(data).decode(), "width": width, "height": height}
+
+
+_TEXT, _RULE = "#010101", "#020202"  # stand-ins for the page's own colours, light or dark
+_COLOURS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # legible on both
+
+
+def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A panel a term (`loss`, `gp`), with a line a player (`D/loss`, `G/loss`)."""
+    terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for line in log:
+        for key, value in line.items():
+            player, slash, term = key.partition("/")
+            if slash and _finite(value) and not term.startswith("sigma"):
+                terms.setdefault(term, {}).setdefault(player, []).append((line["images"], value))
+    order = sorted(terms, key=lambda term: (term != "loss", -len(terms[term])))
+    players = sorted({player for lines in terms.values() for player in lines})
+    colours = {player: _COLOURS[i % len(_COLOURS)] for i, player in enumerate(players)}
+    panels = [
+        {"term": term, "svg": _panel(terms[term], colours), "legend": [(p, colours[p]) for p in terms[term]]}
+        for term in order
+    ]
+    return panels + [_spectrum(player, sigmas["sigma0"]) for player, sigmas in spectra.curves(log).items()]
+
+
+def _spectrum(player: str, layers: dict[str, Any]) -> dict[str, Any]:
+    """The largest singular value of each of a player's normalised layers."""
+    figure, axes = _axes()
+    spectra.draw(axes, layers)
+    axes.set_yscale("log")
+    axes.set_xlabel("real images drawn", color=_TEXT, fontsize=8.5)
+    ends = [(name, axes.lines[i].get_color()) for i, name in ((0, "first"), (-1, "last layer"))]
+    return {"term": f"sigma0 of {player}", "svg": _svg(figure, axes), "legend": [(n, _hex(c)) for n, c in ends]}
+
+
+def _hex(colour: Any) -> str:
+    from matplotlib.colors import to_hex
+
+    return to_hex(colour)
+
+
+def _panel(lines: dict[str, list[tuple[float, float]]], colours: dict[str, str]) -> Markup:
+    figure, axes = _axes()
+    shown = []
+    for player, points in lines.items():
+        x, y = _averaged(np.array(points, dtype=float))
+        smooth = _smooth(y)
+        if len(y) > 20:
+            axes.plot(x, y, color=colours[player], alpha=0.3, linewidth=0.7)
+        axes.plot(x, smooth, color=colours[player], linewidth=1.6, marker="o" if len(y) == 1 else None)
+        shown += [np.percentile(y, [1, 99]), smooth[len(smooth) // 20 :]]
+    # One early spike must not press the rest of the curve flat.
+    values = np.concatenate(shown)
+    margin = 0.06 * (float(np.ptp(values)) or abs(float(values[0])) or 1.0)
+    axes.set_ylim(values.min() - margin, values.max() + margin)
+    return _svg(figure, axes)
+
+
+def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The Frechet distance over the run, the best point marked."""
+    points = [(m["images"], m["frechet"]) for m in measured if _finite(m.get("frechet"))]
+    if not points:
+        return None
+    extractors = {str(m["extractor"]) for m in measured if m.get("extractor")}
+    figure, axes = _axes(width=5.0, height=2.1)
+    x, y = np.array(points, dtype=float).T
+    best = int(y.argmin())
+    axes.plot(x, y, color=_COLOURS[0], linewidth=1.6, marker="o", markersize=3)
+    axes.plot(x[best], y[best], color=_COLOURS[1], marker="o", markersize=9, fillstyle="none", markeredgewidth=1.6)
+    settled = y[len(y) // 4 :] if len(y) >= 8 else y
+    top = max(settled.max() * 1.6, y[best] * 2)
+    axes.set_ylim(0, min(top, y.max() * 1.08) or 1)
+    axes.set_xlim(left=0)
+    clipped = int((y > axes.get_ylim()[1]).sum())
+    return {
+        "svg": _svg(figure, axes),
+        "extractor": ", ".join(sorted(extractors)) or "an unnamed extractor",
+        "best": _number(y[best]),
+        "best_at": f"{int(x[best]):,}",
+        "last": _number(y[-1]),
+        "clipped": clipped,
+        "highest": _number(y.max()),
+    }
+
+
+def _averaged(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [n, 2] as (x, y), at most POINTS of them, each the mean of its neighbours."""
+    parts = np.array_split(points, min(len(points), POINTS))
+    means = np.array([part.mean(0) for part in parts])
+    return means[:, 0], means[:, 1]
+
+
+def _smooth(y: np.ndarray) -> np.ndarray:
+    """A running mean over about a thirtieth of the curve, narrower at its ends."""
+    reach = len(y) // 60
+    return np.array([y[max(i - reach, 0) : i + reach + 1].mean() for i in range(len(y))])
+
+
+def _axes(width: float = 3.1, height: float = 1.95) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure  # the object alone: no window system, nothing global
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_RULE)
+    axes.grid(axis="y", color=_RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_TEXT, labelsize=8.5, length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.set_xlabel("real images drawn", color=_TEXT, fontsize=8.5)
+    return figure, axes
+
+
+def _svg(figure: Any, axes: Any) -> Markup:
+    """Inline SVG whose text and rules take the page's colours."""
+    import matplotlib
+
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "ganvas", "axes.formatter.use_mathtext": False}
+    ):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_TEXT, "currentColor").replace(_RULE, "var(--rule)")
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", text)
+    text = re.sub(
+        r'<svg ([^>]*?)width="[^"]*pt"', r"<svg \1", re.sub(r'height="[\d.]+pt" ', "", text, count=1), count=1
+    )
+    return Markup(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))

@@ -1,0 +1,321 @@
+"""Networks from other projects' checkpoints, recognised by their keys and shapes alone: nobody types an architecture.
+
+A file of this folder knows one project's layouts. A format is a function (`formats.Format`); each file lists its own as
+`FORMATS`, and a new one joins below."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.meta_device import on_meta
+from ganvas.inference.importers import (
+    basicsr,
+    biggan,
+    cogan,
+    dcgan,
+    discogan,
+    mimicry,
+    pgan,
+    r3gan,
+    stylegan,
+    translation,
+    unit,
+)
+from ganvas.inference.importers.formats import Format, Found, State
+
+FORMATS: dict[str, Format] = {
+    **biggan.FORMATS,
+    **cogan.FORMATS,
+    **dcgan.FORMATS,
+    **discogan.FORMATS,
+    **mimicry.FORMATS,
+    **pgan.FORMATS,
+    **r3gan.FORMATS,
+    **stylegan.FORMATS,
+    **translation.FORMATS,
+    **unit.FORMATS,
+    **basicsr.FORMATS,
+}
+
+
+class Answering(nn.Module):
+    """A network of ours that answers as its origin does: called like it, output in the origin's shape and range."""
+
+    def __init__(
+        self, net: nn.Module, answer: Callable[[Any], Any], ask: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.answer, self.ask = answer, ask
+
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.answer(self.net(x if self.ask is None else self.ask(x), *args, **kwargs))
+
+
+def import_network(file: str | Path, part: str | None = None) -> nn.Module:
+    """The network in another project's checkpoint (.pth, .pt or safetensors), in float32 on the CPU, in evaluation
+    mode, to be called as its own project calls it. Only tensors are read, never code.
+
+    `part`: which network, where the file holds several (`netG`, `avgG`, `params`, ...); by default the averaged one.
+    Progressive networks take `alpha`, the newest resolution's weight, 1 by default; style-based generators `truncation` (1),
+    `noise` (one map a layer; by default fixed ones) and labels as numbers or weights. A `UserError` says what the file
+    holds where it is no checkpoint, or none of the `FORMATS`."""
+    _, found = recognised(read_state(file, part), str(file))
+    net = found.net.float()
+    return (net if found.answer is None else Answering(net, found.answer, found.ask)).eval()
+
+
+def read_state(file: str | Path, part: str | None = None) -> State:
+    """The tensors of the network that `import_network` would take, by their names in the file."""
+    state = _clean(_part(_read(Path(file)), part, file))
+    if any(_recognise(recognise, state) for recognise in FORMATS.values()):
+        return state
+    return _prefixed(state, file) or state
+
+
+def recognised(state: State, file: str) -> tuple[str, Found]:
+    """(format, the network with its weights) of tensors. Raises `UserError`, which names `file`, where they are none of the
+    `FORMATS`, or look like one and do not fit it."""
+    file, state = printable(file), _clean(state)  # the order of a saved file may be another
+    for name, recognise in FORMATS.items():
+        found = _recognise(recognise, state)
+        if found is None:
+            continue
+        why = found if isinstance(found, str) else _filled(found, state)
+        if isinstance(found, str) or why is not None:
+            raise UserError(f"{file} looks like a {name}, but its layers do not fit one: {why}")
+        return name, found
+    beginning = ", ".join(f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4])
+    raise UserError(
+        f"{file} holds {len(state)} tensors in no format known here; they begin {beginning}. The pages in docs/methods "
+        "name the projects whose weights are known"
+    )
+
+
+def _recognise(recognise: Format, state: State) -> Found | str | None:
+    """What a format makes of tensors: a network, why they do not fit, or None where they are not its own."""
+    try:
+        with on_meta():  # neither memory nor random numbers for weights that are replaced at once
+            return recognise(state)
+    except Exception as e:  # tensors of any shape under names of a format
+        return f"{printable(e)[:200]} ({type(e).__name__})"
+
+
+def _filled(found: Found, state: State) -> str | None:
+    """Give the network its weights. Returns what keeps them from fitting, in the file's names; None where they fit."""
+    theirs = {id(v): k for k, v in state.items()}
+    names = {ours: theirs[id(v)] for ours, v in found.state.items() if id(v) in theirs}
+    layers = {ours.rpartition(".")[0]: key.rpartition(".")[0] for ours, key in names.items()}
+
+    def named(ours: str) -> str:
+        layer, _, last = ours.rpartition(".")
+        return printable(names.get(ours) or f"{layers.get(layer, layer)}.{last}")[:150]
+
+    own = found.net.state_dict()
+    faults = [
+        f"{named(k)} is {list(v.shape)}, expected {list(own[k].shape)}"
+        for k, v in found.state.items()
+        if k in own and own[k].shape != v.shape
+    ]
+    faults += [
+        f"{named(k)} is {str(v.dtype).removeprefix('torch.')}, expected floating point"
+        for k, v in found.state.items()
+        if k in own and own[k].is_floating_point() and not v.is_floating_point()
+    ]
+    if not faults:
+        missing, unexpected = found.net.load_state_dict(found.state, strict=False, assign=True)
+        faults = [f"{named(k)} is missing" for k in missing] + [f"{named(k)} has no place" for k in unexpected]
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return ", ".join(faults[:3]) + more if faults else None
+
+
+def _read(file: Path) -> Any:
+    where = printable(file)
+    try:
+        # Checked before opening, since opening a pipe waits for its other end.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise UserError(f"{where} cannot be read: it is no regular file. Expected a file of weights")
+        with file.open("rb") as f:
+            head = f.read(512)
+    except (OSError, ValueError) as e:
+        if isinstance(e, UserError):
+            raise
+        raise UserError(f"{where} cannot be read: {printable(getattr(e, 'strerror', None) or e)}.") from None
+    if (what := _no_weights(file, head)) is not None:
+        raise UserError(f"{where} is not a checkpoint but {what}")
+    try:
+        if head[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as e:  # a broken file may fail in any way inside the readers
+        if isinstance(e, pickle.UnpicklingError) and re.search("Unsupported (global|class)", str(e)):
+            raise UserError(
+                f"{where} holds Python objects besides tensors, which are not loaded because they could run code. Where "
+                "you trust it, load it in its own project and save only the state dict: "
+                "torch.save(network.state_dict(), 'weights.pth')."
+            ) from None
+        raise UserError(
+            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected a state dict saved by "
+            "torch.save or safetensors; download or copy it again if it should be one."
+        ) from None
+
+
+# How files begin that are often taken for weights, and what to do.
+UNLIKE = {
+    b"version https://git-lfs": "a Git LFS pointer; the file itself was not fetched: git lfs pull",
+    b"%PDF": "a PDF document",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"GIF8": "an image",
+    b"\x89HDF": "an HDF5 file, as Keras writes it; expected weights of PyTorch",
+    b"\x93NUMPY": "a NumPy array; expected a state dict",
+    b"\x1f\x8b": "compressed (gzip): unpack it first",
+    b"BZh": "compressed (bzip2): unpack it first",
+    b"\xfd7zXZ": "compressed (xz): unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+    b"GGUF": "a GGUF file; expected weights of PyTorch",
+}
+
+
+def _no_weights(file: Path, head: bytes) -> str | None:
+    """What a file is that holds no weights, and what to do; None where it may hold some."""
+    if not head:
+        return "an empty file: download or copy it again"
+    for beginning, what in UNLIKE.items():
+        if head.startswith(beginning):
+            return what
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<!--")):
+        return "a web page, not the file: download it again"
+    if head.startswith(b"PK\x03\x04"):
+        return _no_weights_in_zip(file)
+    # Pickles of protocol 0 are text as well, and end with a dot after brackets: they are left to torch.
+    if head[8:9] != b"{" and all(32 <= c < 127 or c in b"\t\r\n" for c in head) and head[:1] not in b"(c":
+        return f"a text file, which begins {head.decode('ascii')[:40]!r}"
+    return None
+
+
+def _no_weights_in_zip(file: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except Exception:  # cut short, or damaged: the reader says so
+        return None
+    if any(name.endswith("/constants.pkl") for name in names):
+        return (
+            "a TorchScript archive: in its own project, save torch.jit.load(FILE).state_dict() with torch.save, and "
+            "import that"
+        )
+    if any(name.endswith("data.pkl") for name in names):
+        return None
+    return f"a zip archive without weights of its own ({len(names)} files): unpack it first"
+
+
+def _is_state(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
+
+
+def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tensor]:
+    """The state dict asked for, out of a bare one or a checkpoint that names several."""
+    if part is None and _is_state(loaded):
+        return loaded
+    file = printable(file)
+    parts = {str(k): v for k, v in loaded.items() if _is_state(v)} if isinstance(loaded, Mapping) else {}
+    if part is not None:
+        inner = _groups(loaded if _is_state(loaded) else parts.get("state_dict", {}))
+        parts = {**inner, **parts}
+        if part not in parts:
+            has = did_you_mean(part, map(printable, parts)) if parts else "It has no parts."
+            raise UserError(f"{file} has no part {part!r}. {has[:500]}")
+        return parts[part]
+    if not parts:
+        raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    for averaged in ("avgG", "G_ema", "params_ema"):
+        if averaged in parts:
+            return parts[averaged]
+    if parts.keys() == {"a", "b"} and all("enc.model.0.conv.weight" in p for p in parts.values()):
+        return {
+            f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
+        }  # UNIT's two are one translator
+    raise UserError(f"{file} holds several networks; say which with `part`: {_few(parts)}.")
+
+
+def _few(names: Iterable[str]) -> str:
+    names = [printable(n)[:100] for n in names]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The parts of a module's state dict by the names of its children: "generator.conv.weight" is of "generator"."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        child, dot, rest = _stripped(key).partition(".")
+        if dot:
+            groups.setdefault(child, {})[rest] = value
+    return groups
+
+
+def _prefixed(state: State, file: str | Path) -> State | None:
+    """The network in the state dict of a larger module (Lightning's checkpoints), a generator rather than another; None
+    where there is none that is known."""
+    for _ in range(3):  # children of children
+        groups = {name: _clean(group) for name, group in _groups(state).items()}
+        known = [n for n, g in groups.items() if any(_recognise(recognise, g) for recognise in FORMATS.values())]
+        generators = [n for n in known if re.search(r"^(net_?)?g(en)?\d?(_|$)|generator|ema", n, re.IGNORECASE)]
+        averaged = [n for n in generators if "ema" in n.lower()]
+        for choice in (averaged, generators, known):
+            if len(choice) == 1:
+                return groups[choice[0]]
+        if known:
+            raise UserError(f"{printable(file)} holds several networks; say which with `part`: {_few(known)}.")
+        if len(groups) != 1:
+            return None
+        state = next(iter(groups.values()))
+    return None
+
+
+def _stripped(key: str) -> str:
+    """A name without the prefixes of nn.DataParallel and of torch.compile, in whatever order they were wrapped."""
+    return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
+
+
+def _clean(state: Mapping[str, Tensor]) -> State:
+    """In natural order (safetensors has its own), without the prefixes of nn.DataParallel and torch.compile, and without
+    the running statistics that instance norms had before torch 0.4 (they have no weight beside them, and their networks
+    never use them; batch norms without weights go by the name of bn)."""
+    if all(_stripped(k) != k for k in state):
+        state = {_stripped(k): v for k, v in state.items()}
+    stats = ("running_mean", "running_var", "num_batches_tracked")
+
+    def used(key: str) -> bool:
+        layer, _, name = key.rpartition(".")
+        return name not in stats or f"{layer}.weight" in state or layer.rpartition(".")[2].startswith("bn")
+
+    def natural(key: str) -> list[str | tuple[int, str]]:
+        """Numbers by value: by their lengths first, since int() refuses thousands of digits."""
+        parts = re.split(r"([0-9]+)", key)
+        return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
+
+    return {k: state[k] for k in sorted(state, key=natural) if used(k)}

@@ -1,0 +1,171 @@
+"""BigGAN of ajbrock/BigGAN-PyTorch, and BigGAN-deep of huggingface/pytorch-pretrained-BigGAN."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.inference.importers.formats import Format, Found, State, column
+from ganvas.inference.importers.spectral import kept_normalised, normalised_for_good
+from ganvas.nets import biggan
+
+
+def _generator(state: State) -> Found | None:
+    if not {"linear.weight", "blocks.0.0.bn1.gain.weight", "output_layer.0.gain"} <= state.keys():
+        return None
+    kernels = _in_order(state, r"blocks\.\d+\.0\.conv1\.weight")
+    multiples = [kernels[0].shape[1], *(k.shape[0] for k in kernels)]
+    if state["linear.weight"].shape[0] != 16 * multiples[0]:
+        return None
+    part, gain = state["linear.weight"].shape[1], state["blocks.0.0.bn1.gain.weight"]
+    shared = state["shared.weight"].shape[1] if "shared.weight" in state else 0
+    split = bool(shared) and gain.shape[1] > shared
+    net = biggan.Generator(
+        latent=part * (len(kernels) + 1) if split else part,
+        width=1,
+        size=4 << len(kernels),
+        channels=state["output_layer.2.weight"].shape[0],
+        classes=len(state["shared.weight"]) if shared else len(gain),
+        shared=shared,
+        split=split,
+        attention=[4 << i + 1 for i in _attended(state)],
+        multiples=multiples,
+        normalised="linear.u0" in state,
+    )
+    names = {"linear": "input", "output_layer.0": "norm", "output_layer.2": "output"}
+    return Found(net, _ours(state, names))
+
+
+def _discriminator(state: State) -> Found | None:
+    if not {"linear.weight", "embed.weight", "blocks.0.0.conv1.weight"} <= state.keys():
+        return None
+    kernels = _in_order(state, r"blocks\.\d+\.0\.conv1\.weight")
+    size = 4 << len(kernels) - 1
+    net = biggan.Discriminator(
+        width=1,
+        size=size,
+        channels=kernels[0].shape[1],
+        classes=len(state["embed.weight"]),
+        attention=[size >> i + 1 for i in _attended(state)],
+        multiples=[k.shape[0] for k in kernels],
+        normalised="linear.u0" in state,
+    )
+    return Found(net, _ours(state, {"linear": "output", "embed": "output.embed"}), column)
+
+
+def _in_order(state: State, pattern: str) -> list[Tensor]:
+    return [v for k, v in state.items() if re.fullmatch(pattern, k)]
+
+
+def _attended(state: State) -> list[int]:
+    """The blocks after which attention stands."""
+    return [int(m[1]) for k in state if (m := re.fullmatch(r"blocks\.(\d+)\.1\.gamma", k))]
+
+
+def _ours(state: State, ends: dict[str, str]) -> State:
+    layers = {"conv_sc": "shortcut", "bn1": "norm1", "bn2": "norm2"}
+    statistics = {"stored_mean": "running_mean", "stored_var": "running_var"}
+
+    def name(key: str) -> str:
+        layer, _, last = key.rpartition(".")
+        if m := re.match(r"blocks\.(\d+)\.(\d)\.?(.*)", layer):
+            parts = [layers.get(p, p) for p in m[3].split(".") if p]
+            inner = ["norm"] if last in statistics else []
+            layer = ".".join(["blocks" if m[2] == "0" else "attention", m[1], *parts, *inner])
+        elif layer in ends:
+            layer, last = ends[layer], "weight" if last == "gain" else last
+        return f"{layer}.{statistics.get(last, last)}"
+
+    return kept_normalised({name(k): v for k, v in state.items()})
+
+
+class StoredStatistics(nn.Module):
+    """BigGAN-deep with tables of batch norm's statistics for truncations of 0 to 1 in equal steps, called as its project
+    calls it: (z [N, latent], class vectors [N, classes] or labels [N], truncation) -> images [N, 3, H, W] in [-1, 1].
+
+    Between two steps that project gives the nearer one the *smaller* weight (stats[i] * f + stats[i + 1] * (1 - f) at step i +
+    f), and published pictures were made so; `nearer=True` turns that round."""
+
+    def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
+        super().__init__()
+        self.G, self.nearer = G, False
+        self.latent, self.classes = G.latent, G.classes
+        for i, norm in enumerate(self._norms()):
+            self.register_buffer(f"means{i}", torch.empty(steps, norm.num_features))
+            self.register_buffer(f"vars{i}", torch.empty(steps, norm.num_features))
+
+    def _norms(self) -> list[nn.BatchNorm2d]:
+        return [m for m in self.G.modules() if isinstance(m, nn.BatchNorm2d)]
+
+    def forward(self, z: Tensor, y: Tensor, truncation: float = 1.0) -> Tensor:
+        for i, norm in enumerate(self._norms()):
+            for kind, now in (("means", norm.running_mean), ("vars", norm.running_var)):
+                table = self.get_buffer(f"{kind}{i}")
+                at, into = divmod(round(truncation * (len(table) - 1), 6), 1)
+                low, high = table[int(at)], table[min(int(at) + 1, len(table) - 1)]
+                share = into if self.nearer else 1 - into  # of the higher one
+                assert now is not None
+                now.copy_(torch.lerp(low, high, share) if into else low)
+        return self.G(z, y)
+
+
+def _deep(state: State) -> Found | None:
+    if not {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"} <= state.keys():
+        return None
+    state = normalised_for_good({k.removeprefix("generator."): v for k, v in state.items()})
+    order = [int(k.split(".")[1]) for k in state if k.endswith((".bn_0.running_means", ".gamma"))]
+    attended = [int(k.split(".")[1]) for k in state if k.endswith(".gamma")]
+    blocks = [n for n in order if n not in attended]
+    level = {n: sum(b < n for b in blocks) // 2 - 1 for n in attended}
+    widths = [state[f"layers.{n}.conv_3.weight"].shape[0] for n in blocks]
+    shared, classes = state["embeddings.weight"].shape
+    G = biggan.DeepGenerator(
+        latent=state["gen_z.weight"].shape[1] - shared,
+        width=1,
+        size=4 << len(blocks) // 2,
+        classes=classes,
+        shared=shared,
+        attention=[8 << i for i in level.values()],
+        multiples=[widths[0], *widths[1::2]],
+        normalised=False,
+    )
+    ours: State = {"G.shared.weight": state.pop("embeddings.weight").T.contiguous()}
+    for kind in ("weight", "bias"):  # that project's grid has its channels last
+        cells = state.pop(f"gen_z.{kind}").unflatten(0, (16, widths[0]))
+        ours[f"G.input.{kind}"] = cells.transpose(0, 1).flatten(0, 1).contiguous()
+        ours[f"G.output.{kind}"] = state.pop(f"conv_to_rgb.{kind}")[:3]  # nobody reads the others
+    tables: list[tuple[str, Tensor, Tensor]] = []
+    for key, value in state.items():
+        layer, _, last = key.rpartition(".")
+        m = re.match(r"layers\.(\d+)\.?(.*)", layer)
+        if last == "running_means":
+            place = f"G.blocks.{blocks.index(int(m[1]))}.norms.{m[2][3:]}.norm" if m else "G.norm"
+            tables.append((place, value, state[f"{layer}.running_vars"]))
+        elif m and int(m[1]) in level:
+            inner = m[2].removeprefix("snconv1x1_").removesuffix("_conv")
+            ours[".".join(p for p in ("G.attention", str(level[int(m[1])]), inner, last) if p)] = value
+        elif m and last != "running_vars":
+            block = blocks.index(int(m[1]))
+            inner = re.sub(r"bn_(\d)\.scale", r"norms.\1.gain", m[2])
+            inner = re.sub(r"bn_(\d)\.offset", r"norms.\1.bias", inner)
+            ours[f"G.blocks.{block}.{inner.replace('conv_', 'convs.')}.{last}"] = value
+        elif layer == "bn" and last in ("weight", "bias"):
+            ours[f"G.norm.{last}"] = value
+    net = StoredStatistics(G, len(tables[0][1]))
+    names = [n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    for place, means, variances in tables:
+        i = names.index(place)
+        ours |= {f"means{i}": means, f"vars{i}": variances}
+        ours |= {f"{place}.running_mean": means[-1].clone(), f"{place}.running_var": variances[-1].clone()}
+    if attended:
+        ours = {k: v.reshape(()) if k.endswith(".gamma") else v for k, v in ours.items()}
+    return Found(net, ours)
+
+
+FORMATS: dict[str, Format] = {
+    "BigGAN generator (ajbrock/BigGAN-PyTorch)": _generator,
+    "BigGAN discriminator (ajbrock/BigGAN-PyTorch)": _discriminator,
+    "BigGAN-deep generator (huggingface/pytorch-pretrained-BigGAN)": _deep,
+}

@@ -1,0 +1,61 @@
+"""facebookresearch/pytorch_GAN_zoo's progressive networks."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from torch import nn
+
+from ganvas.inference.importers.formats import Format, Found, State, column
+from ganvas.nets import progan
+from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
+
+
+def _pgan_generator(state: State) -> Found | None:
+    if not {"formatLayer.module.weight", "groupScale0.0.module.weight"} <= state.keys():
+        return None
+    widths = [v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)]
+    net = progan.ProgressiveGenerator(
+        latent=state["formatLayer.module.weight"].shape[1],
+        size=4 << len(widths) - 1,
+        channels=len(state["toRGBLayers.0.module.bias"]),
+        widths=widths,
+    )
+    names = {"formatLayer": "input", "groupScale0.0": "first", "toRGBLayers": "to_rgb"}
+    return Found(net, _pgan(state, net, names))
+
+
+def _pgan_discriminator(state: State) -> Found | None:
+    if not {"decisionLayer.module.weight", "groupScaleZero.1.module.weight"} <= state.keys():
+        return None
+    widths = [v.shape[0] for k, v in state.items() if re.fullmatch(r"fromRGBLayers\.\d+\.module\.weight", k)]
+    net = progan.ProgressiveDiscriminator(
+        size=4 << len(widths) - 1,
+        channels=state["fromRGBLayers.0.module.weight"].shape[1],
+        widths=widths,
+        correction=1,
+    )
+    names = {"groupScaleZero.0": "last", "groupScaleZero.1": "dense", "decisionLayer": "output"}
+    return Found(net, _pgan(state, net, {**names, "fromRGBLayers": "from_rgb"}), column)
+
+
+def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:
+    """Our names, and weights that compute the same: that project's gain is sqrt(2) in every layer, and it scales biases
+    like weights."""
+    scales = {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedLinear | EqualizedConv2d)}
+    renamed = {}
+    for key, value in state.items():
+        layer, _, kind = key.rpartition(".module.")
+        theirs = math.sqrt(2 / state[f"{layer}.module.weight"][0].numel())
+        for old, new in names.items():
+            layer = re.sub(rf"^{re.escape(old)}\b", new, layer)
+        layer = re.sub(r"^scaleLayers\.(\d+)\.(\d+)", lambda m: f"blocks.{m[1]}.conv{int(m[2]) + 1}", layer)
+        renamed[f"{layer}.{kind}"] = value * (theirs if kind == "bias" else theirs / scales[layer])
+    return renamed
+
+
+FORMATS: dict[str, Format] = {
+    "progressive generator (facebookresearch/pytorch_GAN_zoo)": _pgan_generator,
+    "progressive discriminator (facebookresearch/pytorch_GAN_zoo)": _pgan_discriminator,
+}

@@ -1,0 +1,169 @@
+"""Write a trained model: weights, description and model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganvas.core import Method, Run, Shape, config
+from ganvas.core.errors import UserError, printable
+from ganvas.core.files import write_atomically
+
+FORMAT = 2  # 1: without a checksum
+MAX_HEADER = 1 << 24  # bytes of a model's description
+MAX_SIDE = 1 << 16  # pixels
+MAX_NUMBER = 1 << 20  # of a network's settings: widths, numbers of layers
+
+
+class _Checked(pydantic.BaseModel):
+    """Settings of a model's header: no text for numbers, no unknown names."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid")
+
+
+Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE)]
+
+
+class _Shape(_Checked):
+    channels: int = pydantic.Field(ge=1, le=4)
+    height: Side
+    width: Side
+    classes: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)
+
+
+class _Stage(_Checked):
+    index: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)
+    batch: int | None = pydantic.Field(None, ge=1)
+    resolution: Side | None = None
+    alpha: float = pydantic.Field(1.0, ge=0, le=1)
+    lr: float = pydantic.Field(1.0, ge=0, allow_inf_nan=False)
+
+
+class _Data(pydantic.BaseModel):
+    """What a header may say of the training data; other names are facts for readers."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    source: str | None = None
+    count: int | None = None
+    fingerprint: str | None = None
+    classes: list[str | int] = []
+
+
+class _Header(pydantic.BaseModel):
+    """The description in a model file. Other names are facts for readers."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow")
+    format: int = pydantic.Field(ge=1)
+    shape: _Shape
+    stage: _Stage
+    method: dict[str, Any] | None = None
+    imported: str | None = None
+    data: _Data = _Data()
+    recipe: str | None = None
+    paper: str | None = None
+    task: str | None = None
+    scale: int = pydantic.Field(1, ge=1, le=MAX_NUMBER)
+    images_trained: int | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> _Header:
+        if (self.method is None) == (self.imported is None):
+            raise ValueError("expected either 'method' or 'imported'")
+        if (self.stage.resolution or 1) > max(self.shape.height, self.shape.width):
+            raise ValueError("the stage's resolution is larger than the shape")
+        return self
+
+
+def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
+    """Write `method`'s picture-making networks into `folder`. Raises `UserError` where that cannot be written.
+
+    `facts`: what else a reader should know (recipe, paper, data, classes, images trained): JSON-ready."""
+    header = {
+        "method": _untrained(config.dump(run.method), type(method)),
+        "shape": asdict(shape),
+        "stage": asdict(method.now),
+        "scale": method.scale,
+        **facts,
+    }
+    write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}, header)
+
+
+def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
+    """A method's description without the settings that only training needs, such as paths of other networks' weights."""
+    return {k: v for k, v in description.items() if k not in method.trained_with}
+
+
+def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """A model's folder. Raises `UserError` where it cannot be written."""
+    header = {"format": FORMAT, **header}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    text = json.dumps(header)
+    path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)})
+        os.replace(temporary, path)
+        write_atomically(folder / "model.json", _pretty(text))
+        write_atomically(folder / "README.md", _card(header))
+    except (OSError, SafetensorError) as e:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"the model could not be written to {printable(folder)}: {printable(e)}") from None
+
+
+def _pretty(text: str) -> str:
+    """A header's text as model.json has it."""
+    return json.dumps(json.loads(text), indent=1)
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """BLAKE2b of a header's text and of the tensors' names, types, shapes and bytes."""
+    digest = hashlib.blake2b(text.encode(), digest_size=32)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        data: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _card(h: dict[str, Any]) -> str:
+    data = h.get("data", {})
+    use = "m.sample(16, seed=7)" if h.get("task") == "images" else 'm.translate("picture.png")'
+    shape, scale = h["shape"], h.get("scale", 1)
+    kind = {1: "gray", 3: "colour", 4: "colour (with alpha)"}.get(shape["channels"], f"{shape['channels']}-channel")
+    makes = f"Makes {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
+    if h.get("task") != "images":
+        times = f"{scale} times as large as its input" if scale > 1 else "as large as its input"
+        makes = f"Makes {kind} images from {kind} images, of any size: {times}."
+    origin = (
+        f"Imported from `{printable(h['source']['file'])}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
+        if "imported" in h
+        else f"Trained on {h.get('images_trained', 0):,} images drawn from `{printable(data.get('source', '?'))}` "
+        f"({data.get('count', '?')} pictures,\n  fingerprint `{data.get('fingerprint', '?')}`)."
+    )
+    return f"""# {h.get("recipe", "a ganvas model")}
+
+{h.get("paper", "")}
+
+* {origin}
+* {makes}
+* What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
+
+```python
+import ganvas
+
+m = ganvas.load("path/of/this/folder")
+{use}
+```
+"""

@@ -1,0 +1,1 @@
+"""Exact tiled inference for images that do not fit in memory."""

@@ -1,0 +1,1 @@
+"""Images and video as files: decode, resize, encode, label."""

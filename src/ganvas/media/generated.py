@@ -1,0 +1,69 @@
+"""Generated images as PIL images that keep their label when they are saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganvas.core.files import write
+from ganvas.media.encode import _WRITERS, encode, narrowed
+
+
+def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -> Generated:
+    """An image for Python, uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4], whose `save` marks it."""
+    deep = None
+    if samples.dtype == np.uint16 and samples.shape[2] > 1:
+        deep, samples = samples, narrowed(samples)
+    made: Any = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    made.__class__ = Generated  # Pillow has no constructor for a subclass that takes pixels
+    made.facts, made.deep = facts, deep
+    if profile:
+        made.info["icc_profile"] = profile
+    return made
+
+
+class Generated(Image.Image):
+    """A PIL image that is marked as generated when it is saved as PNG, JPEG, WebP or TIFF.
+
+    So are images that are derived from it by PIL's methods (crop, resize, convert). Other
+    formats, and pixels taken out of it (NumPy, torch), carry no mark.
+
+    facts: what the mark says besides
+    deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved as long as
+        the image has not been changed"""
+
+    facts: Mapping[str, Any] = MappingProxyType({})
+    deep: np.ndarray | None = None
+
+    def _new(self, im: Any) -> Image.Image:  # which PIL's methods end in, but for `transform`
+        return self._marked(super()._new(im))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def transform(self, *args: Any, **kwargs: Any) -> Image.Image:
+        return self._marked(super().transform(*args, **kwargs))
+
+    def copy(self) -> Image.Image:
+        made: Any = super().copy()
+        made.deep = self.deep
+        return made
+
+    def _marked(self, made: Any) -> Image.Image:
+        made.__class__ = Generated
+        made.facts = self.facts
+        return made
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """PIL's `save`; PNG, JPEG, WebP and TIFF are marked."""
+        place = Path(os.fsdecode(fp)) if isinstance(fp, str | bytes | os.PathLike) else None
+        suffix = f".{format.lower()}" if format else place.suffix.lower() if place else ""
+        if suffix not in _WRITERS or params.get("save_all"):
+            super().save(fp, format, **params)
+            return
+        file: Any = fp
+        data = encode(self, suffix, settings=params, **self.facts)
+        write(place, data) if place else file.write(data)

@@ -1,0 +1,183 @@
+"""Samples of images: channels, depth, size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class Broken(Exception):
+    """This picture cannot be used; the message is the reason, without its name."""
+
+
+class Decoded(NamedTuple):
+    """An upright image with all that it holds.
+
+    color: uint8 or uint16 [H, W, 1 or 3]
+    alpha: [H, W] of the same type, or None
+    profile: ICC profile that fits `color`, or None
+    lost: what the file has and this has not, for people"""
+
+    color: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    lost: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return self.color.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.color.shape[1]
+
+    @property
+    def white(self) -> int:
+        """The largest value: 255 or 65535."""
+        return int(np.iinfo(self.color.dtype).max)
+
+    def samples(self, rows: slice = slice(None)) -> np.ndarray:
+        """Color and alpha together, [h, W, 1 to 4]."""
+        color = self.color[rows]
+        return color if self.alpha is None else np.dstack([color, self.alpha[rows]])
+
+
+def luma(color: np.ndarray) -> np.ndarray:
+    """RGB uint8 or uint16 [H, W, 3] -> gray [H, W, 1] by ITU-R 601, exactly as Pillow rounds it."""
+    if color.shape[2] == 1:
+        return color
+    gray = np.empty((*color.shape[:2], 1), color.dtype)
+    for top in range(0, len(color), 256):  # products take four bytes a number
+        red, green, blue = np.moveaxis(color[top : top + 256].astype(np.uint32), 2, 0)
+        gray[top : top + 256, :, 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return gray
+
+
+def opaque(image: Decoded) -> np.ndarray:
+    """The color of an image, with that of the nearest visible pixel where it is fully transparent.
+
+    A network that sees what lies beneath (often black) draws it into a seam around what is
+    visible. Works on bands of rows, each with the 256 rows above and below it."""
+    color, alpha = image.color, image.alpha
+    if alpha is None or alpha.all() or not alpha.any():
+        return color
+    from scipy import ndimage
+
+    height = len(color)
+    filled, mean = color.copy(), np.rint(color[alpha > 0].mean(0))
+    for top in range(0, height, 1024):
+        bottom = min(top + 1024, height)
+        around = slice(max(top - 256, 0), min(bottom + 256, height))
+        hidden = alpha[around] == 0
+        inner = slice(top - around.start, bottom - around.start)
+        if hidden.all():
+            filled[top:bottom] = mean
+        elif hidden[inner].any():
+            nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+            rows, columns = nearest[:, inner]  # pyright: ignore[reportOptionalSubscript, reportArgumentType, reportCallIssue]
+            filled[top:bottom] = color[around][rows, columns]
+    return filled
+
+
+def resized(
+    samples: np.ndarray, size: tuple[int, int], rows: tuple[int, int] | None = None, margin: int = 4
+) -> np.ndarray:
+    """uint8 or uint16 [H, W, C] -> `rows` (first, end) of it at `size` (height, width), bicubic, antialiased.
+
+    `margin`: rows of the original that are looked at beyond those asked for, for each row of
+    the original that one of the result covers."""
+    (height, width), (old, across) = size, samples.shape[:2]
+    first, end = rows or (0, height)
+    scale = old / height
+    top, bottom = first * scale, min(end * scale, old)
+    reach = int(margin * max(scale, 1)) + 1
+    start, stop = max(int(top) - reach, 0), min(int(bottom) + reach + 1, old)
+    box = (0, top - start, across, bottom - start)
+    out = np.empty((end - first, width, samples.shape[2]), samples.dtype)
+    for channel in range(samples.shape[2]):
+        part = samples[start:stop, :, channel]
+        if samples.dtype == np.uint8:
+            band = Image.fromarray(np.ascontiguousarray(part))
+            out[..., channel] = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+        else:
+            band = Image.fromarray(part.astype(np.float32))
+            made = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+            out[..., channel] = np.rint(made).clip(0, 65535)
+    return out
+
+
+def to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Gray (1), RGB (3) or RGBA (4). What loses its alpha is laid over white; colours become gray by ITU-R 601 luma."""
+    if image.mode == "RGBA" and channels < 4:
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+        image = image.convert("RGB")
+    return image if image.mode == MODES[channels] else image.convert(MODES[channels])
+
+
+def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale (bicubic, antialiased, aspect kept) until the picture covers `size` (height, width), then crop the
+    centre."""
+    height, width = size
+    if image.size == (width, height):
+        return image
+    scale = max(width / image.width, height / image.height)
+    w, h = width / scale, height / scale  # the part of the picture that will be seen
+    left, top = max((image.width - w) / 2, 0), max((image.height - h) / 2, 0)
+    # where w or h is the image's own, rounding may put the box a hair outside of it
+    box = (left, top, min(left + w, image.width), min(top + h, image.height))
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def as_array(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, C]."""
+    a = np.asarray(image)
+    return a if a.ndim == 3 else a[:, :, None]
+
+
+def as_image(array: np.ndarray) -> Image.Image:
+    """The inverse of `as_array`."""
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
+    """Numbers of any kind as uint8: bool, 16-bit, floats in [0, 1] or [-1, 1], and anything within 0..255. Raises
+    `Broken` where the range says nothing.
+
+    white: the value of integers of more than 8 bits that becomes 255; None: 65535"""
+    if a.dtype == np.uint8:
+        return a
+    if white is not None and np.issubdtype(a.dtype, np.integer):
+        return ((a.clip(0, white).astype(np.int64) * 510 + white) // (2 * white)).astype(np.uint8)
+    if a.dtype == np.bool_:
+        return a.astype(np.uint8) * np.uint8(255)
+    if a.dtype == np.uint16:
+        return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if not (np.issubdtype(a.dtype, np.floating) or np.issubdtype(a.dtype, np.integer)):
+        raise Broken(f"holds {a.dtype}, not numbers that could be pixels")
+    low, high = float(a.min(initial=0)), float(a.max(initial=0))
+    if np.issubdtype(a.dtype, np.floating) and low >= -1 and high <= 1:
+        return np.rint(a * 255.0 if low >= 0 else (a + 1.0) * 127.5).astype(np.uint8)
+    if low >= 0 and high <= 255:
+        return np.rint(a).astype(np.uint8)
+    if low >= 0 and high <= 65535 and np.issubdtype(a.dtype, np.integer):
+        return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+
+
+def sixteen_bit(a: np.ndarray) -> np.ndarray:
+    """Gray values of more than 8 bits as uint16: integers as they are, floats in [0, 1], [-1, 1] or
+    0..255 scaled. Raises `Broken` for other ranges."""
+    low, high = (float(a.min()), float(a.max())) if a.size else (0.0, 0.0)
+    if np.issubdtype(a.dtype, np.integer):
+        if low >= 0 and high <= 65535:
+            return a.astype(np.uint16)
+    elif low >= -1 and high <= 1:
+        return np.rint(a * 65535.0 if low >= 0 else (a + 1.0) * 32767.5).astype(np.uint16)
+    elif low >= 0 and high <= 255:
+        return np.rint(a * 257.0).astype(np.uint16)
+    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")

@@ -1,0 +1,70 @@
+"""Films of generated pictures, GIF and MP4, which say that they are generated as every picture does (`provenance.py`)."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.files import write
+from ganvas.media import provenance
+
+LEAST = 128  # pixels of the shorter side: smaller frames are enlarged by repeating pixels
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP specification, part 3, section 1.2.7.1
+
+
+def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: Any) -> Path:
+    """Write frames of one size as a film that repeats (.gif) or as .mp4 (H.264; needs the package `av`). The file appears whole
+    or not at all. Raises `UserError` for another suffix, and where it cannot be written."""
+    path = Path(path)
+    makers = {".gif": _gif, ".mp4": _mp4}
+    if path.suffix.lower() not in makers:
+        raise UserError(f"films cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}")
+    if not frames or fps < 1:
+        raise UserError(f"a film needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}")
+    facts = {k: v for k, v in facts.items() if v is not None}
+    times = -(-LEAST // min(frames[0].size))
+    size = frames[0].width * times, frames[0].height * times
+    large = [frame.resize(size, Image.Resampling.NEAREST) for frame in frames]
+    return write(path, makers[path.suffix.lower()](large, fps, facts))
+
+
+def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    hundredths = max(round(100 / fps), 2)  # browsers slow what is faster down to 10 frames a second
+    settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
+    frames[0].save(
+        buffer, "GIF", save_all=True, append_images=frames[1:], comment=provenance.STATEMENT.encode(), **settings
+    )
+    data = buffer.getvalue()
+    # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in which a reader of blocks finds its end.
+    trailer = bytes([1, *range(255, -1, -1), 0])
+    return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + provenance.packet(facts) + trailer + data[-1:]
+
+
+def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+    try:
+        import av  # pyright: ignore[reportMissingImports] (an extra)
+    except ImportError as e:
+        raise UserError(
+            f"MP4 needs the package av ({e}). Install it: pip install 'ganvas[video]'. Or write a .gif"
+        ) from None
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as film:
+        film.metadata["comment"] = provenance.STATEMENT
+        stream: Any = film.add_stream("h264", rate=fps, options={"crf": "16"})
+        width, height = frames[0].size
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        for frame in frames:
+            pixels = np.asarray(frame.convert("RGB"))  # sides must be even: the last row and column again
+            pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        film.mux(stream.encode())
+    body = _XMP_BOX + provenance.packet(facts)
+    return buffer.getvalue() + struct.pack(">I4s", len(body) + 8, b"uuid") + body

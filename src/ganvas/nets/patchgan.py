@@ -1,0 +1,85 @@
+"""Discriminators that judge patches, in the layout and with the key names of junyanz/pytorch-CycleGAN-and-pix2pix."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ganvas.core.errors import UserError
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import Size, sides
+from ganvas.nets.norm import Norm, norm2d
+
+
+def receptive_field(layers: int) -> int:
+    """The side in pixels of the patch that one score of `PatchDiscriminator(layers=layers)` sees: 16, 34, 70, 142,
+    ..."""
+    field = 7  # two convolutions of side 4 and stride 1
+    for _ in range(layers):
+        field = 2 * field + 2
+    return field
+
+
+class PatchDiscriminator(nn.Module):
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N, 1, H', W'], one for each overlapping patch; H' is about H /
+    2^layers.
+
+    `layers` convolutions of stride 2 and one of stride 1 with `width` min(2^i, 8) channels, each followed by a
+    normalisation (the first by none) and LeakyReLU(.2), then one of stride 1 to a single channel. With 3 `layers` the
+    70x70 PatchGAN: pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 where pairs are
+    judged. Convolutions under batch norm have no bias, as in the authors' code. `size`: of the images, where it is known:
+    too small ones are then refused at once. Weights ~ N(0, .02)."""
+
+    def __init__(
+        self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "instance", size: Size | None = None
+    ) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        a = width
+        for i in range(1, layers + 1):
+            b = width * min(1 << i, 8)
+            stride = 2 if i < layers else 1
+            blocks += [
+                nn.Conv2d(a, b, 4, stride, 1, bias=norm != "batch"),
+                norm2d(norm, b),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            a = b
+        self.model = nn.Sequential(*blocks, nn.Conv2d(a, 1, 4, 1, 1))
+        self.least = 3 << layers  # leaves 2x2 before the last convolution
+        if size is not None:
+            self._large_enough(*sides(size))
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._large_enough(*x.shape[-2:])
+        return self.model(x)
+
+    def _large_enough(self, height: int, width: int) -> None:
+        if min(height, width) < self.least:
+            raise UserError(
+                f"a patch discriminator got images of {height}x{width} (height x width); it needs sides of at least "
+                f"{self.least} pixels. Use larger images, or fewer `layers`."
+            )
+
+
+class PixelDiscriminator(nn.Module):
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N, 1, H, W], each from its pixel alone.
+
+    1x1 convolutions: `width`, LeakyReLU(.2), 2 `width`, normalisation, LeakyReLU(.2), 1. The 1x1 PixelGAN: pix2pix,
+    Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. Biases as in the authors' code. Weights ~ N(0, .02)."""
+
+    def __init__(self, channels: int = 3, width: int = 64, norm: Norm = "instance") -> None:
+        super().__init__()
+        bias = norm != "batch"
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, width, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            norm2d(norm, 2 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 1, 1, bias=bias),
+        )
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)

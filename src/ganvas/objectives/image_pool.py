@@ -1,0 +1,55 @@
+"""The image pool: discriminators learn from the generator's past as well as from its present."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.core import rng
+
+
+class ImagePool(nn.Module):
+    """Images [N, C, H, W] -> as many, some of them older. CycleGAN, arXiv:1703.10593, section 4 (50 images), after
+    Shrivastava et al., arXiv:1612.07828, section 2.3.
+
+    Image by image: until `size` are held, an image is kept and returned; then, with probability 1/2, a random held one
+    is returned and the new one takes its place, else the new one is returned. 0 passes images through. Gradients end
+    here. The held images are buffers and part of the state dict; every rank has its own."""
+
+    per_rank = True
+    images: Tensor
+    count: Tensor
+
+    def __init__(self, size: int = 50) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("images", torch.empty(0))  # [size, C, H, W] from the first image on
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        if self.size == 0:
+            return images.detach()
+        if self.images.shape[1:] != images.shape[1:]:  # the first images, or images of another size
+            self.images = torch.zeros(self.size, *images.shape[1:], device=images.device)
+            self.count.zero_()
+        swap = (rng.uniform(len(images)) < 0.5).tolist()
+        slots = rng.integers(len(images), self.size).tolist()
+        held, out = int(self.count), images.detach().clone()
+        for i, image in enumerate(images):
+            if held < self.size:
+                self.images[held] = image
+                held += 1
+            elif swap[i]:
+                out[i] = self.images[slots[i]]
+                self.images[slots[i]] = image
+        self.count.fill_(held)
+        return out
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(f"{prefix}images")
+        if saved is not None and saved.shape != self.images.shape:
+            self.images = torch.empty_like(saved, device=self.images.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,237 @@
+"""How fast a recipe trains on this machine: seconds per step, and what share of the machine's own rate of products that is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ganvas import recipes
+from ganvas.core import Batch, Clock, Run
+from ganvas.core.allocator import retain_heap
+from ganvas.core.environment import auto_precision, commit, machine, usable_device
+from ganvas.core.errors import UserError
+from ganvas.data import Prefetch
+from ganvas.data.degradations import KINDS, reduced
+from ganvas.data.feed import Feed, Info, Task
+from ganvas.engine.engine import Engine
+from ganvas.training.start import with_data
+
+SIDE = 2048  # of the square matrices whose product is one measure of the machine's rate
+SECONDS = 1.0  # that each measure of that rate takes, at least
+IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution that is the other
+COUNT = 256  # random images, where no data are given
+
+
+def bench(
+    recipe: str,
+    data: str | Path | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    compile: str | None = None,
+    steps: int = 10,
+    set: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Time `steps` training steps of `recipe` with the loader and as many without it (on one batch), taking turns.
+
+    `data`: as for `train`; None: random images of the recipe's own size. The others as for `train`.
+
+    Returns seconds per step (means: a penalty taken in every 16th step counts as often as it is taken) and images per
+    second, both with the `loader` and on one batch in `memory`; `products`: floating-point operations of the matrix
+    products and convolutions of the latter's mean step, the rate in operations per second that they reach, the machine's
+    own rate in the same precision (`product_rate`), and their `share`; `peak_mib`: what the process grew by (on an
+    accelerator, what torch allocated; None where the system does not tell). `timed`: from which to which of the run's
+    steps; a method whose steps change (WGAN's long phases) is another one later. Raises `UserError` for anything that
+    does not fit."""
+    if steps < 1:
+        raise UserError(f"--steps must be at least 1; got {steps}")
+    retain_heap()
+    torch.manual_seed(0)
+    device = usable_device(device)
+    run = with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)
+    precision = auto_precision(device) if precision == "auto" else precision
+    given = {"batch": batch, "precision": precision, "compile": compile}
+    run = replace(run, **{k: v for k, v in given.items() if v is not None})
+    feed = random_feed(run) if data is None else run.data()
+    before = _peak_mib(device)
+    engine = Engine(run, Prefetch(feed), device)
+    with_loader, with_batch = engine.feed, FixedBatchLoader(engine)
+    engine.step()  # what is set up once, compiling included
+    seconds: dict[str, float] = {"loader": 0.0, "memory": 0.0}
+    images = dict.fromkeys(seconds, 0)
+    clocks: list[Clock] = []  # of the steps in memory
+    for _ in range(steps):
+        engine.feed = with_loader
+        engine.step()  # the loader draws ahead again
+        for name, engine.feed in (("loader", with_loader), ("memory", with_batch)):
+            clock = engine.clock
+            seconds[name] += _timed(engine.step, device)
+            images[name] += engine.clock.images - clock.images
+        clocks.append(clock)
+    with_loader.close()
+    peak = _peak_mib(device)
+    operations = sum(_operations(engine, clock) for clock in clocks)
+    rate = matmul_flops(run.precision, device)
+    return {
+        "recipe": recipe,
+        "size": [feed.info.height, feed.info.width],
+        "batch": run.batch,
+        "precision": run.precision,
+        "compile": run.compile,
+        "data": feed.info.source,
+        "seconds_per_step": {name: t / steps for name, t in seconds.items()},
+        "images_per_second": {name: images[name] / t for name, t in seconds.items()},
+        "seconds_per_thousand_images": {name: 1000 * t / images[name] for name, t in seconds.items()},
+        "products": {
+            "operations": operations / steps,
+            "rate": operations / seconds["memory"],
+            "machine_rate": rate,
+            "share": operations / seconds["memory"] / rate,
+        },
+        "peak_mib": None if peak is None or before is None else peak - before,
+        "steps": steps,
+        "timed": [clocks[0].step - 1, clocks[-1].step],
+        "device": device if not device.startswith("cuda") else torch.cuda.get_device_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": machine(),
+        "commit": commit(),
+    }
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """A measurement for people."""
+    size = "x".join(map(str, found["size"]))
+    how = found["precision"] + (f", compile {found['compile']}" if found["compile"] else "")
+    yield f"{found['recipe']}, {size} px, batch {found['batch']}, {how}, on {found['device']}"
+    for name, title in (("loader", "with the loader"), ("memory", "on one batch in memory")):
+        yield (
+            f"{title:<24} {found['seconds_per_step'][name]:.4g} s a step, "
+            f"{found['images_per_second'][name]:.4g} images/s, "
+            f"{found['seconds_per_thousand_images'][name]:.4g} s a thousand images"
+        )
+    products = found["products"]
+    yield (
+        f"{'products':<24} {products['rate'] / 1e9:.4g} Gflop/s, {products['share']:.0%} of the "
+        f"{products['machine_rate'] / 1e9:.4g} that this machine was measured to do"
+    )
+    if found["peak_mib"] is not None:
+        yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at most"
+
+
+def matmul_flops(precision: str, device: str) -> float:
+    """Floating-point operations per second that this machine is seen to do: the better of a product of two square matrices
+    and a 3x3 convolution of 16 images of 32x32 with 256 channels, which on a processor come from different libraries."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    x, w = (torch.randn(*s, device=device).to(dtype, memory_format=torch.channels_last) for s in (IMAGES, KERNEL))
+    works: list[tuple[int, Callable[[], Tensor]]] = [
+        (2 * SIDE**3, lambda: a @ b),
+        (2 * x.numel() * w[:, 0].numel(), lambda: conv2d(x, w, padding=1)),
+    ]
+    rates = []
+    for operations, work in works:
+        best, until = float("inf"), time.perf_counter() + SECONDS
+        while time.perf_counter() < until:
+            best = min(best, _timed(work, device))
+        rates.append(operations / best)
+    return max(rates)
+
+
+def random_feed(run: Run) -> Feed:
+    """Random images in memory, of the kind and size that `run` is for."""
+    assert isinstance(run.data, partial)
+    keywords = run.data.keywords
+    opener = run.data.func.__name__
+    if opener == "languages":  # no images: they are generated as it is
+        return run.data(source="uniform")
+    task = cast(Task, opener if opener in ("images", "domains") else "pairs")
+    size, load = keywords.get("size", 64), keywords.get("load")
+    height, width = (size, size) if isinstance(size, int) else size
+    stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
+    channels = keywords.get("channels") or 3
+    streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}.get(opener, ("x",))
+    count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # of large images fewer
+    rng = np.random.default_rng(0)
+    pixels = {
+        s: rng.integers(0, 256, (count, *stored, channels * (2 if s == "ab" else 1)), dtype=np.uint8) for s in streams
+    }
+    labels = rng.integers(0, 10, count) if task == "images" else None
+    info = Info(
+        task, "random", "memory", "train", channels, height, width, count, "random",
+        tuple(map(str, range(10))) if labels is not None else (),
+    )  # fmt: skip
+    feed = Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
+    if opener == "super_resolution":
+        feed.scale = keywords.get("scale", 4)
+        feed.derive = partial(reduced, scale=feed.scale)
+    elif opener == "derived":
+        feed.derive = KINDS[keywords["kind"]]
+    return feed
+
+
+class FixedBatchLoader:
+    """A feed that gives the batch that it was made with, at every call: training without a loader."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.feed, self.info, self.kept = engine.feed, engine.feed.info, {}
+
+    def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+        key = (n, *sorted(options.items()))
+        if key not in self.kept:
+            self.kept[key] = self.feed.draw(cursor, n, **options)
+        return self.kept[key]
+
+
+def _peak_mib(device: str) -> float | None:
+    """The most memory that this process has had so far; None where the system does not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _operations(engine: Engine, clock: Clock) -> int:
+    """Of the step that follows this moment of the run, counted while it is taken again, without compiled code."""
+    engine.clock = clock
+    with torch.compiler.set_stance("force_eager"), _Counter() as counter:
+        engine.step()
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    """Operations by torch's own formulas. (Its `FlopCounterMode` also follows modules, and fails inside penalties.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _timed(call: Callable[[], Any], device: str) -> float:
+    start = time.perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

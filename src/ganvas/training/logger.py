@@ -1,0 +1,117 @@
+"""Write log.jsonl, independent of interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.core import distributed
+from ganvas.core.errors import UserError
+from ganvas.core.files import write_atomically
+from ganvas.engine.engine import Engine
+from ganvas.engine.run_dir import read_lines
+from ganvas.training.start import STOPPED
+
+LOG_STEPS = 10  # steps per line of log.jsonl, and every one of the first ten
+
+
+class Logger:
+    """log.jsonl: means since the last line, at image counts that do not depend on interruptions."""
+
+    def __init__(self, out: Path, engine: Engine, unfinished: dict[str, Any], record: dict[str, Any]) -> None:
+        self.engine = engine
+        self.latest: dict[str, float] = {}
+        self._pending: list[dict[str, Tensor]] = []
+        self._sums: dict[str, float] = dict(unfinished.get("sums", {}))
+        self._counts: dict[str, int] = dict(unfinished.get("counts", {}))  # a lazy penalty is not there in every step
+        self._file = self._timing = self._board = None
+        self._started, self._from = time.monotonic(), engine.clock.images
+        self._before = 0.0
+        if distributed.rank() == 0:
+            for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
+                _truncate_log(out / name, engine.clock.images)
+            for grid in (out / "samples").glob("*.png"):
+                if grid.name.startswith(STOPPED) or (grid.stem.isdigit() and int(grid.stem) > engine.clock.images):
+                    grid.unlink()
+            self._before = max((e["seconds"] for e in read_lines(out / "timing.jsonl")), default=0.0)
+            self._file = (out / "log.jsonl").open("a", encoding="utf-8")
+            self._timing = (out / "timing.jsonl").open("a", encoding="utf-8")
+            if record.get("tensorboard"):
+                self._board = _tensorboard(out)
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        clock = self.engine.clock
+        self._pending.append(dict(scalars))
+        if self.engine.device.type == "cpu" or len(self._pending) >= LOG_STEPS:
+            self.flush()
+        if clock.step % LOG_STEPS == 0 or clock.step <= LOG_STEPS:
+            self.flush()
+            self._line({k: v / self._counts[k] for k, v in self._sums.items()})
+            self._sums, self._counts = {}, {}
+
+    def flush(self) -> None:
+        """Read what the device still holds."""
+        for scalars in self._pending:
+            values = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
+            self.engine.complain_of(values)
+            self.latest = values
+            for k, v in values.items():
+                self._sums[k] = self._sums.get(k, 0.0) + v
+                self._counts[k] = self._counts.get(k, 0) + 1
+        self._pending.clear()
+
+    def sync(self) -> None:
+        """Read what the device still holds, and have the lines on the disk before a checkpoint relies on them."""
+        self.flush()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def _line(self, means: dict[str, float]) -> None:
+        if self._file is None or self._timing is None:
+            return
+        clock, seconds = self.engine.clock, time.monotonic() - self._started
+        print(json.dumps({"step": clock.step, "images": clock.images, **means}), file=self._file, flush=True)
+        rate = (clock.images - self._from) / max(seconds, 1e-9)
+        timing = {
+            "images": clock.images,
+            "seconds": round(self._before + seconds, 3),
+            "images_per_second": round(rate, 2),
+        }
+        print(json.dumps(timing), file=self._timing, flush=True)
+        if self._board is not None:
+            for k, v in means.items():
+                self._board.add_scalar(k, v, clock.images)
+
+    def state(self) -> dict[str, Any]:
+        return {"sums": self._sums, "counts": self._counts}
+
+    def close(self) -> None:
+        for f in (self._file, self._timing, self._board):
+            if f is not None:
+                with suppress(
+                    OSError
+                ):  # on a full disk the last line cannot be written; the checkpoint has its figures
+                    f.close()
+
+
+def _tensorboard(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except Exception:
+        raise UserError("TensorBoard is not installed. Install it: pip install 'ganvas[tensorboard]'") from None
+    return SummaryWriter(str(out / "tensorboard"))
+
+
+def _truncate_log(path: Path, images: int) -> None:
+    """Drop what was written after the checkpoint that the run continues from."""
+    if path.is_file():
+        kept = [line for line in read_lines(path, warn=True) if line["images"] <= images]
+        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -1,0 +1,96 @@
+"""The import rule of docs/architecture.md: each package may import only those before it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
+PACKAGES = (
+    "core",
+    "media",
+    "objectives",
+    "metrics",
+    "nets",
+    "data",
+    "engine",
+    "methods",
+    "recipes",
+    "inference",
+    "evaluation",
+    "training",
+    "claims",
+    "apps",
+)
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The packages of ganvas that a file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "ganvas":
+            names |= {f"ganvas.{a.name}" for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {n.split(".")[1] for n in names if n.startswith("ganvas.")} - {"__version__"}
+
+
+def test_the_house_has_these_rooms_and_no_others() -> None:
+    found = {p.name for p in SOURCE.iterdir() if p.name != "__pycache__"}
+    assert found == {*PACKAGES, "__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
+def test_imports_point_down(file: Path) -> None:
+    package = file.relative_to(SOURCE).parts[0]
+    if package not in PACKAGES:
+        return
+    allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
+    assert imported(ast.parse(file.read_text())) <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
+def test_what_a_method_builds_it_yields(file: Path) -> None:
+    """An `Update` or `Forward` that is built without `yield` would never be performed."""
+    tree = ast.parse(file.read_text())
+    yielded = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Yield)}
+    for node in ast.walk(tree):
+        call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if call and node.func.id in ("Update", "Forward"):
+            assert id(node) in yielded, f"line {node.lineno}: {node.func.id} without a yield"
+
+
+def test_no_import_cycle() -> None:
+    """Imports at the top of files form no cycle."""
+    graph: dict[str, set[str]] = {}
+    modules = {}
+    for file in FILES:
+        parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    for name, file in modules.items():
+        tree, out = ast.parse(file.read_text()), set()
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                out |= {a.name for a in node.names if a.name in modules}
+            elif isinstance(node, ast.ImportFrom) and node.module in modules:
+                inner = {f"{node.module}.{a.name}" for a in node.names}
+                out |= (inner & modules.keys()) or {node.module}
+        graph[name] = out - {name}
+    state: dict[str, int] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if state.get(name) == 2:
+            return
+        assert state.get(name) != 1, f"import cycle: {' -> '.join([*path, name])}"
+        state[name] = 1
+        for other in sorted(graph[name]):
+            visit(other, (*path, name))
+        state[name] = 2
+
+    for name in graph:
+        visit(name, ())
