@@ -60,9 +60,9 @@ def test_what_a_method_builds_it_yields(file: Path) -> None:
     tree = ast.parse(file.read_text())
     yielded = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Yield)}
     for node in ast.walk(tree):
-        call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        if call and node.func.id in ("Update", "Forward"):
-            assert id(node) in yielded, f"line {node.lineno}: {node.func.id} without a yield"
+        name = node.func if isinstance(node, ast.Call) else None
+        if isinstance(name, ast.Name) and name.id in ("Update", "Forward"):
+            assert id(node) in yielded, f"line {name.lineno}: {name.id} without a yield"
 
 
 def test_no_import_cycle() -> None:

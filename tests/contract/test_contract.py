@@ -141,7 +141,7 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
         x = torch.rand(2, 3, 19, 22) * 2 - 1  # any size
         for to in model.directions:
             made = loaded.translate(x, to=to, output="torch")
-            assert made.shape == (2, 3, 19 * model.scale, 22 * model.scale)
+            assert made.shape == (2, 3, 19 * model.upscale, 22 * model.upscale)
             assert torch.equal(made, kept.translate(x, to=to, output="torch"))
             whole, parts = (loaded.translate(x[:1], to=to, output="torch", tile=side) for side in (None, 16))
             torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
@@ -175,7 +175,7 @@ def test_labels_are_obeyed_or_refused(recipe: str, tmp_path: Path) -> None:
 
 
 def model_side(engine: Engine) -> int:
-    return engine.method.now.resolution or engine.feed.info.height
+    return engine.method.current_stage.resolution or engine.feed.info.height
 
 
 @every_recipe

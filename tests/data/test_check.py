@@ -154,7 +154,7 @@ def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool
         with torch.device("meta"):
             method = run.method(feed.info.shape)
         assert feed.info.height % getattr(method, "multiple", 1) == 0
-        assert method.scale == feed.scale
+        assert method.upscale == feed.scale
 
 
 def test_plural_forms(make: Make):

@@ -53,7 +53,7 @@ def test_every_method_resumes_exactly_with_it(recipe: str, augment: str, more: t
         log = straight.step()
         assert all(math.isfinite(v) for v in log.values())
         plain.step()
-    judge = plain.method.judges[0]
+    judge = plain.method.discriminators[0]
     assert any(
         not torch.equal(a, b)
         for a, b in zip(*(e.method.get_submodule(judge).parameters() for e in (straight, plain)), strict=True)

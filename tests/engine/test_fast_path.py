@@ -97,7 +97,7 @@ class Sharing(Method):
         real = next(feed)
         real = real.having(z=rng.normal(len(real), 4))
         if self.shared:
-            real = real.having(**(yield Forward("G", lambda b: {"fake": self.G(b.z)}, real)).keep)
+            real = real.having(**(yield Forward("G", lambda b: {"fake": self.G(b.z)}, real)).outputs)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
         if self.twice:

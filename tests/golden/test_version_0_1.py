@@ -68,7 +68,7 @@ def test_an_old_run_and_its_model_have_the_same_tensors(recipe: str) -> None:
     run = config.load(record["run"])
     method = run.method(shape)
     state = method.state_dict()
-    kept = {k: v for k, v in state.items() if k.split(".")[0] in method.averaged}
+    kept = {k: v for k, v in state.items() if k.split(".")[0] in method.ema_networks}
     assert described(kept) == recorded(recipe, "model")
     header = archived(f"runs/{recipe}/model/model.json")
     described_method = config.load(header["method"], Callable[[Shape], Method])(shape)

@@ -88,12 +88,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Terms:
-    """What an objective returns. `loss` is a mean over the batch; `log` holds scalars; `keep` holds detached tensors of the
+    """What an objective returns. `loss` is a mean over the batch; `log` holds scalars; `outputs` holds detached tensors of the
     batch's length for the plan's further turns (CycleGAN's critics judge the pictures that the generators just made)."""
 
     loss: Tensor
     log: Mapping[str, Tensor] = field(default_factory=dict)
-    keep: Mapping[str, Tensor] = field(default_factory=dict)
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 Objective = Callable[[Batch], Terms]
@@ -114,7 +114,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Forward:
-    """Tensors of the batch's length that `player` makes once for several turns of the plan, which gets them back as `keep`.
+    """Tensors of the batch's length that `player` makes once for several turns of the plan, which gets them back as `outputs`.
 
     To the others they are data. In the player's next update whose batch has them as they are, they carry the gradient back
     into the networks that made them, as if they had been made in that turn: so nothing of the player's may move between."""
@@ -129,7 +129,7 @@ class Outcome:
     """What a plan gets back for what it yields: scalars, and the tensors that were kept or made."""
 
     log: Mapping[str, Tensor]
-    keep: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
 
 
 Plan = Generator[Update | Forward, Outcome, None]
@@ -139,20 +139,20 @@ class Method(nn.Module):
     """One paper. Subclasses are final, build their networks for a `Shape`, set `players`, and write `updates` as the
     paper's algorithm. The docstring opens with title, authors, year and address, and says what differs from the paper.
 
-    `players`: who moves, and which networks each owns. `averaged`: the networks (attribute names) that make pictures; the
+    `players`: who moves, and which networks each owns. `ema_networks`: the networks (attribute names) that make pictures; the
     engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
-    `sample` takes; 0: none. `judges`: the networks (attribute names) that tell real images from generated ones, images being
-    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `scale`: how many times as large as
-    its input a translated image is. `now`: the stage that the engine has entered. A module whose `per_rank`
+    `sample` takes; 0: none. `discriminators`: the networks (attribute names) that tell real images from generated ones, images being
+    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `upscale`: how many times as large as
+    its input a translated image is. `current_stage`: the stage that the engine has entered. A module whose `per_rank`
     is true keeps buffers of its own on every rank (an image pool)."""
 
     players: dict[str, Sequence[nn.Module]]
-    averaged: Sequence[str] = ("G",)
+    ema_networks: Sequence[str] = ("G",)
     classes: int = 0
-    scale: int = 1
-    judges: Sequence[str] = ("D",)
+    upscale: int = 1
+    discriminators: Sequence[str] = ("D",)
     curve: Curve = "spherical"
-    now: Stage = Stage()
+    current_stage: Stage = Stage()
     trained_with: Sequence[str] = ()  # settings that a trained model does without: other files
 
     def stage(self, clock: Clock) -> Stage:

@@ -113,7 +113,7 @@ def _check_sides(run: Run, method: Method, shape: Shape) -> None:
         )
     if not isinstance(method, Translates):
         return
-    step = method.multiple * method.scale
+    step = method.multiple * method.upscale
     if shape.height % step == 0 and shape.width % step == 0:
         return
     depth = min(side & -side for side in shape.size).bit_length() - 1
@@ -131,7 +131,7 @@ def _has_depth(part: Any, method: Method) -> bool:
     """Whether G's sides are decided by its setting `depth` (U-Nets)."""
     G = part.keywords.get("G") if isinstance(part, partial) else None
     known = inspect.signature(G).parameters if callable(G) else {}
-    return "depth" in known and method.scale == 1
+    return "depth" in known and method.upscale == 1
 
 
 class _StrictPartial(partial[Any]):
@@ -172,8 +172,8 @@ def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
     are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
     player's) is augmented alike."""
-    judges = [getattr(method, name) for name in method.judges if hasattr(method, name)]
-    if not judges:
+    discriminators = [getattr(method, name) for name in method.discriminators if hasattr(method, name)]
+    if not discriminators:
         raise UserError(
             f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
         )
@@ -181,7 +181,7 @@ def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     augment.channels = channels  # pyright: ignore[reportArgumentType] (not a submodule: a number)
     # Disabled here and not where it is written, since that imports the whole compiler with this module.
     hook = functools.partial(torch.compiler.disable(_augmented), augment)
-    for judge in judges:
+    for judge in discriminators:
         judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
         judge.register_forward_pre_hook(hook)
 

@@ -55,10 +55,10 @@ class Engine:
             _augment(self.method, run.augment(), feed.info.shape.channels)
         self.method.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
         self.clock = Clock()
-        self.method.now = self.method.stage(self.clock)
+        self.method.current_stage = self.method.stage(self.clock)
         self.ema: nn.ModuleDict = nn.ModuleDict()
         if run.ema is not None:
-            self.ema = nn.ModuleDict({n: copy.deepcopy(self.method.get_submodule(n)) for n in self.method.averaged})
+            self.ema = nn.ModuleDict({n: copy.deepcopy(self.method.get_submodule(n)) for n in self.method.ema_networks})
             self.ema.requires_grad_(False)
         check_players(run, self.method)
         self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
@@ -81,9 +81,9 @@ class Engine:
 
         A module of the method that follows what is logged (an augmentation's strength) has `adapt(log, images) -> log`."""
         stage = self.method.stage(self.clock)
-        if stage.index != self.method.now.index:
+        if stage.index != self.method.current_stage.index:
             self.optim = self._optimizers()
-        self.method.now = stage
+        self.method.current_stage = stage
         self.method.train()
         self._images, self._seeded, self._gain = 0, 0, stage.lr
         whole = stage.batch or self.run.batch
@@ -138,7 +138,7 @@ class Engine:
                     for name, value in {"loss": terms.loss, **terms.log}.items():
                         wide = torch.promote_types(value.dtype, torch.float32)
                         log[name] = log.get(name, 0) + value.detach().to(wide) * share
-                    for name, value in terms.keep.items():
+                    for name, value in terms.outputs.items():
                         kept.setdefault(name, []).append(value)
         for m in made:
             self._carry_back(m)
@@ -312,7 +312,7 @@ class Engine:
         model = copy.deepcopy(self.method)
         for name, average in self.ema.items():
             model.get_submodule(name).load_state_dict(average.state_dict())
-        model.now = self.method.stage(self.clock)
+        model.current_stage = self.method.stage(self.clock)
         return model.eval().requires_grad_(False)
 
     # ------------------------------------------------------------ state
@@ -336,7 +336,7 @@ class Engine:
                         shared[f"optim/{player}/{index}/{k}"] = _as_the_weight(v, weight)
         values = {
             "clock": {"step": self.clock.step, "images": self.clock.images},
-            "stage": self.method.now.index,
+            "stage": self.method.current_stage.index,
             "optim": scalars,
             "ranks": distributed.world(),
         }
@@ -384,7 +384,9 @@ class Engine:
                         held[slot] = _in_memory_order(torch.empty_like(weight, dtype=value.dtype).copy_(value))
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.clock = Clock(**values["clock"])
-        self.method.now = Stage(index=values["stage"])  # the next step compares: a border just reached still resets
+        self.method.current_stage = Stage(
+            index=values["stage"]
+        )  # the next step compares: a border just reached still resets
 
     def _own_keys(self) -> set[str]:
         owners = [name for name, m in self.method.named_modules() if getattr(m, "per_rank", False)]

@@ -99,7 +99,7 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
         names = ", ".join(map(printable, [*missing, *unexpected][:3]))
         raise UserError(f"this checkpoint belongs to another method: {names} … do not match")
     clock = Clock(**values["clock"])
-    method.now = method.stage(clock)
+    method.current_stage = method.stage(clock)
     return method.eval().requires_grad_(False), {**record, "images_trained": clock.images}
 
 

@@ -47,7 +47,8 @@ def measure(
     `ganvas.metrics.features.extractor`; figures of unlike extractors do not compare. `checkpoint`: "last", "best", a number
     of images, or "both": the last and the best side by side. `extrapolate`: also the Frechet distance at infinitely many
     images. `also`: further measures by name, see
-    `ganvas.evaluation.diagnostics`. `out`: a file for the record. Labelled data of a modest size also gets a judge: a calibrated classifier that says how many samples it recognises. For a translating model
+    `ganvas.evaluation.diagnostics`. `out`: a file for the record. Labelled data of a modest size also gets
+    a judge: a calibrated classifier that says how many samples it recognises. For a translating model
     `against` is the pair of domains: A's images are translated and compared with B's, and the other way round.
 
     What `measure_samples` returns, with `run`, `recipe`, `checkpoint`, `images_trained`, `data` and, of the protocol, the
@@ -101,7 +102,7 @@ def _measured(
         judge = real.judge()
         verdict = RecognitionStats(judge) if judge else None
         first: list[Tensor] = []
-        size, made = (real.feed.info.height, real.feed.info.width), model.method.now.resolution
+        size, made = (real.feed.info.height, real.feed.info.width), model.method.current_stage.resolution
         grown = made is None or made >= max(size)
         fake = model.batches(n, seed=seed)
         if not grown:
@@ -135,7 +136,7 @@ def _measured(
             "Inputs were brought to the size of training first: images that ganvas translate makes of inputs of other "
             "sizes may be better or worse than these figures."
         )
-        if model.method.scale > 1:
+        if model.method.upscale > 1:
             record["notes"].append(
                 "PSNR and SSIM are ganvas pixels' figures: enlarge small pictures by ganvas translate first."
             )

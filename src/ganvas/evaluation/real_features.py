@@ -46,8 +46,8 @@ class RealFeatures:
         def opened(channels: int | None) -> Feed:
             if not isinstance(model.method, Translates):
                 return images(against, size=size, channels=channels, part=part)
-            if model.method.scale > 1:
-                scale = model.method.scale
+            if model.method.upscale > 1:
+                scale = model.method.upscale
                 return super_resolution(against, size=size, scale=scale, channels=channels, part=part, flip=False)
             if kind := data_setting(run, "kind"):
                 return derived(against, kind=kind, size=size, channels=channels, part=part, flip=False)

@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
         return as_method.method_of(tensors, str(path), shape), header
     method = _described(header["method"], shape, where)
     _fill(method, tensors, where)
-    method.now = Stage(**checked.stage.model_dump())
+    method.current_stage = Stage(**checked.stage.model_dump())
     return method, header
 
 
@@ -123,7 +123,7 @@ def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
 def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:
     """Give the networks that make images the file's tensors, and drop what else `method` has."""
     for name, _ in list(method.named_children()):
-        if name not in method.averaged:
+        if name not in method.ema_networks:
             setattr(method, name, nn.Identity())
     for name, _ in [*method.named_buffers(recurse=False), *method.named_parameters(recurse=False)]:
         delattr(method, name)

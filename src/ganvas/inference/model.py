@@ -68,8 +68,8 @@ class Model:
     def __repr__(self) -> str:
         shape, facts = self.info["shape"], [type(self.method).__name__]
         facts.append("x".join(str(shape[k]) for k in ("height", "width", "channels")) + " (height x width x channels)")
-        if self.method.scale > 1:
-            facts.append(f"enlarges {self.method.scale} times")
+        if self.method.upscale > 1:
+            facts.append(f"enlarges {self.method.upscale} times")
         if self.method.classes:
             names = [self._class_names()[i] for i in range(min(self.method.classes, 5))]
             more = ", ..." if self.method.classes > 5 else ""
@@ -285,7 +285,7 @@ class Model:
         seed: int = 0,
         at_training_size: bool = False,
     ) -> Any:
-        """Translate images to domain `to`, each at its own size, or enlarged `method.scale` times.
+        """Translate images to domain `to`, each at its own size, or enlarged `method.upscale` times.
 
         images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1].
             Alpha, 16 bits and the ICC profile are kept (`bands`); of 16-bit color PIL has no
@@ -343,13 +343,13 @@ class Model:
         )
 
         restores = isinstance(self.method, SRGAN | SRResNet) or self.info.get("recipe") == "restore"
-        return self.method.scale > 1 or restores
+        return self.method.upscale > 1 or restores
 
     @property
     def training_size(self) -> tuple[int, int]:
         """(height, width) of the images that it was trained on."""
         height, width = self.info["shape"]["height"], self.info["shape"]["width"]
-        side = self.method.now.resolution
+        side = self.method.current_stage.resolution
         return (
             (height, width)
             if side is None
@@ -406,13 +406,13 @@ class Model:
             raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
         if tile is not None and tile < ops.MIN_TILE:
             raise WrongUse(f"tile is {tile}; parts are {ops.MIN_TILE} pixels a side at least")
-        if at_training_size and self.method.scale > 1:
+        if at_training_size and self.method.upscale > 1:
             raise WrongUse("this model enlarges what it is given: there is no training size to bring images to")
         return _TranslateOptions(to, tile, seed, at_training_size)
 
     def _fits(self, pixels: int, part: int = 8) -> bool:
         """Whether a generator that holds 256 numbers for every pixel takes this part of the memory, or less."""
-        return 256 * 4 * pixels * self.method.scale**2 <= memory(self.method.device) // part
+        return 256 * 4 * pixels * self.method.upscale**2 <= memory(self.method.device) // part
 
     def _opened(self, image: Any) -> Image.Image:
         """A picture or path -> the picture, upright, in 8 bits and the model's channels."""
@@ -491,7 +491,7 @@ class Model:
             middle = np.iinfo(image.dtype).max / 2
         device = self.method.device
         budget = memory(device) // 8 if device.type == "cuda" else min(memory(device) // 32, 1 << 28)
-        tiles = executor.Tiles(height * width * self.method.scale**2, device, budget, how.tile, folder)
+        tiles = executor.Tiles(height * width * self.method.upscale**2, device, budget, how.tile, folder)
         x = tiles.picture(source)
         much = f"a picture of {width}x{height} pixels needs more memory than there is"
         advice = "Use a smaller picture, or a machine with more memory"
@@ -515,7 +515,7 @@ class Model:
     def _run(self, x: Any, to: str) -> Any:
         """Any size: padded by reflection to what the network's strides need, and cut back."""
         method: Any = self.method
-        h, w, multiple, scale = *x.shape[-2:], method.multiple, method.scale
+        h, w, multiple, scale = *x.shape[-2:], method.multiple, method.upscale
         least = multiple if multiple == 1 else -(-_LEAST // multiple) * multiple
         pad = (max(least - w, -w % multiple), max(least - h, -h % multiple))
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"

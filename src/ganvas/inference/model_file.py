@@ -92,11 +92,11 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
     header = {
         "method": _untrained(config.dump(run.method), type(method)),
         "shape": asdict(shape),
-        "stage": asdict(method.now),
-        "scale": method.scale,
+        "stage": asdict(method.current_stage),
+        "scale": method.upscale,
         **facts,
     }
-    write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.averaged}, header)
+    write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks}, header)
 
 
 def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def use(backend: str, method: Method, precision: str) -> None:
         raise UserError(f"openvino cannot be imported ({e}): pip install 'ganvas[openvino]'") from None
     if method.device.type != "cpu":
         raise UserError(f"the backend openvino runs on the processor; the model is on {method.device}")
-    for name in method.averaged:
+    for name in method.ema_networks:
         setattr(method, name, OpenVINO(openvino, method.get_submodule(name), precision))
 
 

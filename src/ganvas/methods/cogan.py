@@ -40,7 +40,7 @@ class CoGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         """Both turns of a step are about the same z. (The authors' code draws a new one for G's turn.)"""
         real = next(feed)
-        made = (yield Forward("G", self.fake, real)).keep
+        made = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**made)
         yield Update("D", self.d_loss, batch)
         yield Update("G", self.g_loss, batch)

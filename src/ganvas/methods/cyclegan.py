@@ -27,8 +27,8 @@ class CycleGAN(Method):
     default as in the authors' code; `identity_weight=0` computes none of it.)
     """
 
-    averaged = ("G_ab", "G_ba")
-    judges = ("D_a", "D_b")
+    ema_networks = ("G_ab", "G_ba")
+    discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
     G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 
@@ -51,7 +51,7 @@ class CycleGAN(Method):
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
-        made = (yield Update("G", (self.a_loss, self.b_loss), real)).keep
+        made = (yield Update("G", (self.a_loss, self.b_loss), real)).outputs
         old = real.having(fake_a=self.pool_a(made["fake_a"]), fake_b=self.pool_b(made["fake_b"]))
         yield Update("D", self.d_loss, old)
 

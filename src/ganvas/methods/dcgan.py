@@ -56,7 +56,7 @@ class DCGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
         penalised = self.r1_weight and clock.step % self.r1_every == 0
-        made = (yield Forward("G", self.fake, real)).keep
+        made = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**made)
         yield Update("D", self.penalised_d_loss if penalised else self.d_loss, batch)
         yield Update("G", self.g_loss, batch)

@@ -31,8 +31,8 @@ class DiscoGAN(Method):
     silent; translation uses batch norm's running statistics, theirs those of the test batch.
     """
 
-    averaged = ("G_ab", "G_ba")
-    judges = ("D_a", "D_b")
+    ema_networks = ("G_ab", "G_ba")
+    discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
     G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 

@@ -34,7 +34,7 @@ class Dong2017(Method):
     turned by a few degrees, as that code does. Images of other sizes are brought to the networks' and back.
     """
 
-    averaged = ("G", "E")
+    ema_networks = ("G", "E")
     classes = len(DOMAINS)
     domains: Sequence[str] = DOMAINS
     directions: Sequence[str] = ("b", "a")
@@ -67,7 +67,7 @@ class Dong2017(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
         turn = real.having(z=self.latent(2 * len(real)).unflatten(0, (-1, 2)))  # a z for each domain
-        if self.now.index == 1:
+        if self.current_stage.index == 1:
             self.G.eval()
             yield Update("E", self.e_loss, turn)
             return

@@ -30,8 +30,8 @@ class DualLearning(Method):
     beam search, each one's reward compared with the mean of the others'.
     """
 
-    averaged = ("T_ab", "T_ba")
-    judges: Sequence[str] = ()
+    ema_networks = ("T_ab", "T_ba")
+    discriminators: Sequence[str] = ()
     directions: Sequence[str] = ("b", "a")
     multiple = 1
 
@@ -70,7 +70,7 @@ class DualLearning(Method):
         said = next(feed)
         left = 1 - (clock.images - self.pretrain) / self.anneal if self.anneal else 0.0
         self.heat = self.temperature * max(left, 0.0)
-        if self.now.index == 0:
+        if self.current_stage.index == 0:
             yield Update("LM", self.lm_loss, said)
         else:
             yield Update("T", (self.a_loss, self.b_loss), said)

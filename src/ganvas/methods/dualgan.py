@@ -27,8 +27,8 @@ class DualGAN(Method):
     `gp_weight`, `clip=null`. Batch norm, where the generators have any, has the statistics of the one image, as in pix2pix.)
     """
 
-    averaged = ("G_ab", "G_ba")
-    judges = ("D_a", "D_b")
+    ema_networks = ("G_ab", "G_ba")
+    discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
     G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 

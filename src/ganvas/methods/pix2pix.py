@@ -56,7 +56,7 @@ class Pix2Pix(Method):
         if not self.adversarial_weight:
             yield Update("G", self.pixel_loss, pair)
             return
-        made = (yield Forward("G", self.fake, pair)).keep
+        made = (yield Forward("G", self.fake, pair)).outputs
         judged = pair.having(**made)
         yield Update("D", self.d_loss, judged)
         yield Update("G", self.g_loss, judged)

@@ -71,7 +71,7 @@ class ProGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        x, fake = faded_reals(real.x, self.now.alpha), self.sample(len(real), y=real.get("y"))
+        x, fake = faded_reals(real.x, self.current_stage.alpha), self.sample(len(real), y=real.get("y"))
         (d_real, real_named), (d_fake, fake_named) = self.judged(x, real), self.judged(fake, real)
         gp = gradient_penalty(self.score, x, fake)
         wasserstein = d_real.mean() - d_fake.mean()
@@ -87,13 +87,13 @@ class ProGAN(Method):
 
     def judged(self, x: Tensor, real: Batch) -> tuple[Tensor, Tensor]:
         """Scores of x, and the cross entropy of their classes, which are those of `real`; 0 without labels."""
-        out = self.D(x, alpha=self.now.alpha)
+        out = self.D(x, alpha=self.current_stage.alpha)
         if not self.classes:
             return out.float(), x.new_zeros(())
         return out[0].float(), cross_entropy(out[1].float(), real.y)
 
     def score(self, x: Tensor) -> Tensor:
-        out = self.D(x, alpha=self.now.alpha)
+        out = self.D(x, alpha=self.current_stage.alpha)
         return out[0] if self.classes else out
 
     def latent(self, n: int) -> Tensor:
@@ -103,4 +103,4 @@ class ProGAN(Method):
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         z = self.latent(n) if z is None else z
         labels = draw_labels(n, self.classes, self.device, y)
-        return self.G(z, *labels, resolution=self.now.resolution, alpha=self.now.alpha)
+        return self.G(z, *labels, resolution=self.current_stage.resolution, alpha=self.current_stage.alpha)

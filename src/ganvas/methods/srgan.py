@@ -57,7 +57,7 @@ class SRGAN(Method):
         self.G = G(channels=shape.channels)
         self.D = D(channels=shape.channels, size=shape.size)
         self.phi = VGG19(vgg, layer) if vgg else None
-        self.scale, self.multiple = self.G.scale, self.G.multiple
+        self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.distance = l1_loss if l1 else mse_loss
         self.pretrain, self.slow, self.content_scale = pretrain, slow, content_scale
         self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
@@ -70,10 +70,10 @@ class SRGAN(Method):
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         pair = next(feed).map(lambda image: (image + 1) / 2)
-        if self.now.index == 0:
+        if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
             return
-        made = (yield Forward("G", self.enlarged, pair)).keep
+        made = (yield Forward("G", self.enlarged, pair)).outputs
         judged = pair.having(**made)
         yield Update("G", self.g_loss, judged)
         yield Update("D", self.d_loss, judged)

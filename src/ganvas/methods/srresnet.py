@@ -20,7 +20,7 @@ class SRResNet(Method):
     """
 
     directions: Sequence[str] = ("b",)
-    judges: Sequence[str] = ()
+    discriminators: Sequence[str] = ()
     distance: Callable[[Tensor, Tensor], Tensor]
     G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
 
@@ -28,7 +28,7 @@ class SRResNet(Method):
         """`l1`: |y - G(x)| in place of its square (BasicSR)."""
         super().__init__()
         self.G = G(channels=shape.channels)
-        self.scale, self.multiple = self.G.scale, self.G.multiple
+        self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.distance = l1_loss if l1 else mse_loss
         self.players = {"G": [self.G]}
 

@@ -65,11 +65,11 @@ class StyleGAN(Method):
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
         yield Update("D", self.d_loss, real)
-        kept = (yield Update("G", self.g_loss, real)).keep
+        kept = (yield Update("G", self.g_loss, real)).outputs
         self.G.follow(kept["w"], self.w_decay)
 
     def d_loss(self, real: Batch) -> Terms:
-        x = faded_reals(real.x, self.now.alpha)
+        x = faded_reals(real.x, self.current_stage.alpha)
         fake, _ = self.fake(real)
         d_real, d_fake = self.score(x, real), self.score(fake, real)
         penalty = r1(lambda x: self.score(x, real), x)
@@ -78,7 +78,7 @@ class StyleGAN(Method):
 
     def g_loss(self, real: Batch) -> Terms:
         fake, w = self.fake(real)
-        return Terms(bce(self.score(fake, real), True), keep={"w": w.detach()})
+        return Terms(bce(self.score(fake, real), True), outputs={"w": w.detach()})
 
     def fake(self, real: Batch) -> tuple[Tensor, Tensor]:
         """Images of the reals' classes, with styles mixed and noise drawn, and the first of each one's w."""
@@ -88,10 +88,10 @@ class StyleGAN(Method):
         return self.picture(mixed(w, other, self.mixing)), w[:, 0]
 
     def score(self, x: Tensor, real: Batch) -> Tensor:
-        return self.D(x, real.y if self.classes else None, alpha=self.now.alpha)
+        return self.D(x, real.y if self.classes else None, alpha=self.current_stage.alpha)
 
     def picture(self, w: Tensor, **how: Any) -> Tensor:
-        return self.G.synthesis(w, resolution=self.now.resolution, alpha=self.now.alpha, **how)
+        return self.G.synthesis(w, resolution=self.current_stage.resolution, alpha=self.current_stage.alpha, **how)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
@@ -103,7 +103,7 @@ class StyleGAN(Method):
     @property
     def layers(self) -> int:
         """As many as the networks have grown."""
-        resolution = self.now.resolution
+        resolution = self.current_stage.resolution
         return self.G.layers if resolution is None else 2 * (1 + self.G.resolutions.index(resolution))
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:

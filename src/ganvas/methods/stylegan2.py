@@ -63,10 +63,10 @@ class StyleGAN2(Method):
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
         real = next(feed)
-        kept = (yield Update("G", self.g_loss, real)).keep
+        kept = (yield Update("G", self.g_loss, real)).outputs
         self.G.follow(kept["w"], self.w_decay)
         if self.pl_weight and clock.step % self.pl_every == 0:
-            kept = (yield Update("G", self.path_penalty, real[:: self.pl_shrink])).keep
+            kept = (yield Update("G", self.path_penalty, real[:: self.pl_shrink])).outputs
             self.pl_mean.copy_(self.mean_length(kept["lengths"]))
         yield Update("D", self.d_loss, real)
         if self.r1_weight and clock.step % self.r1_every == 0:
@@ -75,7 +75,7 @@ class StyleGAN2(Method):
     def g_loss(self, real: Batch) -> Terms:
         w = self.w(real)
         fake = self.G.synthesis(w)
-        return Terms(bce(self.score(fake, real), True), keep={"w": w[:, 0].detach()})
+        return Terms(bce(self.score(fake, real), True), outputs={"w": w[:, 0].detach()})
 
     def path_penalty(self, real: Batch) -> Terms:
         lengths = path_lengths(self.G.synthesis, self.w(real))

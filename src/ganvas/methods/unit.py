@@ -33,8 +33,8 @@ class UNIT(Method):
     of the code's five configurations, and 1 in that of gta2city).
     """
 
-    averaged = ("E", "G")
-    judges = ("D_a", "D_b")
+    ema_networks = ("E", "G")
+    discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
     E: Any  # images, domain -> means of latents; tells `latent`, its channels, `halvings` and `multiple`
 

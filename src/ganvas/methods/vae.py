@@ -25,7 +25,7 @@ class VAE(Method):
 
     Enc: Any  # images -> [N, 2, latent]
     Dec: Any  # z -> images before tanh; tells the length of z as `latent`
-    averaged = ("Enc", "Dec")
+    ema_networks = ("Enc", "Dec")
 
     def __init__(
         self,

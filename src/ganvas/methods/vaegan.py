@@ -37,9 +37,9 @@ class VAEGAN(Method):
 
     Enc: Any  # images -> [N, 2, latent]
     Dec: Any  # z -> images before tanh; tells the length of z as `latent`
-    judges: Sequence[str] = ("Dis",)
+    discriminators: Sequence[str] = ("Dis",)
     Dis: Any  # images -> (logits, features)
-    averaged = ("Enc", "Dec")
+    ema_networks = ("Enc", "Dec")
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Differentiable augmentation: what a discriminator sees is changed at random, real and generated images alike, so that it
 cannot learn a small data set by heart and the generator does not learn the changes. Images [N, C, H, W] in [-1, 1] to as many
 of the same shape, each by draws of its own; twice differentiable, so that penalties may pass. The engine puts them before a
-method's `judges` in training (`Run.augment`)."""
+method's `discriminators` in training (`Run.augment`)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def sample_grid(model: Model, feed: Any, seed: int) -> Any:
     rows: list[Tensor] = []
     for to in model.method.directions:
         x, target = (real.a, real.b) if to == "b" else (real.b, real.a)
-        shown = torch.nn.functional.interpolate(x, scale_factor=model.method.scale, mode="nearest")
+        shown = torch.nn.functional.interpolate(x, scale_factor=model.method.upscale, mode="nearest")
         rows += [shown, torch.cat([model.translate(one[None], to=to, output="torch") for one in x])]
         rows += [target] if feed.info.task == "pairs" else []
     if isinstance(model.method, Samples):
@@ -78,7 +78,7 @@ def _quality(model: Model, engine: Engine) -> float:
         fake = model.batches(QUALITY_IMAGES, seed=engine.run.seed + 1)
         real: Batch = feed.fixed(n)
         x = real.x if "x" in real else torch.cat([real.a, real.b])  # one set, or coupled domains
-        side = engine.method.now.resolution
+        side = engine.method.current_stage.resolution
         x = x if side is None or side >= max(x.shape[-2:]) else _shrunk(x, side)
         return frechet_distance(*feature_statistics(features, fake), *feature_statistics(features, x.split(64)))
     real, total = feed.fixed(min(64, feed.info.count)), 0.0

@@ -101,9 +101,9 @@ def _rehearse(run: Run, device: torch.device) -> None:
                 trouble = trouble or e
                 continue
             scale = settings.get("scale", 1)
-            if method.scale != scale:
+            if method.upscale != scale:
                 raise UserError(
-                    f"the network enlarges {method.scale} times, and the data is reduced {scale} times: give both, "
+                    f"the network enlarges {method.upscale} times, and the data is reduced {scale} times: give both, "
                     "as in --set G.scale=2 --set data.scale=2"
                 )
             return None

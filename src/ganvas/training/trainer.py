@@ -99,9 +99,9 @@ def train(
     feed = described(1).data()
     run = described(feed.info.count)
     engine = Engine(run, Prefetch(feed), device)
-    if engine.method.scale != feed.scale:
+    if engine.method.upscale != feed.scale:
         raise UserError(
-            f"the network enlarges {engine.method.scale} times, and the data is reduced {feed.scale} times: give both, "
+            f"the network enlarges {engine.method.upscale} times, and the data is reduced {feed.scale} times: give both, "
             "as in --set G.scale=2 --set data.scale=2"
         )
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)

@@ -95,7 +95,7 @@ def _done(out: Path, model: Any) -> None:
     from ganvas.core import distributed
 
     if distributed.rank() == 0:
-        use = _use(out, {**model.info, "scale": model.method.scale})
+        use = _use(out, {**model.info, "scale": model.method.upscale})
         _say(f"done. Look at it: {out / 'report.html'}", f"Use it:     {use}")
 
 

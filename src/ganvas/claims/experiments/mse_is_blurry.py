@@ -62,7 +62,7 @@ class Conditional(Method):
     """Two answers to "which point has this height?": a regression by the mean squared error, and a conditional GAN
     (Mirza and Osindero, 2014, arXiv:1411.1784) with the penalty R1 on the reals (arXiv:1801.04406), of the same size."""
 
-    averaged = ("G", "regression")
+    ema_networks = ("G", "regression")
 
     def __init__(self, shape: Shape, r1_weight: float = 0.1) -> None:
         super().__init__()

@@ -126,8 +126,8 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
         "ganvas": __version__,
     }
     method, shape = as_method(found.net, name)
-    task = "images" if not hasattr(method, "translate") else "pairs" if method.scale > 1 else "domains"
-    header |= {"task": task, "scale": method.scale, "shape": asdict(shape), "stage": asdict(method.now)}
+    task = "images" if not hasattr(method, "translate") else "pairs" if method.upscale > 1 else "domains"
+    header |= {"task": task, "scale": method.upscale, "shape": asdict(shape), "stage": asdict(method.current_stage)}
     model_file.write(out, dict(state), header)
     return header
 
@@ -152,7 +152,7 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
     made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown
-        made.now = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
+        made.current_stage = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
     if isinstance(made, methods.CycleGAN | methods.DiscoGAN):
         made.directions = ("b",)  # one generator, one direction
     return made, shape
