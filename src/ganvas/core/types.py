@@ -139,12 +139,18 @@ class Method(nn.Module):
     """One paper. Subclasses are final, build their networks for a `Shape`, set `players`, and write `updates` as the
     paper's algorithm. The docstring opens with title, authors, year and address, and says what differs from the paper.
 
-    `players`: who moves, and which networks each owns. `ema_networks`: the networks (attribute names) that make pictures; the
-    engine averages their weights where the run asks for it, and they are what a model file holds. `classes`: how many labels
-    `sample` takes; 0: none. `discriminators`: the networks (attribute names) that tell real images from generated ones, images being
-    their first argument; `Run.augment` stands before them. `curve`: as of `Samples`. `upscale`: how many times as large as
-    its input a translated image is. `current_stage`: the stage that the engine has entered. A module whose `per_rank`
-    is true keeps buffers of its own on every rank (an image pool)."""
+    players: who moves, and which networks each player owns
+    ema_networks: names of the networks that generate images; the engine averages their
+        weights if the run asks for it, and a model file holds them
+    discriminators: names of the networks that tell real from generated images, which are
+        their first argument; `Run.augment` is applied before them
+    classes: number of labels that `sample` takes; 0: none
+    curve: as of `Samples`
+    upscale: size of a translated image over the size of its input
+    current_stage: the stage that the engine has entered
+
+    A module whose `per_rank` is true keeps buffers of its own on every rank (an image
+    pool)."""
 
     players: dict[str, Sequence[nn.Module]]
     ema_networks: Sequence[str] = ("G",)
