@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update, rng
 from ganvas.core.errors import UserError
-from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 
@@ -44,7 +43,7 @@ class CGAN(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         fake = self.G(self.latent(len(real)), real.y)
-        d_real, d_fake = together(self.D, (real.x, real.y), (fake, real.y))
+        d_real, d_fake = self.D(real.x, real.y), self.D(fake, real.y)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import lsgan
 from ganvas.objectives.image_pool import ImagePool
 
@@ -66,14 +65,10 @@ class CycleGAN(Method):
     def there_and_back(self, x: Tensor, there: nn.Module, back: nn.Module, judge: nn.Module, fake_name: str) -> Terms:
         fake = there(x)
         adversarial = lsgan(judge(fake), 1.0)
-        if self.identity_weight:
-            again, same = together(back, (fake,), (x,))
-        else:
-            again, same = back(fake), None
-        cycle = l1_loss(again, x)
+        cycle = l1_loss(back(fake), x)
         loss, log = adversarial + self.cycle_weight * cycle, {"adversarial": adversarial, "cycle": cycle}
-        if same is not None:
-            log["identity"] = l1_loss(same, x)
+        if self.identity_weight:
+            log["identity"] = l1_loss(back(x), x)
             loss = loss + self.identity_weight * self.cycle_weight * log["identity"]
         return Terms(loss, log, {fake_name: fake.detach()})
 
@@ -81,7 +76,7 @@ class CycleGAN(Method):
         """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
         log = {}
         for name, D, real, fake in (("a", self.D_a, old.a, old.fake_a), ("b", self.D_b, old.b, old.fake_b)):
-            d_real, d_fake = together(D, (real,), (fake,))
+            d_real, d_fake = D(real), D(fake)
             log[name] = (lsgan(d_real, 1.0) + lsgan(d_fake, 0.0)) / 2
         return Terms(log["a"] + log["b"], log)
 

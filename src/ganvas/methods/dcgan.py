@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update, rng
 from ganvas.core.errors import UserError
 from ganvas.nets.conditional import draw_labels, num_classes
-from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.penalties import r1
 
@@ -67,7 +66,7 @@ class DCGAN(Method):
 
     def d_loss(self, batch: Batch) -> Terms:
         given = self.given(batch)
-        d_real, d_fake = together(self.D, (batch.x, *given), (batch.fake, *given))
+        d_real, d_fake = self.D(batch.x, *given), self.D(batch.fake, *given)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def penalised_d_loss(self, batch: Batch) -> Terms:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
-from ganvas.nets.layers import together
 from ganvas.objectives.penalties import clip_weights, gradient_penalty
 
 
@@ -80,7 +79,7 @@ class DualGAN(Method):
         losses, log = [], {}
         for to, D, G, x, y in (("b", self.D_b, self.G_ab, real.a, real.b), ("a", self.D_a, self.G_ba, real.b, real.a)):
             fake = G(x)
-            d_real, d_fake = (d.float().mean() for d in together(D, (y,), (fake,)))
+            d_real, d_fake = D(y).float().mean(), D(fake).float().mean()
             losses.append(d_fake - d_real)
             log[f"wasserstein_{to}"] = d_real - d_fake
             if self.gp_weight:

@@ -6,7 +6,6 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 
@@ -42,7 +41,8 @@ class GAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = together(self.D, (real.x,), (self.sample(len(real)),))
+        fake = self.sample(len(real))
+        d_real, d_fake = self.D(real.x), self.D(fake)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:

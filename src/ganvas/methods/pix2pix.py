@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update
-from ganvas.nets.layers import together
 from ganvas.objectives.adversarial import by_name, discriminator_log
 
 
@@ -66,7 +65,7 @@ class Pix2Pix(Method):
 
     def d_loss(self, judged: Batch) -> Terms:
         real, fake = (self.seen(judged.x, y) for y in (judged.y, judged.fake))
-        d_real, d_fake = together(self.D, (real,), (fake,))
+        d_real, d_fake = self.D(real), self.D(fake)
         on_real, on_fake = self.verdict(d_real, True), self.verdict(d_fake, False)
         middle = 0.5 if self.loss == "lsgan" else 0.0  # between what D should say of fake and of real
         log = {"real": on_real, "fake": on_fake, **discriminator_log(d_real - middle, d_fake - middle)}

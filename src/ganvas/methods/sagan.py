@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.nets.conditional import draw_labels, num_classes
-from ganvas.nets.layers import together
 from ganvas.nets.spectral import singular_values
 from ganvas.objectives.adversarial import hinge, mean_sign
 
@@ -53,7 +52,7 @@ class SAGAN(Method):
     def d_loss(self, real: Batch) -> Terms:
         y = self.drawn(len(real))
         fake = self.G(self.latent(len(real)), *y)
-        d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
+        d_real, d_fake = self.D(real.x, *([real.y] if y else [])), self.D(fake, *y)
         log = {"sign": mean_sign(d_real), **(singular_values(self.D) if self.watching else {})}
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 

@@ -8,7 +8,6 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
 from ganvas.core.errors import UserError
-from ganvas.nets.layers import together
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
@@ -98,7 +97,7 @@ class SRGAN(Method):
         return self.distance(self.phi(fake) * self.content_scale, self.phi(real).detach() * self.content_scale)
 
     def d_loss(self, judged: Batch) -> Terms:
-        d_real, d_fake = together(self.D, (judged.y,), (judged.fake,))
+        d_real, d_fake = self.D(judged.y), self.D(judged.fake)
         return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": discriminator_accuracy(d_real, d_fake)})
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:

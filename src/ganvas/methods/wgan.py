@@ -6,7 +6,6 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.layers import together
 from ganvas.objectives.penalties import clip_weights
 
 
@@ -55,7 +54,8 @@ class WGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = (d.float().mean() for d in together(self.D, (real.x,), (self.sample(len(real)),)))
+        fake = self.sample(len(real))
+        d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         return Terms(d_fake - d_real, {"wasserstein": d_real - d_fake})
 
     def g_loss(self, real: Batch) -> Terms:

@@ -6,7 +6,6 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.layers import together
 from ganvas.objectives.penalties import gradient_penalty
 
 
@@ -51,7 +50,7 @@ class WGANGP(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         fake = self.sample(len(real))
-        d_real, d_fake = (d.float().mean() for d in together(self.D, (real.x,), (fake,)))
+        d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         gp = gradient_penalty(self.D, real.x, fake)
         return Terms(d_fake - d_real + self.gp_weight * gp, {"wasserstein": d_real - d_fake, "gp": gp})
 
