@@ -44,8 +44,7 @@ class Direction(NamedTuple):
     """One direction of a translation.
 
     x, y: images of the source and of the target domain
-    forward, backward: the generators into the target domain and into the source
-        domain
+    forward, backward: the generators into the target and into the source domain
     discriminator: that of the target domain"""
 
     x: Tensor
