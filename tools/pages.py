@@ -89,8 +89,8 @@ def paragraphs(text: str) -> list[str]:
 
 
 def method_of(run: Run) -> type[Method]:
-    method: Any = run.method
-    return method.func if isinstance(method, partial) else method
+    method: Any = run.method.func if isinstance(run.method, partial) else run.method
+    return method
 
 
 def methods_of(claim: Claim) -> set[type[Method]]:
