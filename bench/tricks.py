@@ -10,7 +10,6 @@ whole processes take turns. Writes bench/results/tricks.json.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import statistics
@@ -60,14 +59,9 @@ def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def separate(net: nn.Module, *inputs: Any) -> tuple[Any, ...]:
-    return tuple(net(*arguments) for arguments in inputs)
-
-
 def undone() -> dict[str, list[tuple[Any, str, Any]]]:
     """Trick -> what to put in place of it, at building and at every step."""
     to = nn.Module.to
-    methods = [importlib.import_module(f"ganvas.methods.{m}") for m in ("cyclegan", "dcgan", "pix2pix", "wgan_gp")]
     return {
         "channels last": [
             (nn.Module, "to", lambda self, *a, memory_format=None, **k: to(self, *a, **k) if a or k else self)
@@ -77,7 +71,6 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
         "reflection as it is": [
             (layers.ReflectionPad2d, "forward", lambda self, x: F.pad(x, [self.pad] * 4, mode="reflect"))
         ],
-        "one call for real and fake": [(m, "together", separate) for m in methods],
         "fused optimizer": [(engines, "_fast", lambda make: partial(make, fused=False, foreach=False))],
         "weights in memory order": [(engines, "_in_memory_order", lambda t: t)],
     }

@@ -1,21 +1,23 @@
-"""docs/methods holds what tools/pages.py writes."""
+"""docs/methods equals the output of tools/pages.py."""
 
 from __future__ import annotations
 
 import pages
 
 
-def test_pages_are_what_the_tool_writes() -> None:
+def test_pages_are_up_to_date() -> None:
     wanted = pages.pages()
-    there = {f.name: f.read_text(encoding="utf-8") for f in pages.FOLDER.glob("*.md")}
-    stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+    found = {f.name: f.read_text(encoding="utf-8") for f in pages.FOLDER.glob("*.md")}
+    names = wanted.keys() | found.keys()
+    stale = sorted(name for name in names if wanted.get(name) != found.get(name))
     assert not stale, (
-        f"docs/methods is out of date ({', '.join(stale)}). Run `python tools/pages.py` and commit what it writes"
+        f"docs/methods is out of date ({', '.join(stale)}). "
+        "Run `python tools/pages.py` and commit the pages"
     )
 
 
-def test_what_ideas_say_is_of_something() -> None:
-    """No idea for a method, data for a recipe, formats or pictures that are not there (any more)."""
+def test_ideas_refer_to_existing_things() -> None:
+    """Every method, recipe, format and image file that ideas.toml names exists."""
     ideas = pages.tomllib.loads((pages.FOLDER / "ideas.toml").read_text(encoding="utf-8"))
     recipes, data = pages.recipes.all_recipes(), ideas.pop("data")
     assert data.keys() <= recipes.keys()

@@ -19,7 +19,12 @@ PUBLISHED = {
         "data.flip": True,
     },
     # The same with -cifar10 and -cond.
-    "progan_labels": {"method.D.group": 16, "method.labels": True, "images": 19_000_000, "data.flip": False},
+    "progan_labels": {
+        "method.D.group": 16,
+        "method.labels": True,
+        "images": 19_000_000,
+        "data.flip": False,
+    },
     # brain-research/self-attention-gan, ad9612e, flags of model.py and train_imagenet.py.
     "sagan_official": {
         "method.G.attention": [32],
@@ -36,7 +41,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
-def test_recipe_is_the_published_one(recipe: str) -> None:
+def test_recipe_equals_the_published_configuration(recipe: str) -> None:
     run = recipes.find(recipe)(50_000)
     for path, wanted in PUBLISHED[recipe].items():
         found = run
@@ -47,8 +52,8 @@ def test_recipe_is_the_published_one(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["progan", "stylegan"])
-def test_growth_of_a_run_of_before_still_loads(recipe: str) -> None:
-    """What older run files do not say of growth has the defaults that it had then."""
+def test_growth_of_older_runs_keeps_its_defaults(recipe: str) -> None:
+    """Run files of earlier versions omit `fade` and `hold`; the defaults are theirs."""
     run = config.load(config.dump(recipes.find(recipe)(1)))
     keywords = {k: v for k, v in run.method.keywords.items() if k not in ("fade", "hold")}
     growth = run.method.func(Shape(3, 8, 8), **keywords).growth

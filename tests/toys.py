@@ -1,4 +1,4 @@
-"""Every recipe at toy size, and toy data: what the contract tests run on."""
+"""Every recipe at toy size, and toy data, for the contract tests."""
 
 from __future__ import annotations
 
@@ -14,166 +14,111 @@ from ganvas.core import Run, config
 from ganvas.data import domains, pairs, super_resolution, toy
 from ganvas.methods import CGAN
 
-# The changes that make a recipe small enough to take a few steps in a second, by recipe.
-UNIT = ["E.width=4", "E.blocks=2", "G.blocks=2", "D.width=4", "D.layers=2", "D.scales=2", "data.size=16", "batch=2"]
-SMALL: dict[str, list[str]] = {
-    "gan": ["G.hidden=[16,16]", "D.units=8", "data.size=8", "batch=8"],
-    "cgan": [
-        "G.noise_units=8",
-        "G.label_units=8",
-        "G.joint_units=16",
-        "D.units=8",
-        "D.label_units=4",
-        "data.size=8",
-        "batch=8",
-    ],
-    "cgan_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
-    "dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8"],
-    "dcgan_digits": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "r1_every=2"],
-    "dcgan_letters": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "r1_every=2"],
-    "wgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2", "long=3", "first=1"],
-    "r3gan": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],
-    "r3gan_64": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],
-    "r3gan_256": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],
-    "r3gan_small": ["G.width=8", "D.width=8", "data.size=16", "batch=8"],
-    "vae": ["Enc.hidden=8", "Dec.hidden=8", "latent=4", "data.size=8", "batch=8"],
-    "vae_conv": ["Enc.width=2", "Dec.width=2", "latent=4", "data.size=16", "batch=8"],
-    "vae_small": ["Enc.width=2", "Dec.width=2", "latent=4", "data.size=16", "batch=8"],
-    "vaegan": ["Enc.width=2", "Dec.width=2", "Dis.width=2", "latent=4", "data.size=16", "batch=8"],
-    "vaegan_small": ["Enc.width=2", "Dec.width=2", "Dis.width=2", "latent=4", "data.size=16", "batch=8"],
-    "wgan_gp_dcgan": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "n_critic=2"],
-    "wgan_gp": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2"],
-    "sngan": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2", "sigma_every=2"],
-    "sngan_projection": ["G.width=8", "D.width=8", "data.size=16", "batch=8", "n_critic=2", "sigma_every=2"],
-    "sngan_cnn": ["G.width=4", "D.width=4", "data.size=16", "batch=8", "sigma_every=2"],
-    "sagan": [
-        "G.width=2",
-        "D.width=2",
-        "G.attention=[8]",
-        "D.attention=[8]",
-        "data.size=16",
-        "batch=8",
-        "sigma_every=2",
-    ],
-    "sagan_official": [
-        "G.width=2",
-        "D.width=2",
-        "G.attention=[8]",
-        "D.attention=[8]",
-        "data.size=16",
-        "batch=8",
-        "sigma_every=2",
-    ],
-    "sagan_digits": ["G.width=2", "D.width=2", "G.attention=[8]", "D.attention=[8]", "data.size=16", "batch=8"],
-    "biggan": [
-        "G.width=2",
-        "D.width=2",
-        "G.attention=[8]",
-        "D.attention=[8]",
-        "data.size=16",
-        "batch=8",
-        "sigma_every=2",
-        "ema.start=1",
-    ],
-    "biggan_deep": ["G.width=2", "D.width=2", "G.attention=[8]", "D.attention=[8]", "data.size=16", "batch=8"],
-    "biggan_cifar": ["G.width=2", "D.width=2", "data.size=16", "batch=8", "n_critic=2", "ema.start=1"],
-    "biggan_digits": ["G.width=2", "D.width=2", "G.attention=[8]", "D.attention=[8]", "data.size=16", "batch=8"],
-    "progan": ["G.widths=[8,8,8]", "D.widths=[8,8,8]", "G.latent=8", "data.size=16", "batch=8", "fade=16", "hold=16"],
-    "progan_labels": [
-        "G.widths=[8,8,8]",
-        "D.widths=[8,8,8]",
-        "G.latent=8",
-        "data.size=16",
-        "batch=8",
-        "fade=16",
-        "hold=16",
-    ],
-    "srresnet": ["G.width=4", "G.blocks=1", "data.size=16", "batch=2"],
-    "srgan": ["G.width=4", "G.blocks=1", "D.width=4", "data.size=16", "batch=2", "pretrain=2", "slow=6"],
-    "srgan_basicsr": ["G.width=4", "G.blocks=1", "D.width=2", "data.size=128", "batch=2", "pretrain=0"],
-    "stylegan": [
-        "G.widths=[8,8,8]",
-        "D.widths=[8,8,8]",
-        "G.latent=8",
-        "G.style=8",
-        "data.size=16",
-        "batch=8",
-        "fade=16",
-        "hold=16",
-        "batches={}",
-        "start=4",
-    ],
-    "stylegan_digits": [
-        "G.widths=[4,4,4]",
-        "D.widths=[4,4,4]",
-        "data.size=16",
-        "batch=8",
-        "fade=16",
-        "hold=16",
-        "start=4",
-    ],
-    "stylegan2": [
-        "G.widths=[4,4,4]",
-        "D.widths=[4,4,4]",
-        "G.latent=8",
-        "G.style=8",
-        "data.size=16",
-        "batch=8",
-        "pl_every=2",
-    ],
-    "stylegan2_ada_cifar": [
-        "G.widths=[4,4,4]",
-        "D.widths=[4,4,4]",
-        "D.group=4",
-        "G.latent=8",
-        "G.style=8",
-        "data.size=16",
-        "batch=8",
-        "r1_every=2",
-    ],
-    "stylegan2_digits": ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "data.size=16", "batch=8", "r1_every=3"],
-    "cogan": ["G.widths=[8,8,4,4]", "D.widths=[4,8,8]", "G.latent=8", "data.size=20", "batch=4"],
-    "unit": UNIT,
-    "unit_official": [*UNIT, "lr.every=4"],
-    "dong2017": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "batch=4", "game=12"],
-    "dong2017_official": ["G.width=4", "D.width=4", "E.width=4", "data.size=16", "data.load=18", "batch=4", "game=12"],
-    "dual_learning": ["data.size=5", "data.words=4", "data.count=50", "batch=8", "pretrain=24"],
-    "pix2pix": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
-    "pix2pix_pixel": ["G.width=4", "G.depth=3", "D.width=4", "data.size=16", "data.load=18", "batch=2"],
-    "restore": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2"],
-    "colour": ["G.net.width=4", "G.net.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2"],
-    "edges": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "data.load=18", "batch=2"],
-    "cyclegan": [
-        "G.width=4",
-        "G.blocks=1",
-        "D.width=4",
-        "D.layers=1",
-        "data.size=16",
-        "data.load=18",
-        "batch=2",
-        "pool=4",
-    ],
-    "discogan": ["G.width=4", "G.depth=2", "D.width=4", "data.size=16", "batch=8", "curriculum=4"],
-    "dualgan": ["G.width=4", "G.depth=3", "D.width=4", "D.layers=1", "data.size=16", "batch=2", "n_critic=2"],
-    "dualgan_official": ["G.width=4", "G.depth=3", "G.dropout=2", "D.width=4", "D.layers=2", "data.size=16", "batch=2"],
+# Settings by recipe, separated by spaces, with which a few steps take a second.
+SETTINGS: dict[str, str] = {
+    "gan": "G.hidden=[16,16] D.units=8 data.size=8 batch=8",
+    "cgan": (
+        "G.noise_units=8 G.label_units=8 G.joint_units=16 D.units=8 D.label_units=4 "
+        "data.size=8 batch=8"
+    ),
+    "cgan_dcgan": "G.width=4 D.width=4 data.size=16 batch=8",
+    "dcgan": "G.width=4 D.width=4 data.size=16 batch=8",
+    "dcgan_digits": "G.width=4 D.width=4 data.size=16 batch=8 r1_every=2",
+    "dcgan_letters": "G.width=4 D.width=4 data.size=16 batch=8 r1_every=2",
+    "wgan": "G.width=4 D.width=4 data.size=16 batch=8 n_critic=2 long=3 first=1",
+    "r3gan": "G.width=8 D.width=8 data.size=16 batch=8",
+    "r3gan_64": "G.width=8 D.width=8 data.size=16 batch=8",
+    "r3gan_256": "G.width=8 D.width=8 data.size=16 batch=8",
+    "r3gan_small": "G.width=8 D.width=8 data.size=16 batch=8",
+    "vae": "Enc.hidden=8 Dec.hidden=8 latent=4 data.size=8 batch=8",
+    "vae_conv": "Enc.width=2 Dec.width=2 latent=4 data.size=16 batch=8",
+    "vae_small": "Enc.width=2 Dec.width=2 latent=4 data.size=16 batch=8",
+    "vaegan": "Enc.width=2 Dec.width=2 Dis.width=2 latent=4 data.size=16 batch=8",
+    "vaegan_small": "Enc.width=2 Dec.width=2 Dis.width=2 latent=4 data.size=16 batch=8",
+    "wgan_gp_dcgan": "G.width=4 D.width=4 data.size=16 batch=8 n_critic=2",
+    "wgan_gp": "G.width=8 D.width=8 data.size=16 batch=8 n_critic=2",
+    "sngan": "G.width=8 D.width=8 data.size=16 batch=8 n_critic=2 sigma_every=2",
+    "sngan_projection": "G.width=8 D.width=8 data.size=16 batch=8 n_critic=2 sigma_every=2",
+    "sngan_cnn": "G.width=4 D.width=4 data.size=16 batch=8 sigma_every=2",
+    "sagan": (
+        "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8 sigma_every=2"
+    ),
+    "sagan_official": (
+        "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8 sigma_every=2"
+    ),
+    "sagan_digits": "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8",
+    "biggan": (
+        "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8 "
+        "sigma_every=2 ema.start=1"
+    ),
+    "biggan_deep": "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8",
+    "biggan_cifar": "G.width=2 D.width=2 data.size=16 batch=8 n_critic=2 ema.start=1",
+    "biggan_digits": "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8",
+    "progan": "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16",
+    "progan_labels": (
+        "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"
+    ),
+    "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
+    "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
+    "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",
+    "stylegan": (
+        "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 G.style=8 data.size=16 batch=8 fade=16 "
+        "hold=16 batches={} start=4"
+    ),
+    "stylegan_digits": (
+        "G.widths=[4,4,4] D.widths=[4,4,4] data.size=16 batch=8 fade=16 hold=16 start=4"
+    ),
+    "stylegan2": (
+        "G.widths=[4,4,4] D.widths=[4,4,4] G.latent=8 G.style=8 data.size=16 batch=8 pl_every=2"
+    ),
+    "stylegan2_ada_cifar": (
+        "G.widths=[4,4,4] D.widths=[4,4,4] D.group=4 G.latent=8 G.style=8 data.size=16 "
+        "batch=8 r1_every=2"
+    ),
+    "stylegan2_digits": "G.widths=[4,4,4] D.widths=[4,4,4] data.size=16 batch=8 r1_every=3",
+    "cogan": "G.widths=[8,8,4,4] D.widths=[4,8,8] G.latent=8 data.size=20 batch=4",
+    "unit": "E.width=4 E.blocks=2 G.blocks=2 D.width=4 D.layers=2 D.scales=2 data.size=16 batch=2",
+    "unit_official": (
+        "E.width=4 E.blocks=2 G.blocks=2 D.width=4 D.layers=2 D.scales=2 data.size=16 batch=2 "
+        "lr.every=4"
+    ),
+    "dong2017": "G.width=4 D.width=4 E.width=4 data.size=16 batch=4 game=12",
+    "dong2017_official": "G.width=4 D.width=4 E.width=4 data.size=16 data.load=18 batch=4 game=12",
+    "dual_learning": "data.size=5 data.words=4 data.count=50 batch=8 pretrain=24",
+    "pix2pix": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 data.load=18 batch=2",
+    "pix2pix_pixel": "G.width=4 G.depth=3 D.width=4 data.size=16 data.load=18 batch=2",
+    "restore": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 batch=2",
+    "colour": "G.net.width=4 G.net.depth=3 D.width=4 D.layers=1 data.size=16 batch=2",
+    "edges": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 data.load=18 batch=2",
+    "cyclegan": (
+        "G.width=4 G.blocks=1 D.width=4 D.layers=1 data.size=16 data.load=18 batch=2 pool=4"
+    ),
+    "discogan": "G.width=4 G.depth=2 D.width=4 data.size=16 batch=8 curriculum=4",
+    "dualgan": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 batch=2 n_critic=2",
+    "dualgan_official": "G.width=4 G.depth=3 G.dropout=2 D.width=4 D.layers=2 data.size=16 batch=2",
 }
+SMALL = {recipe: settings.split() for recipe, settings in SETTINGS.items()}
 
 
-def toy_images(folder: Path, count: int = 24, channels: int = 3, side: int = 20, seed: int = 0) -> Path:
-    """Blobs of random place and colour, as PNG."""
+def toy_images(
+    folder: Path, count: int = 24, channels: int = 3, side: int = 20, seed: int = 0
+) -> Path:
+    """PNG files with a blob of random position and color each."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[:side, :side]
     for i in range(count):
         cy, cx, r = [*rng.uniform(4, side - 4, 2).tolist(), rng.uniform(2, 6)]
-        blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / r**2)[..., None] * rng.uniform(60, 255, channels)
+        blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / r**2)[..., None] * rng.uniform(
+            60, 255, channels
+        )
         pixels = blob.astype(np.uint8)
         Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(folder / f"{i:03d}.png")
     return folder
 
 
 def toy_data(recipe: str, folder: Path) -> Path:
-    """Data of the kind that `recipe` takes."""
+    """Toy data for `recipe`, written to `folder`."""
     run: Any = recipes.find(recipe)(1)
     if run.data.func is pairs:
         toy_images(folder / "A", 12)
@@ -195,7 +140,9 @@ def toy_data(recipe: str, folder: Path) -> Path:
 
 
 def toy_run(recipe: str, data: Path, *more: str) -> Run:
-    """The recipe at toy size on `data`; `more`: further path=value."""
+    """The recipe at toy size on `data`.
+
+    more: further path=value settings"""
     run = recipes.find(recipe)(12)
     for assignment in [f"data.source={data}", *SMALL[recipe], *more]:
         run = config.override(run, assignment)
@@ -203,7 +150,7 @@ def toy_run(recipe: str, data: Path, *more: str) -> Run:
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """Weights and statistics that make every pixel of every channel another one."""
+    """Give `net` weights and statistics with which all pixels of its output differ."""
     for m in net.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(m.weight, std=(2 / m.weight[0].numel()) ** 0.5)

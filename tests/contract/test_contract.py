@@ -1,4 +1,4 @@
-"""What every method must do, whatever it is."""
+"""The contract of a method, tested on every recipe at toy size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ import torch
 from toys import SMALL, toy_data, toy_run
 
 from ganvas import recipes
-from ganvas.core import Couples, Encodes, Method, Run, Samples, Styled, Translates, Truncates, config
+from ganvas.core import (
+    Couples,
+    Encodes,
+    Method,
+    Run,
+    Samples,
+    Styled,
+    Translates,
+    Truncates,
+    config,
+)
 from ganvas.core.errors import UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
@@ -31,8 +41,8 @@ def small(recipe: str, tmp_path: Path, *more: str) -> tuple[Run, Engine]:
     return run, Engine(run, run.data())
 
 
-def everything(engine: Engine) -> dict[str, torch.Tensor]:
-    """Weights, averages, optimizer state, pools."""
+def full_state(engine: Engine) -> dict[str, torch.Tensor]:
+    """Weights, averages, optimizer state, image pools and clock."""
     values, shared, own = engine.state()
     return {k: v.clone() for k, v in {**shared, **own}.items()} | {
         "clock": torch.tensor(list(values["clock"].values()))
@@ -47,59 +57,63 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 @every_recipe
 def test_resume_is_bitwise_at_every_cut(recipe: str, tmp_path: Path) -> None:
-    """Weights, optimizers, averages, pools and logs of a run that was cut are those of one that was not."""
+    """A resumed run equals an uninterrupted one: weights, optimizers, averages, logs."""
     run, straight = small(recipe, tmp_path, "seed=3")
     logs, states = [], []
     for step in range(STEPS):
         values, shared, own = straight.state()
         checkpoint.save(tmp_path / f"cut{step}", values, shared, own)
         logs.append({k: float(v) for k, v in straight.step().items()})
-        states.append(everything(straight))
+        states.append(full_state(straight))
     for cut in range(1, STEPS):
         engine = Engine(run, run.data())
         path = checkpoint.all_of(tmp_path / f"cut{cut}")[-1]
         engine.load_state(*checkpoint.load(path))
         for step in range(cut, STEPS):
-            assert {k: float(v) for k, v in engine.step().items()} == logs[step], f"cut {cut}, step {step}"
-        assert_same(everything(engine), states[-1])
+            assert {k: float(v) for k, v in engine.step().items()} == logs[step], (
+                f"cut {cut}, step {step}"
+            )
+        assert_same(full_state(engine), states[-1])
 
 
 @every_recipe
-def test_a_run_written_down_is_the_same_run(recipe: str, tmp_path: Path) -> None:
+def test_a_run_survives_dump_and_load(recipe: str, tmp_path: Path) -> None:
     run, engine = small(recipe, tmp_path)
     again = config.load(config.dump(run))
     assert config.dump(again) == config.dump(run)
     other = Engine(again, again.data())
     engine.step()
     other.step()
-    assert_same(everything(engine), everything(other))
+    assert_same(full_state(engine), full_state(other))
 
 
 @every_recipe
-def test_another_seed_is_another_run(recipe: str, tmp_path: Path) -> None:
+def test_another_seed_gives_another_run(recipe: str, tmp_path: Path) -> None:
     _, one = small(recipe, tmp_path)
     _, two = small(recipe, tmp_path, "seed=1")
     assert one.step() != two.step()
 
 
 @every_recipe
-def test_each_player_moves_and_nobody_else_does(recipe: str, tmp_path: Path) -> None:
-    """In a step, or in the few that a toy run takes to pass through its stages."""
+def test_an_update_moves_its_player_and_no_other(recipe: str, tmp_path: Path) -> None:
+    """Every player moves within the few steps in which a toy run passes all stages."""
     _, engine = small(recipe, tmp_path)
     engine.step()  # past the first batch-norm and pool fills
     movers: list[str] = []
-    plain = engine.apply
+    apply = engine.apply
 
-    def watched(update):
+    def checked_apply(update):
         before = {p: [w.detach().clone() for w in ws] for p, ws in engine.parameters.items()}
-        outcome = plain(update)
+        outcome = apply(update)
         for player, weights in engine.parameters.items():
             moved = any(not torch.equal(a, b) for a, b in zip(before[player], weights, strict=True))
-            assert moved == (player == update.player), f"{player} moved={moved} in {update.player}'s turn"
+            assert moved == (player == update.player), (
+                f"{player} moved={moved} in {update.player}'s turn"
+            )
         movers.append(update.player)
         return outcome
 
-    engine.apply = watched
+    engine.apply = checked_apply
     while set(movers) != set(engine.method.players) and engine.clock.step < STEPS:
         engine.step()
     assert set(movers) == set(engine.method.players)
@@ -115,7 +129,7 @@ def test_bf16_trains_on_float32_weights(recipe: str, tmp_path: Path) -> None:
 
 
 @every_recipe
-def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> None:
+def test_a_loaded_model_gives_the_same_images(recipe: str, tmp_path: Path) -> None:
     run, engine = small(recipe, tmp_path)
     for _ in range(3):
         engine.step()
@@ -123,10 +137,14 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
     shape = engine.feed.info.shape
     facts = {"shape": asdict(shape), "task": "images"}
     model_file.save(tmp_path / "model", model, run, shape, facts)
-    kept, loaded = Model(model, facts), load(tmp_path / "model")
+    saved, loaded = Model(model, facts), load(tmp_path / "model")
     if isinstance(model, Samples):
-        assert torch.equal(kept.sample(4, seed=7, output="torch"), loaded.sample(4, seed=7, output="torch"))
-        assert not torch.equal(kept.sample(4, seed=7, output="torch"), kept.sample(4, seed=8, output="torch"))
+        assert torch.equal(
+            saved.sample(4, seed=7, output="torch"), loaded.sample(4, seed=7, output="torch")
+        )
+        assert not torch.equal(
+            saved.sample(4, seed=7, output="torch"), saved.sample(4, seed=8, output="torch")
+        )
         labels = [0] * 3 if model.classes else None
         images = loaded.sample(3, seed=1, labels=labels, output="numpy")
         assert images.shape == (3, model_side(engine), model_side(engine), 3)
@@ -140,30 +158,34 @@ def test_the_model_file_makes_the_same_images(recipe: str, tmp_path: Path) -> No
     if isinstance(model, Translates):
         x = torch.rand(2, 3, 19, 22) * 2 - 1  # any size
         for to in model.directions:
-            made = loaded.translate(x, to=to, output="torch")
-            assert made.shape == (2, 3, 19 * model.upscale, 22 * model.upscale)
-            assert torch.equal(made, kept.translate(x, to=to, output="torch"))
-            whole, parts = (loaded.translate(x[:1], to=to, output="torch", tile=side) for side in (None, 16))
-            torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
+            translated = loaded.translate(x, to=to, output="torch")
+            assert translated.shape == (2, 3, 19 * model.upscale, 22 * model.upscale)
+            assert torch.equal(translated, saved.translate(x, to=to, output="torch"))
+            whole, tiled = (
+                loaded.translate(x[:1], to=to, output="torch", tile=side) for side in (None, 16)
+            )
+            torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-4)
 
 
 @every_recipe
-def test_labels_are_obeyed_or_refused(recipe: str, tmp_path: Path) -> None:
+def test_labels_select_classes_or_raise(recipe: str, tmp_path: Path) -> None:
     _, engine = small(recipe, tmp_path)
     engine.step()
     if not isinstance(engine.method, Samples):
-        pytest.skip("makes images from images")
+        pytest.skip("translates images")
     model = Model(
-        engine.model(), {"shape": asdict(engine.feed.info.shape), "data": {"classes": engine.feed.info.classes}}
+        engine.model(),
+        {"shape": asdict(engine.feed.info.shape), "data": {"classes": engine.feed.info.classes}},
     )
     if not engine.method.classes:
-        for ask in (lambda: model.sample(2, labels=[0, 1]), lambda: model.class_number("dark")):
+        for call in (lambda: model.sample(2, labels=[0, 1]), lambda: model.class_number("dark")):
             with pytest.raises(UserError, match="without labels"):
-                ask()
+                call()
         return
     one, other = (model.sample(2, seed=1, labels=[y, y], output="torch") for y in (0, 1))
     assert not torch.equal(one, other)
-    coupled = isinstance(engine.method, Couples)  # domains: pairs of one latent; else all classes in turn
+    # Coupled domains share a latent; other methods go through the classes in turn.
+    coupled = isinstance(engine.method, Couples)
     turns = torch.stack([one[0], other[0 if coupled else 1]])
     assert torch.equal(model.sample(2, seed=1, output="torch"), turns)
     second = "b" if coupled else "light"
@@ -187,13 +209,15 @@ def test_images_stay_in_range(recipe: str, tmp_path: Path) -> None:
         x = model.sample(8)
         assert x.dtype == torch.float32
         assert torch.isfinite(x).all()
-        if not recipe.startswith(("progan", "style", "r3gan")):  # their generators' output is linear
+        if not recipe.startswith(
+            ("progan", "style", "r3gan")
+        ):  # their generators' output is linear
             assert x.abs().max() <= 1
 
 
 @every_recipe
 def test_styles_and_truncation(recipe: str, tmp_path: Path) -> None:
-    """What a method says it can do: its pictures are those of their styles, and truncation leads from them to one picture."""
+    """Samples equal the images of their styles; truncation moves them to one image."""
     _, engine = small(recipe, tmp_path)
     for _ in range(5):
         engine.step()
@@ -204,27 +228,31 @@ def test_styles_and_truncation(recipe: str, tmp_path: Path) -> None:
     image = model.sample(3, z=z, y=y)
     half = model.truncated(z, 0.5, y)
     assert half.shape == image.shape
-    torch.testing.assert_close(model.truncated(z, 0.5, y), half)  # the same picture each time
+    torch.testing.assert_close(model.truncated(z, 0.5, y), half)  # the same image each time
     if isinstance(model, Styled):
         torch.testing.assert_close(model.truncated(z, 1.0, y), image)
-        far, near = ((model.truncated(z, t, y) - model.truncated(z, 0.0, y)).abs().sum() for t in (0.5, 0.1))
+        far, near = (
+            (model.truncated(z, t, y) - model.truncated(z, 0.0, y)).abs().sum() for t in (0.5, 0.1)
+        )
         assert far > near > 0
         w = model.styles(z, y)
         assert w.shape[:2] == (3, model.layers)
         assert model.mean_style().shape == w.shape[2:]
         torch.testing.assert_close(model.synthesize(w), image)
-        torch.testing.assert_close(model.train().synthesize(w), image)  # drawn noise is for training's own turns
+        torch.testing.assert_close(model.train().synthesize(w), image)  # only updates draw noise
 
 
 @every_recipe
 def test_micro_batches_give_the_gradients_of_the_whole(recipe: str, tmp_path: Path) -> None:
-    """Where no layer shares statistics over the batch, cutting a batch changes nothing but rounding."""
+    """Micro-batches change only rounding, unless a layer has statistics of the batch."""
     _, whole = small(recipe, tmp_path)
     if any("batch" in type(m).__name__.lower() for m in whole.method.modules()):
-        pytest.skip("batch norm or minibatch statistics see the micro-batch: that is the method's nature")
+        pytest.skip("batch norm or minibatch statistics use the micro-batch")
     _, cut = small(recipe, tmp_path, "micro=1")
     a, b = whole.step(), cut.step()
-    assert {k: float(v) for k, v in a.items()} == pytest.approx({k: float(v) for k, v in b.items()}, rel=1e-4, abs=1e-5)
+    assert {k: float(v) for k, v in a.items()} == pytest.approx(
+        {k: float(v) for k, v in b.items()}, rel=1e-4, abs=1e-5
+    )
 
 
 @every_recipe
@@ -234,6 +262,10 @@ def test_the_docstring_names_its_paper_and_what_differs(recipe: str) -> None:
     doc = inspect.getdoc(method.func) or ""
     assert isinstance(method.func, type)
     assert issubclass(method.func, Method)
-    assert re.search(r"arXiv:\d{4}\.\d{4,5}", doc.splitlines()[0]), "the first line: title, authors, year, arXiv id"
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}", doc.splitlines()[0]), (
+        "the first line: title, authors, year, arXiv id"
+    )
     assert "Differs from the paper:" in doc
-    assert getattr(method.func, "__final__", False), "methods are final: a paper is not another paper's subclass"
+    assert getattr(method.func, "__final__", False), (
+        "methods are final: a paper is not another paper's subclass"
+    )

@@ -90,7 +90,7 @@ def test_features_are_compared_of_images_that_were_augmented_alike(augment: str,
     x = torch.rand(16, 3, 16, 16) * 2 - 1
 
     def like(rebuilt: torch.Tensor) -> float:
-        _, (wanted, got) = e.method.judged(x, rebuilt)  # type: ignore[operator]
+        _, (wanted, got) = e.method.discriminate(x, rebuilt)  # type: ignore[operator]
         return float((wanted - got).detach().square().mean())
 
     assert like(x) == 0

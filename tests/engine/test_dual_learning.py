@@ -58,10 +58,10 @@ def test_language_models_are_distributions() -> None:
     assert LM(every).sum(1).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_what_is_heard_is_what_was_said() -> None:
+def test_sentences_invert_the_images() -> None:
     method = game()
     said = torch.tensor([[0, 1], [2, 0]])
-    assert torch.equal(method.heard((said / (WORDS - 1) * 2 - 1).view(2, 1, 1, 2)), said)
+    assert torch.equal(method.sentences((said / (WORDS - 1) * 2 - 1).view(2, 1, 1, 2)), said)
 
 
 def test_a_run_from_end_to_end(tmp_path: Path) -> None:

@@ -19,22 +19,18 @@ from ganvas.core.errors import UserError
 from ganvas.data import images
 from ganvas.engine import build
 from ganvas.engine.engine import Engine
-from ganvas.methods import cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp
 from ganvas.nets import layers
 from ganvas.nets.norm import InstanceNorm2d
 
 
 def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything as torch does it unasked: rows first, one optimizer loop over the weights, each batch by itself, and the
-    layers that we wrote again for speed as torch has them."""
+    """Everything as torch does it unasked: rows first, one optimizer loop over the weights, and the layers that we
+    wrote again for speed as torch has them."""
     to = nn.Module.to
     monkeypatch.setattr(
         nn.Module, "to", lambda self, *args, memory_format=None, **kw: to(self, *args, **kw) if args or kw else self
     )
     monkeypatch.setattr(build, "_fused", lambda make: partial(make, foreach=False))
-    separate = lambda net, *inputs: tuple(net(*arguments) for arguments in inputs)  # noqa: E731
-    for module in (cgan, cyclegan, dcgan, dualgan, gan, pix2pix, wgan, wgan_gp):
-        monkeypatch.setattr(module, "together", separate)
     monkeypatch.setattr(
         InstanceNorm2d,
         "forward",
@@ -185,35 +181,6 @@ def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
     one, two = step(True), step(False)
     assert float(one.step()["D/loss"]) == pytest.approx(float(two.step()["D/loss"]), rel=1e-6)
     torch.testing.assert_close(one.method.state_dict(), two.method.state_dict())
-
-
-# ---------------------------------------------------------------- real and generated in one call
-
-
-class Counted(nn.Module):
-    def __init__(self, *more: nn.Module) -> None:
-        super().__init__()
-        self.main = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), *more)
-        self.calls = 0
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        self.calls += 1
-        return self.main(x) * y[:, None]
-
-
-@pytest.mark.parametrize(
-    ("more", "rows", "calls"),
-    [((), 4, 1), ((), 9, 2), ((nn.BatchNorm1d(5),), 4, 2), ((layers.Dropout(0.5),), 4, 2)],
-    ids=["small", "large", "batch norm", "dropout"],
-)
-def test_together_joins_only_what_it_may(more: tuple[nn.Module, ...], rows: int, calls: int) -> None:
-    net = Counted(*more)
-    inputs = [(torch.randn(n, 3, 2, 2), torch.rand(n)) for n in (rows, rows)]
-    a, b = layers.together(net, *inputs)
-    assert net.calls == calls
-    if not more:
-        torch.testing.assert_close(a, net(*inputs[0]))
-        torch.testing.assert_close(b, net(*inputs[1]))
 
 
 # ---------------------------------------------------------------- optimizers, precision, compiling

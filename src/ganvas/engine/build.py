@@ -182,7 +182,6 @@ def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     # Disabled here and not where it is written, since that imports the whole compiler with this module.
     hook = functools.partial(torch.compiler.disable(_augmented), augment)
     for judge in discriminators:
-        judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
         judge.register_forward_pre_hook(hook)
 
 

@@ -1,4 +1,7 @@
-"""One paper, one file. A method sees core, networks and objectives; never data, the engine or another method."""
+"""One paper, one file; `base` holds what several papers share.
+
+A method imports core, networks and objectives; never data, the engine or another
+method."""
 
 from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN

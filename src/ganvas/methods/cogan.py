@@ -6,42 +6,48 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.conditional import draw_labels
+from ganvas.core import Batch, Clock, Forward, Plan, Shape, Terms, Update
+from ganvas.methods.base import NoiseToImage
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 
 @final
-class CoGAN(Method):
+class CoGAN(NoiseToImage):
     """Coupled Generative Adversarial Networks. Liu and Tuzel, 2016, arXiv:1606.07536.
 
-    min over G, max over D of  E[log D_a(a)] + E[log(1 - D_a(G_a(z)))] + E[log D_b(b)] + E[log(1 - D_b(G_b(z)))]
-    where G_a and G_b share their first layers, which draw what is common to both domains, and D_a and D_b their last
-    (section 3)
+    min over G, max over D of  E[log D_a(a)] + E[log(1 - D_a(G_a(z)))]
+                             + E[log D_b(b)] + E[log(1 - D_b(G_b(z)))]       (section 3)
 
-    Two GANs on images of two domains, of which no pair is ever seen. What both generators make of one z is a pair all the
-    same, since the shared layers have said by then what will be on it. Labels choose the domain: 0 for a, 1 for b.
+    G_a and G_b share their first layers, which draw the content common to both domains.
+    D_a and D_b share their last layers.
 
-    Differs from the paper: G descends -log D, as the authors' code. z ~ N(0, 1). Two domains. Both turns of a step are about
-    the same z, where the authors' code draws anew.
+    Two GANs on images of two domains, without any pair of images in training. The two
+    images that the generators draw from one z form a pair nevertheless: the shared
+    layers have decided the content by then. Labels choose the domain: 0 for a, 1 for b.
+
+    Differs from the paper: G descends -log D, as the authors' code. z ~ N(0, 1). Two
+    domains. Both turns of a step use the same z; the authors' code draws a new one for
+    G's turn.
     """
 
     classes = 2
     domains: Sequence[str] = ("a", "b")
-    G: Any  # z -> (images of a, images of b); tells the length of z as `latent`
+    G: Any  # z -> (images of a, images of b); has `latent`, the length of z
     D: Any  # images, domain -> logits
 
-    def __init__(self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]) -> None:
+    def __init__(
+        self, shape: Shape, G: Callable[..., nn.Module], D: Callable[..., nn.Module]
+    ) -> None:
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        """Both turns of a step are about the same z. (The authors' code draws a new one for G's turn.)"""
-        real = next(feed)
-        made = (yield Forward("G", self.fake, real)).outputs
-        batch = real.having(**made)
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """Both turns use the same z; the authors' code draws a new one for G's turn."""
+        real = next(batches)
+        generated = (yield Forward("G", self.fake, real)).outputs
+        batch = real.having(**generated)
         yield Update("D", self.d_loss, batch)
         yield Update("G", self.g_loss, batch)
 
@@ -52,16 +58,13 @@ class CoGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         d_real = torch.cat([self.D(batch.a, 0), self.D(batch.b, 1)])
         d_fake = torch.cat([self.D(batch.fake_a, 0), self.D(batch.fake_b, 1)])
-        return Terms(2 * (bce(d_real, True) + bce(d_fake, False)), discriminator_log(d_real, d_fake))
+        loss = 2 * (bce(d_real, True) + bce(d_fake, False))
+        return Terms(loss, discriminator_log(d_real, d_fake))
 
     def g_loss(self, batch: Batch) -> Terms:
         return Terms(bce(self.D(batch.fake_a, 0), True) + bce(self.D(batch.fake_b, 1), True))
 
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]."""
-        return rng.normal(n, self.G.latent, device=self.device)
-
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         pair = torch.stack(self.G(self.latent(n) if z is None else z))
-        (y,) = draw_labels(n, self.classes, self.device, y)
+        (y,) = self.sample_labels(n, y)
         return pair[y, torch.arange(n, device=self.device)]

@@ -1,40 +1,39 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, final
+from typing import Literal, final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import mse_loss
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.methods.base import UnpairedTranslation
 from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.feature_matching import mean_features
 
 
 @final
-class DiscoGAN(Method):
+class DiscoGAN(UnpairedTranslation):
     """Learning to Discover Cross-Domain Relations with Generative Adversarial Networks. Kim et al., 2017, arXiv:1703.05192.
 
-    L_G = (1 - r) (gan_weight L_GAN(G_ab, D_b) + features_weight L_FM(G_ab, D_b)) + r |G_ba(G_ab(a)) - a|^2
-        + the same from b to a                                                                            (section 2)
+    L_G = (1 - r) (gan_weight L_GAN(G_ab, D_b) + features_weight L_FM(G_ab, D_b))
+        + r |G_ba(G_ab(a)) - a|^2
+        + the same from b to a                                               (section 2)
 
-    L_GAN is the cross entropy and L_FM feature matching on D's inner layers (the authors' code). Of three iterations, each with
-    images of its own, D takes the first and G the others. r is small for the first iterations, so that G learns to make
-    pictures of the other domain before it learns to come back.
+    L_GAN is the cross entropy, L_FM is feature matching on D's inner layers (the
+    authors' code). Of three iterations, each with its own images, D takes the first and
+    G the others. r is small in the first iterations, so that G learns to generate
+    images of the other domain before it learns to reconstruct its input.
 
-    The paper's two other models are here to compare with: `gan` goes from a to b alone and never back, `recongan` comes back
-    but is not judged there.
+    The paper's two baselines are included for comparison: `gan` translates from a to b
+    only and reconstructs nothing; `recongan` reconstructs its input, but no
+    discriminator sees the reconstruction.
 
-    Differs from the paper: the weights, r, feature matching and who moves when are the authors' code's, on which the paper is
-    silent; translation uses batch norm's running statistics, theirs those of the test batch.
+    Differs from the paper: the weights, r, feature matching and the order of the turns
+    are the authors' code's, on which the paper is silent. Translation uses batch norm's
+    running statistics, theirs those of the test batch.
     """
-
-    ema_networks = ("G_ab", "G_ba")
-    discriminators = ("D_a", "D_b")
-    directions: Sequence[str] = ("b", "a")
-    G_ab: Any  # a network that tells what its images' sides must be multiples of as `multiple`
 
     def __init__(
         self,
@@ -49,53 +48,45 @@ class DiscoGAN(Method):
         curriculum: int = 10_000,
         d_every: int = 3,
     ) -> None:
-        """`early`, `late`: r in the first `curriculum` iterations (D's and G's alike), and after them. `d_every`: D takes every
-        so manieth iteration. D gives (logits, features)."""
+        """Build the networks for `shape`. D returns (logits, features).
+
+        early, late: r in the first `curriculum` iterations, and after them
+        curriculum: iterations, those of D and of G counted alike
+        d_every: D takes one iteration of this many
+        """
         super().__init__()
-        self.G_ab, self.G_ba = (G(channels_in=shape.channels, channels_out=shape.channels) for _ in range(2))
-        self.D_a, self.D_b = (D(size=shape.size, channels=shape.channels) for _ in range(2))
+        self.build_networks(
+            lambda: G(channels_in=shape.channels, channels_out=shape.channels),
+            lambda: D(size=shape.size, channels=shape.channels),
+        )
         self.model, self.gan_weight, self.features_weight = model, gan_weight, features_weight
         self.early, self.late, self.curriculum, self.d_every = early, late, curriculum, d_every
-        self.multiple: int = self.G_ab.multiple
         self.directions = ("b", "a") if model == "discogan" else ("b",)
-        self.players = {"G": [self.G_ab, self.G_ba], "D": [self.D_a, self.D_b]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """`d_every` iterations of the authors' code."""
         first = clock.step * self.d_every
-        yield Update("D", self.d_loss, next(feed))
+        yield Update("D", self.d_loss, next(batches))
         for iteration in range(first + 1, first + self.d_every):
             r = self.early if iteration < self.curriculum else self.late
-            yield Update("G", [partial(self.g_loss, to=to, r=r) for to in self.directions], next(feed))
+            losses = [partial(self.g_loss, to=to, r=r) for to in self.directions]
+            yield Update("G", losses, next(batches))
 
     def g_loss(self, real: Batch, to: str, r: float) -> Terms:
-        """From one domain to the other, and back."""
-        x, y, there, back, D = self.towards(real, to)
-        fake = there(x)
-        (_, wanted), (logits, got) = D(y), D(fake)
-        log = {"adversarial": bce(logits, True), "features": mean_features(got, wanted)}
+        """Translation to domain `to` and reconstruction of its input."""
+        x, y, forward, backward, D = self.direction(real, to)
+        fake = forward(x)
+        (_, wanted), (logits, features) = D(y), D(fake)
+        log = {"adversarial": bce(logits, True), "features": mean_features(features, wanted)}
         loss = self.gan_weight * log["adversarial"] + self.features_weight * log["features"]
         if self.model == "gan":
             return Terms(loss, log)
-        log["reconstruction"] = mse_loss(back(fake), x) / 4  # of pixels in [0, 1], as the authors have them
+        # A quarter: the authors compare pixels in [0, 1].
+        log["reconstruction"] = mse_loss(backward(fake), x) / 4
         return Terms((1 - r) * loss + r * log["reconstruction"], log)
 
-    def d_loss(self, real: Batch) -> Terms:
-        """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
-        losses, judged = {}, []
-        for to in self.directions:
-            x, y, there, _, D = self.towards(real, to)
-            (d_real, _), (d_fake, _) = D(y), D(there(x))
-            losses[to] = (bce(d_real, True) + bce(d_fake, False)) / 2
-            judged.append(discriminator_log(d_real, d_fake))
-        means = {name: torch.stack([one[name] for one in judged]).mean() for name in judged[0]}
-        return Terms(torch.stack(list(losses.values())).sum(), {**losses, **means})
-
-    def towards(self, real: Batch, to: str) -> tuple[Tensor, Tensor, nn.Module, nn.Module, nn.Module]:
-        """Images of the domain that one comes from, of that one goes to, the generators there and back, and the judge there."""
-        if to == "b":
-            return real.a, real.b, self.G_ab, self.G_ba, self.D_b
-        return real.b, real.a, self.G_ba, self.G_ab, self.D_a
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        return {"b": self.G_ab, "a": self.G_ba}[to](x)
+    def discriminator_loss(self, real: Batch, to: str) -> Terms:
+        x, y, forward, _, D = self.direction(real, to)
+        (d_real, _), (d_fake, _) = D(y), D(forward(x))
+        loss = (bce(d_real, True) + bce(d_fake, False)) / 2
+        return Terms(loss, {to: loss, **discriminator_log(d_real, d_fake)})

@@ -1,35 +1,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.conditional import draw_labels, num_classes
-from ganvas.nets.layers import together
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.methods.base import NoiseToImage
+from ganvas.nets.conditional import num_classes
 from ganvas.nets.spectral import singular_values
 from ganvas.objectives.adversarial import hinge, mean_sign
 
 
 @final
-class SNGAN(Method):
+class SNGAN(NoiseToImage):
     """Spectral Normalization for Generative Adversarial Networks. Miyato et al., 2018, arXiv:1802.05957.
 
-    W_SN(W) = W / sigma(W) in every layer of D                                                            (equation 8)
-    L_D = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))],   L_G = -E[D(G(z))]                     (equations 16 and 17)
+    W_SN(W) = W / sigma(W) in every layer of D                              (equation 8)
+    L_D = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))],
+    L_G = -E[D(G(z))]                                              (equations 16 and 17)
 
-    With `labels`, the conditional form of the same authors: D adds the projection of its features on the label's embedding,
-    G has batch norms of each class's own (cGANs with Projection Discriminator, arXiv:1802.05637).
+    With `labels`, the conditional form of the same authors: D adds the projection of
+    its features on the label's embedding, and G has a batch norm for each class (cGANs
+    with Projection Discriminator, arXiv:1802.05637).
 
     Differs from the paper: u of the power iteration moves once for each update of D, as
-    Algorithm 1 says (the authors' code: at each forward pass). The authors' CIFAR-10 code
-    (pfnet-research/sngan_projection, e84b1a5) also adds noise of U(0, 1/128) to real images
-    of 8 bits, has no bias in D's last layer and an epsilon of 2e-5 in batch norm (here 1e-5),
-    and G moves before D. Samples are made with the running statistics of batch norm.
+    Algorithm 1 says (the authors' code: at each forward pass). The authors' CIFAR-10
+    code (pfnet-research/sngan_projection, e84b1a5) also adds noise of U(0, 1/128) to
+    real images of 8 bits, has no bias in D's last layer and an epsilon of 2e-5 in batch
+    norm (here 1e-5), and G moves before D. Samples use the running statistics of batch
+    norm.
     """
-
-    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(
         self,
@@ -41,43 +42,37 @@ class SNGAN(Method):
         labels: bool = False,
         sigma_every: int = 100,
     ) -> None:
-        """`n_critic`: D's updates for each of G's. `g_batch`: G's batch in D's batches. `labels`: the game is played within
-        each class; it needs labelled data. `sigma_every`: D's singular values are logged in every so many steps; 0: never."""
+        """Build the networks for `shape`.
+
+        n_critic: D's updates for each update of G
+        g_batch: G's batch in D's batches
+        labels: train within each class; needs labeled data
+        sigma_every: log D's singular values every this many steps; 0: never
+        """
         super().__init__()
         self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)
         self.D = D(size=shape.size, channels=shape.channels, **conditional)
-        self.n_critic, self.g_batch, self.sigma_every = n_critic, g_batch, sigma_every
-        self.watching = False
+        self.n_critic, self.g_batch = n_critic, g_batch
+        self.sigma_every, self.log_sigmas = sigma_every, False
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        self.watching = bool(self.sigma_every) and clock.step % self.sigma_every == 0
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        self.log_sigmas = bool(self.sigma_every) and clock.step % self.sigma_every == 0
         for _ in range(self.n_critic):
-            real = next(feed)
+            real = next(batches)
             yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        y = self.drawn(len(real))
+        y = self.sample_labels(len(real))
         fake = self.G(self.latent(len(real)), *y)
-        d_real, d_fake = together(self.D, (real.x, *([real.y] if y else [])), (fake, *y))
-        sigmas = singular_values(self.D) if self.watching else {}
-        return Terms(hinge(d_real, True) + hinge(d_fake, False), {"sign": mean_sign(d_real), **sigmas})
+        d_real, d_fake = self.D(real.x, *self.conditioning(real)), self.D(fake, *y)
+        log = {"sign": mean_sign(d_real), **(singular_values(self.D) if self.log_sigmas else {})}
+        return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
         n = self.g_batch * len(real)
-        y = self.drawn(n)
+        y = self.sample_labels(n)
         return Terms(-self.D(self.G(self.latent(n), *y), *y).float().mean())
-
-    def drawn(self, n: int, y: Tensor | None = None) -> tuple[Tensor, ...]:
-        return draw_labels(n, self.classes, self.device, y)
-
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]."""
-        return rng.normal(n, self.G.latent, device=self.device)
-
-    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        z = self.latent(n) if z is None else z
-        return self.G(z, *self.drawn(n, y))

@@ -8,7 +8,6 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
 from ganvas.core.errors import UserError
-from ganvas.nets.layers import together
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
@@ -17,19 +16,22 @@ from ganvas.objectives.adversarial import bce, discriminator_accuracy
 class SRGAN(Method):
     """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
 
-    L = |phi(y) - phi(G(x))|^2 + adversarial_weight (-log D(G(x)))                                        (equation 3)
+    L = |phi(y) - phi(G(x))|^2 + adversarial_weight (-log D(G(x)))          (equation 3)
 
-    where x is y reduced and phi are VGG19's features (equation 5). Two stages in one run: SRResNet, by squared error of pixels
-    alone, for `pretrain` images; then the game, from there (section 3.2). Batch norm uses running statistics in use.
+    x is y reduced and phi are VGG19's features (equation 5). Two stages in one run:
+    SRResNet, by the squared error of pixels alone, for `pretrain` images; then the
+    game, from there (section 3.2). Batch norm uses running statistics in use.
 
-    Differs from the paper: pixels are compared in [0, 1] (the paper: [-1, 1]); G moves before D, and D judges the images that
-    G was judged by (as in BasicSR; the paper does not say). Without `vgg` the content is pixels, as in its SRGAN-MSE, but
-    their squared error is a quarter of the paper's, by the range: `adversarial_weight` 2.5e-4 gives the paper's proportion.
+    Differs from the paper: pixels are compared in [0, 1] (the paper: [-1, 1]). G moves
+    before D, and D sees the images of G's turn (as in BasicSR; the paper does not say).
+    Without `vgg` the content is pixels, as in its SRGAN-MSE, but their squared error is
+    a quarter of the paper's, by the range: `adversarial_weight` 2.5e-4 gives the
+    paper's proportion.
     """
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
-    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
+    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 
     def __init__(
         self,
@@ -45,14 +47,23 @@ class SRGAN(Method):
         pixel_weight: float = 0.0,
         l1: bool = False,
     ) -> None:
-        """`pretrain`: images of the first stage. `slow`: from that many images on the learning rate is a tenth (section 3.2).
-        `vgg`: the file of VGG19's weights, read at `layer`, whose features are multiplied by `content_scale` (section 3.2).
-        The paper's 1/12.75 is for the weights of VGG's authors, as torchvision's file has them; normalised ones need another.
-        `pixel_weight`: of the pixels' own distance beside it, 0 in the paper. `l1`: distances are absolute, not squared."""
+        """Build the networks for `shape`, the shape of the large images.
+
+        pretrain: images of the first stage
+        slow: images after which the learning rate is a tenth (section 3.2); None: never
+        vgg: file of VGG19's weights; None: the content is pixels
+        layer: layer of VGG19 whose output is the content
+        content_scale: factor of the features (section 3.2). The paper's 1/12.75 is for
+            the weights of VGG's authors, as torchvision's file has them; normalized
+            weights need another.
+        pixel_weight: weight of a further distance of pixels, 0 in the paper
+        l1: absolute distances in place of squared ones
+        """
         super().__init__()
         if vgg and shape.channels not in (1, 3):
             raise UserError(
-                f"VGG19 sees images of 1 or 3 channels; the data has {shape.channels}: give data.channels=3, or leave vgg out"
+                f"VGG19 takes images of 1 or 3 channels; the data has {shape.channels}: "
+                "give data.channels=3, or leave vgg out"
             )
         self.G = G(channels=shape.channels)
         self.D = D(channels=shape.channels, size=shape.size)
@@ -68,38 +79,41 @@ class SRGAN(Method):
             return Stage(0)
         return Stage(1, lr=0.1 if self.slow is not None and clock.images >= self.slow else 1.0)
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        pair = next(feed).map(lambda image: (image + 1) / 2)
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        pair = next(batches).map(lambda image: (image + 1) / 2)
         if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
             return
-        made = (yield Forward("G", self.enlarged, pair)).outputs
-        judged = pair.having(**made)
-        yield Update("G", self.g_loss, judged)
-        yield Update("D", self.d_loss, judged)
+        generated = (yield Forward("G", self.fake, pair)).outputs
+        batch = pair.having(**generated)
+        yield Update("G", self.g_loss, batch)
+        yield Update("D", self.d_loss, batch)
 
-    def enlarged(self, pair: Batch) -> dict[str, Tensor]:
+    def fake(self, pair: Batch) -> dict[str, Tensor]:
         return {"fake": self.G(pair.x)}
 
     def pixel_loss(self, pair: Batch) -> Terms:
         return Terms(self.distance(self.G(pair.x), pair.y))
 
-    def g_loss(self, judged: Batch) -> Terms:
-        content = self.content(judged.fake, judged.y)
-        adversarial = bce(self.D(judged.fake), True)
+    def g_loss(self, batch: Batch) -> Terms:
+        content = self.content(batch.fake, batch.y)
+        adversarial = bce(self.D(batch.fake), True)
         loss = content + self.adversarial_weight * adversarial
         if self.pixel_weight:
-            loss = loss + self.pixel_weight * self.distance(judged.fake, judged.y)
+            loss = loss + self.pixel_weight * self.distance(batch.fake, batch.y)
         return Terms(loss, {"content": content, "adversarial": adversarial})
 
     def content(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Distance of VGG19's features, or of pixels without `vgg`."""
         if self.phi is None:
             return self.distance(fake, real)
-        return self.distance(self.phi(fake) * self.content_scale, self.phi(real).detach() * self.content_scale)
+        wanted = self.phi(real).detach() * self.content_scale
+        return self.distance(self.phi(fake) * self.content_scale, wanted)
 
-    def d_loss(self, judged: Batch) -> Terms:
-        d_real, d_fake = together(self.D, (judged.y,), (judged.fake,))
-        return Terms(bce(d_real, True) + bce(d_fake, False), {"accuracy": discriminator_accuracy(d_real, d_fake)})
+    def d_loss(self, batch: Batch) -> Terms:
+        d_real, d_fake = self.D(batch.y), self.D(batch.fake)
+        log = {"accuracy": discriminator_accuracy(d_real, d_fake)}
+        return Terms(bce(d_real, True) + bce(d_fake, False), log)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

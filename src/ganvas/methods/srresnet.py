@@ -13,27 +13,31 @@ from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 class SRResNet(Method):
     """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
 
-    The network without the game: min_G E (y - G(x))^2 over pixels (equation 4), where x is y reduced. It has the best PSNR
-    and smooth pictures, and is what SRGAN starts from.
+    The network without the game: min_G E (y - G(x))^2 over pixels (equation 4); x is y
+    reduced. It has the best PSNR and smooth images, and is the start of SRGAN.
 
-    Differs from the paper: high-resolution pixels are compared in [0, 1] (the paper: [-1, 1]), which is a factor of 4.
+    Differs from the paper: high-resolution pixels are compared in [0, 1] (the paper:
+    [-1, 1]), which is a factor of 4.
     """
 
     directions: Sequence[str] = ("b",)
     discriminators: Sequence[str] = ()
     distance: Callable[[Tensor, Tensor], Tensor]
-    G: Any  # a network on [0, 1] that tells how much it enlarges as `scale`, and `multiple`
+    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], l1: bool = False) -> None:
-        """`l1`: |y - G(x)| in place of its square (BasicSR)."""
+        """Build the network for `shape`.
+
+        l1: |y - G(x)| in place of its square (BasicSR)
+        """
         super().__init__()
         self.G = G(channels=shape.channels)
         self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.distance = l1_loss if l1 else mse_loss
         self.players = {"G": [self.G]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        yield Update("G", self.loss, next(feed))
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        yield Update("G", self.loss, next(batches))
 
     def loss(self, pair: Batch) -> Terms:
         return Terms(self.distance(self.G((pair.x + 1) / 2), (pair.y + 1) / 2))

@@ -5,7 +5,8 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.methods.base import NoiseToImage
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.progan import Growth, faded_reals
 from ganvas.nets.stylegan import mixed
@@ -14,25 +15,28 @@ from ganvas.objectives.penalties import r1
 
 
 @final
-class StyleGAN(Method):
+class StyleGAN(NoiseToImage):
     """A Style-Based Generator Architecture for GANs. Karras, Laine and Aila, 2018, arXiv:1812.04948.
 
-    ProGAN's growth (`nets/progressive.py`) with a generator whose every layer takes a style w = f(z); in `mixing` of the
-    images the layers from a random one on take the style of another z (section 3.1). The loss of 2014 with -log D for the
-    generator, and R1 (appendix C):
+    ProGAN's growth (`nets/progan.py`) with a generator whose every layer takes a style
+    w = f(z). In `mixing` of the images, the layers from a random one on take the style
+    of another z (section 3.1). The loss of 2014 with -log D for the generator, and R1
+    (appendix C):
 
-    L_D = E[-log D(x)] + E[-log(1 - D(G(z)))] + r1_weight / 2 E[|grad D(x)|^2],  L_G = E[-log D(G(z))]
+    L_D = E[-log D(x)] + E[-log(1 - D(G(z)))] + r1_weight / 2 E[|grad D(x)|^2],
+    L_G = E[-log D(G(z))]
 
     Truncation moves w towards its mean in the first 8 layers (appendix B).
 
     The optimizers start afresh whenever a fade begins or ends, as in the authors' code.
 
-    Differs from the paper: where styles change is drawn for every image (the authors' code: for every batch); samples take
-    the same noise every time, so that a seed names a picture; `labels`, False in the paper, gives the class to the mapping
-    network and lets D have a score for each class (as the authors' code can).
+    Differs from the paper: the layer at which styles change is drawn for every image
+    (the authors' code: for every batch). Samples use the same noise every time, so that
+    a seed names an image. `labels`, False in the paper, gives the class to the mapping
+    network and makes D output a score for each class (as the authors' code can).
     """
 
-    G: Any  # a `nets.style.Generator`
+    G: Any  # a `nets.stylegan.Generator`
 
     def __init__(
         self,
@@ -49,8 +53,13 @@ class StyleGAN(Method):
         w_decay: float = 0.995,
         labels: bool = False,
     ) -> None:
-        """`fade`, `hold`, `start`, `batches`, `rates`: as of `Growth`; `start` is the longer side. `w_decay`: of the mean
-        of w, per step. `labels`: the game is played within each class; it needs labelled data."""
+        """Build the networks for `shape`.
+
+        fade, hold, start, batches, rates: as of `Growth`; `start` is the longer side
+        mixing: fraction of images with mixed styles, 0 to 1
+        w_decay: decay of the mean of w, per step
+        labels: train within each class; needs labeled data
+        """
         super().__init__()
         self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
@@ -62,11 +71,11 @@ class StyleGAN(Method):
     def stage(self, clock: Clock) -> Stage:
         return self.growth(clock)
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        real = next(feed)
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        real = next(batches)
         yield Update("D", self.d_loss, real)
-        kept = (yield Update("G", self.g_loss, real)).outputs
-        self.G.follow(kept["w"], self.w_decay)
+        outputs = (yield Update("G", self.g_loss, real)).outputs
+        self.G.follow(outputs["w"], self.w_decay)
 
     def d_loss(self, real: Batch) -> Terms:
         x = faded_reals(real.x, self.current_stage.alpha)
@@ -81,30 +90,35 @@ class StyleGAN(Method):
         return Terms(bce(self.score(fake, real), True), outputs={"w": w.detach()})
 
     def fake(self, real: Batch) -> tuple[Tensor, Tensor]:
-        """Images of the reals' classes, with styles mixed and noise drawn, and the first of each one's w."""
+        """(images of the reals' classes with mixed styles, the first w of each)."""
         y = real.y if self.classes else None
         w = self.styles(self.latent(len(real)), y)
         other = self.styles(self.latent(len(real)), y)
-        return self.picture(mixed(w, other, self.mixing)), w[:, 0]
+        return self.synthesis(mixed(w, other, self.mixing)), w[:, 0]
 
     def score(self, x: Tensor, real: Batch) -> Tensor:
         return self.D(x, real.y if self.classes else None, alpha=self.current_stage.alpha)
 
-    def picture(self, w: Tensor, **how: Any) -> Tensor:
-        return self.G.synthesis(w, resolution=self.current_stage.resolution, alpha=self.current_stage.alpha, **how)
+    def synthesis(self, w: Tensor, noise: Any = None) -> Tensor:
+        """Images of styles at the current resolution. noise: as of G; None: drawn."""
+        stage = self.current_stage
+        more = {} if noise is None else {"noise": noise}
+        return self.G.synthesis(w, resolution=stage.resolution, alpha=stage.alpha, **more)
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
-        return rng.normal(n, self.G.latent, device=self.device)
+        return super().latent(n)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     @property
     def layers(self) -> int:
-        """As many as the networks have grown."""
+        """Layers that take a style at the current resolution."""
         resolution = self.current_stage.resolution
-        return self.G.layers if resolution is None else 2 * (1 + self.G.resolutions.index(resolution))
+        if resolution is None:
+            return self.G.layers
+        return 2 * (1 + self.G.resolutions.index(resolution))
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         if self.classes and y is None:
@@ -112,7 +126,7 @@ class StyleGAN(Method):
         return self.G.truncated(self.G.styles(z, y, self.layers), truncation, layers=8)
 
     def synthesize(self, w: Tensor) -> Tensor:
-        return self.picture(w, noise=self.G.synthesis.fixed_noise())
+        return self.synthesis(w, noise=self.G.synthesis.fixed_noise())
 
     def mean_style(self) -> Tensor:
         return self.G.w_avg

@@ -17,26 +17,33 @@ DOMAINS = ("a", "b")  # by their numbers
 class UNIT(Method):
     """Unsupervised Image-to-Image Translation Networks. Liu et al., 2017, arXiv:1703.00848.
 
-    An encoder and a decoder for each domain, with one latent space: an image and its translation are to have the same latent.
-    z = E_a(a) + e, e ~ N(0, I);  a~ = G_a(z),  b~ = G_b(z);  z' = E_b(b~) + e';  and the same from b:
+    An encoder and a decoder for each domain, with one latent space: an image and its
+    translation should have the same latent.
+
+    z = E_a(a) + e, e ~ N(0, I);  a~ = G_a(z),  b~ = G_b(z);  z' = E_b(b~) + e'
+
+    and the same from b:
 
     L = gan_weight L_GAN(b~, D_b)
-      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                                       (the VAE)
-      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1                           (the cycle; section 3)
+      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                         (the VAE)
+      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1  (the cycle; section 3)
 
-    The last layers of the encoders and the first of the decoders are really shared (`shared`, in the networks): the paper's
-    reason why the latents of both domains mean the same. D moves first.
+    The encoders share their last layers and the decoders their first ones (`shared`, in
+    the networks): the paper's reason why the latents of both domains mean the same. D
+    moves first.
 
-    Differs from the paper: the networks and the discriminator of several scales are the authors' code's; divergences and
-    distances are means over an image's numbers, as there, and the cycle counts the divergence of the translation's latent
-    alone. G descends -log D. The code's distance in a VGG's features is not here (its weight is 0 in three
-    of the code's five configurations, and 1 in that of gta2city).
+    Differs from the paper: the networks and the discriminator of several scales are the
+    authors' code's. Divergences and distances are means over an image's numbers, as
+    there, and the cycle counts the divergence of the translation's latent alone. G
+    descends -log D. The code's distance in a VGG's features is not included (its weight
+    is 0 in three of the code's five configurations, and 1 in that of gta2city).
     """
 
     ema_networks = ("E", "G")
     discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
-    E: Any  # images, domain -> means of latents; tells `latent`, its channels, `halvings` and `multiple`
+    # images, domain -> means of latents; has `latent` (channels), `halvings`, `multiple`
+    E: Any
 
     def __init__(
         self,
@@ -52,11 +59,21 @@ class UNIT(Method):
         cycle_kl_weight: float = 0.1,
         cycle_weight: float = 100.0,
     ) -> None:
-        """`shared`: how many residual blocks on either side of the latent both domains share. The weights are the paper's
-        lambda 0 to 4 (section 4); without the last two no cycle is computed."""
+        """Build the networks for `shape`.
+
+        shared: residual blocks on either side of the latent that both domains share
+        adversarial: cross entropy, or least squares
+        gan_weight, kl_weight, recon_weight, cycle_kl_weight, cycle_weight: the paper's
+            lambda 0 to 4 (section 4); with the last two 0, no cycle is computed
+        """
         super().__init__()
         self.E = E(channels=shape.channels, shared=shared)
-        self.G = G(channels=shape.channels, shared=shared, latent=self.E.latent, doublings=self.E.halvings)
+        self.G = G(
+            channels=shape.channels,
+            shared=shared,
+            latent=self.E.latent,
+            doublings=self.E.halvings,
+        )
         self.D_a, self.D_b = (D(channels=shape.channels) for _ in range(2))
         self.adversarial: Literal["bce", "lsgan"] = adversarial
         self.gan_weight, self.kl_weight, self.recon_weight = gan_weight, kl_weight, recon_weight
@@ -64,44 +81,53 @@ class UNIT(Method):
         self.multiple: int = self.E.multiple
         self.players = {"G": [self.E, self.G], "D": [self.D_a, self.D_b]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        real = next(feed)
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", (self.a_loss, self.b_loss), real)
 
     def d_loss(self, real: Batch) -> Terms:
-        """Each discriminator judges by itself, so one descent of the sum is a descent of both."""
+        """The sum of the discriminators' losses.
+
+        They share no weights, so one descent of the sum is a descent of each."""
         with torch.no_grad():
-            to_b, to_a = (self.G(noisy(self.E(x, k)), 1 - k) for k, x in enumerate((real.a, real.b)))
-        a, b = (
-            self.judged(D, x, True) + self.judged(D, fake, False)
-            for D, x, fake in ((self.D_a, real.a, to_a), (self.D_b, real.b, to_b))
-        )
+            to_b = self.G(add_noise(self.E(real.a, 0)), 1)
+            to_a = self.G(add_noise(self.E(real.b, 1)), 0)
+        a = self.gan_loss(self.D_a, real.a, True) + self.gan_loss(self.D_a, to_a, False)
+        b = self.gan_loss(self.D_b, real.b, True) + self.gan_loss(self.D_b, to_b, False)
         return Terms(self.gan_weight * (a + b), {"a": a, "b": b})
 
     def a_loss(self, real: Batch) -> Terms:
         """The translators' loss on the images of domain a."""
-        return self.there_and_back(real.a, 0, self.D_b)
+        return self.translate_and_reconstruct(real.a, 0, self.D_b)
 
     def b_loss(self, real: Batch) -> Terms:
         """The translators' loss on the images of domain b."""
-        return self.there_and_back(real.b, 1, self.D_a)
+        return self.translate_and_reconstruct(real.b, 1, self.D_a)
 
-    def there_and_back(self, x: Tensor, domain: int, judge: nn.Module) -> Terms:
+    def translate_and_reconstruct(self, x: Tensor, domain: int, discriminator: nn.Module) -> Terms:
         mean = self.E(x, domain)
-        z = noisy(mean)
-        again, fake = self.G(z, domain), self.G(z, 1 - domain)
-        adversarial, kl, reconstruction = self.judged(judge, fake, True), divergence(mean), l1_loss(again, x)
-        loss = self.gan_weight * adversarial + self.kl_weight * kl + self.recon_weight * reconstruction
-        log = {"adversarial": adversarial, "kl": kl, "reconstruction": reconstruction}
+        z = add_noise(mean)
+        reconstructed, fake = self.G(z, domain), self.G(z, 1 - domain)
+        log = {
+            "adversarial": self.gan_loss(discriminator, fake, True),
+            "kl": divergence(mean),
+            "reconstruction": l1_loss(reconstructed, x),
+        }
+        loss = (
+            self.gan_weight * log["adversarial"]
+            + self.kl_weight * log["kl"]
+            + self.recon_weight * log["reconstruction"]
+        )
         if self.cycle_kl_weight or self.cycle_weight:
             mean = self.E(fake, 1 - domain)
-            log["cycle_kl"], log["cycle"] = divergence(mean), l1_loss(self.G(noisy(mean), domain), x)
+            log["cycle_kl"] = divergence(mean)
+            log["cycle"] = l1_loss(self.G(add_noise(mean), domain), x)
             loss = loss + self.cycle_kl_weight * log["cycle_kl"] + self.cycle_weight * log["cycle"]
         return Terms(loss, log)
 
-    def judged(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
-        """The loss of scores that should say `real`, summed over D's scales."""
+    def gan_loss(self, D: nn.Module, x: Tensor, real: bool) -> Tensor:
+        """Loss of D's scores of x with the target `real`, summed over D's scales."""
         return torch.stack([by_name(self.adversarial, scores, real) for scores in D(x)]).sum()
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
@@ -111,10 +137,12 @@ class UNIT(Method):
 
 
 def divergence(mean: Tensor) -> Tensor:
-    """Of N(mean, I) from N(0, I): twice the mean over its numbers, as the authors' code."""
+    """Divergence of N(mean, I) from N(0, I).
+
+    Twice the mean over its numbers, as the authors' code."""
     return mean.float().square().mean()
 
 
-def noisy(mean: Tensor) -> Tensor:
+def add_noise(mean: Tensor) -> Tensor:
     """z ~ N(mean, I), the posterior of the encoder."""
     return mean + rng.normal(*mean.shape, device=mean.device)

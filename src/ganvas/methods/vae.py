@@ -13,18 +13,21 @@ from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_nor
 class VAE(Method):
     """Auto-Encoding Variational Bayes. Kingma and Welling, 2013, arXiv:1312.6114.
 
-    log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || N(0, I)), z = mean + deviation * e, e ~ N(0, I)           (equation 10)
+    log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || N(0, I)),
+    z = mean + deviation * e,  e ~ N(0, I)                                 (equation 10)
 
-    One player: the encoder, which tells q(z|x), and the decoder, which tells p(x|z), ascend the bound together. It is no
-    game, and here for what games are measured against. `sample` and reconstructions are the means of p(x|z), as shown in
-    the paper.
+    One player: the encoder, which gives q(z|x), and the decoder, which gives p(x|z),
+    ascend the bound together. It is no game; it is here as a baseline for games.
+    `sample` and reconstructions are the means of p(x|z), as shown in the paper.
 
-    Differs from the paper: a Gaussian p(x|z) has one deviation, `sigma`, for all pixels, where the paper's decoder gives each
-    its own (a pixel that is always black then has none, and the bound no end); no prior on the weights.
+    Differs from the paper: a Gaussian p(x|z) has one deviation, `sigma`, for all
+    pixels. The paper's decoder gives each pixel its own deviation; a pixel that is
+    always black then has deviation 0, and the bound is infinite. No prior on the
+    weights.
     """
 
     Enc: Any  # images -> [N, 2, latent]
-    Dec: Any  # z -> images before tanh; tells the length of z as `latent`
+    Dec: Any  # z -> images before tanh; has `latent`, the length of z
     ema_networks = ("Enc", "Dec")
 
     def __init__(
@@ -36,17 +39,22 @@ class VAE(Method):
         sigma: float = 0.1,
         latent: int = 20,
     ) -> None:
-        """`likelihood` of a pixel: "bernoulli" takes gray for a probability of white. `sigma`: the Gaussian's deviation, in
-        images' units of -1 to 1; smaller ones ask for better reconstructions and less of the prior."""
+        """Build the networks for `shape`.
+
+        likelihood: of a pixel; "bernoulli" takes gray as a probability of white
+        sigma: deviation of the Gaussian in the units of images, -1 to 1; smaller:
+            better reconstructions and less weight of the prior
+        latent: length of z
+        """
         super().__init__()
         self.Enc = Enc(size=shape.size, channels=shape.channels, latent=latent)
         self.Dec = Dec(size=shape.size, channels=shape.channels, latent=latent)
         self.likelihood, self.sigma = likelihood, sigma
         self.players = {"VAE": [self.Enc, self.Dec]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Algorithm 1, one e for each image."""
-        yield Update("VAE", self.loss, next(feed))
+        yield Update("VAE", self.loss, next(batches))
 
     def loss(self, real: Batch) -> Terms:
         q = self.Enc(real.x)

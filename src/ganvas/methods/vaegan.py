@@ -15,28 +15,32 @@ from ganvas.objectives.variational import gaussian_nll, kl_to_normal, reparamete
 class VAEGAN(Method):
     """Autoencoding beyond pixels using a learned similarity metric. Larsen et al., 2015, arXiv:1512.09300.
 
-    A VAE whose reconstructions x~ = Dec(z), z ~ q(z|x), are compared with x not in pixels but in a layer of a discriminator,
-    which is at the same time the opponent of the decoder:
+    A VAE that compares its reconstructions x~ = Dec(z), z ~ q(z|x), with x not in
+    pixels but in a layer of a discriminator, which is also the opponent of the decoder:
 
-    L_prior = KL(q(z|x) || N(0, I)),  L_like = -E[log N(Dis_l(x); Dis_l(x~), I)]                         (equations 5 and 7)
-    L_GAN   = log Dis(x) + log(1 - Dis(x~)) + log(1 - Dis(x_p)),  x_p = Dec(z_p), z_p ~ N(0, I)          (Algorithm 1)
+    L_prior = KL(q(z|x) || N(0, I)),
+    L_like  = -E[log N(Dis_l(x); Dis_l(x~), I)]                      (equations 5 and 7)
+    L_GAN   = log Dis(x) + log(1 - Dis(x~)) + log(1 - Dis(x_p)),
+              x_p = Dec(z_p), z_p ~ N(0, I)                                (Algorithm 1)
 
-    Enc descends L_prior + L_like, Dec descends gamma L_like - log Dis(x~) - log Dis(x_p), Dis ascends L_GAN.
+    Enc descends L_prior + L_like, Dec descends gamma L_like - log Dis(x~) - log
+    Dis(x_p), Dis ascends L_GAN.
 
-    Differs from the paper: the three move one after the other, each seeing what the last has become; Dec descends -log Dis
-    where the paper's ascends log(1 - Dis), as the GAN of 2014; nobody waits for an opponent that falls behind (the authors'
-    code). L_GAN is a mean over the images, real and generated ones of equal weight, as there.
+    Differs from the paper: the three move in turn, each after the update of the one
+    before. Dec descends -log Dis, as the GAN of 2014; the paper's ascends log(1 - Dis).
+    No player waits for an opponent that falls behind (the authors' code). L_GAN is a
+    mean over the images, real and generated ones of equal weight, as there.
 
-    As in the authors' code (andersbll/autoencoding_beyond_pixels, 24aa0f2), all images of a
-    loss pass Dis in one batch, with common statistics of batch norm, and Dis_l is the last
-    convolution before its batch norm: with statistics of their own, x and a paler x~ would
-    have nearly equal features. Its CelebA run leaves Dis(x~) out of L_GAN; Algorithm 1 and
-    this do not. Under `Run.augment` x~ is changed as its x is. Samples are made with the
-    running statistics of batch norm.
+    As in the authors' code (andersbll/autoencoding_beyond_pixels, 24aa0f2), all images
+    of a loss pass Dis in one batch, with common statistics of batch norm, and Dis_l is
+    the last convolution before its batch norm: with separate statistics, x and a paler
+    x~ would have nearly equal features. Its CelebA run leaves Dis(x~) out of L_GAN;
+    Algorithm 1 and this do not. Under `Run.augment` x~ is augmented as its x is.
+    Samples use the running statistics of batch norm.
     """
 
     Enc: Any  # images -> [N, 2, latent]
-    Dec: Any  # z -> images before tanh; tells the length of z as `latent`
+    Dec: Any  # z -> images before tanh; has `latent`, the length of z
     discriminators: Sequence[str] = ("Dis",)
     Dis: Any  # images -> (logits, features)
     ema_networks = ("Enc", "Dec")
@@ -50,7 +54,11 @@ class VAEGAN(Method):
         gamma: float = 1e-6,
         latent: int = 128,
     ) -> None:
-        """`gamma`: the weight of the similarity for Dec (section 4.1; the authors' code: 1e-6)."""
+        """Build the networks for `shape`.
+
+        gamma: weight of the similarity for Dec (section 4.1; the authors' code: 1e-6)
+        latent: length of z
+        """
         super().__init__()
         self.Enc = Enc(size=shape.size, channels=shape.channels, latent=latent)
         self.Dec = Dec(size=shape.size, channels=shape.channels, latent=latent)
@@ -58,38 +66,39 @@ class VAEGAN(Method):
         self.gamma = gamma
         self.players = {"Enc": [self.Enc], "Dec": [self.Dec], "Dis": [self.Dis]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Algorithm 1."""
-        real = next(feed)
+        real = next(batches)
         yield Update("Enc", self.enc_loss, real)
         yield Update("Dec", self.dec_loss, real)
         yield Update("Dis", self.dis_loss, real)
 
     def enc_loss(self, real: Batch) -> Terms:
         q = self.Enc(real.x)
-        _, features = self.judged(real.x, self.Dec(reparameterised(q)).tanh())
+        _, features = self.discriminate(real.x, self.Dec(reparameterised(q)).tanh())
         prior, like = kl_to_normal(q), similarity(*features)
         return Terms(prior + like, {"prior": prior, "like": like})
 
     def dec_loss(self, real: Batch) -> Terms:
-        (_, d_rebuilt, d_made), (wanted, rebuilt, _) = self.judged(real.x, *self.fakes(real))
-        like = similarity(wanted, rebuilt)
-        gan = (bce(d_rebuilt, True) + bce(d_made, True)) / 2
+        logits, (f_real, f_rebuilt, _) = self.discriminate(real.x, *self.fakes(real))
+        _, d_rebuilt, d_fake = logits
+        like = similarity(f_real, f_rebuilt)
+        gan = (bce(d_rebuilt, True) + bce(d_fake, True)) / 2
         return Terms(self.gamma * like + gan, {"gan": gan, "like": like})
 
     def dis_loss(self, real: Batch) -> Terms:
-        (d_real, d_rebuilt, d_made), _ = self.judged(real.x, *self.fakes(real))
-        loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_made, False)) / 2
-        return Terms(loss, discriminator_log(d_real, d_made))
+        (d_real, d_rebuilt, d_fake), _ = self.discriminate(real.x, *self.fakes(real))
+        loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_fake, False)) / 2
+        return Terms(loss, discriminator_log(d_real, d_fake))
 
-    def judged(self, *images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def discriminate(self, *images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Logits and features of each of `images`, all [n, C, H, W], from one batch."""
         with rng.alike(len(images)):
             logits, features = self.Dis(torch.cat(images))
         return logits.chunk(len(images)), features.chunk(len(images))
 
     def fakes(self, real: Batch) -> tuple[Tensor, Tensor]:
-        """Reconstructions of the real images, and as many new ones."""
+        """Reconstructions of the real images, and as many samples."""
         z = reparameterised(self.Enc(real.x))
         return self.Dec(z).tanh(), self.sample(len(real))
 
@@ -105,6 +114,6 @@ class VAEGAN(Method):
         return self.Enc(x)[:, 0]
 
 
-def similarity(wanted: Tensor, rebuilt: Tensor) -> Tensor:
+def similarity(features: Tensor, rebuilt: Tensor) -> Tensor:
     """L_like: the distance of the features of images and of their reconstructions."""
-    return gaussian_nll(rebuilt, wanted)
+    return gaussian_nll(rebuilt, features)

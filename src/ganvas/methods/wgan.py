@@ -1,30 +1,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.layers import together
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.methods.base import NoiseToImage
 from ganvas.objectives.penalties import clip_weights
 
 
 @final
-class WGAN(Method):
+class WGAN(NoiseToImage):
     """Wasserstein GAN. Arjovsky, Chintala and Bottou, 2017, arXiv:1701.07875.
 
-    max_w E_x[f_w(x)] - E_z[f_w(g(z))], with every weight of the critic held within [-clip, clip]         (Algorithm 1)
+    max_w E_x[f_w(x)] - E_z[f_w(g(z))]                                     (Algorithm 1)
 
-    The critic takes `n_critic` steps for each of the generator's; 100 for the first 25 of the generator's and for every
-    500th, so that it is near its best before the generator follows it (the authors' code).
+    Every weight of the critic is held within [-clip, clip].
 
-    Differs from the paper: weights are clipped before each of the critic's steps, as in the authors' code, not after.
-    Samples are made with the running statistics of batch norm (the authors' code: those of
-    the batch).
+    The critic takes `n_critic` steps for each step of the generator. It takes 100 for
+    each of the generator's first 25 steps and for every 500th, so that it is near its
+    optimum before the generator follows it (the authors' code).
+
+    Differs from the paper: weights are clipped before each of the critic's steps, as in
+    the authors' code, not after. Samples use the running statistics of batch norm (the
+    authors' code: those of the batch).
     """
-
-    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(
         self,
@@ -37,7 +38,13 @@ class WGAN(Method):
         first: int = 25,
         every: int = 500,
     ) -> None:
-        """`long`: the critic's steps for each of the generator's `first` and for every `every`-th of them after that."""
+        """Build the networks for `shape`.
+
+        n_critic: the critic's updates for each update of the generator
+        clip: bound on the absolute value of the critic's weights
+        long: the critic's updates for each of the generator's `first` updates and for
+            every `every`-th update after them
+        """
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
@@ -45,25 +52,19 @@ class WGAN(Method):
         self.long, self.first, self.every = long, first, every
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Algorithm 1."""
-        lengthy = clock.step < self.first or clock.step % self.every == 0
-        for _ in range(self.long if lengthy else self.n_critic):
+        long = clock.step < self.first or clock.step % self.every == 0
+        for _ in range(self.long if long else self.n_critic):
             clip_weights(self.D, self.clip)
-            real = next(feed)
+            real = next(batches)
             yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
-        d_real, d_fake = (d.float().mean() for d in together(self.D, (real.x,), (self.sample(len(real)),)))
+        fake = self.sample(len(real))
+        d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         return Terms(d_fake - d_real, {"wasserstein": d_real - d_fake})
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(-self.D(self.sample(len(real))).float().mean())
-
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]."""
-        return rng.normal(n, self.G.latent, device=self.device)
-
-    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        return self.G(self.latent(n) if z is None else z)

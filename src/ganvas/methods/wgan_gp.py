@@ -1,29 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.nets.layers import together
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.methods.base import NoiseToImage
 from ganvas.objectives.penalties import gradient_penalty
 
 
 @final
-class WGANGP(Method):
+class WGANGP(NoiseToImage):
     """Improved Training of Wasserstein GANs. Gulrajani et al., 2017, arXiv:1704.00028.
 
-    L = E[D(G(z))] - E[D(x)] + lambda E[(|grad D(x_hat)|_2 - 1)^2]                                       (equation 3)
+    L = E[D(G(z))] - E[D(x)] + lambda E[(|grad D(x_hat)|_2 - 1)^2]          (equation 3)
 
-    `wasserstein` in the log is E[D(x)] - E[D(G(z))]: an estimate of the distance, up to the critic's scale.
+    `wasserstein` in the log is E[D(x)] - E[D(G(z))]: an estimate of the distance, up to
+    the critic's scale.
 
-    Differs from the paper: nothing in the game. (Its CIFAR-10 code dequantises the reals with U(0, 1/128) and draws twice the
-    critic's batch for the generator; the first is left out, the second is `g_batch=2`. It shows samples with batch norm's
+    Differs from the paper: nothing in the game. (Its CIFAR-10 code dequantizes the
+    reals with U(0, 1/128) and draws twice the critic's batch for the generator; the
+    first is left out, the second is `g_batch=2`. It shows samples with batch norm's
     statistics of the batch; here they are the running ones of training.)
     """
-
-    G: Any  # a network that tells the length of its noise as `latent`
 
     def __init__(
         self,
@@ -34,33 +34,31 @@ class WGANGP(Method):
         gp_weight: float = 10.0,
         g_batch: int = 2,
     ) -> None:
-        """`n_critic`: critic updates per generator update (Algorithm 1). `gp_weight`: lambda (section 4). `g_batch`: the
-        generator's batch in critic batches (the authors' code)."""
+        """Build the networks for `shape`.
+
+        n_critic: the critic's updates for each update of the generator (Algorithm 1)
+        gp_weight: lambda (section 4)
+        g_batch: the generator's batch in critic batches (the authors' code)
+        """
         super().__init__()
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.n_critic, self.gp_weight, self.g_batch = n_critic, gp_weight, g_batch
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Algorithm 1."""
         for _ in range(self.n_critic):
-            real = next(feed)
+            real = next(batches)
             yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
         fake = self.sample(len(real))
-        d_real, d_fake = (d.float().mean() for d in together(self.D, (real.x,), (fake,)))
+        d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         gp = gradient_penalty(self.D, real.x, fake)
-        return Terms(d_fake - d_real + self.gp_weight * gp, {"wasserstein": d_real - d_fake, "gp": gp})
+        loss = d_fake - d_real + self.gp_weight * gp
+        return Terms(loss, {"wasserstein": d_real - d_fake, "gp": gp})
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(-self.D(self.sample(self.g_batch * len(real))).float().mean())
-
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]."""
-        return rng.normal(n, self.G.latent, device=self.device)
-
-    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        return self.G(self.latent(n) if z is None else z)

@@ -74,28 +74,6 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
     return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
 
 
-def together(net: nn.Module, *inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """`net(*arguments)` for each of `inputs`, in one call where that is the same and faster.
-
-    It is the same where no image's result depends on another image of its batch and nothing is drawn. One call reads the
-    weights once, and its products are larger; a processor gains by it only where the batches are small, since larger ones
-    outgrow its caches (docs/performance.md)."""
-    first = inputs[0][0]
-    small = first.device.type != "cpu" or len(first) <= 8
-    if not small or not all(apart(m) for m in net.modules()):
-        return tuple(net(*arguments) for arguments in inputs)
-    joined = [torch.cat(field) for field in zip(*inputs, strict=True)]
-    return net(*joined).split([len(arguments[0]) for arguments in inputs])
-
-
-def apart(module: nn.Module) -> bool:
-    """Whether this module, leaving its children aside, treats every image by itself and draws nothing. One that does not
-    says so by an attribute `apart`."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return not module.training
-    return getattr(module, "apart", True)
-
-
 class ThinConv2d(nn.Conv2d):
     """`torch.nn.Conv2d` of stride 1 without padding, to a few channels with a large kernel: [N, C, H, W] -> [N, out, H', W'].
 
@@ -131,8 +109,6 @@ class ReflectionPad2d(nn.Module):
 class Dropout(nn.Module):
     """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation. A mask belongs to its row, so ranks and
     micro-batches agree. Any shape [N, ...]. Srivastava et al., 2014."""
-
-    apart = False
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -253,8 +229,6 @@ class MinibatchStdDev(nn.Module):
     Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the whole batch where it is smaller or
     no multiple of `group`. `correction`: 0 divides the variance by the group's size as the paper's code does, 1 by one
     less."""
-
-    apart = False
 
     def __init__(self, group: int = 4, correction: int = 0) -> None:
         super().__init__()

@@ -60,7 +60,6 @@ class Noise(nn.Module):
     In training it is drawn, for every image its own; in evaluation it is one `fixed` picture, so that a style names an
     image. `channels`: one weight for each; None: one for all."""
 
-    apart = False
     fixed: Tensor
 
     def __init__(self, size: tuple[int, int], channels: int | None = None) -> None:

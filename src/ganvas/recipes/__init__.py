@@ -1,7 +1,8 @@
-"""Named, complete runs: one file a paper, one public function a recipe. `ganvas list` and `ganvas train` find them here.
+"""Named, complete runs: one file for each paper, one public function for each recipe.
 
-A recipe takes `count`, how many training images there are (so that a paper's epochs become images), and returns a `Run`.
-It knows nothing of the data's shape or place; those are filled in when the data is opened.
+A recipe takes `count`, the number of training images, which converts a paper's epochs
+to images, and returns a `Run`. It does not depend on the data's shape or path, which
+are set when the data is opened. `ganvas list` and `ganvas train` find recipes here.
 """
 
 from __future__ import annotations
@@ -25,15 +26,21 @@ def all_recipes() -> dict[str, Recipe]:
             continue
         members = vars(importlib.import_module(f"{__name__}.{module.name}"))
         for name, thing in members.items():
-            if inspect.isfunction(thing) and thing.__module__.startswith(__name__) and not name.startswith("_"):
+            if (
+                inspect.isfunction(thing)
+                and thing.__module__.startswith(__name__)
+                and not name.startswith("_")
+            ):
                 found[name] = thing
     return found
 
 
 def find(name: str) -> Recipe:
-    """Raises `UserError` for a name that is no recipe."""
+    """The recipe of this name. Raises `UserError` if there is none."""
     recipes = all_recipes()
     key = name.lower().replace("-", "_")
     if key not in recipes:
-        raise UserError(f"there is no method or recipe {name!r}. {did_you_mean(key, recipes)} See: ganvas list")
+        raise UserError(
+            f"there is no method or recipe {name!r}. {did_you_mean(key, recipes)} See: ganvas list"
+        )
     return recipes[key]

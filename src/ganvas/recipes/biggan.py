@@ -10,13 +10,18 @@ from ganvas.nets import biggan as nets
 
 
 def biggan(count: int) -> Run:
-    """arXiv:1809.11096, section 3 and appendix C, at 128 px: width 96, z of 120 in six parts, attention at 64x64, orthogonal
-    regularisation 1e-4, two updates of D for each of G's, Adam with betas (0, .999), 5e-5 for G and 2e-4 for D, batches of
-    2,048 (say --set micro=... on one device: batch norm then has the statistics of each micro-batch), averages of .9999 from
-    step 20,000 (ajbrock/BigGAN-PyTorch), 150,000 steps."""
+    """arXiv:1809.11096, section 3 and appendix C, at 128 px.
+
+    Width 96, z of 120 in six parts, attention at 64x64, orthogonal regularization
+    1e-4, two updates of D for each update of G, Adam with betas (0, .999), 5e-5 for
+    G and 2e-4 for D, batches of 2,048, averages of .9999 from step 20,000
+    (ajbrock/BigGAN-PyTorch), 150,000 steps. On one device give --set micro=...;
+    batch norm then uses the statistics of each micro-batch."""
     adam = partial(Adam, betas=(0.0, 0.999), eps=1e-6)
     return Run(
-        method=partial(BigGAN, G=partial(nets.Generator), D=partial(nets.Discriminator), labels=True),
+        method=partial(
+            BigGAN, G=partial(nets.Generator), D=partial(nets.Discriminator), labels=True
+        ),
         data=partial(images, size=128),
         optim={"G": partial(adam, lr=5e-5), "D": partial(adam, lr=2e-4)},
         batch=2048,
@@ -26,22 +31,37 @@ def biggan(count: int) -> Run:
 
 
 def biggan_deep(count: int) -> Run:
-    """BigGAN-deep at 128 px (arXiv:1809.11096, appendix B, tables 7 to 9): width 128, z of 128 joined to the class in every
-    block, two blocks for each resolution. The rest as `biggan`."""
+    """BigGAN-deep at 128 px (arXiv:1809.11096, appendix B, tables 7 to 9).
+
+    Width 128, z of 128 joined to the class in every block, two blocks for each
+    resolution. The rest as `biggan`."""
     run = biggan(count)
-    method = partial(BigGAN, G=partial(nets.DeepGenerator), D=partial(nets.DeepDiscriminator), labels=True)
+    method = partial(
+        BigGAN, G=partial(nets.DeepGenerator), D=partial(nets.DeepDiscriminator), labels=True
+    )
     return Run(**{**vars(run), "method": method})
 
 
 def biggan_cifar(count: int) -> Run:
-    """ajbrock/BigGAN-PyTorch's CIFAR-10 script: 32 px, width 64, z of 128, a table for each batch norm, no attention,
-    N(0, .02), batches of 50, four updates of D for each of G's, Adam 2e-4 with betas (0, .999), averages of
-    .9999 from step 1,000, 500 passes; no orthogonal regularisation."""
+    """ajbrock/BigGAN-PyTorch's CIFAR-10 script.
+
+    32 px, width 64, z of 128, a table for each batch norm, no attention, N(0, .02),
+    batches of 50, four updates of D for each update of G, Adam 2e-4 with betas (0,
+    .999), averages of .9999 from step 1,000, 500 passes; no orthogonal
+    regularization."""
     adam = partial(Adam, lr=2e-4, betas=(0.0, 0.999), eps=1e-8)
     return Run(
         method=partial(
             BigGAN,
-            G=partial(nets.Generator, latent=128, width=64, shared=0, split=False, attention=[], init="normal"),
+            G=partial(
+                nets.Generator,
+                latent=128,
+                width=64,
+                shared=0,
+                split=False,
+                attention=[],
+                init="normal",
+            ),
             D=partial(nets.Discriminator, width=64, attention=[], init="normal"),
             n_critic=4,
             ortho_weight=0.0,
@@ -56,9 +76,11 @@ def biggan_cifar(count: int) -> Run:
 
 
 def biggan_digits(count: int) -> Run:
-    """A small BigGAN that a laptop trains in minutes: 32 px, width 8, z of 32 in four parts, a shared embedding of
-    16, attention at 16x16, batches of 32, one update each, 5e-4 for G and 1e-3 for D, averages
-    over 5,000 images. Not the paper's."""
+    """A small BigGAN that a laptop trains in minutes. Not the paper's.
+
+    32 px, width 8, z of 32 in four parts, a shared embedding of 16, attention at
+    16x16, batches of 32, one update each, 5e-4 for G and 1e-3 for D, averages over
+    5,000 images."""
     adam = partial(Adam, betas=(0.0, 0.99))
     return Run(
         method=partial(

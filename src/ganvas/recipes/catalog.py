@@ -1,4 +1,4 @@
-"""What `ganvas list` shows, read off the recipes themselves."""
+"""The table of recipes that `ganvas list` shows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NEEDS = {
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
     "super_resolution": "a folder of images at their own resolution",
     "languages": "distinct, ring or uniform: toy languages",
-    "derived": "a folder of images, of which the input is made",
+    "derived": "a folder of images, from which the input is computed",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 
 
 def rows() -> list[dict[str, str]]:
-    """One dict a recipe: recipe, method, task, data, paper, summary."""
+    """One dict for each recipe: recipe, method, task, data, paper, summary."""
     found = []
     for name, recipe in recipes.all_recipes().items():
         run = recipe(1)

@@ -9,9 +9,11 @@ from ganvas.nets import toy_language
 
 
 def dual_learning(count: int) -> Run:
-    """Toy languages of 8 words in sentences of 8, from monolingual sentences alone: 10,000 for the language models, 100,000
-    for the game at alpha .5, batches of 64, SGD at 2. Not the paper's, which translates English and French (alpha .01, a
-    beam of 2)."""
+    """Toy languages of 8 words in sentences of 8, from monolingual sentences alone.
+
+    10,000 for the language models, 100,000 for the game at alpha .5, batches of 64,
+    SGD at 2. Not the paper's, which translates English and French (alpha .01, a beam
+    of 2)."""
     return Run(
         method=partial(
             DualLearning,

@@ -10,8 +10,10 @@ from ganvas.nets import mlp
 
 
 def gan(count: int) -> Run:
-    """The MNIST run of arXiv:1406.2661; numbers from the authors' mnist.yaml. D's rate is half of G's: their code descends
-    half of the sum that is D's loss here."""
+    """The MNIST run of arXiv:1406.2661; numbers from the authors' mnist.yaml.
+
+    D's rate is half of G's: their code descends half of the sum that is D's loss
+    here."""
     sgd = partial(SGD, momentum=0.5)  # init_momentum .5
     return Run(
         method=partial(GAN, G=partial(mlp.MLPGenerator), D=partial(mlp.MaxoutDiscriminator)),
@@ -19,6 +21,8 @@ def gan(count: int) -> Run:
         optim={"G": partial(sgd, lr=0.1), "D": partial(sgd, lr=0.05)},  # learning_rate .1
         batch=100,
         images=250 * count,
-        lr=ExponentialDecay(factor=1.000004, floor=1e-5),  # decay_factor 1.000004, min_lr 1e-6 = .1 x 1e-5
-        momentum=Ramp(start=0.5, stop=0.7, images=250 * count),  # final_momentum .7 after 250 epochs
+        # decay_factor 1.000004, min_lr 1e-6 = .1 x 1e-5
+        lr=ExponentialDecay(factor=1.000004, floor=1e-5),
+        # final_momentum .7 after 250 epochs
+        momentum=Ramp(start=0.5, stop=0.7, images=250 * count),
     )

@@ -30,16 +30,19 @@ def _progan(side: int, labels: bool, flip: bool) -> Run:
 
 
 def progan(count: int) -> Run:
-    """`preset-v1-1gpu` of the authors' code (tkarras/progressive_growing_of_gans, 2504c3f),
-    which made the CelebA-HQ and LSUN results of arXiv:1710.10196: 800,000 images per phase,
-    19 million in all; batches of 16, from 256 px on 14, 6 and 3; minibatch statistics over
-    groups of 16; Adam 1e-3 with betas (0, .99); weights averaged by .999 per step; mirrored
-    images. Theirs is 1024x1024; here 128x128 by default."""
+    """`preset-v1-1gpu` of the authors' code, the CelebA-HQ and LSUN results.
+
+    tkarras/progressive_growing_of_gans, 2504c3f; arXiv:1710.10196. 800,000 images
+    per phase, 19 million in all; batches of 16, from 256 px on 14, 6 and 3;
+    minibatch statistics over groups of 16; Adam 1e-3 with betas (0, .99); weights
+    averaged by .999 per step; mirrored images. Theirs is 1024x1024; here 128x128 by
+    default."""
     return _progan(128, labels=False, flip=True)
 
 
 def progan_labels(count: int) -> Run:
-    """`progan` with labels, as the authors' code has it for labelled data (`-cond`): the class
-    beside z, and a D that also names it. 32x32 by default and nothing mirrored, as its
-    `-cifar10`."""
+    """`progan` with labels, as in the authors' code for labeled data (`-cond`).
+
+    The class beside z, and a D that also predicts it. 32x32 by default and nothing
+    mirrored, as its `-cifar10`."""
     return _progan(32, labels=True, flip=False)

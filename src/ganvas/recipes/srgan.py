@@ -13,7 +13,10 @@ BATCH = 16
 
 
 def srresnet(count: int) -> Run:
-    """Section 3.2 of arXiv:1609.04802: batches of 16 crops of 96x96, 4 times reduced, Adam 1e-4 with beta1 .9, 10^6 updates."""
+    """Section 3.2 of arXiv:1609.04802: the network without the game.
+
+    Batches of 16 crops of 96x96, 4 times reduced, Adam 1e-4 with beta1 .9, 10^6
+    updates."""
     return Run(
         method=partial(SRResNet, G=partial(nets.SRResNet)),
         data=partial(super_resolution, size=96, scale=4),
@@ -24,10 +27,13 @@ def srresnet(count: int) -> Run:
 
 
 def srgan(count: int) -> Run:
-    """Section 3.2 of arXiv:1609.04802: 10^6 updates of SRResNet, then 10^5 of the game at 1e-4 and 10^5 at 1e-5, content by
-    VGG19's relu5_4 divided by 12.75, adversarial weight 1e-3. Give VGG19's weights: --set vgg=vgg19-dcbb9e9d.pth; without
-    them the content is pixels, and --set adversarial_weight=2.5e-4 makes it the paper's SRGAN-MSE (pixels are compared in
-    [0, 1], not in [-1, 1])."""
+    """Section 3.2 of arXiv:1609.04802.
+
+    10^6 updates of SRResNet, then 10^5 of the game at 1e-4 and 10^5 at 1e-5, content
+    by VGG19's relu5_4 divided by 12.75, adversarial weight 1e-3. Give VGG19's
+    weights: --set vgg=vgg19-dcbb9e9d.pth; without them the content is pixels, and
+    --set adversarial_weight=2.5e-4 makes it the paper's SRGAN-MSE (pixels are
+    compared in [0, 1], not in [-1, 1])."""
     adam = partial(Adam, lr=1e-4, betas=(0.9, 0.999))
     return Run(
         method=partial(
@@ -45,11 +51,15 @@ def srgan(count: int) -> Run:
 
 
 def srgan_basicsr(count: int) -> Run:
-    """XPixelGroup/BasicSR's form, which is not the paper's: no batch norm in G, D of strided 4x4 convolutions at 128x128,
-    absolute distances, VGG19 before the activation (conv5_4), pixels at 1e-2 and D at 5e-3, Adam 1e-4 with betas (.9, .99),
-    the average of decay .999 per update, 400,000 updates after the pretraining. Its files besides halve the rate of the game
-    at 50, 100, 200 and 300 thousand updates, pretrain at 2e-4 with four cosine restarts, and turn crops by 90 degrees
-    (use_rot); here the rate is 1e-4 throughout, and crops are mirrored only."""
+    """XPixelGroup/BasicSR's form, which is not the paper's.
+
+    No batch norm in G, D of strided 4x4 convolutions at 128x128, absolute distances,
+    VGG19 before the activation (conv5_4), pixels at 1e-2 and D at 5e-3, Adam 1e-4
+    with betas (.9, .99), the average of decay .999 per update, 400,000 updates after
+    the pretraining. Its files also halve the rate of the game at 50, 100, 200 and
+    300 thousand updates, pretrain at 2e-4 with four cosine restarts, and turn crops
+    by 90 degrees (use_rot); here the rate is 1e-4 throughout, and crops are mirrored
+    only."""
     adam = partial(Adam, lr=1e-4, betas=(0.9, 0.99))
     return Run(
         method=partial(

@@ -11,9 +11,12 @@ from ganvas.nets.stylegan import Generator
 
 
 def stylegan(count: int) -> Run:
-    """Appendix C of arXiv:1812.04948 and the authors' code: growth from 8 px, 600,000 images per phase, 25 million images in
-    all; Adam with betas (0, .99) at 1e-3, more from 128 px on; batches as for their 8 GPUs; weights averaged with a half-life
-    of 10,000 images. Theirs is 1024x1024; here 128x128 by default."""
+    """Appendix C of arXiv:1812.04948 and the authors' code.
+
+    Growth from 8 px, 600,000 images per phase, 25 million images in all; Adam with
+    betas (0, .99) at 1e-3, more from 128 px on; batches as for their 8 GPUs; weights
+    averaged with a half-life of 10,000 images. Theirs is 1024x1024; here 128x128 by
+    default."""
     adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99), eps=1e-8)
     return Run(
         method=partial(
@@ -32,8 +35,11 @@ def stylegan(count: int) -> Run:
 
 
 def stylegan_digits(count: int) -> Run:
-    """For a laptop: scikit-learn's digits at 32x32. Not the paper's: 32 channels at most, w and z of length 32, 4 mapping
-    layers, 5,000 images a phase in batches of 32, R1 at a weight of 1, twice the rate, labels."""
+    """For a laptop: scikit-learn's digits at 32x32.
+
+    Not the paper's: 32 channels at most, w and z of length 32, 4 mapping layers,
+    5,000 images a phase in batches of 32, R1 at a weight of 1, twice the rate,
+    labels."""
     adam = partial(Adam, lr=2e-3, betas=(0.0, 0.99), eps=1e-8)
     widths = [32, 32, 32, 16]  # at 4, 8, 16 and 32 px
     return Run(

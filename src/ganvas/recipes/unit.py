@@ -12,12 +12,18 @@ STEPS = 1_000_000
 
 
 def unit(count: int) -> Run:
-    """Section 4 of arXiv:1703.00848: one shared block on either side of the latent, weights 10, .1, 100, .1 and 100, Adam 1e-4
-    with beta1 .5, batches of 1. Size and length, 256x256 and a million steps, are the authors' code's."""
+    """Section 4 of arXiv:1703.00848.
+
+    One shared block on either side of the latent, weights 10, .1, 100, .1 and 100,
+    Adam 1e-4 with beta1 .5, batches of 1. Size and length, 256x256 and a million
+    steps, are the authors' code's."""
     adam = partial(Adam, lr=1e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
-            UNIT, E=partial(nets.Encoders), G=partial(nets.Decoders), D=partial(nets.MultiscaleDiscriminator)
+            UNIT,
+            E=partial(nets.Encoders),
+            G=partial(nets.Decoders),
+            D=partial(nets.MultiscaleDiscriminator),
         ),
         data=partial(domains, size=256, flip=True),
         optim={"G": adam, "D": adam},
@@ -27,10 +33,13 @@ def unit(count: int) -> Run:
 
 
 def unit_official(count: int) -> Run:
-    """The authors' code (mingyuliutw/UNIT), which shares nothing: least squares, weights 1, .01, 10, .01 and 10, Adam 1e-4 with
-    beta1 .5 and a weight decay of 1e-4, halved every 100,000 steps; a million steps at 256x256. Unlike there, images that are
-    not square are cut to their centers (theirs: at random along the longer side), and the gains of the decoders' layer norms
-    start at 1 (theirs: U(0, 1))."""
+    """The authors' code (mingyuliutw/UNIT), which shares nothing.
+
+    Least squares, weights 1, .01, 10, .01 and 10, Adam 1e-4 with beta1 .5 and a
+    weight decay of 1e-4, halved every 100,000 steps; a million steps at 256x256.
+    Unlike there, images that are not square are cropped to their centers (theirs: at
+    random along the longer side), and the gains of the decoders' layer norms start
+    at 1 (theirs: U(0, 1))."""
     adam = partial(Adam, lr=1e-4, betas=(0.5, 0.999), weight_decay=1e-4)
     return Run(
         method=partial(
