@@ -3,7 +3,7 @@ recipes, the claims and their records, and docs/methods/ideas.toml, which holds 
 
     python tools/pages.py       writes them; the same sources and records give the same pages
 
-Claims' figures carry the comment that names their record (see tests/figures.py).
+Claims' figures are references to their records until `docs.render` fills them in (see tools/docs.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import docs
 import torch
 
 from ganvas import methods, recipes
@@ -41,7 +42,12 @@ CLASSES = {"imagenet/": 1000}  # where there are labels; all else has 10
 
 
 def pages() -> dict[str, str]:
-    """File name -> what it should hold."""
+    """The text of every page by its file name."""
+    return {name: docs.render(template) for name, template in templates().items()}
+
+
+def templates() -> dict[str, str]:
+    """The pages with references in place of figures, by file name."""
     ideas = tomllib.loads((FOLDER / "ideas.toml").read_text(encoding="utf-8"))
     facts = [Facts(kind, ideas) for kind in (getattr(methods, name) for name in methods.__all__)]
     facts.sort(key=lambda f: (f.paper["year"], f.paper["id"], f.file))
@@ -278,10 +284,10 @@ def judged(claim: Claim, record: Mapping[str, Any] | None) -> str:
     ):
         values, span = [s["figures"].get(name) for s in record["seeds"]], "none"
         if values and None not in values:
-            span = " to ".join(sourced(f(values), f"{f.__name__} {file} seeds.*.figures.{name}") for f in (min, max))
+            span = " to ".join(reference(f"{f.__name__} {file} seeds.*.figures.{name}") for f in (min, max))
         checks = [(i, c) for i, c in enumerate(record["checks"]) if c["figure"] == name]
         for i, c in checks:
-            value = "none" if c["value"] is None else sourced(c["value"], f"{file} checks.{i}.value")
+            value = "none" if c["value"] is None else reference(f"{file} checks.{i}.value")
             value += {"every": " (worst seed)", "mean": " (mean)", "median": " (median)"}[c["over"]]
             result = "stale" if runner.is_stale(claim, record) else runner.RESULTS[c["holds"]]
             result = result if c["holds"] else f"**{result}**"
@@ -296,14 +302,15 @@ def bound(check: Mapping[str, Any]) -> str:
     return f"`{limit}{check['bound']:g}`{over}"
 
 
-def sourced(value: float, where: str) -> str:
-    return f"{runner.number(value)} <!-- = {where} -->"
+def reference(value: str) -> str:
+    """A reference to a recorded value, in the format of `runner.number`."""
+    return f"{{{{.4g {value}}}}}"
 
 
 def words(claim: Claim, figure: str) -> str:
     """A figure's name and what it is. Numbers in that are no figures of ours, and say so."""
     text = f"`{figure}`" + (f": {claim.figures_in_words[figure]}" if figure in claim.figures_in_words else "")
-    return re.sub(r"(?<![\w.`])-?\d+(?:\.\d+)?%|(?<![\w.`])-?\d+\.\d+", r"\g<0> <!-- not measured: in words -->", text)
+    return re.sub(r"(?<![\w.`])-?\d+(?:\.\d+)?%|(?<![\w.`])-?\d+\.\d+", r"{{\g<0>; not measured: in words}}", text)
 
 
 def imports(f: Facts) -> str:
