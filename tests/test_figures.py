@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import docs
 import pages
 import pytest
+
+import docs
 
 SOURCES = [*docs.templates(), *docs.plain_pages()]
 

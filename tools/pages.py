@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import docs
 import torch
 
+import docs
 from ganvas import methods, recipes
 from ganvas.claims import Claim, all_claims, runner
 from ganvas.claims.page import table_row
