@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pages
@@ -128,3 +129,21 @@ def test_an_outdated_page_is_found(root: Path) -> None:
     assert docs.check(root) == ["docs/a.md is outdated: run `python tools/docs.py`"]
     (root / "docs" / "a.md").write_text("0.92\n")
     assert docs.check(root) == []
+
+
+PLACE = re.compile(r"`((?:\w+/)+\w+\.py)(?:: ([\w.]+))?`")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "README.md", "CONTRIBUTING.md"])
+def test_files_and_functions_that_a_page_names_exist(page: str) -> None:
+    """`folder/file.py: name` is a function, class, method or table of that file."""
+    text = (docs.ROOT / page).read_text(encoding="utf-8")
+    for path, name in PLACE.findall(text):
+        if path.endswith(("yours.py", "x.py")):
+            continue
+        files = [docs.ROOT / path, docs.ROOT / "src" / "ganvas" / path]
+        assert any(f.is_file() for f in files), path
+        source = next(f for f in files if f.is_file()).read_text(encoding="utf-8")
+        for part in filter(None, name.split(".")):
+            defined = rf"^\s*(?:(?:async )?def|class) {part}\b|^{part}\b.*="
+            assert re.search(defined, source, re.MULTILINE), f"{path}: {name}"
