@@ -10,7 +10,7 @@ A template holds a reference instead of each figure:
     {{0.8; not measured: the goal}}                         a number that is no measurement of ours
 
 A reference gives a record's path from the project's root and the names that lead to the
-value, joined by dots; `*` takes every element of a list. Records lie in RECORDS.
+value, joined by dots; `*` takes every element of a list or object. Records lie in RECORDS.
 
 A figure without a reference is an error if it has a decimal point, a percent sign or a unit
 of UNITS, or if it stands alone in a table's cell that is not the first of its row. This holds
@@ -93,10 +93,11 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
 
 
 def look_up(value: Any, names: list[str]) -> Any:
-    """The value at `names` in nested objects and lists; a list if one of the names is `*`."""
+    """The value at `names` in nested objects and lists; a list of all elements for `*`."""
     for i, name in enumerate(names):
         if name == "*":
-            return [look_up(v, names[i + 1 :]) for v in value]
+            elements = value.values() if isinstance(value, dict) else value
+            return [look_up(v, names[i + 1 :]) for v in elements]
         value = value[int(name)] if isinstance(value, list) else value[name]
     return value
 
