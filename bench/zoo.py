@@ -143,16 +143,16 @@ def report(found: dict[str, Any]) -> str:
         "python bench/zoo.py fashion-mnist=PATH cifar10=PATH --weights DIR    # then: python bench/zoo.py --report",
         "```",
         "",
-        "Every method that makes images from noise, at 32x32, for the same processor time on one thread, which stands in the",
-        f"table ([record](../bench/results/zoo.json)); {machine.get('processor')}, torch `{machine.get('torch')}`.",
-        f"`{SAMPLES}` samples against the test part over SqueezeNet's features: these distances are not FID and compare only",
-        "with one another. The median over the seeds that were run; in brackets the lowest and the highest.",
+        "Every method that generates images from noise, at 32x32, for the same processor time on one thread, given in the table",
+        f"([record](../bench/results/zoo.json)); {machine.get('processor')}, torch `{machine.get('torch')}`. `{SAMPLES}` samples",
+        "against the test part over SqueezeNet's features: these distances are not FID and compare only with one another. The",
+        "figures are the median over the seeds and, in brackets, the lowest and the highest.",
         "",
-        "What the table cannot say: where a method ends. Its minutes are far from the papers' days, the sizes are those of",
-        "`METHODS` in the script, and nothing was tuned for these data: it tells which small recipe gets somewhere soon, not",
-        "which paper is better. Some methods are told the class, which others are not. A step is not cut: WGAN's first has",
-        "100 critic steps. Images are the real ones that were drawn, the critic's every step counted. Precision alone is",
-        "no praise: with a recall of 0 even pictures that show no clothes reach a high one, as the samples below tell.",
+        "The table does not show where a method ends. Its minutes are far from the papers' days, the sizes are those of `METHODS`",
+        "in the script, and nothing was tuned for these data: it shows which small recipe gets somewhere soon, not which paper is",
+        "better. Some methods get class labels, others do not. A step is not cut: WGAN's first has 100 critic steps. The number of",
+        "images counts the real images drawn, in every critic step. Precision alone is no merit: with a recall of 0, even samples",
+        "that show no clothes reach a high one, as the images below show.",
         "",
     ]
     for data in found["data"]:
@@ -161,7 +161,7 @@ def report(found: dict[str, Any]) -> str:
             continue
         lines += [f"## Results: {data}", ""]
         if data == "cifar10":
-            lines += ["The copy was lossy (JPEG, quality 75): figures on it compare only with figures on it.", ""]
+            lines += ["This copy of the data set is lossy (JPEG, quality 75): its figures compare only with each other.", ""]
         names = ["method", "seeds", "minutes", *SHOWN.values(), "images", "images/s"]
         lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
         sheets = []
