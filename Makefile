@@ -9,7 +9,7 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: .venv/ready ## Train a GAN on capital letters in 24 families of typefaces, and draw alphabets that nobody designed.
+demo: .venv/ready ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.
 	rm -rf runs/demo
 	$(BIN)/ganvas train dcgan_letters letters --precision auto --out runs/demo
 	$(BIN)/ganvas sample runs/demo -n 10 --all-classes --seed 0 --out runs/demo/alphabet.png
@@ -18,8 +18,8 @@ demo: .venv/ready ## Train a GAN on capital letters in 24 families of typefaces,
 	@echo "From one to another:  $(CURDIR)/runs/demo/walk.gif"
 	@echo "The report:           $(CURDIR)/runs/demo/report.html"
 
-test: .venv/ready ## All tests, at most ten minutes on two cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+test: .venv/ready ## All tests, at most ten minutes on two cores. Temporary files of tests that pass are removed.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -o tmp_path_retention_policy=failed
 
 lint: .venv/ready
 	$(BIN)/ruff format --check

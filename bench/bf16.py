@@ -9,7 +9,7 @@ processor seconds, so that other work on the machine changes little, and the gai
 end after 12 seconds, and no sooner than the second.
 
 Writes bench/results/bf16.json after each recipe and continues where it was cut; `--again` repeats what is there. `--table`
-measures nothing and writes the table in docs/performance.md anew.
+measures nothing and writes the table in docs/src/performance.md.in; then `python tools/docs.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ganvas.training import benchmark
 from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "bf16.json"
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PAGE = Path(__file__).parents[1] / "docs" / "src" / "performance.md.in"
 LONGEST = 12.0  # processor seconds of one recipe's rounds
 BATCH = 32
 SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of data
@@ -108,13 +108,13 @@ HEADER = "| recipe | size, batch | fp32, s | bf16, s | gain |"
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """The lines for docs/performance.md, each figure with its source; the largest gain first."""
+    """The lines for docs/src/performance.md.in, with a reference for each figure; the largest gain first."""
     lines = [HEADER, "|---|---|---|---|---|"]
     for name, row in sorted(found["recipes"].items(), key=lambda r: -r[1]["gain"]):
         size = f"`{row['size'][0]} px, {row['batch']}`"
         cells = [(row["seconds_per_step"][p], f"seconds_per_step.{p}") for p in ("fp32", "bf16")]
         figures = [
-            f"{value:.{2 if value >= 0.1 else 3}f} <!-- = bench/results/bf16.json recipes.{name}.{names} -->"
+            f"{{{{.{2 if value >= 0.1 else 3}f bench/results/bf16.json recipes.{name}.{names}}}}}"
             for value, names in [*cells, (row["gain"], "gain")]
         ]
         lines.append(" | ".join([f"| `{name}`", size, *figures]) + " |")

@@ -7,7 +7,7 @@ used its minutes of processor time, the feed's thread included (on an accelerato
 against the test part: Frechet distance, precision and recall over SqueezeNet (its weights in DIR), images seen and images a
 second. A step is not cut: `seconds` says what was used. Cells that bench/results/zoo.json has under the same settings are kept,
 so that the command goes on where it was stopped; one that failed is recorded with its error, and tried again by the next call.
-The first seed's samples are drawn to docs/zoo. `--report` writes docs/zoo.md.
+The first seed's samples are drawn to docs/zoo. `--report` writes docs/src/zoo.md.in; then `python tools/docs.py`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ganvas.metrics.suite import measure_samples
 from ganvas.training.start import with_data
 
 ROOT = Path(__file__).parents[1]
-RESULTS, SHEETS, PAGE = ROOT / "bench" / "results" / "zoo.json", ROOT / "docs" / "zoo", ROOT / "docs" / "zoo.md"
+RESULTS, SHEETS, PAGE = ROOT / "bench" / "results" / "zoo.json", ROOT / "docs" / "zoo", ROOT / "docs" / "src" / "zoo.md.in"
 SAMPLES = 2048
 # Recipe, and what is smaller than there so that a processor gets somewhere: sizes and counts of images, nothing else. The
 # rates, penalties and R1 of the small recipes (vae_small, .._digits, r3gan_small) were chosen for their own data.
@@ -134,7 +134,7 @@ def _reason(stderr: str) -> str:
 
 
 def report(found: dict[str, Any]) -> str:
-    """docs/zoo.md, every figure with its place in the record."""
+    """The template of docs/zoo.md, with a reference to the record for every figure."""
     machine = next((c["machine"] for c in found["cells"].values() if "machine" in c), {})
     lines = [
         "# Every method for the same time",
@@ -143,16 +143,19 @@ def report(found: dict[str, Any]) -> str:
         "python bench/zoo.py fashion-mnist=PATH cifar10=PATH --weights DIR    # then: python bench/zoo.py --report",
         "```",
         "",
-        "Every method that makes images from noise, at 32x32, for the same processor time on one thread, which stands in the",
-        f"table ([record](../bench/results/zoo.json)); {machine.get('processor')}, torch `{machine.get('torch')}`.",
-        f"`{SAMPLES}` samples against the test part over SqueezeNet's features: these distances are not FID and compare only",
-        "with one another. The median over the seeds that were run; in brackets the lowest and the highest.",
+        "Every method that generates images from noise, at 32x32, for the same processor time on one",
+        "thread, given in the table ([record](../bench/results/zoo.json));",
+        f"{machine.get('processor')}, torch `{machine.get('torch')}`. `{SAMPLES}` samples against the test",
+        "part over SqueezeNet's features: these distances are not FID and compare only with one",
+        "another. The figures are the median over the seeds and, in brackets, the lowest and the",
+        "highest.",
         "",
-        "What the table cannot say: where a method ends. Its minutes are far from the papers' days, the sizes are those of",
-        "`METHODS` in the script, and nothing was tuned for these data: it tells which small recipe gets somewhere soon, not",
-        "which paper is better. Some methods are told the class, which others are not. A step is not cut: WGAN's first has",
-        "100 critic steps. Images are the real ones that were drawn, the critic's every step counted. Precision alone is",
-        "no praise: with a recall of 0 even pictures that show no clothes reach a high one, as the samples below tell.",
+        "The table does not show where a method ends. Its minutes are far from the papers' days, the",
+        "sizes are those of `METHODS` in the script, and nothing was tuned for these data: it shows",
+        "which small recipe gets somewhere soon, not which paper is better. Some methods get class",
+        "labels, others do not. A step is not cut: WGAN's first has 100 critic steps. The number of",
+        "images counts the real images drawn, in every critic step. Precision alone is no merit: with",
+        "a recall of 0, even samples that show no clothes reach a high one, as the images below show.",
         "",
     ]
     for data in found["data"]:
@@ -161,7 +164,7 @@ def report(found: dict[str, Any]) -> str:
             continue
         lines += [f"## Results: {data}", ""]
         if data == "cifar10":
-            lines += ["The copy was lossy (JPEG, quality 75): figures on it compare only with figures on it.", ""]
+            lines += ["This copy of the data set is lossy (JPEG, quality 75): its figures compare only with each other.", ""]
         names = ["method", "seeds", "minutes", *SHOWN.values(), "images", "images/s"]
         lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
         sheets = []
@@ -174,7 +177,7 @@ def report(found: dict[str, Any]) -> str:
             row += [_middle(cells, "images"), _middle(cells, "images_per_second")]
             lines.append("| " + " | ".join(row) + " |")
             sheet = f"zoo/{data}-{method}.png"
-            if (PAGE.parent / sheet).is_file():
+            if (SHEETS.parent / sheet).is_file():
                 sheets += [f"`{method}`", "", f"![samples of {method}]({sheet})", ""]
         if failed := [f"`{k}` (`{c['error'].split(': ', 1)[-1]}`)" for k, c in every.items() if "error" in c]:
             lines += ["", f"Failed: {', '.join(failed)}."]
@@ -194,7 +197,7 @@ def _middle(cells: dict[str, Any], names: str) -> str:
 
     def shown(key: str) -> str:
         number = value(cells[key])
-        return f"{number:.{0 if number >= 100 else 2}f} <!-- = bench/results/zoo.json cells.{key}.{names} -->"
+        return f"{{{{.{0 if number >= 100 else 2}f bench/results/zoo.json cells.{key}.{names}}}}}"
 
     ordered = sorted(cells, key=lambda key: value(cells[key]))
     middle = shown(ordered[(len(ordered) - 1) // 2])

@@ -1,0 +1,41 @@
+"""The README's commands parse, and its table of methods names every recipe once."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from ganvas import recipes
+from ganvas.apps.cli import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [line.partition(" #")[0].rstrip() for _, block in BLOCKS for line in block.splitlines()]
+INLINE = re.findall(r"`(ganvas \w[^`]*? --[^`]*)`", README)
+COMMANDS = [c for c in (*LINES, *INLINE) if re.match(r"(torchrun .* -m )?ganvas .* ", c)]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_parses(line: str) -> None:
+    words = shlex.split(line.replace("…", ""))
+    words = words[words.index("ganvas") + 1 :]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    with command.make_context("ganvas", words):  # raises for unknown options and missing arguments
+        pass
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) > 25
+
+
+def test_the_table_names_every_recipe_once() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(recipes.all_recipes())
