@@ -16,8 +16,9 @@ from torch.optim import Adam
 from toys import toy_images
 
 from ganvas.core import Batch, Method, Run, Shape, Terms, Update, rng
+from ganvas.core.errors import NumericalError
 from ganvas.data import images
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.engine import Engine
 from ganvas.inference.model import Model
 from ganvas.nets.dcgan import Generator
 
@@ -104,5 +105,5 @@ def test_a_term_that_is_not_finite_stops_the_run_and_is_named(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
     engine.method.get_buffer("k").fill_(float("nan"))
-    with pytest.raises(NotFinite, match=r"D/loss and D/k became nan at step 1, image 8.*D/real = "):
+    with pytest.raises(NumericalError, match=r"D/loss and D/k became nan at step 1, image 8.*D/real = "):
         engine.step()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from toys import toy_images
 
-from ganvas.core.errors import UserError
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.core.errors import NumericalError, UserError
+from ganvas.engine.engine import Engine
 from ganvas.training import start, trainer
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -46,7 +46,7 @@ def test_a_run_that_never_began_frees_its_folder(tmp_path: Path, monkeypatch: py
 
 def test_a_run_that_diverged_at_once_stays_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverged(self: Engine) -> Any:
-        raise NotFinite("D's loss is nan")
+        raise NumericalError("D's loss is nan")
 
     monkeypatch.setattr(Engine, "step", diverged)
     with pytest.raises(start.Stopped, match="ganvas resume"):

@@ -5,18 +5,53 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend. The message says what was got, what was expected and what to do."""
+    """A mistake that the user can correct.
+
+    The message says what was got, what was expected and what to do. It prints without a
+    traceback.
+    code: a short, stable name of the kind of error, for programs"""
+
+    code: ClassVar[str] = "user"
 
 
-class WrongUse(UserError):
-    """Asked of a model what its method cannot do; no other input would help."""
+class DataError(UserError):
+    """An image, a file or a folder of the user's data cannot be read or does not fit."""
+
+    code = "data"
 
 
-class NotWritten(UserError):
-    """A file could not be written (a full disk, a read-only folder); the next one could not, either."""
+class ConfigError(UserError):
+    """A setting, a name or a description of a run is unknown or has the wrong value."""
+
+    code = "config"
+
+
+class CheckpointError(UserError):
+    """A run folder, a checkpoint or a model file cannot be read, or does not fit its run."""
+
+    code = "checkpoint"
+
+
+class CapabilityError(UserError):
+    """The model's method cannot do what was requested; no other input would help."""
+
+    code = "capability"
+
+
+class NumericalError(UserError):
+    """A loss, a gradient, a weight or an optimizer's state is NaN or infinite."""
+
+    code = "numerical"
+
+
+class OutputError(UserError):
+    """A file cannot be written (full disk, read-only folder); nor could the next one."""
+
+    code = "output"
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ganvas.core.errors import NotWritten, UserError, printable
+from ganvas.core.errors import OutputError, UserError, printable
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -56,7 +56,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
             raise UserError(
                 f"{printable(path)} could not be written: its name is too long; use a shorter one"
             ) from None
-        raise NotWritten(
+        raise OutputError(
             f"{printable(path)} could not be written: {e.strerror or e}. Free some space, or choose a folder that you "
             "may write to"
         ) from None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Forward, Method, Outcome, Run, Stage, Terms, Update, distributed, rng
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import NumericalError, UserError, printable
 from ganvas.engine.build import (
     EXECUTION_FLAGS,
     _augment,
@@ -23,10 +23,6 @@ from ganvas.engine.build import (
     check_players,
     make_optimizer,
 )
-
-
-class NotFinite(UserError):
-    """A loss, a logged term or a weight became NaN or infinite."""
 
 
 @dataclass
@@ -277,27 +273,27 @@ class Engine:
             self.complain_of({f"{player}/{k}": float(v) for k, v in log.items()})
 
     def complain_of(self, scalars: Mapping[str, float]) -> None:
-        """Raise `NotFinite` if one of them is not finite, naming it."""
+        """Raise `NumericalError` if one of them is not finite, naming it."""
         bad = [k for k, v in scalars.items() if not math.isfinite(v)]
         if bad:
             rest = ", ".join(f"{k} = {v:.4g}" for k, v in scalars.items() if k not in bad) or "none"
-            raise NotFinite(
+            raise NumericalError(
                 f"{' and '.join(bad)} became {scalars[bad[0]]} at step {self.clock.step}, image {self.clock.images}. "
                 f"Finite terms at that moment: {rest}."
             )
 
     def check_weights(self) -> None:
-        """Raise `NotFinite` if a weight or an optimizer's state is NaN or infinite: such a state is never saved over a good
+        """Raise `NumericalError` if a weight or an optimizer's state is NaN or infinite: it is never saved over a good
         one. (A finite gradient of 1e25 makes Adam's second moment infinite, and its weight never moves again.)"""
         for name, value in self.method.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise NotFinite(f"the weights {name} are no longer finite at image {self.clock.images}.")
+                raise NumericalError(f"the weights {name} are no longer finite at image {self.clock.images}.")
         for player, optimizer in self.optim.items():
             for index, weight in enumerate(self._views[player]):
                 for slot, value in optimizer.state.get(weight, {}).items():
                     if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
                         name = self._name(self.parameters[player][index])
-                        raise NotFinite(
+                        raise NumericalError(
                             f"the optimizer's state of {player} ({slot} of {name}) is no longer finite at image "
                             f"{self.clock.images}: a gradient was too large."
                         )
