@@ -25,17 +25,24 @@ from ganvas.core.registry import LARGEST, _find, _short
 def dump(value: Any) -> Any:
     """A tree of partials, dataclasses and plain values as JSON-ready data."""
     if isinstance(value, functools.partial):
-        assert not value.args, "give keywords to partials in a run, so that they can be written down"
+        assert not value.args, (
+            "give keywords to partials in a run, so that they can be written down"
+        )
         return {"$partial": _name(value.func), **{k: dump(v) for k, v in value.keywords.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"$new": _name(type(value)), **{f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+        return {
+            "$new": _name(type(value)),
+            **{f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)},
+        }
     if isinstance(value, type) or inspect.isfunction(value):
         return {"$partial": _name(value)}
     if isinstance(value, dict):
         return {str(k): dump(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [dump(v) for v in value]
-    assert value is None or isinstance(value, bool | int | float | str), f"{value!r} cannot be written to a run's file"
+    assert value is None or isinstance(value, bool | int | float | str), (
+        f"{value!r} cannot be written to a run's file"
+    )
     return value
 
 
@@ -54,12 +61,16 @@ def load(value: Any, kind: Any = Run) -> Any:
 def _load(value: Any, path: str) -> Any:
     if isinstance(value, dict):
         marks = [k for k in value if k.startswith("$")]
-        fields = {k: _load(v, f"{path}.{k}" if path else k) for k, v in value.items() if k not in marks}
+        fields = {
+            k: _load(v, f"{path}.{k}" if path else k) for k, v in value.items() if k not in marks
+        }
         if not marks:
             return fields
         mark = marks[0]
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
-            raise UserError(f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}")
+            raise UserError(
+                f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}"
+            )
         thing: Any = _find(value[mark])
         record = bool(dataclasses.is_dataclass(thing))
         if record != (mark == "$new"):
@@ -68,20 +79,30 @@ def _load(value: Any, path: str) -> Any:
         for name in fields:
             at = f"{path}.{name}" if path else name
             if name not in known:
-                raise UserError(f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}")
+                raise UserError(
+                    f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}"
+                )
             fields[name] = _checked(fields[name], known[name][0], at)
         if not record:
             return functools.partial(thing, **fields)
-        needed = {f.name for f in dataclasses.fields(thing) if f.default is f.default_factory is dataclasses.MISSING}
+        needed = {
+            f.name
+            for f in dataclasses.fields(thing)
+            if f.default is f.default_factory is dataclasses.MISSING
+        }
         if missing := sorted(needed - fields.keys()):
-            raise UserError(f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}")
+            raise UserError(
+                f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}"
+            )
         if thing is Run and not inspect.isfunction(getattr(fields["data"], "func", None)):
             raise UserError(f"{path}data: expected a function of ganvas.data that opens images")
         return thing(**fields)
     if isinstance(value, list):
         return tuple(_load(v, f"{path}[{i}]") for i, v in enumerate(value))
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise UserError(f"{path or 'the description'}: a number of {len(str(value))} digits is too large")
+        raise UserError(
+            f"{path or 'the description'}: a number of {len(str(value))} digits is too large"
+        )
     return value
 
 
@@ -105,7 +126,9 @@ def override(run: Run, assignment: str) -> Run:
     if names[0] not in {f.name for f in dataclasses.fields(Run)}:
         known = {f.name for f in dataclasses.fields(Run)} | set(_keywords(run.method))
         if names[0] not in known:
-            raise UserError(f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}")
+            raise UserError(
+                f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}"
+            )
         names = ["method", *names]
     return _set(run, names, value, path)
 
@@ -125,7 +148,9 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
     elif inspect.isclass(node) or inspect.isfunction(node):
         return _set(functools.partial(node), names, value, path)
     else:
-        raise UserError(f"--set {path}: {node!r} has no settings of its own, so {name!r} cannot be set in it")
+        raise UserError(
+            f"--set {path}: {node!r} has no settings of its own, so {name!r} cannot be set in it"
+        )
     if name not in known:
         raise UserError(f"--set {path}: there is no {name!r} here. {did_you_mean(name, known)}")
     if rest:
@@ -159,18 +184,28 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 def _checked(value: Any, annotation: Any, path: str) -> Any:
     """`value` as `annotation` has it. Raises `UserError`, which begins with `path`."""
     try:
-        adapter = pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
-    except pydantic.PydanticUserError:  # the type is a dataclass or model with a configuration of its own
+        adapter = pydantic.TypeAdapter(
+            annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
+        )
+    except (
+        pydantic.PydanticUserError
+    ):  # the type is a dataclass or model with a configuration of its own
         adapter = pydantic.TypeAdapter(annotation)
     try:
         value = adapter.validate_python(value)
     except pydantic.ValidationError as e:
         why = printable(e.errors()[0]["msg"].lower())
-        raise UserError(f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})") from None
+        raise UserError(
+            f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})"
+        ) from None
     if typing.get_origin(annotation) is dict and isinstance(value, dict):
         inner = typing.get_args(annotation)[1]
         return {k: _checked(v, inner, f"{path}.{printable(k)}") for k, v in value.items()}
-    if callable(value) and (results := _results(annotation)) and not issubclass(_result(value), results):
+    if (
+        callable(value)
+        and (results := _results(annotation))
+        and not issubclass(_result(value), results)
+    ):
         want = " or ".join(r.__name__ for r in results)
         raise UserError(f"{path}: got {_short(value)}, expected a callable that returns {want}")
     return value

@@ -68,7 +68,9 @@ def init(device: str | None = None) -> None:
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # votes to stop lie in main memory
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    )  # votes to stop lie in main memory
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
 
@@ -142,7 +144,9 @@ def all_reduce_mean_(tensors: list[Tensor]) -> None:
     with _exchange():
         under_way = [dist.all_reduce(t, async_op=True) for t in large]
         if small:
-            flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
+            flat = torch.cat(
+                [t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small]
+            )
             dist.all_reduce(flat)
             flat /= world()
             for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):

@@ -29,7 +29,10 @@ def available() -> int:
     """Bytes that this process may still take: what is free, within the limits set to it. (Beyond Linux: all memory.)"""
     free = memory(torch.device("cpu"))
     try:
-        pages = [int(n) * os.sysconf("SC_PAGE_SIZE") for n in Path("/proc/self/statm").read_text().split()]
+        pages = [
+            int(n) * os.sysconf("SC_PAGE_SIZE")
+            for n in Path("/proc/self/statm").read_text().split()
+        ]
         of_system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = min(free, int(of_system["MemAvailable"].split()[0]) * 1024)
     except (OSError, ValueError, KeyError):
@@ -68,16 +71,22 @@ def commit() -> str | None:
     """The git commit of the source that runs, `-dirty` where it was changed since; None outside a checkout of
     ganvas."""
     root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():  # else the commit of whatever repository a virtual environment happens to lie in
+    if not (
+        root / ".git"
+    ).exists():  # else the commit of whatever repository a virtual environment happens to lie in
         return None
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=10
+        ).stdout.strip()
 
     try:
         head = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", "src")  # a record or a page that was written changes no figure
+        changed = git(
+            "status", "--porcelain", "--", "src"
+        )  # a record or a page that was written changes no figure
     except (OSError, subprocess.TimeoutExpired):
         return None
     return head + "-dirty" * bool(changed) if head else None
@@ -86,12 +95,20 @@ def commit() -> str | None:
 def usable_device(device: str | None) -> str:
     """`device`, or the best there is. Raises `UserError` where it cannot be used."""
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
-        raise UserError(f"device {device!r} cannot be used: {reason}. Leave --device out to choose one") from None
+        raise UserError(
+            f"device {device!r} cannot be used: {reason}. Leave --device out to choose one"
+        ) from None
     return device
 
 
@@ -99,7 +116,9 @@ def auto_precision(device: str) -> str:
     """ "bf16" where the device multiplies in it: GPUs, and processors with its instructions (by
     /proc/cpuinfo, which Linux has); else "fp32", since emulated bf16 is slower."""
     if device != "cpu":
-        return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
+        return (
+            "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
+        )
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -110,5 +129,7 @@ def auto_precision(device: str) -> str:
 def say(*lines: str) -> None:
     """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
     if distributed.rank() == 0:
-        with suppress(OSError, ValueError):  # nobody reads it any more: torchrun was killed, a pipe was closed
+        with suppress(
+            OSError, ValueError
+        ):  # nobody reads it any more: torchrun was killed, a pipe was closed
             print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

@@ -68,6 +68,8 @@ def printable(text: object) -> str:
     (surrogates) become backslash escapes, as `ls -b` prints them, so that the result can
     be encoded as UTF-8, prints on one line and cannot steer a terminal."""
     return "".join(
-        c if c.isprintable() and not "\ud800" <= c <= "\udfff" else c.encode("unicode_escape").decode()
+        c
+        if c.isprintable() and not "\ud800" <= c <= "\udfff"
+        else c.encode("unicode_escape").decode()
         for c in str(text)
     )

@@ -27,7 +27,9 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as e:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written: {e}. Free some space or make the folder writable") from None
+        raise UserError(
+            f"{path} could not be written: {e}. Free some space or make the folder writable"
+        ) from None
 
 
 def write(path: Path, data: bytes) -> Path:

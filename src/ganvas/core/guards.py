@@ -22,7 +22,9 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     Opening a pipe would wait for its writer, and a device may never end."""
     require_regular(os.stat(path).st_mode)
     # between the two calls the name may have become a pipe's
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
     try:
         require_regular(os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
@@ -45,7 +47,9 @@ def memory() -> int:
         return 8 << 30
 
 
-def require_memory(size: int, what: str, advice: str = "it is damaged, or give the images as files") -> None:
+def require_memory(
+    size: int, what: str, advice: str = "it is damaged, or give the images as files"
+) -> None:
     """Raise `UserError` if `size` bytes are more than half of this machine's memory."""
     if size > memory() // 2:
         raise UserError(
@@ -89,5 +93,8 @@ def shell_quoted(path: str | os.PathLike[str]) -> str:
     text = f"./{text}" if text.startswith("-") else text
     if printable(text) == text:
         return shlex.quote(text)
-    escaped = "".join(chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
+    escaped = "".join(
+        chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}"
+        for b in os.fsencode(text)
+    )
     return f"$'{escaped}'"  # bash's and zsh's

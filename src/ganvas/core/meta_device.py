@@ -20,7 +20,9 @@ class _Bounded(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
         if self.calls > MAX_CALLS:
-            raise UserError(f"a network of so many layers is not built: it needs over {MAX_CALLS:,} operations")
+            raise UserError(
+                f"a network of so many layers is not built: it needs over {MAX_CALLS:,} operations"
+            )
         return func(*args, **(kwargs or {}))
 
 

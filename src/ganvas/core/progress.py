@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 
@@ -17,7 +23,9 @@ class Progress:
 
     LINE_SECONDS = 10.0
 
-    def __init__(self, total: int, start: int = 0, quiet: bool = False, what: str = "training") -> None:
+    def __init__(
+        self, total: int, start: int = 0, quiet: bool = False, what: str = "training"
+    ) -> None:
         self.total, self.start, self.quiet = total, start, quiet
         self._began = self._said = time.monotonic()
         self._bar: RichProgress | None = None
@@ -49,7 +57,9 @@ class Progress:
         images, now = min(images, self.total), time.monotonic()  # the last batch goes beyond
         rate = (images - self.start) / max(now - self._began, 1e-9)
         shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
-        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss"))
+        losses = "  ".join(
+            f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss")
+        )
         if self._bar is not None:
             self._bar.update(self._task, completed=images, rate=shown, losses=losses)
         elif now - self._said > self.LINE_SECONDS or images >= self.total:

@@ -120,7 +120,9 @@ MOVED: dict[str, str] = {
     "ganvas.schedules": "ganvas.core.schedules",
 }
 # Packages whose classes are never taken for those of the user's own program.
-NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {"__main__"}
+NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {
+    "__main__"
+}
 LARGEST = 1 << 53  # of a whole number in a description; beyond it JSON's readers disagree
 
 

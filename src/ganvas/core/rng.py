@@ -100,4 +100,6 @@ def truncated(z: Tensor, threshold: float) -> Tensor:
 def latents(n: int, *shape: int, seed: int, first: int = 0) -> Tensor:
     """N(0, 1), [n, *shape]: row i depends on (seed, first + i) alone, so a seed names the same picture in any batch."""
     g = torch.Generator()
-    return torch.stack([torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)])
+    return torch.stack(
+        [torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)]
+    )

@@ -60,7 +60,9 @@ class Batch:
         try:
             return self.__dict__["_fields"][name]
         except KeyError:
-            raise AttributeError(f"this batch has {', '.join(self.__dict__.get('_fields', {}))}, no {name!r}") from None
+            raise AttributeError(
+                f"this batch has {', '.join(self.__dict__.get('_fields', {}))}, no {name!r}"
+            ) from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -269,12 +271,14 @@ class Run:
     momentum: Schedule | None = None  # replaces SGD's; None: constant
     beta2: Schedule | None = None  # replaces Adam's second beta; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
-    augment: Callable[[], nn.Module] | None = None  # what the judges' images pass first, in training (nets/augment.py)
+    augment: Callable[[], nn.Module] | None = (
+        None  # what the judges' images pass first, in training (nets/augment.py)
+    )
     # images per forward pass; None: the whole batch. Batch norm and minibatch statistics see only these images: the same
     # result as with the whole batch have networks without the two, and groups of which `micro` is a multiple.
     micro: int | None = None
-    precision: str = (
-        "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32
+    precision: str = "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32
+    compile: str | None = (
+        None  # torch.compile's mode for the networks: "default", "reduce-overhead" (CUDA graphs), …
     )
-    compile: str | None = None  # torch.compile's mode for the networks: "default", "reduce-overhead" (CUDA graphs), …
     seed: int = 0

@@ -16,15 +16,29 @@ from ganvas.core.allocator import total_memory
 from ganvas.core.errors import UserError, printable
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # torch.compile's
-EXECUTION_FLAGS = ("fused", "foreach")  # an optimizer's settings that decide how it computes, not what
+COMPILE_MODES = (
+    "default",
+    "reduce-overhead",
+    "max-autotune",
+    "max-autotune-no-cudagraphs",
+)  # torch.compile's
+EXECUTION_FLAGS = (
+    "fused",
+    "foreach",
+)  # an optimizer's settings that decide how it computes, not what
 
 
 def _kind(setting: Any) -> type:
     """The type of an optimizer's setting, as far as JSON keeps it."""
     if isinstance(setting, bool) or setting is None:
         return type(setting)
-    return tuple if isinstance(setting, list | tuple) else float if isinstance(setting, int | float) else type(setting)
+    return (
+        tuple
+        if isinstance(setting, list | tuple)
+        else float
+        if isinstance(setting, int | float)
+        else type(setting)
+    )
 
 
 def check_numbers(run: Run) -> None:
@@ -32,9 +46,13 @@ def check_numbers(run: Run) -> None:
     if run.precision not in PRECISIONS:
         raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
     if run.compile is not None and run.compile not in COMPILE_MODES:
-        raise UserError(f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}")
+        raise UserError(
+            f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}"
+        )
     if run.images < 1 or run.batch < 1:
-        raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
+        raise UserError(
+            f"--images and --batch must be at least 1; got {run.images} and {run.batch}"
+        )
     if run.batch < distributed.world() or run.batch % distributed.world():
         raise UserError(
             f"a batch of {run.batch} cannot be shared by {distributed.world()} processes: give --batch a multiple of it"
@@ -47,15 +65,27 @@ def build(run: Run, shape: Shape) -> Method:
         return _strict(run.method)(shape)
     except UserError:
         raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError, IndexError, RuntimeError, MemoryError) as e:
+    except (
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AssertionError,
+        IndexError,
+        RuntimeError,
+        MemoryError,
+    ) as e:
         reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"the networks cannot be built with these settings: {printable(reason)}") from e
+        raise UserError(
+            f"the networks cannot be built with these settings: {printable(reason)}"
+        ) from e
 
 
 def check_players(run: Run, method: Method) -> None:
     """Raise `UserError` unless the run has an optimizer for each of the method's players."""
     if set(method.players) != set(run.optim):
-        raise UserError(f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(method.players)}")
+        raise UserError(
+            f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(method.players)}"
+        )
 
 
 def make_optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
@@ -104,7 +134,12 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
 def _check_sides(run: Run, method: Method, shape: Shape) -> None:
     """Raise `UserError` for sides that the method's networks cannot take in training."""
     least = max(
-        (int(getattr(m, "least", 0)) for m in method.modules() if isinstance(getattr(m, "least", 0), int)), default=0
+        (
+            int(getattr(m, "least", 0))
+            for m in method.modules()
+            if isinstance(getattr(m, "least", 0), int)
+        ),
+        default=0,
     )
     if min(shape.size) < least:
         raise UserError(
@@ -118,7 +153,9 @@ def _check_sides(run: Run, method: Method, shape: Shape) -> None:
         return
     depth = min(side & -side for side in shape.size).bit_length() - 1
     fewer = (
-        f", or a network of fewer levels: --set G.depth={depth}" if _has_depth(run.method, method) and depth > 1 else ""
+        f", or a network of fewer levels: --set G.depth={depth}"
+        if _has_depth(run.method, method) and depth > 1
+        else ""
     )
     near = "x".join(str(max(step, round(side / step) * step)) for side in shape.size)
     raise UserError(
@@ -172,7 +209,9 @@ def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
     are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
     player's) is augmented alike."""
-    discriminators = [getattr(method, name) for name in method.discriminators if hasattr(method, name)]
+    discriminators = [
+        getattr(method, name) for name in method.discriminators if hasattr(method, name)
+    ]
     if not discriminators:
         raise UserError(
             f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
@@ -182,7 +221,9 @@ def _augment(method: Method, augment: nn.Module, channels: int) -> None:
     # Disabled here and not where it is written, since that imports the whole compiler with this module.
     hook = functools.partial(torch.compiler.disable(_augmented), augment)
     for judge in discriminators:
-        judge.apart = False  # real and generated images are drawn for separately (nets/layers.py, together)
+        judge.apart = (
+            False  # real and generated images are drawn for separately (nets/layers.py, together)
+        )
         judge.register_forward_pre_hook(hook)
 
 

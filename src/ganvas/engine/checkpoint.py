@@ -59,7 +59,9 @@ class State(_Strict):
     own_sum: str | None = None
 
 
-def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Path:
+def save(
+    folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> Path:
     """Write the checkpoint of `values["clock"]["images"]` into `folder`. Every rank calls it; rank 0 writes what is shared.
 
     Raises `UserError` where the disk is full or read-only; what was there before is untouched."""
@@ -76,9 +78,15 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
         distributed.barrier()
         if distributed.rank() == 0:
             files = sorted(temporary.iterdir())
-            sizes, sums = {f.name: f.stat().st_size for f in files}, {f.name: _sum_of(f) for f in files}
+            sizes, sums = (
+                {f.name: f.stat().st_size for f in files},
+                {f.name: _sum_of(f) for f in files},
+            )
             state = {**values, "files": sizes, "sums": sums}
-            write_atomically(temporary / "state.json", json.dumps({**state, "own_sum": _own_sum(state)}, indent=1))
+            write_atomically(
+                temporary / "state.json",
+                json.dumps({**state, "own_sum": _own_sum(state)}, indent=1),
+            )
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
             _flush(folder)
@@ -117,7 +125,9 @@ def _own_sum(state: Mapping[str, Any]) -> str:
 
 def all_of(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first. Their names are numbers of images, with leading zeros up to nine digits."""
-    found = [p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()]
+    found = [
+        p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()
+    ]
     return sorted(found, key=lambda p: int(p.name))
 
 
@@ -139,7 +149,9 @@ def sweep(run: Path) -> None:
                 left.unlink(missing_ok=True)
 
 
-def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+def load(
+    path: Path, rank: int = 0
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
     """(values, shared tensors, this rank's tensors or None where the checkpoint has no such rank).
 
     Every rank compares the sums of all files, so that all of them come to the same result. Raises `UserError` for a
@@ -150,7 +162,9 @@ def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], 
     except pydantic.ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}") from None
+        raise UserError(
+            f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}"
+        ) from None
     sums, own_sum = values.get("sums"), values.pop("own_sum", None)
     if own_sum is not None and own_sum != _own_sum(values):
         raise UserError(
@@ -162,9 +176,17 @@ def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], 
             file = path / Path(name).name
             have = file.stat().st_size
             if have != size:
-                raise UserError(f"{file} is damaged: it has {have:,} bytes where {size:,} were written")
+                raise UserError(
+                    f"{file} is damaged: it has {have:,} bytes where {size:,} were written"
+                )
             if sums is not None and sums.get(name) != _sum_of(file):
-                raise UserError(f"{file} is damaged: its contents are not those that were written (their sum differs)")
-        return values, load_file(path / "shared.safetensors"), load_file(own) if own.is_file() else None
+                raise UserError(
+                    f"{file} is damaged: its contents are not those that were written (their sum differs)"
+                )
+        return (
+            values,
+            load_file(path / "shared.safetensors"),
+            load_file(own) if own.is_file() else None,
+        )
     except (OSError, SafetensorError) as e:
         raise UserError(f"the checkpoint {path} cannot be read: {printable(e)}") from None

@@ -11,7 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Forward, Method, Outcome, Run, Stage, Terms, Update, distributed, rng
+from ganvas.core import (
+    Batch,
+    Clock,
+    Forward,
+    Method,
+    Outcome,
+    Run,
+    Stage,
+    Terms,
+    Update,
+    distributed,
+    rng,
+)
 from ganvas.core.errors import NumericalError, UserError, printable
 from ganvas.engine.build import (
     EXECUTION_FLAGS,
@@ -32,7 +44,9 @@ class _CachedForward:
     make: Forward
     seed: int
     leaves: dict[str, Tensor]
-    graph: dict[str, Tensor] | None  # the same tensors with their history; None: to be computed again, part by part
+    graph: (
+        dict[str, Tensor] | None
+    )  # the same tensors with their history; None: to be computed again, part by part
     used: bool = False
 
 
@@ -54,11 +68,17 @@ class Engine:
         self.method.current_stage = self.method.stage(self.clock)
         self.ema: nn.ModuleDict = nn.ModuleDict()
         if run.ema is not None:
-            self.ema = nn.ModuleDict({n: copy.deepcopy(self.method.get_submodule(n)) for n in self.method.ema_networks})
+            self.ema = nn.ModuleDict(
+                {n: copy.deepcopy(self.method.get_submodule(n)) for n in self.method.ema_networks}
+            )
             self.ema.requires_grad_(False)
         check_players(run, self.method)
-        self.parameters = {p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()}
-        self._views = {p: [_in_memory_order(w.detach()) for w in ws] for p, ws in self.parameters.items()}
+        self.parameters = {
+            p: [w for m in nets for w in m.parameters()] for p, nets in self.method.players.items()
+        }
+        self._views = {
+            p: [_in_memory_order(w.detach()) for w in ws] for p, ws in self.parameters.items()
+        }
         self.optim = self._optimizers()
         self._base_lr = {p: [g["lr"] for g in o.param_groups] for p, o in self.optim.items()}
         self._mover: str | None = None
@@ -118,10 +138,14 @@ class Engine:
             weight.grad = None
         mine = [m for m in self._made if m.make.player == update.player]
         made = [m for m in mine if any(update.batch.holds(leaf) for leaf in m.leaves.values())]
-        assert not any(m.used for m in made), "what was made serves one update of its player: make it again"
+        assert not any(m.used for m in made), (
+            "what was made serves one update of its player: make it again"
+        )
         for leaf in (leaf for m in made for leaf in m.leaves.values()):
             leaf.requires_grad_(True)
-        objectives = update.objective if isinstance(update.objective, Sequence) else (update.objective,)
+        objectives = (
+            update.objective if isinstance(update.objective, Sequence) else (update.objective,)
+        )
         seeds = [self._next_seed() for _ in objectives]
         log: dict[str, Tensor] = {}
         kept: dict[str, list[Tensor]] = {}
@@ -138,7 +162,9 @@ class Engine:
                         kept.setdefault(name, []).append(value)
         for m in made:
             self._carry_back(m)
-        distributed.all_reduce_mean_([p.grad for p in parameters if p.grad is not None] + list(log.values()))
+        distributed.all_reduce_mean_(
+            [p.grad for p in parameters if p.grad is not None] + list(log.values())
+        )
         self._check_finite(update.player, log)
         optimizer = self.optim[update.player]
         self._schedule(update.player, optimizer, update.gain)
@@ -156,9 +182,14 @@ class Engine:
         with torch.set_grad_enabled(len(parts) == 1), self._autocast():
             outs = [self._run(make.maker, part, rows, seed) for part, rows, _ in parts]
         leaves = {
-            k: torch.cat([out[k].detach() for out in outs]) if len(outs) > 1 else outs[0][k].detach() for k in outs[0]
+            k: torch.cat([out[k].detach() for out in outs])
+            if len(outs) > 1
+            else outs[0][k].detach()
+            for k in outs[0]
         }
-        self._made.append(_CachedForward(make, seed, leaves, dict(outs[0]) if len(parts) == 1 else None))
+        self._made.append(
+            _CachedForward(make, seed, leaves, dict(outs[0]) if len(parts) == 1 else None)
+        )
         self._reseed()
         return Outcome({}, leaves)
 
@@ -204,18 +235,27 @@ class Engine:
             cursor = self.clock.images + self._images
             self._images += mine.total
             yield self.feed.draw(
-                cursor, mine.total, seed=self.run.seed, rows=mine, resolution=resolution, device=self.device
+                cursor,
+                mine.total,
+                seed=self.run.seed,
+                rows=mine,
+                resolution=resolution,
+                device=self.device,
             )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {player: make_optimizer(self.run, player, views) for player, views in self._views.items()}
+        return {
+            player: make_optimizer(self.run, player, views) for player, views in self._views.items()
+        }
 
     def _set_precision(self) -> None:
         """A process has one setting for its products, so it is made before every step."""
         if self.device.type == "cuda":
             tf32 = self.run.precision == "tf32"
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-            torch.backends.cudnn.benchmark = True  # shapes hardly ever change: let it choose the fastest kernels
+            torch.backends.cudnn.benchmark = (
+                True  # shapes hardly ever change: let it choose the fastest kernels
+            )
 
     def _give_the_move(self, player: str) -> None:
         """Freeze the opponents: their weights pass gradients on and gather none."""
@@ -239,11 +279,19 @@ class Engine:
             return
         weight = 1.0 - self.run.ema(self.clock, self._images)
         if self._averages is None:
-            now = [v for name in self.ema for v in self.method.get_submodule(name).state_dict().values()]
+            now = [
+                v
+                for name in self.ema
+                for v in self.method.get_submodule(name).state_dict().values()
+            ]
             mean = [v for average in self.ema.values() for v in average.state_dict().values()]
             pairs = list(zip(mean, now, strict=True))
-            floats, others = ([p for p in pairs if p[0].is_floating_point() == wanted] for wanted in (True, False))
-            self._averages = tuple([p[i] for p in part] for part in (floats, others) for i in (0, 1))
+            floats, others = (
+                [p for p in pairs if p[0].is_floating_point() == wanted] for wanted in (True, False)
+            )
+            self._averages = tuple(
+                [p[i] for p in part] for part in (floats, others) for i in (0, 1)
+            )
         mean, now, counts, counted = self._averages
         with torch.no_grad():
             torch._foreach_lerp_(mean, now, weight)
@@ -269,7 +317,9 @@ class Engine:
     # ------------------------------------------------------------ health
 
     def _check_finite(self, player: str, log: Mapping[str, Tensor]) -> None:
-        if self.device.type == "cpu":  # elsewhere it would wait for the device; the trainer checks what it reads
+        if (
+            self.device.type == "cpu"
+        ):  # elsewhere it would wait for the device; the trainer checks what it reads
             self.complain_of({f"{player}/{k}": float(v) for k, v in log.items()})
 
     def complain_of(self, scalars: Mapping[str, float]) -> None:
@@ -287,7 +337,9 @@ class Engine:
         one. (A finite gradient of 1e25 makes Adam's second moment infinite, and its weight never moves again.)"""
         for name, value in self.method.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise NumericalError(f"the weights {name} are no longer finite at image {self.clock.images}.")
+                raise NumericalError(
+                    f"the weights {name} are no longer finite at image {self.clock.images}."
+                )
         for player, optimizer in self.optim.items():
             for index, weight in enumerate(self._views[player]):
                 for slot, value in optimizer.state.get(weight, {}).items():
@@ -323,7 +375,8 @@ class Engine:
         for player, optimizer in self.optim.items():
             groups = optimizer.state_dict()
             scalars[player] = [
-                {k: v for k, v in g.items() if k not in ("params", *EXECUTION_FLAGS)} for g in groups["param_groups"]
+                {k: v for k, v in g.items() if k not in ("params", *EXECUTION_FLAGS)}
+                for g in groups["param_groups"]
             ]
             for index, slots in groups["state"].items():
                 weight = self.parameters[player][index]
@@ -347,16 +400,22 @@ class Engine:
         try:
             self._load_state(values, shared, own)
         except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as e:
-            raise UserError(f"this checkpoint belongs to another method or other sizes: {printable(e)}") from None
+            raise UserError(
+                f"this checkpoint belongs to another method or other sizes: {printable(e)}"
+            ) from None
 
     def _load_state(
         self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
     ) -> None:
         fresh = {k: v for k, v in self.method.state_dict().items() if k in self._own_keys()}
         mine = fresh if own is None else {k.removeprefix("method/"): v for k, v in own.items()}
-        shared_method = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
+        shared_method = {
+            k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")
+        }
         self.method.load_state_dict({**shared_method, **mine})
-        self.ema.load_state_dict({k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")})
+        self.ema.load_state_dict(
+            {k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")}
+        )
         for player, optimizer in self.optim.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in shared.items():
@@ -377,7 +436,9 @@ class Engine:
                     if value.dim() and value.shape != weight.shape:
                         raise ValueError(f"{slot} of weight {index} of {player} has another shape")
                     if value.shape == weight.shape:
-                        held[slot] = _in_memory_order(torch.empty_like(weight, dtype=value.dtype).copy_(value))
+                        held[slot] = _in_memory_order(
+                            torch.empty_like(weight, dtype=value.dtype).copy_(value)
+                        )
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.clock = Clock(**values["clock"])
         self.method.current_stage = Stage(
@@ -400,4 +461,8 @@ def _as_the_weight(slot: Tensor, weight: Tensor) -> Tensor:
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
-    return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+    return (
+        tensor.dim() == 4
+        and not tensor.is_contiguous()
+        and tensor.is_contiguous(memory_format=torch.channels_last)
+    )

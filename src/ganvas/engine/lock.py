@@ -31,19 +31,25 @@ def run_lock(out: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as e:
-        raise UserError(f"the run's folder {out} cannot be written: {e.strerror}. Make it writable") from None
+        raise UserError(
+            f"the run's folder {out} cannot be written: {e.strerror}. Make it writable"
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = printable(os.read(handle, 200).decode(errors="replace")) or "another process"
-            raise UserError(f"{out} is being written by {holder}. Wait until it has ended, or stop it") from None
+            raise UserError(
+                f"{out} is being written by {holder}. Wait until it has ended, or stop it"
+            ) from None
         except OSError:  # a file system without locks
             pass
         with suppress(OSError):  # a full disk
             os.truncate(handle, 0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
+            os.write(
+                handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode()
+            )
         yield
     finally:
         with suppress(OSError):

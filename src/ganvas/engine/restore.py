@@ -23,7 +23,9 @@ from ganvas.engine.run_dir import _read_local, absolute, portable, read_lines, r
 
 def best_checkpoint(out: Path) -> str | None:
     """The name of the checkpoint with the smallest distance on the quality curve."""
-    measured = [line for line in read_lines(out / "measures.jsonl") if math.isfinite(line["frechet"])]
+    measured = [
+        line for line in read_lines(out / "measures.jsonl") if math.isfinite(line["frechet"])
+    ]
     return f"{min(measured, key=lambda line: line['frechet'])['images']:09d}" if measured else None
 
 
@@ -43,18 +45,24 @@ def restore(
     run = run_of(out, record)
     assert isinstance(run.data, partial)
     if data is not None:
-        run = replace(run, data=partial(run.data.func, **{**run.data.keywords, "source": absolute(data)}))
+        run = replace(
+            run, data=partial(run.data.func, **{**run.data.keywords, "source": absolute(data)})
+        )
     for assignment in set:
         run = config.override(run, assignment)
     run = replace(run, images=images or run.images)
     record |= {"run": config.dump(run), "images": run.images}
     if command := _read_local(out).command:
         record["command"] = command
-    where = f"{out}, whose data are {record['data']['source']!r} ({record['data']['count']:,} images)"
+    where = (
+        f"{out}, whose data are {record['data']['source']!r} ({record['data']['count']:,} images)"
+    )
     try:
         feed = run.data()
     except (UserError, TypeError) as e:
-        raise UserError(f"{e}. To go on with {where}, say where they are: ganvas resume {out} --data PATH") from None
+        raise UserError(
+            f"{e}. To go on with {where}, say where they are: ganvas resume {out} --data PATH"
+        ) from None
     if feed.info.fingerprint != record["data"]["fingerprint"]:
         raise UserError(
             f"the data at {printable(run.data.keywords.get('source'))} has changed since this run began, or is other data "
@@ -85,14 +93,18 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
     if not found:
         raise UserError(f"{out} has no checkpoint yet")
     values, shared, _ = _first_sound(out, found)
-    method = build(run, Shape(**{k: record["shape"][k] for k in ("channels", "height", "width", "classes")}))
+    method = build(
+        run, Shape(**{k: record["shape"][k] for k in ("channels", "height", "width", "classes")})
+    )
     tensors = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
     tensors |= {k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")}
     own = {name for name, m in method.named_modules() if getattr(m, "per_rank", False)}
     try:
         missing, unexpected = method.load_state_dict(tensors, strict=False)
     except RuntimeError as e:
-        raise UserError(f"this checkpoint belongs to another method or other sizes: {printable(e)}") from None
+        raise UserError(
+            f"this checkpoint belongs to another method or other sizes: {printable(e)}"
+        ) from None
     missing = [k for k in missing if not any(k.startswith(f"{name}.") for name in own)]
     unexpected = [k for k in unexpected if not k.startswith("augment.")]
     if missing or unexpected:
@@ -114,14 +126,20 @@ def _chosen(out: Path, which: str) -> list[Path]:
         if best is None or not (folder / best).is_dir():
             raise UserError(f"{out} has no best checkpoint yet; use last")
         return [folder / best]
-    named = [p for p in found if which.isascii() and which.isdigit() and p.name.lstrip("0") == which.lstrip("0")]
+    named = [
+        p
+        for p in found
+        if which.isascii() and which.isdigit() and p.name.lstrip("0") == which.lstrip("0")
+    ]
     if not named:
         have = ", ".join(str(int(p.name)) for p in found) or "none"
         raise UserError(f"{out} keeps no checkpoint {which!r}; it has last, best and: {have}")
     return named
 
 
-def _first_sound(out: Path, found: list[Path]) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+def _first_sound(
+    out: Path, found: list[Path]
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
     trouble = None
     for path in reversed(found):
         try:

@@ -88,7 +88,11 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
     command = record.get("command") or ""
     public = {**record, "run": tree, "command": _without_folders(command)}
     known = _read_local(out)
-    local = {"note": NOTE, "command": command if command != public["command"] else known.command, "paths": paths}
+    local = {
+        "note": NOTE,
+        "command": command if command != public["command"] else known.command,
+        "paths": paths,
+    }
     if local["command"] or paths:
         write_atomically(out / "local.json", json.dumps(local, indent=1))
     write_atomically(out / "run.json", json.dumps(public, indent=1))
@@ -103,7 +107,11 @@ def run_of(out: Path, record: dict[str, Any]) -> Run:
         raise
     except Exception as e:  # whatever a description that was not written by this program leads to
         raise UserError(f"{where} does not describe a run: {printable(e)}") from None
-    if not isinstance(run, Run) or not isinstance(run.data, partial) or not isinstance(run.optim, dict):
+    if (
+        not isinstance(run, Run)
+        or not isinstance(run.data, partial)
+        or not isinstance(run.optim, dict)
+    ):
         raise UserError(f"{where} does not describe a run: its `run` is something else")
     return run
 
@@ -111,15 +119,24 @@ def run_of(out: Path, record: dict[str, Any]) -> Run:
 def portable(run: Run) -> Run:
     """`run` without the files of weights that its method names, which only training needs."""
     assert isinstance(run.method, partial)
-    kept = {k: None if isinstance(v, str) and Path(v).suffix in WEIGHTS else v for k, v in run.method.keywords.items()}
+    kept = {
+        k: None if isinstance(v, str) and Path(v).suffix in WEIGHTS else v
+        for k, v in run.method.keywords.items()
+    }
     return replace(run, method=partial(run.method.func, **kept))
 
 
 def runs_below(folder: Path) -> str:
     """What a message adds where `folder` is not a run and holds some: ", but there are: ..."; "" where it holds none."""
-    found = sorted((p.parent for p in folder.glob("*/run.json")), key=lambda p: p.stat().st_mtime, reverse=True)
+    found = sorted(
+        (p.parent for p in folder.glob("*/run.json")), key=lambda p: p.stat().st_mtime, reverse=True
+    )
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return f", but there {'are' if len(found) > 1 else 'is'}: {', '.join(map(str, found[:5]))}{more}" if found else ""
+    return (
+        f", but there {'are' if len(found) > 1 else 'is'}: {', '.join(map(str, found[:5]))}{more}"
+        if found
+        else ""
+    )
 
 
 def _read_local(out: Path) -> _Local:
@@ -135,7 +152,9 @@ def _checked(value: dict[str, Any], shape: type[pydantic.BaseModel], path: Path)
     except pydantic.ValidationError as e:
         first = e.errors()[0]
         where = printable(".".join(map(str, first["loc"])))
-        raise UserError(f"{path} is damaged, or was not written by ganvas: {where}: {first['msg'].lower()}") from None
+        raise UserError(
+            f"{path} is damaged, or was not written by ganvas: {where}: {first['msg'].lower()}"
+        ) from None
     return value
 
 
@@ -198,7 +217,9 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
         try:
             found.append(_line(line, f"{path}, line {number}", LINES.get(path.name, ("images",))))
         except UserError as e:
-            if warn and (number < len(lines) or text.endswith(b"\n")):  # what is written whole ends with a line break
+            if warn and (
+                number < len(lines) or text.endswith(b"\n")
+            ):  # what is written whole ends with a line break
                 say(f"warning: {e}; the line is left out")
     return found
 
@@ -207,7 +228,9 @@ def _line(text: bytes, where: str, wanted: Sequence[str]) -> dict[str, Any]:
     line = parse_json(text, where, "line of a run's log")
     for key, value in line.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if key in ("step", "images") and not (number and isinstance(value, int) and 0 <= value < 1 << 63):
+        if key in ("step", "images") and not (
+            number and isinstance(value, int) and 0 <= value < 1 << 63
+        ):
             raise UserError(f"{where} is damaged: {printable(key)} is no count")
         if not number and (key in wanted or not isinstance(value, str)):
             raise UserError(f"{where} is damaged: {printable(key)} is no number")
@@ -219,4 +242,8 @@ def _line(text: bytes, where: str, wanted: Sequence[str]) -> dict[str, Any]:
 def absolute(data: str | Path) -> str:
     """A source of data, with absolute paths where it names files or folders."""
     parts = str(data).split(",")
-    return ",".join(str(Path(part).resolve()) for part in parts) if all(map(os.path.exists, parts)) else str(data)
+    return (
+        ",".join(str(Path(part).resolve()) for part in parts)
+        if all(map(os.path.exists, parts))
+        else str(data)
+    )

@@ -46,7 +46,9 @@ def to_lab(x: Tensor) -> Tensor:
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
     linear = _linear(lab)
-    s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+    s = torch.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055
+    )
     return 2 * s - 1
 
 

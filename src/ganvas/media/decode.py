@@ -46,7 +46,9 @@ _GRAY = ("1", "L", "I", "F")
 # Pillow unpacks 16-bit color to its upper bytes. Unpacked in the other byte order, the same
 # data give the lower ones.
 _LOWER = {
-    f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}" for mode in ("RGB", "RGBA") for order in ("B", "L")
+    f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}"
+    for mode in ("RGB", "RGBA")
+    for order in ("B", "L")
 } | {f"{mode};16N": f"{mode};16{'B' if np.little_endian else 'L'}" for mode in ("RGB", "RGBA")}
 _PROFILES = {1: b"GRAY", 3: b"RGB "}  # by color channels: the color space that an ICC profile names
 
@@ -65,7 +67,9 @@ def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
     with _opened(file, most) as image:
         try:
             width, height = image.size
-            if isinstance(image, TiffImageFile):  # newer versions of Pillow turn the size already, older ones do not
+            if isinstance(
+                image, TiffImageFile
+            ):  # newer versions of Pillow turn the size already, older ones do not
                 width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
             # asking a PNG without an early eXIf chunk for its EXIF would decode all of it
             if (image.format != "PNG" or "exif" in image.info) and _orientation(image) >= 5:
@@ -75,7 +79,9 @@ def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
             raise Broken(_reason(e)) from None
 
 
-def read(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int | None = None) -> Image.Image:
+def read(
+    file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int | None = None
+) -> Image.Image:
     """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`. `white`: see
     `eight_bit`."""
     with _opened(file, most) as opened, _pixels_up_to(most):
@@ -85,7 +91,9 @@ def read(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int
             return image if image.mode == mode else _straight(image).convert(mode)
         except Broken:
             raise
-        except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
+        except (
+            Exception
+        ) as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
             raise Broken(_reason(e)) from None
 
 
@@ -108,7 +116,9 @@ def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             lost, profile = [], opened.info.get("icc_profile")
-            if getattr(opened, "is_animated", False) and opened.format != "MPO":  # whose second image is a preview
+            if (
+                getattr(opened, "is_animated", False) and opened.format != "MPO"
+            ):  # whose second image is a preview
                 lost.append("all frames but the first")
             samples = _sixteen(opened, file)
             if samples is None:
@@ -153,7 +163,9 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
         with _pixels_up_to(most):
             image = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise Broken(f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})") from None
+        raise Broken(
+            f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})"
+        ) from None
     except UnidentifiedImageError:
         raise Broken("not an image (its contents are no known image format)") from None
     except Exception as e:
@@ -191,7 +203,11 @@ def _channels(image: Image.Image) -> int:
 
 def _straight(image: Image.Image) -> Image.Image:
     """Alpha that colors were not multiplied by."""
-    return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image
+    return (
+        image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+        if image.mode in ("La", "RGBa")
+        else image
+    )
 
 
 def _samples(image: Image.Image) -> np.ndarray:
@@ -253,6 +269,8 @@ def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:
 
 
 def _reason(e: Exception) -> str:
-    if isinstance(e, OSError) and e.strerror:  # of the file, not of its contents: Pillow's own have no number
+    if (
+        isinstance(e, OSError) and e.strerror
+    ):  # of the file, not of its contents: Pillow's own have no number
         return e.strerror
     return f"damaged or cut short ({str(e) or type(e).__name__})"

@@ -14,12 +14,24 @@ from PIL import Image, PngImagePlugin
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import write, written
-from ganvas.media.provenance import _IMAGE_DESCRIPTION, _SOFTWARE, _STRIP, _XMP_TAG, SOFTWARE, STATEMENT, packet
+from ganvas.media.provenance import (
+    _IMAGE_DESCRIPTION,
+    _SOFTWARE,
+    _STRIP,
+    _XMP_TAG,
+    SOFTWARE,
+    STATEMENT,
+    packet,
+)
 
 
 def narrowed(samples: np.ndarray) -> np.ndarray:
     """uint16 -> uint8, rounded; uint8 as it is."""
-    return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return (
+        samples
+        if samples.dtype == np.uint8
+        else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )
 
 
 class Rows(NamedTuple):
@@ -47,7 +59,9 @@ class Rows(NamedTuple):
         lost = [f"8 of 16 bits, which {suffix[1:]} does not hold"] * eight
         lost += [f"alpha, which {suffix[1:]} does not hold: it is laid over white"] * flat
         bands = (_over_white(narrowed(band)) if flat else narrowed(band) for band in self.bands)
-        return self._replace(bands=bands, channels=self.channels - flat, bits=8, lost=(*self.lost, *lost))
+        return self._replace(
+            bands=bands, channels=self.channels - flat, bits=8, lost=(*self.lost, *lost)
+        )
 
     def counted(self) -> Iterator[np.ndarray]:
         rows = 0
@@ -84,7 +98,9 @@ def _over_white(samples: np.ndarray) -> np.ndarray:
     return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def save(image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> Path:
+def save(
+    image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> Path:
     """Write a generated picture that says so. `facts`: what to tell besides (model="runs/p", seed=7), text or numbers.
 
     The suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff. `settings`: of Pillow's encoders for JPEG and
@@ -92,11 +108,15 @@ def save(image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | 
     folders are made. Raises `UserError` for another suffix and where the file cannot be written."""
     path = Path(path)
     if path.suffix.lower() not in _WRITERS:
-        raise UserError(f"pictures cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), _WRITERS)}")
+        raise UserError(
+            f"pictures cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), _WRITERS)}"
+        )
     return write(path, encode(image, path.suffix, settings=settings, **facts))
 
 
-def save_rows(rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> Path:
+def save_rows(
+    rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> Path:
     """`save` for an image that comes in bands.
 
     PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
@@ -112,12 +132,16 @@ def png_bytes(image: Image.Image, **facts: Any) -> bytes:
     return encode(image, ".png", **facts)
 
 
-def encode(image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> bytes:
+def encode(
+    image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> bytes:
     """The file that `save` would write under this suffix."""
     buffer = io.BytesIO()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
     samples = _samples(image)
-    rows = Rows([samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile)
+    rows = Rows(
+        [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
+    )
     _WRITERS[suffix.lower()](rows, buffer, _said(facts), settings or {})
     return buffer.getvalue()
 
@@ -134,7 +158,10 @@ def _samples(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        gray, alpha = image.mode in ("1", "I", "F"), "transparency" in image.info or image.mode[-1] in "Aa"
+        gray, alpha = (
+            image.mode in ("1", "I", "F"),
+            "transparency" in image.info or image.mode[-1] in "Aa",
+        )
         image = image.convert("L" if gray else "RGBA" if alpha else "RGB")
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
@@ -155,7 +182,9 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
     packed, above = zlib.compressobj(6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
-        file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+        file.write(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     for band in rows.counted():
         channels, size = band.shape[2], band.itemsize
@@ -163,7 +192,9 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
         if above is None:
             file.write(b"\x89PNG\r\n\x1a\n")
             color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-            chunk(b"IHDR", struct.pack(">IIBBBBB", rows.width, rows.height, 8 * size, color, 0, 0, 0))
+            chunk(
+                b"IHDR", struct.pack(">IIBBBBB", rows.width, rows.height, 8 * size, color, 0, 0, 0)
+            )
             if rows.profile:
                 chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(rows.profile))
             for kind, data, *_ in _png_info(facts).chunks:
@@ -201,7 +232,9 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         channels, bits = band.shape[2], 8 * band.itemsize
         differences = band.copy()
         differences[:, 1:] -= band[:, :-1]
-        strips.append((file.tell(), file.write(zlib.compress(differences.astype(f"<u{bits // 8}").tobytes()))))
+        strips.append(
+            (file.tell(), file.write(zlib.compress(differences.astype(f"<u{bits // 8}").tobytes())))
+        )
     if strips[-1][0] + strips[-1][1] > 0xFFFFFFFF - (1 << 24):
         raise UserError("the image needs more than the 4 GiB that a TIFF holds: save it as .png")
     long, short, text, byte, undefined = "L", "H", "s", "B", "B7"
@@ -218,7 +251,9 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         (279, long, [size for _, size in strips]),
         (_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
         (317, short, [2]),  # differences from the left
-        *([(338, short, [2])] if channels % 2 == 0 else []),  # alpha that colors are not multiplied by
+        *(
+            [(338, short, [2])] if channels % 2 == 0 else []
+        ),  # alpha that colors are not multiplied by
         (_XMP_TAG, byte, packet(facts)),
         *([(34675, undefined, profile)] if profile else []),
     ]
@@ -248,11 +283,15 @@ def _exif() -> bytes:
 def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
-        raise UserError(f"JPEG has no transparency, and this picture is {image.mode}: save it as .png or .webp")
+        raise UserError(
+            f"JPEG has no transparency, and this picture is {image.mode}: save it as .png or .webp"
+        )
     # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
     body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
     if len(body) > 65533:
-        raise UserError(f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png")
+        raise UserError(
+            f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png"
+        )
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
     how = {"quality": 95, "subsampling": 0, **settings, "icc_profile": rows.profile}
     image.save(file, "JPEG", **{**how, "exif": _exif(), "extra": segment})

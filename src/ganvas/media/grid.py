@@ -25,14 +25,24 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
             "these images have NaN or infinite pixels: the model that made them is broken; use an earlier one"
         )
     if bits == 16:
-        return ((x + 1) * 32767.5).round().clamp(0, 65535).movedim(-3, -1).cpu().numpy().astype(np.uint16)
+        return (
+            ((x + 1) * 32767.5)
+            .round()
+            .clamp(0, 65535)
+            .movedim(-3, -1)
+            .cpu()
+            .numpy()
+            .astype(np.uint16)
+        )
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
 def to_pil(x: Tensor) -> Image.Image:
     """One image [C, H, W] in [-1, 1] -> a picture: C of 1 is gray, 3 RGB, 4 RGBA."""
     if x.ndim != 3 or x.shape[0] not in (1, 3, 4):
-        raise UserError(f"a picture is made of [1, 3 or 4 channels, height, width]; got {list(x.shape)}")
+        raise UserError(
+            f"a picture is made of [1, 3 or 4 channels, height, width]; got {list(x.shape)}"
+        )
     pixels = to_uint8(x)
     return Image.fromarray(pixels[..., 0] if x.shape[0] == 1 else pixels)
 
@@ -74,23 +84,35 @@ def side_by_side(
     square."""
     lengths = [len(c) for c in columns]
     if not lengths or len(set(lengths)) != 1 or not lengths[0]:
-        raise UserError(f"side by side needs as many images in every column, and at least one; got {lengths}")
+        raise UserError(
+            f"side by side needs as many images in every column, and at least one; got {lengths}"
+        )
     if captions and len(captions) != len(columns):
         raise UserError(f"{len(columns)} columns need as many captions; got {len(captions)}")
     size = max(c.shape[-1] for c in columns), max(c.shape[-2] for c in columns)
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[max(c.shape[1] for c in columns)]
-    pictures = [[to_pil(x).convert(mode).resize(size, Image.Resampling.NEAREST) for x in c] for c in columns]
-    groups = [contact_sheet(group, len(columns), pad, shade=255) for group in zip(*pictures, strict=True)]
+    pictures = [
+        [to_pil(x).convert(mode).resize(size, Image.Resampling.NEAREST) for x in c] for c in columns
+    ]
+    groups = [
+        contact_sheet(group, len(columns), pad, shade=255) for group in zip(*pictures, strict=True)
+    ]
     sheet = contact_sheet(groups, across, (6 * pad, pad), shade=255)
     if not captions:
         return sheet
     group, height = groups[0].width, 18
-    titled = Image.new("RGBA" if mode == "RGBA" else "RGB", (sheet.width, sheet.height + height), "white")
+    titled = Image.new(
+        "RGBA" if mode == "RGBA" else "RGB", (sheet.width, sheet.height + height), "white"
+    )
     titled.paste(sheet.convert(titled.mode), (0, height))
     draw, font = ImageDraw.Draw(titled), ImageFont.load_default(size=12)
     for left in range(0, sheet.width, group + 6 * pad):
         for i, caption in enumerate(captions):
             draw.text(
-                (left + i * (size[0] + pad) + size[0] / 2, height / 2), caption, fill="#444", font=font, anchor="mm"
+                (left + i * (size[0] + pad) + size[0] / 2, height / 2),
+                caption,
+                fill="#444",
+                font=font,
+                anchor="mm",
             )
     return titled

@@ -19,7 +19,9 @@ UNLIKE = 3  # of 255: by less than that, blocks of a JPEG's even sky differ
 
 def regions(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
     """Where a map [h, w], enlarged to `size` (height, width), is at least `threshold` times its maximum, bool."""
-    large = torch.nn.functional.interpolate(heat[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+    large = torch.nn.functional.interpolate(
+        heat[None, None].float(), size, mode="bilinear", align_corners=False
+    )[0, 0]
     return (large >= threshold * large.max()).numpy()
 
 
@@ -37,7 +39,9 @@ def whole_blocks(mask: np.ndarray, block: int) -> np.ndarray:
 
 def pixelate(picture: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
     """`picture` with the marked pixels replaced by the mean of their block (of all of the block's pixels)."""
-    return np.where(mask[..., None], _spread(block_means(picture, block), block, mask.shape), picture)
+    return np.where(
+        mask[..., None], _spread(block_means(picture, block), block, mask.shape), picture
+    )
 
 
 def block_means(picture: np.ndarray, block: int) -> np.ndarray:
@@ -65,7 +69,10 @@ def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
         low, high = (_reduced(f, mosaic, block) for f in (np.minimum, np.maximum))
         flat = (low == high).all(-1)
         marked = np.zeros_like(flat)
-        for flat_, low_, marked_ in ((flat, low, marked), (flat.T, low.swapaxes(0, 1), marked.T)):  # down, then across
+        for flat_, low_, marked_ in (
+            (flat, low, marked),
+            (flat.T, low.swapaxes(0, 1), marked.T),
+        ):  # down, then across
             unlike = np.abs(np.diff(low_.astype(np.int16), axis=0)).max(-1) >= least
             unlike &= flat_[1:] & flat_[:-1]
             marked_[1:] |= unlike
@@ -73,7 +80,9 @@ def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
         marked = ndimage.binary_fill_holes(marked) & flat  # pyright: ignore[reportOptionalOperand]
         mask = _spread(marked, block, mosaic.shape[:2])
         area = int(mask.sum())
-        if marked.sum() >= 4 and (found is None or area >= 0.9 * found[0]):  # its halves and thirds are flat as well
+        if marked.sum() >= 4 and (
+            found is None or area >= 0.9 * found[0]
+        ):  # its halves and thirds are flat as well
             found = area, mask, block
     if found is None:
         raise UserError(

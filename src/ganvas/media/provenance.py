@@ -37,7 +37,9 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as f:
             head = f.read(8)
-        if head[:4] == b"GIF8" or head[4:] == b"ftyp":  # Pillow opens no film, and not every version reads a GIF's XMP
+        if (
+            head[:4] == b"GIF8" or head[4:] == b"ftyp"
+        ):  # Pillow opens no film, and not every version reads a GIF's XMP
             data = Path(path).read_bytes()
             return _parse(data[data.find(b"<?xpacket begin") : data.find(b"<?xpacket end")])
         with Image.open(path) as image:
@@ -68,7 +70,9 @@ def packet(facts: dict[str, Any]) -> bytes:
 def _parse(data: bytes) -> dict[str, Any]:
     said: dict[str, Any] = {"generated": False, "software": None, "facts": {}}
     start, end = data.find(b"<x:xmpmeta"), data.find(b"</x:xmpmeta>")
-    if start < 0 or end < start or b"<!" in data:  # a declaration has no place in XMP, and entities can be bombs
+    if (
+        start < 0 or end < start or b"<!" in data
+    ):  # a declaration has no place in XMP, and entities can be bombs
         return said
     try:
         root = ElementTree.fromstring(data[start : end + len(b"</x:xmpmeta>")])

@@ -27,10 +27,14 @@ def bicubic(
     `bicubic(modcrop(x, 4), 1/4, border="replicate")` of uint8 x gives those bit by bit. Raises `UserError` for anything
     else."""
     if (scale is None) == (size is None):
-        raise UserError("say either by which scale or to which size (height, width) images are resized")
+        raise UserError(
+            "say either by which scale or to which size (height, width) images are resized"
+        )
     eight = x.dtype == torch.uint8
     if x.ndim != 4 or not (eight or x.is_floating_point()):
-        raise UserError(f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} {list(x.shape)}")
+        raise UserError(
+            f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} {list(x.shape)}"
+        )
     if border not in ("mirror", "replicate"):
         raise UserError(f"a border is mirror or replicate; got {border!r}")
     if size is None:
@@ -63,7 +67,9 @@ def _resizing(n: int, m: int, scale: float, border: str) -> Tensor:
     """The matrix [m, n] that resizes a line of n pixels to m."""
     shrink = min(scale, 1.0)
     reach = math.ceil(2 / shrink) + 1
-    centre = (torch.arange(m, dtype=torch.float64) + 0.5) / scale - 0.5  # of each new pixel, in old pixels
+    centre = (
+        torch.arange(m, dtype=torch.float64) + 0.5
+    ) / scale - 0.5  # of each new pixel, in old pixels
     taps = centre.floor()[:, None] + torch.arange(-reach, reach + 1)
     t = ((taps - centre[:, None]) * shrink).abs()
     near = 1.5 * t**3 - 2.5 * t**2 + 1

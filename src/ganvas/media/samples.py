@@ -77,7 +77,9 @@ def opaque(image: Decoded) -> np.ndarray:
         if hidden.all():
             filled[top:bottom] = mean
         elif hidden[inner].any():
-            nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+            nearest = ndimage.distance_transform_edt(
+                hidden, return_distances=False, return_indices=True
+            )
             rows, columns = nearest[:, inner]  # pyright: ignore[reportOptionalSubscript, reportArgumentType, reportCallIssue]
             filled[top:bottom] = color[around][rows, columns]
     return filled
@@ -102,7 +104,9 @@ def resized(
         part = samples[start:stop, :, channel]
         if samples.dtype == np.uint8:
             band = Image.fromarray(np.ascontiguousarray(part))
-            out[..., channel] = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+            out[..., channel] = np.asarray(
+                band.resize((width, end - first), Image.Resampling.BICUBIC, box)
+            )
         else:
             band = Image.fromarray(part.astype(np.float32))
             made = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
@@ -166,7 +170,9 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
         return np.rint(a).astype(np.uint8)
     if low >= 0 and high <= 65535 and np.issubdtype(a.dtype, np.integer):
         return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+    raise Broken(
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+    )
 
 
 def sixteen_bit(a: np.ndarray) -> np.ndarray:
@@ -180,4 +186,6 @@ def sixteen_bit(a: np.ndarray) -> np.ndarray:
         return np.rint(a * 65535.0 if low >= 0 else (a + 1.0) * 32767.5).astype(np.uint16)
     elif low >= 0 and high <= 255:
         return np.rint(a * 257.0).astype(np.uint16)
-    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+    raise Broken(
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+    )

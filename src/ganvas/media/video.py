@@ -16,7 +16,9 @@ from ganvas.core.files import write
 from ganvas.media import provenance
 
 LEAST = 128  # pixels of the shorter side: smaller frames are enlarged by repeating pixels
-_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP specification, part 3, section 1.2.7.1
+_XMP_BOX = bytes.fromhex(
+    "be7acfcb97a942e89c71999491e3afac"
+)  # XMP specification, part 3, section 1.2.7.1
 
 
 def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: Any) -> Path:
@@ -25,9 +27,13 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
     path = Path(path)
     makers = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in makers:
-        raise UserError(f"films cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}")
+        raise UserError(
+            f"films cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}"
+        )
     if not frames or fps < 1:
-        raise UserError(f"a film needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}")
+        raise UserError(
+            f"a film needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}"
+        )
     facts = {k: v for k, v in facts.items() if v is not None}
     times = -(-LEAST // min(frames[0].size))
     size = frames[0].width * times, frames[0].height * times
@@ -40,7 +46,12 @@ def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
     hundredths = max(round(100 / fps), 2)  # browsers slow what is faster down to 10 frames a second
     settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
     frames[0].save(
-        buffer, "GIF", save_all=True, append_images=frames[1:], comment=provenance.STATEMENT.encode(), **settings
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        comment=provenance.STATEMENT.encode(),
+        **settings,
     )
     data = buffer.getvalue()
     # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in which a reader of blocks finds its end.
@@ -60,9 +71,15 @@ def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
         film.metadata["comment"] = provenance.STATEMENT
         stream: Any = film.add_stream("h264", rate=fps, options={"crf": "16"})
         width, height = frames[0].size
-        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            width + width % 2,
+            height + height % 2,
+            "yuv420p",
+        )
         for frame in frames:
-            pixels = np.asarray(frame.convert("RGB"))  # sides must be even: the last row and column again
+            pixels = np.asarray(
+                frame.convert("RGB")
+            )  # sides must be even: the last row and column again
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         film.mux(stream.encode())
