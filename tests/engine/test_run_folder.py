@@ -16,7 +16,7 @@ import torch
 from toys import toy_images
 
 from ganvas.core.errors import UserError
-from ganvas.core.files import write_atomically
+from ganvas.core.files import write
 from ganvas.engine import checkpoint, lock, run_dir
 from ganvas.engine.engine import Engine
 from ganvas.engine.restore import restore, weights_of
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(
     monkeypatch.setattr(Path, "open", full)
     monkeypatch.setattr(Path, "unlink", full)
     with pytest.raises(UserError, match=r"could not be written: .*Read-only"):
-        write_atomically(run / "run.json", "{}")
+        write(run / "run.json", "{}")
 
 
 # ---------------------------------------------------------------- starts that were killed or refused

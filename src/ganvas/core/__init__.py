@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvas.core.types import (
+        Adaptive,
         Averaging,
         Batch,
         Clock,
         Couples,
         Curve,
+        Dataset,
         Encodes,
         Forward,
         Method,
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Adaptive",
     "Averaging",
     "Batch",
     "Clock",
     "Couples",
     "Curve",
+    "Dataset",
     "Encodes",
     "Forward",
     "Method",

@@ -16,17 +16,23 @@ from ganvas.core import distributed
 from ganvas.core.errors import UserError, printable
 
 
-def memory(device: torch.device) -> int:
-    """Bytes that it has."""
-    if device.type == "cuda":
+def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
+    """The memory of a device in bytes.
+
+    device: None: the host's main memory, as for devices without a memory of their own
+    unknown: the result if the system does not report it (Windows)"""
+    if device is not None and device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 8 << 30
+    return unknown
 
 
 def available() -> int:
-    """Bytes that this process may still take: what is free, within the limits set to it. (Beyond Linux: all memory.)"""
+    """The memory in bytes that this process can still allocate.
+
+    On Linux: free memory within the limits of the control group and of the address space.
+    Elsewhere: all memory of the host."""
     free = memory(torch.device("cpu"))
     try:
         pages = [
@@ -49,7 +55,7 @@ def available() -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure was taken on."""
+    """Describe the host that a measurement was taken on."""
     processor = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -10,6 +10,7 @@ import time
 from io import BufferedReader
 from pathlib import Path
 
+from ganvas.core.environment import memory
 from ganvas.core.errors import UserError, printable
 
 ABANDONED = 86_400  # seconds after which a partial file of a killed process is removed
@@ -37,14 +38,6 @@ def require_regular(mode: int) -> None:
     """Raise `OSError` unless `mode`, of `os.stat`, is a regular file's."""
     if not stat.S_ISREG(mode):
         raise OSError(0, f"is {_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a file")
-
-
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # not a POSIX system
-        return 8 << 30
 
 
 def require_memory(

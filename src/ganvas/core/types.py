@@ -174,6 +174,32 @@ class Method(nn.Module):
         return next(self.parameters()).device
 
 
+class Dataset(Protocol):
+    """Real images: batches as a pure function of a cursor."""
+
+    @property
+    def info(self) -> Any:
+        """What the data set holds (`ganvas.data.feed.Info`): `shape`, `fingerprint`, ..."""
+        ...
+
+    def draw(self, cursor: int, n: int, *args: Any, **options: Any) -> Batch:
+        """The batch of `n` images at a cursor, which counts images from the run's start.
+
+        options: seed; rows, which are returned of the batch; resolution; device"""
+        ...
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A module of a method that follows what is logged (an augmentation's strength)."""
+
+    def adapt(self, log: Mapping[str, Tensor], images: int) -> Mapping[str, Tensor]:
+        """Adapt after a step of `images` real images that logged `log`.
+
+        Returns scalars to log."""
+        ...
+
+
 @runtime_checkable
 class Samples(Protocol):
     """Skill: images from noise, and from labels where `classes` is not 0.

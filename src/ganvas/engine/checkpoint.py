@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ganvas.core import distributed
 from ganvas.core.errors import UserError, printable
-from ganvas.core.files import write_atomically
+from ganvas.core.files import write
 from ganvas.core.json_files import read_json
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
@@ -83,9 +83,10 @@ def save(
                 {f.name: _sum_of(f) for f in files},
             )
             state = {**values, "files": sizes, "sums": sums}
-            write_atomically(
+            write(
                 temporary / "state.json",
                 json.dumps({**state, "own_sum": _own_sum(state)}, indent=1),
+                sync=True,
             )
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)

@@ -21,7 +21,7 @@ import pydantic
 from ganvas.core import Run, config
 from ganvas.core.environment import say
 from ganvas.core.errors import UserError, printable
-from ganvas.core.files import write_atomically
+from ganvas.core.files import write
 from ganvas.core.json_files import parse_json, read_json
 
 NOTE = "Where this run's data lie on this machine, and the command as it was given. Leave this file out when you share the run."
@@ -94,8 +94,8 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
         "paths": paths,
     }
     if local["command"] or paths:
-        write_atomically(out / "local.json", json.dumps(local, indent=1))
-    write_atomically(out / "run.json", json.dumps(public, indent=1))
+        write(out / "local.json", json.dumps(local, indent=1), sync=True)
+    write(out / "run.json", json.dumps(public, indent=1), sync=True)
 
 
 def run_of(out: Path, record: dict[str, Any]) -> Run:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ganvas.core.errors import UserError, did_you_mean
-from ganvas.core.files import write, written
+from ganvas.core.files import open_atomic, write
 from ganvas.media.provenance import (
     _IMAGE_DESCRIPTION,
     _SOFTWARE,
@@ -122,7 +122,7 @@ def save_rows(
     PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
     WebP need all of it."""
     path = Path(path)
-    with written(path) as file:
+    with open_atomic(path) as file:
         _WRITERS[path.suffix.lower()](rows, file, _said(facts), settings or {})
     return path
 
