@@ -100,7 +100,7 @@ def test_nothing_else_is_reachable() -> None:
             continue
         for name in list(vars(sys.modules[module])):
             with contextlib.suppress(UserError):
-                registry._find(f"{module}:{name}")
+                registry.find(f"{module}:{name}")
                 reachable.add(f"{module}:{name}")
     listed = {f"{module}:{name}" for module, names in registry.ALLOWED.items() for name in names}
     assert sorted(reachable - listed) == []
@@ -112,7 +112,7 @@ def test_what_is_listed_is_what_runs_are_made_of() -> None:
     for module, names in registry.ALLOWED.items():
         assert list(names) == sorted(names)
         for name in names:
-            thing = registry._find(f"{module}:{name}")
+            thing = registry.find(f"{module}:{name}")
             assert not name.startswith("_")
             if not isinstance(thing, type):
                 functions.append(f"{module}:{name}")

@@ -18,8 +18,8 @@ from typing import Any
 import pydantic
 
 from ganvas.core import Run
-from ganvas.core.errors import UserError, did_you_mean, printable
-from ganvas.core.registry import LARGEST, _find, _short
+from ganvas.core.errors import ConfigError, did_you_mean, printable
+from ganvas.core.registry import LARGEST, find, shorten
 
 
 def dump(value: Any) -> Any:
@@ -68,18 +68,20 @@ def _load(value: Any, path: str) -> Any:
             return fields
         mark = marks[0]
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
-            raise UserError(
-                f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}"
+            raise ConfigError(
+                f"{path or 'the description'}: expected one name as $partial or $new, got {shorten(marks)}"
             )
-        thing: Any = _find(value[mark])
+        thing: Any = find(value[mark])
         record = bool(dataclasses.is_dataclass(thing))
         if record != (mark == "$new"):
-            raise UserError(f"{path or 'the description'}: {value[mark]} cannot be given as {mark}")
+            raise ConfigError(
+                f"{path or 'the description'}: {value[mark]} cannot be given as {mark}"
+            )
         known = _keywords(thing)
         for name in fields:
             at = f"{path}.{name}" if path else name
             if name not in known:
-                raise UserError(
+                raise ConfigError(
                     f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}"
                 )
             fields[name] = _checked(fields[name], known[name][0], at)
@@ -91,16 +93,16 @@ def _load(value: Any, path: str) -> Any:
             if f.default is f.default_factory is dataclasses.MISSING
         }
         if missing := sorted(needed - fields.keys()):
-            raise UserError(
+            raise ConfigError(
                 f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}"
             )
         if thing is Run and not inspect.isfunction(getattr(fields["data"], "func", None)):
-            raise UserError(f"{path}data: expected a function of ganvas.data that opens images")
+            raise ConfigError(f"{path}data: expected a function of ganvas.data that opens images")
         return thing(**fields)
     if isinstance(value, list):
         return tuple(_load(v, f"{path}[{i}]") for i, v in enumerate(value))
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise UserError(
+        raise ConfigError(
             f"{path or 'the description'}: a number of {len(str(value))} digits is too large"
         )
     return value
@@ -117,7 +119,7 @@ def override(run: Run, assignment: str) -> Run:
     the wrong type."""
     path, equals, text = assignment.partition("=")
     if not equals or not path:
-        raise UserError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
+        raise ConfigError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
     names = path.strip().split(".")
     try:
         value = json.loads(text)
@@ -126,7 +128,7 @@ def override(run: Run, assignment: str) -> Run:
     if names[0] not in {f.name for f in dataclasses.fields(Run)}:
         known = {f.name for f in dataclasses.fields(Run)} | set(_keywords(run.method))
         if names[0] not in known:
-            raise UserError(
+            raise ConfigError(
                 f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}"
             )
         names = ["method", *names]
@@ -148,15 +150,15 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
     elif inspect.isclass(node) or inspect.isfunction(node):
         return _set(functools.partial(node), names, value, path)
     else:
-        raise UserError(
+        raise ConfigError(
             f"--set {path}: {node!r} has no settings of its own, so {name!r} cannot be set in it"
         )
     if name not in known:
-        raise UserError(f"--set {path}: there is no {name!r} here. {did_you_mean(name, known)}")
+        raise ConfigError(f"--set {path}: there is no {name!r} here. {did_you_mean(name, known)}")
     if rest:
         new = _set(current, rest, value, path)
     elif isinstance(node, dict):
-        raise UserError(f"--set {path}: name a setting inside it, as in {path}.lr")
+        raise ConfigError(f"--set {path}: name a setting inside it, as in {path}.lr")
     else:
         new = _checked(value, known[name][0], f"--set {path}")
     if isinstance(node, dict):
@@ -195,8 +197,8 @@ def _checked(value: Any, annotation: Any, path: str) -> Any:
         value = adapter.validate_python(value)
     except pydantic.ValidationError as e:
         why = printable(e.errors()[0]["msg"].lower())
-        raise UserError(
-            f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})"
+        raise ConfigError(
+            f"{path}: got {shorten(value)}, expected {_title(annotation)} ({why})"
         ) from None
     if typing.get_origin(annotation) is dict and isinstance(value, dict):
         inner = typing.get_args(annotation)[1]
@@ -207,7 +209,7 @@ def _checked(value: Any, annotation: Any, path: str) -> Any:
         and not issubclass(_result(value), results)
     ):
         want = " or ".join(r.__name__ for r in results)
-        raise UserError(f"{path}: got {_short(value)}, expected a callable that returns {want}")
+        raise ConfigError(f"{path}: got {shorten(value)}, expected a callable that returns {want}")
     return value
 
 

@@ -147,6 +147,15 @@ def compile_networks(method: Method, mode: str) -> None:
             net.compile(mode=mode)
 
 
+def set_precision(precision: str, device: torch.device) -> None:
+    """Set how this process multiplies on a GPU; before every step, since it may hold several
+    engines, and a process has one setting."""
+    if device.type == "cuda":
+        tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = True  # shapes hardly ever change
+
+
 def _check_sides(run: Run, method: Method, shape: Shape) -> None:
     """Raise `ConfigError` for sides that the method's networks cannot take in training."""
     size = f"{shape.height}x{shape.width} (height x width)"

@@ -36,13 +36,14 @@ from ganvas.engine.build import (
     check_players,
     compile_networks,
     make_optimizer,
+    set_precision,
 )
 from ganvas.engine.state import (
     dump_optimizer,
     in_memory_order,
     is_finite,
     load_optimizer,
-    per_rank_modules,
+    own_keys,
     without_prefix,
 )
 
@@ -128,7 +129,7 @@ class Engine:
         local = total // distributed.world()
         rank = distributed.rank()
         local_rows = rng.Rows(rank * local, (rank + 1) * local, total)
-        self._set_precision()
+        set_precision(self.run.precision, self.device)
         self._forward_cache.clear()
         logs: dict[str, list[Tensor]] = {}
         plan = self.method.updates(self.clock, self._batches(stage.resolution, local_rows))
@@ -268,13 +269,6 @@ class Engine:
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {p: make_optimizer(self.run, p, views) for p, views in self._views.items()}
 
-    def _set_precision(self) -> None:
-        # Before every step, since a process has one setting, and may hold several engines.
-        if self.device.type == "cuda":
-            tf32 = self.run.precision == "tf32"
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-            torch.backends.cudnn.benchmark = True  # shapes hardly ever change
-
     def _freeze_others(self, player: str) -> None:
         """Let only this player's weights take gradients; the others pass gradients on."""
         if self._trainable != player:
@@ -360,7 +354,7 @@ class Engine:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
         """(plain values, tensors that all ranks share, tensors of this rank alone)."""
-        own = self._own_keys()
+        own = own_keys(self.method)
         method = self.method.state_dict()
         shared = {f"method/{k}": v for k, v in method.items() if k not in own}
         shared |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
@@ -386,7 +380,9 @@ class Engine:
         Raises `CheckpointError` for a state of another method, of other sizes, or of other
         optimizers."""
         try:
-            fresh = {k: v for k, v in self.method.state_dict().items() if k in self._own_keys()}
+            fresh = {
+                k: v for k, v in self.method.state_dict().items() if k in own_keys(self.method)
+            }
             local = fresh if own is None else without_prefix("method/", own)
             self.method.load_state_dict({**without_prefix("method/", shared), **local})
             self.ema.load_state_dict(without_prefix("ema/", shared))
@@ -398,13 +394,8 @@ class Engine:
                 f"this checkpoint belongs to another method or other sizes: {printable(e)}"
             ) from None
         self.clock = Clock(**values["clock"])
-        # The next step compares stages, so that optimizers are still reset at a border just reached.
+        # The next step compares stages, so that a border just reached still resets optimizers.
         self.method.current_stage = Stage(index=values["stage"])
-
-    def _own_keys(self) -> set[str]:
-        """Names of the buffers that every rank keeps for itself (image pools)."""
-        owners = per_rank_modules(self.method)
-        return {k for k in self.method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

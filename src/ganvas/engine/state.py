@@ -65,9 +65,10 @@ def in_memory_order(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor
 
 
-def per_rank_modules(method: nn.Module) -> list[str]:
-    """Names of the modules whose buffers every rank keeps for itself (image pools)."""
-    return [name for name, m in method.named_modules() if getattr(m, "per_rank", False)]
+def own_keys(method: nn.Module) -> set[str]:
+    """Names in the state of the buffers that every rank keeps for itself (image pools)."""
+    owners = [name for name, m in method.named_modules() if getattr(m, "per_rank", False)]
+    return {k for k in method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
 
 
 def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
