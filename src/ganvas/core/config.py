@@ -1,7 +1,8 @@
-"""A run's numbers as text: `Run` <-> JSON, and `--set D.width=64`.
+"""Convert a run to JSON and back, and change its settings (`--set D.width=64`).
 
-Configuration is a constructor's signature. A run is a tree of `functools.partial`s, frozen dataclasses and plain values;
-every keyword of every callable in it can be set from the command line and is checked against that callable's annotations.
+The signature of a constructor is its configuration. A run is a tree of
+`functools.partial`s, frozen dataclasses and plain values. Every keyword of every callable
+in it can be set from the command line, and is checked against the callable's annotations.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ganvas.core.registry import LARGEST, find, shorten
 
 
 def dump(value: Any) -> Any:
-    """A tree of partials, dataclasses and plain values as JSON-ready data."""
+    """Convert a tree of partials, dataclasses and plain values to JSON-ready data."""
     if isinstance(value, functools.partial):
         assert not value.args, (
             "give keywords to partials in a run, so that they can be written down"
@@ -47,14 +48,16 @@ def dump(value: Any) -> Any:
 
 
 def load(value: Any, kind: Any = Run) -> Any:
-    """Build what a description from outside stands for: the inverse of `dump`.
+    """Build the value that an untrusted description stands for: the inverse of `dump`.
 
-    `value`: parsed JSON. Only what `ALLOWED` lists can be named, or a network or optimizer
-    class of the user's own program; every keyword is checked against the annotation of
-    what it is given to. Lists become tuples unless an annotation says otherwise.
-    `kind`: what is expected: a class, or a callable by its annotation.
+    Every keyword is checked against the annotation of its callable. Lists become tuples
+    unless an annotation asks for something else.
 
-    Raises `UserError` with one line that names the path of what does not fit."""
+    value: parsed JSON; it may name the entries of `registry.ALLOWED`, and networks and
+        optimizers of the user's own program
+    kind: the expected class, or the annotation of a callable
+
+    Raises `ConfigError` with one line that names the path of the misfit."""
     return _checked(_load(value, ""), kind, "the description")
 
 
@@ -113,10 +116,12 @@ def _name(thing: Any) -> str:
 
 
 def override(run: Run, assignment: str) -> Run:
-    """`run` with one number changed: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`.
+    """A copy of the run with one setting changed.
 
-    The first name is a field of `Run` or a keyword of the run's method. Raises `UserError` for an unknown name or a value of
-    the wrong type."""
+    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`; the
+        first name is a field of `Run` or a keyword of the run's method
+
+    Raises `ConfigError` for an unknown name or a value of the wrong type."""
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise ConfigError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
@@ -169,7 +174,7 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
 
 
 def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of what a callable takes."""
+    """(annotation, default) of a callable's parameters, by name."""
     func = call.func if isinstance(call, functools.partial) else call
     target = func.__init__ if isinstance(func, type) else func
     try:
@@ -184,7 +189,9 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def _checked(value: Any, annotation: Any, path: str) -> Any:
-    """`value` as `annotation` has it. Raises `UserError`, which begins with `path`."""
+    """Convert a value to the type of an annotation.
+
+    Raises `ConfigError`, which begins with `path`."""
     try:
         adapter = pydantic.TypeAdapter(
             annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
@@ -218,7 +225,7 @@ def _title(annotation: Any) -> str:
 
 
 def _results(annotation: Any) -> tuple[type, ...]:
-    """The classes that callables of an annotation return; none where it does not say."""
+    """The classes that callables of an annotation return; none if it names none."""
     alternatives = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     found = [typing.get_args(a)[-1] for a in alternatives if typing.get_origin(a) is Callable]
     return tuple(found) if all(isinstance(f, type) and f is not Any for f in found) else ()
@@ -229,7 +236,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _result(call: Callable[..., Any]) -> type:
-    """The class of what a callable returns, `object` where it does not say."""
+    """The class that a callable returns, `object` if its annotation names none."""
     func = call.func if isinstance(call, functools.partial) else call
     if isinstance(func, type):
         return func

@@ -1,5 +1,13 @@
-"""The one error that people see. It prints as a message, without a traceback, and says what was got, what was expected
-and what to do."""
+"""The errors that users see, in one tree, and the text of their messages.
+
+UserError            user
+├── DataError        data
+├── ConfigError      config
+├── CheckpointError  checkpoint
+├── CapabilityError  capability
+├── NumericalError   numerical
+└── OutputError      output
+"""
 
 from __future__ import annotations
 
@@ -55,14 +63,14 @@ class OutputError(UserError):
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the nearest known name, or all of them."""
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
 def printable(text: object) -> str:
-    """Text from outside (file, folder and class names, messages of other programs) as one safe line.
+    """Untrusted text (file and class names, messages of other programs) as one safe line.
 
     Control characters, line breaks, bidirectional overrides and bytes that are not UTF-8
     (surrogates) become backslash escapes, as `ls -b` prints them, so that the result can

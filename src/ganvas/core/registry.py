@@ -12,7 +12,7 @@ from torch import nn
 
 from ganvas.core.errors import ConfigError, printable
 
-# Everything that a description (run.json, the header of a model file) may name, by module.
+# All names that a description (run.json, the header of a model file) may have, by module.
 # A new network, method, schedule or data opener works in descriptions once it is listed here.
 # Each entry is called with arguments from the file, so none may have side effects beyond
 # opening the data set that its arguments name. tests/test_config.py holds the list.
@@ -119,11 +119,11 @@ MOVED: dict[str, str] = {
     "ganvas.nets.words": "ganvas.nets.toy_language",
     "ganvas.schedules": "ganvas.core.schedules",
 }
-# Packages whose classes are never taken for those of the user's own program.
+# Packages whose classes never count as those of the user's own program.
 NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {
     "__main__"
 }
-LARGEST = 1 << 53  # of a whole number in a description; beyond it JSON's readers disagree
+LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 
 
 def find(name: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -105,8 +105,7 @@ class Engine:
         self._trainable: str | None = None  # the player whose weights take gradients
         self._seeds_used = 0  # in this step
         self._forward_cache: list[_CachedForward] = []
-        modules = self.method.named_modules()
-        self._adaptive = {name: m for name, m in modules if isinstance(m, Adaptive)}
+        self._adaptive = {k: m for k, m in self.method.named_modules() if isinstance(m, Adaptive)}
         self._averages: WeightAverages | None = None
         if run.compile is not None:
             compile_networks(self.method, run.compile)
@@ -126,8 +125,7 @@ class Engine:
         self.method.train()
         self._images, self._seeds_used, self._stage_lr = 0, 0, stage.lr
         total = stage.batch or self.run.batch
-        local = total // distributed.world()
-        rank = distributed.rank()
+        local, rank = total // distributed.world(), distributed.rank()
         local_rows = rng.Rows(rank * local, (rank + 1) * local, total)
         set_precision(self.run.precision, self.device)
         self._forward_cache.clear()
@@ -171,8 +169,7 @@ class Engine:
         )
         for leaf in (leaf for c in cached for leaf in c.leaves.values()):
             leaf.requires_grad_(True)
-        objectives = update.objective
-        objectives = objectives if isinstance(objectives, Sequence) else (objectives,)
+        objectives = [update.objective] if callable(update.objective) else update.objective
         seeds = [self._next_seed() for _ in objectives]
         log: dict[str, Tensor] = {}
         outputs: dict[str, list[Tensor]] = {}
@@ -193,11 +190,10 @@ class Engine:
         distributed.all_reduce_mean_(gradients + list(log.values()))
         if self.device.type == "cpu":  # elsewhere it would wait; the trainer checks what it reads
             self.raise_if_not_finite({f"{update.player}/{k}": float(v) for k, v in log.items()})
-        optimizer = self.optim[update.player]
-        self._schedule(update.player, optimizer, update.gain)
+        self._schedule(update.player, update.gain)
         for weight, view in zip(parameters, self._views[update.player], strict=True):
             view.grad = None if weight.grad is None else in_memory_order(weight.grad)
-        optimizer.step()
+        self.optim[update.player].step()
         self._reseed()
         return Outcome(log, {k: _cat(parts) for k, parts in outputs.items()})
 
@@ -277,9 +273,10 @@ class Engine:
                 w.requires_grad_(True)
             self._trainable = player
 
-    def _schedule(self, player: str, optimizer: torch.optim.Optimizer, gain: float) -> None:
+    def _schedule(self, player: str, gain: float) -> None:
         scale = gain * self._stage_lr * (self.run.lr(self.clock) if self.run.lr else 1.0)
-        for group, base in zip(optimizer.param_groups, self._base_lr[player], strict=True):
+        groups = self.optim[player].param_groups
+        for group, base in zip(groups, self._base_lr[player], strict=True):
             group["lr"] = base * scale
             if self.run.momentum and "momentum" in group:
                 group["momentum"] = self.run.momentum(self.clock)
