@@ -1,4 +1,4 @@
-"""Facts about the host: devices, memory, machine, commit."""
+"""Facts about the host: memory, devices, processor, commit; and messages on stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ganvas.core import distributed
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import ConfigError, printable
 
 
 def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
@@ -74,12 +74,12 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit of the source that runs, `-dirty` where it was changed since; None outside a checkout of
-    ganvas."""
+    """The git commit of ganvas's source, with `-dirty` if the source was changed since.
+
+    None outside a checkout of ganvas."""
     root = Path(__file__).resolve().parents[3]
-    if not (
-        root / ".git"
-    ).exists():  # else the commit of whatever repository a virtual environment happens to lie in
+    # Without this check, git would find a repository in which a virtual environment lies.
+    if not (root / ".git").exists():
         return None
 
     def git(*arguments: str) -> str:
@@ -90,41 +90,38 @@ def commit() -> str | None:
 
     try:
         head = git("rev-parse", "HEAD")
-        changed = git(
-            "status", "--porcelain", "--", "src"
-        )  # a record or a page that was written changes no figure
+        # Only of `src`: new records and pages change no measurement.
+        changed = git("status", "--porcelain", "--", "src")
     except (OSError, subprocess.TimeoutExpired):
         return None
     return head + "-dirty" * bool(changed) if head else None
 
 
 def usable_device(device: str | None) -> str:
-    """`device`, or the best there is. Raises `UserError` where it cannot be used."""
-    if device is None:
-        device = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+    """The device, or the best of this machine if None.
+
+    Raises `ConfigError` if it cannot be used."""
+    if device is None and torch.cuda.is_available():
+        device = "cuda"
+    elif device is None:
+        device = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
-        raise UserError(
+        raise ConfigError(
             f"device {device!r} cannot be used: {reason}. Leave --device out to choose one"
         ) from None
     return device
 
 
 def auto_precision(device: str) -> str:
-    """ "bf16" where the device multiplies in it: GPUs, and processors with its instructions (by
-    /proc/cpuinfo, which Linux has); else "fp32", since emulated bf16 is slower."""
+    """The fastest precision of a device: "bf16" if its hardware has it, else "fp32".
+
+    Emulated bf16 is slower than fp32. Processors are asked by /proc/cpuinfo (Linux)."""
     if device != "cpu":
-        return (
-            "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
-        )
+        native = device.startswith("cuda") and torch.cuda.is_bf16_supported(False)
+        return "bf16" if native else "fp32"
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -133,9 +130,8 @@ def auto_precision(device: str) -> str:
 
 
 def say(*lines: str) -> None:
-    """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
+    """Print lines to standard error, on rank 0, with control characters escaped."""
     if distributed.rank() == 0:
-        with suppress(
-            OSError, ValueError
-        ):  # nobody reads it any more: torchrun was killed, a pipe was closed
+        # Standard error may be closed: torchrun was killed, or the end of a pipe.
+        with suppress(OSError, ValueError):
             print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
