@@ -103,7 +103,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (_network(latent=10**10), "a setting is larger"),
         (_network(latent=10**400), "a setting is larger"),
         (lambda h: h["method"].update(G=_blocks(10**9)), "a setting is larger"),
-        (lambda h: h["method"].update(G=_blocks(10**6)), "so many layers"),
+        (lambda h: h["method"].update(G=_blocks(10**6)), "this many layers"),
     ],
 )
 def test_a_header_that_lies_is_one_line(

@@ -1,6 +1,6 @@
-"""The nouns of ganvas, and what every other package builds on.
+"""The nouns of ganvas, and the foundation of every other package.
 
-The nouns live in `core.types` and are imported when first used, so that the command
+The nouns are defined in `core.types` and imported at their first use, so that the command
 line does not wait for torch."""
 
 from __future__ import annotations
