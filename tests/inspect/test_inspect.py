@@ -251,7 +251,7 @@ def test_films_say_that_they_are_generated(tmp_path: Path, monkeypatch: pytest.M
     render.mix(model(), tmp_path / "mix.png", rows="0-1", columns="3:1,5,6", layers="1-3")
     assert size(tmp_path / "mix.png") == (4 * 18 - 2, 3 * 18 - 2)
     assert provenance.read(tmp_path / "mix.png")["generated"]
-    with pytest.raises(UserError, match="films cannot be written"):
+    with pytest.raises(UserError, match="videos cannot be written"):
         video.save(m.sample(2), tmp_path / "walk.avi")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"ganvas\[video\]"):

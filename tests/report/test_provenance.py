@@ -109,7 +109,7 @@ def test_what_other_programs_wrote(tmp_path: Path) -> None:
         picture().save(other, xmp=broken.encode())
         assert not provenance.read(other)["generated"]
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(UserError, match="cannot be read as a picture"):
+    with pytest.raises(UserError, match="cannot be read as an image"):
         provenance.read(tmp_path / "text.png")
     with pytest.raises(UserError, match="cannot be read"):
         provenance.read(tmp_path / "missing.png")

@@ -15,12 +15,12 @@ from PIL import Image, PngImagePlugin
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import open_atomic, write
 from ganvas.media.provenance import (
-    _IMAGE_DESCRIPTION,
-    _SOFTWARE,
-    _STRIP,
-    _XMP_TAG,
     SOFTWARE,
     STATEMENT,
+    STRIP,
+    TIFF_DESCRIPTION,
+    TIFF_SOFTWARE,
+    TIFF_XMP,
     packet,
 )
 
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     bands: uint8 or uint16 [h, width, channels]; channels: 1 (gray), 2 (gray, alpha), 3 or 4
     bits: of a number, 8 or 16
     profile: ICC profile
-    lost: what its input had and it has not, for people"""
+    lost: properties of the input that were dropped, as text"""
 
     bands: Iterable[np.ndarray]
     width: int
@@ -51,7 +51,9 @@ class Rows(NamedTuple):
     lost: tuple[str, ...] = ()
 
     def held(self, suffix: str) -> Rows:
-        """As much of the image as the format of this suffix holds: of JPEG neither alpha nor 16 bits, of WebP not these."""
+        """The image as a format holds it: JPEG no alpha and 8 bits, WebP 8 bits.
+
+        suffix: of the file"""
         eight = suffix.lower() in (".jpg", ".jpeg", ".webp") and self.bits > 8
         flat = suffix.lower() in (".jpg", ".jpeg") and self.channels % 2 == 0
         if not eight and not flat:
@@ -64,14 +66,15 @@ class Rows(NamedTuple):
         )
 
     def counted(self) -> Iterator[np.ndarray]:
+        """The bands, which must have `height` rows together."""
         rows = 0
         for band in self.bands:
             rows += len(band)
             yield band
-        assert rows == self.height, f"a picture of {self.height} rows got {rows}"
+        assert rows == self.height, f"an image of {self.height} rows got {rows}"
 
     def strips(self, rows: int) -> Iterator[np.ndarray]:
-        """Bands of `rows` rows, the last one of what is left."""
+        """The image in bands of `rows` rows; the last may have fewer."""
         left = None
         for band in self.counted():
             left = band if left is None or not len(left) else np.concatenate([left, band])
@@ -82,7 +85,10 @@ class Rows(NamedTuple):
             yield left
 
     def image(self, kind: str, limit: int) -> Image.Image:
-        """All of it, in 8 bits. `limit`: the longest side that the format holds."""
+        """The whole image in 8 bits.
+
+        kind: the format, for messages
+        limit: its longest side in pixels"""
         if max(self.width, self.height) > limit:
             raise UserError(
                 f"{kind} holds sides of up to {limit:,} pixels, and this image is {self.width}x{self.height}: save "
@@ -101,15 +107,20 @@ def _over_white(samples: np.ndarray) -> np.ndarray:
 def save(
     image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
 ) -> Path:
-    """Write a generated picture that says so. `facts`: what to tell besides (model="runs/p", seed=7), text or numbers.
+    """Write a generated image that is marked as such, atomically.
 
-    The suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff. `settings`: of Pillow's encoders for JPEG and
-    WebP (quality=95, for one). The image's ICC profile is kept. The file appears whole or not at all; missing
-    folders are made. Raises `UserError` for another suffix and where the file cannot be written."""
+    The image's ICC profile is kept. Missing folders are created.
+
+    path: its suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff
+    settings: of Pillow's encoders for JPEG and WebP, e.g. quality=95
+    facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
+
+    Returns the path. Raises `UserError` for another suffix and if the file cannot be
+    written."""
     path = Path(path)
-    if path.suffix.lower() not in _WRITERS:
+    if path.suffix.lower() not in WRITERS:
         raise UserError(
-            f"pictures cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), _WRITERS)}"
+            f"images cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), WRITERS)}"
         )
     return write(path, encode(image, path.suffix, settings=settings, **facts))
 
@@ -123,7 +134,7 @@ def save_rows(
     WebP need all of it."""
     path = Path(path)
     with open_atomic(path) as file:
-        _WRITERS[path.suffix.lower()](rows, file, _said(facts), settings or {})
+        WRITERS[path.suffix.lower()](rows, file, _without_none(facts), settings or {})
     return path
 
 
@@ -142,11 +153,11 @@ def encode(
     rows = Rows(
         [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
     )
-    _WRITERS[suffix.lower()](rows, buffer, _said(facts), settings or {})
+    WRITERS[suffix.lower()](rows, buffer, _without_none(facts), settings or {})
     return buffer.getvalue()
 
 
-def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if v is not None}
 
 
@@ -209,8 +220,14 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
-    """Rows of bytes [h, n], `pixel` bytes each, as PNG has them: each as the difference from its left neighbors or from the row
-    above, whichever is smaller, with the number of the way in front (PNG specification, section 9)."""
+    """Filter rows of a PNG by "Sub" or "Up", whichever is smaller.
+
+    PNG specification, section 9: each row is its difference from the left neighbors or from
+    the row above, with the number of the filter in front.
+
+    lines: bytes of rows [h, n]
+    above: the row above the first, [n]
+    pixel: bytes per pixel"""
     ways = np.stack([lines, lines])
     ways[0, :, pixel:] -= lines[:, :-pixel]
     ways[1, 1:] -= lines[:-1]
@@ -224,10 +241,11 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
     """TIFF 6.0 with one strip a band, deflate and horizontal differencing. Pillow writes no 16-bit color."""
     strips, channels, bits = [], 0, 0
-    wide = rows.channels == 2 and rows.bits == 16  # of which Pillow has no mode: as RGBA
+    # Gray with alpha of 16 bits is written as RGBA, since Pillow has no mode for it.
+    wide = rows.channels == 2 and rows.bits == 16
     profile = None if wide else rows.profile
     file.write(b"II*\0\0\0\0\0")
-    for band in rows.strips(_STRIP):
+    for band in rows.strips(STRIP):
         band = band[..., [0, 0, 0, 1]] if wide else band
         channels, bits = band.shape[2], 8 * band.itemsize
         differences = band.copy()
@@ -244,17 +262,17 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         (258, short, [bits] * channels),
         (259, short, [8]),  # deflate
         (262, short, [2 if channels > 2 else 1]),  # RGB, or gray with 0 for black
-        (_IMAGE_DESCRIPTION, text, STATEMENT.encode() + b"\0"),
+        (TIFF_DESCRIPTION, text, STATEMENT.encode() + b"\0"),
         (273, long, [place for place, _ in strips]),
         (277, short, [channels]),
-        (278, long, [_STRIP]),
+        (278, long, [STRIP]),
         (279, long, [size for _, size in strips]),
-        (_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
+        (TIFF_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
         (317, short, [2]),  # differences from the left
         *(
             [(338, short, [2])] if channels % 2 == 0 else []
         ),  # alpha that colors are not multiplied by
-        (_XMP_TAG, byte, packet(facts)),
+        (TIFF_XMP, byte, packet(facts)),
         *([(34675, undefined, profile)] if profile else []),
     ]
     file.write(b"\0" * (file.tell() % 2))
@@ -276,7 +294,7 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
 
 def _exif() -> bytes:
     exif = Image.Exif()
-    exif[_IMAGE_DESCRIPTION], exif[_SOFTWARE] = STATEMENT, SOFTWARE
+    exif[TIFF_DESCRIPTION], exif[TIFF_SOFTWARE] = STATEMENT, SOFTWARE
     return exif.tobytes()
 
 
@@ -284,7 +302,7 @@ def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
         raise UserError(
-            f"JPEG has no transparency, and this picture is {image.mode}: save it as .png or .webp"
+            f"JPEG has no transparency, and this image is {image.mode}: save it as .png or .webp"
         )
     # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
     body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
@@ -304,7 +322,7 @@ def _webp(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
     image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": packet(facts)})
 
 
-_WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
+WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,
