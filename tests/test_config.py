@@ -24,7 +24,14 @@ from ganvas.core.schedules import HalfLife, LinearDecay, StepDecay
 
 def test_set_reaches_every_kind_of_node() -> None:
     run = recipes.find("cyclegan")(100)
-    for assignment in ("batch=4", "G.width=32", "optim.D.lr=1e-4", "lr.start=5", "cycle_weight=3", "data.size=[64,96]"):
+    for assignment in (
+        "batch=4",
+        "G.width=32",
+        "optim.D.lr=1e-4",
+        "lr.start=5",
+        "cycle_weight=3",
+        "data.size=[64,96]",
+    ):
         run = config.override(run, assignment)
     assert isinstance(run.method, partial)
     assert isinstance(run.data, partial)
@@ -78,7 +85,11 @@ def _modules() -> set[str]:
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
     # Classes of test modules are the user's own program's.
-    return {n for n in sys.modules if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures")}
+    return {
+        n
+        for n in sys.modules
+        if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures")
+    }
 
 
 def test_nothing_else_is_reachable() -> None:
@@ -89,7 +100,7 @@ def test_nothing_else_is_reachable() -> None:
             continue
         for name in list(vars(sys.modules[module])):
             with contextlib.suppress(UserError):
-                registry._find(f"{module}:{name}")
+                registry.find(f"{module}:{name}")
                 reachable.add(f"{module}:{name}")
     listed = {f"{module}:{name}" for module, names in registry.ALLOWED.items() for name in names}
     assert sorted(reachable - listed) == []
@@ -101,7 +112,7 @@ def test_what_is_listed_is_what_runs_are_made_of() -> None:
     for module, names in registry.ALLOWED.items():
         assert list(names) == sorted(names)
         for name in names:
-            thing = registry._find(f"{module}:{name}")
+            thing = registry.find(f"{module}:{name}")
             assert not name.startswith("_")
             if not isinstance(thing, type):
                 functions.append(f"{module}:{name}")
@@ -113,10 +124,17 @@ def test_what_is_listed_is_what_runs_are_made_of() -> None:
             else:
                 assert issubclass(thing, nn.Module | torch.optim.Optimizer)
             for keyword, (annotation, _) in config._keywords(thing).items():
-                assert annotation is not Any, f"{module}:{name} says not what {keyword} is, which cannot be checked"
+                assert annotation is not Any, (
+                    f"{module}:{name} says not what {keyword} is, which cannot be checked"
+                )
     assert sorted(functions) == OPENERS
     assert list(registry.ALLOWED) == sorted(registry.ALLOWED)
-    methods_named = {name for module, names in registry.ALLOWED.items() if ".methods." in module for name in names}
+    methods_named = {
+        name
+        for module, names in registry.ALLOWED.items()
+        if ".methods." in module
+        for name in names
+    }
     assert methods_named == set(methods.__all__)
 
 
@@ -209,10 +227,18 @@ def _changed(path: str, value: Any) -> Any:
         ("bogus", 1, "takes no 'bogus'"),
         ("lr", 5, "lr: got 5"),
         ("lr/start", "soon", "lr.start: got 'soon', expected int"),
-        ("lr", {"$new": "ganvas.core.schedules:LinearDecay"}, "lr: ganvas.core.schedules:LinearDecay needs end, start"),
+        (
+            "lr",
+            {"$new": "ganvas.core.schedules:LinearDecay"},
+            "lr: ganvas.core.schedules:LinearDecay needs end, start",
+        ),
         ("lr", {"$partial": "ganvas.core.schedules:LinearDecay"}, "cannot be given as"),
         ("lr", {"$partial": "torch.optim.adam:Adam"}, "lr: .* returns float"),
-        ("lr", {"$new": "ganvas.core.schedules:LinearDecay", "$partial": "x"}, "lr: expected one name"),
+        (
+            "lr",
+            {"$new": "ganvas.core.schedules:LinearDecay", "$partial": "x"},
+            "lr: expected one name",
+        ),
         ("lr", {"$new": ["os:system"]}, "lr: expected one name"),
         ("lr", {"$call": "os:system"}, "lr: expected one name"),
         ("method/G/width", "wide", "method.G.width: got 'wide', expected int"),
@@ -220,7 +246,11 @@ def _changed(path: str, value: Any) -> Any:
         ("method/G", {"$new": "ganvas.nets.image_to_image:ResNetGenerator"}, "cannot be given as"),
         ("method/G", {"$partial": "torch.optim.adam:Adam"}, "method.G: .* returns Module"),
         ("method", {"$partial": "ganvas.data:images", "source": "x"}, "method: .* returns Method"),
-        ("data", {"$partial": "ganvas.nets.patchgan:PatchDiscriminator"}, "data: expected a function"),
+        (
+            "data",
+            {"$partial": "ganvas.nets.patchgan:PatchDiscriminator"},
+            "data: expected a function",
+        ),
         ("data/size", "large", "data.size: "),
         ("optim/D/lr", "fast", "optim.D.lr: "),
         ("optim/D", {"$partial": "ganvas.nets.patchgan:PatchDiscriminator"}, "optim"),
@@ -234,7 +264,14 @@ def test_every_keyword_is_checked(path: str, value: Any, says: str) -> None:
 
 
 def test_a_description_is_a_run() -> None:
-    for value in ({}, [], None, "x", {"$new": "ganvas.core.schedules:Constant"}, {"$partial": "torch.optim.adam:Adam"}):
+    for value in (
+        {},
+        [],
+        None,
+        "x",
+        {"$new": "ganvas.core.schedules:Constant"},
+        {"$partial": "torch.optim.adam:Adam"},
+    ):
         with pytest.raises(UserError):
             config.load(value)
     assert config.load(_changed("batch", 4)).batch == 4

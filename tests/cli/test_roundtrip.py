@@ -21,7 +21,7 @@ from ganvas.apps.cli import app
 from ganvas.core import Shape, environment
 from ganvas.core import files as files_module
 from ganvas.core.errors import UserError
-from ganvas.core.files import written
+from ganvas.core.files import open_atomic
 from ganvas.inference import load
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
@@ -467,14 +467,14 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
         translate_files(Path("m"), files, tmp_path / "file" / "out")
     (tmp_path / "out").mkdir()
     seen = []
-    original = written
+    original = open_atomic
 
     def full(path: Path) -> Any:
         seen.append(path)
         return original(tmp_path / "file" / "x.png")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(files_module, "written", full)
+        patched.setattr(files_module, "open_atomic", full)
         with pytest.raises(UserError, match="could not be written"):
             translate_files(Path("m"), files, tmp_path / "out")
     assert len(seen) == 1, "the second is not tried"

@@ -75,7 +75,7 @@ def test_blocks_of_compression_are_no_mosaic(quality: int, tmp_path: Path) -> No
     sky += np.random.default_rng(0).normal(0, 1.5, (160, 240, 1))
     file = tmp_path / "sky.jpg"
     Image.fromarray(sky.clip(0, 255).astype(np.uint8)).save(file, quality=quality)
-    with pytest.raises(UserError, match="no blocks of one colour"):
+    with pytest.raises(UserError, match="no blocks of one color"):
         Masks(None).of(file, "sky")
     assert quality > 20 or mosaic.find(np.asarray(Image.open(file)))[0].any(), (
         "by their pixels alone they look like one"

@@ -39,12 +39,14 @@ FIXED = ("augment.p=0.5", "augment.target=null")
         ("gan", "ada", ("augment.p=0.5", "precision=bf16")),
     ],
 )
-def test_every_method_resumes_exactly_with_it(recipe: str, augment: str, more: tuple[str, ...], tmp_path: Path) -> None:
+def test_every_method_resumes_exactly_with_it(
+    recipe: str, augment: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
     straight = engine(recipe, tmp_path, augment, *more)
     plain = engine(recipe, tmp_path, "none")
-    assert set(straight.method.get_submodule("G_ab" if recipe == "cyclegan" else "G").state_dict()) <= {
-        k.partition(".")[2] for k in plain.method.state_dict()
-    }
+    assert set(
+        straight.method.get_submodule("G_ab" if recipe == "cyclegan" else "G").state_dict()
+    ) <= {k.partition(".")[2] for k in plain.method.state_dict()}
     kept = {k for k in straight.method.state_dict() if not k.startswith("augment.")}
     assert kept == set(plain.method.state_dict()), "the judges' weights keep their names"
     for step in range(5):
@@ -56,13 +58,17 @@ def test_every_method_resumes_exactly_with_it(recipe: str, augment: str, more: t
     judge = plain.method.discriminators[0]
     assert any(
         not torch.equal(a, b)
-        for a, b in zip(*(e.method.get_submodule(judge).parameters() for e in (straight, plain)), strict=True)
+        for a, b in zip(
+            *(e.method.get_submodule(judge).parameters() for e in (straight, plain)), strict=True
+        )
     )
     again = engine(recipe, tmp_path, augment, *more)
     again.load_state(*checkpoint.load(checkpoint.all_of(tmp_path / "cut")[-1]))
     again.step()
     assert again.step() == log
-    for (k, a), b in zip(again.method.state_dict().items(), straight.method.state_dict().values(), strict=True):
+    for (k, a), b in zip(
+        again.method.state_dict().items(), straight.method.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b), k
 
 
@@ -82,7 +88,9 @@ def test_augmentation_is_told_what_one_image_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("augment", ["none", "color,translation,cutout", "ada"])
-def test_features_are_compared_of_images_that_were_augmented_alike(augment: str, tmp_path: Path) -> None:
+def test_features_are_compared_of_images_that_were_augmented_alike(
+    augment: str, tmp_path: Path
+) -> None:
     """VAE/GAN: a perfect reconstruction has no distance from its image, and a pale one has."""
     more = FIXED if augment == "ada" else ()
     e = engine("vaegan_small", tmp_path, augment, "Dis.width=8", *more)
@@ -99,7 +107,8 @@ def test_features_are_compared_of_images_that_were_augmented_alike(augment: str,
 
 def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
     whole, cut = (
-        engine("dcgan", tmp_path, "ada", "augment.p=0.7", "D.norm=false", "G.width=4", f"micro={m}") for m in (8, 2)
+        engine("dcgan", tmp_path, "ada", "augment.p=0.7", "D.norm=false", "G.width=4", f"micro={m}")
+        for m in (8, 2)
     )
     seen: list[list[torch.Tensor]] = [[], []]
     for e, kept in zip((whole, cut), seen, strict=True):
@@ -111,7 +120,15 @@ def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
 
 def test_p_rises_while_the_discriminator_knows_its_images(tmp_path: Path) -> None:
     """And is logged; two ranks, resume and checkpoints have it as a buffer."""
-    e = engine("dcgan", tmp_path, "ada", "augment.images=500", "optim.G.lr=0", "optim.D.lr=1e-2", "D.norm=false")
+    e = engine(
+        "dcgan",
+        tmp_path,
+        "ada",
+        "augment.images=500",
+        "optim.G.lr=0",
+        "optim.D.lr=1e-2",
+        "D.norm=false",
+    )
     logs = [e.step() for _ in range(40)]
     assert float(logs[-1]["D/sign"]) > 0.6
     assert float(logs[-1]["augment/p"]) > 0.1

@@ -18,7 +18,9 @@ from ganvas.core.environment import auto_precision
         ("flags : fpu avx2 avx512f avx512_vnni", "fp32"),
     ],
 )
-def test_it_follows_the_processors_flags(monkeypatch: pytest.MonkeyPatch, flags: str, precision: str) -> None:
+def test_it_follows_the_processors_flags(
+    monkeypatch: pytest.MonkeyPatch, flags: str, precision: str
+) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self, **_: f"processor : 0\n{flags}\n")
     assert auto_precision("cpu") == precision
 

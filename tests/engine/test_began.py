@@ -16,8 +16,9 @@ from torch.optim import Adam
 from toys import toy_images
 
 from ganvas.core import Batch, Method, Run, Shape, Terms, Update, rng
+from ganvas.core.errors import NumericalError
 from ganvas.data import images
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.engine import Engine
 from ganvas.inference.model import Model
 from ganvas.nets.dcgan import Generator
 
@@ -25,9 +26,13 @@ from ganvas.nets.dcgan import Generator
 class Autoencoder(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        self.encode = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.ELU(), nn.Conv2d(width, width, 4, 2, 1))
+        self.encode = nn.Sequential(
+            nn.Conv2d(channels, width, 4, 2, 1), nn.ELU(), nn.Conv2d(width, width, 4, 2, 1)
+        )
         self.decode = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 4, 2, 1), nn.ELU(), nn.ConvTranspose2d(width, channels, 4, 2, 1)
+            nn.ConvTranspose2d(width, width, 4, 2, 1),
+            nn.ELU(),
+            nn.ConvTranspose2d(width, channels, 4, 2, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +58,9 @@ class BEGAN(Method):
 
     def d_loss(self, real: Batch) -> Terms:
         l_real = self.D(real.x).mean()
-        return Terms(l_real - self.k * self.D(self.sample(len(real))).mean(), {"real": l_real, "k": self.k})
+        return Terms(
+            l_real - self.k * self.D(self.sample(len(real))).mean(), {"real": l_real, "k": self.k}
+        )
 
     def g_loss(self, real: Batch) -> Terms:
         return Terms(self.D(self.sample(len(real))).mean())
@@ -81,7 +88,10 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
     straight = Engine(run, run.data())
     for _ in range(4):
         straight.step()
-    saved = [{k: v.clone() for k, v in part.items()} if i else part for i, part in enumerate(straight.state())]
+    saved = [
+        {k: v.clone() for k, v in part.items()} if i else part
+        for i, part in enumerate(straight.state())
+    ]
     for _ in range(4):
         straight.step()
     assert 0 < float(straight.method.get_buffer("k")) <= 1, "the equilibrium was steered"
@@ -96,7 +106,9 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
 def test_its_model_is_used_like_any_other(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
-    pictures = Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}).sample(2, seed=1)
+    pictures = Model(engine.model(), {"shape": {"channels": 3, "height": 16, "width": 16}}).sample(
+        2, seed=1
+    )
     assert [p.size for p in pictures] == [(16, 16)] * 2
 
 
@@ -104,5 +116,7 @@ def test_a_term_that_is_not_finite_stops_the_run_and_is_named(run: Run) -> None:
     engine = Engine(run, run.data())
     engine.step()
     engine.method.get_buffer("k").fill_(float("nan"))
-    with pytest.raises(NotFinite, match=r"D/loss and D/k became nan at step 1, image 8.*D/real = "):
+    with pytest.raises(
+        NumericalError, match=r"D/loss and D/k became nan at step 1, image 8.*D/real = "
+    ):
         engine.step()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from toys import toy_images
 
-from ganvas.core.errors import UserError
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.core.errors import NumericalError, UserError
+from ganvas.engine.engine import Engine
 from ganvas.training import start, trainer
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -19,7 +19,16 @@ def train(folder: Path, *more: str) -> None:
     data = folder / "data"
     if not data.exists():
         toy_images(data)
-    trainer.train("dcgan", str(data), out=folder / "run", size=16, batch=8, images=8, device="cpu", set=[*SMALL, *more])
+    trainer.train(
+        "dcgan",
+        str(data),
+        out=folder / "run",
+        size=16,
+        batch=8,
+        images=8,
+        device="cpu",
+        set=[*SMALL, *more],
+    )
 
 
 def test_a_setting_that_follows_from_others_is_not_taken_in_silence(tmp_path: Path) -> None:
@@ -29,7 +38,9 @@ def test_a_setting_that_follows_from_others_is_not_taken_in_silence(tmp_path: Pa
     train(tmp_path, "G.channels=3")
 
 
-def test_a_run_that_never_began_frees_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_never_began_frees_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(self: Engine) -> Any:
         raise UserError("the network got images that are too small")
 
@@ -44,9 +55,11 @@ def test_a_run_that_never_began_frees_its_folder(tmp_path: Path, monkeypatch: py
     train(tmp_path)
 
 
-def test_a_run_that_diverged_at_once_stays_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverged_at_once_stays_to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def diverged(self: Engine) -> Any:
-        raise NotFinite("D's loss is nan")
+        raise NumericalError("D's loss is nan")
 
     monkeypatch.setattr(Engine, "step", diverged)
     with pytest.raises(start.Stopped, match="ganvas resume"):

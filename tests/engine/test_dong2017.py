@@ -52,7 +52,9 @@ def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(evaluate, "write_report", lambda run: None)
     data, out = toy_data("dong2017", tmp_path / "data"), tmp_path / "run"
     settings = ["G.width=4", "D.width=4", "E.width=4", "game=8"]
-    ganvas.train("dong2017", str(data), out=out, size=16, batch=4, images=16, set=settings, device="cpu")
+    ganvas.train(
+        "dong2017", str(data), out=out, size=16, batch=4, images=16, set=settings, device="cpu"
+    )
     model: Any = load(out)
     assert all(isinstance(model.method, skill) for skill in (Samples, Encodes, Translates))
     assert (model.class_number("a"), model.class_number("b")) == (0, 1)
@@ -64,4 +66,6 @@ def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> Non
     record = ganvas.measure(out, data, n=8)
     assert set(record) == {"to b", "to a"}
     sheet = sample_grid(model, trainer.restore(out)[0].feed, 0)
-    assert sheet.height > sheet.width * 5 / 8  # four rows of translations, two of samples, of eight each
+    assert (
+        sheet.height > sheet.width * 5 / 8
+    )  # four rows of translations, two of samples, of eight each

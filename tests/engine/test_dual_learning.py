@@ -44,9 +44,13 @@ def test_the_loss_descends_the_expected_reward(alpha: float) -> None:
     s = torch.tensor([0, 2])
     method: Any = game(alpha)
     tables: list[Tensor] = [method.T_ab.table.weight, method.T_ba.table.weight]
-    exact = torch.autograd.grad(-expected_reward(method, s), tables, allow_unused=True, materialize_grads=True)
+    exact = torch.autograd.grad(
+        -expected_reward(method, s), tables, allow_unused=True, materialize_grads=True
+    )
     pixels = (s.float() / (WORDS - 1) * 2 - 1).view(1, 1, 1, LENGTH).expand(40_000, -1, -1, -1)
-    got = torch.autograd.grad(method.a_loss(Batch(a=pixels)).loss, tables, allow_unused=True, materialize_grads=True)
+    got = torch.autograd.grad(
+        method.a_loss(Batch(a=pixels)).loss, tables, allow_unused=True, materialize_grads=True
+    )
     for found, wanted in zip(got, exact, strict=True):
         torch.testing.assert_close(found, wanted, atol=0.01, rtol=0)
     assert exact[0].abs().max() > 0.05
@@ -67,7 +71,16 @@ def test_sentences_invert_the_images() -> None:
 def test_a_run_from_end_to_end(tmp_path: Path) -> None:
     """A sentence is a row of gray pixels, so that all that is made for images serves."""
     settings = ["pretrain=32", "data.words=4", "data.count=50"]
-    model = ganvas.train("dual_learning", "ring", out=tmp_path, size=5, batch=16, images=64, set=settings, device="cpu")
+    model = ganvas.train(
+        "dual_learning",
+        "ring",
+        out=tmp_path,
+        size=5,
+        batch=16,
+        images=64,
+        set=settings,
+        device="cpu",
+    )
     said = torch.tensor([[-1, -1 / 3, 1 / 3, 1, -1]])[None, None]
     made = model.translate(said, to="a", output="torch")
     assert made.shape == said.shape

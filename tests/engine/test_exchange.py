@@ -96,13 +96,20 @@ ranks.destroy()
 
 
 @contextmanager
-def started(folder: Path, script: str, world: int, *args: str) -> Iterator[list[subprocess.Popen[str]]]:
+def started(
+    folder: Path, script: str, world: int, *args: str
+) -> Iterator[list[subprocess.Popen[str]]]:
     """`world` ranks, started as torchrun would but on their own."""
     (folder / "worker.py").write_text(script)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    group = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    group = {
+        "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     with ExitStack() as stack:
         processes = []
         for rank in range(world):
@@ -131,7 +138,10 @@ def ended(folder: Path, script: str, world: int, *args: str) -> list[tuple[int, 
     """(exit code, stdout, stderr) of `world` ranks."""
     with started(folder, script, world, *args) as processes:
         said = [process.communicate(timeout=LIMIT) for process in processes]
-        return [(process.returncode, out, err) for process, (out, err) in zip(processes, said, strict=True)]
+        return [
+            (process.returncode, out, err)
+            for process, (out, err) in zip(processes, said, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -176,4 +186,6 @@ def test_ranks_end_when_torchrun_is_killed(tmp_path: Path) -> None:
         assert torchrun.stdout.readline() == "started\n"
         assert torchrun.stdout.readline() == "ready\n"
         torchrun.kill()
-        assert torchrun.stdout.read() == ""  # ends only when the child, which holds the pipe's other end, does
+        assert (
+            torchrun.stdout.read() == ""
+        )  # ends only when the child, which holds the pipe's other end, does

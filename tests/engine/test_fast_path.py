@@ -28,7 +28,9 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     wrote again for speed as torch has them."""
     to = nn.Module.to
     monkeypatch.setattr(
-        nn.Module, "to", lambda self, *args, memory_format=None, **kw: to(self, *args, **kw) if args or kw else self
+        nn.Module,
+        "to",
+        lambda self, *args, memory_format=None, **kw: to(self, *args, **kw) if args or kw else self,
     )
     monkeypatch.setattr(build, "_fused", lambda make: partial(make, foreach=False))
     monkeypatch.setattr(
@@ -40,14 +42,18 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))
-def test_a_step_is_the_plain_steps(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_the_plain_steps(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In float64, where rounding is far below what an error would show."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
 
     def losses() -> list[dict[str, float]]:
         feed = run.data()
         plain = feed.draw
-        feed.draw = lambda *a, **k: plain(*a, **k).map(lambda t: t.double() if t.is_floating_point() else t)
+        feed.draw = lambda *a, **k: plain(*a, **k).map(
+            lambda t: t.double() if t.is_floating_point() else t
+        )
         torch.set_default_dtype(torch.float64)
         try:
             engine = Engine(run, feed)
@@ -72,8 +78,12 @@ def test_in_float32_the_first_losses_agree_to_1e_5(
     made_plain(monkeypatch)
     plain = Engine(run, run.data()).step()
     for name in fast:
-        tolerance = 1e-5 if name.startswith(first) or recipe == "cyclegan" else 1e-3  # Adam's first step is a sign
-        assert float(fast[name]) == pytest.approx(float(plain[name]), rel=tolerance, abs=tolerance), name
+        tolerance = (
+            1e-5 if name.startswith(first) or recipe == "cyclegan" else 1e-3
+        )  # Adam's first step is a sign
+        assert float(fast[name]) == pytest.approx(
+            float(plain[name]), rel=tolerance, abs=tolerance
+        ), name
 
 
 # ---------------------------------------------------------------- what a plan makes for several turns
@@ -84,7 +94,9 @@ class Sharing(Method):
 
     def __init__(self, shape: Shape, shared: bool = True, twice: bool = False) -> None:
         super().__init__()
-        self.G = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3 * 8 * 8), nn.Unflatten(1, (3, 8, 8)))
+        self.G = nn.Sequential(
+            nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3 * 8 * 8), nn.Unflatten(1, (3, 8, 8))
+        )
         self.D = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 1))
         self.shared, self.twice = shared, twice
         self.players = {"G": [self.G], "D": [self.D]}
@@ -93,7 +105,9 @@ class Sharing(Method):
         real = next(feed)
         real = real.having(z=rng.normal(len(real), 4))
         if self.shared:
-            real = real.having(**(yield Forward("G", lambda b: {"fake": self.G(b.z)}, real)).outputs)
+            real = real.having(
+                **(yield Forward("G", lambda b: {"fake": self.G(b.z)}, real)).outputs
+            )
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
         if self.twice:
@@ -132,12 +146,16 @@ def sharing(tmp_path: Path, micro: int | None = None, **options: Any) -> Engine:
 
 
 @pytest.mark.parametrize("micro", [None, 3, 1])
-def test_what_is_made_once_moves_the_weights_as_if_made_twice(tmp_path: Path, micro: int | None) -> None:
+def test_what_is_made_once_moves_the_weights_as_if_made_twice(
+    tmp_path: Path, micro: int | None
+) -> None:
     once, again = sharing(tmp_path, micro), sharing(tmp_path, micro, shared=False)
     for _ in range(3):
         once.step()
         again.step()
-    for (name, a), b in zip(once.method.state_dict().items(), again.method.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        once.method.state_dict().items(), again.method.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(a, b, msg=name)
 
 
@@ -146,7 +164,11 @@ def test_the_others_do_not_see_its_history(tmp_path: Path) -> None:
     seen: list[tuple[str, bool]] = []
     for name in ("d_loss", "g_loss"):
         plain = getattr(engine.method, name)
-        setattr(engine.method, name, lambda b, n=name, f=plain: (seen.append((n, b.fake.requires_grad)), f(b))[1])
+        setattr(
+            engine.method,
+            name,
+            lambda b, n=name, f=plain: (seen.append((n, b.fake.requires_grad)), f(b))[1],
+        )
     engine.step()
     assert seen == [("d_loss", False), ("g_loss", True)]
 
@@ -195,9 +217,13 @@ def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
     assert groups(partial(Adam, lr=0.1, foreach=True))["fused"] is None
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own tracing
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's own tracing
 @pytest.mark.parametrize("recipe", ["wgan_gp", "dcgan_digits", "cyclegan"])
-def test_compiled_networks_give_the_same_losses(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_networks_give_the_same_losses(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Traced and differentiated by torch.compile's machinery, penalties included; generating code would take minutes."""
     compile = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, mode: compile(self, backend="aot_eager"))
@@ -206,12 +232,17 @@ def test_compiled_networks_give_the_same_losses(recipe: str, tmp_path: Path, mon
     a, b = (Engine(run, run.data()) for run in (plain, compiled))
     for _ in range(2):
         expected = {k: float(v) for k, v in a.step().items()}
-        assert {k: float(v) for k, v in b.step().items()} == pytest.approx(expected, rel=1e-3, abs=1e-3)
+        assert {k: float(v) for k, v in b.step().items()} == pytest.approx(
+            expected, rel=1e-3, abs=1e-3
+        )
 
 
 def test_unknown_ways_are_refused(tmp_path: Path) -> None:
     data = toy_data("gan", tmp_path / "data")
-    for setting, message in (("precision=fp8", "fp32, tf32 or bf16"), ("compile=fast", "reduce-overhead")):
+    for setting, message in (
+        ("precision=fp8", "fp32, tf32 or bf16"),
+        ("compile=fast", "reduce-overhead"),
+    ):
         run = toy_run("gan", data, setting)
         with pytest.raises(UserError, match=message):
             Engine(run, run.data())

@@ -32,8 +32,18 @@ def seen(method: ProGAN, images: int) -> tuple[int | None, float]:
 def test_grows_from_the_smallest() -> None:
     method = progan()
     assert [seen(method, n) for n in (0, 199)] == [(4, 1.0), (4, 1.0)]
-    assert [seen(method, n) for n in (200, 250, 300, 499)] == [(8, 0.0), (8, 0.5), (8, 1.0), (8, 1.0)]
-    assert [seen(method, n) for n in (500, 800, 900, 10**6)] == [(16, 0.0), (32, 0.0), (32, 1.0), (32, 1.0)]
+    assert [seen(method, n) for n in (200, 250, 300, 499)] == [
+        (8, 0.0),
+        (8, 0.5),
+        (8, 1.0),
+        (8, 1.0),
+    ]
+    assert [seen(method, n) for n in (500, 800, 900, 10**6)] == [
+        (16, 0.0),
+        (32, 0.0),
+        (32, 1.0),
+        (32, 1.0),
+    ]
 
 
 def test_grows_from_where_it_is_told() -> None:
@@ -49,13 +59,22 @@ def test_grows_from_where_it_is_told() -> None:
 
 def test_started_at_the_largest_nothing_grows() -> None:
     assert {seen(progan(start=32), n) for n in (0, 200, 250, 10**6)} == {(32, 1.0)}
-    assert {progan(start=32).stage(Clock(images=n)).index for n in (0, 250, 10**6)} == {6}  # no optimizer starts afresh
+    assert {progan(start=32).stage(Clock(images=n)).index for n in (0, 250, 10**6)} == {
+        6
+    }  # no optimizer starts afresh
 
 
 def test_optimizers_start_afresh_when_a_fade_begins_and_when_it_ends() -> None:
     """As the authors' code, which compares both floor and ceiling of its level of detail."""
     stages = {n: progan().stage(Clock(images=n)).index for n in range(0, 1200, 10)}
-    assert [n for n in stages if n and stages[n] != stages[n - 10]] == [200, 300, 500, 600, 800, 900]
+    assert [n for n in stages if n and stages[n] != stages[n - 10]] == [
+        200,
+        300,
+        500,
+        600,
+        800,
+        900,
+    ]
 
 
 @pytest.mark.parametrize("images", [0, 1, 1000])
@@ -67,8 +86,18 @@ def test_without_phases_the_networks_are_complete_at_once(images: int) -> None:
 
 
 def test_phases_of_no_images() -> None:
-    assert [seen(progan(fade=0), n) for n in (0, 199, 200, 400)] == [(4, 1.0), (4, 1.0), (8, 1.0), (16, 1.0)]
-    assert [seen(progan(hold=0), n) for n in (0, 50, 100, 300)] == [(8, 0.0), (8, 0.5), (16, 0.0), (32, 1.0)]
+    assert [seen(progan(fade=0), n) for n in (0, 199, 200, 400)] == [
+        (4, 1.0),
+        (4, 1.0),
+        (8, 1.0),
+        (16, 1.0),
+    ]
+    assert [seen(progan(hold=0), n) for n in (0, 50, 100, 300)] == [
+        (8, 0.0),
+        (8, 0.5),
+        (16, 0.0),
+        (32, 1.0),
+    ]
     with pytest.raises(UserError, match="numbers of images, 0 or more"):
         progan(fade=-1)
 

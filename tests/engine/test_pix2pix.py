@@ -67,12 +67,16 @@ def test_what_the_discriminator_descends(
 ) -> None:
     """A D that always says 0, and one that says 1 (real) and 0 (least squares) or -1 (cross entropy) of what it should."""
     _, method = engine(tmp_path, f"loss={loss}")
-    batch = Batch(x=torch.zeros(1, 3, 16, 16), y=torch.ones(1, 3, 16, 16), fake=-torch.ones(1, 3, 16, 16))
+    batch = Batch(
+        x=torch.zeros(1, 3, 16, 16), y=torch.ones(1, 3, 16, 16), fake=-torch.ones(1, 3, 16, 16)
+    )
     low = 0.0 if loss == "lsgan" else -1.0
 
     def says(real: float, fake: float) -> Any:
         monkeypatch.setattr(
-            method.D, "forward", lambda pair: torch.where(pair[:, 3:].mean((1, 2, 3)) > 0, real, fake).view(-1, 1, 1, 1)
+            method.D,
+            "forward",
+            lambda pair: torch.where(pair[:, 3:].mean((1, 2, 3)) > 0, real, fake).view(-1, 1, 1, 1),
         )
         return method.d_loss(batch)
 
@@ -97,7 +101,9 @@ def test_dropout_is_where_the_paper_has_it(tmp_path: Path) -> None:
             sides: list[int] = []
             for m in method.G.modules():
                 if type(m).__name__ == "Dropout":
-                    m.register_forward_hook(lambda _m, _inputs, made, sides=sides: sides.append(made.shape[-1]))
+                    m.register_forward_hook(
+                        lambda _m, _inputs, made, sides=sides: sides.append(made.shape[-1])
+                    )
             method.G(torch.zeros(1, 3, 256, 256))
             assert sides == [2, 4, 8]
     old, _ = engine(tmp_path, "G.dropout=true")  # as runs of before have it

@@ -15,7 +15,9 @@ from ganvas.engine.engine import Engine
 
 def test_cosine() -> None:
     falls = Cosine(0.05, 0.005, 100)
-    assert [falls(Clock(images=i)) for i in (0, 50, 100, 900)] == pytest.approx([0.05, 0.0275, 0.005, 0.005])
+    assert [falls(Clock(images=i)) for i in (0, 50, 100, 900)] == pytest.approx(
+        [0.05, 0.0275, 0.005, 0.005]
+    )
     assert falls(Clock(images=25)) == pytest.approx(0.005 + 0.045 * (1 + 0.5**0.5) / 2)
 
 
@@ -27,7 +29,13 @@ def test_growing_half_life() -> None:
 
 def test_beta2_and_gamma_follow_the_clock(tmp_path: Path) -> None:
     """Each step's two batches of 8 move every schedule; the rate falls to a quarter and the penalty to a tenth."""
-    run = toy_run("r3gan", toy_data("r3gan", tmp_path / "data"), "gamma.images=32", "lr.images=32", "beta2.images=32")
+    run = toy_run(
+        "r3gan",
+        toy_data("r3gan", tmp_path / "data"),
+        "gamma.images=32",
+        "lr.images=32",
+        "beta2.images=32",
+    )
     engine = Engine(run, run.data())
     seen = []
     for _ in range(3):
@@ -42,9 +50,13 @@ def test_beta2_and_gamma_follow_the_clock(tmp_path: Path) -> None:
     light = Engine(replace(run, seed=1, method=_without_penalty(run)), run.data())
     heavy_log, light_log = heavy.step(), light.step()
     penalties = float(heavy_log["D/r1"] + heavy_log["D/r2"])
-    assert float(heavy_log["D/loss"] - light_log["D/loss"]) == pytest.approx(0.05 / 2 * penalties, rel=1e-3)
+    assert float(heavy_log["D/loss"] - light_log["D/loss"]) == pytest.approx(
+        0.05 / 2 * penalties, rel=1e-3
+    )
 
 
 def _without_penalty(run):
     method = run.method
-    return type(method)(method.func, *method.args, **{**method.keywords, "gamma": Cosine(0.0, 0.0, 1)})
+    return type(method)(
+        method.func, *method.args, **{**method.keywords, "gamma": Cosine(0.0, 0.0, 1)}
+    )

@@ -65,18 +65,30 @@ ranks.destroy()
 
 def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     names = [*sorted(recipes.all_recipes()), "dcgan+ada", "dcgan_digits+color,cutout"]
-    told = [f"{name}={toy_data(name.partition('+')[0], tmp_path / 'data' / name)}" for name in names]
+    told = [
+        f"{name}={toy_data(name.partition('+')[0], tmp_path / 'data' / name)}" for name in names
+    ]
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     for count in (1, 2):
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if count == 2 else []
+        torchrun = (
+            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+            if count == 2
+            else []
+        )
         completed([sys.executable, *torchrun, script, tmp_path, *told], env=environment)
     for name in names:
-        one, two = (torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2))
+        one, two = (
+            torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2)
+        )
         assert [p for p, _ in one] == [p for p, _ in two]
         assert len(one) >= 2
         for turn, ((player, a), (_, b)) in enumerate(zip(one, two, strict=True)):
             error = float((a - b).norm() / a.norm())
-            assert error < 1e-6, f"{name}: {player}'s gradients in turn {turn} differ by {error:.1e}"
+            assert error < 1e-6, (
+                f"{name}: {player}'s gradients in turn {turn} differ by {error:.1e}"
+            )

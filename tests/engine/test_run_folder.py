@@ -16,7 +16,7 @@ import torch
 from toys import toy_images
 
 from ganvas.core.errors import UserError
-from ganvas.core.files import write_atomically
+from ganvas.core.files import write
 from ganvas.engine import checkpoint, lock, run_dir
 from ganvas.engine.engine import Engine
 from ganvas.engine.restore import restore, weights_of
@@ -31,7 +31,9 @@ HOW: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu"}
 
 
 def train(out: Path, data: Path, images: int = 48, **more: Any) -> None:
-    trainer.train("dcgan", data, out=out, images=images, set=[*SMALL, *more.pop("set", [])], **HOW, **more)
+    trainer.train(
+        "dcgan", data, out=out, images=images, set=[*SMALL, *more.pop("set", [])], **HOW, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps, with two checkpoints."""
     folder = tmp_path_factory.mktemp("finished")
     train(
-        folder / "run", toy_images(folder / "home-of-alice" / "photos"), command=f"ganvas train dcgan {folder}/photos"
+        folder / "run",
+        toy_images(folder / "home-of-alice" / "photos"),
+        command=f"ganvas train dcgan {folder}/photos",
     )
     return folder / "run"
 
@@ -70,7 +74,9 @@ def test_a_second_writer_is_refused_by_name_and_readers_are_not(run: Path, tmp_p
     holder.start()
     try:
         assert held.wait(300)
-        with pytest.raises(UserError, match=rf"is being written by process {holder.pid} on \S+ since \d{{4}}-"):
+        with pytest.raises(
+            UserError, match=rf"is being written by process {holder.pid} on \S+ since \d{{4}}-"
+        ):
             resumed(run)
         assert load(run, checkpoint="best").sample(1)
         report.write_report(run)
@@ -99,7 +105,9 @@ def test_without_locks_a_run_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch)
     resumed(run)
 
 
-def test_a_folder_that_cannot_be_written_is_one_message(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_one_message(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (run / ".lock").unlink(missing_ok=True)
     (run / ".lock").mkdir()  # opening it for writing fails, for the superuser too
     with pytest.raises(UserError, match="cannot be written"):
@@ -111,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(run: Path, monkeypatch: 
     monkeypatch.setattr(Path, "open", full)
     monkeypatch.setattr(Path, "unlink", full)
     with pytest.raises(UserError, match=r"could not be written: .*Read-only"):
-        write_atomically(run / "run.json", "{}")
+        write(run / "run.json", "{}")
 
 
 # ---------------------------------------------------------------- starts that were killed or refused
@@ -165,7 +173,9 @@ def test_a_setting_that_cannot_be_used_is_refused_before_data_are_opened(
     with pytest.raises(UserError) as refused:
         trainer.train("dcgan", tmp_path / "there-are-no-data-here", out=tmp_path / "run", **how)
     name = setting.removeprefix("--set ").split("=")[0].split(" ")[0].removeprefix("--")
-    assert name in str(refused.value) or name.removesuffix(".lr").removesuffix(".betas") in str(refused.value)
+    assert name in str(refused.value) or name.removesuffix(".lr").removesuffix(".betas") in str(
+        refused.value
+    )
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
@@ -179,7 +189,9 @@ def test_sides_that_networks_cannot_take_are_refused_with_advice(
     recipe: str, size: int | tuple[int, int], advice: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=advice):
-        trainer.train(recipe, tmp_path / "none", out=tmp_path / "run", size=size, images=8, device="cpu")
+        trainer.train(
+            recipe, tmp_path / "none", out=tmp_path / "run", size=size, images=8, device="cpu"
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -242,7 +254,9 @@ def test_checkpoint_names_are_sorted_as_numbers(tmp_path: Path) -> None:
     assert [int(p.name) for p in checkpoint.all_of(tmp_path)] == numbers[-2:]
 
 
-def test_an_optimizer_state_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optimizer_state_that_is_not_finite_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = Engine.step
 
     def with_a_huge_gradient(self: Engine) -> Any:
@@ -280,7 +294,9 @@ def test_a_damaged_description_is_one_message(run: Path, how: str) -> None:
         assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("how", ["not JSON", "no object", "deep", "text for a number", "nothing in it", "not UTF-8"])
+@pytest.mark.parametrize(
+    "how", ["not JSON", "no object", "deep", "text for a number", "nothing in it", "not UTF-8"]
+)
 @pytest.mark.parametrize("name", ["log", "timing", "measures"])
 def test_a_damaged_line_is_named_and_the_run_goes_on(
     run: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
@@ -301,7 +317,9 @@ def test_a_damaged_line_is_named_and_the_run_goes_on(
     [lambda s: s["clock"].update(images="many"), lambda s: s.pop("optim"), lambda s: s["optim"].update(D=[{}, {}]),
      lambda s: s["optim"]["D"][0].update(lr="fast"), lambda s: s.update(stage=-1), lambda s: s.update(log=3)],
 )  # fmt: skip
-def test_a_state_that_does_not_fit_is_one_message(run: Path, damage: Callable[[dict[str, Any]], Any]) -> None:
+def test_a_state_that_does_not_fit_is_one_message(
+    run: Path, damage: Callable[[dict[str, Any]], Any]
+) -> None:
     for folder in checkpoint.all_of(run / "checkpoints"):
         state = json.loads((folder / "state.json").read_text())
         damage(state)
@@ -314,7 +332,9 @@ def test_a_state_that_does_not_fit_is_one_message(run: Path, damage: Callable[[d
 # ---------------------------------------------------------------- what is shared
 
 
-def test_no_path_and_no_user_name_in_what_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_path_and_no_user_name_in_what_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home-of-alice"
     data, out = toy_images(home / "photos"), home / "runs" / "first"
     (data / "broken.png").write_bytes(b"no image")
@@ -340,7 +360,9 @@ def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(
     for which in ("last", "best"):
         assert load(run, checkpoint=which).sample(1)
     report.write_report(run)
-    with pytest.raises(UserError, match=r"'photos' \(24 images\), say where they are: ganvas resume .* --data PATH"):
+    with pytest.raises(
+        UserError, match=r"'photos' \(24 images\), say where they are: ganvas resume .* --data PATH"
+    ):
         resumed(run)
     with pytest.raises(UserError, match="is other data"):
         resumed(run, data=toy_images(tmp_path / "others", seed=5))
@@ -360,11 +382,13 @@ def test_a_run_of_a_version_that_wrote_the_path_into_run_json_goes_on(run: Path)
     assert path not in (run / "run.json").read_text()
 
 
-def test_a_checkpoint_is_used_without_data_and_optimizers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_used_without_data_and_optimizers(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, _, _ = restore(run, "best", "cpu")
     expected = Model(engine.model(), run_dir.read_record(run)).sample(4, seed=3, output="torch")
     monkeypatch.setattr(torch.optim.Optimizer, "__init__", None)
-    monkeypatch.setattr(run_dir, "Prefetch", None)
+    monkeypatch.setattr("ganvas.engine.restore.Prefetch", None)
     (run / "local.json").unlink()
     model = load(run, checkpoint="best")
     assert torch.equal(model.sample(4, seed=3, output="torch"), expected)
@@ -374,7 +398,9 @@ def test_a_checkpoint_is_used_without_data_and_optimizers(run: Path, monkeypatch
 # ---------------------------------------------------------------- the report
 
 
-def test_the_report_of_a_stopped_run_shows_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_a_stopped_run_shows_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step, out = Engine.step, tmp_path / "run"
     seen: list[str] = []
 

@@ -31,7 +31,11 @@ def test_sheets_come_early_and_a_stop_at_one_loses_nothing(
     monkeypatch.setattr(snapshot, "_quality", lambda model, engine: float(engine.clock.images))
     told = {"size": 16, "batch": 8, "images": 480, "device": "cpu", "set": SMALL}
     train("dcgan", str(data), out=tmp_path / "whole", **told)
-    counts = [8, 16, *range(24, 481, 24)]  # doubling up to the first tick, a twentieth of the run; then at every tick
+    counts = [
+        8,
+        16,
+        *range(24, 481, 24),
+    ]  # doubling up to the first tick, a twentieth of the run; then at every tick
     assert list(shown(tmp_path / "whole")) == [*(f"{n:09d}.png" for n in counts), "curve"]
 
     step = Engine.step

@@ -29,7 +29,11 @@ def test_discogans_turns_and_its_weight_of_the_way_back(tmp_path: Path) -> None:
         clock = type("At", (), {"step": step})()
         for update in method.updates(clock, iter(range(100))):
             turns.append(
-                (update.player, update.batch, [o.keywords for o in update.objective] if update.player == "G" else None)
+                (
+                    update.player,
+                    update.batch,
+                    [o.keywords for o in update.objective] if update.player == "G" else None,
+                )
             )
     assert [player for player, *_ in turns] == list("DGG" * 3)
     assert [batch for _, batch, _ in turns] == [0, 1, 2] * 3, "images of its own for each iteration"
@@ -37,8 +41,12 @@ def test_discogans_turns_and_its_weight_of_the_way_back(tmp_path: Path) -> None:
     assert [said[0]["r"] for _, _, said in turns if said] == [0.1, 0.1, 0.1, 0.7, 0.7, 0.7]
 
 
-@pytest.mark.parametrize(("model", "moved"), [("gan", ["G_ab", "D_b"]), ("recongan", ["G_ab", "G_ba", "D_b"])])
-def test_discogans_lesser_models_leave_the_other_direction_alone(tmp_path: Path, model: str, moved: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("model", "moved"), [("gan", ["G_ab", "D_b"]), ("recongan", ["G_ab", "G_ba", "D_b"])]
+)
+def test_discogans_lesser_models_leave_the_other_direction_alone(
+    tmp_path: Path, model: str, moved: list[str]
+) -> None:
     engine, method = toy("discogan", tmp_path, f"model={model}")
     before = {k: v.clone() for k, v in method.named_parameters()}
     engine.step()
@@ -76,7 +84,9 @@ def test_dualgans_critics_are_clipped_after_each_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dropout", "varies"), [(2, True), (0, False)])
-def test_dualgans_noise_is_dropout_that_stays_on(tmp_path: Path, dropout: int, varies: bool) -> None:
+def test_dualgans_noise_is_dropout_that_stays_on(
+    tmp_path: Path, dropout: int, varies: bool
+) -> None:
     engine, _ = toy("dualgan_official", tmp_path, f"G.dropout={dropout}")
     engine.step()
     model: Any = engine.model()

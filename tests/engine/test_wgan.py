@@ -10,9 +10,17 @@ from toys import toy_data, toy_run
 from ganvas.engine.engine import Engine
 
 
-def test_the_critics_phases_and_clipped_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_critics_phases_and_clipped_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = toy_run(
-        "wgan", toy_data("wgan", tmp_path / "data"), "long=4", "first=2", "every=3", "n_critic=1", "clip=0.02"
+        "wgan",
+        toy_data("wgan", tmp_path / "data"),
+        "long=4",
+        "first=2",
+        "every=3",
+        "n_critic=1",
+        "clip=0.02",
     )
     engine = Engine(run, run.data())
     turns: list[str] = []
@@ -29,4 +37,6 @@ def test_the_critics_phases_and_clipped_weights(tmp_path: Path, monkeypatch: pyt
         engine.step()
     long, short = "DDDDG", "DG"
     assert "".join(turns) == long + long + short + long + short
-    assert max(float(w.abs().max()) for w in engine.parameters["D"]) < 0.03, "one step from where they were clipped"
+    assert max(float(w.abs().max()) for w in engine.parameters["D"]) < 0.03, (
+        "one step from where they were clipped"
+    )

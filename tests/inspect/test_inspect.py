@@ -170,7 +170,7 @@ def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() 
     narrow, wide = (m.sample(64, truncation=t, output="torch").std(0).mean() for t in (0.2, 1.0))
     assert narrow < wide / 2
     for ask in (lambda m: m.sample(1, truncation=0.5), lambda m: m.mix([(0, 0)], [(1, 0)])):
-        with pytest.raises(model_module.WrongUse, match=r"Plain (knows|has) no .* Methods that can: "):
+        with pytest.raises(model_module.CapabilityError, match=r"Plain (knows|has) no .* Methods that can: "):
             ask(model(Plain))
     with pytest.raises(UserError, match="above 0"):
         m.sample(1, truncation=0.0)
@@ -251,7 +251,7 @@ def test_films_say_that_they_are_generated(tmp_path: Path, monkeypatch: pytest.M
     render.mix(model(), tmp_path / "mix.png", rows="0-1", columns="3:1,5,6", layers="1-3")
     assert size(tmp_path / "mix.png") == (4 * 18 - 2, 3 * 18 - 2)
     assert provenance.read(tmp_path / "mix.png")["generated"]
-    with pytest.raises(UserError, match="films cannot be written"):
+    with pytest.raises(UserError, match="videos cannot be written"):
         video.save(m.sample(2), tmp_path / "walk.avi")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"ganvas\[video\]"):

@@ -21,7 +21,7 @@ from torch import nn
 
 import ganvas
 from ganvas.core import Run, Shape, allocator, meta_device
-from ganvas.core.errors import UserError, WrongUse
+from ganvas.core.errors import CapabilityError, UserError
 from ganvas.data import images
 from ganvas.inference import model_file
 from ganvas.methods import DCGAN, SRGAN
@@ -103,7 +103,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (_network(latent=10**10), "a setting is larger"),
         (_network(latent=10**400), "a setting is larger"),
         (lambda h: h["method"].update(G=_blocks(10**9)), "a setting is larger"),
-        (lambda h: h["method"].update(G=_blocks(10**6)), "so many layers"),
+        (lambda h: h["method"].update(G=_blocks(10**6)), "this many layers"),
     ],
 )
 def test_a_header_that_lies_is_one_line(
@@ -233,7 +233,7 @@ def test_labels_are_names_or_numbers(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=says):
             model.sample(1, labels=labels)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(WrongUse, match="without labels"):
+    with pytest.raises(CapabilityError, match="without labels"):
         ganvas.load(_save(tmp_path / "n")).sample(1, labels=["cat"])
 
 

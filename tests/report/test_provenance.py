@@ -20,7 +20,9 @@ FACTS = {"model": 'runs/ünï "x" <b> & \n end', "seed": 7}
 
 
 def picture(mode: str = "RGB") -> Image.Image:
-    x = torch.rand({"L": 1, "RGB": 3, "RGBA": 4}[mode], 12, 9, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(
+        {"L": 1, "RGB": 3, "RGBA": 4}[mode], 12, 9, generator=torch.Generator().manual_seed(0)
+    )
     return grid.to_pil(x * 2 - 1)
 
 
@@ -78,7 +80,9 @@ def test_png_chunks_are_where_other_programs_look(tmp_path: Path) -> None:
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         body = data[at + 8 : at + 8 + length]
-        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + body)
+        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0] == zlib.crc32(
+            kind + body
+        )
         chunks.append((kind, body))
         at += 12 + length
     texts = dict(body.split(b"\0", 1) for kind, body in chunks if kind == b"tEXt")
@@ -105,7 +109,7 @@ def test_what_other_programs_wrote(tmp_path: Path) -> None:
         picture().save(other, xmp=broken.encode())
         assert not provenance.read(other)["generated"]
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(UserError, match="cannot be read as a picture"):
+    with pytest.raises(UserError, match="cannot be read as an image"):
         provenance.read(tmp_path / "text.png")
     with pytest.raises(UserError, match="cannot be read"):
         provenance.read(tmp_path / "missing.png")
@@ -119,7 +123,9 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         encode.save(picture(), tmp_path / "file" / "a.png")
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = encode.save(picture(), tmp_path / "a.png", seed=1)
 
     def full(*_: object) -> None:
@@ -156,7 +162,9 @@ def test_pixels() -> None:
     columns=st.none() | st.integers(1, 40),
     pad=st.integers(0, 3),
 )
-def test_grid_holds_every_image(n: int, c: int, h: int, w: int, columns: int | None, pad: int) -> None:
+def test_grid_holds_every_image(
+    n: int, c: int, h: int, w: int, columns: int | None, pad: int
+) -> None:
     x = (torch.arange(n).view(n, 1, 1, 1) / n).expand(n, c, h, w)
     sheet = grid.grid(x, columns, pad)
     across = (sheet.width + pad) // (w + pad)

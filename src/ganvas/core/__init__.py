@@ -1,6 +1,6 @@
-"""The nouns of ganvas, and what every other package builds on.
+"""The nouns of ganvas, and the foundation of every other package.
 
-The nouns live in `core.types` and are imported when first used, so that the command
+The nouns are defined in `core.types` and imported at their first use, so that the command
 line does not wait for torch."""
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvas.core.types import (
+        Adaptive,
         Averaging,
         Batch,
         Clock,
         Couples,
         Curve,
+        Dataset,
         Encodes,
         Forward,
         Method,
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Adaptive",
     "Averaging",
     "Batch",
     "Clock",
     "Couples",
     "Curve",
+    "Dataset",
     "Encodes",
     "Forward",
     "Method",

@@ -1,7 +1,8 @@
-"""A run's numbers as text: `Run` <-> JSON, and `--set D.width=64`.
+"""Convert a run to JSON and back, and change its settings (`--set D.width=64`).
 
-Configuration is a constructor's signature. A run is a tree of `functools.partial`s, frozen dataclasses and plain values;
-every keyword of every callable in it can be set from the command line and is checked against that callable's annotations.
+The signature of a constructor is its configuration. A run is a tree of
+`functools.partial`s, frozen dataclasses and plain values. Every keyword of every callable
+in it can be set from the command line, and is checked against the callable's annotations.
 """
 
 from __future__ import annotations
@@ -18,70 +19,95 @@ from typing import Any
 import pydantic
 
 from ganvas.core import Run
-from ganvas.core.errors import UserError, did_you_mean, printable
-from ganvas.core.registry import LARGEST, _find, _short
+from ganvas.core.errors import ConfigError, did_you_mean, printable
+from ganvas.core.registry import LARGEST, find, shorten
 
 
 def dump(value: Any) -> Any:
-    """A tree of partials, dataclasses and plain values as JSON-ready data."""
+    """Convert a tree of partials, dataclasses and plain values to JSON-ready data."""
     if isinstance(value, functools.partial):
-        assert not value.args, "give keywords to partials in a run, so that they can be written down"
+        assert not value.args, (
+            "give keywords to partials in a run, so that they can be written down"
+        )
         return {"$partial": _name(value.func), **{k: dump(v) for k, v in value.keywords.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"$new": _name(type(value)), **{f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+        return {
+            "$new": _name(type(value)),
+            **{f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)},
+        }
     if isinstance(value, type) or inspect.isfunction(value):
         return {"$partial": _name(value)}
     if isinstance(value, dict):
         return {str(k): dump(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [dump(v) for v in value]
-    assert value is None or isinstance(value, bool | int | float | str), f"{value!r} cannot be written to a run's file"
+    assert value is None or isinstance(value, bool | int | float | str), (
+        f"{value!r} cannot be written to a run's file"
+    )
     return value
 
 
 def load(value: Any, kind: Any = Run) -> Any:
-    """Build what a description from outside stands for: the inverse of `dump`.
+    """Build the value that an untrusted description stands for: the inverse of `dump`.
 
-    `value`: parsed JSON. Only what `ALLOWED` lists can be named, or a network or optimizer
-    class of the user's own program; every keyword is checked against the annotation of
-    what it is given to. Lists become tuples unless an annotation says otherwise.
-    `kind`: what is expected: a class, or a callable by its annotation.
+    Every keyword is checked against the annotation of its callable. Lists become tuples
+    unless an annotation asks for something else.
 
-    Raises `UserError` with one line that names the path of what does not fit."""
+    value: parsed JSON; it may name the entries of `registry.ALLOWED`, and networks and
+        optimizers of the user's own program
+    kind: the expected class, or the annotation of a callable
+
+    Raises `ConfigError` with one line that names the path of the misfit."""
     return _checked(_load(value, ""), kind, "the description")
 
 
 def _load(value: Any, path: str) -> Any:
     if isinstance(value, dict):
         marks = [k for k in value if k.startswith("$")]
-        fields = {k: _load(v, f"{path}.{k}" if path else k) for k, v in value.items() if k not in marks}
+        fields = {
+            k: _load(v, f"{path}.{k}" if path else k) for k, v in value.items() if k not in marks
+        }
         if not marks:
             return fields
         mark = marks[0]
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
-            raise UserError(f"{path or 'the description'}: expected one name as $partial or $new, got {_short(marks)}")
-        thing: Any = _find(value[mark])
+            raise ConfigError(
+                f"{path or 'the description'}: expected one name as $partial or $new, got {shorten(marks)}"
+            )
+        thing: Any = find(value[mark])
         record = bool(dataclasses.is_dataclass(thing))
         if record != (mark == "$new"):
-            raise UserError(f"{path or 'the description'}: {value[mark]} cannot be given as {mark}")
+            raise ConfigError(
+                f"{path or 'the description'}: {value[mark]} cannot be given as {mark}"
+            )
         known = _keywords(thing)
         for name in fields:
             at = f"{path}.{name}" if path else name
             if name not in known:
-                raise UserError(f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}")
+                raise ConfigError(
+                    f"{at}: {value[mark]} takes no {printable(name)!r}. {did_you_mean(name, known)}"
+                )
             fields[name] = _checked(fields[name], known[name][0], at)
         if not record:
             return functools.partial(thing, **fields)
-        needed = {f.name for f in dataclasses.fields(thing) if f.default is f.default_factory is dataclasses.MISSING}
+        needed = {
+            f.name
+            for f in dataclasses.fields(thing)
+            if f.default is f.default_factory is dataclasses.MISSING
+        }
         if missing := sorted(needed - fields.keys()):
-            raise UserError(f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}")
+            raise ConfigError(
+                f"{path or 'the description'}: {value[mark]} needs {', '.join(missing)}"
+            )
         if thing is Run and not inspect.isfunction(getattr(fields["data"], "func", None)):
-            raise UserError(f"{path}data: expected a function of ganvas.data that opens images")
+            raise ConfigError(f"{path}data: expected a function of ganvas.data that opens images")
         return thing(**fields)
     if isinstance(value, list):
         return tuple(_load(v, f"{path}[{i}]") for i, v in enumerate(value))
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise UserError(f"{path or 'the description'}: a number of {len(str(value))} digits is too large")
+        raise ConfigError(
+            f"{path or 'the description'}: a number of {len(str(value))} digits is too large"
+        )
     return value
 
 
@@ -90,13 +116,15 @@ def _name(thing: Any) -> str:
 
 
 def override(run: Run, assignment: str) -> Run:
-    """`run` with one number changed: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`.
+    """A copy of the run with one setting changed.
 
-    The first name is a field of `Run` or a keyword of the run's method. Raises `UserError` for an unknown name or a value of
-    the wrong type."""
+    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`; the
+        first name is a field of `Run` or a keyword of the run's method
+
+    Raises `ConfigError` for an unknown name or a value of the wrong type."""
     path, equals, text = assignment.partition("=")
     if not equals or not path:
-        raise UserError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
+        raise ConfigError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
     names = path.strip().split(".")
     try:
         value = json.loads(text)
@@ -105,7 +133,9 @@ def override(run: Run, assignment: str) -> Run:
     if names[0] not in {f.name for f in dataclasses.fields(Run)}:
         known = {f.name for f in dataclasses.fields(Run)} | set(_keywords(run.method))
         if names[0] not in known:
-            raise UserError(f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}")
+            raise ConfigError(
+                f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}"
+            )
         names = ["method", *names]
     return _set(run, names, value, path)
 
@@ -125,13 +155,15 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
     elif inspect.isclass(node) or inspect.isfunction(node):
         return _set(functools.partial(node), names, value, path)
     else:
-        raise UserError(f"--set {path}: {node!r} has no settings of its own, so {name!r} cannot be set in it")
+        raise ConfigError(
+            f"--set {path}: {node!r} has no settings of its own, so {name!r} cannot be set in it"
+        )
     if name not in known:
-        raise UserError(f"--set {path}: there is no {name!r} here. {did_you_mean(name, known)}")
+        raise ConfigError(f"--set {path}: there is no {name!r} here. {did_you_mean(name, known)}")
     if rest:
         new = _set(current, rest, value, path)
     elif isinstance(node, dict):
-        raise UserError(f"--set {path}: name a setting inside it, as in {path}.lr")
+        raise ConfigError(f"--set {path}: name a setting inside it, as in {path}.lr")
     else:
         new = _checked(value, known[name][0], f"--set {path}")
     if isinstance(node, dict):
@@ -142,7 +174,7 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
 
 
 def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of what a callable takes."""
+    """(annotation, default) of a callable's parameters, by name."""
     func = call.func if isinstance(call, functools.partial) else call
     target = func.__init__ if isinstance(func, type) else func
     try:
@@ -157,22 +189,34 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def _checked(value: Any, annotation: Any, path: str) -> Any:
-    """`value` as `annotation` has it. Raises `UserError`, which begins with `path`."""
+    """Convert a value to the type of an annotation.
+
+    Raises `ConfigError`, which begins with `path`."""
     try:
-        adapter = pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
-    except pydantic.PydanticUserError:  # the type is a dataclass or model with a configuration of its own
+        adapter = pydantic.TypeAdapter(
+            annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
+        )
+    except (
+        pydantic.PydanticUserError
+    ):  # the type is a dataclass or model with a configuration of its own
         adapter = pydantic.TypeAdapter(annotation)
     try:
         value = adapter.validate_python(value)
     except pydantic.ValidationError as e:
         why = printable(e.errors()[0]["msg"].lower())
-        raise UserError(f"{path}: got {_short(value)}, expected {_title(annotation)} ({why})") from None
+        raise ConfigError(
+            f"{path}: got {shorten(value)}, expected {_title(annotation)} ({why})"
+        ) from None
     if typing.get_origin(annotation) is dict and isinstance(value, dict):
         inner = typing.get_args(annotation)[1]
         return {k: _checked(v, inner, f"{path}.{printable(k)}") for k, v in value.items()}
-    if callable(value) and (results := _results(annotation)) and not issubclass(_result(value), results):
+    if (
+        callable(value)
+        and (results := _results(annotation))
+        and not issubclass(_result(value), results)
+    ):
         want = " or ".join(r.__name__ for r in results)
-        raise UserError(f"{path}: got {_short(value)}, expected a callable that returns {want}")
+        raise ConfigError(f"{path}: got {shorten(value)}, expected a callable that returns {want}")
     return value
 
 
@@ -181,7 +225,7 @@ def _title(annotation: Any) -> str:
 
 
 def _results(annotation: Any) -> tuple[type, ...]:
-    """The classes that callables of an annotation return; none where it does not say."""
+    """The classes that callables of an annotation return; none if it names none."""
     alternatives = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     found = [typing.get_args(a)[-1] for a in alternatives if typing.get_origin(a) is Callable]
     return tuple(found) if all(isinstance(f, type) and f is not Any for f in found) else ()
@@ -192,7 +236,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _result(call: Callable[..., Any]) -> type:
-    """The class of what a callable returns, `object` where it does not say."""
+    """The class that a callable returns, `object` if its annotation names none."""
     func = call.func if isinstance(call, functools.partial) else call
     if isinstance(func, type):
         return func

@@ -1,10 +1,10 @@
-"""Process group: rank, world size and collectives. In a single process everything here is a no-op.
+"""Process group: rank, world size and collectives. No-ops in a single process.
 
-Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL on GPUs). The collectives of Python
-objects are not used, since they unpickle what the other processes send. What listens on the network: gloo, on the loopback
-interface where all ranks are on one machine (`start`); and the key-value store of torchrun, which torch binds to all
-interfaces on the port that torchrun was given (`--master-port`).
-"""
+Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL on
+GPUs). The collectives of Python objects are not used, since they unpickle what the other
+processes send. Two parts listen on the network: gloo, on the loopback interface if all
+ranks are on one machine (`init`); and the key-value store of torchrun, which torch binds to
+all interfaces on torchrun's port (`--master-port`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ganvas.core.errors import UserError, printable
 
-PATIENCE = 60.0  # seconds in a collective after which a rank says that it still waits
+PATIENCE = 60.0  # seconds in a collective after which a rank reports that it still waits
+LARGE = 1 << 16  # numbers; tensors of this size and more are sent singly, smaller ones together
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
@@ -33,7 +34,7 @@ _waiting_since: float | None = None  # when this rank entered the collective tha
 
 @contextmanager
 def single_process() -> Iterator[None]:
-    """Within: as in a process of its own, for work that one rank does while the others wait."""
+    """Act as a single process within the context: one rank works, the others wait."""
     token = _alone.set(True)
     try:
         yield
@@ -42,24 +43,26 @@ def single_process() -> Iterator[None]:
 
 
 def world() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     if _alone.get():
         return 1
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this one is."""
+    """The index of this process in the group."""
     return dist.get_rank() if world() > 1 else 0
 
 
 def env_rank() -> tuple[int, int]:
-    """(rank, world size) from torchrun's environment, for work that needs no communication."""
+    """(rank, world size) of torchrun's environment, for work without communication."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def init(device: str | None = None) -> None:
-    """Join the process group that torchrun announced in the environment; nothing in a single process."""
+    """Join the process group that torchrun describes in the environment.
+
+    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number"""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
@@ -68,21 +71,22 @@ def init(device: str | None = None) -> None:
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # votes to stop lie in main memory
+    # gloo beside NCCL, since the flags for stopping are tensors on the CPU
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
 
 def _end_with_torchrun() -> None:
     """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
 
-    A parent that has ended before is noticed by `init_process_group`, which needs its store."""
+    If the parent has ended before, `init_process_group` fails, since it needs its store."""
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _watch() -> None:
-    """Report a rank that does not answer, once for each collective, until the group ends."""
+    """Report a collective that takes longer than `PATIENCE`, once, until the group ends."""
     reported = None
     while dist.is_initialized():
         since = _waiting_since
@@ -99,20 +103,21 @@ def _watch() -> None:
 
 
 def destroy(wait: bool = True) -> None:
-    """Leave the group. `wait` for the others first, unless something went wrong here.
+    """Leave the process group.
 
-    Then a moment for gloo's threads: they let go of the last tensors, for which they need Python's lock, and where Python is
-    already ending they take the process down ("terminate called without an active exception")."""
+    wait: for the other ranks; not after an error on this rank"""
     if dist.is_available() and dist.is_initialized():
         if wait:
             barrier()
         dist.destroy_process_group()
+        # gloo's threads release the last tensors, and need Python's lock for it. If Python is
+        # ending by then, they abort ("terminate called without an active exception").
         time.sleep(0.3)
 
 
 @contextmanager
 def _exchange() -> Iterator[None]:
-    """Around a collective: measure how long it waits, and raise `UserError` where another rank has ended."""
+    """Time a collective for `_watch`, and raise `UserError` if another rank has ended."""
     global _waiting_since
     _waiting_since = time.monotonic()
     try:
@@ -128,11 +133,10 @@ def _exchange() -> Iterator[None]:
         _waiting_since = None
 
 
-LARGE = 1 << 16  # numbers; a tensor of so many is sent from where it lies, smaller ones together
-
-
 def all_reduce_mean_(tensors: list[Tensor]) -> None:
-    """Replace each tensor by its mean over the ranks. Ranks must pass the same shapes in the same memory formats."""
+    """Replace each tensor by its mean over the ranks.
+
+    tensors: of the same shapes and memory formats on every rank"""
     if world() == 1 or not tensors:
         return
     tensors = [t.detach() for t in tensors]
@@ -140,14 +144,16 @@ def all_reduce_mean_(tensors: list[Tensor]) -> None:
     chosen = set(map(id, large))
     small = [t for t in tensors if id(t) not in chosen]
     with _exchange():
-        under_way = [dist.all_reduce(t, async_op=True) for t in large]
+        pending = [dist.all_reduce(t, async_op=True) for t in large]
         if small:
-            flat = torch.cat([t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small])
+            flat = torch.cat(
+                [t.flatten().float() if t.dtype != torch.float64 else t.flatten() for t in small]
+            )
             dist.all_reduce(flat)
             flat /= world()
             for t, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
                 t.copy_(part.view(t.shape))
-        for handle in under_way:
+        for handle in pending:
             if handle is not None:
                 handle.wait()
     if large:
@@ -155,31 +161,33 @@ def all_reduce_mean_(tensors: list[Tensor]) -> None:
 
 
 def gather(x: Tensor) -> Tensor:
-    """Every rank's x, stacked on a new first axis. Not part of the autograd graph."""
+    """Every rank's x, stacked on a new first axis, without gradients."""
     if world() == 1:
         return x.detach()[None]
-    every = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
     with _exchange():
-        dist.all_gather(every, x.detach().contiguous())
-    return torch.stack(every)
+        dist.all_gather(parts, x.detach().contiguous())
+    return torch.stack(parts)
 
 
-def all_reduce_max_(votes: Tensor) -> None:
+def all_reduce_max_(x: Tensor) -> None:
     """Replace each entry by its largest value over the ranks."""
     if world() > 1:
         with _exchange():
-            dist.all_reduce(votes, dist.ReduceOp.MAX)
+            dist.all_reduce(x, dist.ReduceOp.MAX)
 
 
 def barrier() -> None:
+    """Wait until every rank has come here."""
     if world() > 1:
         with _exchange():
             dist.barrier()
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the ranks, differentiable any number of times: the gradient of a sum that everyone reads is the sum of
-    everyone's gradients."""
+    """Sum over the ranks, differentiable any number of times.
+
+    Every rank reads the sum, so its gradient is the sum of the ranks' gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -194,5 +202,5 @@ class _Sum(torch.autograd.Function):
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean over the ranks, part of the autograd graph."""
+    """The mean over the ranks, with gradients."""
     return _Sum.apply(x) / world() if world() > 1 else x

@@ -1,4 +1,4 @@
-"""Facts about the host: devices, memory, machine, commit."""
+"""Facts about the host: memory, devices, processor, commit; and messages on stderr."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ from typing import Any
 import torch
 
 from ganvas.core import distributed
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import ConfigError, printable
 
 
-def memory(device: torch.device) -> int:
-    """Bytes that it has."""
-    if device.type == "cuda":
+def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
+    """The memory of a device in bytes.
+
+    device: None: the host's main memory, as for devices without a memory of their own
+    unknown: the result if the system does not report it (Windows)"""
+    if device is not None and device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 8 << 30
+    return unknown
 
 
 def available() -> int:
-    """Bytes that this process may still take: what is free, within the limits set to it. (Beyond Linux: all memory.)"""
+    """The memory in bytes that this process can still allocate.
+
+    On Linux: free memory within the limits of the control group and of the address space.
+    Elsewhere: all memory of the host."""
     free = memory(torch.device("cpu"))
     try:
-        pages = [int(n) * os.sysconf("SC_PAGE_SIZE") for n in Path("/proc/self/statm").read_text().split()]
+        pages = [
+            int(n) * os.sysconf("SC_PAGE_SIZE")
+            for n in Path("/proc/self/statm").read_text().split()
+        ]
         of_system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = min(free, int(of_system["MemAvailable"].split()[0]) * 1024)
     except (OSError, ValueError, KeyError):
@@ -46,7 +55,7 @@ def available() -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure was taken on."""
+    """Describe the host that a measurement was taken on."""
     processor = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -65,41 +74,54 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit of the source that runs, `-dirty` where it was changed since; None outside a checkout of
-    ganvas."""
+    """The git commit of ganvas's source, with `-dirty` if the source was changed since.
+
+    None outside a checkout of ganvas."""
     root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():  # else the commit of whatever repository a virtual environment happens to lie in
+    # Without this check, git would find a repository in which a virtual environment lies.
+    if not (root / ".git").exists():
         return None
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=10
+        ).stdout.strip()
 
     try:
         head = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", "src")  # a record or a page that was written changes no figure
+        # Only of `src`: new records and pages change no measurement.
+        changed = git("status", "--porcelain", "--", "src")
     except (OSError, subprocess.TimeoutExpired):
         return None
     return head + "-dirty" * bool(changed) if head else None
 
 
 def usable_device(device: str | None) -> str:
-    """`device`, or the best there is. Raises `UserError` where it cannot be used."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    """The device, or the best of this machine if None.
+
+    Raises `ConfigError` if it cannot be used."""
+    if device is None and torch.cuda.is_available():
+        device = "cuda"
+    elif device is None:
+        device = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
-        raise UserError(f"device {device!r} cannot be used: {reason}. Leave --device out to choose one") from None
+        raise ConfigError(
+            f"device {device!r} cannot be used: {reason}. Leave --device out to choose one"
+        ) from None
     return device
 
 
 def auto_precision(device: str) -> str:
-    """ "bf16" where the device multiplies in it: GPUs, and processors with its instructions (by
-    /proc/cpuinfo, which Linux has); else "fp32", since emulated bf16 is slower."""
+    """The fastest precision of a device: "bf16" if its hardware has it, else "fp32".
+
+    Emulated bf16 is slower than fp32. Processors are asked by /proc/cpuinfo (Linux)."""
     if device != "cpu":
-        return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(False) else "fp32"
+        native = device.startswith("cuda") and torch.cuda.is_bf16_supported(False)
+        return "bf16" if native else "fp32"
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -108,7 +130,8 @@ def auto_precision(device: str) -> str:
 
 
 def say(*lines: str) -> None:
-    """Print lines to standard error, on rank 0. Names from outside cannot steer the terminal."""
+    """Print lines to standard error, on rank 0, with control characters escaped."""
     if distributed.rank() == 0:
-        with suppress(OSError, ValueError):  # nobody reads it any more: torchrun was killed, a pipe was closed
+        # Standard error may be closed: torchrun was killed, or the end of a pipe.
+        with suppress(OSError, ValueError):
             print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

@@ -1,38 +1,83 @@
-"""The one error that people see. It prints as a message, without a traceback, and says what was got, what was expected
-and what to do."""
+"""The errors that users see, in one tree, and the text of their messages.
+
+UserError            user
+├── DataError        data
+├── ConfigError      config
+├── CheckpointError  checkpoint
+├── CapabilityError  capability
+├── NumericalError   numerical
+└── OutputError      output
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend. The message says what was got, what was expected and what to do."""
+    """A mistake that the user can correct.
+
+    The message says what was got, what was expected and what to do. It prints without a
+    traceback.
+    code: a short, stable name of the kind of error, for programs"""
+
+    code: ClassVar[str] = "user"
 
 
-class WrongUse(UserError):
-    """Asked of a model what its method cannot do; no other input would help."""
+class DataError(UserError):
+    """An image, a file or a folder of the user's data cannot be read or does not fit."""
+
+    code = "data"
 
 
-class NotWritten(UserError):
-    """A file could not be written (a full disk, a read-only folder); the next one could not, either."""
+class ConfigError(UserError):
+    """A setting, a name or a description of a run is unknown or has the wrong value."""
+
+    code = "config"
+
+
+class CheckpointError(UserError):
+    """A run folder, a checkpoint or a model file cannot be read, or does not fit its run."""
+
+    code = "checkpoint"
+
+
+class CapabilityError(UserError):
+    """The model's method cannot do what was requested; no other input would help."""
+
+    code = "capability"
+
+
+class NumericalError(UserError):
+    """A loss, a gradient, a weight or an optimizer's state is NaN or infinite."""
+
+    code = "numerical"
+
+
+class OutputError(UserError):
+    """A file cannot be written (full disk, read-only folder); nor could the next one."""
+
+    code = "output"
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the nearest known name, or all of them."""
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
 def printable(text: object) -> str:
-    """Text from outside (file, folder and class names, messages of other programs) as one safe line.
+    """Untrusted text (file and class names, messages of other programs) as one safe line.
 
     Control characters, line breaks, bidirectional overrides and bytes that are not UTF-8
     (surrogates) become backslash escapes, as `ls -b` prints them, so that the result can
     be encoded as UTF-8, prints on one line and cannot steer a terminal."""
     return "".join(
-        c if c.isprintable() and not "\ud800" <= c <= "\udfff" else c.encode("unicode_escape").decode()
+        c
+        if c.isprintable() and not "\ud800" <= c <= "\udfff"
+        else c.encode("unicode_escape").decode()
         for c in str(text)
     )

@@ -1,4 +1,4 @@
-"""Write files so that they appear whole or not at all."""
+"""Write files atomically: after any crash, a path holds its old or its new contents."""
 
 from __future__ import annotations
 
@@ -6,57 +6,51 @@ import errno
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ganvas.core.errors import NotWritten, UserError, printable
+from ganvas.core.errors import OutputError, UserError, printable
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """`path` holds either what it held or all of `text`, whenever the process ends.
+def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
+    """Write a file atomically, and create missing folders.
 
-    Raises `UserError` where the disk is full or read-only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except OSError as e:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written: {e}. Free some space or make the folder writable") from None
+    data: bytes, or text, which is written as UTF-8
+    sync: flush to the disk before the file takes its name, so that it is whole after a
+        power failure, too
 
-
-def write(path: Path, data: bytes) -> Path:
-    """`path` holds either what it held or all of `data`, whenever the process ends. Raises `UserError` where it cannot
-    be written (a full disk, a read-only folder)."""
-    with written(path) as file:
-        file.write(data)
+    Returns `path`. Raises `OutputError` if the file cannot be written (full disk,
+    read-only folder), and `UserError` if its name is too long."""
+    with open_atomic(path, sync=sync) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
     return path
 
 
 @contextmanager
-def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which is at `path` when it is left without an error. See `write`."""
-    # not made of the name, which may be as long as a name can be
-    temporary = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
+def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the name `path` on leaving without an error.
+
+    See `write`."""
+    # The name is hashed, since it may be as long as a name can be.
+    name = f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp"
+    temporary = path.with_name(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
                 yield file
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as e:
+        failure = f"{printable(path)} could not be written"
         if e.errno == errno.ENAMETOOLONG:
-            raise UserError(
-                f"{printable(path)} could not be written: its name is too long; use a shorter one"
-            ) from None
-        raise NotWritten(
-            f"{printable(path)} could not be written: {e.strerror or e}. Free some space, or choose a folder that you "
-            "may write to"
+            raise UserError(f"{failure}: its name is too long; use a shorter one") from None
+        raise OutputError(
+            f"{failure}: {e.strerror or e}. Free some space, or choose a folder that you may "
+            "write to"
         ) from None

@@ -1,4 +1,4 @@
-"""Guards for reading files that come from outside."""
+"""Guards for reading untrusted files, and the wording of messages about them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import time
 from io import BufferedReader
 from pathlib import Path
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.environment import memory
+from ganvas.core.errors import DataError, printable
 
 ABANDONED = 86_400  # seconds after which a partial file of a killed process is removed
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a regular file for reading. Raises `OSError` for pipes, sockets and devices.
+    """Open a regular file for reading.
 
-    Opening a pipe would wait for its writer, and a device may never end."""
+    Raises `OSError` for pipes, sockets and devices: opening a pipe would wait for its
+    writer, and a device may never end."""
     require_regular(os.stat(path).st_mode)
-    # between the two calls the name may have become a pipe's
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    # Checked again below, since the name may have become a pipe's in the meantime.
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
     try:
         require_regular(os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
@@ -32,32 +36,29 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def require_regular(mode: int) -> None:
-    """Raise `OSError` unless `mode`, of `os.stat`, is a regular file's."""
+    """Raise `OSError` unless a mode of `os.stat` is a regular file's."""
     if not stat.S_ISREG(mode):
         raise OSError(0, f"is {_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a file")
 
 
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # not a POSIX system
-        return 8 << 30
+def require_memory(
+    size: int, what: str, advice: str = "it is damaged, or give the images as files"
+) -> None:
+    """Raise `DataError` if `size` bytes are more than half of this machine's memory.
 
-
-def require_memory(size: int, what: str, advice: str = "it is damaged, or give the images as files") -> None:
-    """Raise `UserError` if `size` bytes are more than half of this machine's memory."""
+    what: needs the memory, e.g. a file
+    advice: the end of the message"""
     if size > memory() // 2:
-        raise UserError(
+        raise DataError(
             f"{what} needs {size / 2**30:,.1f} GiB, more than half of this machine's memory "
             f"({memory() / 2**30:,.1f} GiB): {advice}"
         )
 
 
 def reason(e: BaseException) -> str:
-    """What an exception says, as the end of a one-line message."""
-    said = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-    text = printable(said.strip().partition("\n")[0])[:200]
+    """An exception's text as the end of a one-line message."""
+    text = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+    text = printable(text.strip().partition("\n")[0])[:200]
     return text or ("not enough memory" if isinstance(e, MemoryError) else type(e).__name__)
 
 
@@ -67,12 +68,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def warn(message: str) -> None:
-    """One plain line on stderr."""
+    """Print a warning as one line on stderr."""
     print(f"warning: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """Partial files and folders (`*.tmp`) that killed processes left long ago."""
+    """Partial files and folders (`*.tmp`) that killed processes left over a day ago."""
     old = []
     for path in folder.glob("*.tmp"):
         try:
@@ -84,10 +85,13 @@ def abandoned(folder: Path) -> list[Path]:
 
 
 def shell_quoted(path: str | os.PathLike[str]) -> str:
-    """A path as a shell's word of printable characters."""
+    """A path quoted for a shell, in printable characters."""
     text = os.fspath(path)
     text = f"./{text}" if text.startswith("-") else text
     if printable(text) == text:
         return shlex.quote(text)
-    escaped = "".join(chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
+    escaped = "".join(
+        chr(b) if 0x20 <= b < 0x7F and chr(b) not in "'\\" else f"\\x{b:02x}"
+        for b in os.fsencode(text)
+    )
     return f"$'{escaped}'"  # bash's and zsh's

@@ -1,4 +1,4 @@
-"""Read JSON that may come from anybody: bounded in size and depth, with one-line errors."""
+"""Read JSON from untrusted sources: bounded in size and depth, with one-line errors."""
 
 from __future__ import annotations
 
@@ -8,58 +8,66 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import DataError, UserError, printable
 
 MAX_BYTES = 1 << 26
 MAX_DEPTH = 64
 
 
-def read_json(path: str | Path, what: str, most: int = MAX_BYTES) -> dict[str, Any]:
+def read_json(
+    path: str | Path,
+    what: str,
+    most: int = MAX_BYTES,
+    error: type[UserError] = DataError,
+) -> dict[str, Any]:
     """Read the JSON object of a file.
 
     `what`: the kind of file for error messages, e.g. "run description".
     `most`: the largest size in bytes that is read.
+    `error`: the class of what is raised.
 
-    Raises `UserError` with one line if there is no regular file, if it cannot be read, or
+    Raises `error` with one line if there is no regular file, if it cannot be read, or
     if it holds anything but one JSON object within the bounds of `parse_json`."""
     where = printable(path)
     try:
         # Checked before opening, since opening a pipe waits for its other end.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{where} is not a regular file; expected a {what} (JSON)")
+            raise error(f"{where} is not a regular file; expected a {what} (JSON)")
         with open(path, "rb") as f:
             text = f.read(most + 1)
     except FileNotFoundError:
-        raise UserError(f"there is no {what} {where}") from None
+        raise error(f"there is no {what} {where}") from None
     except (OSError, ValueError) as e:  # a path with a NUL is a ValueError
         reason = getattr(e, "strerror", None) or e
-        raise UserError(f"{where} cannot be read: {printable(reason)}") from None
+        raise error(f"{where} cannot be read: {printable(reason)}") from None
     if len(text) > most:
-        raise UserError(f"{where} is larger than {most:,} bytes, too large for a {what}")
-    return parse_json(text, where, what)
+        raise error(f"{where} is larger than {most:,} bytes, too large for a {what}")
+    return parse_json(text, where, what, error)
 
 
-def parse_json(text: str | bytes, where: str, what: str) -> dict[str, Any]:
+def parse_json(
+    text: str | bytes, where: str, what: str, error: type[UserError] = DataError
+) -> dict[str, Any]:
     """Parse a JSON object: UTF-8, nested at most `MAX_DEPTH` deep.
 
     `where`: the place that error messages name, e.g. "log.jsonl, line 3".
     `what`: what should be there, e.g. "run description".
 
-    Raises `UserError` with one line."""
+    Raises `error` with one line."""
     try:
         value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
         if not isinstance(value, dict):
-            raise UserError(f"{where} is not a {what}: expected a JSON object, got {_kind(value)}")
+            raise error(f"{where} is not a {what}: expected a JSON object, got {_kind(value)}")
         if _deeper(value, MAX_DEPTH):
             raise RecursionError
     except RecursionError:
-        raise UserError(f"{where} is not a {what}: its JSON is nested too deeply") from None
+        raise error(f"{where} is not a {what}: its JSON is nested too deeply") from None
     except UserError:
         raise
     except UnicodeDecodeError as e:
-        raise UserError(f"{where} is not a {what}: byte {e.start} is not UTF-8") from None
+        raise error(f"{where} is not a {what}: byte {e.start} is not UTF-8") from None
     except ValueError as e:  # of the syntax, or an integer of thousands of digits
-        raise UserError(f"{where} is not a {what}: its JSON is broken ({printable(e)})") from None
+        raise error(f"{where} is not a {what}: its JSON is broken ({printable(e)})") from None
     return value
 
 

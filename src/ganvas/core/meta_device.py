@@ -9,23 +9,30 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ganvas.core.errors import UserError
+from ganvas.core.errors import ConfigError
 
-MAX_CALLS = 30_000  # of torch while networks are built; BigGAN-deep's take 6,000
+MAX_CALLS = 30_000  # operations of torch to build networks; BigGAN-deep takes 6,000
 
 
 class _Bounded(TorchFunctionMode):
+    """Limit the operations of torch."""
+
     calls = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
         if self.calls > MAX_CALLS:
-            raise UserError(f"a network of so many layers is not built: it needs over {MAX_CALLS:,} operations")
+            raise ConfigError(
+                f"a network with this many layers is rejected: building it takes over "
+                f"{MAX_CALLS:,} operations"
+            )
         return func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Within: new tensors have shapes and no memory, and absurdly many raise `UserError`."""
+    """Within the context, give new tensors shapes and no memory.
+
+    Raises `ConfigError` after `MAX_CALLS` operations."""
     with torch.device("meta"), _Bounded():
         yield

@@ -1,4 +1,4 @@
-"""A live bar on a terminal; a line every ten seconds anywhere else."""
+"""Progress on stderr: a live bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """Images done, images per second, time left and the current losses, on stderr. `what`: is being done."""
+    """Show images done, images per second, the time left and the current losses.
+
+    total: images at the end
+    start: images at the start
+    what: the activity"""
 
     LINE_SECONDS = 10.0
 
-    def __init__(self, total: int, start: int = 0, quiet: bool = False, what: str = "training") -> None:
+    def __init__(
+        self, total: int, start: int = 0, quiet: bool = False, what: str = "training"
+    ) -> None:
         self.total, self.start, self.quiet = total, start, quiet
-        self._began = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar: RichProgress | None = None
         if not quiet and sys.stderr.isatty():
             self._bar = RichProgress(
@@ -46,13 +58,15 @@ class Progress:
     def update(self, images: int, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
         if self.quiet:
             return
-        images, now = min(images, self.total), time.monotonic()  # the last batch goes beyond
-        rate = (images - self.start) / max(now - self._began, 1e-9)
+        images, now = min(images, self.total), time.monotonic()  # the last batch may go beyond
+        rate = (images - self.start) / max(now - self._started, 1e-9)
         shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
-        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss"))
+        losses = "  ".join(
+            f"{k.removesuffix('/loss')} {v:.3g}" for k, v in scalars.items() if k.endswith("/loss")
+        )
         if self._bar is not None:
             self._bar.update(self._task, completed=images, rate=shown, losses=losses)
-        elif now - self._said > self.LINE_SECONDS or images >= self.total:
+        elif now - self._printed > self.LINE_SECONDS or images >= self.total:
             left = (self.total - images) / max(rate, 1e-9)
             print(
                 f"{images:,} of {self.total:,} images, {shown} images/s, {left:.0f} s left"
@@ -60,7 +74,7 @@ class Progress:
                 file=sys.stderr,
                 flush=True,
             )
-            self._said = now
+            self._printed = now
 
     def close(self) -> None:
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""What a description (run.json, the header of a model file) may name."""
+"""The classes and functions that run.json and the header of a model file may name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import ConfigError, printable
 
-# Everything that a description (run.json, the header of a model file) may name, by module.
+# All names that a description (run.json, the header of a model file) may have, by module.
 # A new network, method, schedule or data opener works in descriptions once it is listed here.
 # Each entry is called with arguments from the file, so none may have side effects beyond
 # opening the data set that its arguments name. tests/test_config.py holds the list.
@@ -119,22 +119,27 @@ MOVED: dict[str, str] = {
     "ganvas.nets.words": "ganvas.nets.toy_language",
     "ganvas.schedules": "ganvas.core.schedules",
 }
-# Packages whose classes are never taken for those of the user's own program.
-NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {"__main__"}
-LARGEST = 1 << 53  # of a whole number in a description; beyond it JSON's readers disagree
+# Packages whose classes never count as those of the user's own program.
+NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {
+    "__main__"
+}
+LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 
 
-def _find(name: str) -> Callable[..., Any]:
-    """The class or function of a name "module:thing" in a description."""
+def find(name: str) -> Callable[..., Any]:
+    """The class or function of a name "module:thing" in a description.
+
+    Allowed are the entries of `ALLOWED`, and networks and optimizers of a module outside
+    ganvas that the program has imported itself. Raises `ConfigError` for all else."""
     module, _, thing = name.partition(":")
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):
         return getattr(importlib.import_module(module), thing)
     own = module.partition(".")[0] not in NOT_THE_USERS
     if own and module not in sys.modules:
-        raise UserError(
-            f"the description uses {_short(name)}, which is not part of ganvas: import the module "
-            f"{_short(module)} in your program first, if you trust it, and load it from there"
+        raise ConfigError(
+            f"the description uses {shorten(name)}, which is not part of ganvas: import the module "
+            f"{shorten(module)} in your program first, if you trust it, and load it from there"
         )
     found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
     # A module's own public classes, not what it has imported.
@@ -145,11 +150,12 @@ def _find(name: str) -> Callable[..., Any]:
         and not thing.startswith("_")
     ):
         return found
-    raise UserError(
-        f"the description names {_short(name)}, which is not an allowed class or function; nothing was loaded"
+    raise ConfigError(
+        f"the description names {shorten(name)}, which is not an allowed class or function; nothing was loaded"
     )
 
 
-def _short(value: Any) -> str:
+def shorten(value: Any) -> str:
+    """The printable representation of a value, at most 80 characters."""
     text = printable(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,14 +1,14 @@
-"""Random draws that belong to a sample, not to a process.
+"""Random numbers per sample, independent of the number of processes.
 
-The engine announces which rows of the whole batch this process works on; every draw is then made for the whole batch and
-cut to those rows. The same seed therefore gives the same noise to the same image however many ranks or micro-batches share
-the work, which is what makes two ranks' gradients those of one process. Without an announcement a draw is torch's own.
-"""
+The engine announces which rows of the whole batch this process computes. Every draw is
+then made for the whole batch and cut to those rows. The same seed therefore gives the same
+noise to the same image with any number of ranks and micro-batches, so that the gradients
+of two ranks are those of one process. Without an announcement, draws are torch's own."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
     stop: int
     total: int
 
-    def __len__(self) -> int:  # NamedTuple's own length (3) is of no use to anyone
+    def __len__(self) -> int:  # the number of rows, not of the tuple's fields
         return self.stop - self.start
 
 
@@ -33,14 +33,16 @@ _copies: ContextVar[int] = ContextVar("copies", default=1)
 
 
 def fold_in(*parts: int | str) -> int:
-    """A 63-bit seed from any number of integers and names: unrelated for unlike parts, the same on every machine."""
+    """A 63-bit seed of any number of integers and names.
+
+    Different parts give unrelated seeds, the same on every machine."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def rows(announced: Rows | None) -> Iterator[None]:
-    """Within: draws are made for `announced.total` rows and cut to `announced`."""
+    """Within the context, make draws for `announced.total` rows and cut them to `announced`."""
     token = _rows.set(announced)
     try:
         yield
@@ -50,8 +52,10 @@ def rows(announced: Rows | None) -> Iterator[None]:
 
 @contextmanager
 def alike(copies: int) -> Iterator[None]:
-    """Within: n draws are n / `copies` draws, repeated. For a batch of `copies` versions
-    of the same images, one after the other, which are to be augmented alike."""
+    """Within the context, repeat n / `copies` draws in place of n draws.
+
+    For a batch of `copies` versions of the same images, one after the other, which are to
+    get the same augmentation."""
     token = _copies.set(copies)
     try:
         yield
@@ -74,30 +78,41 @@ def integers(n: int, high: int, *, device: torch.device | str | None = None) -> 
     return _cut(n, lambda whole: torch.randint(high, (whole,), device=device))
 
 
-def _cut(n: int, make) -> Tensor:
+def _cut(n: int, make: Callable[[int], Tensor]) -> Tensor:
+    """Draws for n rows: for the whole batch, cut to the rows that the engine announced."""
     copies = _copies.get()
     if copies > 1 and n % copies == 0:
         with alike(1):
-            drawn = _cut(n // copies, make)
-        return drawn.repeat(copies, *[1] * (drawn.dim() - 1))
+            values = _cut(n // copies, make)
+        return values.repeat(copies, *[1] * (values.dim() - 1))
     r = _rows.get()
     if r is None or n % len(r):
         return make(n)
-    k = n // len(r)  # an objective may draw k latents for every row, as WGAN-GP's generator does
+    # An objective may draw k latents for every row, as WGAN-GP's generator does.
+    k = n // len(r)
     return make(r.total * k)[r.start * k : r.stop * k]
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:
-    """z ~ N(0, 1) as draws of the normal distribution cut to [-threshold, threshold]: Phi^-1(Phi(-t) + Phi(z) (Phi(t) -
-    Phi(-t))), by quantiles. Continuous in z and in the threshold, where drawing again until |z| <= t (Brock et al., 2018,
-    arXiv:1809.11096, section 3.1) is neither, and the same distribution."""
-    below = -z.double().abs()  # the tail where quantiles are exact; the other is its mirror image
+    """Map draws z of N(0, 1) to the normal distribution truncated to [-t, t], by quantiles.
+
+    Phi^-1(Phi(-t) + Phi(z) (Phi(t) - Phi(-t))). The distribution is that of drawing again
+    until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1). Unlike that, the
+    map is continuous in z and in t.
+
+    threshold: t, above 0"""
+    below = -z.double().abs()  # the tail in which quantiles are exact
     low = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64, device=z.device))
     cut = torch.special.ndtri(low + torch.special.ndtr(below) * (1 - 2 * low))
     return (-z.sign() * cut).to(z.dtype)
 
 
 def latents(n: int, *shape: int, seed: int, first: int = 0) -> Tensor:
-    """N(0, 1), [n, *shape]: row i depends on (seed, first + i) alone, so a seed names the same picture in any batch."""
+    """N(0, 1), [n, *shape], with one seed for each row.
+
+    Row i depends on (seed, first + i) alone, so that a seed names the same image in any
+    batch."""
     g = torch.Generator()
-    return torch.stack([torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)])
+    return torch.stack(
+        [torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)]
+    )

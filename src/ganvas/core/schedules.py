@@ -1,4 +1,6 @@
-"""Pure functions of the clock. Each is a frozen dataclass, so that a run's file can name it and its numbers."""
+"""Schedules: pure functions of the clock.
+
+Each is a frozen dataclass, so that run.json can name it and hold its numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from ganvas.core import Clock, Schedule
 
 @dataclass(frozen=True)
 class Constant:
+    """The same value throughout."""
+
     value: float = 1.0
 
     def __call__(self, clock: Clock) -> float:
@@ -29,7 +33,9 @@ class LinearDecay:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """`1 / factor ** step`, never below `floor`: pylearn2's rule, with which the GAN of 2014 was trained."""
+    """`1 / factor ** step`, never below `floor`.
+
+    pylearn2's rule, with which the GAN of 2014 was trained."""
 
     factor: float
     floor: float = 0.0
@@ -40,8 +46,9 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class InverseDecay:
-    """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`: the first
-    commit of SAGAN's authors' code (0a93720), from before it had attention."""
+    """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`.
+
+    The first commit of SAGAN's authors' code (0a93720), from before it had attention."""
 
     rate: float
     start: int = 0
@@ -53,7 +60,7 @@ class InverseDecay:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """1, and `factor` times as much after every `every` images."""
+    """1 at first, multiplied by `factor` after every `every` images."""
 
     every: int
     factor: float
@@ -76,7 +83,9 @@ class Ramp:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `start` to `stop` over the first `images` images along half a cosine, level at both ends."""
+    """From `start` to `stop` over the first `images` images, along half a cosine.
+
+    Its slope is 0 at both ends."""
 
     start: float
     stop: float
@@ -89,8 +98,11 @@ class Cosine:
 
 @dataclass(frozen=True)
 class PerStep:
-    """Weight averaging by a constant `decay` per step, as ProGAN has it (0.999). Before step `start` the average is the last
-    weights, as BigGAN has it."""
+    """Weight averaging by a constant decay per step.
+
+    decay: 0.999 in ProGAN
+    start: the first step that is averaged; before it, the average is the current weights
+        (BigGAN)"""
 
     decay: float = 0.999
     start: int = 0
@@ -101,8 +113,11 @@ class PerStep:
 
 @dataclass(frozen=True)
 class HalfLife:
-    """Weight averaging whose memory halves every `images` images, ramped up from nothing: the half-life is never longer
-    than `ramp` times the images seen so far (StyleGAN2-ADA's ramp-up is 0.05)."""
+    """Weight averaging with a half-life in images.
+
+    images: the half-life
+    ramp: limits the half-life to `ramp` times the images seen so far (StyleGAN2-ADA: 0.05);
+        None: no limit"""
 
     images: int
     ramp: float | None = 0.05
@@ -114,7 +129,7 @@ class HalfLife:
 
 @dataclass(frozen=True)
 class GrowingHalfLife:
-    """Weight averaging whose memory halves every `of(clock)` images."""
+    """Weight averaging with a half-life of `of(clock)` images."""
 
     of: Schedule
 

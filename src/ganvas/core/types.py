@@ -1,5 +1,8 @@
-"""The nouns. A GAN is a game: players take turns, each descending its own objective. A `Method` tells the turns, a `Run`
-holds every number that decides the outcome, and the engine performs them. Imports torch and nothing of ours."""
+"""The nouns of ganvas: `Method`, `Batch`, `Update`, `Forward`, `Run`, and capabilities.
+
+A GAN is a game: players take turns, and each descends its own objective. A `Method`
+describes the turns, a `Run` holds every number that decides the result, and the engine
+performs them. This module imports nothing of ganvas."""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ Curve = Literal["linear", "spherical"]
 
 @dataclass(frozen=True)
 class Clock:
-    """How far a run is. `images` counts real images drawn, all ranks together; `step` counts completed plans."""
+    """Progress of a run.
+
+    step: completed plans
+    images: real images drawn, all ranks together"""
 
     step: int = 0
     images: int = 0
@@ -23,8 +29,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method must know of the data to build its networks: sides in pixels, channels 1 to 4, number of classes (0:
-    unlabelled)."""
+    """The facts about the data that a method needs to build its networks.
+
+    channels: 1 to 4
+    height, width: in pixels
+    classes: number of labels; 0: unlabeled"""
 
     channels: int
     height: int
@@ -38,18 +47,27 @@ class Shape:
 
 @dataclass(frozen=True)
 class Stage:
-    """What growth or staging changes. A new `index` resets the optimizers."""
+    """The settings that growth or staged training changes.
+
+    index: a new one resets the optimizers
+    batch: as of `Run`; None: the run's
+    resolution: longer side of the images in pixels; None: the data's
+    alpha: weight of the newest resolution, 0 to 1
+    lr: factor on the run's learning rates"""
 
     index: int = 0
-    batch: int | None = None  # None: the run's
-    resolution: int | None = None  # the longer side in pixels; None: the data's
-    alpha: float = 1.0  # weight of the newest resolution, 0 to 1
-    lr: float = 1.0  # times the run's
+    batch: int | None = None
+    resolution: int | None = None
+    alpha: float = 1.0
+    lr: float = 1.0
 
 
 class Batch:
-    """Named tensors of one length. By convention `x` are images [N, C, H, W] in [-1, 1], `y` their labels [N] (int64) or,
-    for pairs, the target images; `a` and `b` are the images of two domains. Never changed, only rebuilt."""
+    """Named tensors of one length, immutable.
+
+    x: images [N, C, H, W] in [-1, 1]
+    y: their labels [N] (int64); for pairs, the target images
+    a, b: the images of two domains"""
 
     def __init__(self, **fields: Tensor) -> None:
         lengths = {k: len(v) for k, v in fields.items()}
@@ -60,7 +78,9 @@ class Batch:
         try:
             return self.__dict__["_fields"][name]
         except KeyError:
-            raise AttributeError(f"this batch has {', '.join(self.__dict__.get('_fields', {}))}, no {name!r}") from None
+            raise AttributeError(
+                f"this batch has {', '.join(self.__dict__.get('_fields', {}))}, no {name!r}"
+            ) from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -88,8 +108,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Terms:
-    """What an objective returns. `loss` is a mean over the batch; `log` holds scalars; `outputs` holds detached tensors of the
-    batch's length for the plan's further turns (CycleGAN's critics judge the pictures that the generators just made)."""
+    """The result of an objective.
+
+    loss: mean over the batch, a scalar
+    log: scalars by name
+    outputs: detached tensors of the batch's length, for later turns of the plan (CycleGAN's
+        discriminators get the generators' images)"""
 
     loss: Tensor
     log: Mapping[str, Tensor] = field(default_factory=dict)
@@ -101,10 +125,16 @@ Objective = Callable[[Batch], Terms]
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer step: `player` descends `objective(batch)`, with `gain` times its learning rate.
+    """One optimizer step.
 
-    Several objectives are descended as their sum, and what they log under one name is added up. Each is differentiated
-    before the next is computed, so that only one holds its networks' activations in memory at a time."""
+    player: moves; its networks' weights take gradients
+    objective: a function of the batch; several are descended as their sum, and scalars that
+        they log under one name are added
+    batch: arguments of the objectives
+    gain: factor on the player's learning rate"""
+
+    # Each objective is differentiated before the next is computed, so that the activations
+    # of only one are in memory at a time.
 
     player: str
     objective: Objective | Sequence[Objective]
@@ -114,10 +144,16 @@ class Update:
 
 @dataclass(frozen=True)
 class Forward:
-    """Tensors of the batch's length that `player` makes once for several turns of the plan, which gets them back as `outputs`.
+    """A forward pass shared by several turns of one step.
 
-    To the others they are data. In the player's next update whose batch has them as they are, they carry the gradient back
-    into the networks that made them, as if they had been made in that turn: so nothing of the player's may move between."""
+    The plan gets its tensors back as `Outcome.outputs`. For other players they are data. In
+    the player's next update whose batch holds these very tensors, they carry the gradient
+    back into the player's networks, as if they had been computed in that turn. The player
+    must therefore not move in between.
+
+    player: owns the networks
+    maker: a function of the batch; returns tensors of the batch's length by name
+    batch: its argument"""
 
     player: str
     maker: Callable[[Batch], Mapping[str, Tensor]]
@@ -126,7 +162,10 @@ class Forward:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a plan gets back for what it yields: scalars, and the tensors that were kept or made."""
+    """The result of an `Update` or a `Forward`, which the plan gets back.
+
+    log: scalars by name
+    outputs: tensors of the batch's length, of `Terms` or of the `Forward`"""
 
     log: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -136,10 +175,13 @@ Plan = Generator[Update | Forward, Outcome, None]
 
 
 class Method(nn.Module):
-    """One paper. Subclasses are final, build their networks for a `Shape`, set `players`, and write `updates` as the
-    paper's algorithm. The docstring opens with title, authors, year and address, and says what differs from the paper.
+    """One paper.
 
-    players: who moves, and which networks each player owns
+    Subclasses are final, build their networks for a `Shape`, set `players`, and write
+    `updates` as the paper's algorithm. Their docstrings open with title, authors, year and
+    address, and say how the implementation differs from the paper.
+
+    players: the networks of each player, by the player's name
     ema_networks: names of the networks that generate images; the engine averages their
         weights if the run asks for it, and a model file holds them
     discriminators: names of the networks that tell real from generated images, which are
@@ -159,12 +201,14 @@ class Method(nn.Module):
     discriminators: Sequence[str] = ("D",)
     curve: Curve = "spherical"
     current_stage: Stage = Stage()
-    trained_with: Sequence[str] = ()  # settings that a trained model does without: other files
+    trained_with: Sequence[str] = ()  # settings that only training needs: other files
 
     def stage(self, clock: Clock) -> Stage:
+        """The stage of training at a time."""
         return Stage()
 
     def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+        """Yield the optimizer steps of one step of the clock: the paper's Algorithm 1."""
         raise NotImplementedError
 
     @property
@@ -172,12 +216,38 @@ class Method(nn.Module):
         return next(self.parameters()).device
 
 
+class Dataset(Protocol):
+    """Real images: batches as a pure function of a cursor."""
+
+    @property
+    def info(self) -> Any:
+        """What the data set holds (`ganvas.data.feed.Info`): `shape`, `fingerprint`, ..."""
+        ...
+
+    def draw(self, cursor: int, n: int, *args: Any, **options: Any) -> Batch:
+        """The batch of `n` images at a cursor, which counts images from the run's start.
+
+        options: seed; rows, which are returned of the batch; resolution; device"""
+        ...
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A module of a method that follows what is logged (an augmentation's strength)."""
+
+    def adapt(self, log: Mapping[str, Tensor], images: int) -> Mapping[str, Tensor]:
+        """Adapt after a step of `images` real images that logged `log`.
+
+        Returns scalars to log."""
+        ...
+
+
 @runtime_checkable
 class Samples(Protocol):
-    """Skill: images from noise, and from labels where `classes` is not 0.
+    """Capability: generate images from noise, and from labels if `classes` is not 0.
 
-    `curve`: along what paths latents stay likely: on arcs ("spherical") where `latent` is
-    normal, on straight lines ("linear") where it is uniform, for arcs leave its cube."""
+    curve: the paths on which latents stay likely: arcs ("spherical") for normal latents,
+        straight lines ("linear") for uniform ones, whose cube arcs leave"""
 
     classes: int
     curve: Curve
@@ -187,46 +257,60 @@ class Samples(Protocol):
         ...
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """n images [n, C, H, W] in [-1, 1], from `latent` where `z` is not given; `y`: labels [n] (int64),
-        drawn where the method takes them and they are not given."""
+        """Generate n images [n, C, H, W] in [-1, 1].
+
+        z: latents; None: drawn by `latent`
+        y: labels [n] (int64); None: drawn if the method takes labels"""
         ...
 
 
 @runtime_checkable
 class Translates(Protocol):
-    """Skill: images from images. `directions`: what `to` may be. `multiple`: what both sides must be a multiple of."""
+    """Capability: translate images.
+
+    directions: the values of `to`
+    multiple: both sides of an image must be a multiple of it"""
 
     directions: Sequence[str]
     multiple: int
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, of the same size (times `scale`)."""
+        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, `upscale` times as large."""
         ...
 
 
 @runtime_checkable
 class Truncates(Protocol):
-    """Skill: variety given up for likelihood. BigGAN draws z from a narrower normal, StyleGAN moves w towards its mean."""
+    """Capability: trade variety for quality by truncation.
+
+    BigGAN draws z from a narrower normal distribution, StyleGAN moves w towards its mean."""
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        """Images of z [n, ...] as `sample` makes them where `truncation` is at its largest, and nearer to the most likely
-        ones the smaller it is; a continuous function of z, so that a seed names a picture and its relatives."""
+        """Generate images from z [n, ...] with truncation.
+
+        At its largest, `truncation` gives the images of `sample`; the smaller it is, the
+        nearer they are to the most likely ones. The images are a continuous function of z,
+        so that a seed gives similar images at every truncation."""
         ...
 
 
 @runtime_checkable
 class Styled(Protocol):
-    """Skill: images from styles, an intermediate latent space W of which every layer takes its own. `layers`: how many."""
+    """Capability: generate images from styles w, one for each layer.
+
+    layers: number of layers that take a style"""
 
     layers: int
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """z [n, ...] -> w [n, layers, d], moved towards its mean by `truncation` in the
-        layers in which the method truncates; 1: untruncated."""
+        """Map z [n, ...] to w [n, layers, d].
+
+        truncation: moves w towards its mean in the layers that the method truncates; 1:
+            untruncated"""
         ...
 
     def synthesize(self, w: Tensor) -> Tensor:
-        """w [n, layers, d] -> images [n, C, H, W] in [-1, 1], the same each time for the same w."""
+        """w [n, layers, d] -> images [n, C, H, W] in [-1, 1], deterministic."""
         ...
 
     def mean_style(self) -> Tensor:
@@ -236,7 +320,7 @@ class Styled(Protocol):
 
 @runtime_checkable
 class Encodes(Protocol):
-    """Skill: the latent of an image; `sample(n, z=encode(x))` is its reconstruction."""
+    """Capability: encode images; `sample(n, z=encode(x))` reconstructs them."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Images [n, C, H, W] in [-1, 1] -> their most likely latents [n, ...]."""
@@ -245,11 +329,13 @@ class Encodes(Protocol):
 
 @runtime_checkable
 class Couples(Protocol):
-    """Skill: samples of several domains that belong together. Labels are domains, and one latent gives each domain's version
-    of one picture."""
+    """Capability: generate corresponding images of several domains.
+
+    Labels are domains, and one latent gives each domain's version of one image.
+
+    domains: their names, by label"""
 
     domains: Sequence[str]
-    """Their names, by label."""
 
 
 Schedule = Callable[[Clock], float]
@@ -258,23 +344,29 @@ Averaging = Callable[[Clock, int], float]  # (clock, images since the last avera
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that decides a run's numbers. Built by a recipe, changed by `--set`, written to run.json."""
+    """Every number that decides a run.
+
+    A recipe builds it, `--set` changes it, and run.json holds it."""
 
     method: Callable[[Shape], Method]
-    data: Callable[..., Any]  # partial of ganvas.data.images, pairs or domains -> Feed
+    # A partial of ganvas.data.images, pairs or domains; returns a feed.
+    data: Callable[..., Any]
     optim: dict[str, Callable[..., torch.optim.Optimizer]]  # by player
     batch: int  # real images per draw, all ranks together
-    images: int  # where the run stops; schedules do not depend on it
-    lr: Schedule | None = None  # times each optimizer's own; None: constant
+    images: int  # at which the run stops; schedules do not depend on it
+    lr: Schedule | None = None  # factor on each optimizer's own; None: constant
     momentum: Schedule | None = None  # replaces SGD's; None: constant
     beta2: Schedule | None = None  # replaces Adam's second beta; None: constant
     ema: Averaging | None = None  # None: the last weights are the model
-    augment: Callable[[], nn.Module] | None = None  # what the judges' images pass first, in training (nets/augment.py)
-    # images per forward pass; None: the whole batch. Batch norm and minibatch statistics see only these images: the same
-    # result as with the whole batch have networks without the two, and groups of which `micro` is a multiple.
+    # Changes the discriminators' images in training (nets/augment.py).
+    augment: Callable[[], nn.Module] | None = None
+    # Images per forward pass; None: the whole batch. Batch norm and minibatch statistics see
+    # only these images. The result is that of the whole batch for networks without the two,
+    # and for those whose statistics are of groups of which `micro` is a multiple.
     micro: int | None = None
-    precision: str = (
-        "fp32"  # "tf32": products rounded to 10 bits where the device can; "bf16": autocast, weights in float32
-    )
-    compile: str | None = None  # torch.compile's mode for the networks: "default", "reduce-overhead" (CUDA graphs), …
+    # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast, with
+    # weights in float32.
+    precision: str = "fp32"
+    # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA graphs), …
+    compile: str | None = None
     seed: int = 0

@@ -24,8 +24,9 @@ from typing import Annotated, BinaryIO, TypeVar
 import numpy as np
 import pydantic
 
+from ganvas.core.environment import memory
 from ganvas.core.errors import UserError, printable
-from ganvas.core.guards import abandoned, memory, open_regular, plural, reason, require_memory, warn
+from ganvas.core.guards import abandoned, open_regular, plural, reason, require_memory, warn
 from ganvas.data.arrays import Arrays
 from ganvas.data.downloads import cache_dir
 from ganvas.data.pictures import Pictures, several

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ganvas.core import Batch
-from ganvas.data.feed import Feed, Picked
+from ganvas.data.feed import Feed, Info, Picked
 
 WORTH_A_THREAD = 1e-3  # seconds; less than that is done sooner than a thread is woken
 
@@ -16,6 +16,8 @@ class Prefetch:
     """A feed whose next draw is picked by a thread while the step runs, where that takes long enough to be worth a thread.
     The result of `draw` is the feed's own; a request other than the expected one is answered all the same, only later.
     Everything else is passed on to the feed."""
+
+    info: Info  # the feed's
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed

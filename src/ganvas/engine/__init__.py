@@ -1,1 +1,1 @@
-"""The engine: performs any method's updates, keeps time, saves, resumes."""
+"""Perform a method's updates; write, read and restore run folders."""

@@ -1,10 +1,15 @@
-"""Build a run's method and optimizers, and refuse what cannot work before data are opened."""
+"""Build a run's method and optimizers, and reject unusable settings before data are opened.
+
+`rehearse` checks a whole run without memory for its weights. `build` and `make_optimizer`
+build for real. `attach_augmentation` and `compile_networks` prepare a method for training."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,186 +17,236 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core import Method, Run, Shape, Translates, distributed
-from ganvas.core.allocator import total_memory
-from ganvas.core.errors import UserError, printable
+from ganvas.core.environment import memory
+from ganvas.core.errors import CapabilityError, ConfigError, UserError, printable
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # torch.compile's
-EXECUTION_FLAGS = ("fused", "foreach")  # an optimizer's settings that decide how it computes, not what
-
-
-def _kind(setting: Any) -> type:
-    """The type of an optimizer's setting, as far as JSON keeps it."""
-    if isinstance(setting, bool) or setting is None:
-        return type(setting)
-    return tuple if isinstance(setting, list | tuple) else float if isinstance(setting, int | float) else type(setting)
-
-
-def check_numbers(run: Run) -> None:
-    """Raise `UserError` for a precision, compile mode, batch or number of images that no run can have."""
-    if run.precision not in PRECISIONS:
-        raise UserError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
-    if run.compile is not None and run.compile not in COMPILE_MODES:
-        raise UserError(f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}")
-    if run.images < 1 or run.batch < 1:
-        raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
-    if run.batch < distributed.world() or run.batch % distributed.world():
-        raise UserError(
-            f"a batch of {run.batch} cannot be shared by {distributed.world()} processes: give --batch a multiple of it"
-        )
-
-
-def build(run: Run, shape: Shape) -> Method:
-    """The run's method for `shape`. Raises `UserError` for settings that it cannot be built with."""
-    try:
-        return _strict(run.method)(shape)
-    except UserError:
-        raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError, IndexError, RuntimeError, MemoryError) as e:
-        reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"the networks cannot be built with these settings: {printable(reason)}") from e
-
-
-def check_players(run: Run, method: Method) -> None:
-    """Raise `UserError` unless the run has an optimizer for each of the method's players."""
-    if set(method.players) != set(run.optim):
-        raise UserError(f"the run's optimizers {sorted(run.optim)} are not the method's {sorted(method.players)}")
-
-
-def make_optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """The player's optimizer. Raises `UserError` for settings that it does not take."""
-    try:
-        return _fused(run.optim[player])(weights)
-    except (ValueError, TypeError, RuntimeError, OverflowError) as e:
-        reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise UserError(f"the optimizer of {player} cannot be built: {printable(reason)}") from e
+# torch.compile's
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+# An optimizer's settings that decide how it computes, not what.
+EXECUTION_FLAGS = ("fused", "foreach")
+# Weights, gradients and two moments, in float32.
+TRAINING_BYTES_PER_WEIGHT = 4 * 4
 
 
 def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
-    """Build the run's method for `shape` on the meta device, which takes no memory, and check what it needs.
+    """Build a run's method on the meta device, which takes no memory, and check its needs.
 
-    Raises `UserError` for settings that cannot be used, for sides that the networks cannot take, and for networks or a batch
-    that are larger than the device's memory. Returns the method."""
+    shape: of the data
+    device: on which the run is to train
+
+    Returns the method, without memory for its weights. Raises `UserError` for settings that
+    cannot be used, for sides that the networks cannot take, and for networks or a batch
+    that are larger than the device's memory."""
     check_numbers(run)
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zero-sized weights are named below
+        warnings.simplefilter("ignore")  # zero-sized weights are reported below
         method = build(run, shape)
         if run.augment is not None:
-            _augment(method, run.augment(), shape.channels)
+            attach_augmentation(method, run.augment(), shape.channels)
     check_players(run, method)
     for player, nets in method.players.items():
         make_optimizer(run, player, [nn.Parameter(torch.zeros(1))])
         if any(w.numel() == 0 for net in nets for w in net.parameters()):
-            raise UserError(f"{player} has layers without weights: give a width of at least 1")
+            raise ConfigError(f"{player} has layers without weights: give a width of at least 1")
     _check_sides(run, method, shape)
-    memory = total_memory(device)
-    if memory is not None:
-        weights = sum(w.numel() for w in method.parameters())
-        if 4 * 4 * weights > memory:  # weights, gradients and two moments, in float32
-            raise UserError(
-                f"the networks have {weights:,} weights, and training them takes {4 * 4 * weights / 2**30:,.0f} GiB; there "
-                f"are {memory / 2**30:,.0f} GiB: give smaller networks"
-            )
-        batch = 4 * run.batch // distributed.world() * shape.channels * shape.height * shape.width
-        if batch > memory:
-            raise UserError(
-                f"a batch of {run.batch:,} images of {shape.height}x{shape.width} pixels takes {batch / 2**30:,.0f} GiB; there "
-                f"are {memory / 2**30:,.0f} GiB: give a smaller --batch or --size"
-            )
+    _check_memory(run, method, shape, memory(device, unknown=sys.maxsize))
     return method
 
 
+def check_numbers(run: Run) -> None:
+    """Raise `ConfigError` for an unknown precision or compile mode, or an impossible batch."""
+    if run.precision not in PRECISIONS:
+        raise ConfigError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
+    if run.compile is not None and run.compile not in COMPILE_MODES:
+        modes = ", ".join(COMPILE_MODES)
+        raise ConfigError(f"compile mode {run.compile!r} is not known; choose {modes}")
+    if run.images < 1 or run.batch < 1:
+        raise ConfigError(
+            f"--images and --batch must be at least 1; got {run.images} and {run.batch}"
+        )
+    world = distributed.world()
+    if run.batch < world or run.batch % world:
+        raise ConfigError(
+            f"a batch of {run.batch} cannot be shared by {world} processes: give --batch a "
+            "multiple of it"
+        )
+
+
+def build(run: Run, shape: Shape) -> Method:
+    """Build the run's method for images of a shape.
+
+    Raises `UserError` for settings that it cannot be built with."""
+    try:
+        return _strict(run.method)(shape)
+    except UserError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AssertionError,
+        IndexError,
+        RuntimeError,
+        MemoryError,
+    ) as e:
+        raise ConfigError(
+            f"the networks cannot be built with these settings: {_first_line(e)}"
+        ) from e
+
+
+def make_optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """Build a player's optimizer. Raises `ConfigError` for settings that it does not take."""
+    try:
+        return _fused(run.optim[player])(weights)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as e:
+        raise ConfigError(f"the optimizer of {player} cannot be built: {_first_line(e)}") from e
+
+
+def check_players(run: Run, method: Method) -> None:
+    """Raise `ConfigError` unless the run has an optimizer for each of the method's players."""
+    if set(method.players) != set(run.optim):
+        raise ConfigError(
+            f"the run's optimizers {sorted(run.optim)} are not the method's "
+            f"{sorted(method.players)}"
+        )
+
+
+def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) -> None:
+    """Augment what the method's discriminators see in training.
+
+    The augmentation becomes a submodule of the method, so that its buffers are saved. It
+    works by a forward hook, so that the discriminators' weights keep their names, and so
+    that every call of a discriminator is augmented (by a loss, a penalty, any player).
+
+    channels: of one image of the data
+
+    Raises `CapabilityError` if the method has no discriminator of images."""
+    discriminators = [getattr(method, d) for d in method.discriminators if hasattr(method, d)]
+    if not discriminators:
+        raise CapabilityError(
+            f"{type(method).__name__} has no discriminator whose images could be augmented: "
+            "leave --augment out"
+        )
+    method.augment = augmentation
+    augmentation.channels = channels  # pyright: ignore[reportArgumentType] (a number)
+    # Disabled here instead of by a decorator, which would import the compiler with this module.
+    hook = functools.partial(torch.compiler.disable(_augment_input), augmentation)
+    for discriminator in discriminators:
+        discriminator.register_forward_pre_hook(hook)
+
+
+def compile_networks(method: Method, mode: str) -> None:
+    """Compile the players' networks in place by torch.compile; weights keep their names.
+
+    Penalties, which differentiate twice, bypass it (`objectives/penalties.py`)."""
+    for nets in method.players.values():
+        for net in nets:
+            net.compile(mode=mode)
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """Set how this process multiplies on a GPU; before every step, since it may hold several
+    engines, and a process has one setting."""
+    if device.type == "cuda":
+        tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = True  # shapes hardly ever change
+
+
 def _check_sides(run: Run, method: Method, shape: Shape) -> None:
-    """Raise `UserError` for sides that the method's networks cannot take in training."""
-    least = max(
-        (int(getattr(m, "least", 0)) for m in method.modules() if isinstance(getattr(m, "least", 0), int)), default=0
-    )
+    """Raise `ConfigError` for sides that the method's networks cannot take in training."""
+    size = f"{shape.height}x{shape.width} (height x width)"
+    leasts = [getattr(m, "least", 0) for m in method.modules()]
+    least = max(int(n) for n in [0, *leasts] if isinstance(n, int))
     if min(shape.size) < least:
-        raise UserError(
-            f"the discriminator needs images with sides of at least {least} pixels; got {shape.height}x{shape.width} "
-            "(height x width): give a larger --size, or fewer layers with --set D.layers="
+        raise ConfigError(
+            f"the discriminator needs images with sides of at least {least} pixels; got {size}: "
+            "give a larger --size, or fewer layers with --set D.layers="
         )
     if not isinstance(method, Translates):
         return
     step = method.multiple * method.upscale
     if shape.height % step == 0 and shape.width % step == 0:
         return
+    nearest = [str(max(step, round(side / step) * step)) for side in shape.size]
+    advice = f"--size {nearest[0] if shape.height == shape.width else 'x'.join(nearest)}"
     depth = min(side & -side for side in shape.size).bit_length() - 1
-    fewer = (
-        f", or a network of fewer levels: --set G.depth={depth}" if _has_depth(run.method, method) and depth > 1 else ""
-    )
-    near = "x".join(str(max(step, round(side / step) * step)) for side in shape.size)
-    raise UserError(
-        f"this network takes images whose sides are multiples of {step}; got {shape.height}x{shape.width} (height x width): "
-        f"give --size {near if shape.height != shape.width else near.partition('x')[0]}{fewer}"
+    if _has_depth(run.method, method) and depth > 1:
+        advice += f", or a network of fewer levels: --set G.depth={depth}"
+    raise ConfigError(
+        f"this network takes images whose sides are multiples of {step}; got {size}: give {advice}"
     )
 
 
 def _has_depth(part: Any, method: Method) -> bool:
-    """Whether G's sides are decided by its setting `depth` (U-Nets)."""
+    """Whether the setting `depth` of G decides which sides it takes (U-Nets)."""
     G = part.keywords.get("G") if isinstance(part, partial) else None
     known = inspect.signature(G).parameters if callable(G) else {}
     return "depth" in known and method.upscale == 1
 
 
+def _check_memory(run: Run, method: Method, shape: Shape, available: int) -> None:
+    """Raise `ConfigError` if the weights or a batch need more than `available` bytes."""
+    weights = sum(w.numel() for w in method.parameters())
+    need = TRAINING_BYTES_PER_WEIGHT * weights
+    if need > available:
+        raise ConfigError(
+            f"the networks have {weights:,} weights, and training them takes "
+            f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give smaller networks"
+        )
+    pixels = shape.height * shape.width
+    need = 4 * run.batch // distributed.world() * shape.channels * pixels
+    if need > available:
+        raise ConfigError(
+            f"a batch of {run.batch:,} images of {shape.height}x{shape.width} pixels takes "
+            f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give a smaller "
+            "--batch or --size"
+        )
+
+
 class _StrictPartial(partial[Any]):
-    """A part of a run, which does not let its settings be replaced in silence by what the method knows (channels, sides)."""
+    """A partial that rejects settings which the method derives itself (channels, sides)."""
 
-    path = ""
+    path = ""  # of its settings in the run, for messages
 
-    def __call__(self, *args: Any, **known: Any) -> Any:
-        for name, value in known.items():
+    def __call__(self, *args: Any, **derived: Any) -> Any:
+        for name, value in derived.items():
             if self.keywords.get(name, value) != value:
-                raise UserError(
-                    f"--set {self.path}{name}={self.keywords[name]}: this follows from the data and the other settings, which "
-                    f"make it {value}. Leave it out"
+                raise ConfigError(
+                    f"--set {self.path}{name}={self.keywords[name]}: this follows from the data "
+                    f"and the other settings, which make it {value}. Leave it out"
                 )
-        return super().__call__(*args, **known)
+        return super().__call__(*args, **derived)
 
 
 def _strict(part: Any, path: str = "") -> Any:
+    """A part of a run with all partials in it strict."""
     if not isinstance(part, partial):
         return part
-    inner = {k: _strict(v, f"{path}{k}.") for k, v in part.keywords.items()}
-    told = _StrictPartial(part.func, *part.args, **inner)
-    told.path = path
-    return told
+    keywords = {k: _strict(v, f"{path}{k}.") for k, v in part.keywords.items()}
+    strict = _StrictPartial(part.func, *part.args, **keywords)
+    strict.path = path
+    return strict
 
 
-def _fused(make: Any) -> Any:
-    """An optimizer in its fastest form, where the run does not say which: fused where it can be, else by lists of tensors."""
+def _fused(make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """An optimizer in its fastest form unless the run chooses one: fused, else foreach."""
     known = inspect.signature(make).parameters
-    said = getattr(make, "keywords", {})
-    for how in EXECUTION_FLAGS:
-        if how in known and not any(said.get(k) is not None for k in EXECUTION_FLAGS):
-            return functools.partial(make, **{how: True})
+    chosen = getattr(make, "keywords", {})
+    if any(chosen.get(flag) is not None for flag in EXECUTION_FLAGS):
+        return make
+    for flag in EXECUTION_FLAGS:
+        if flag in known:
+            return functools.partial(make, **{flag: True})
     return make
 
 
-def _augment(method: Method, augment: nn.Module, channels: int) -> None:
-    """Have the images of the method's judges pass `augment` in training. It becomes a part of the method, so that its buffers
-    are saved; a hook, so that the judges' weights keep their names, and whatever calls a judge (a loss, a penalty, any
-    player's) is augmented alike."""
-    discriminators = [getattr(method, name) for name in method.discriminators if hasattr(method, name)]
-    if not discriminators:
-        raise UserError(
-            f"{type(method).__name__} has no discriminator whose images could be augmented: leave --augment out"
-        )
-    method.augment = augment
-    augment.channels = channels  # pyright: ignore[reportArgumentType] (not a submodule: a number)
-    # Disabled here and not where it is written, since that imports the whole compiler with this module.
-    hook = functools.partial(torch.compiler.disable(_augmented), augment)
-    for judge in discriminators:
-        judge.register_forward_pre_hook(hook)
+def _augment_input(
+    augmentation: nn.Module, discriminator: nn.Module, inputs: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    return (augmentation(inputs[0]), *inputs[1:]) if discriminator.training else inputs
 
 
-def _augmented(augment: nn.Module, judge: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (augment(inputs[0]), *inputs[1:]) if judge.training else inputs
-
-
-def _compile(method: Method, mode: str) -> None:
-    """The players' networks through torch.compile, in place, so that their weights keep their names. Penalties, which
-    differentiate twice, pass by it (`objectives/penalties.py`)."""
-    for nets in method.players.values():
-        for net in nets:
-            net.compile(mode=mode)
+def _first_line(e: BaseException) -> str:
+    return printable(str(e).strip().partition("\n")[0] or type(e).__name__)

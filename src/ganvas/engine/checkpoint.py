@@ -1,10 +1,11 @@
-"""Checkpoints: plain files that appear whole or not at all. JSON and safetensors; nothing is ever unpickled.
+"""Write and read checkpoints: JSON and safetensors, written atomically, never unpickled.
 
-`checkpoints/000012800/` holds `state.json`, `shared.safetensors` and `rank0.safetensors` … for what a rank keeps to itself.
-It is written under another name, flushed to the disk and renamed, so that a process killed at any moment leaves either the
-whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other file and a sum of its own contents;
-they are compared when the checkpoint is read. The newest two and the best are kept.
-"""
+`checkpoints/000012800/` holds `state.json`, `shared.safetensors`, and a
+`rank0.safetensors` … for each rank's own tensors. It is written under another name,
+flushed to the disk and renamed, so that a process killed at any moment leaves either the
+whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other
+file and a sum of its own contents, which reading compares. The newest two checkpoints and
+the best are kept."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ganvas.core import distributed
-from ganvas.core.errors import UserError, printable
-from ganvas.core.files import write_atomically
+from ganvas.core.errors import CheckpointError, OutputError, printable
+from ganvas.core.files import write
 from ganvas.core.json_files import read_json
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
@@ -47,7 +48,7 @@ class _Log(_Strict):
 
 
 class State(_Strict):
-    """What state.json holds. Checkpoints of earlier versions have no sums."""
+    """Contents of state.json. Checkpoints of earlier versions have no sums."""
 
     clock: _Clock
     stage: Count
@@ -59,10 +60,17 @@ class State(_Strict):
     own_sum: str | None = None
 
 
-def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Path:
-    """Write the checkpoint of `values["clock"]["images"]` into `folder`. Every rank calls it; rank 0 writes what is shared.
+def save(
+    folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> Path:
+    """Write a checkpoint into a folder, named by its number of images.
 
-    Raises `UserError` where the disk is full or read-only; what was there before is untouched."""
+    Every rank must call this; rank 0 writes what all share.
+
+    values, shared, own: of `Engine.state`
+
+    Returns the checkpoint. Raises `OutputError` if the disk is full or read-only; older
+    checkpoints stay as they are."""
     final = folder / f"{values['clock']['images']:09d}"
     temporary = folder / f".{final.name}.tmp"
     try:
@@ -76,16 +84,21 @@ def save(folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], 
         distributed.barrier()
         if distributed.rank() == 0:
             files = sorted(temporary.iterdir())
-            sizes, sums = {f.name: f.stat().st_size for f in files}, {f.name: _sum_of(f) for f in files}
+            sizes = {f.name: f.stat().st_size for f in files}
+            sums = {f.name: _sum_of(f) for f in files}
             state = {**values, "files": sizes, "sums": sums}
-            write_atomically(temporary / "state.json", json.dumps({**state, "own_sum": _own_sum(state)}, indent=1))
+            write(
+                temporary / "state.json",
+                json.dumps({**state, "own_sum": _own_sum(state)}, indent=1),
+                sync=True,
+            )
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
             _flush(folder)
         distributed.barrier()
     except (OSError, SafetensorError) as e:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(
+        raise OutputError(
             f"the checkpoint could not be written to {final}: {e}. Free some space or make the folder writable, then "
             f"continue with: ganvas resume {shlex.quote(str(folder.parent))}"
         ) from None
@@ -111,49 +124,58 @@ def _sum_of(path: Path) -> str:
 
 
 def _own_sum(state: Mapping[str, Any]) -> str:
-    """The sum of what state.json holds besides."""
+    """The sum of the other contents of state.json."""
     return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=32).hexdigest()
 
 
 def all_of(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, oldest first. Their names are numbers of images, with leading zeros up to nine digits."""
-    found = [p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()]
-    return sorted(found, key=lambda p: int(p.name))
+    """The checkpoints in a folder, oldest first.
+
+    Their names are numbers of images, with leading zeros up to nine digits."""
+    paths = [
+        p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()
+    ]
+    return sorted(paths, key=lambda p: int(p.name))
 
 
 def prune(folder: Path, best: str | None) -> None:
-    """Keep the newest two and the best."""
-    found = all_of(folder)
-    for old in found[:-2]:
+    """Remove all checkpoints but the newest two and the best."""
+    for old in all_of(folder)[:-2]:
         if old.name != best:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep(run: Path) -> None:
-    """Remove what killed processes left half written anywhere in a run's folder."""
-    for left in list(run.rglob(".*.tmp")):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove incomplete files that killed processes left in a run folder."""
+    for path in list(run.rglob(".*.tmp")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
             with suppress(OSError):
-                left.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
-def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
-    """(values, shared tensors, this rank's tensors or None where the checkpoint has no such rank).
+def load(
+    path: Path, rank: int = 0
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+    """Read a checkpoint.
 
-    Every rank compares the sums of all files, so that all of them come to the same result. Raises `UserError` for a
-    checkpoint that was cut short or damaged, naming the file."""
-    values = read_json(path / "state.json", "checkpoint's state")
+    Every rank compares the sums of all files, so that all come to the same result.
+
+    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint has
+    no such rank). Raises `CheckpointError`, which names the file, if one is damaged."""
+    values = read_json(path / "state.json", "checkpoint's state", error=CheckpointError)
     try:
         State.model_validate(values)
     except pydantic.ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}") from None
+        raise CheckpointError(
+            f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}"
+        ) from None
     sums, own_sum = values.get("sums"), values.pop("own_sum", None)
     if own_sum is not None and own_sum != _own_sum(values):
-        raise UserError(
+        raise CheckpointError(
             f"{path / 'state.json'} is damaged: its contents are not those that were written (their sum differs)"
         )
     own = path / f"rank{rank}.safetensors"
@@ -162,9 +184,17 @@ def load(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Tensor], 
             file = path / Path(name).name
             have = file.stat().st_size
             if have != size:
-                raise UserError(f"{file} is damaged: it has {have:,} bytes where {size:,} were written")
+                raise CheckpointError(
+                    f"{file} is damaged: it has {have:,} bytes where {size:,} were written"
+                )
             if sums is not None and sums.get(name) != _sum_of(file):
-                raise UserError(f"{file} is damaged: its contents are not those that were written (their sum differs)")
-        return values, load_file(path / "shared.safetensors"), load_file(own) if own.is_file() else None
+                raise CheckpointError(
+                    f"{file} is damaged: its contents are not those that were written (their sum differs)"
+                )
+        return (
+            values,
+            load_file(path / "shared.safetensors"),
+            load_file(own) if own.is_file() else None,
+        )
     except (OSError, SafetensorError) as e:
-        raise UserError(f"the checkpoint {path} cannot be read: {printable(e)}") from None
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {printable(e)}") from None

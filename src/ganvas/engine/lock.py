@@ -1,4 +1,4 @@
-"""One writer a run: an advisory lock on its folder."""
+"""An advisory lock on a run folder, so that one process writes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ganvas.core import distributed
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import CheckpointError, OutputError, printable
 
 try:
     import fcntl
@@ -20,10 +20,13 @@ except ImportError:  # Windows: runs are not locked there
 
 @contextmanager
 def run_lock(out: Path) -> Iterator[None]:
-    """Within: this process (rank 0 of several) is the only one that writes the run's folder.
+    """Hold the lock of a run folder within the context, on rank 0.
 
-    The system releases the lock when the process ends, however it ends; the text of the file is informational. Raises
-    `UserError`, which names the holder, if another process writes. Reading is never blocked."""
+    The system releases the lock when the process ends, in whatever way. The text in the
+    file is informational. Reading is never blocked.
+
+    Raises `CheckpointError`, which names the holder, if another process writes the folder,
+    and `OutputError` if the lock file cannot be written."""
     if distributed.rank() != 0 or fcntl is None:
         yield
         return
@@ -31,19 +34,25 @@ def run_lock(out: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as e:
-        raise UserError(f"the run's folder {out} cannot be written: {e.strerror}. Make it writable") from None
+        raise OutputError(
+            f"the run's folder {out} cannot be written: {e.strerror}. Make it writable"
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = printable(os.read(handle, 200).decode(errors="replace")) or "another process"
-            raise UserError(f"{out} is being written by {holder}. Wait until it has ended, or stop it") from None
+            raise CheckpointError(
+                f"{out} is being written by {holder}. Wait until it has ended, or stop it"
+            ) from None
         except OSError:  # a file system without locks
             pass
         with suppress(OSError):  # a full disk
             os.truncate(handle, 0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
+            os.write(
+                handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode()
+            )
         yield
     finally:
         with suppress(OSError):

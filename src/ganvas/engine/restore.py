@@ -1,4 +1,7 @@
-"""Rebuild a run's engine from one of its checkpoints."""
+"""Restore a run from one of its checkpoints.
+
+`restore` rebuilds the engine, to train on: it opens the data and builds the optimizers.
+`weights_of` builds only the networks, for inference."""
 
 from __future__ import annotations
 
@@ -11,20 +14,22 @@ from typing import Any
 
 from torch import Tensor
 
-from ganvas.core import Clock, Method, Shape, config, distributed
+from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import CheckpointError, DataError, UserError, printable
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.build import build
 from ganvas.engine.engine import Engine
-from ganvas.engine.run_dir import _read_local, absolute, portable, read_lines, read_record, run_of
-
-
-def best_checkpoint(out: Path) -> str | None:
-    """The name of the checkpoint with the smallest distance on the quality curve."""
-    measured = [line for line in read_lines(out / "measures.jsonl") if math.isfinite(line["frechet"])]
-    return f"{min(measured, key=lambda line: line['frechet'])['images']:09d}" if measured else None
+from ganvas.engine.run_dir import (
+    absolute,
+    portable,
+    read_lines,
+    read_local,
+    read_record,
+    run_of,
+)
+from ganvas.engine.state import own_keys, without_prefix
 
 
 def restore(
@@ -36,98 +41,142 @@ def restore(
     set: Sequence[str] = (),
     data: str | None = None,
 ) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
-    """(engine, run.json, the log's unfinished line) of a run, as a checkpoint left it: "last", "best" or a number of images.
+    """Rebuild a run's engine as a checkpoint left it.
 
-    `data`: where the run's data lie now."""
+    out: the run folder
+    which: the checkpoint: "last", "best" or its number of images
+    device: None: the best of this machine
+    images: where the run is to stop; None: where it was to stop
+    set: assignments as of `--set`
+    data: where the data are now; None: where they were
+
+    Returns (engine, run.json, the log's unfinished line). The engine of a run without a
+    checkpoint is at its start.
+
+    Raises `UserError` if the run, its data or the checkpoint cannot be read or used."""
     record = read_record(out)
     run = run_of(out, record)
     assert isinstance(run.data, partial)
     if data is not None:
-        run = replace(run, data=partial(run.data.func, **{**run.data.keywords, "source": absolute(data)}))
+        keywords = {**run.data.keywords, "source": absolute(data)}
+        run = replace(run, data=partial(run.data.func, **keywords))
     for assignment in set:
         run = config.override(run, assignment)
     run = replace(run, images=images or run.images)
     record |= {"run": config.dump(run), "images": run.images}
-    if command := _read_local(out).command:
+    if command := read_local(out).command:
         record["command"] = command
-    where = f"{out}, whose data are {record['data']['source']!r} ({record['data']['count']:,} images)"
-    try:
-        feed = run.data()
-    except (UserError, TypeError) as e:
-        raise UserError(f"{e}. To go on with {where}, say where they are: ganvas resume {out} --data PATH") from None
-    if feed.info.fingerprint != record["data"]["fingerprint"]:
-        raise UserError(
-            f"the data at {printable(run.data.keywords.get('source'))} has changed since this run began, or is other data "
-            f"(fingerprint {feed.info.fingerprint}, was {record['data']['fingerprint']}): restore it, name its place with "
-            "--data, or start a new run with the new data"
-        )
+    feed = _open_data(run, record, out)
     engine = Engine(run, Prefetch(feed), usable_device(device))
-    found = _chosen(out, which)
-    loaded = _first_sound(out, found) if found else None
-    if loaded is None:
-        return engine, record, {}  # killed before its first checkpoint: from the start
-    values, shared, own = loaded
+    paths = _checkpoints(out, which)
+    if not paths:  # killed before its first checkpoint
+        return engine, record, {}
+    values, shared, own = _load_newest(out, paths)
     engine.load_state(values, shared, own)
     if values["ranks"] != distributed.world():
         say(
-            f"note: this run was saved by {values['ranks']} processes and continues with {distributed.world()}: each image "
-            "gets the same noise as before; image pools of new processes start empty, and sums round differently"
+            f"note: this run was saved by {values['ranks']} processes and continues with "
+            f"{distributed.world()}: each image gets the same noise as before; image pools of "
+            "new processes start empty, and sums round differently"
         )
     return engine, record, values.get("log", {})
 
 
 def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
-    """(method, run.json with `images_trained`) of a run's checkpoint, for inference: no data are opened, and no optimizer
-    is built. Averaged weights where the run averages."""
+    """Build a run's method with a checkpoint's weights, for inference.
+
+    It opens no data and builds no optimizer. The weights are the averaged ones if the run
+    averages.
+
+    Returns (method, run.json with `images_trained`). Raises `UserError` if the run or the
+    checkpoint cannot be read."""
     record = read_record(out)
     run = portable(run_of(out, record))
-    found = _chosen(out, which)
-    if not found:
-        raise UserError(f"{out} has no checkpoint yet")
-    values, shared, _ = _first_sound(out, found)
-    method = build(run, Shape(**{k: record["shape"][k] for k in ("channels", "height", "width", "classes")}))
-    tensors = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
-    tensors |= {k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")}
-    own = {name for name, m in method.named_modules() if getattr(m, "per_rank", False)}
+    paths = _checkpoints(out, which)
+    if not paths:
+        raise CheckpointError(f"{out} has no checkpoint yet")
+    values, shared, _ = _load_newest(out, paths)
+    sides = {k: record["shape"][k] for k in ("channels", "height", "width", "classes")}
+    method = build(run, Shape(**sides))
+    tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}
     try:
         missing, unexpected = method.load_state_dict(tensors, strict=False)
     except RuntimeError as e:
-        raise UserError(f"this checkpoint belongs to another method or other sizes: {printable(e)}") from None
-    missing = [k for k in missing if not any(k.startswith(f"{name}.") for name in own)]
+        raise CheckpointError(
+            f"this checkpoint belongs to another method or other sizes: {printable(e)}"
+        ) from None
+    own = own_keys(method)
+    missing = [k for k in missing if k not in own]
     unexpected = [k for k in unexpected if not k.startswith("augment.")]
     if missing or unexpected:
         names = ", ".join(map(printable, [*missing, *unexpected][:3]))
-        raise UserError(f"this checkpoint belongs to another method: {names} … do not match")
+        raise CheckpointError(f"this checkpoint belongs to another method: {names} … do not match")
     clock = Clock(**values["clock"])
     method.current_stage = method.stage(clock)
     return method.eval().requires_grad_(False), {**record, "images_trained": clock.images}
 
 
-def _chosen(out: Path, which: str) -> list[Path]:
-    """The checkpoints that `which` names, oldest first; of "last" all of them, since older ones stand in for damaged ones."""
+def best_checkpoint(out: Path) -> str | None:
+    """The name of the checkpoint with the smallest Fréchet distance that training measured."""
+    lines = read_lines(out / "measures.jsonl")
+    finite = [line for line in lines if math.isfinite(line["frechet"])]
+    if not finite:
+        return None
+    return f"{min(finite, key=lambda line: line['frechet'])['images']:09d}"
+
+
+def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
+    """The run's feed. Raises `DataError` if it is not the one that the run began with."""
+    assert isinstance(run.data, partial)
+    known = record["data"]
+    try:
+        feed = run.data()
+    except (UserError, TypeError) as e:
+        raise DataError(
+            f"{e}. To go on with {out}, whose data are {known['source']!r} "
+            f"({known['count']:,} images), say where they are: ganvas resume {out} --data PATH"
+        ) from None
+    if feed.info.fingerprint != known["fingerprint"]:
+        raise DataError(
+            f"the data at {printable(run.data.keywords.get('source'))} has changed since this run "
+            f"began, or is other data (fingerprint {feed.info.fingerprint}, was "
+            f"{known['fingerprint']}): restore it, name its place with --data, or start a new run "
+            "with the new data"
+        )
+    return feed
+
+
+def _checkpoints(out: Path, which: str) -> list[Path]:
+    """The checkpoints that may serve as `which`, oldest first.
+
+    All of them for "last", since older ones replace damaged ones."""
     folder = out / "checkpoints"
-    found = checkpoint.all_of(folder)
+    paths = checkpoint.all_of(folder)
     if which == "last":
-        return found
+        return paths
     if which == "best":
         best = best_checkpoint(out)
         if best is None or not (folder / best).is_dir():
-            raise UserError(f"{out} has no best checkpoint yet; use last")
+            raise CheckpointError(f"{out} has no best checkpoint yet; use last")
         return [folder / best]
-    named = [p for p in found if which.isascii() and which.isdigit() and p.name.lstrip("0") == which.lstrip("0")]
+    digits = which.lstrip("0") if which.isascii() and which.isdigit() else None
+    named = [path for path in paths if path.name.lstrip("0") == digits]
     if not named:
-        have = ", ".join(str(int(p.name)) for p in found) or "none"
-        raise UserError(f"{out} keeps no checkpoint {which!r}; it has last, best and: {have}")
+        have = ", ".join(str(int(path.name)) for path in paths) or "none"
+        raise CheckpointError(f"{out} keeps no checkpoint {which!r}; it has last, best and: {have}")
     return named
 
 
-def _first_sound(out: Path, found: list[Path]) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
-    trouble = None
-    for path in reversed(found):
+def _load_newest(
+    out: Path, paths: list[Path]
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+    """Load the newest checkpoint that is not damaged. See `checkpoint.load`."""
+    error = None
+    for path in reversed(paths):
         try:
             return checkpoint.load(path, distributed.rank())
         except UserError as e:
-            trouble = e
-            if path != found[0]:
+            error = e
+            if path != paths[0]:
                 say(f"warning: {e}; falling back to the checkpoint before it")
-    raise UserError(f"no checkpoint of {out} can be read; the last trouble was: {trouble}")
+    raise CheckpointError(f"no checkpoint of {out} can be read; the last error was: {error}")

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from ganvas.core import Translates
 from ganvas.core.errors import UserError
-from ganvas.core.files import write, write_atomically
+from ganvas.core.files import write
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import check_names
 from ganvas.evaluation.real_features import NEIGHBOURS, RealFeatures, extractor_named
@@ -89,7 +89,7 @@ def measure(
     if out is not None:
         write(Path(out), text.encode())
     if is_run:
-        write_atomically(run / "measure.json", text)
+        write(run / "measure.json", text, sync=True)
         write_report(run)
     return record
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganvas.core import Samples
-from ganvas.core.errors import UserError, WrongUse
+from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference.load import load
 from ganvas.media import encode, grid
 from ganvas.nets.attention import attention_maps
@@ -39,11 +39,11 @@ def page(
     method = model.method
     name = type(method).__name__
     if not isinstance(method, Samples):
-        raise WrongUse(f"{name} makes images from images: attention pages are of generators from noise")
+        raise CapabilityError(f"{name} makes images from images: attention pages are of generators from noise")
     with attention_maps(method, points) as recorded:
         images = model.sample(n, seed=seed, output="torch")
     if not recorded:
-        raise WrongUse(
+        raise CapabilityError(
             f"the generator of {run} ({name}) has no attention layers: sagan and biggan have them, "
             "at the sizes that --set G.attention=[16] names"
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganvas.core import Couples, Method, Samples, Styled, Translates, Truncates
 from ganvas.core.environment import memory
-from ganvas.core.errors import UserError, WrongUse, did_you_mean, printable
+from ganvas.core.errors import CapabilityError, UserError, did_you_mean, printable
 from ganvas.inference import openvino
 from ganvas.inference.latent import interpolation, naming, projection, style_mixing
 from ganvas.inference.latent.naming import Picture
@@ -122,7 +122,7 @@ class Model:
         if all_classes:
             if not classes or labels is not None:
                 why = "takes no label besides" if classes else "needs a model that was trained with labels"
-                raise WrongUse(f"all classes were asked for, which {why}")
+                raise CapabilityError(f"all classes were asked for, which {why}")
             n, times, labels = n * classes, classes, list(range(classes)) * n
         elif labels is not None:
             labels = self._check_labels(labels, n)
@@ -145,10 +145,10 @@ class Model:
     def _sampler(self, truncation: float | None = None) -> Any:
         """The method as one that makes images from noise, and truncates where that is asked for."""
         if not isinstance(self.method, Samples):
-            raise WrongUse(f"{type(self.method).__name__} makes images from images: use translate")
+            raise CapabilityError(f"{type(self.method).__name__} makes images from images: use translate")
         if truncation is not None:
             if not isinstance(self.method, Truncates):
-                raise WrongUse(f"{type(self.method).__name__} knows no truncation. {_methods_with('truncated')}")
+                raise CapabilityError(f"{type(self.method).__name__} knows no truncation. {_methods_with('truncated')}")
             if not truncation > 0:
                 raise UserError(
                     f"truncation is {truncation}; give a number above 0 (1, or the largest, changes nothing)"
@@ -201,7 +201,7 @@ class Model:
         for methods without styles and for layers that are not there."""
         method = self._sampler()
         if not isinstance(method, Styled):
-            raise WrongUse(f"{type(method).__name__} has no styles to mix. {_methods_with('synthesize')}")
+            raise CapabilityError(f"{type(method).__name__} has no styles to mix. {_methods_with('synthesize')}")
         which = style_mixing.layers(layers, method.layers)
         with self._autocast(), _fixed(), torch.no_grad():
             z = naming.latents(self._sampler(), [*rows, *columns])
@@ -235,7 +235,7 @@ class Model:
         """The numbers of `n` classes, given by number or by name."""
         classes = self.method.classes
         if not classes:
-            raise WrongUse("this model was trained without labels, so none can be asked for")
+            raise CapabilityError("this model was trained without labels, so none can be asked for")
         if isinstance(labels, str):
             raise UserError(f"labels must be a list of {n} names or numbers, one an image; got {labels!r}")
         labels = list(labels)
@@ -251,7 +251,7 @@ class Model:
     def class_number(self, name: str) -> int:
         """The number of the class of this name. Raises `UserError` where there is none."""
         if not self.method.classes:
-            raise WrongUse("this model was trained without labels, so no class can be asked for")
+            raise CapabilityError("this model was trained without labels, so no class can be asked for")
         names = self._class_names()
         if name not in names:
             raise UserError(f"this model knows no class {name!r}. {did_you_mean(name, names)}")
@@ -400,14 +400,14 @@ class Model:
 
     def _asked(self, to: str | None, tile: int | None, seed: int, at_training_size: bool = False) -> _TranslateOptions:
         if not isinstance(self.method, Translates):
-            raise WrongUse(f"{type(self.method).__name__} makes images from noise: use sample")
+            raise CapabilityError(f"{type(self.method).__name__} makes images from noise: use sample")
         to = to or self.method.directions[0]
         if to not in self.method.directions:
-            raise WrongUse(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
+            raise CapabilityError(f"this model translates to {' or '.join(self.method.directions)}, not to {to!r}")
         if tile is not None and tile < ops.MIN_TILE:
-            raise WrongUse(f"tile is {tile}; parts are {ops.MIN_TILE} pixels a side at least")
+            raise CapabilityError(f"tile is {tile}; parts are {ops.MIN_TILE} pixels a side at least")
         if at_training_size and self.method.upscale > 1:
-            raise WrongUse("this model enlarges what it is given: there is no training size to bring images to")
+            raise CapabilityError("this model enlarges what it is given: there is no training size to bring images to")
         return _TranslateOptions(to, tile, seed, at_training_size)
 
     def _fits(self, pixels: int, part: int = 8) -> bool:

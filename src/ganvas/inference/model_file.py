@@ -16,9 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganvas.core import Method, Run, Shape, config
+from ganvas.core import Method, Run, Shape, config, files
 from ganvas.core.errors import UserError, printable
-from ganvas.core.files import write_atomically
 
 FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
@@ -114,8 +113,8 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)})
         os.replace(temporary, path)
-        write_atomically(folder / "model.json", _pretty(text))
-        write_atomically(folder / "README.md", _card(header))
+        files.write(folder / "model.json", _pretty(text), sync=True)
+        files.write(folder / "README.md", _card(header), sync=True)
     except (OSError, SafetensorError) as e:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

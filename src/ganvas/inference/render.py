@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from ganvas.core.errors import UserError, WrongUse
+from ganvas.core.errors import CapabilityError, UserError
 from ganvas.core.files import write
 from ganvas.inference.latent import naming
 from ganvas.inference.latent.interpolation import Curve
@@ -46,7 +46,7 @@ def walk(
     if all_classes:
         classes = model.method.classes
         if label is not None or not classes:
-            raise WrongUse(
+            raise CapabilityError(
                 "a walk through all classes needs a model that was trained with labels, and no label besides"
             )
         walks = [model.walk(names, label=i, **how) for i in range(classes)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.core import distributed
-from ganvas.core.errors import NotWritten, UserError, WrongUse, did_you_mean, printable
+from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
 from ganvas.core.progress import Progress
 from ganvas.inference.load import load
 from ganvas.inference.masks import Masks
@@ -85,7 +85,7 @@ def translate_files(
             try:
                 rows = _translate(model, file, name, target, how, masks, quality)
             except UserError as e:
-                if isinstance(e, WrongUse | NotWritten):  # no other image would do
+                if isinstance(e, CapabilityError | OutputError):  # no other image would do
                     raise
                 reason = str(e)
                 report.skipped.append(reason if printable(file) in reason else f"{printable(file)}: {reason}")
@@ -150,7 +150,7 @@ def _prepare(out: Path) -> None:
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink(missing_ok=True)
     except OSError as e:
-        raise NotWritten(
+        raise OutputError(
             f"{printable(out)} cannot be used for the results: {e.strerror or e}. Choose another --out"
         ) from None
 

@@ -1,1 +1,1 @@
-"""Images and video as files: decode, resize, encode, label."""
+"""Pixels and files: decode, encode, resize, color space, grids, video, provenance."""

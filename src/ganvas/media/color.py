@@ -1,4 +1,4 @@
-"""Lightness and chroma: CIE 1976 L*a*b* of sRGB under D65, in which colours are given to gray pictures."""
+"""CIE 1976 L*a*b* of sRGB under D65: the color space of colorization."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
-_EDGE = 6 / 29  # where the cube root goes over into a line
-_ROUNDING = 1e-5  # white and black are in the gamut, whatever float32 makes of them
+_EDGE = 6 / 29  # below it, a line replaces the cube root
+_ROUNDING = 1e-5  # tolerance of the gamut, so that float32 white and black are in it
 
 
 def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A function of images that makes every pixel of that pixel alone. What stands for an image by torch's protocol is told so
-    (`large`), in place of each of the function's operations."""
+    """Mark a function of images that computes every pixel from that pixel alone.
+
+    Objects that implement torch's function protocol (lazy images of `inference.tiling`) get
+    one call for the whole function, instead of one for each operation in it."""
 
     @wraps(fn)
     def called(x: Tensor) -> Tensor:
         return handle_torch_function(called, (x,), x) if has_torch_function_unary(x) else fn(x)
 
-    told: Any = called
-    told.by_pixel = True
+    marked: Any = called
+    marked.by_pixel = True
     return called
 
 
 @by_pixel
 def to_lab(x: Tensor) -> Tensor:
-    """Colour images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
+    """RGB images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
     s = (x + 1) / 2
     linear = torch.where(s <= 0.04045, s / 12.92, ((s.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
     t = _mixed(_XYZ, linear)
@@ -44,29 +46,34 @@ def to_lab(x: Tensor) -> Tensor:
 
 @by_pixel
 def to_rgb(lab: Tensor) -> Tensor:
-    """The inverse. Colours that sRGB does not have come out beyond [-1, 1], so that gradients can bring them back."""
+    """The inverse of `to_lab`.
+
+    Colors that sRGB lacks lie outside [-1, 1], so that gradients can bring them back."""
     linear = _linear(lab)
-    s = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+    s = torch.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055
+    )
     return 2 * s - 1
 
 
 @by_pixel
 def in_gamut(lab: Tensor) -> Tensor:
-    """L*a*b* images [N, 3, H, W] -> the same lightness and hue, with the chroma reduced to what sRGB has.
+    """Reduce the chroma of L*a*b* images [N, 3, H, W] to the gamut of sRGB.
 
-    Clipping red, green and blue in its place changes the lightness by up to 19 of 100. L must be in [0, 100]. Gradients
-    take the reduction for a constant, so that they reach colors outside, too."""
+    Lightness, which must be in [0, 100], and hue stay. (Clipping red, green and blue
+    instead changes the lightness by up to 19 of 100.) For gradients the reduction is a
+    constant, so that they reach colors outside, too."""
     with torch.no_grad():
-        share = torch.ones_like(lab[:, 0])
+        factor = torch.ones_like(lab[:, 0])
         outside = ~_within(lab)
         if outside.any():
             # Most colors are inside, and a search costs more than all else.
-            share[outside] = _reduction(lab.movedim(1, 3)[outside])
-    return torch.cat([lab[:, :1], lab[:, 1:] * share.unsqueeze(1)], 1)
+            factor[outside] = _reduction(lab.movedim(1, 3)[outside])
+    return torch.cat([lab[:, :1], lab[:, 1:] * factor.unsqueeze(1)], 1)
 
 
 def _reduction(colors: Tensor) -> Tensor:
-    """Colors L*a*b* [K, 3] outside of sRGB -> by how much their chroma must be multiplied, [K]."""
+    """Factors [K] that bring the chroma of L*a*b* colors [K, 3] into sRGB."""
     lightness, chroma = colors.T.reshape(1, 3, -1, 1).split((1, 2), 1)
     low, high = torch.zeros_like(lightness), torch.ones_like(lightness)
     for _ in range(22):  # bisection, to the precision of float32: a step would make seams in tiles
@@ -92,12 +99,14 @@ def _linear(lab: Tensor) -> Tensor:
 
 
 def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
-    """Channels by a matrix; written out, as autocast would round a matrix product to 8 bits."""
+    """Multiply channels by a matrix.
+
+    Written out, since autocast would round a matrix product to 8 bits."""
     return (matrix.to(x).view(1, 3, 3, 1, 1) * x.unsqueeze(1)).sum(2)
 
 
 def gray(x: Tensor) -> Tensor:
-    """Images [N, 1 or 3, H, W] in [-1, 1] without their chroma: as light, in as many channels."""
+    """Images [N, 1 or 3, H, W] in [-1, 1] without chroma, of the same lightness."""
     if x.shape[1] == 1:
         return x
     lab = to_lab(x)

@@ -1,7 +1,7 @@
-"""Decode one image of any kind: to 8 bits for training, or with all that it holds.
+"""Decode one image file: to 8 bits for training, or with 16 bits, alpha and ICC profile.
 
-`read` gives 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC profile too.
-Every mode that people have is understood: 1-bit, gray, gray with alpha, palette (with
+`read` returns 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC profile.
+Both read 1-bit, gray, gray with alpha, palette (with
 transparency), RGB, RGBA, 16 bits (scaled by 1/257, never clipped), floats, CMYK and the
 rest of Pillow's color spaces; the EXIF orientation is applied."""
 
@@ -20,14 +20,16 @@ from ganvas.media.samples import MODES, Broken, Decoded, as_array, eight_bit, si
 
 
 def max_pixels() -> int:
-    """Pixels of the largest picture that is opened: decoded, it takes a quarter of the memory that can be had now."""
+    """Pixels of the largest image that is opened.
+
+    Decoded, it takes a quarter of the memory that is available now."""
     return available() // 16
 
 
-# Pillow's own limit for one picture, about 89 megapixels. A file of a few kilobytes can claim more memory than there
-# is, so the header's size is read before anything is decoded.
+# Pillow's own limit for one image, about 89 megapixels. A file of a few kilobytes can need more
+# memory than the host has, so the header's size is checked before decoding.
 MAX_PIXELS = 89_478_485
-# Also kinds that Pillow may be unable to open: these are named as unreadable, not passed over.
+# Includes formats that Pillow may be unable to open: such files are reported, not skipped.
 EXTENSIONS = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif", ".jp2", ".heic", ".heif"),
@@ -46,13 +48,15 @@ _GRAY = ("1", "L", "I", "F")
 # Pillow unpacks 16-bit color to its upper bytes. Unpacked in the other byte order, the same
 # data give the lower ones.
 _LOWER = {
-    f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}" for mode in ("RGB", "RGBA") for order in ("B", "L")
+    f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}"
+    for mode in ("RGB", "RGBA")
+    for order in ("B", "L")
 } | {f"{mode};16N": f"{mode};16{'B' if np.little_endian else 'L'}" for mode in ("RGB", "RGBA")}
 _PROFILES = {1: b"GRAY", 3: b"RGB "}  # by color channels: the color space that an ICC profile names
 
 
 class Header(NamedTuple):
-    """What a picture says of itself: size as it will be shown, Pillow's mode, and the channels that hold it."""
+    """Size of an image as shown, Pillow's mode, and the number of channels for it."""
 
     width: int
     height: int
@@ -61,11 +65,15 @@ class Header(NamedTuple):
 
 
 def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
-    """Size and mode without decoding. Raises `Broken`, also for more pixels than `most`."""
+    """Read size and mode without decoding.
+
+    Raises `Broken`, also for more pixels than `most`."""
     with _opened(file, most) as image:
         try:
             width, height = image.size
-            if isinstance(image, TiffImageFile):  # newer versions of Pillow turn the size already, older ones do not
+            if isinstance(
+                image, TiffImageFile
+            ):  # newer versions of Pillow turn the size already, older ones do not
                 width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
             # asking a PNG without an early eXIf chunk for its EXIF would decode all of it
             if (image.format != "PNG" or "exif" in image.info) and _orientation(image) >= 5:
@@ -75,9 +83,15 @@ def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
             raise Broken(_reason(e)) from None
 
 
-def read(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int | None = None) -> Image.Image:
-    """The picture, upright, in mode L, RGB or RGBA. Raises `Broken`, also for more pixels than `most`. `white`: see
-    `eight_bit`."""
+def read(
+    file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int | None = None
+) -> Image.Image:
+    """Decode an image, upright, to mode L, RGB or RGBA.
+
+    most: pixels
+    white: as of `eight_bit`
+
+    Raises `Broken`, also for more pixels than `most`."""
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             image = _upright(opened)
@@ -85,12 +99,16 @@ def read(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS, white: int
             return image if image.mode == mode else _straight(image).convert(mode)
         except Broken:
             raise
-        except Exception as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
+        except (
+            Exception
+        ) as e:  # Pillow's plugins raise whatever a damaged stream makes them trip over
             raise Broken(_reason(e)) from None
 
 
 def deep(file: IO[bytes] | str) -> np.ndarray | None:
-    """The stored values [H, W] of a gray image of more than 8 bits, not turned upright; None for others. Raises `Broken`."""
+    """The stored values [H, W] of a gray image of more than 8 bits; None for others.
+
+    The image is not turned upright. Raises `Broken`."""
     with _opened(file, MAX_PIXELS) as image:
         try:
             return np.asarray(image) if image.mode.split(";")[0] == "I" else None
@@ -99,7 +117,7 @@ def deep(file: IO[bytes] | str) -> np.ndarray | None:
 
 
 def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
-    """An image with its 16 bits, alpha and ICC profile.
+    """Decode an image with its 16 bits, alpha and ICC profile.
 
     file: path, or PIL image (which has no mode for 16-bit color and so brings 8 bits of it)
     most: pixels
@@ -108,7 +126,9 @@ def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             lost, profile = [], opened.info.get("icc_profile")
-            if getattr(opened, "is_animated", False) and opened.format != "MPO":  # whose second image is a preview
+            if (
+                getattr(opened, "is_animated", False) and opened.format != "MPO"
+            ):  # whose second image is a preview
                 lost.append("all frames but the first")
             samples = _sixteen(opened, file)
             if samples is None:
@@ -131,7 +151,7 @@ def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
 
 @contextmanager
 def _pixels_up_to(most: int) -> Iterator[None]:
-    """Within: Pillow, whose limit is the whole process's, opens pictures of more pixels than it would by itself."""
+    """Raise Pillow's limit of pixels, which is the process's, within the context."""
     if most <= MAX_PIXELS:
         yield
         return
@@ -145,7 +165,7 @@ def _pixels_up_to(most: int) -> Iterator[None]:
 
 @contextmanager
 def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Image]:
-    """An image that is closed afterwards. One that was given is only lent, and stays as it is."""
+    """Open an image and close it afterwards. A PIL image is passed on, and stays open."""
     if isinstance(file, Image.Image):
         yield file
         return
@@ -153,7 +173,9 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
         with _pixels_up_to(most):
             image = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise Broken(f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})") from None
+        raise Broken(
+            f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})"
+        ) from None
     except UnidentifiedImageError:
         raise Broken("not an image (its contents are no known image format)") from None
     except Exception as e:
@@ -169,7 +191,7 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8 (EXIF). Damaged EXIF and other values mean nothing: 1."""
+    """The EXIF orientation, 1 to 8; 1 for damaged EXIF and for other values."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
     except Exception:
@@ -190,8 +212,12 @@ def _channels(image: Image.Image) -> int:
 
 
 def _straight(image: Image.Image) -> Image.Image:
-    """Alpha that colors were not multiplied by."""
-    return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image
+    """Convert premultiplied to straight alpha."""
+    return (
+        image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+        if image.mode in ("La", "RGBa")
+        else image
+    )
 
 
 def _samples(image: Image.Image) -> np.ndarray:
@@ -204,7 +230,9 @@ def _samples(image: Image.Image) -> np.ndarray:
 
 
 def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
-    """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright; None: it has 8."""
+    """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright.
+
+    None if the image has 8 bits."""
     transparent = image.info.get("transparency")
     raw = _raw_mode(image)
     if image.mode.split(";")[0] in ("I", "F"):
@@ -226,7 +254,7 @@ def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
 
 
 def _raw_mode(image: Image.Image) -> str | None:
-    """How a file holds its pixels, in Pillow's words; None: unknown, or in several planes."""
+    """Pillow's name for the layout of a file's pixels; None if unknown or in several planes."""
     tiles = getattr(image, "tile", ())
     modes = {tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in tiles if tile[3]}
     mode = modes.pop() if len(modes) == 1 else None
@@ -234,11 +262,11 @@ def _raw_mode(image: Image.Image) -> str | None:
 
 
 def _set_raw_mode(image: Image.Image, mode: str) -> None:
-    """Have a file that is not decoded yet unpacked in another way."""
+    """Choose another layout for a file that is not decoded yet."""
     tiles: list = getattr(image, "tile")  # noqa: B009 (only images of files have tiles)
     for i, (codec, extents, offset, how) in enumerate(tiles):
-        made = (codec, extents, offset, mode if isinstance(how, str) else (mode, *how[1:]))
-        tiles[i] = type(tiles[i])(*made) if hasattr(tiles[i], "_fields") else made
+        tile = (codec, extents, offset, mode if isinstance(how, str) else (mode, *how[1:]))
+        tiles[i] = type(tiles[i])(*tile) if hasattr(tiles[i], "_fields") else tile
 
 
 def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:
@@ -253,6 +281,8 @@ def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:
 
 
 def _reason(e: Exception) -> str:
-    if isinstance(e, OSError) and e.strerror:  # of the file, not of its contents: Pillow's own have no number
+    if (
+        isinstance(e, OSError) and e.strerror
+    ):  # of the file, not of its contents: Pillow's own have no number
         return e.strerror
     return f"damaged or cut short ({str(e) or type(e).__name__})"

@@ -13,13 +13,25 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ganvas.core.errors import UserError, did_you_mean
-from ganvas.core.files import write, written
-from ganvas.media.provenance import _IMAGE_DESCRIPTION, _SOFTWARE, _STRIP, _XMP_TAG, SOFTWARE, STATEMENT, packet
+from ganvas.core.files import open_atomic, write
+from ganvas.media.provenance import (
+    SOFTWARE,
+    STATEMENT,
+    STRIP,
+    TIFF_DESCRIPTION,
+    TIFF_SOFTWARE,
+    TIFF_XMP,
+    packet,
+)
 
 
 def narrowed(samples: np.ndarray) -> np.ndarray:
     """uint16 -> uint8, rounded; uint8 as it is."""
-    return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return (
+        samples
+        if samples.dtype == np.uint8
+        else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )
 
 
 class Rows(NamedTuple):
@@ -28,7 +40,7 @@ class Rows(NamedTuple):
     bands: uint8 or uint16 [h, width, channels]; channels: 1 (gray), 2 (gray, alpha), 3 or 4
     bits: of a number, 8 or 16
     profile: ICC profile
-    lost: what its input had and it has not, for people"""
+    lost: properties of the input that were dropped, as text"""
 
     bands: Iterable[np.ndarray]
     width: int
@@ -39,7 +51,9 @@ class Rows(NamedTuple):
     lost: tuple[str, ...] = ()
 
     def held(self, suffix: str) -> Rows:
-        """As much of the image as the format of this suffix holds: of JPEG neither alpha nor 16 bits, of WebP not these."""
+        """The image as a format holds it: JPEG no alpha and 8 bits, WebP 8 bits.
+
+        suffix: of the file"""
         eight = suffix.lower() in (".jpg", ".jpeg", ".webp") and self.bits > 8
         flat = suffix.lower() in (".jpg", ".jpeg") and self.channels % 2 == 0
         if not eight and not flat:
@@ -47,17 +61,20 @@ class Rows(NamedTuple):
         lost = [f"8 of 16 bits, which {suffix[1:]} does not hold"] * eight
         lost += [f"alpha, which {suffix[1:]} does not hold: it is laid over white"] * flat
         bands = (_over_white(narrowed(band)) if flat else narrowed(band) for band in self.bands)
-        return self._replace(bands=bands, channels=self.channels - flat, bits=8, lost=(*self.lost, *lost))
+        return self._replace(
+            bands=bands, channels=self.channels - flat, bits=8, lost=(*self.lost, *lost)
+        )
 
     def counted(self) -> Iterator[np.ndarray]:
+        """The bands, which must have `height` rows together."""
         rows = 0
         for band in self.bands:
             rows += len(band)
             yield band
-        assert rows == self.height, f"a picture of {self.height} rows got {rows}"
+        assert rows == self.height, f"an image of {self.height} rows got {rows}"
 
     def strips(self, rows: int) -> Iterator[np.ndarray]:
-        """Bands of `rows` rows, the last one of what is left."""
+        """The image in bands of `rows` rows; the last may have fewer."""
         left = None
         for band in self.counted():
             left = band if left is None or not len(left) else np.concatenate([left, band])
@@ -68,7 +85,10 @@ class Rows(NamedTuple):
             yield left
 
     def image(self, kind: str, limit: int) -> Image.Image:
-        """All of it, in 8 bits. `limit`: the longest side that the format holds."""
+        """The whole image in 8 bits.
+
+        kind: the format, for messages
+        limit: its longest side in pixels"""
         if max(self.width, self.height) > limit:
             raise UserError(
                 f"{kind} holds sides of up to {limit:,} pixels, and this image is {self.width}x{self.height}: save "
@@ -84,26 +104,37 @@ def _over_white(samples: np.ndarray) -> np.ndarray:
     return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def save(image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> Path:
-    """Write a generated picture that says so. `facts`: what to tell besides (model="runs/p", seed=7), text or numbers.
+def save(
+    image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> Path:
+    """Write a generated image that is marked as such, atomically.
 
-    The suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff. `settings`: of Pillow's encoders for JPEG and
-    WebP (quality=95, for one). The image's ICC profile is kept. The file appears whole or not at all; missing
-    folders are made. Raises `UserError` for another suffix and where the file cannot be written."""
+    The image's ICC profile is kept. Missing folders are created.
+
+    path: its suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff
+    settings: of Pillow's encoders for JPEG and WebP, e.g. quality=95
+    facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
+
+    Returns the path. Raises `UserError` for another suffix and if the file cannot be
+    written."""
     path = Path(path)
-    if path.suffix.lower() not in _WRITERS:
-        raise UserError(f"pictures cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), _WRITERS)}")
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(
+            f"images cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), WRITERS)}"
+        )
     return write(path, encode(image, path.suffix, settings=settings, **facts))
 
 
-def save_rows(rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> Path:
+def save_rows(
+    rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> Path:
     """`save` for an image that comes in bands.
 
     PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
     WebP need all of it."""
     path = Path(path)
-    with written(path) as file:
-        _WRITERS[path.suffix.lower()](rows, file, _said(facts), settings or {})
+    with open_atomic(path) as file:
+        WRITERS[path.suffix.lower()](rows, file, _without_none(facts), settings or {})
     return path
 
 
@@ -112,17 +143,21 @@ def png_bytes(image: Image.Image, **facts: Any) -> bytes:
     return encode(image, ".png", **facts)
 
 
-def encode(image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any) -> bytes:
+def encode(
+    image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any
+) -> bytes:
     """The file that `save` would write under this suffix."""
     buffer = io.BytesIO()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
     samples = _samples(image)
-    rows = Rows([samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile)
-    _WRITERS[suffix.lower()](rows, buffer, _said(facts), settings or {})
+    rows = Rows(
+        [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
+    )
+    WRITERS[suffix.lower()](rows, buffer, _without_none(facts), settings or {})
     return buffer.getvalue()
 
 
-def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if v is not None}
 
 
@@ -134,7 +169,10 @@ def _samples(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        gray, alpha = image.mode in ("1", "I", "F"), "transparency" in image.info or image.mode[-1] in "Aa"
+        gray, alpha = (
+            image.mode in ("1", "I", "F"),
+            "transparency" in image.info or image.mode[-1] in "Aa",
+        )
         image = image.convert("L" if gray else "RGBA" if alpha else "RGB")
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
@@ -155,7 +193,9 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
     packed, above = zlib.compressobj(6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
-        file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+        file.write(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     for band in rows.counted():
         channels, size = band.shape[2], band.itemsize
@@ -163,7 +203,9 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
         if above is None:
             file.write(b"\x89PNG\r\n\x1a\n")
             color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-            chunk(b"IHDR", struct.pack(">IIBBBBB", rows.width, rows.height, 8 * size, color, 0, 0, 0))
+            chunk(
+                b"IHDR", struct.pack(">IIBBBBB", rows.width, rows.height, 8 * size, color, 0, 0, 0)
+            )
             if rows.profile:
                 chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(rows.profile))
             for kind, data, *_ in _png_info(facts).chunks:
@@ -178,8 +220,14 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
-    """Rows of bytes [h, n], `pixel` bytes each, as PNG has them: each as the difference from its left neighbors or from the row
-    above, whichever is smaller, with the number of the way in front (PNG specification, section 9)."""
+    """Filter rows of a PNG by "Sub" or "Up", whichever is smaller.
+
+    PNG specification, section 9: each row is its difference from the left neighbors or from
+    the row above, with the number of the filter in front.
+
+    lines: bytes of rows [h, n]
+    above: the row above the first, [n]
+    pixel: bytes per pixel"""
     ways = np.stack([lines, lines])
     ways[0, :, pixel:] -= lines[:, :-pixel]
     ways[1, 1:] -= lines[:-1]
@@ -193,15 +241,18 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
     """TIFF 6.0 with one strip a band, deflate and horizontal differencing. Pillow writes no 16-bit color."""
     strips, channels, bits = [], 0, 0
-    wide = rows.channels == 2 and rows.bits == 16  # of which Pillow has no mode: as RGBA
+    # Gray with alpha of 16 bits is written as RGBA, since Pillow has no mode for it.
+    wide = rows.channels == 2 and rows.bits == 16
     profile = None if wide else rows.profile
     file.write(b"II*\0\0\0\0\0")
-    for band in rows.strips(_STRIP):
+    for band in rows.strips(STRIP):
         band = band[..., [0, 0, 0, 1]] if wide else band
         channels, bits = band.shape[2], 8 * band.itemsize
         differences = band.copy()
         differences[:, 1:] -= band[:, :-1]
-        strips.append((file.tell(), file.write(zlib.compress(differences.astype(f"<u{bits // 8}").tobytes()))))
+        strips.append(
+            (file.tell(), file.write(zlib.compress(differences.astype(f"<u{bits // 8}").tobytes())))
+        )
     if strips[-1][0] + strips[-1][1] > 0xFFFFFFFF - (1 << 24):
         raise UserError("the image needs more than the 4 GiB that a TIFF holds: save it as .png")
     long, short, text, byte, undefined = "L", "H", "s", "B", "B7"
@@ -211,15 +262,17 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         (258, short, [bits] * channels),
         (259, short, [8]),  # deflate
         (262, short, [2 if channels > 2 else 1]),  # RGB, or gray with 0 for black
-        (_IMAGE_DESCRIPTION, text, STATEMENT.encode() + b"\0"),
+        (TIFF_DESCRIPTION, text, STATEMENT.encode() + b"\0"),
         (273, long, [place for place, _ in strips]),
         (277, short, [channels]),
-        (278, long, [_STRIP]),
+        (278, long, [STRIP]),
         (279, long, [size for _, size in strips]),
-        (_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
+        (TIFF_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
         (317, short, [2]),  # differences from the left
-        *([(338, short, [2])] if channels % 2 == 0 else []),  # alpha that colors are not multiplied by
-        (_XMP_TAG, byte, packet(facts)),
+        *(
+            [(338, short, [2])] if channels % 2 == 0 else []
+        ),  # alpha that colors are not multiplied by
+        (TIFF_XMP, byte, packet(facts)),
         *([(34675, undefined, profile)] if profile else []),
     ]
     file.write(b"\0" * (file.tell() % 2))
@@ -241,18 +294,22 @@ def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
 
 def _exif() -> bytes:
     exif = Image.Exif()
-    exif[_IMAGE_DESCRIPTION], exif[_SOFTWARE] = STATEMENT, SOFTWARE
+    exif[TIFF_DESCRIPTION], exif[TIFF_SOFTWARE] = STATEMENT, SOFTWARE
     return exif.tobytes()
 
 
 def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
-        raise UserError(f"JPEG has no transparency, and this picture is {image.mode}: save it as .png or .webp")
+        raise UserError(
+            f"JPEG has no transparency, and this image is {image.mode}: save it as .png or .webp"
+        )
     # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
     body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
     if len(body) > 65533:
-        raise UserError(f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png")
+        raise UserError(
+            f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png"
+        )
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
     how = {"quality": 95, "subsampling": 0, **settings, "icc_profile": rows.profile}
     image.save(file, "JPEG", **{**how, "exif": _exif(), "extra": segment})
@@ -265,7 +322,7 @@ def _webp(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
     image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": packet(facts)})
 
 
-_WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
+WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,

@@ -1,4 +1,4 @@
-"""Generated images as PIL images that keep their label when they are saved."""
+"""Generated images as PIL images that are marked as generated when they are saved."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import numpy as np
 from PIL import Image
 
 from ganvas.core.files import write
-from ganvas.media.encode import _WRITERS, encode, narrowed
+from ganvas.media.encode import WRITERS, encode, narrowed
 
 
 def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -> Generated:
-    """An image for Python, uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4], whose `save` marks it."""
+    """A PIL image whose `save` marks it as generated.
+
+    samples: uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]
+    profile: ICC profile
+    facts: further content of the mark"""
     deep = None
     if samples.dtype == np.uint16 and samples.shape[2] > 1:
         deep, samples = samples, narrowed(samples)
-    made: Any = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    made.__class__ = Generated  # Pillow has no constructor for a subclass that takes pixels
-    made.facts, made.deep = facts, deep
+    image: Any = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    image.__class__ = Generated  # Pillow has no constructor for a subclass that takes pixels
+    image.facts, image.deep = facts, deep
     if profile:
-        made.info["icc_profile"] = profile
-    return made
+        image.info["icc_profile"] = profile
+    return image
 
 
 class Generated(Image.Image):
@@ -34,7 +38,7 @@ class Generated(Image.Image):
     So are images that are derived from it by PIL's methods (crop, resize, convert). Other
     formats, and pixels taken out of it (NumPy, torch), carry no mark.
 
-    facts: what the mark says besides
+    facts: further content of the mark
     deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved as long as
         the image has not been changed"""
 
@@ -48,20 +52,20 @@ class Generated(Image.Image):
         return self._marked(super().transform(*args, **kwargs))
 
     def copy(self) -> Image.Image:
-        made: Any = super().copy()
-        made.deep = self.deep
-        return made
+        image: Any = super().copy()
+        image.deep = self.deep
+        return image
 
-    def _marked(self, made: Any) -> Image.Image:
-        made.__class__ = Generated
-        made.facts = self.facts
-        return made
+    def _marked(self, image: Any) -> Image.Image:
+        image.__class__ = Generated
+        image.facts = self.facts
+        return image
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
         """PIL's `save`; PNG, JPEG, WebP and TIFF are marked."""
         place = Path(os.fsdecode(fp)) if isinstance(fp, str | bytes | os.PathLike) else None
         suffix = f".{format.lower()}" if format else place.suffix.lower() if place else ""
-        if suffix not in _WRITERS or params.get("save_all"):
+        if suffix not in WRITERS or params.get("save_all"):
             super().save(fp, format, **params)
             return
         file: Any = fp

@@ -1,4 +1,4 @@
-"""The reduction and enlargement that super-resolution is trained and measured by."""
+"""Bicubic resizing as in MATLAB, the standard of super-resolution."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ def bicubic(
     size: tuple[int, int] | None = None,
     border: Literal["mirror", "replicate"] = "mirror",
 ) -> Tensor:
-    """Images [N, C, H, W] resized as MATLAB's `imresize(x, scale)` does: Keys' cubic kernel (1981, a = -1/2), widened by
-    1 / scale where it reduces. Floats come back in the same dtype, neither rounded nor clamped, and differentiable. uint8
-    comes back as uint8, rounded after the first side (that of the smaller scale, rows where they are equal) and after the
-    second, as MATLAB does with images of 8 bits.
+    """Resize images as MATLAB's `imresize(x, scale)` does.
 
-    `scale`: 1/4 for a quarter of the sides, rounded up; or `size`: (height, width) in pixels. `border`: MATLAB mirrors beyond
-    the border; its older releases repeated the last pixel, and the reductions of Set5 that papers pass around were made so:
-    `bicubic(modcrop(x, 4), 1/4, border="replicate")` of uint8 x gives those bit by bit. Raises `UserError` for anything
-    else."""
+    Keys' cubic kernel (1981, a = -1/2), widened by 1 / scale for reductions. Floats keep
+    their dtype, are neither rounded nor clamped, and are differentiable. uint8 is rounded
+    after the first side (that of the smaller scale; rows if they are equal) and after the
+    second, as in MATLAB with images of 8 bits.
+
+    x: floats or uint8 [N, C, H, W]
+    scale: factor on both sides, which are rounded up, e.g. 1/4; or:
+    size: (height, width) in pixels
+    border: MATLAB mirrors beyond the border. Its older releases repeated the last pixel, as
+        did the published reductions of Set5: `bicubic(modcrop(x, 4), 1/4,
+        border="replicate")` of uint8 x gives those bit by bit.
+
+    Raises `UserError` for other arguments."""
     if (scale is None) == (size is None):
-        raise UserError("say either by which scale or to which size (height, width) images are resized")
+        raise UserError("give either the scale or the size (height, width) of a resize")
     eight = x.dtype == torch.uint8
     if x.ndim != 4 or not (eight or x.is_floating_point()):
-        raise UserError(f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} {list(x.shape)}")
+        raise UserError(
+            f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} {list(x.shape)}"
+        )
     if border not in ("mirror", "replicate"):
         raise UserError(f"a border is mirror or replicate; got {border!r}")
     if size is None:
@@ -53,8 +61,7 @@ def bicubic(
 
 
 def modcrop(x: Tensor, multiple: int) -> Tensor:
-    """x [N, C, H, W] without the last rows and columns beyond a multiple, as super-resolution papers crop their
-    originals."""
+    """Crop x [N, C, H, W] at the end to multiples, as super-resolution papers crop originals."""
     height, width = (side - side % multiple for side in x.shape[-2:])
     return x[..., :height, :width]
 
@@ -63,9 +70,11 @@ def _resizing(n: int, m: int, scale: float, border: str) -> Tensor:
     """The matrix [m, n] that resizes a line of n pixels to m."""
     shrink = min(scale, 1.0)
     reach = math.ceil(2 / shrink) + 1
-    centre = (torch.arange(m, dtype=torch.float64) + 0.5) / scale - 0.5  # of each new pixel, in old pixels
-    taps = centre.floor()[:, None] + torch.arange(-reach, reach + 1)
-    t = ((taps - centre[:, None]) * shrink).abs()
+    center = (
+        torch.arange(m, dtype=torch.float64) + 0.5
+    ) / scale - 0.5  # of each new pixel, in old pixels
+    taps = center.floor()[:, None] + torch.arange(-reach, reach + 1)
+    t = ((taps - center[:, None]) * shrink).abs()
     near = 1.5 * t**3 - 2.5 * t**2 + 1
     far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     weights = torch.where(t <= 1, near, torch.where(t <= 2, far, 0.0))

@@ -1,4 +1,4 @@
-"""Samples of images: channels, depth, size."""
+"""Pixel arrays: convert channels, bit depth and size."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Broken(Exception):
-    """This picture cannot be used; the message is the reason, without its name."""
+    """An image cannot be used. The message is the reason, without the file's name."""
 
 
 class Decoded(NamedTuple):
-    """An upright image with all that it holds.
+    """An upright image with alpha and ICC profile.
 
     color: uint8 or uint16 [H, W, 1 or 3]
     alpha: [H, W] of the same type, or None
     profile: ICC profile that fits `color`, or None
-    lost: what the file has and this has not, for people"""
+    lost: properties of the file that were dropped, as text"""
 
     color: np.ndarray
     alpha: np.ndarray | None = None
@@ -58,10 +58,10 @@ def luma(color: np.ndarray) -> np.ndarray:
 
 
 def opaque(image: Decoded) -> np.ndarray:
-    """The color of an image, with that of the nearest visible pixel where it is fully transparent.
+    """The color of an image; transparent pixels get that of the nearest visible pixel.
 
-    A network that sees what lies beneath (often black) draws it into a seam around what is
-    visible. Works on bands of rows, each with the 256 rows above and below it."""
+    A network spreads their own color, often black, into a seam around the visible part.
+    Works on bands of rows, each with the 256 rows above and below it."""
     color, alpha = image.color, image.alpha
     if alpha is None or alpha.all() or not alpha.any():
         return color
@@ -77,7 +77,9 @@ def opaque(image: Decoded) -> np.ndarray:
         if hidden.all():
             filled[top:bottom] = mean
         elif hidden[inner].any():
-            nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+            nearest = ndimage.distance_transform_edt(
+                hidden, return_distances=False, return_indices=True
+            )
             rows, columns = nearest[:, inner]  # pyright: ignore[reportOptionalSubscript, reportArgumentType, reportCallIssue]
             filled[top:bottom] = color[around][rows, columns]
     return filled
@@ -86,10 +88,13 @@ def opaque(image: Decoded) -> np.ndarray:
 def resized(
     samples: np.ndarray, size: tuple[int, int], rows: tuple[int, int] | None = None, margin: int = 4
 ) -> np.ndarray:
-    """uint8 or uint16 [H, W, C] -> `rows` (first, end) of it at `size` (height, width), bicubic, antialiased.
+    """Resize samples, bicubic and antialiased.
 
-    `margin`: rows of the original that are looked at beyond those asked for, for each row of
-    the original that one of the result covers."""
+    samples: uint8 or uint16 [H, W, C]
+    size: (height, width)
+    rows: (first, end) of the result; None: all
+    margin: rows of the original that are read beyond those of `rows`, for each row of the
+        original that one of the result covers"""
     (height, width), (old, across) = size, samples.shape[:2]
     first, end = rows or (0, height)
     scale = old / height
@@ -102,16 +107,20 @@ def resized(
         part = samples[start:stop, :, channel]
         if samples.dtype == np.uint8:
             band = Image.fromarray(np.ascontiguousarray(part))
-            out[..., channel] = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+            out[..., channel] = np.asarray(
+                band.resize((width, end - first), Image.Resampling.BICUBIC, box)
+            )
         else:
             band = Image.fromarray(part.astype(np.float32))
-            made = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
-            out[..., channel] = np.rint(made).clip(0, 65535)
+            band = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
+            out[..., channel] = np.rint(band).clip(0, 65535)
     return out
 
 
 def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Gray (1), RGB (3) or RGBA (4). What loses its alpha is laid over white; colours become gray by ITU-R 601 luma."""
+    """Convert an image to gray (1), RGB (3) or RGBA (4).
+
+    Alpha is composited over white; colors become gray by ITU-R 601 luma."""
     if image.mode == "RGBA" and channels < 4:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
@@ -120,15 +129,16 @@ def to_channels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale (bicubic, antialiased, aspect kept) until the picture covers `size` (height, width), then crop the
-    centre."""
+    """Scale an image to cover a size and crop the center; bicubic, antialiased.
+
+    size: (height, width)"""
     height, width = size
     if image.size == (width, height):
         return image
     scale = max(width / image.width, height / image.height)
-    w, h = width / scale, height / scale  # the part of the picture that will be seen
+    w, h = width / scale, height / scale  # the part of the image that is kept
     left, top = max((image.width - w) / 2, 0), max((image.height - h) / 2, 0)
-    # where w or h is the image's own, rounding may put the box a hair outside of it
+    # If w or h is the image's own, rounding may put the box slightly outside of it.
     box = (left, top, min(left + w, image.width), min(top + h, image.height))
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
@@ -145,10 +155,12 @@ def as_image(array: np.ndarray) -> Image.Image:
 
 
 def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
-    """Numbers of any kind as uint8: bool, 16-bit, floats in [0, 1] or [-1, 1], and anything within 0..255. Raises
-    `Broken` where the range says nothing.
+    """Convert samples to uint8.
 
-    white: the value of integers of more than 8 bits that becomes 255; None: 65535"""
+    a: bool, 16-bit, floats in [0, 1] or [-1, 1], or any numbers within 0..255
+    white: the value of integers of more than 8 bits that becomes 255; None: 65535
+
+    Raises `Broken` for other ranges."""
     if a.dtype == np.uint8:
         return a
     if white is not None and np.issubdtype(a.dtype, np.integer):
@@ -166,12 +178,17 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
         return np.rint(a).astype(np.uint8)
     if low >= 0 and high <= 65535 and np.issubdtype(a.dtype, np.integer):
         return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+    raise Broken(
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+    )
 
 
 def sixteen_bit(a: np.ndarray) -> np.ndarray:
-    """Gray values of more than 8 bits as uint16: integers as they are, floats in [0, 1], [-1, 1] or
-    0..255 scaled. Raises `Broken` for other ranges."""
+    """Convert gray values of more than 8 bits to uint16.
+
+    a: integers, which are kept, or floats in [0, 1], [-1, 1] or 0..255, which are scaled
+
+    Raises `Broken` for other ranges."""
     low, high = (float(a.min()), float(a.max())) if a.size else (0.0, 0.0)
     if np.issubdtype(a.dtype, np.integer):
         if low >= 0 and high <= 65535:
@@ -180,4 +197,6 @@ def sixteen_bit(a: np.ndarray) -> np.ndarray:
         return np.rint(a * 65535.0 if low >= 0 else (a + 1.0) * 32767.5).astype(np.uint16)
     elif low >= 0 and high <= 255:
         return np.rint(a * 257.0).astype(np.uint16)
-    raise Broken(f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]")
+    raise Broken(
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+    )

@@ -1,4 +1,4 @@
-"""Films of generated pictures, GIF and MP4, which say that they are generated as every picture does (`provenance.py`)."""
+"""Write videos of generated images, GIF and MP4, with their provenance."""
 
 from __future__ import annotations
 
@@ -15,19 +15,32 @@ from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import write
 from ganvas.media import provenance
 
-LEAST = 128  # pixels of the shorter side: smaller frames are enlarged by repeating pixels
-_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP specification, part 3, section 1.2.7.1
+LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
+_XMP_BOX = bytes.fromhex(
+    "be7acfcb97a942e89c71999491e3afac"
+)  # XMP specification, part 3, section 1.2.7.1
 
 
 def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: Any) -> Path:
-    """Write frames of one size as a film that repeats (.gif) or as .mp4 (H.264; needs the package `av`). The file appears whole
-    or not at all. Raises `UserError` for another suffix, and where it cannot be written."""
+    """Write frames as a looping .gif or as .mp4 (H.264; needs the package `av`), atomically.
+
+    frames: images of one size
+    path: its suffix chooses the format
+    fps: frames per second
+    facts: further content of the mark
+
+    Returns the path. Raises `UserError` for another suffix, and if the file cannot be
+    written."""
     path = Path(path)
     makers = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in makers:
-        raise UserError(f"films cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}")
+        raise UserError(
+            f"videos cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}"
+        )
     if not frames or fps < 1:
-        raise UserError(f"a film needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}")
+        raise UserError(
+            f"a video needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}"
+        )
     facts = {k: v for k, v in facts.items() if v is not None}
     times = -(-LEAST // min(frames[0].size))
     size = frames[0].width * times, frames[0].height * times
@@ -37,10 +50,15 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
 
 def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    hundredths = max(round(100 / fps), 2)  # browsers slow what is faster down to 10 frames a second
+    hundredths = max(round(100 / fps), 2)  # browsers slow faster GIFs down to 10 frames a second
     settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
     frames[0].save(
-        buffer, "GIF", save_all=True, append_images=frames[1:], comment=provenance.STATEMENT.encode(), **settings
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        comment=provenance.STATEMENT.encode(),
+        **settings,
     )
     data = buffer.getvalue()
     # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in which a reader of blocks finds its end.
@@ -56,15 +74,21 @@ def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
             f"MP4 needs the package av ({e}). Install it: pip install 'ganvas[video]'. Or write a .gif"
         ) from None
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as film:
-        film.metadata["comment"] = provenance.STATEMENT
-        stream: Any = film.add_stream("h264", rate=fps, options={"crf": "16"})
+    with av.open(buffer, "w", format="mp4") as container:
+        container.metadata["comment"] = provenance.STATEMENT
+        stream: Any = container.add_stream("h264", rate=fps, options={"crf": "16"})
         width, height = frames[0].size
-        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            width + width % 2,
+            height + height % 2,
+            "yuv420p",
+        )
         for frame in frames:
-            pixels = np.asarray(frame.convert("RGB"))  # sides must be even: the last row and column again
+            pixels = np.asarray(
+                frame.convert("RGB")
+            )  # sides must be even: the last row and column again
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        film.mux(stream.encode())
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
     body = _XMP_BOX + provenance.packet(facts)
     return buffer.getvalue() + struct.pack(">I4s", len(body) + 8, b"uuid") + body

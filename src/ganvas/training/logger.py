@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.core import distributed
 from ganvas.core.errors import UserError
-from ganvas.core.files import write_atomically
+from ganvas.core.files import write
 from ganvas.engine.engine import Engine
 from ganvas.engine.run_dir import read_lines
 from ganvas.training.start import STOPPED
@@ -61,7 +61,7 @@ class Logger:
         """Read what the device still holds."""
         for scalars in self._pending:
             values = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
-            self.engine.complain_of(values)
+            self.engine.raise_if_not_finite(values)
             self.latest = values
             for k, v in values.items():
                 self._sums[k] = self._sums.get(k, 0.0) + v
@@ -114,4 +114,4 @@ def _truncate_log(path: Path, images: int) -> None:
     """Drop what was written after the checkpoint that the run continues from."""
     if path.is_file():
         kept = [line for line in read_lines(path, warn=True) if line["images"] <= images]
-        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write(path, "".join(json.dumps(line) + "\n" for line in kept), sync=True)

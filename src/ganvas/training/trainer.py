@@ -25,11 +25,11 @@ import torch
 from ganvas import recipes
 from ganvas.core import Run, distributed
 from ganvas.core.environment import auto_precision, say, usable_device
-from ganvas.core.errors import UserError
+from ganvas.core.errors import NumericalError, UserError
 from ganvas.core.progress import Progress
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
@@ -200,7 +200,7 @@ def _fit(engine: Engine, out: Path, record: dict[str, Any], unfinished: dict[str
                 f"training stopped: the run's folder {out} could not be written: {e}. Nothing of the last checkpoint is lost. "
                 f"Free some space or make the folder writable, then continue: {command}"
             ) from None
-        except NotFinite as e:
+        except NumericalError as e:
             bar.close()
             kept = checkpoint.all_of(folder)
             good = (

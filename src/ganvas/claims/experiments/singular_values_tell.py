@@ -11,9 +11,10 @@ from torch.optim import Adam
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.claims.kit.quality import Quality
 from ganvas.core import Run
+from ganvas.core.errors import NumericalError
 from ganvas.core.schedules import Ramp
 from ganvas.data import images
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.engine import Engine
 from ganvas.methods import SAGAN
 from ganvas.nets import biggan as nets
 from ganvas.nets.spectral import singular_values
@@ -59,7 +60,7 @@ def _curve(run: Run) -> dict[str, Any]:
         try:
             while engine.clock.images < run.images * reading // READINGS:
                 engine.step()
-        except NotFinite:
+        except NumericalError:
             break
         curve["images"].append(engine.clock.images)
         curve["frechet"].append(quality(engine.model()))

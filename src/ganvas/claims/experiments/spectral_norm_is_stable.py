@@ -13,8 +13,9 @@ from torch.optim import Adam
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.claims.kit.quality import Quality
 from ganvas.core import Run
+from ganvas.core.errors import NumericalError
 from ganvas.data import images
-from ganvas.engine.engine import Engine, NotFinite
+from ganvas.engine.engine import Engine
 from ganvas.methods import SNGAN, WGANGP
 from ganvas.nets import sngan
 
@@ -57,7 +58,7 @@ def experiment(seed: int) -> Finding:
             try:
                 while engine.clock.images < run.images:
                     engine.step()
-            except NotFinite:  # what it had before training is as bad as noise
+            except NumericalError:  # what it had before training is as bad as noise
                 engine = Engine(run, feed)
             found[name][setting] = quality(engine.model())
     return Finding(scores(found), {"frechet": found})

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.core.errors import NotWritten
+from ganvas.core.errors import OutputError
 from ganvas.inference.tiling.ops import KEPT, Step, Window
 
 
@@ -38,14 +38,14 @@ class OnDisk:
             yield line
 
     def write(self, window: Window, pixels: np.ndarray) -> None:
-        """[h, w, C]. Raises `NotWritten` where the disk is full."""
+        """[h, w, C]. Raises `OutputError` where the disk is full."""
         try:
             for line in self._rows(window, np.ascontiguousarray(pixels, self.kind)):
                 left = line.data.cast("B")
                 while left:
                     left = left[self._file.write(left) :]
         except OSError as e:
-            raise NotWritten(
+            raise OutputError(
                 f"what a large picture is made of could not be stored: {e.strerror or e}. It takes up to "
                 f"{KEPT * 16} bytes a pixel for a while: free some space, or set TMPDIR to a folder that has it"
             ) from None
