@@ -40,14 +40,18 @@ def classification_accuracy_score(
     steps: int = STEPS,
     seed: int = 0,
 ) -> AccuracyScore:
-    """Train on samples, test on real images: Ravuri and Vinyals, 2019, arXiv:1905.10887, section 3. Modes that a generator
-    drops and labels that it confuses cost accuracy, which distances hardly see.
+    """Train on samples, test on real images.
 
-    Images [N, C, H, W] in [-1, 1] with labels [N], of a conditional generator (`samples`), the data that it was trained on
-    (`real`, of which as many are used as there are samples) and real data that neither has seen (`test`). The paper trains a
-    ResNet-50 on ImageNet; here it is `CLASSIFIER`, three convolutions on 32 pixels, so figures compare with each other and not
-    with the paper's. Raises `UserError` where shapes, lengths or classes do not match, and where `real` is fewer than
-    `samples`."""
+    Ravuri and Vinyals, 2019, arXiv:1905.10887, section 3. Modes that a generator drops
+    and labels that it confuses cost accuracy, which distances hardly see.
+
+    Images [N, C, H, W] in [-1, 1] with labels [N], of a conditional generator
+    (`samples`), the data that it was trained on (`real`, of which as many are used as
+    there are samples) and real data that neither has seen (`test`). The paper trains a
+    ResNet-50 on ImageNet; here it is `CLASSIFIER`, three convolutions on 32 pixels, so
+    figures compare with each other and not with the paper's. Raises `UserError` where
+    shapes, lengths or classes do not match, and where `real` is fewer than `samples`.
+    """
     sets = {"samples": (samples, sample_labels), "real": (real, real_labels), "test": (test, test_labels)}
     for name, (x, y) in sets.items():
         if x.ndim != 4 or x.shape[1:] != samples.shape[1:] or y.shape != (len(x),) or not len(x):

@@ -1,7 +1,9 @@
 """Classifiers of photographs, and where in a picture one finds a class.
 
-Networks that average their last maps tell it themselves (class activation maps), other networks of torch by their gradient
-(Grad-CAM), and what gives no gradient by what it says of a picture of which a part is covered."""
+Networks that average their last maps tell it themselves (class activation maps), other
+networks of torch by their gradient (Grad-CAM), and what gives no gradient by what it
+says of a picture of which a part is covered.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,18 @@ class Classifier:
     labels: Sequence[str] = ()
 
     def find(self, image: Tensor, number: int) -> tuple[float, Tensor]:
-        """(probability of the class, how much each place speaks for it [h, w]). Raises `UserError` for a number that is none
-        of its classes."""
+        """(probability of the class, how much each place speaks for it [h, w]).
+
+        Raises `UserError` for a number that is none of its classes.
+        """
         logits, heat = self.look(image, number)
         return float(logits.double().softmax(0)[number]), heat.detach().float()
 
     def number(self, name: str) -> int:
-        """The number of a class, given by that or by one of its names. Raises `UserError`, naming those that are near."""
+        """The number of a class, given by that or by one of its names.
+
+        Raises `UserError`, naming those that are near.
+        """
         if name.isdecimal():
             if self.labels and int(name) >= len(self.labels):
                 raise UserError(f"{self.name} has classes 0 to {len(self.labels) - 1}, and no {name}")

@@ -16,9 +16,13 @@ IGNORED = 255  # the label of pixels that do not count, as Cityscapes has it
 
 
 class Segmentation(NamedTuple):
-    """`pixel_accuracy`: the share of pixels that have the right class. `class_accuracy`: the same within each class, averaged
-    over the classes that occur. `mean_iou`: right pixels of a class over those that have it or are given it, averaged
-    likewise. `class_iou`: that of every class, NaN for those that do not occur."""
+    """`pixel_accuracy`: the share of pixels that have the right class.
+
+    `class_accuracy`: the same within each class, averaged over the classes that occur.
+    `mean_iou`: right pixels of a class over those that have it or are given it,
+    averaged likewise. `class_iou`: that of every class, NaN for those that do not
+    occur.
+    """
 
     pixel_accuracy: float
     class_accuracy: float

@@ -35,7 +35,10 @@ class FeatureSet:
         return self.moments.count
 
     def add(self, images: Tensor) -> None:
-        """images [N, C, H, W] in [-1, 1]. Raises `UserError` for another shape than before and for NaN pixels."""
+        """images [N, C, H, W] in [-1, 1].
+
+        Raises `UserError` for another shape than before and for NaN pixels.
+        """
         shape = tuple(images.shape[1:])
         if self.shape is not None and shape != self.shape:
             raise UserError(
@@ -64,7 +67,10 @@ class FeatureSet:
         return self._features[order].double(), self._index[order]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, JSON-ready facts) from which `restored` makes an equal side; not the score's."""
+        """(tensors, JSON-ready facts) from which `restored` makes an equal side.
+
+        Not the score's.
+        """
         tensors = {"mean": self.moments.mean, "scatter": self.moments.scatter}
         tensors |= {"keys": self._keys, "features": self._features, "index": self._index}
         return tensors, {"count": self.count, "shape": self.shape}

@@ -17,13 +17,15 @@ PROTOCOL = f"{SPLITS} at random"
 class InceptionScore:
     """Streaming inception score of logits, in constant memory.
 
-    `exp(mean KL(p(y|x) || p(y)))` (Salimans et al., 2016, arXiv:1606.03498, section 4) in each of `splits` parts: 1 at
-    worst; the number of classes at best. It looks at no real image, and compares only over one extractor and one number
-    of images.
+    `exp(mean KL(p(y|x) || p(y)))` (Salimans et al., 2016, arXiv:1606.03498, section 4)
+    in each of `splits` parts: 1 at worst; the number of classes at best. It looks at no
+    real image, and compares only over one extractor and one number of images.
 
-    Every image belongs to a part that `seed` and its place in the stream decide at random, however the stream is cut
-    into batches. A rule such as turns would follow the order of the images, and generators that are given labels draw
-    their classes in turn."""
+    Every image belongs to a part that `seed` and its place in the stream decide at
+    random, however the stream is cut into batches. A rule such as turns would follow
+    the order of the images, and generators that are given labels draw their classes in
+    turn.
+    """
 
     def __init__(self, classes: int, seed: int = 0, splits: int = SPLITS) -> None:
         self._rng = np.random.default_rng(rng.fold_in(seed, "inception score"))

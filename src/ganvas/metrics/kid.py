@@ -12,8 +12,11 @@ _CHUNK = 256  # rows of a kernel matrix held at once: more would leave the proce
 
 
 class KernelDistance(NamedTuple):
-    """`value`: over all images. `low`, `high`: its 95% confidence interval. `subset_mean`, `subset_std`: over random
-    subsets of `subset_size`, as the distance is usually published."""
+    """`value`: over all images.
+
+    `low`, `high`: its 95% confidence interval. `subset_mean`, `subset_std`: over random
+    subsets of `subset_size`, as the distance is usually published.
+    """
 
     value: float
     low: float
@@ -61,8 +64,10 @@ def _members(n: int, subsets: list[np.ndarray]) -> Tensor:
 
 
 def _distances(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
-    """The distance of every set of images that the columns of `in_x` and `in_y` name. The kernel of two images is computed
-    once, however many of the sets they belong to."""
+    """The distance of every set of images that the columns of `in_x` and `in_y` name.
+
+    The kernel of two images is computed once, however many of the sets they belong to.
+    """
     x, y = x.detach().to("cpu", torch.float64), y.detach().to("cpu", torch.float64)
     n, m = in_x.sum(0), in_y.sum(0)
     between = torch.zeros(in_x.shape[1], dtype=torch.float64)

@@ -24,11 +24,15 @@ CAFFE_MEAN = (104.0, 117.0, 123.0)  # B, G, R of 255
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual image patch similarity. Zhang et al., 2018, arXiv:1801.03924, equation 1, version 0.1.
+    """Learned perceptual image patch similarity.
 
-    `sum_l mean_hw w_l . (y_l(a) - y_l(b))^2`, where y_l are the features after layer l, of length 1 at each place, and w_l
-    the head's weights. 0 for equal images; symmetric; larger is more unlike. `name` says over which backbone and weights the
-    figure is, `hashes` hold the SHA-256 of the files that they came from."""
+    Zhang et al., 2018, arXiv:1801.03924, equation 1, version 0.1.
+
+    `sum_l mean_hw w_l . (y_l(a) - y_l(b))^2`, where y_l are the features after layer l,
+    of length 1 at each place, and w_l the head's weights. 0 for equal images;
+    symmetric; larger is more unlike. `name` says over which backbone and weights the
+    figure is, `hashes` hold the SHA-256 of the files that they came from.
+    """
 
     shift: Tensor
     scale: Tensor
@@ -44,9 +48,12 @@ class LPIPS(nn.Module):
         caffe: bool = False,
         least: int = 1,
     ) -> None:
-        """`features`: layers in a row, read after those numbered `taps`. `heads`: a weight for each channel of each of them.
-        `caffe`: the network takes BGR in 0..255 less a mean, not RGB less ImageNet's mean. `least`: the shortest side in
-        pixels that it takes."""
+        """`features`: layers in a row, read after those numbered `taps`.
+
+        `heads`: a weight for each channel of each of them. `caffe`: the network takes
+        BGR in 0..255 less a mean, not RGB less ImageNet's mean. `least`: the shortest
+        side in pixels that it takes.
+        """
         super().__init__()
         self.features, self.taps, self.name, self.hashes = features, tuple(taps), name, hashes or {}
         self.caffe, self.least = caffe, least
@@ -57,8 +64,11 @@ class LPIPS(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Images [N, 3 or 1, H, W] in [-1, 1] -> distances [N]. Differentiable in both. Raises `UserError` for unlike
-        shapes, NaN pixels and images too small for the network."""
+        """Images [N, 3 or 1, H, W] in [-1, 1] -> distances [N].
+
+        Differentiable in both. Raises `UserError` for unlike shapes, NaN pixels and
+        images too small for the network.
+        """
         if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
             raise UserError(
                 f"two sets of images of one shape [N, 1 or 3, height, width] are compared; got {list(a.shape)} and "
@@ -100,7 +110,10 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def alexnet() -> nn.Sequential:
-    """AlexNet's convolutions, as torchvision has them: Krizhevsky, 2014, arXiv:1404.5997."""
+    """AlexNet's convolutions, as torchvision has them.
+
+    Krizhevsky, 2014, arXiv:1404.5997.
+    """
     pool = nn.MaxPool2d(3, 2)
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), pool,
@@ -133,8 +146,11 @@ def squeezenet11() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network by name. `heads`: its heads' file, and that file's SHA-256. `files`: files with its weights -> how their
-    SHA-256 begins (torchvision puts the beginning into the name)."""
+    """A network by name.
+
+    `heads`: its heads' file, and that file's SHA-256. `files`: files with its weights
+    -> how their SHA-256 begins (torchvision puts the beginning into the name).
+    """
 
     features: Callable[[], nn.Sequential]
     taps: tuple[int, ...]

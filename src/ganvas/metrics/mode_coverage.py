@@ -20,8 +20,12 @@ REACH = 3.0  # deviations from its centre within which a sample is good
 
 
 class Modes(NamedTuple):
-    """`found` of `total` modes hold a good sample; `good`: the share of samples that are good; `reverse_kl`: of the samples'
-    modes against equal shares, in nats; `counts`: good samples by mode, in the order of the centres."""
+    """`found` of `total` modes hold a good sample.
+
+    `good`: the share of samples that are good; `reverse_kl`: of the samples' modes
+    against equal shares, in nats; `counts`: good samples by mode, in the order of the
+    centres.
+    """
 
     found: int
     total: int
@@ -70,7 +74,10 @@ def _against_uniform(p: Tensor) -> float:
 
 
 class StackedModes(NamedTuple):
-    """`found` of the 1,000 modes hold a sample; `reverse_kl`: of the samples' modes against equal shares, in nats."""
+    """`found` of the 1,000 modes hold a sample.
+
+    `reverse_kl`: of the samples' modes against equal shares, in nats.
+    """
 
     found: int
     total: int
@@ -95,13 +102,16 @@ def stacked_mnist(digits: Tensor, labels: Tensor, n: int, seed: int = 0) -> tupl
 
 @torch.no_grad()
 def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], Tensor]) -> StackedModes:
-    """How many of the 1,000 modes of stacked MNIST a generator makes. PacGAN, section 4.2, after VEEGAN, which draws
-    `STACKED_SAMPLES` = 26,000.
+    """How many of the 1,000 modes of stacked MNIST a generator makes.
 
-    `batches`: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of the 10 digits [N, 10]; with the extractor
-    `lenet-mnist` it is `lambda x: lenet.with_logits(x)[1]`. A mode is found where at least one sample's three channels are so
-    classified. The classifier is part of the protocol: papers' differ. Perfect data scores a reverse KL of about
-    999 / (2 n), .019 at 26,000, and not 0."""
+    PacGAN, section 4.2, after VEEGAN, which draws `STACKED_SAMPLES` = 26,000.
+
+    `batches`: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of
+    the 10 digits [N, 10]; with the extractor `lenet-mnist` it is `lambda x:
+    lenet.with_logits(x)[1]`. A mode is found where at least one sample's three channels
+    are so classified. The classifier is part of the protocol: papers' differ. Perfect
+    data scores a reverse KL of about 999 / (2 n), .019 at 26,000, and not 0.
+    """
     counts = torch.zeros(1000, dtype=torch.int64)
     for x in batches:
         if x.ndim != 4 or x.shape[1] != 3:
@@ -121,9 +131,12 @@ def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], 
 
 
 class Birthday(NamedTuple):
-    """`pairs`: the closest (i, j, distance), closest first, to look at. `duplicates`: how many pairs are no further apart than
-    the threshold. `support`: how many different images, equally likely, would give as many (infinite for none); `low`, `high`:
-    its 95% interval."""
+    """`pairs`: the closest (i, j, distance), closest first, to look at.
+
+    `duplicates`: how many pairs are no further apart than the threshold. `support`: how
+    many different images, equally likely, would give as many (infinite for none);
+    `low`, `high`: its 95% interval.
+    """
 
     pairs: list[tuple[int, int, float]]
     duplicates: int

@@ -19,7 +19,10 @@ OUTLIERS = 0.01  # of the distances, dropped at either end, as in the authors' c
 
 
 class PathLength(NamedTuple):
-    """`value`: the mean over `kept` of `paths` paths. `low`, `high`: its 95% interval, from their spread."""
+    """`value`: the mean over `kept` of `paths` paths.
+
+    `low`, `high`: its 95% interval, from their spread.
+    """
 
     value: float
     low: float

@@ -1,7 +1,9 @@
 """Two pictures of the same thing, compared pixel by pixel.
 
-The same pictures differ by 4 dB between protocols (colour or luma, borders shaved or not), so a figure is only told with the
-name of its protocol. Images are [N, 3 or 1, H, W] in [0, 1]; what lies a little outside is clamped, as saving does."""
+The same pictures differ by 4 dB between protocols (colour or luma, borders shaved or
+not), so a figure is only told with the name of its protocol. Images are [N, 3 or 1, H,
+W] in [0, 1]; what lies a little outside is clamped, as saving does.
+"""
 
 from __future__ import annotations
 
@@ -50,36 +52,50 @@ def protocol_named(name: str) -> Protocol:
 
 
 def luma(x: Tensor) -> Tensor:
-    """MATLAB's rgb2ycbcr, its Y only (ITU-R BT.601, 16 to 235 of 255): RGB [N, 3, H, W] in [0, 1] -> [N, 1, H, W] in
-    [16/255, 235/255], not rounded."""
+    """MATLAB's rgb2ycbcr, its Y only (ITU-R BT.601, 16 to 235 of 255).
+
+    RGB [N, 3, H, W] in [0, 1] -> [N, 1, H, W] in [16/255, 235/255], not rounded.
+    """
     weights = x.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
 def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
-    """Peak signal to noise ratio `10 log10(1 / mean((a - b)^2))` in dB, [N], float64; infinite for equal images.
+    """Peak signal to noise ratio `10 log10(1 / mean((a - b)^2))` in dB, [N], float64.
 
-    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises `UserError` for unlike shapes, for pixels that
-    are NaN or far outside [0, 1], for an unknown protocol, and where nothing is marked within the protocol's borders."""
+    Infinite for equal images.
+
+    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises
+    `UserError` for unlike shapes, for pixels that are NaN or far outside [0, 1], for an
+    unknown protocol, and where nothing is marked within the protocol's borders.
+    """
     where = None if mask is None else _marked(mask, a, protocol)
     a, b = _compared(a, b, protocol, least=1)
     return -10 * _mean((a - b).square(), where).log10()
 
 
 def ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
-    """Structural similarity, [N], float64, 1 for equal images. Wang et al., 2004, Image Quality Assessment: From Error
-    Visibility to Structural Similarity, equation 13, with its window (Gaussian, 11x11, sigma 1.5), only where that lies
-    inside the image, averaged over pixels and channels. `mask`: bool [N, 1, H, W]; only windows whose middle is marked
-    count. Raises `UserError` as `psnr` does, and for images smaller than the window."""
+    """Structural similarity, [N], float64, 1 for equal images.
+
+    Wang et al., 2004, Image Quality Assessment: From Error Visibility to Structural
+    Similarity, equation 13, with its window (Gaussian, 11x11, sigma 1.5), only where
+    that lies inside the image, averaged over pixels and channels. `mask`: bool [N, 1,
+    H, W]; only windows whose middle is marked count. Raises `UserError` as `psnr` does,
+    and for images smaller than the window.
+    """
     where = None if mask is None else _marked(mask, a, protocol, WINDOW // 2)
     return _mean(_similarity(*_compared(a, b, protocol, least=WINDOW))[0], where)
 
 
 def ms_ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
-    """Multi-scale structural similarity, [N], float64, 1 for equal images. Wang et al., 2003, Multi-scale structural
-    similarity for image quality assessment, equation 7: contrast and structure at 5 scales (each the mean of 2x2 pixels of
-    the one before), luminance at the last. A scale whose mean contrast and structure is negative counts as 0, where the
-    power of the paper is not a number. Needs sides of at least 176 pixels within the protocol."""
+    """Multi-scale structural similarity, [N], float64, 1 for equal images.
+
+    Wang et al., 2003, Multi-scale structural similarity for image quality assessment,
+    equation 7: contrast and structure at 5 scales (each the mean of 2x2 pixels of the
+    one before), luminance at the last. A scale whose mean contrast and structure is
+    negative counts as 0, where the power of the paper is not a number. Needs sides of
+    at least 176 pixels within the protocol.
+    """
     a, b = _compared(a, b, protocol, least=WINDOW << (len(SCALES) - 1))
     result = a.new_ones(len(a))
     for i, exponent in enumerate(SCALES):
@@ -130,7 +146,10 @@ def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Ten
 
 
 def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, Tensor]:
-    """Both images as the protocol wants them, checked. `least`: the shortest side that remains."""
+    """Both images as the protocol wants them, checked.
+
+    `least`: the shortest side that remains.
+    """
     chosen = protocol_named(protocol)
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
         raise UserError(

@@ -1,7 +1,7 @@
 """Recognizability: the share of samples that an independent classifier recognizes.
 
-The classifier learns from half of the real images; its confidence on the other half is the
-reference.
+The classifier learns from half of the real images; its confidence on the other half is
+the reference.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ class RecognitionClassifier:
     (Zadrozny and Elkan, 2002).
 
     A classifier that must name a class is easily fooled: on handwritten digits, without
-    precaution, it was more than 90% sure of 59% of the averages of two digits and of 98% of
-    the averages of twenty. It therefore learns one more class, nothing: blends of two images
-    of different classes, images with shuffled pixels or blocks, and flat ones, all derived
-    from the training half. Over four splits those figures are then 6% to 9% and 0, and at
-    most 0.1% for noise of any grain; flat images pass in 0 to 14% of cases, inverted ones in
-    0 to 1%. The price is less confidence in real images (81% to 88% instead of 96%). Images
-    whose halves come from two digits still pass in 25% to 31% of cases: many do look like
-    digits.
+    precaution, it was more than 90% sure of 59% of the averages of two digits and of
+    98% of the averages of twenty. It therefore learns one more class, nothing: blends
+    of two images of different classes, images with shuffled pixels or blocks, and flat
+    ones, all derived from the training half. Over four splits those figures are then 6%
+    to 9% and 0, and at most 0.1% for noise of any grain; flat images pass in 0 to 14%
+    of cases, inverted ones in 0 to 1%. The price is less confidence in real images (81%
+    to 88% instead of 96%). Images whose halves come from two digits still pass in 25%
+    to 31% of cases: many do look like digits.
 
     images: uint8 [N, H, W, C]
     labels: integers [N]; at least 2 classes of at least 20 images
     seed: decides the halves (stratified), the images of nothing and their order
 
-    Raises `UserError` for other input, and if the classifier is confident of no real image.
+    Raises `UserError` for other input, and if the classifier is confident of no real
+    image.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
@@ -131,11 +132,12 @@ class RecognitionStats:
     def report(self) -> dict[str, Any]:
         """JSON-ready record of the samples so far.
 
-        `real_confident`, `fake_confident`: fractions of the held-out real images and of the
-        samples that the classifier recognizes with a confidence above 0.9; `ratio`: fake / real.
-        `class_shares`: fractions of all samples, by the most probable class;
-        `unrecognized_share`: of the samples that are most probably nothing; these sum to 1.
-        `accuracy`, `calibration_error` (expected, 10 bins): on the held-out real images.
+        `real_confident`, `fake_confident`: fractions of the held-out real images and of
+        the samples that the classifier recognizes with a confidence above 0.9; `ratio`:
+        fake / real. `class_shares`: fractions of all samples, by the most probable
+        class; `unrecognized_share`: of the samples that are most probably nothing;
+        these sum to 1. `accuracy`, `calibration_error` (expected, 10 bins): on the
+        held-out real images.
         """
         if not self.count:
             raise UserError("recognizability got no samples")
@@ -193,7 +195,10 @@ def _nothing(x: np.ndarray, y: np.ndarray, n: int, rng: np.random.Generator) -> 
 
 
 def _shuffled(x: np.ndarray, block: int, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle each image's blocks of `block` pixels a side; blocks above a pixel are smoothed."""
+    """Shuffle each image's blocks of `block` pixels a side.
+
+    Blocks above a pixel are smoothed.
+    """
     n, h, w, c = x.shape
     small = F.interpolate(
         torch.from_numpy(x).movedim(-1, 1),

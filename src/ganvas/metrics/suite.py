@@ -47,25 +47,27 @@ def measure_samples(
 
     `values`: `frechet`, called `fid` over the official network only (0 is best), with
     `.._bias` if there are few images and `.._infinity` if `extrapolate` is set (see
-    `frechet.extrapolated`); `kernel` (0 is best); `precision`, `recall`, `density`, `coverage`
-    (1 is best); `diversity` (the mean distance between two generated images divided by that
-    between two real ones; 1 is best, near 0 the generator has collapsed); `inception_score`
-    with `inception_score_std` if the extractor has classes.
+    `frechet.extrapolated`); `kernel` (0 is best); `precision`, `recall`, `density`,
+    `coverage` (1 is best); `diversity` (the mean distance between two generated images
+    divided by that between two real ones; 1 is best, near 0 the generator has
+    collapsed); `inception_score` with `inception_score_std` if the extractor has
+    classes.
 
-    `intervals`: [low, high] at 95%, of the kernel distance (see `kernel_distance_interval`) and
-    of the Fréchet distance. The latter comes from the spread of random halves: it covers the
-    sampling alone, not the bias. In trials with Gaussians that spread was right to 40% where
-    the distance was well above its bias, and up to four times too wide where it was mostly
-    bias.
+    `intervals`: [low, high] at 95%, of the kernel distance (see
+    `kernel_distance_interval`) and of the Fréchet distance. The latter comes from the
+    spread of random halves: it covers the sampling alone, not the bias. In trials with
+    Gaussians that spread was right to 40% where the distance was well above its bias,
+    and up to four times too wide where it was mostly bias.
 
-    `protocol`: everything that must be equal for two records to compare: extractor and hash
-    of its weights, resizer, image [C, H, W], counts, neighbors, split of the inception score.
+    `protocol`: everything that must be equal for two records to compare: extractor and
+    hash of its weights, resizer, image [C, H, W], counts, neighbors, split of the
+    inception score.
 
     Also `details`, `seed`, `notes` (caveats), `machine`, `ganvas` and `commit`.
 
-    Takes memory for at most 10,000 feature vectors of each set (chosen at random; the generated
-    ones by `seed`), however many images there are. Raises `UserError` for too few images,
-    mixed sizes or channels, and NaN pixels.
+    Takes memory for at most 10,000 feature vectors of each set (chosen at random; the
+    generated ones by `seed`), however many images there are. Raises `UserError` for too
+    few images, mixed sizes or channels, and NaN pixels.
     """
     reals = real if isinstance(real, FeatureSet) else filled(FeatureSet(extractor, "real"), real)
     fakes = _generated(fake, reals, seed)
@@ -154,7 +156,10 @@ def _frechet(reals: FeatureSet, fakes: FeatureSet, x: Tensor, y: Tensor, seed: i
 
 
 def _diversity(x: Tensor, y: Tensor) -> float | None:
-    """Mean distance between two of features y over that between two of x; None if x are equal."""
+    """Mean distance between two of features y over that between two of x.
+
+    None if x are equal.
+    """
     between_reals = _mean_distance(x)
     return _mean_distance(y) / between_reals if between_reals else None
 
@@ -208,8 +213,8 @@ def filled(features: FeatureSet, batches: Iterable[Tensor]) -> FeatureSet:
 def measurements(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Split a record into its measurements by name.
 
-    A record holds one measurement, named "", or several: of checkpoints, or of the directions
-    of a translation.
+    A record holds one measurement, named "", or several: of checkpoints, or of the
+    directions of a translation.
     """
     if isinstance(record.get("values"), dict):
         return {"": record}

@@ -21,7 +21,10 @@ CHANGES: tuple[Change, ...] = ("color", "translation", "cutout")
 
 
 def named(text: str) -> Callable[[], nn.Module]:
-    """`"color,translation,cutout"`, some of these, or `"ada"`. Raises `UserError` for anything else."""
+    """`"color,translation,cutout"`, some of these, or `"ada"`.
+
+    Raises `UserError` for anything else.
+    """
     if text == "ada":
         return partial(ADA)
     wanted = text.split(",")
@@ -50,14 +53,17 @@ class Augmentation(nn.Module):
 
 
 class DiffAugment(Augmentation):
-    """Differentiable Augmentation for Data-Efficient GAN Training. Zhao et al., 2020, arXiv:2006.10738, section 4 and its
-    appendix for the ranges.
+    """Differentiable Augmentation for Data-Efficient GAN Training.
 
-    `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2) (nothing for gray images), contrast
-    times U(.5, 1.5). `translation`: shifted by whole pixels, up to `shift` of each side (the paper: 1/8), zeros where
-    nothing was. `cutout`: a square of half the side set to zero. Both lengths are rounded half up, as in the authors' code,
-    so that a side of 4 is shifted by a pixel. Where there are several images in the channels, each gets the same change;
-    alpha gets no color."""
+    Zhao et al., 2020, arXiv:2006.10738, section 4 and its appendix for the ranges.
+
+    `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2)
+    (nothing for gray images), contrast times U(.5, 1.5). `translation`: shifted by
+    whole pixels, up to `shift` of each side (the paper: 1/8), zeros where nothing was.
+    `cutout`: a square of half the side set to zero. Both lengths are rounded half up,
+    as in the authors' code, so that a side of 4 is shifted by a pixel. Where there are
+    several images in the channels, each gets the same change; alpha gets no color.
+    """
 
     def __init__(self, policy: Sequence[Change] = CHANGES, shift: float = 0.125) -> None:
         super().__init__()
@@ -128,7 +134,10 @@ class ADA(Augmentation):
         self.register_buffer("seen", torch.zeros(3))  # since p last moved: batches, images, the sum of signs
 
     def adapt(self, log: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
-        """After a step of `images` real images whose turns logged `log`: p moves. Returns what to log."""
+        """After a step of `images` real images whose turns logged `log`: p moves.
+
+        Returns what to log.
+        """
         if self.target is not None:
             found = [v for k, v in log.items() if k.endswith("/sign")]
             if not found:
@@ -217,8 +226,11 @@ def _turned(cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def _sampled(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Images at places [N, H * W] in pixels, bilinear, mirrored at the border. By gathers, which are differentiable any number
-    of times on every device; torch.nn.functional.grid_sample is not."""
+    """Images at places [N, H * W] in pixels, bilinear, mirrored at the border.
+
+    By gathers, which are differentiable any number of times on every device;
+    torch.nn.functional.grid_sample is not.
+    """
     channels, height, width = x.shape[1:]
     left, top = across.floor(), down.floor()
     flat, out = x.flatten(2), None

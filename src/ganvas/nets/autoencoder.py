@@ -1,6 +1,9 @@
-"""Encoders and decoders. An encoder tells of every image a Gaussian over its latent z: [N, 2, latent], the means and the
-logarithms of the variances. A decoder takes z to images before their tanh, so that 2 of its outputs are the logit of a pixel
-between black and white."""
+"""Encoders and decoders.
+
+An encoder tells of every image a Gaussian over its latent z: [N, 2, latent], the means
+and the logarithms of the variances. A decoder takes z to images before their tanh, so
+that 2 of its outputs are the logit of a pixel between black and white.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """z [N, latent] -> [N, channels, H, W] before tanh: linear - tanh - linear. As `MLPEncoder`."""
+    """z [N, latent] -> [N, channels, H, W] before tanh: linear - tanh - linear.
+
+    As `MLPEncoder`.
+    """
 
     def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
         super().__init__()
@@ -56,8 +62,10 @@ def _down(channels_in: int, channels_out: int) -> list[nn.Module]:
 class Encoder(nn.Module):
     """Images [N, channels, H, W] -> [N, 2, latent].
 
-    n 5x5 convolutions of stride 2 with `width` to `width` 2^(n-1) channels, then linear to 32 `width`, each followed by batch
-    norm and ReLU, then linear, for a side of 8 * 2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix)."""
+    n 5x5 convolutions of stride 2 with `width` to `width` 2^(n-1) channels, then linear
+    to 32 `width`, each followed by batch norm and ReLU, then linear, for a side of 8 *
+    2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix).
+    """
 
     def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -80,9 +88,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z [N, latent] -> [N, channels, H, W] before tanh.
 
-    Linear to a grid of 8x8 with `width` 2^(n-1) channels, n 5x5 transposed convolutions of stride 2 with as many down to 2
-    `width` and at last `width` / 2, each followed by batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et
-    al."""
+    Linear to a grid of 8x8 with `width` 2^(n-1) channels, n 5x5 transposed convolutions
+    of stride 2 with as many down to 2 `width` and at last `width` / 2, each followed by
+    batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et al.
+    """
 
     def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -111,11 +120,12 @@ class FeatureDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> (logits [N], features [N, C, h, w]).
 
     A 5x5 convolution to `width` / 2 with ReLU, n of stride 2 with 2 `width` to `width`
-    2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU, then
-    linear. The features are the output of the last convolution, before its batch norm. At
-    64 px that of Larsen et al., with the layer of the authors' code (recon_depth=9). The
-    convolutions have He's initialisation (arXiv:1502.01852), so that features spread by
-    about 1 whatever the width, as they must beside L_prior."""
+    2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU,
+    then linear. The features are the output of the last convolution, before its batch
+    norm. At 64 px that of Larsen et al., with the layer of the authors' code
+    (recon_depth=9). The convolutions have He's initialisation (arXiv:1502.01852), so
+    that features spread by about 1 whatever the width, as they must beside L_prior.
+    """
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()

@@ -1,6 +1,9 @@
-"""BigGAN's and BigGAN-deep's networks: Large Scale GAN Training for High Fidelity Natural Image Synthesis, Brock et al., 2018,
-arXiv:1809.11096, appendix B. With an embedding for each layer, no split of z and half the width they are SAGAN's
-(arXiv:1805.08318), of which BigGAN is the larger form."""
+"""BigGAN's and BigGAN-deep's networks.
+
+Large Scale GAN Training for High Fidelity Natural Image Synthesis, Brock et al., 2018,
+arXiv:1809.11096, appendix B. With an embedding for each layer, no split of z and half
+the width they are SAGAN's (arXiv:1805.08318), of which BigGAN is the larger form.
+"""
 
 from __future__ import annotations
 
@@ -89,13 +92,18 @@ class _Conditioned(nn.Module):
 class Generator(_Conditioned):
     """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
 
-    A linear layer to a grid of 4x4, a residual block for each doubling, batch norm - ReLU - conv - tanh. `shared`: the
-    labels' common embedding, from which every batch norm takes its gains and biases linearly (section 3.1); 0: each batch
-    norm has a table of its own, as in SAGAN. `split`: z in as many parts as there are layers that take one; the first makes
-    the grid, the others join the condition of their blocks (`latent` is cut to a multiple of them). `attention`: after which
-    resolutions self-attention stands. `multiples`: channels before the first and after each block, in `width`s; None: the
-    paper's. `normalised`: spectral normalisation of all layers but embeddings (and of labels' tables). Without `classes` and
-    `split` batch norms have plain gains. y may be mixtures of classes [N, classes] where the embedding is shared."""
+    A linear layer to a grid of 4x4, a residual block for each doubling, batch norm -
+    ReLU - conv - tanh. `shared`: the labels' common embedding, from which every batch
+    norm takes its gains and biases linearly (section 3.1); 0: each batch norm has a
+    table of its own, as in SAGAN. `split`: z in as many parts as there are layers that
+    take one; the first makes the grid, the others join the condition of their blocks
+    (`latent` is cut to a multiple of them). `attention`: after which resolutions
+    self-attention stands. `multiples`: channels before the first and after each block,
+    in `width`s; None: the paper's. `normalised`: spectral normalisation of all layers
+    but embeddings (and of labels' tables). Without `classes` and `split` batch norms
+    have plain gains. y may be mixtures of classes [N, classes] where the embedding is
+    shared.
+    """
 
     def __init__(
         self,
@@ -158,9 +166,12 @@ class Generator(_Conditioned):
 class Discriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N].
 
-    Residual blocks that halve a side, with the generator's widths turned round, and at least one that keeps it; ReLU, the sum
-    over pixels, linear, and the projection on the labels' embedding (arXiv:1802.05637). All spectrally normalised. `multiples`:
-    channels after each block in `width`s; None: the paper's (up to 32 px ajbrock/BigGAN-PyTorch's: two blocks that keep)."""
+    Residual blocks that halve a side, with the generator's widths turned round, and at
+    least one that keeps it; ReLU, the sum over pixels, linear, and the projection on
+    the labels' embedding (arXiv:1802.05637). All spectrally normalised. `multiples`:
+    channels after each block in `width`s; None: the paper's (up to 32 px
+    ajbrock/BigGAN-PyTorch's: two blocks that keep).
+    """
 
     def __init__(
         self,

@@ -1,5 +1,8 @@
-"""Networks in pairs, whose layers near the latent are one and the same: Coupled Generative Adversarial Networks, Liu and Tuzel,
-2016, arXiv:1606.07536, in the form of the authors' code for 28x28 (its edges of digits)."""
+"""Networks in pairs, whose layers near the latent are one and the same.
+
+Coupled Generative Adversarial Networks, Liu and Tuzel, 2016, arXiv:1606.07536, in the
+form of the authors' code for 28x28 (its edges of digits).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def _grid(size: Size) -> tuple[int, int]:
 def _split(
     layers: Sequence[Callable[[], nn.Module]], tied: range, domains: int = 2
 ) -> tuple[nn.Sequential, nn.ModuleList]:
-    """(the layers that the domains share, what each has of its own). `tied`: which are shared."""
+    """(the layers that the domains share, what each has of its own).
+
+    `tied`: which are shared.
+    """
     if tied.start < 0 or tied.stop > len(layers) or len(tied) == len(layers):
         raise UserError(f"`tied` must be from 0 to {len(layers) - 1}: each domain needs a layer of its own")
     shared = nn.Sequential(*(make() for i, make in enumerate(layers) if i in tied))
@@ -79,9 +85,11 @@ class Generators(nn.Module):
 class Discriminators(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b) -> logits [N].
 
-    Convolutions: two of 5x5, each followed by the maximum of every 2x2, one over the grid that remains (4x4 for 28 px) and
-    PReLU, and 1x1 to two scores, of generated and of real, whose difference is the logit; `widths` are the channels in between.
-    The last `tied` of the four are both domains' own; 0: two discriminators."""
+    Convolutions: two of 5x5, each followed by the maximum of every 2x2, one over the
+    grid that remains (4x4 for 28 px) and PReLU, and 1x1 to two scores, of generated and
+    of real, whose difference is the logit; `widths` are the channels in between. The
+    last `tied` of the four are both domains' own; 0: two discriminators.
+    """
 
     def __init__(
         self, widths: Sequence[int] = (20, 50, 500), tied: int = 3, size: Size = 28, channels: int = 1

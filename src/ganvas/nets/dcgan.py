@@ -50,11 +50,13 @@ def halvings(
 class Generator(nn.Module):
     """z [N, latent] or [N, latent, 1, 1] -> images [N, channels, H, W] in [-1, 1].
 
-    A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
-    channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
-    exactly pytorch/examples' generator. A rectangle starts from a larger grid. `classes`: how many labels y [N] are
-    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as in `Discriminator`. `kernel`: 4, or 5 as
-    in the authors' code."""
+    A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1
+    of stride 2 that halve the channels, each followed by batch norm and ReLU, then one
+    of stride 2 and tanh, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
+    generator. A rectangle starts from a larger grid. `classes`: how many labels y [N]
+    are joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as
+    in `Discriminator`. `kernel`: 4, or 5 as in the authors' code.
+    """
 
     def __init__(
         self,
@@ -89,13 +91,16 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> logits [N].
 
-    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
-    and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
-    discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
-    zeros; with `projection` they add the product of the last features with the label's embedding to the logit
-    instead (Miyato and Koyama, 2018, arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
-    critics with a gradient penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of
-    .02. `kernel` as the generator's."""
+    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed
+    by batch norm (the first by none) and LeakyReLU(.2), then one over the remaining
+    grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples' discriminator before
+    its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane
+    of ones or zeros; with `projection` they add the product of the last features with
+    the label's embedding to the logit instead (Miyato and Koyama, 2018,
+    arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
+    critics with a gradient penalty, and He's initialisation (arXiv:1502.01852), since
+    no norm makes up for weights of .02. `kernel` as the generator's.
+    """
 
     def __init__(
         self,

@@ -21,12 +21,16 @@ def _up(a: int, b: int) -> list[nn.Module]:
 
 
 class Generator(nn.Module):
-    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W], both in [-1, 1]; H and W multiples of 2^depth.
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W], both in [-1, 1].
 
-    `depth` convolutions of stride 2 with `width` to `width` 2^(depth-1) channels, each followed by batch norm (the first by
-    none) and LeakyReLU(.2), and their mirror image with batch norm and ReLU, then sigmoid. `bottleneck`: so many channels of
-    one 4x4 convolution more, and back, between the two (100 in the authors' `extra_layers`, which leaves one pixel of 64x64);
-    sides are then at least 4 2^depth."""
+    H and W multiples of 2^depth.
+
+    `depth` convolutions of stride 2 with `width` to `width` 2^(depth-1) channels, each
+    followed by batch norm (the first by none) and LeakyReLU(.2), and their mirror image
+    with batch norm and ReLU, then sigmoid. `bottleneck`: so many channels of one 4x4
+    convolution more, and back, between the two (100 in the authors' `extra_layers`,
+    which leaves one pixel of 64x64); sides are then at least 4 2^depth.
+    """
 
     def __init__(
         self, channels_in: int = 3, channels_out: int = 3, width: int = 64, depth: int = 4, bottleneck: int = 0

@@ -14,8 +14,11 @@ from ganvas.nets.layers import Size
 
 
 class Generator(nn.Module):
-    """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1]: DCGAN's of `width`, on z and the `embedding`
-    numbers learned of each class, which start from U(-.1, .1)."""
+    """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
+
+    DCGAN's of `width`, on z and the `embedding` numbers learned of each class, which
+    start from U(-.1, .1).
+    """
 
     def __init__(
         self,
@@ -37,8 +40,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real; logits of the classes [N, classes]): DCGAN's
-    convolutions, and a linear layer for each answer."""
+    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real.
+
+    Logits of the classes [N, classes]): DCGAN's convolutions, and a linear layer for
+    each answer.
+    """
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 2) -> None:
         super().__init__()

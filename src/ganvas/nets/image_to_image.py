@@ -12,7 +12,10 @@ from ganvas.nets.norm import Norm, norm2d
 
 
 class ResNetBlock(nn.Module):
-    """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders. [N, C, H, W] -> the same."""
+    """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders.
+
+    [N, C, H, W] -> the same.
+    """
 
     def __init__(self, width: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
@@ -33,14 +36,19 @@ class ResNetBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 4, 8 at least.
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
 
-    c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64. CycleGAN, Zhu et al., 2017,
-    arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6 below), after Johnson et al., arXiv:1603.08155. Convolutions
-    have biases only where `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+    H and W multiples of 4, 8 at least.
 
-    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by interpolation and a convolution, so that
-    nothing aliases (Zhang, 2019, arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651)."""
+    c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64.
+    CycleGAN, Zhu et al., 2017, arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6
+    below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only where
+    `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+
+    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
+    interpolation and a convolution, so that nothing aliases (Zhang, 2019,
+    arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
+    """
 
     def __init__(
         self,
@@ -134,14 +142,19 @@ class UNetBlock(nn.Module):
 
 
 class UNetGenerator(nn.Module):
-    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 2^depth.
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
 
-    `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level joined to its mirror image.
-    pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the
-    inner levels with 8 `width` channels except the innermost, as in the authors' code, or on so many innermost ones as it
-    says (DualGAN's: 3); in training mode only, so that noise means leaving it on. `kernel`: the convolutions' side, `ends`
-    that of the outermost two where it is another. Without `skip` no level is joined: the paper's encoder-decoder.
-    Weights ~ N(0, .02)."""
+    H and W multiples of 2^depth.
+
+    `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level
+    joined to its mirror image. pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix
+    6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the inner levels with 8 `width`
+    channels except the innermost, as in the authors' code, or on so many innermost ones
+    as it says (DualGAN's: 3); in training mode only, so that noise means leaving it on.
+    `kernel`: the convolutions' side, `ends` that of the outermost two where it is
+    another. Without `skip` no level is joined: the paper's encoder-decoder. Weights ~
+    N(0, .02).
+    """
 
     def __init__(
         self,

@@ -69,7 +69,10 @@ def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
 
 
 def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """Labels [N] -> [N, classes] of the kind of `like`; weights of the classes [N, classes] stay as they are."""
+    """Labels [N] -> [N, classes] of the kind of `like`.
+
+    Weights of the classes [N, classes] stay as they are.
+    """
     assert y is not None, "this network was built for labels"
     return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
 
@@ -97,8 +100,11 @@ def apart(module: nn.Module) -> bool:
 
 
 class Dropout(nn.Module):
-    """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation. A mask belongs to its row, so ranks and
-    micro-batches agree. Any shape [N, ...]. Srivastava et al., 2014."""
+    """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation.
+
+    A mask belongs to its row, so ranks and micro-batches agree. Any shape [N, ...].
+    Srivastava et al., 2014.
+    """
 
     apart = False
 
@@ -169,7 +175,10 @@ class EqualizedUpConv2d(EqualizedConv2d):
 
 
 class EqualizedDownConv2d(EqualizedConv2d):
-    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4. [N, in, 2 H, 2 W] -> [N, out, H, W]."""
+    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4.
+
+    [N, in, 2 H, 2 W] -> [N, out, H, W].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1)
@@ -241,7 +250,10 @@ class MinibatchStdDev(nn.Module):
 
 
 class Maxout(nn.Module):
-    """max over `pieces` linear maps. [N, in] -> [N, out]. Goodfellow et al., 2013, arXiv:1302.4389."""
+    """max over `pieces` linear maps.
+
+    [N, in] -> [N, out]. Goodfellow et al., 2013, arXiv:1302.4389.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, pieces: int) -> None:
         super().__init__()

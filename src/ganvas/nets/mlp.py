@@ -1,5 +1,8 @@
-"""Multilayer perceptrons of the first GAN: Generative Adversarial Nets, Goodfellow et al., 2014, arXiv:1406.2661, with
-the numbers of the authors' code (goodfeli/adversarial, mnist.yaml)."""
+"""Multilayer perceptrons of the first GAN.
+
+Generative Adversarial Nets, Goodfellow et al., 2014, arXiv:1406.2661, with the numbers
+of the authors' code (goodfeli/adversarial, mnist.yaml).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,10 @@ def _uniform_init(module: nn.Module, bound: float) -> None:
 class MLPGenerator(nn.Module):
     """z [N, latent] -> images [N, channels, H, W] in [-1, 1], of any size.
 
-    linear - ReLU for each of `hidden`, then linear - sigmoid, mapped from [0, 1] by 2s - 1. Weights ~ U(-.05, .05).
-    arXiv:1406.2661, section 5; mnist.yaml. Differs: the output's bias starts at 0, not at the data's marginals."""
+    linear - ReLU for each of `hidden`, then linear - sigmoid, mapped from [0, 1] by 2s
+    - 1. Weights ~ U(-.05, .05). arXiv:1406.2661, section 5; mnist.yaml. Differs: the
+    output's bias starts at 0, not at the data's marginals.
+    """
 
     def __init__(
         self, latent: int = 100, hidden: Sequence[int] = (1200, 1200), size: Size = 28, channels: int = 1
@@ -47,9 +52,12 @@ class MLPGenerator(nn.Module):
 class MaxoutDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> logits [N].
 
-    (x + 1) / 2, then `layers` maxout layers of `units` with `pieces` each, then linear. Dropout in training keeps
-    `input_keep` of the pixels and `hidden_keep` of each layer's units, and divides by that share. Weights ~ U(-.005,
-    .005). arXiv:1406.2661, section 5; mnist.yaml (discriminator_input_include_probs, discriminator_input_scales)."""
+    (x + 1) / 2, then `layers` maxout layers of `units` with `pieces` each, then linear.
+    Dropout in training keeps `input_keep` of the pixels and `hidden_keep` of each
+    layer's units, and divides by that share. Weights ~ U(-.005, .005). arXiv:1406.2661,
+    section 5; mnist.yaml (discriminator_input_include_probs,
+    discriminator_input_scales).
+    """
 
     def __init__(
         self,
@@ -77,9 +85,12 @@ class MaxoutDiscriminator(nn.Module):
 class ConditionalMLPGenerator(nn.Module):
     """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
 
-    z to `noise_units` and y (one-hot) to `label_units`, ReLU each, both to `joint_units` ReLU, dropout, then linear -
-    sigmoid, mapped from [0, 1] by 2s - 1. Conditional Generative Adversarial Nets, Mirza and Osindero, 2014,
-    arXiv:1411.1784, section 4.1. Weights as in the code of the GAN of 2014, which theirs is built on: U(-.05, .05)."""
+    z to `noise_units` and y (one-hot) to `label_units`, ReLU each, both to
+    `joint_units` ReLU, dropout, then linear - sigmoid, mapped from [0, 1] by 2s - 1.
+    Conditional Generative Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784,
+    section 4.1. Weights as in the code of the GAN of 2014, which theirs is built on:
+    U(-.05, .05).
+    """
 
     def __init__(
         self,
@@ -115,9 +126,11 @@ class ConditionalMLPGenerator(nn.Module):
 class ConditionalMaxoutDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> logits [N].
 
-    (x + 1) / 2 to a maxout layer of `units` with 5 pieces, y (one-hot) to one of `label_units` with 5, both to one of
-    `units` with 4, then linear; dropout before each and, in place of an input's, none. arXiv:1411.1784, section 4.1.
-    Weights ~ U(-.005, .005)."""
+    (x + 1) / 2 to a maxout layer of `units` with 5 pieces, y (one-hot) to one of
+    `label_units` with 5, both to one of `units` with 4, then linear; dropout before
+    each and, in place of an input's, none. arXiv:1411.1784, section 4.1. Weights ~
+    U(-.005, .005).
+    """
 
     def __init__(
         self,

@@ -147,7 +147,10 @@ def norm2d(kind: Norm, channels: int) -> nn.Module:
 
 
 class PixelNorm(nn.Module):
-    """x / sqrt(mean over channels of x^2 + eps). [N, C, ...] -> the same. arXiv:1710.10196, section 4.2."""
+    """x / sqrt(mean over channels of x^2 + eps).
+
+    [N, C, ...] -> the same. arXiv:1710.10196, section 4.2.
+    """
 
     def __init__(self, eps: float = 1e-8) -> None:
         super().__init__()

@@ -43,8 +43,11 @@ def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut
 
 
 class Grows(nn.Module):
-    """`size`: (height, width) of the images. `resolutions`: their longer side in pixels at each level of growth. `grid`:
-    (height, width) at level 0."""
+    """`size`: (height, width) of the images.
+
+    `resolutions`: their longer side in pixels at each level of growth. `grid`: (height,
+    width) at level 0.
+    """
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -63,13 +66,17 @@ class Grows(nn.Module):
 
 @dataclass(frozen=True)
 class Growth:
-    """When networks grow: `start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full
-    weight (arXiv:1710.10196, section 2).
+    """When networks grow: `start` for `hold` images.
 
-    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and `hold`
-    of 0: nothing grows, the networks are complete at once. `batches`, `rates`: resolution ->
-    batch and times the learning rate, where they are not the run's. The optimizers start
-    afresh when a fade begins and when it ends, as in the authors' code (`Stage.index`)."""
+    Then for each resolution `fade` images of fading in and `hold` at full weight
+    (arXiv:1710.10196, section 2).
+
+    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and
+    `hold` of 0: nothing grows, the networks are complete at once. `batches`, `rates`:
+    resolution -> batch and times the learning rate, where they are not the run's. The
+    optimizers start afresh when a fade begins and when it ends, as in the authors' code
+    (`Stage.index`).
+    """
 
     resolutions: Sequence[int]
     fade: int
@@ -109,7 +116,10 @@ def faded_reals(x: Tensor, alpha: float) -> Tensor:
 
 
 class _Block(nn.Module):
-    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`. [N, C, H, W] -> [N, C', H', W']."""
+    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`.
+
+    [N, C, H, W] -> [N, C', H', W'].
+    """
 
     def __init__(self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module) -> None:
         super().__init__()
@@ -158,8 +168,10 @@ class ProgressiveGenerator(Grows):
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
     def forward(self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
-        """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
-        weight."""
+        """`resolution`: the picture's longer side in pixels; None: the last.
+
+        `alpha`: the newest resolution's weight.
+        """
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes, z)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
@@ -178,13 +190,16 @@ class ProgressiveGenerator(Grows):
 class ProgressiveDiscriminator(Grows):
     """Images [N, channels, H, W] of any resolution on the way to `size` -> scores [N].
 
-    The generator's mirror image: 1x1 convolution from the picture, for each resolution two 3x3 convolutions and the
-    mean of 2x2, at 4x4 the minibatch standard deviation over groups of `group`, a 3x3 convolution, linear, linear.
-    Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
-    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which filters images by [1, 2, 1]
-    before the convolution whose result is shrunk, and shrinks before LeakyReLU. `classes`: one score for each label, of
-    which the image's own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also tells apart (ProGAN's
-    code); it then gives (scores [N], their logits [N, names])."""
+    The generator's mirror image: 1x1 convolution from the picture, for each resolution
+    two 3x3 convolutions and the mean of 2x2, at 4x4 the minibatch standard deviation
+    over groups of `group`, a 3x3 convolution, linear, linear. Equalized learning rates,
+    LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
+    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which
+    filters images by [1, 2, 1] before the convolution whose result is shrunk, and
+    shrinks before LeakyReLU. `classes`: one score for each label, of which the image's
+    own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also
+    tells apart (ProGAN's code); it then gives (scores [N], their logits [N, names]).
+    """
 
     def __init__(
         self,
@@ -214,7 +229,10 @@ class ProgressiveDiscriminator(Grows):
         self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 
     def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
-        """The resolution is that of the images x; `y`: their labels [N]; `alpha`: the newest resolution's weight."""
+        """The resolution is that of the images x.
+
+        `y`: their labels [N]; `alpha`: the newest resolution's weight.
+        """
         level = self._level(max(x.shape[-2:]))
         h = rectified(self.from_rgb[level](x))
         for i in reversed(range(level)):

@@ -81,10 +81,12 @@ class DownBlock(nn.Module):
 class Generator(nn.Module):
     """z [N, latent] -> images [N, channels, H, W] in [-1, 1].
 
-    Linear to a grid of 4x4, k residual blocks that double it, batch norm - ReLU - conv - tanh, for a side of 4 * 2^k;
-    `width` channels throughout. At 32 px the paper's generator (section 5.4). `upsampling`: the paper's
-    nearest, or bilinear as kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains and biases of its
-    own in the blocks' batch norms (arXiv:1802.05637)."""
+    Linear to a grid of 4x4, k residual blocks that double it, batch norm - ReLU - conv
+    - tanh, for a side of 4 * 2^k; `width` channels throughout. At 32 px the paper's
+    generator (section 5.4). `upsampling`: the paper's nearest, or bilinear as
+    kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains
+    and biases of its own in the blocks' batch norms (arXiv:1802.05637).
+    """
 
     def __init__(
         self,
@@ -115,13 +117,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N]; no batch norm, so that a gradient penalty sees single images.
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N].
 
-    k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it, ReLU, the mean over pixels,
-    linear; `width` channels throughout. At 32 px the critic of arXiv:1704.00028 (section 5.4). `rectified`: as in
-    `DownBlock`. `normalised`: spectral normalisation of every layer; `pool`: the mean or the sum over pixels. SNGAN has
-    the normalisation and the sum (arXiv:1802.05957, appendix B.4 and the authors' code). `classes`: how many
-    labels y [N] it takes, by projection (arXiv:1802.05637)."""
+    No batch norm, so that a gradient penalty sees single images.
+
+    k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it,
+    ReLU, the mean over pixels, linear; `width` channels throughout. At 32 px the critic
+    of arXiv:1704.00028 (section 5.4). `rectified`: as in `DownBlock`. `normalised`:
+    spectral normalisation of every layer; `pool`: the mean or the sum over pixels.
+    SNGAN has the normalisation and the sum (arXiv:1802.05957, appendix B.4 and the
+    authors' code). `classes`: how many labels y [N] it takes, by projection
+    (arXiv:1802.05637).
+    """
 
     def __init__(
         self,

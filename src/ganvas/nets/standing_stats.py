@@ -1,4 +1,7 @@
-"""Standing statistics of batch norm: Brock et al., 2018, arXiv:1809.11096, section 3.1 and appendix B."""
+"""Standing statistics of batch norm.
+
+Brock et al., 2018, arXiv:1809.11096, section 3.1 and appendix B.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
-"""Generators whose layers take styles: A Style-Based Generator Architecture for GANs (StyleGAN), Karras et al., 2018,
-arXiv:1812.04948. A mapping network carries z to an intermediate latent w, and w says at every layer of the synthesis network
-what it makes. What StyleGAN2 (`style2.py`) keeps of it is here, too."""
+"""Generators whose layers take styles.
+
+A Style-Based Generator Architecture for GANs (StyleGAN), Karras et al., 2018,
+arXiv:1812.04948. A mapping network carries z to an intermediate latent w, and w says at
+every layer of the synthesis network what it makes. What StyleGAN2 (`style2.py`) keeps
+of it is here, too.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,13 @@ from ganvas.nets.progan import Grows, faded, rectified, widths_by_level
 class Mapping(nn.Module):
     """z [n, latent], and labels y where there are `classes`, -> w [n, width].
 
-    z and the label's embedding are brought to length sqrt(d) each; then `layers` linear layers, each followed by
-    LeakyReLU(.2), which learn at `lr` times the rate of the others. arXiv:1812.04948, appendix C; labels as in
-    StyleGAN2-ADA's code, arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers' weights; what is
-    missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing, StyleGAN2: all, so that there it multiplies the bias, too)."""
+    z and the label's embedding are brought to length sqrt(d) each; then `layers` linear
+    layers, each followed by LeakyReLU(.2), which learn at `lr` times the rate of the
+    others. arXiv:1812.04948, appendix C; labels as in StyleGAN2-ADA's code,
+    arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers'
+    weights; what is missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing,
+    StyleGAN2: all, so that there it multiplies the bias, too).
+    """
 
     def __init__(
         self,
@@ -55,10 +62,14 @@ class Mapping(nn.Module):
 
 
 class Noise(nn.Module):
-    """x + weight * noise, one channel of N(0, 1) for all, the weights starting from 0. [N, C, H, W] -> the same.
+    """x + weight * noise, one channel of N(0, 1) for all, the weights starting from 0.
 
-    In training it is drawn, for every image its own; in evaluation it is one `fixed` picture, so that a style names an
-    image. `channels`: one weight for each; None: one for all."""
+    [N, C, H, W] -> the same.
+
+    In training it is drawn, for every image its own; in evaluation it is one `fixed`
+    picture, so that a style names an image. `channels`: one weight for each; None: one
+    for all.
+    """
 
     apart = False
     fixed: Tensor
@@ -128,8 +139,11 @@ class Synthesis(Grows):
     def forward(
         self, w: Tensor, resolution: int | None = None, alpha: float = 1.0, noise: Sequence[Tensor | None] | None = None
     ) -> Tensor:
-        """`resolution`, `alpha`: as of `ProgressiveGenerator`; of `w` are needed the layers up to there. `noise`: a map for
-        every layer, [n or 1, 1, h, w] or a number; None: as `Noise` has it."""
+        """`resolution`, `alpha`: as of `ProgressiveGenerator`.
+
+        Of `w` are needed the layers up to there. `noise`: a map for every layer, [n or
+        1, 1, h, w] or a number; None: as `Noise` has it.
+        """
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         noise = noise or [None] * self.layers
         x = before = self.const.expand(len(w), -1, -1, -1)
@@ -148,8 +162,11 @@ class Synthesis(Grows):
 
 
 class StyleBased(nn.Module):
-    """A mapping and a synthesis network as one: z [n, latent] -> images. `w_avg`, the mean of w, is followed in training and
-    part of the state; `layers`: how many styles an image takes."""
+    """A mapping and a synthesis network as one: z [n, latent] -> images.
+
+    `w_avg`, the mean of w, is followed in training and part of the state; `layers`: how
+    many styles an image takes.
+    """
 
     w_avg: Tensor
 
@@ -183,13 +200,19 @@ class StyleBased(nn.Module):
     def forward(
         self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0, layers: int | None = None, **how
     ) -> Tensor:
-        """`truncation`, `layers`: as of `truncated`; the rest as of the synthesis network."""
+        """`truncation`, `layers`: as of `truncated`.
+
+        The rest as of the synthesis network.
+        """
         return self.synthesis(self.truncated(self.styles(z, y), truncation, layers), **how)
 
 
 class Generator(StyleBased):
-    """StyleGAN's. `style`: the length of w; `mapping`: layers of the mapping network; the rest as of `Mapping` and
-    `Synthesis`."""
+    """StyleGAN's.
+
+    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    `Mapping` and `Synthesis`.
+    """
 
     def __init__(
         self,

@@ -100,7 +100,10 @@ class Synthesis(Grows):
         self.enlarge = Blur(TAPS, gain=4.0, up=True)
 
     def forward(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
-        """`noise`: as of StyleGAN's synthesis; a map for every 3x3 convolution, of which there is one less than layers."""
+        """`noise`: as of StyleGAN's synthesis.
+
+        A map for every 3x3 convolution, of which there is one less than layers.
+        """
         noise = noise or [None] * (self.layers - 1)
         x, image = self.const.expand(len(w), -1, -1, -1), None
         for i, (flat, to_rgb) in enumerate(zip(self.flat, self.to_rgb, strict=True)):
@@ -138,8 +141,11 @@ class Generator(StyleBased):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, the second of which halves the image; beside them, where it is residual, a 1x1 convolution.
-    [N, in, H, W] -> [N, out, H / 2, W / 2]."""
+    """Two 3x3 convolutions, the second of which halves the image.
+
+    Beside them, where it is residual, a 1x1 convolution. [N, in, H, W] -> [N, out, H /
+    2, W / 2].
+    """
 
     def __init__(self, channels_in: int, channels_out: int, residual: bool) -> None:
         super().__init__()
@@ -157,10 +163,13 @@ class _Block(nn.Module):
 class Discriminator(Grows):
     """Images [N, channels, H, W] -> scores [N].
 
-    1x1 convolution from the picture, halved to 4x4 by two convolutions each, the minibatch standard deviation over groups
-    of `group`, a 3x3 convolution, linear, linear. `architecture`: "resnet" has a residual connection around each halving
-    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10). `classes`: the score is the product
-    with the label's embedding through `mapping` layers, / sqrt(length) (arXiv:1802.05637). Widths as `Synthesis`'."""
+    1x1 convolution from the picture, halved to 4x4 by two convolutions each, the
+    minibatch standard deviation over groups of `group`, a 3x3 convolution, linear,
+    linear. `architecture`: "resnet" has a residual connection around each halving
+    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10).
+    `classes`: the score is the product with the label's embedding through `mapping`
+    layers, / sqrt(length) (arXiv:1802.05637). Widths as `Synthesis`'.
+    """
 
     def __init__(
         self,

@@ -1,5 +1,9 @@
-"""Super-resolution networks. Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of `multiple`,
-and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators judge images [N, C, H, W]."""
+"""Super-resolution networks.
+
+Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of
+`multiple`, and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators judge
+images [N, C, H, W].
+"""
 
 from __future__ import annotations
 
@@ -181,9 +185,13 @@ class _RRDB(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """ESRGAN's generator: residual blocks in residual dense blocks. Wang et al., 2018, arXiv:1809.00219, section 3.1.
-    `doublings`: how often the sides are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels are
-    then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that are multiples of `multiple`."""
+    """ESRGAN's generator: residual blocks in residual dense blocks.
+
+    Wang et al., 2018, arXiv:1809.00219, section 3.1. `doublings`: how often the sides
+    are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels
+    are then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that
+    are multiples of `multiple`.
+    """
 
     def __init__(
         self,
@@ -276,12 +284,15 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's, a U-Net that judges every pixel: arXiv:2107.10833, section 3.3. Images [N, C, H, W] -> logits
-    [N, 1, H, W]; sides are multiples of 8.
+    """Real-ESRGAN's, a U-Net that judges every pixel: arXiv:2107.10833, section 3.3.
 
-    Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve it, each after a bilinear enlargement
-    and followed by the features of its size on the way down, added; two more and the score. All but the first and the last
-    are without bias and, where `normalised`, under spectral normalisation. LeakyReLU .2."""
+    Images [N, C, H, W] -> logits [N, 1, H, W]; sides are multiples of 8.
+
+    Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
+    it, each after a bilinear enlargement and followed by the features of its size on
+    the way down, added; two more and the score. All but the first and the last are
+    without bias and, where `normalised`, under spectral normalisation. LeakyReLU .2.
+    """
 
     def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:
         super().__init__()

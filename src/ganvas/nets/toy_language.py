@@ -11,7 +11,10 @@ class Translator(nn.Module):
     """Sentences [N, T] -> log P(word of the other language | word), [N, T, words]: word by word, whatever stands beside it."""
 
     def __init__(self, words: int, std: float = 0.01) -> None:
-        """`std`: of the table's first values; small, so that every translation is as likely."""
+        """`std`: of the table's first values.
+
+        Small, so that every translation is as likely.
+        """
         super().__init__()
         self.table = nn.Embedding(words, words)
         nn.init.normal_(self.table.weight, 0.0, std)
@@ -21,8 +24,10 @@ class Translator(nn.Module):
 
 
 class Bigram(nn.Module):
-    """A language model: sentences [N, T] -> log P(word | the word before it), [N, T]; the first word's is log P(word). `std` as
-    the translator's."""
+    """A language model: sentences [N, T] -> log P(word | the word before it), [N, T].
+
+    The first word's is log P(word). `std` as the translator's.
+    """
 
     def __init__(self, words: int, std: float = 0.01) -> None:
         super().__init__()

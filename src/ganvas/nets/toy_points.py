@@ -14,8 +14,10 @@ from ganvas.nets.norm import BatchNorm1d
 
 
 def _init(module: nn.Module, std: float | None) -> None:
-    """Linear layers' weights ~ N(0, std), biases 0; batch norm's gains stay 1. `std` None: He's, sqrt(2 / fan_in)
-    (arXiv:1502.01852)."""
+    """Linear layers' weights ~ N(0, std), biases 0; batch norm's gains stay 1.
+
+    `std` None: He's, sqrt(2 / fan_in) (arXiv:1502.01852).
+    """
     for m in module.modules():
         if isinstance(m, nn.Linear):
             nn.init.normal_(m.weight, 0.0, math.sqrt(2 / m.in_features) if std is None else std)
@@ -26,8 +28,10 @@ def _init(module: nn.Module, std: float | None) -> None:
 class Generator(nn.Module):
     """z [N, latent] -> points [N, channels, H, W], not bounded.
 
-    `layers` of (linear without bias - batch norm - ReLU) with `width` units, then linear. Weights ~ N(0, `std`), None: He's;
-    running statistics take .05 of each new batch. `norm=False`: biases in place of batch norm."""
+    `layers` of (linear without bias - batch norm - ReLU) with `width` units, then
+    linear. Weights ~ N(0, `std`), None: He's; running statistics take .05 of each new
+    batch. `norm=False`: biases in place of batch norm.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Points [N, channels, H, W] -> logits [N].
 
-    `layers` maxout layers of `units` with `pieces` each, then linear; no normalisation and no dropout, so it also serves
-    as a critic with a gradient penalty. Weights as the generator's."""
+    `layers` maxout layers of `units` with `pieces` each, then linear; no normalisation
+    and no dropout, so it also serves as a critic with a gradient penalty. Weights as
+    the generator's.
+    """
 
     def __init__(
         self,

@@ -15,7 +15,10 @@ from ganvas.nets.norm import InstanceNorm2d
 
 
 class Block(nn.Module):
-    """x + norm(conv(ReLU(norm(conv(x))))), 3x3 with reflected borders, instance norm. [N, C, H, W] -> the same."""
+    """x + norm(conv(ReLU(norm(conv(x))))), 3x3 with reflected borders, instance norm.
+
+    [N, C, H, W] -> the same.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -18,15 +18,20 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of
 
 
 class VGG19(nn.Module):
-    """VGG19 up to one of its layers: Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W] in
-    [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
+    """VGG19 up to one of its layers.
 
-    `weights`: a file of torchvision's (`ADDRESS`), or of the normalised encoders of universal style transfer, which begin
-    with a 1x1 convolution and mirror at borders. The features of the two have unlike scales: of the normalised ones every
-    channel's mean activation is about 1, which changes the weight of a loss on them. `layer`: "relu5_4" is the fourth
-    convolution of the fifth block after its activation, "conv5_4" before it. The weights are fixed, belong to no player and
-    are in no state dict. Raises `UserError` for a file that is missing, holds other layers than VGG19's (VGG19 with batch
-    norm, VGG16), or does not reach that layer."""
+    Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W]
+    in [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
+
+    `weights`: a file of torchvision's (`ADDRESS`), or of the normalised encoders of
+    universal style transfer, which begin with a 1x1 convolution and mirror at borders.
+    The features of the two have unlike scales: of the normalised ones every channel's
+    mean activation is about 1, which changes the weight of a loss on them. `layer`:
+    "relu5_4" is the fourth convolution of the fifth block after its activation,
+    "conv5_4" before it. The weights are fixed, belong to no player and are in no state
+    dict. Raises `UserError` for a file that is missing, holds other layers than VGG19's
+    (VGG19 with batch norm, VGG16), or does not reach that layer.
+    """
 
     def __init__(self, weights: str, layer: str = "relu5_4") -> None:
         super().__init__()

@@ -21,8 +21,10 @@ def discriminator_accuracy(d_real: Tensor, d_fake: Tensor) -> Tensor:
 
 
 def mean_sign(d_real: Tensor) -> Tensor:
-    """E sign D(x) over real images, by which ADA tells overfitting: 0 none, 1 all. Karras et al., 2020, arXiv:2006.06676,
-    equation 1."""
+    """E sign D(x) over real images, by which ADA tells overfitting: 0 none, 1 all.
+
+    Karras et al., 2020, arXiv:2006.06676, equation 1.
+    """
     return d_real.detach().float().sign().mean()
 
 
@@ -48,6 +50,9 @@ def by_name(loss: Literal["bce", "lsgan"], scores: Tensor, real: bool) -> Tensor
 
 
 def hinge(scores: Tensor, real: bool) -> Tensor:
-    """D's loss: E max(0, 1 - D(x)) where it should say real, else E max(0, 1 + D(x)). The generator descends -E D(G(z)).
-    Lim and Ye, 2017, arXiv:1705.02894; Tran et al., 2017, arXiv:1702.08896."""
+    """D's loss: E max(0, 1 - D(x)) where it should say real, else E max(0, 1 + D(x)).
+
+    The generator descends -E D(G(z)). Lim and Ye, 2017, arXiv:1705.02894; Tran et al.,
+    2017, arXiv:1702.08896.
+    """
     return F.relu(1 - wide(scores) if real else 1 + wide(scores)).mean()

@@ -16,7 +16,10 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
-    """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
+    """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable.
+
+    Right only where D judges each image by itself.
+    """
     # What torch.compile makes cannot be differentiated twice.
     with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         x = x.detach().requires_grad_()
@@ -38,14 +41,20 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
 
 @torch.no_grad()
 def clip_weights(D: nn.Module, clip: float) -> None:
-    """Bring every weight into [-clip, clip]. Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1."""
+    """Bring every weight into [-clip, clip].
+
+    Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1.
+    """
     torch._foreach_clamp_min_(list(D.parameters()), -clip)
     torch._foreach_clamp_max_(list(D.parameters()), clip)
 
 
 def r1(D: Critic, real: Tensor) -> Tensor:
-    """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On
-    generated images it is their R2."""
+    """E ||∇D(x)||^2 on real images x [N, C, H, W].
+
+    Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On generated images
+    it is their R2.
+    """
     return score_and_penalty(D, real)[1]
 
 

@@ -21,12 +21,15 @@ _AT_ONCE = 2**18  # pixels that pass through the network together: more would le
 class Extractor:
     """A named, fixed map from images to vectors.
 
-    `name`; `dim`: length of a vector; `hash`: SHA-256 of the weights (of the file, where there is one); `distance`: what
-    the Frechet distance over it is called, "fid" for the official network and "frechet" for all others; `classes`: how
-    many logits `with_logits` gives, 0 where there are none. Calling it with images [N, C, H, W] in [-1, 1], of any size,
-    with 1, 3 or 4 channels, gives float32 features [N, dim]. Images are first rounded to 8 bits, as saved pictures are;
-    alpha is composited over middle gray; the result is resized to a square, whatever the aspect ratio, as `resizing`
-    says, a name in `RESIZERS`. Raises `UserError` for NaN pixels."""
+    `name`; `dim`: length of a vector; `hash`: SHA-256 of the weights (of the file,
+    where there is one); `distance`: what the Frechet distance over it is called, "fid"
+    for the official network and "frechet" for all others; `classes`: how many logits
+    `with_logits` gives, 0 where there are none. Calling it with images [N, C, H, W] in
+    [-1, 1], of any size, with 1, 3 or 4 channels, gives float32 features [N, dim].
+    Images are first rounded to 8 bits, as saved pictures are; alpha is composited over
+    middle gray; the result is resized to a square, whatever the aspect ratio, as
+    `resizing` says, a name in `RESIZERS`. Raises `UserError` for NaN pixels.
+    """
 
     def __init__(
         self,
@@ -143,8 +146,10 @@ RESIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
 def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Path | None) -> Path:
     """The file with the weights of the extractor `name`, whose SHA-256 is `sha256`.
 
-    `weights`: the file, or the folder in which it lies under one of the names `files`; None: the folder that the
-    environment variable GANVAS_WEIGHTS names. Raises `UserError` where it is missing or is another file."""
+    `weights`: the file, or the folder in which it lies under one of the names `files`;
+    None: the folder that the environment variable GANVAS_WEIGHTS names. Raises
+    `UserError` where it is missing or is another file.
+    """
     place = Path(weights or os.environ.get(WEIGHTS_VARIABLE) or "")
     if place == Path(""):
         raise UserError(
@@ -170,7 +175,10 @@ def sha256_of(path: Path) -> str:
 
 
 def filled(net: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> nn.Module:
-    """`net`, built without storage, with the weights of a file. Raises `UserError` where they are not its own."""
+    """`net`, built without storage, with the weights of a file.
+
+    Raises `UserError` where they are not its own.
+    """
     try:
         net.load_state_dict(state, assign=True)
     except RuntimeError as e:

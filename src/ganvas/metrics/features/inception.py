@@ -43,9 +43,11 @@ class _Conv(nn.Module):
 class _Mixed(nn.Module):
     """Branches side by side, and a branch that pools.
 
-    `chains`: a branch's name -> its convolutions; two in a list take the same input and stand side by side. `pool`:
-    the width of the convolution after the pooling; None: the block halves the image, by the last convolution of every
-    branch and by max pooling. `largest`: pool by the maximum where the others take the mean."""
+    `chains`: a branch's name -> its convolutions; two in a list take the same input and
+    stand side by side. `pool`: the width of the convolution after the pooling; None:
+    the block halves the image, by the last convolution of every branch and by max
+    pooling. `largest`: pool by the maximum where the others take the mean.
+    """
 
     def __init__(
         self,
@@ -108,12 +110,17 @@ def _e(cin: int, largest: bool) -> _Mixed:
 
 
 class Inception2015(nn.Module):
-    """Inception-v3. Szegedy et al., 2015, arXiv:1512.00567, as TensorFlow published it on 2015-12-05, with 1008 outputs.
-    What sets it apart from the paper and from later Inception-v3: means at borders leave the padding out, and the last
-    block pools by the maximum. Parameters are named as pytorch-fid and torch-fidelity name them.
+    """Inception-v3.
 
-    `as_tensorflow`: scale pixels v of 8 bits as (v - 128) / 128, as the original, torch-fidelity and clean-fid do;
-    False: as v / 127.5 - 1, as pytorch-fid does."""
+    Szegedy et al., 2015, arXiv:1512.00567, as TensorFlow published it on 2015-12-05,
+    with 1008 outputs. What sets it apart from the paper and from later Inception-v3:
+    means at borders leave the padding out, and the last block pools by the maximum.
+    Parameters are named as pytorch-fid and torch-fidelity name them.
+
+    `as_tensorflow`: scale pixels v of 8 bits as (v - 128) / 128, as the original,
+    torch-fidelity and clean-fid do;
+    False: as v / 127.5 - 1, as pytorch-fid does.
+    """
 
     dim, classes = 2048, 1008
 

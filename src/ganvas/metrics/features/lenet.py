@@ -15,9 +15,12 @@ SHA256 = "7b3591ba5a63752a7e728d7f7e511266556a2ec66844810da9f475e07019b85e"
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun et al., 1998) in today's form: ReLU, max pooling, fully connected ends. Features: the 84 units of
-    F6 and the 10 scores. For gray images [N, 1, 32, 32] in [-1, 1] with white strokes on black, MNIST's 28 pixels
-    enlarged."""
+    """LeNet-5 (LeCun et al., 1998) in today's form.
+
+    ReLU, max pooling, fully connected ends. Features: the 84 units of F6 and the 10
+    scores. For gray images [N, 1, 32, 32] in [-1, 1] with white strokes on black,
+    MNIST's 28 pixels enlarged.
+    """
 
     dim, classes = 94, 10
 

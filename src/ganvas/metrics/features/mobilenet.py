@@ -29,9 +29,12 @@ class _Conv(nn.Conv2d):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 of width 1. Sandler et al., 2018, arXiv:1801.04381. In the form of TensorFlow's exports: operations
-    are numbered in their order (sums and the pooling count, too, and have no weights), padding is "SAME", and class 0 is
-    the background."""
+    """MobileNetV2 of width 1.
+
+    Sandler et al., 2018, arXiv:1801.04381. In the form of TensorFlow's exports:
+    operations are numbered in their order (sums and the pooling count, too, and have no
+    weights), padding is "SAME", and class 0 is the background.
+    """
 
     dim, classes = 1280, 1001
 
@@ -77,7 +80,10 @@ class MobileNetV2(nn.Module):
         return self.maps(x).mean((2, 3))
 
     def class_maps(self, x: Tensor) -> Tensor:
-        """The score of every class at every place [N, 1001, h, w]; their means are the logits."""
+        """The score of every class at every place [N, 1001, h, w].
+
+        Their means are the logits.
+        """
         return self.convs[self._classifier](self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,15 +15,21 @@ from ganvas.metrics.features.base import Extractor
 
 
 class RandomConv(nn.Module):
-    """Four 3x3 convolutions of stride 2 with ReLU; the features are every stage's channel means, side by side.
+    """Four 3x3 convolutions of stride 2 with ReLU.
 
-    Its weights are drawn once and for all. Random features judge by local structure and shape, not by what a picture
-    shows: they rank the states of one training run, see noise, blur and missing modes, and favour no data set, where a
-    classifier of photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797 use random
-    embeddings so). The distance over them is not FID, and compares with itself only.
+    The features are every stage's channel means, side by side.
 
-    The draw is made of raw words of the counter-based generator Philox (Salmon et al., 2011), which NumPy promises
-    never to change, and of exactly rounded arithmetic: the same bits on every machine."""
+    Its weights are drawn once and for all. Random features judge by local structure and
+    shape, not by what a picture shows: they rank the states of one training run, see
+    noise, blur and missing modes, and favour no data set, where a classifier of
+    photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
+    use random embeddings so). The distance over them is not FID, and compares with
+    itself only.
+
+    The draw is made of raw words of the counter-based generator Philox (Salmon et al.,
+    2011), which NumPy promises never to change, and of exactly rounded arithmetic: the
+    same bits on every machine.
+    """
 
     WIDTHS = (64, 128, 128, 128)
     dim = sum(WIDTHS)

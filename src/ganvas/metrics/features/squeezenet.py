@@ -29,8 +29,12 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """SqueezeNet 1.0. Iandola et al., 2016, arXiv:1602.07360, table 1. With the weights of its authors' Caffe model,
-    which takes BGR in 0..255 less a mean. Parameters are named as torchvision names them."""
+    """SqueezeNet 1.0.
+
+    Iandola et al., 2016, arXiv:1602.07360, table 1. With the weights of its authors'
+    Caffe model, which takes BGR in 0..255 less a mean. Parameters are named as
+    torchvision names them.
+    """
 
     dim, classes = 512, 1000
     CAFFE_MEAN = (104.0, 117.0, 123.0)  # B, G, R
@@ -55,7 +59,10 @@ class SqueezeNet(nn.Module):
         return self.maps(x).mean((2, 3))
 
     def class_maps(self, x: Tensor) -> Tensor:
-        """The score of every class at every place [N, 1000, h, w]; their means are the logits."""
+        """The score of every class at every place [N, 1000, h, w].
+
+        Their means are the logits.
+        """
         return self.classifier(self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:

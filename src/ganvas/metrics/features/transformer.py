@@ -19,7 +19,10 @@ PREFIX = "transformers:"
 
 
 class Backbone(nn.Module):
-    """`model` behind one interface. Features: what the model pools, or else the mean over places or tokens."""
+    """`model` behind one interface.
+
+    Features: what the model pools, or else the mean over places or tokens.
+    """
 
     mean: Tensor
     std: Tensor
@@ -66,7 +69,10 @@ class Saved(NamedTuple):
 
 
 def opened(folder: str | Path, kind: str) -> Saved:
-    """`kind`: the class of transformers that opens it, "AutoModel". Raises `UserError`."""
+    """`kind`: the class of transformers that opens it, "AutoModel".
+
+    Raises `UserError`.
+    """
     folder = Path(os.path.expanduser(folder))
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
@@ -97,7 +103,10 @@ def opened(folder: str | Path, kind: str) -> Saved:
 def preprocessing(
     folder: Path, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
 ) -> tuple[list[float], list[float], int | None]:
-    """(mean, std, side) as a folder's preprocessor_config.json has them; `mean`, `std` and None where it does not."""
+    """(mean, std, side) as a folder's preprocessor_config.json has them.
+
+    `mean`, `std` and None where it does not.
+    """
     said = _said(folder / "preprocessor_config.json")
     side = _side(said.get("crop_size")) or _side(said.get("size"))
     return said.get("image_mean") or list(mean), said.get("image_std") or list(std), side
