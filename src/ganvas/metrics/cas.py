@@ -1,4 +1,4 @@
-"""The classification accuracy score: what a classifier that has only seen samples knows of real images."""
+"""Classification accuracy score: a classifier trained on samples, tested on real images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ STEPS, BATCH, RATE = 600, 100, 2e-3
 
 
 class AccuracyScore(NamedTuple):
-    """Shares of the real test images that are classified rightly: `score` by the classifier of the samples, `reference` by one
-    of as many real images; `classes`: `score` within each class, in the order of `labels`. Real data that trains as many steps
-    on as many images is what a perfect generator could reach."""
+    """Fractions of the real test images that are classified correctly.
+
+    `score`: by the classifier of the samples; `reference`: by one of as many real
+    images; `classes`: `score` within each class, in the order of `labels`. Real data
+    that trains as many steps on as many images is what a perfect generator could reach.
+    """
 
     score: float
     reference: float
@@ -99,8 +102,12 @@ def _prepared(x: Tensor) -> Tensor:
 
 
 def _trained(x: Tensor, y: Tensor, classes: int, steps: int, seed: int) -> nn.Module:
-    """Three 3x3 convolutions of 32, 64 and 128 with batch norm and ReLU, the last two of stride 2, averaged over pixels, then
-    linear; Adam for a fixed number of steps with the rate falling to 0 as a cosine. Draws nothing outside its own seed."""
+    """Train a small convolutional network for a fixed number of steps.
+
+    Three 3x3 convolutions of 32, 64 and 128 with batch norm and ReLU, the last two of
+    stride 2, averaged over pixels, then linear; Adam with the rate falling to 0 as a
+    cosine. Draws nothing outside its own seed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []

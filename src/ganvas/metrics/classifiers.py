@@ -31,9 +31,12 @@ Look = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Classifier:
-    """`look`: an image [1, C, H, W] in [-1, 1] and the number of a class -> (logits [K], how much each place speaks for the
-    class [h, w]). `labels`: the names of each class, behind commas; none where the classifier came without. `hash`: of its
-    weights."""
+    """Classifier with class activation maps.
+
+    `look`: an image [1, C, H, W] in [-1, 1] and the number of a class -> (logits [K],
+    evidence of each place for the class [h, w]). `labels`: the names of each class,
+    behind commas; none where the classifier came without. `hash`: of its weights.
+    """
 
     name: str
     hash: str
@@ -78,13 +81,19 @@ class Classifier:
 
 
 def classifier(name: str, weights: str | Path | None = None) -> Classifier:
-    """`squeezenet`, `mobilenet-v2` (ImageNet's 1,000 classes, numbered from 0 without the background), or a folder: one that
-    the library transformers has saved (config.json and .safetensors), or one with a single .onnx file and, beside it,
-    labels.txt, a class a line, and preprocessor_config.json where its pictures are not to be scaled as ImageNet's.
+    """Open a classifier by name or folder.
 
-    `weights`: the file of the first two's weights or the folder in which it lies, and the labels with it; None: the folder
-    that GANVAS_WEIGHTS names. Raises `UserError` for an unknown name, for weights that are missing or wrong, and where a
-    library is missing."""
+    `name`: `squeezenet`, `mobilenet-v2` (ImageNet's 1,000 classes, numbered from 0
+    without the background), or a folder: one that the library transformers has saved
+    (config.json and .safetensors), or one with a single .onnx file and, beside it,
+    labels.txt, a class a line, and preprocessor_config.json if its images are not to be
+    scaled as ImageNet's.
+
+    `weights`: the file of the first two's weights or the folder in which it lies, and
+    the labels with it; None: the folder that GANVAS_WEIGHTS names. Raises `UserError`
+    for an unknown name, for weights that are missing or wrong, and where a library is
+    missing.
+    """
     if name in ("squeezenet", "mobilenet-v2"):
         if not (weights or os.environ.get(WEIGHTS_VARIABLE)):
             raise UserError(
@@ -122,8 +131,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def _class_activation(network: Extractor) -> Look:
-    """Zhou et al., 2016, Learning Deep Features for Discriminative Localization, arXiv:1512.04150, equation 2: where the
-    logits are means over places, what they are means of."""
+    """Class activation maps of a network whose logits are means over places.
+
+    Zhou et al., 2016, Learning Deep Features for Discriminative Localization,
+    arXiv:1512.04150, equation 2: the map is the quantity that the logit averages.
+    """
     background = network.classes - 1000
 
     @torch.no_grad()
@@ -135,8 +147,11 @@ def _class_activation(network: Extractor) -> Look:
 
 
 def gradient_activation(activations: Tensor, gradient: Tensor) -> Tensor:
-    """Selvaraju et al., 2017, Grad-CAM, arXiv:1610.02391, equations 1 and 2: activations of a layer, and the gradient of a
-    class's logit by them [C, h, w] -> ReLU(sum_c mean(gradient_c) activations_c) [h, w]."""
+    """Grad-CAM: ReLU(sum_c mean(gradient_c) activations_c).
+
+    Selvaraju et al., 2017, arXiv:1610.02391, equations 1 and 2. Activations of a layer,
+    and the gradient of a class's logit by them [C, h, w] -> [h, w].
+    """
     return (gradient.mean((1, 2), keepdim=True) * activations).sum(0).relu()
 
 
@@ -164,7 +179,11 @@ def _transformers(folder: Path) -> Classifier:
 
 
 def _places(state: Tensor) -> Tensor:
-    """A hidden state [1, C, h, w], or [1, tokens, C] with or without class tokens before the patches -> [C, h, w]."""
+    """Features [C, h, w] of a hidden state.
+
+    The state is [1, C, h, w], or [1, tokens, C] with or without class tokens before the
+    patches.
+    """
     if state.ndim == 4:
         return state[0]
     side = math.isqrt(state.shape[1])
@@ -172,8 +191,12 @@ def _places(state: Tensor) -> Tensor:
 
 
 def _onnx(file: Path) -> Classifier:
-    """By covering: Zeiler and Fergus, 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901, section
-    4.2. A place speaks for a class as much as its probability falls, on average, with the covers that hide the place."""
+    """Classifier of an ONNX file; maps by occlusion.
+
+    Zeiler and Fergus, 2014, Visualizing and Understanding Convolutional Networks,
+    arXiv:1311.2901, section 4.2. A place speaks for a class as much as its probability
+    falls, on average, with the covers that hide the place.
+    """
     try:
         import openvino
     except Exception as e:  # a broken installation raises anything

@@ -1,6 +1,9 @@
-"""The FCN score: whether a segmenter that was trained on photographs finds in a generated picture what the label map that it
-was made from says. Isola et al., 2016 (pix2pix), arXiv:1611.07004, section 4.1, with the figures of Long et al., 2015 (FCN),
-arXiv:1411.4038, section 5."""
+"""FCN score: does a segmenter find a label map in the image generated from it?
+
+The segmenter was trained on photographs. Isola et al., 2016 (pix2pix),
+arXiv:1611.07004, section 4.1, with the figures of Long et al., 2015 (FCN),
+arXiv:1411.4038, section 5.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,11 @@ class Segmentation(NamedTuple):
 
 
 def confusion(truth: Tensor, predicted: Tensor, classes: int, ignored: int = IGNORED) -> Tensor:
-    """How many pixels of class i were given class j, [classes, classes] (int64). truth and predicted: integers of one shape;
-    pixels whose truth is `ignored` do not count. Raises `UserError` for other labels outside 0..classes-1."""
+    """Confusion matrix [classes, classes] (int64): pixels of class i predicted as j.
+
+    truth and predicted: integers of one shape; pixels whose truth is `ignored` do not
+    count. Raises `UserError` for other labels outside 0..classes-1.
+    """
     if truth.shape != predicted.shape or truth.is_floating_point() or predicted.is_floating_point():
         raise UserError(
             f"label maps are integers of one shape; got {truth.dtype} {list(truth.shape)} and {predicted.dtype} "
@@ -74,9 +80,13 @@ def fcn_score(
     classes: int,
     ignored: int = IGNORED,
 ) -> Segmentation:
-    """The score of generated pictures, batch by batch: `pictures` [N, C, H, W] in [-1, 1], made from the label maps `truth`
-    [N, H, W] (integers). `segmenter`: pictures -> scores [N, classes, H, W], or labels [N, H, W]. Of one segmenter, figures
-    compare; real pictures give the figure that can be reached."""
+    """FCN score of generated images, batch by batch.
+
+    `pictures`: [N, C, H, W] in [-1, 1], generated from the label maps `truth` [N, H, W]
+    (integers). `segmenter`: pictures -> scores [N, classes, H, W], or labels [N, H, W].
+    Of one segmenter, figures compare; real pictures give the figure that can be
+    reached.
+    """
     counts = torch.zeros(classes, classes, dtype=torch.int64)
     for x, labels in zip(pictures, truth, strict=True):
         found = segmenter(x)

@@ -1,4 +1,4 @@
-"""One side of a comparison: what is kept of a stream of images, in memory that does not grow with it."""
+"""Streaming feature statistics of one image set, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ KEPT = 10_000  # features kept for the measures that need pairs; the Frechet dis
 
 
 class FeatureSet:
-    """The features of a stream of images: moments of all, and a uniform sample of at most KEPT, each image by a random key
-    that `seed` decides, however the stream is cut into batches. `which`: "real" or "generated", for messages; `scored`:
-    whether the logits are looked at, too, for the inception score."""
+    """Features of a stream of images: moments of all, and a uniform sample of at most `KEPT`.
+
+    The sample gives each image a random key that `seed` decides, however the stream is
+    cut into batches. `which`: "real" or "generated", for messages; `scored`: whether
+    the logits are looked at, too, for the inception score.
+    """
 
     def __init__(self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False) -> None:
         self.extractor, self.which = extractor, which
@@ -62,7 +65,7 @@ class FeatureSet:
         self._keys, self._features, self._index = keys, features, index
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """(features [n, dim] in float64, which images of the stream they are [n]), in random order."""
+        """(features [n, dim] in float64, their indices in the stream [n]), in random order."""
         order = self._keys.argsort()
         return self._features[order].double(), self._index[order]
 

@@ -1,4 +1,7 @@
-"""The inception score: whether samples are each of one class, and of all classes together."""
+"""Inception score: samples confident one by one, diverse together.
+
+Each sample should be of one class, and all samples together of all classes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How unlike two pictures look: a distance between the features of a classifier, weighted as people judged."""
+"""LPIPS: a perceptual distance of two images.
+
+A distance between the features of a classifier, with weights fitted to people's
+judgments.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +129,10 @@ def alexnet() -> nn.Sequential:
 
 
 def vgg16() -> nn.Sequential:
-    """VGG16's convolutions: Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, D."""
+    """VGG16's convolutions.
+
+    Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, D.
+    """
     layers: list[nn.Module] = []
     for a, b in pairwise([3, 64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]):
         previous = a or int(layers[-3].out_channels)  # type: ignore[arg-type]
@@ -134,7 +141,10 @@ def vgg16() -> nn.Sequential:
 
 
 def squeezenet11() -> nn.Sequential:
-    """SqueezeNet 1.1 up to its last Fire: arXiv:1602.07360, with the smaller first layers of its authors' later model."""
+    """SqueezeNet 1.1 up to its last Fire.
+
+    arXiv:1602.07360, with the smaller first layers of its authors' later model.
+    """
     pool = nn.MaxPool2d(3, 2, ceil_mode=True)
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, 2), nn.ReLU(), pool,
@@ -201,12 +211,17 @@ BACKBONES = {
 
 
 def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | Path | None = None) -> LPIPS:
-    """LPIPS over a backbone by name: `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe` (see
-    `BACKBONES`; not comparable with the others' published figures).
+    """LPIPS over a backbone by name.
 
-    `weights`: the folder with the heads (`alex.pth` and so on, in it or in its `lpips_v0.1`) and with the backbone's file;
-    None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that file, or its folder, where it lies
-    elsewhere. Raises `UserError` for an unknown name, and for files that are missing or not what the name stands for."""
+    `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe`
+    (see `BACKBONES`; not comparable with the others' published figures).
+
+    `weights`: the folder with the heads (`alex.pth` and so on, in it or in its
+    `lpips_v0.1`) and with the backbone's file;
+    None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that
+    file, or its folder, where it lies elsewhere. Raises `UserError` for an unknown
+    name, and for files that are missing or not what the name stands for.
+    """
     if net not in BACKBONES:
         raise UserError(f"LPIPS has no backbone {net!r}. {did_you_mean(net, BACKBONES)}")
     chosen = BACKBONES[net]

@@ -1,5 +1,7 @@
-"""How many modes of a known distribution a generator has found, how many different images it makes, and whether these are
-its training images."""
+"""Mode coverage, number of different images, and memorization of training images.
+
+The modes are those of a known distribution.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,18 @@ class Modes(NamedTuple):
 
 
 def score_modes(samples: Tensor, centres: Tensor, sigma: float) -> Modes:
-    """The protocol of Lin et al., 2018 (PacGAN), arXiv:1712.04086, section 4.1, which draws 2,500 samples.
+    """Modes of a mixture that samples cover: PacGAN's protocol.
 
-    samples [n, dim], or [n, dim, 1, 1] as a generator of points gives them; centres [k, dim]; `sigma`: the standard deviation
-    of every mode. A sample is good (the paper: of high quality) within 3 sigma of the nearest centre; a mode is found where it
-    is the nearest of at least one good sample. The reverse KL is `sum_k p_k log(p_k K)`, where p are the shares of all
-    samples, good or not, by their nearest centre: 0 where all modes get equally many, log K where one gets all. (The
-    authors' released code counts good samples only.) A sample that is not finite is not good and in no mode's share."""
+    Lin et al., 2018, arXiv:1712.04086, section 4.1, which draws 2,500 samples.
+
+    samples [n, dim], or [n, dim, 1, 1] as a generator of points gives them; centres [k,
+    dim]; `sigma`: the standard deviation of every mode. A sample is good (the paper: of
+    high quality) within 3 sigma of the nearest centre; a mode is found where it is the
+    nearest of at least one good sample. The reverse KL is `sum_k p_k log(p_k K)`, where
+    p are the shares of all samples, good or not, by their nearest centre: 0 where all
+    modes get equally many, log K where one gets all. (The authors' released code counts
+    good samples only.) A sample that is not finite is not good and in no mode's share.
+    """
     x = samples.detach().flatten(1).to("cpu", torch.float64)
     centres = centres.detach().to("cpu", torch.float64)
     if x.ndim != 2 or not len(x) or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
@@ -86,9 +93,12 @@ class StackedModes(NamedTuple):
 
 
 def stacked_mnist(digits: Tensor, labels: Tensor, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(images [n, 3, H, W], modes [n]): three random digits, one in each colour channel; the mode is the number that their
-    classes spell, 0 to 999. digits [N, 1, H, W] or [N, H, W] of any type, which stays; labels [N], 0 to 9. Metz et al., 2016,
-    arXiv:1611.02163, section 3.3.1. PacGAN trains on 128,000."""
+    """Stack three random digits as color channels: (images [n, 3, H, W], modes [n]).
+
+    The mode is the number that their classes spell, 0 to 999. digits [N, 1, H, W] or
+    [N, H, W] of any type, which stays; labels [N], 0 to 9. Metz et al., 2016,
+    arXiv:1611.02163, section 3.3.1. PacGAN trains on 128,000.
+    """
     digits = digits[:, 0] if digits.ndim == 4 and digits.shape[1] == 1 else digits
     if digits.ndim != 3 or len(digits) != len(labels) or not len(digits):
         raise UserError(
@@ -102,7 +112,7 @@ def stacked_mnist(digits: Tensor, labels: Tensor, n: int, seed: int = 0) -> tupl
 
 @torch.no_grad()
 def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], Tensor]) -> StackedModes:
-    """How many of the 1,000 modes of stacked MNIST a generator makes.
+    """Number of the 1,000 modes of stacked MNIST that a generator covers.
 
     PacGAN, section 4.2, after VEEGAN, which draws `STACKED_SAMPLES` = 26,000.
 
@@ -131,7 +141,9 @@ def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], 
 
 
 class Birthday(NamedTuple):
-    """`pairs`: the closest (i, j, distance), closest first, to look at.
+    """Duplicates among samples and the number of different images that they imply.
+
+    `pairs`: the closest (i, j, distance), closest first, for inspection.
 
     `duplicates`: how many pairs are no further apart than the threshold. `support`: how
     many different images, equally likely, would give as many (infinite for none);
@@ -146,13 +158,18 @@ class Birthday(NamedTuple):
 
 
 def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
-    """The birthday paradox test of Arora and Zhang, 2017, arXiv:1706.08224: among n samples of a generator that makes N
-    images, about n (n - 1) / (2 N) pairs are duplicates (the paper's rule of thumb: a duplicate in half of all draws of n
-    means about n^2 images). The interval takes their number for Poisson's. Images are not equally likely in truth; then the
-    figure is below their number.
+    """Birthday paradox test for the number of images that a generator can produce.
 
-    samples [n, dim]: features, or pixels, of at least 2 samples. What a duplicate is, the paper lets people decide by looking
-    at the closest pairs; here `threshold` does. A cautious one is the smallest distance between as many real images."""
+    Arora and Zhang, 2017, arXiv:1706.08224: among n samples of a generator of N images,
+    about n (n - 1) / (2 N) pairs are duplicates (the paper's rule of thumb: a duplicate
+    in half of all draws of n means about n^2 images). The interval takes their number
+    for Poisson's. Images are not equally likely in truth; then the figure is below
+    their number.
+
+    samples [n, dim]: features, or pixels, of at least 2 samples. What a duplicate is,
+    the paper lets people decide by looking at the closest pairs; here `threshold` does.
+    A cautious one is the smallest distance between as many real images.
+    """
     x = samples.detach().flatten(1).double()
     n = len(x)
     if n < 2 or threshold < 0:
@@ -183,20 +200,29 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
 
 
 class Memorisation(NamedTuple):
-    """`ratio`: the median distance from a sample to its nearest training image, over that of held-out real images: 1 where
-    samples are as new as those, towards 0 where they are copies. `z`: below -3 or so, samples lie closer to the training
-    images than chance allows; above 3, further away than real images do."""
+    """Distance of samples to training images, relative to that of held-out images.
+
+    `ratio`: the median distance from a sample to its nearest training image, over that
+    of held-out real images: 1 if samples are as new as those, towards 0 if they are
+    copies. `z`: below -3 or so, samples lie closer to the training images than chance
+    allows; above 3, further away than real images do.
+    """
 
     ratio: float
     z: float
 
 
 def memorisation(samples: Tensor, training: Tensor, heldout: Tensor) -> Memorisation:
-    """Whether samples [n, dim] are copies of training [m, dim], with held-out real ones [k, dim] as the measure, all of them
-    features of one extractor. `z` is the standardised Mann-Whitney statistic of the two sets of distances: Meehan, Chaudhuri
-    and Dasgupta, 2020, arXiv:2004.05675, section 3, over the whole space as one cell (they also average over cells, which
-    finds a generator that copies in one region only). Held-out images must not be among the training images, copies
-    included: these would make the measure too strict."""
+    """Test if samples are copies of training images.
+
+    samples [n, dim], training [m, dim], and held-out real images [k, dim] for
+    comparison, all of them features of one extractor. `z` is the standardised
+    Mann-Whitney statistic of the two sets of distances: Meehan, Chaudhuri and Dasgupta,
+    2020, arXiv:2004.05675, section 3, over the whole space as one cell (they also
+    average over cells, which finds a generator that copies in one region only).
+    Held-out images must not be among the training images, copies included: these would
+    make the measure too strict.
+    """
     if min(len(samples), len(training), len(heldout)) < 2:
         raise UserError(
             "memorisation needs at least 2 samples, training images and held-out images; got "

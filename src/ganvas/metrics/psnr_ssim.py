@@ -1,4 +1,4 @@
-"""Two pictures of the same thing, compared pixel by pixel.
+"""PSNR, SSIM and MS-SSIM of pairs of images.
 
 The same pictures differ by 4 dB between protocols (colour or luma, borders shaved or
 not), so a figure is only told with the name of its protocol. Images are [N, 3 or 1, H,
@@ -23,8 +23,11 @@ SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's exponents, finest
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is compared: all channels, or the luma of colour images (gray ones are taken as they are), without `shave`
-    pixels at each border."""
+    """Region and channels of images that are compared.
+
+    All channels, or the luma of color images (gray ones are taken as they are), without
+    `shave` pixels at each border.
+    """
 
     name: str
     channels: Literal["rgb", "y"]
@@ -123,7 +126,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, where: Tensor | None = None) -> Tensor:
-    """Over an image's channels and pixels, those of `where` [N, 1, H, W] if it is given: [N]."""
+    """Mean over channels and pixels, within the mask `where` [N, 1, H, W] if given: [N]."""
     if where is None:
         return x.mean((1, 2, 3))
     return (x.mean(1, keepdim=True) * where).sum((1, 2, 3)) / where.sum((1, 2, 3))

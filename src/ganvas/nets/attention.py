@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
-    """x + gamma o(A h(x)), A = softmax over places of f(x)^T g(x): every place takes from all others. [N, C, H, W], the same.
+    """Self-attention over places: x + gamma o(A h(x)).
 
-    1x1 convolutions without bias: queries and keys of C/8 channels, values of C/2; keys and values are pooled by the maximum
-    of 2x2 (the authors' code). gamma starts from 0. Names are ajbrock/BigGAN-PyTorch's: theta (queries), phi (keys), g
-    (values), o."""
+    A = softmax over places of f(x)^T g(x): every place takes from all others. [N, C, H,
+    W], the same.
+
+    1x1 convolutions without bias: queries and keys of C/8 channels, values of C/2; keys
+    and values are pooled by the maximum of 2x2 (the authors' code). gamma starts from
+    0. Names are ajbrock/BigGAN-PyTorch's: theta (queries), phi (keys), g (values), o.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,7 +1,11 @@
-"""Differentiable augmentation: what a discriminator sees is changed at random, real and generated images alike, so that it
-cannot learn a small data set by heart and the generator does not learn the changes. Images [N, C, H, W] in [-1, 1] to as many
-of the same shape, each by draws of its own; twice differentiable, so that penalties may pass. The engine puts them before a
-method's `discriminators` in training (`Run.augment`)."""
+"""Differentiable augmentation of the images that a discriminator gets.
+
+Real and generated images change alike and at random. So the discriminator cannot learn
+a small data set by heart, and the generator does not learn the changes. Images [N, C,
+H, W] in [-1, 1] to as many of the same shape, each by draws of its own; twice
+differentiable, so that penalties may pass. The engine puts them before a method's
+`discriminators` in training (`Run.augment`).
+"""
 
 from __future__ import annotations
 
@@ -38,14 +42,19 @@ def named(text: str) -> Callable[[], nn.Module]:
 
 
 class Augmentation(nn.Module):
-    """`channels`: those of one image, where a judge sees several in its channels (a pair);
-    None: there is one. The engine sets it."""
+    """Base of augmentations of images with one or several images in their channels.
+
+    `channels`: those of one image, if a discriminator sees several in its channels (a
+    pair). None: there is one. The engine sets it.
+    """
 
     channels: int | None = None
 
     def recolored(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """x [N, C, H, W] with the colors of each of its images changed, which `change` takes
-        as [N, images, 3 or 1, H, W]. Alpha stays."""
+        """Change the colors of each image of x [N, C, H, W].
+
+        `change` takes them as [N, images, 3 or 1, H, W]. Alpha stays.
+        """
         images = x.unflatten(1, (-1, self.channels or x.shape[1]))
         colors = 3 if images.shape[2] >= 3 else 1
         changed = change(images[:, :, :colors])
@@ -112,17 +121,23 @@ class DiffAugment(Augmentation):
 
 
 class ADA(Augmentation):
-    """Adaptive discriminator augmentation: the changes `bgc` (pixel blitting, geometry, colour), each made to an image with the
-    same probability p, which follows how much D overfits. Training Generative Adversarial Networks with Limited Data. Karras
-    et al., 2020, arXiv:2006.06676, section 3 and appendix B.
+    """Adaptive discriminator augmentation.
 
-    Every `every` batches p moves by their images / `images`: up where E[sign D(x)] of real images exceeds `target`, else down
-    (section 3.1). `target` None: p stays. The method logs that mean as `sign`, in D's turn; of several discriminators' the
-    mean is taken.
+    The changes `bgc` (pixel blitting, geometry, color), each applied to an image with
+    the same probability p, which follows how much D overfits. Training Generative
+    Adversarial Networks with Limited Data. Karras et al., 2020, arXiv:2006.06676,
+    section 3 and appendix B.
 
-    Differs from the paper: images are resampled bilinearly at their own resolution, without its wavelet filter; p is held
-    below 1 as well. Gray images get the mean of what their colours would be; where there are several pictures in the
-    channels (a pair), each gets the same change; alpha gets no colour."""
+    Every `every` batches p moves by their images / `images`: up where E[sign D(x)] of
+    real images exceeds `target`, else down (section 3.1). `target` None: p stays. The
+    method logs that mean as `sign`, in D's turn; of several discriminators' the mean is
+    taken.
+
+    Differs from the paper: images are resampled bilinearly at their own resolution,
+    without its wavelet filter; p is held below 1 as well. Gray images get the mean of
+    what their colours would be; where there are several pictures in the channels (a
+    pair), each gets the same change; alpha gets no colour.
+    """
 
     p: Tensor
     seen: Tensor
@@ -158,7 +173,11 @@ class ADA(Augmentation):
         return self._coloured(self._moved(x))
 
     def _moved(self, x: Tensor) -> Tensor:
-        """Appendix B, steps 1 to 3: one map from the result's pixels to the image's, whose border is a mirror."""
+        """Apply blitting and geometry as one map.
+
+        Appendix B, steps 1 to 3: from the result's pixels to the image's. The border of
+        the image is a mirror.
+        """
         height, width = x.shape[-2:]
         chosen, u, g = self._draws(x, 8)
         turns = (u[1] * 4).floor() * chosen[1]
@@ -208,7 +227,11 @@ class ADA(Augmentation):
         return self.recolored(x, change)
 
     def _draws(self, x: Tensor, uniform: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Six changes' choices (1 with probability p), `uniform` uniform and four normal numbers for each image: [k, N]."""
+        """Random choices for n images, [k, N].
+
+        Six changes' choices (1 with probability p), `uniform` uniform and four normal
+        numbers for each image.
+        """
         u, g = rng.uniform(len(x), 6 + uniform, device=x.device).T, rng.normal(len(x), 4, device=x.device).T
         return (u[:6] < self.p).to(u.dtype), u[6:], g
 

@@ -17,8 +17,11 @@ from ganvas.nets.norm import BatchNorm1d, BatchNorm2d
 
 
 class MLPEncoder(nn.Module):
-    """Images [N, channels, H, W] -> [N, 2, latent]: linear - tanh - linear, weights ~ N(0, .01). Kingma and Welling, 2013,
-    arXiv:1312.6114, appendix C and section 5 (500 units)."""
+    """Images [N, channels, H, W] -> [N, 2, latent].
+
+    Linear - tanh - linear, weights ~ N(0, .01). Kingma and Welling, 2013,
+    arXiv:1312.6114, appendix C and section 5 (500 units).
+    """
 
     def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
         super().__init__()

@@ -29,8 +29,11 @@ Init = Literal["orthogonal", "normal", "glorot"]
 
 
 def _widths(k: int) -> tuple[int, ...]:
-    """Channels before, between and after a generator's k doublings, in multiples of its width (tables 4 to 9; at 64 px and
-    up to 32 px ajbrock/BigGAN-PyTorch's)."""
+    """Channels before, between and after a generator's k doublings.
+
+    In multiples of its width: Tables 4 to 9; at 64 px and up to 32 px
+    ajbrock/BigGAN-PyTorch's.
+    """
     if k <= 3:
         return (4,) * (k + 1)
     deep = (16, 16, 8, 4, 2, 1) if k <= 5 else (16, 16, 8, 8, 4, 2, 1)
@@ -38,9 +41,13 @@ def _widths(k: int) -> tuple[int, ...]:
 
 
 def _init(net: nn.Module, kind: Init) -> None:
-    """Orthogonal (appendix C.1; arXiv:1312.6120) or Glorot's for every weight, labels' gains 1 and biases 0. "normal": that of
-    ajbrock/BigGAN-PyTorch, N(0, .02) for every weight and for the labels' tables of gains (about 1) and biases, which leaves
-    the layers' biases as torch draws them."""
+    """Initialize every weight orthogonally or by Glorot's rule; gains 1 and biases 0.
+
+    Orthogonal: appendix C.1; arXiv:1312.6120. The gains are those of labels. "normal":
+    that of ajbrock/BigGAN-PyTorch, N(0, .02) for every weight and for the labels'
+    tables of gains (about 1) and biases, which leaves the layers' biases as torch draws
+    them.
+    """
     how = {
         "orthogonal": nn.init.orthogonal_,
         "normal": partial(nn.init.normal_, std=0.02),
@@ -57,9 +64,12 @@ def _init(net: nn.Module, kind: Init) -> None:
 
 
 def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]) -> nn.ModuleDict:
-    """The number of a level of `sides`, whose features have `widths` channels -> what stands after it, where attention does.
-    A resolution is its shorter side; those that the network passes not are a `UserError`, and so are those of fewer than 4
-    cells."""
+    """Self-attention by the number of the level that it follows.
+
+    `sides`: of the levels, whose features have `widths` channels. A resolution is its
+    shorter side; those that the network passes not are a `UserError`, and so are those
+    of fewer than 4 cells.
+    """
     have = [min(side) for side in sides]
     for wanted in attention:
         if wanted not in have or wanted < 4:
@@ -75,7 +85,10 @@ def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
 
 
 class _Conditioned(nn.Module):
-    """What both generators have: how z and y become the first layer's input and each block's condition."""
+    """Base of both generators: first layer's input and conditions from z and y.
+
+    Each block has a condition of its own.
+    """
 
     latent: int
     classes: int
@@ -228,8 +241,12 @@ def _checked(multiples: Sequence[int], k: int) -> Sequence[int]:
 
 
 class DeepUpBlock(nn.Module):
-    """norm - ReLU - 1x1 to a quarter of the channels, norm - ReLU (- up) - 3x3, norm - ReLU - 3x3, norm - ReLU - 1x1 (figure
-    16, left); plus the input, enlarged, without its last channels where there are fewer after. [N, C, H, W] -> [N, C', ...]."""
+    """Residual bottleneck of BigGAN-deep's generator.
+
+    norm - ReLU - 1x1 to a quarter of the channels, norm - ReLU (- up) - 3x3, norm -
+    ReLU - 3x3, norm - ReLU - 1x1 (figure 16, left); plus the input, enlarged, without
+    its last channels if there are fewer after. [N, C, H, W] -> [N, C', ...].
+    """
 
     def __init__(self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -255,8 +272,12 @@ class DeepUpBlock(nn.Module):
 
 
 class DeepDownBlock(nn.Module):
-    """ReLU - 1x1 to a quarter of the channels after it, ReLU - 3x3, ReLU - 3x3, ReLU (- mean of 2x2) - 1x1 (figure 16,
-    right); plus the input, shrunk, to which a 1x1 convolution of it is joined where there are more channels after."""
+    """Residual bottleneck of BigGAN-deep's discriminator.
+
+    ReLU - 1x1 to a quarter of the channels after it, ReLU - 3x3, ReLU - 3x3, ReLU (-
+    mean of 2x2) - 1x1 (figure 16, right); plus the input, shrunk, to which a 1x1
+    convolution of it is joined if there are more channels after.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, down: bool) -> None:
         super().__init__()
@@ -283,11 +304,15 @@ class DeepDownBlock(nn.Module):
 
 
 class DeepGenerator(_Conditioned):
-    """BigGAN-deep's: z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1]. Tables 7 to 9.
+    """BigGAN-deep's generator: z and labels -> images in [-1, 1].
 
-    z is not split: joined to the labels' embedding of `shared` numbers it conditions every block and makes the 4x4 grid.
-    `depth` blocks for each resolution, the last of which doubles it; attention before the first block of its resolution.
-    Options as in `Generator`. Its layers are spectrally normalised, its embedding is not."""
+    z [N, latent], y [N] -> [N, channels, H, W]. Tables 7 to 9.
+
+    z is not split: joined to the labels' embedding of `shared` numbers it conditions
+    every block and makes the 4x4 grid. `depth` blocks for each resolution, the last of
+    which doubles it; attention before the first block of its resolution. Options as in
+    `Generator`. Its layers are spectrally normalised, its embedding is not.
+    """
 
     def __init__(
         self,
@@ -335,8 +360,12 @@ class DeepGenerator(_Conditioned):
 
 
 class DeepDiscriminator(nn.Module):
-    """BigGAN-deep's: images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N]. Tables 7 to 9: a 3x3 convolution,
-    `depth` blocks for each resolution, the first of which halves it, down to 4x4; then as `Discriminator`."""
+    """BigGAN-deep's discriminator: images in [-1, 1] and labels -> scores.
+
+    [N, channels, H, W], y [N] -> [N]. Tables 7 to 9: a 3x3 convolution, `depth` blocks
+    for each resolution, the first of which halves it, down to 4x4; then as
+    `Discriminator`.
+    """
 
     def __init__(
         self,

@@ -19,7 +19,10 @@ LEAST = 20  # pixels: of less the discriminators' two poolings leave nothing
 
 
 def _grid(size: Size) -> tuple[int, int]:
-    """(height, width) of the grid that three doublings, each a pixel short, and an edge of 3 bring to `size`."""
+    """Grid (height, width) from which the layers reach `size`.
+
+    These are three doublings, each a pixel short, and an edge of 3.
+    """
     height, width = sides(size)
     if min(height, width) < LEAST or (height + 4) % 8 or (width + 4) % 8:
         near = "x".join(str(max(LEAST, round((side + 4) / 8) * 8 - 4)) for side in (height, width))
@@ -45,11 +48,16 @@ def _split(
 
 
 class Generators(nn.Module):
-    """z [N, latent] -> (images of domain a, images of domain b), [N, channels, H, W] each, in [-1, 1], both of one z.
+    """z -> (images of domain a, images of domain b), both in [-1, 1] and of one z.
 
-    Transposed convolutions: to a grid (4x4 for 28 px), three of 3x3 and stride 2, each followed by batch norm without gains
-    and by PReLU, and 6x6 to the image and tanh(h / 2) (the code's sigmoid in images' units); `widths` are the channels in
-    between. The first `tied` of the five are both domains' own; 0: two generators. Sides of 8 g - 4. Weights ~ N(0, .02)."""
+    z [N, latent] -> [N, channels, H, W] each.
+
+    Transposed convolutions: to a grid (4x4 for 28 px), three of 3x3 and stride 2, each
+    followed by batch norm without gains and by PReLU, and 6x6 to the image and tanh(h /
+    2) (the code's sigmoid in images' units); `widths` are the channels in between. The
+    first `tied` of the five are both domains' own; 0: two generators. Sides of 8 g - 4.
+    Weights ~ N(0, .02).
+    """
 
     def __init__(
         self,

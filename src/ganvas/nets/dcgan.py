@@ -1,6 +1,9 @@
-"""DCGAN's networks: Unsupervised Representation Learning with Deep Convolutional GANs, Radford et al., 2015,
-arXiv:1511.06434, section 3, in the layout (4x4 kernels, key names) of pytorch/examples, whose files load as they
-are."""
+"""DCGAN's networks.
+
+Unsupervised Representation Learning with Deep Convolutional GANs, Radford et al., 2015,
+arXiv:1511.06434, section 3, in the layout (4x4 kernels, key names) of pytorch/examples,
+whose files load as they are.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from ganvas.nets.norm import BatchNorm2d
 
 
 def _he_init(net: nn.Module, slope: float = 0.0) -> None:
-    """arXiv:1502.01852, equations 10 and 15: by the inputs that reach one output, which for an enlarging kernel of 4x4 with a
-    stride of 2 are 4 pixels."""
+    """He's initialization by the number of inputs that reach one output.
+
+    arXiv:1502.01852, equations 10 and 15. For an enlarging kernel of 4x4 with a stride
+    of 2 these are 4 pixels.
+    """
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight, slope)
@@ -33,7 +39,7 @@ def _up(a: int, b: int, kernel: int, bias: bool) -> nn.Module:
 def halvings(
     width: int, size: Size, channels: int, kernel: int = 4, norm: bool = True
 ) -> tuple[nn.Sequential, int, tuple[int, int]]:
-    """The discriminator's convolutions of stride 2, and the channels and the grid that they end with."""
+    """The discriminator's convolutions of stride 2, with their final channels and grid."""
     k, grid = doublings(size)
     widths = [width << i for i in range(k)]
     padding = (kernel - 1) // 2

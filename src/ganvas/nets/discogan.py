@@ -1,6 +1,11 @@
-"""DiscoGAN's networks: Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim et al., 2017,
-arXiv:1703.05192, in the layout (and the generator with the key names) of SKTBrain/DiscoGAN. Its images are in [0, 1]; here
-they are in [-1, 1] outside, and brought to [0, 1] within, where the borders' zeros are black. Weights as torch draws them."""
+"""DiscoGAN's networks.
+
+Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim et
+al., 2017, arXiv:1703.05192, in the layout (and the generator with the key names) of
+SKTBrain/DiscoGAN. Its images are in [0, 1]; here they are in [-1, 1] outside, and
+brought to [0, 1] within, where the borders' zeros are black. Weights as torch draws
+them.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +66,15 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], features: one [N, C, h, w] a convolution between the first and
-    the last, three at 64 px).
+    """Images in [-1, 1] -> (logits, features).
 
-    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none) and
-    LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k, 16 at least."""
+    [N, channels, H, W] -> [N], and one [N, C, h, w] a convolution between the first and
+    the last, three at 64 px.
+
+    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed
+    by batch norm (the first by none) and LeakyReLU(.2), then one over the remaining
+    grid, for a side of 4 * 2^k, 16 at least.
+    """
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()

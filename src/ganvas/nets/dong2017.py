@@ -1,6 +1,10 @@
-"""The networks of Unsupervised Image-to-Image Translation with Generative Adversarial Networks, Dong et al., 2017,
-arXiv:1701.02676: DCGAN's with 5x5 kernels, as in the authors' code (zsdonghao/Unsup-Im2Im), told the class by a learned
-vector. Convolutions before a batch norm have no bias, as in its last version."""
+"""Networks of Dong et al., 2017.
+
+Unsupervised Image-to-Image Translation with Generative Adversarial Networks,
+arXiv:1701.02676: DCGAN's with 5x5 kernels, as in the authors' code
+(zsdonghao/Unsup-Im2Im). A learned vector gives the class. Convolutions before a batch
+norm have no bias, as in its last version.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,10 @@ class Discriminator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> z [N, latent]: the discriminator with another last layer."""
+    """Images in [-1, 1] -> z: the discriminator with another last layer.
+
+    [N, channels, H, W] -> [N, latent].
+    """
 
     def __init__(self, latent: int = 98, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()

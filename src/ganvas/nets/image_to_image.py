@@ -1,5 +1,8 @@
-"""Generators that turn images into images, in the layout and with the key names of
-junyanz/pytorch-CycleGAN-and-pix2pix, whose files load as they are."""
+"""Image-to-image generators: ResNet and U-Net.
+
+In the layout and with the key names of junyanz/pytorch-CycleGAN-and-pix2pix, whose
+files load as they are.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +93,12 @@ class ResNetGenerator(nn.Module):
 
 
 class UNetBlock(nn.Module):
-    """One level of the U-Net with all levels `inside` it: cat(x, up(inside(down(x)))), the outermost and those without `skip`
-    without the cat. [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], without it [N, channels_out, H, W]."""
+    """One level of the U-Net with all levels `inside` it.
+
+    cat(x, up(inside(down(x)))), the outermost and those without `skip` without the cat.
+    [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], without it [N,
+    channels_out, H, W].
+    """
 
     def __init__(
         self,

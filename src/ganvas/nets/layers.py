@@ -24,8 +24,11 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
-    """How a network that starts from a small grid and doubles it reaches `size`: (k, grid) with grid * 2^k = size and 4
-    cells on the grid's shorter side; k is at least `least`. Any other size is a `UserError` that names the nearest."""
+    """(k, grid) of a network that doubles a small grid k times to reach `size`.
+
+    grid * 2^k = size, with 4 cells on the grid's shorter side; k is at least `least`.
+    Any other size is a `UserError` that names the nearest.
+    """
     height, width = sides(size)
     short, long = min(height, width), max(height, width)
     below = max(least, int(math.log2(max(short // 4, 1))))
@@ -44,7 +47,10 @@ def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
 
 
 def divisible(x: Tensor, factor: int, least: int) -> None:
-    """A `UserError` unless both sides of the images x [N, C, H, W] are multiples of `factor` and at least `least`."""
+    """Raise `UserError` unless both sides are multiples of `factor`, at least `least`.
+
+    x: images [N, C, H, W].
+    """
     height, width = x.shape[-2:]
     if not (height % factor or width % factor or min(height, width) < least):
         return
@@ -60,8 +66,12 @@ def divisible(x: Tensor, factor: int, least: int) -> None:
 
 
 def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
-    """x [N, C, H, W] and labels y [N] -> [N, C + classes, H, W]: each label one-hot, as planes. Conditional Generative
-    Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional form. Without classes: x."""
+    """Append labels to images as one-hot planes.
+
+    x [N, C, H, W] and labels y [N] -> [N, C + classes, H, W]. Conditional Generative
+    Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional
+    form. Without classes: x.
+    """
     if not classes:
         return x
     planes = one_hot(y, classes, x)[:, :, None, None]
@@ -123,9 +133,13 @@ class Dropout(nn.Module):
 
 
 class EqualizedLinear(nn.Module):
-    """x W^T gain lr / sqrt(fan_in) + lr b, with W ~ N(0, 1) / lr: every weight learns at the same speed, `lr` times that of
-    other layers (arXiv:1812.04948, appendix C, for the latter). [N, in] -> [N, out]. `bias`: what lr b starts from.
-    arXiv:1710.10196, section 4.1."""
+    """Linear layer with an equalized learning rate.
+
+    x W^T gain lr / sqrt(fan_in) + lr b, with W ~ N(0, 1) / lr: every weight learns at
+    the same speed, `lr` times that of other layers (arXiv:1812.04948, appendix C, for
+    the latter). [N, in] -> [N, out]. `bias`: what lr b starts from. arXiv:1710.10196,
+    section 4.1.
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, gain: float = math.sqrt(2), lr: float = 1.0, bias: float = 0.0
@@ -141,8 +155,12 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """A convolution with weights W gain / sqrt(fan_in), W ~ N(0, 1), that keeps the size unless `stride` and `padding` say
-    otherwise. [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section 4.1."""
+    """Convolution with an equalized learning rate.
+
+    Weights W gain / sqrt(fan_in), W ~ N(0, 1). It keeps the size unless `stride` and
+    `padding` say otherwise. [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section
+    4.1.
+    """
 
     def __init__(
         self,
@@ -166,8 +184,11 @@ class EqualizedConv2d(nn.Module):
 
 
 class EqualizedUpConv2d(EqualizedConv2d):
-    """Every pixel repeated in both directions, then the 3x3 convolution: in one transposed convolution of 4x4, as StyleGAN's
-    code has it, which takes less than half the products. [N, in, H, W] -> [N, out, 2 H, 2 W]."""
+    """Nearest-neighbor doubling and a 3x3 convolution as one 4x4 transposed one.
+
+    As StyleGAN's code has it, which takes less than half the products. [N, in, H, W] ->
+    [N, out, 2 H, 2 W].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = _two_by_two(self.weight * self.scale).flip(2, 3).transpose(0, 1)
@@ -175,7 +196,9 @@ class EqualizedUpConv2d(EqualizedConv2d):
 
 
 class EqualizedDownConv2d(EqualizedConv2d):
-    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4.
+    """A 3x3 convolution and the mean of 2x2 as one convolution of 4x4.
+
+    [N, in, 2 H, 2 W] -> [N, out, H, W].
 
     [N, in, 2 H, 2 W] -> [N, out, H, W].
     """
@@ -185,15 +208,19 @@ class EqualizedDownConv2d(EqualizedConv2d):
 
 
 def _two_by_two(kernel: Tensor) -> Tensor:
-    """A kernel and its neighbours to the right and below, added up: [.., 3, 3] -> [.., 4, 4]."""
+    """Sum of a kernel [.., 3, 3] and its shifts to the right and below: [.., 4, 4]."""
     k = F.pad(kernel, [1] * 4)
     return k[..., 1:, 1:] + k[..., :-1, 1:] + k[..., 1:, :-1] + k[..., :-1, :-1]
 
 
 class Blur(nn.Module):
-    """Every channel filtered by the outer product of `taps`, brought to a sum of `gain`; beyond the border all is 0.
-    [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the image; `stride` 2 keeps every second result. `up` puts zeros
-    between the pixels first, so that the image is doubled, and `pad` is then what is cut from the result's border."""
+    """Filter every channel by the outer product of `taps`, scaled to a sum of `gain`.
+
+    Beyond the border all is 0. [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the
+    image; `stride` 2 keeps every second result. `up` puts zeros between the pixels
+    first, so that the image is doubled, and `pad` is then what is cut from the result's
+    border.
+    """
 
     taps: Tensor
 
@@ -224,12 +251,15 @@ class Blur(nn.Module):
 
 
 class MinibatchStdDev(nn.Module):
-    """One more channel: the standard deviation over a group of images, averaged over channels and pixels, so that a
-    critic sees how alike the images of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+    """Append a channel with the standard deviation over a group of images.
 
-    Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the whole batch where it is smaller or
-    no multiple of `group`. `correction`: 0 divides the variance by the group's size as the paper's code does, 1 by one
-    less."""
+    It is averaged over channels and pixels, so that a critic sees how alike the images
+    of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+
+    Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the
+    whole batch where it is smaller or no multiple of `group`. `correction`: 0 divides
+    the variance by the group's size as the paper's code does, 1 by one less.
+    """
 
     apart = False
 

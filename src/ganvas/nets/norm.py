@@ -15,8 +15,10 @@ Norm = Literal["batch", "instance", "affine", "none"]
 
 
 class _OverRanks(nn.modules.batchnorm._BatchNorm):
-    """torch's batch norm, whose statistics in training are those of the whole batch however many ranks share it, as
-    long as each has as many rows."""
+    """torch's batch norm with the statistics of the whole batch on all ranks.
+
+    That is in training, and as long as each rank has as many rows.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -47,10 +49,13 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
 
 
 class _BatchNormOverRanks(torch.autograd.Function):
-    """(x, gain, bias, eps) -> (batch norm of x with the statistics of all ranks' rows, mean, biased variance).
+    """Batch norm with the statistics of all ranks' rows, as an autograd function.
 
-    By torch's own kernels, with one exchange each way. Differentiated twice it is its plain formula, since what the kernels
-    call constants, the statistics, are not."""
+    (x, gain, bias, eps) -> (result, mean, biased variance).
+
+    By torch's own kernels, with one exchange each way. Differentiated twice it is its
+    plain formula, since what the kernels call constants, the statistics, are not.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,19 +100,30 @@ def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 class BatchNorm1d(_OverRanks, nn.BatchNorm1d):
-    """`torch.nn.BatchNorm1d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C], [N, C, L]."""
+    """`torch.nn.BatchNorm1d` with the whole batch's statistics on many ranks.
+
+    [N, C] or [N, C, L]. arXiv:1502.03167.
+    """
 
 
 class BatchNorm2d(_OverRanks, nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C, H, W]."""
+    """`torch.nn.BatchNorm2d` with the whole batch's statistics on many ranks.
+
+    [N, C, H, W]. arXiv:1502.03167.
+    """
 
 
 class InstanceNorm2d(nn.Module):
-    """(x - mean) / sqrt(variance + eps) over the pixels of each channel of each image, [N, C, H, W]. Ulyanov et al., 2016,
-    arXiv:1607.08022, without running statistics; `affine`: then times a gain and plus a bias for each channel.
+    """Instance norm: (x - mean) / sqrt(variance + eps).
 
-    The same as `torch.nn.InstanceNorm2d`, which takes three to eight times as long on a processor: it first rearranges
-    what is channels last in memory. There, one image's batch norm is its instance norm; elsewhere group norm is fast."""
+    Over the pixels of each channel of each image, [N, C, H, W]. Ulyanov et al., 2016,
+    arXiv:1607.08022, without running statistics; `affine`: then times a gain and plus a
+    bias for each channel.
+
+    The same as `torch.nn.InstanceNorm2d`, which takes three to eight times as long on a
+    processor: it first rearranges what is channels last in memory. There, one image's
+    batch norm is its instance norm; elsewhere group norm is fast.
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
@@ -135,8 +151,11 @@ class InstanceNorm2d(nn.Module):
 
 
 def norm2d(kind: Norm, channels: int) -> nn.Module:
-    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022), `affine` (of
-    instances, with gains and biases) or `none`."""
+    """Normalization layer by name.
+
+    `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022),
+    `affine` (of instances, with gains and biases) or `none`.
+    """
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind in ("instance", "affine"):

@@ -1,6 +1,10 @@
-"""Networks that grow: Progressive Growing of GANs, Karras et al., 2017, arXiv:1710.10196, table 2. All stages' weights
-exist from the start; `resolution` and `alpha` say how far the networks have grown. `alpha` is the weight of the newest
-resolution: 0 shows the picture of the one before, enlarged, and 1 has faded it out."""
+"""Progressively growing networks.
+
+Progressive Growing of GANs, Karras et al., 2017, arXiv:1710.10196, table 2. All stages'
+weights exist from the start; `resolution` and `alpha` say how far the networks have
+grown. `alpha` is the weight of the newest resolution: 0 shows the picture of the one
+before, enlarged, and 1 has faded it out.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,12 @@ from ganvas.nets.norm import PixelNorm
 
 
 def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None) -> list[int]:
-    """Channels at each resolution from 4x4 up: halved from one to the next, from `uncut` at 4x4 and never more than `width`.
-    `uncut` None: 8 times the width, which for 512 is the papers' min(8192 / 2^i, 512), i = 1, 2, ..."""
+    """Channels at each resolution from 4x4 up.
+
+    Halved from one to the next, from `uncut` at 4x4 and never more than `width`.
+    `uncut` None: 8 times the width, which for 512 is the papers' min(8192 / 2^i, 512),
+    i = 1, 2, ...
+    """
     if widths is None:
         return [max(min(width, (uncut or 8 * width) >> i), 1) for i in range(levels)]
     if len(widths) != levels:
@@ -109,7 +117,10 @@ class Growth:
 
 
 def faded_reals(x: Tensor, alpha: float) -> Tensor:
-    """Images as networks that grow see them: details finer than the last resolution come in by `alpha`."""
+    """Real images at the resolution of growing networks.
+
+    Details finer than the last resolution come in by `alpha`.
+    """
     if alpha == 1.0:
         return x
     return torch.lerp(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, alpha)
@@ -140,14 +151,19 @@ def faded(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
 
 
 class ProgressiveGenerator(Grows):
-    """z [N, latent] -> images [N, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """z [N, latent] -> images [N, channels, H, W].
 
-    z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution: nearest up, two 3x3 convolutions.
-    Every layer has an equalized learning rate, LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's
-    picture. `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or `widths` from 4x4 up.
-    arXiv:1710.10196, section 4 and table 2; gains as in the authors' code: sqrt(2)/4 for the linear layer, 1 to the
-    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a
-    rectangle starts from a larger grid."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution:
+    nearest up, two 3x3 convolutions. Every layer has an equalized learning rate,
+    LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's picture.
+    `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or
+    `widths` from 4x4 up. arXiv:1710.10196, section 4 and table 2; gains as in the
+    authors' code: sqrt(2)/4 for the linear layer, 1 to the picture. `classes`: how many
+    labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 *
+    2^k; a rectangle starts from a larger grid.
+    """
 
     def __init__(
         self,

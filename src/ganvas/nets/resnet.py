@@ -1,6 +1,10 @@
-"""Residual networks: Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028, section 5.4 (CIFAR-10),
-with the details of the authors' code (igul222/improved_wgan_training, gan_cifar_resnet.py); and the same with spectral
-normalisation (SNGAN, arXiv:1802.05957) and with labels (arXiv:1802.05637)."""
+"""Residual networks for 32 pixels.
+
+Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028, section
+5.4 (CIFAR-10), with the details of the authors' code (igul222/improved_wgan_training,
+gan_cifar_resnet.py); and the same with spectral normalization (SNGAN, arXiv:1802.05957)
+and with labels (arXiv:1802.05637).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,10 @@ from ganvas.nets.spectral import spectral_
 
 
 def _init(module: nn.Module) -> None:
-    """U with He's spread for the convolutions of a block, Glorot's for every other layer, biases 0 (the authors'
-    code)."""
+    """Uniform weights of He's variance in blocks and Glorot's elsewhere; biases 0.
+
+    He's is for the convolutions of a block. As in the authors' code.
+    """
     for name, m in module.named_modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0)
@@ -32,8 +38,12 @@ def _init(module: nn.Module) -> None:
 
 
 class UpBlock(nn.Module):
-    """norm - ReLU - up - conv - norm - ReLU - conv, plus a 1x1 convolution of the input, enlarged. [N, C, H, W] ->
-    [N, C', 2H, 2W]. `norm`: channels -> a layer, which gets the features and whatever condition the block is given."""
+    """Residual block that doubles the sides.
+
+    norm - ReLU - up - conv - norm - ReLU - conv, plus a 1x1 convolution of the input,
+    enlarged. [N, C, H, W] -> [N, C', 2H, 2W]. `norm`: channels -> a layer, which gets
+    the features and whatever condition the block is given.
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, upsampling: str, norm: Callable[[int], nn.Module] = BatchNorm2d
@@ -55,9 +65,14 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution where the block shrinks or widens
-    it. The `first` block of a critic sees pixels and has no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2,
-    W/2]. `rectified`: the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in place."""
+    """Residual block that may halve the sides.
+
+    ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution
+    if the block shrinks or widens it. The `first` block of a critic sees pixels and has
+    no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2, W/2]. `rectified`:
+    the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in
+    place.
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, down: bool = True, first: bool = False, rectified: bool = False

@@ -15,9 +15,12 @@ from ganvas.core import distributed, rng
 
 
 class Standing:
-    """Gives a generator's batch norms, in evaluation, the statistics of what it then makes, whatever truncation that is made
-    at: their plain averages over `batches` of images, in place of running averages over training. Made once for each
-    setting and kept; drawn from a seed of its own, so that a model makes the same images wherever it is loaded."""
+    """Batch norm statistics of a generator in evaluation, at any truncation.
+
+    They are plain averages over `batches` of the images that it then generates, in
+    place of running averages over training. Made once for each setting and kept; drawn
+    from a seed of its own, so that a model makes the same images wherever it is loaded.
+    """
 
     def __init__(self, batches: int) -> None:
         self.batches = batches

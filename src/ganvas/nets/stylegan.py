@@ -86,9 +86,12 @@ class Noise(nn.Module):
 
 
 class AdaptiveLayer(nn.Module):
-    """A convolution, noise, bias, LeakyReLU(.2), and adaptive instance normalisation: every channel of every image brought to
-    mean 0 and variance 1, times (1 + scale) plus shift, both affine functions of w. arXiv:1812.04948, figure 1b and
-    equation 1; the order and the 1 are the authors' code's."""
+    """Convolution, noise, bias, LeakyReLU(.2) and adaptive instance normalization.
+
+    AdaIN: every channel of every image is brought to mean 0 and variance 1, times (1 +
+    scale) plus shift, both affine functions of w. arXiv:1812.04948, figure 1b and
+    equation 1; the order and the 1 are the authors' code's.
+    """
 
     def __init__(self, conv: nn.Module, channels: int, style: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -106,11 +109,15 @@ class AdaptiveLayer(nn.Module):
 
 
 class Synthesis(Grows):
-    """Styles w [n, layers, style] -> images [n, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """Styles w [n, layers, style] -> images [n, channels, H, W].
 
-    From a learned constant of ones at 4x4; at each resolution two `AdaptiveLayer`s, the first of which doubles the image
-    (nearest, convolution, blur by [1, 2, 1]; at 4x4 it has no convolution), and a 1x1 convolution to the picture. Widths,
-    growth and sizes as `ProgressiveGenerator`'s. arXiv:1812.04948, figure 1b, table 1 and appendix C."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    From a learned constant of ones at 4x4; at each resolution two `AdaptiveLayer`s, the
+    first of which doubles the image (nearest, convolution, blur by [1, 2, 1]; at 4x4 it
+    has no convolution), and a 1x1 convolution to the picture. Widths, growth and sizes
+    as `ProgressiveGenerator`'s. arXiv:1812.04948, figure 1b, table 1 and appendix C.
+    """
 
     def __init__(
         self,
@@ -181,12 +188,15 @@ class StyleBased(nn.Module):
         return self.synthesis.layers  # pyright: ignore[reportReturnType] (modules' attributes are untyped)
 
     def styles(self, z: Tensor, y: Tensor | None = None, layers: int | None = None) -> Tensor:
-        """z, and labels where there are classes, -> w [n, layers, width], the same for every layer."""
+        """z (and labels) -> w [n, layers, width], equal in every layer."""
         return self.mapping(z, y)[:, None].expand(-1, layers or self.layers, -1)
 
     def truncated(self, w: Tensor, truncation: float, layers: int | None = None) -> Tensor:
-        """w [n, layers, width] moved towards the mean, in the first `layers` layers (None: in all): mean + truncation
-        (w - mean). arXiv:1812.04948, appendix B."""
+        """Truncate styles towards their mean: mean + truncation (w - mean).
+
+        w [n, layers, width], in the first `layers` layers (None: in all).
+        arXiv:1812.04948, appendix B.
+        """
         if truncation == 1.0:
             return w
         near = torch.lerp(self.w_avg.expand_as(w).to(w.dtype), w, truncation)
@@ -194,7 +204,10 @@ class StyleBased(nn.Module):
 
     @torch.no_grad()
     def follow(self, w: Tensor, decay: float = 0.995) -> None:
-        """Once a step: w_avg moves by 1 - decay towards the mean of the step's w [n, width], over all ranks."""
+        """Update the mean style by those of a step, w [n, width].
+
+        w_avg moves by 1 - decay towards their mean. Once a step, over all ranks.
+        """
         self.w_avg.lerp_(distributed.mean(w.to(self.w_avg.dtype).mean(0)), 1 - decay)
 
     def forward(
@@ -232,8 +245,11 @@ class Generator(StyleBased):
 
 
 def mixed(w: Tensor, other: Tensor, share: float) -> Tensor:
-    """Style mixing: w [n, layers, d], whose layers from a random one on are `other`'s in `share` of the images.
-    arXiv:1812.04948, section 3.1. The place is drawn for every image."""
+    """Style mixing between two sets of styles.
+
+    w [n, layers, d], whose layers from a random one on are `other`'s in `share` of the
+    images. arXiv:1812.04948, section 3.1. The place is drawn for every image.
+    """
     n, layers = w.shape[:2]
     place = 1 + rng.integers(n, layers - 1, device=w.device)
     place = torch.where(rng.uniform(n, device=w.device) < share, place, layers)

@@ -1,6 +1,9 @@
-"""StyleGAN2's networks: Analyzing and Improving the Image Quality of StyleGAN, Karras et al., 2019, arXiv:1912.04958,
-configuration F; labels and the residual-free discriminator as in StyleGAN2-ADA's code, arXiv:2006.06676. In plain torch
-operations, differentiable twice."""
+"""StyleGAN2's networks.
+
+Analyzing and Improving the Image Quality of StyleGAN, Karras et al., 2019,
+arXiv:1912.04958, configuration F; labels and the residual-free discriminator as in
+StyleGAN2-ADA's code, arXiv:2006.06676. In plain torch operations, differentiable twice.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,19 @@ def _act(x: Tensor) -> Tensor:
 
 
 class ModulatedConv2d(nn.Module):
-    """A convolution whose weights' input channels are scaled by the style s, an affine function of w, and whose output channels
-    are then brought to the variance that they have for inputs of variance 1:
+    """Convolution with weights modulated by a style, then demodulated.
+
+    The weights' input channels are scaled by the style s, an affine function of w; the
+    output channels are then brought to the variance that they have for inputs of
+    variance 1:
 
     w'_oik = s_i w_oik,  w''_oik = w'_oik / sqrt(sum_ik w'_oik^2 + 1e-8)
 
-    arXiv:1912.04958, equations 1 and 3. x [N, in, H, W], w [N, style] -> [N, out, H, W]. Images are scaled in place of weights,
-    which is the same and leaves one ordinary convolution. `demodulate` False: w' times 1 / sqrt(fan_in). `up`: the image is
-    doubled by a transposed convolution and filtered."""
+    arXiv:1912.04958, equations 1 and 3. x [N, in, H, W], w [N, style] -> [N, out, H,
+    W]. Images are scaled in place of weights, which is the same and leaves one ordinary
+    convolution. `demodulate` False: w' times 1 / sqrt(fan_in). `up`: the image is
+    doubled by a transposed convolution and filtered.
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False
@@ -74,11 +82,16 @@ class ModulatedLayer(nn.Module):
 
 
 class Synthesis(Grows):
-    """Styles w [n, layers, style] -> images [n, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """Styles w [n, layers, style] -> images [n, channels, H, W].
 
-    From a learned constant at 4x4; each resolution doubles and convolves, convolves again, and adds its picture to the
-    one before, doubled. `width` channels at most, `base` / side at each resolution, or `widths` from 4x4 up. Layer i
-    takes style i; a picture takes that of the next resolution's first layer. arXiv:1912.04958, figure 7b."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    From a learned constant at 4x4; each resolution doubles and convolves, convolves
+    again, and adds its picture to the one before, doubled. `width` channels at most,
+    `base` / side at each resolution, or `widths` from 4x4 up. Layer i takes style i; a
+    picture takes that of the next resolution's first layer. arXiv:1912.04958, figure
+    7b.
+    """
 
     def __init__(
         self,
@@ -122,7 +135,11 @@ class Synthesis(Grows):
 
 
 class Generator(StyleBased):
-    """`style`: the length of w; `mapping`: layers of the mapping network; the rest as of `Mapping` and `Synthesis`."""
+    """StyleGAN2's generator.
+
+    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    `Mapping` and `Synthesis`.
+    """
 
     def __init__(
         self,

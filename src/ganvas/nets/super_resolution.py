@@ -37,10 +37,15 @@ class _Block(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """The generator of Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks` residual blocks with
-    batch norm under one long skip, a 3x3 convolution to four times the channels and PixelShuffle for every doubling, 9x9 to
-    the image. `scale`: a power of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN. `activated`: the
-    body ends in PReLU in place of batch norm, as that project had it at first."""
+    """SRGAN's generator.
+
+    Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks`
+    residual blocks with batch norm under one long skip, a 3x3 convolution to four times
+    the channels and PixelShuffle for every doubling, 9x9 to the image. `scale`: a power
+    of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN.
+    `activated`: the body ends in PReLU in place of batch norm, as that project had it
+    at first.
+    """
 
     multiple: int = 1
 
@@ -80,9 +85,12 @@ def _doublings(scale: int) -> int:
 
 
 class SRDiscriminator(nn.Module):
-    """The discriminator of arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels, every second of
-    stride 2, batch norm after all but the first, LeakyReLU .2, then two dense layers. Images -> logits [N]. Sides are
-    multiples of 16."""
+    """SRGAN's discriminator.
+
+    arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels,
+    every second of stride 2, batch norm after all but the first, LeakyReLU .2, then two
+    dense layers. Images -> logits [N]. Sides are multiples of 16.
+    """
 
     def __init__(self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64) -> None:
         super().__init__()
@@ -112,7 +120,10 @@ class SRDiscriminator(nn.Module):
 
 
 def _small(net: nn.Module) -> None:
-    """He's initialisation times .1, biases 0: residual networks without norms start near the identity (BasicSR)."""
+    """Initialize by He's rule times .1, biases 0.
+
+    So residual networks without norms start near the identity (BasicSR).
+    """
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
@@ -131,8 +142,11 @@ class _PlainBlock(nn.Module):
 
 
 class MSRResNet(nn.Module):
-    """BasicSR's SRResNet: residual blocks without batch norm, and what it makes is added to the image enlarged bilinearly.
-    `scale`: 2, 3 or 4."""
+    """BasicSR's SRResNet.
+
+    Residual blocks without batch norm; their output is added to the image enlarged
+    bilinearly. `scale`: 2, 3 or 4.
+    """
 
     multiple: int = 1
 
@@ -229,8 +243,11 @@ class RRDBNet(nn.Module):
 
 
 class CompactNet(nn.Module):
-    """Real-ESRGAN's compact network: `layers` convolutions at the small size, PixelShuffle at the end, and the image enlarged
-    by repeating pixels is added."""
+    """Real-ESRGAN's compact network.
+
+    `layers` convolutions at the small size and PixelShuffle at the end; the image
+    enlarged by repeating pixels is added.
+    """
 
     multiple: int = 1
 
@@ -250,8 +267,11 @@ class CompactNet(nn.Module):
 
 
 class VGGStyleDiscriminator(nn.Module):
-    """BasicSR's discriminator: 3x3 convolutions and 4x4 ones of stride 2 in turn, batch norm after all but the first, then 100
-    units. Images of `size` 128 or 256 -> logits [N]."""
+    """BasicSR's VGG-style discriminator.
+
+    3x3 convolutions and 4x4 ones of stride 2 in turn, batch norm after all but the
+    first, then 100 units. Images of `size` 128 or 256 -> logits [N].
+    """
 
     def __init__(self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64) -> None:
         super().__init__()

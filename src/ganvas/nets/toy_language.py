@@ -1,4 +1,7 @@
-"""Networks on toy languages (`ganvas.data.toy`): sentences [N, T] of words 0 to `words` - 1 (int64). All are tables."""
+"""Networks on toy languages (`ganvas.data.toy`).
+
+Sentences are [N, T] of words 0 to `words` - 1 (int64). All are tables.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from torch.nn.functional import log_softmax
 
 
 class Translator(nn.Module):
-    """Sentences [N, T] -> log P(word of the other language | word), [N, T, words]: word by word, whatever stands beside it."""
+    """Sentences -> log P(word of the other language | word), word by word.
+
+    [N, T] -> [N, T, words]; a word's neighbors do not count.
+    """
 
     def __init__(self, words: int, std: float = 0.01) -> None:
         """`std`: of the table's first values.

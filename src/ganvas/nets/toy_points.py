@@ -1,6 +1,10 @@
-"""Multilayer perceptrons for points in the plane: those of the mode-collapse experiments of PacGAN: The power of two samples
-in generative adversarial networks, Lin et al., 2018, arXiv:1712.04086, section 4.1, with the numbers of the authors' code
-(fjxmlzn/PacGAN, synthetic_data_experiments). A point is an image of one pixel and two channels (`ganvas.data.toy`)."""
+"""Multilayer perceptrons for points in the plane.
+
+Those of the mode-collapse experiments of PacGAN: The power of two samples in generative
+adversarial networks, Lin et al., 2018, arXiv:1712.04086, section 4.1, with the numbers
+of the authors' code (fjxmlzn/PacGAN, synthetic_data_experiments). A point is an image
+of one pixel and two channels (`ganvas.data.toy`).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
-"""Unsupervised Image-to-Image Translation Networks, Liu et al., 2017, arXiv:1703.00848: an autoencoder for each of two domains
-that meet in one latent space, in the form of the authors' code (mingyuliutw/UNIT). Unlike there, the blocks next to the latent
-may be both domains' own, as in the paper."""
+"""UNIT's networks: an autoencoder for each of two domains, with one latent space.
+
+Unsupervised Image-to-Image Translation Networks, Liu et al., 2017, arXiv:1703.00848, in
+the form of the authors' code (mingyuliutw/UNIT). Unlike there, the blocks next to the
+latent may be both domains' own, as in the paper.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,13 @@ class Block(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """(x - mean) / (deviation + eps) over all of an image's numbers, times a gain and plus a bias for each channel,
-    [N, C, H, W]. After Ba et al., 2016, arXiv:1607.06450, with the unbiased deviation of the authors' code. Gains start at 1;
-    there they start at random, U(0, 1)."""
+    """Layer norm over an image: (x - mean) / (deviation + eps).
+
+    Times a gain and plus a bias for each channel, [N, C, H, W]; mean and deviation are
+    over all of an image's numbers. After Ba et al., 2016, arXiv:1607.06450, with the
+    unbiased deviation of the authors' code. Gains start at 1; there they start at
+    random, U(0, 1).
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -69,11 +76,16 @@ def _he_init(net: nn.Module) -> None:
 
 
 class Encoders(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b) -> the mean of their latents [N, latent, H', W'].
+    """Images in [-1, 1] of a domain (0: a, 1: b) -> the mean of their latents.
 
-    7x7 to `width` channels, `halvings` of 4x4 and stride 2 that double them, each followed by instance norm and ReLU, and
-    `blocks` residual blocks, the last `shared` of which are both domains' own. H and W multiples of 2^halvings. Without
-    sharing, at the default sizes, each is the encoder of the authors' code. He's initialisation, as there."""
+    [N, channels, H, W] -> [N, latent, H', W'].
+
+    7x7 to `width` channels, `halvings` of 4x4 and stride 2 that double them, each
+    followed by instance norm and ReLU, and `blocks` residual blocks, the last `shared`
+    of which are both domains' own. H and W multiples of 2^halvings. Without sharing, at
+    the default sizes, each is the encoder of the authors' code. He's initialisation, as
+    there.
+    """
 
     def __init__(self, channels: int = 3, width: int = 64, halvings: int = 2, blocks: int = 4, shared: int = 1) -> None:
         super().__init__()
@@ -99,10 +111,14 @@ class Encoders(nn.Module):
 
 
 class Decoders(nn.Module):
-    """Latents [N, latent, H', W'] -> images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b).
+    """Latents -> images in [-1, 1] of a domain (0: a, 1: b).
 
-    `blocks` residual blocks, the first `shared` of which are both domains' own, `doublings` of repeated pixels and 5x5 that
-    halve the channels, each followed by layer norm and ReLU, then 7x7 and tanh. As `Encoders`."""
+    [N, latent, H', W'] -> [N, channels, H, W].
+
+    `blocks` residual blocks, the first `shared` of which are both domains' own,
+    `doublings` of repeated pixels and 5x5 that halve the channels, each followed by
+    layer norm and ReLU, then 7x7 and tanh. As `Encoders`.
+    """
 
     def __init__(
         self, channels: int = 3, latent: int = 256, doublings: int = 2, blocks: int = 4, shared: int = 1
@@ -124,10 +140,14 @@ class Decoders(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N, 1, H', W'] at each of `scales`, every one half the size of the last.
+    """Images in [-1, 1] -> scores at each of `scales`, each half the last one's size.
 
-    At each `layers` convolutions of 4x4 and stride 2 with `width` channels, doubled each time, each followed by
-    LeakyReLU(.2), then 1x1. After Wang et al., 2018, arXiv:1711.11585, section 3.2. Weights ~ N(0, .02)."""
+    [N, channels, H, W] -> [N, 1, H', W'] each.
+
+    At each `layers` convolutions of 4x4 and stride 2 with `width` channels, doubled
+    each time, each followed by LeakyReLU(.2), then 1x1. After Wang et al., 2018,
+    arXiv:1711.11585, section 3.2. Weights ~ N(0, .02).
+    """
 
     def __init__(self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3) -> None:
         super().__init__()

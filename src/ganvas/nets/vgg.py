@@ -79,7 +79,10 @@ class VGG19(nn.Module):
 
 
 def _check(file: str, state: dict[str, Tensor], kernels: Sequence[str], blocks: Sequence[int]) -> None:
-    """Raise `UserError` unless these are VGG19's convolutions: with biases, without norms, of one width in a block."""
+    """Raise `UserError` unless these are VGG19's convolutions.
+
+    They have biases, no norms, and one width in a block.
+    """
     reason, before, left = "", 3, iter(kernels)
     if any(k.endswith("running_mean") for k in state):
         reason = "it has batch norms, which would be left out"

@@ -1,4 +1,4 @@
-"""The image pool: discriminators learn from the generator's past as well as from its present."""
+"""Image pool: a history of generated images for discriminators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as vectors: the networks over whose features distributions are compared.
+"""Feature extractors: networks over whose features distributions are compared.
 
 Figures over one extractor compare with figures over the same extractor, told by its
 name and the hash of its weights, and with no others. Only `inception-2015` is the
@@ -37,12 +37,17 @@ __all__ = [
 
 
 def extractor(name: str, weights: str | Path | None = None, *, resizer: str | None = None) -> Extractor:
-    """The extractor of this name: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`, `mobilenet-v2`,
-    `lenet-mnist`, or `transformers:FOLDER`, a vision backbone that the library transformers has saved there.
+    """Feature extractor by name.
 
-    `weights`: the file of the weights, or the folder in which it lies; None: the folder that the environment variable
-    GANVAS_WEIGHTS names. `resizer`: a name in `RESIZERS`; None: the extractor's own. Raises `UserError` for an unknown
-    name and for weights that are missing or have another SHA-256 than the name stands for."""
+    `name`: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`,
+    `mobilenet-v2`, `lenet-mnist`, or `transformers:FOLDER`, a vision backbone that the
+    library transformers has saved there.
+
+    `weights`: the file of the weights, or the folder in which it lies; None: the folder
+    that the environment variable GANVAS_WEIGHTS names. `resizer`: a name in `RESIZERS`;
+    None: the extractor's own. Raises `UserError` for an unknown name and for weights
+    that are missing or have another SHA-256 than the name stands for.
+    """
     if name.startswith(transformer.PREFIX):
         return transformer.load(name.removeprefix(transformer.PREFIX), resizer)
     if name not in _EXTRACTORS:

@@ -1,4 +1,4 @@
-"""What an extractor is, how images are brought to the size that it takes, and where its weights are found."""
+"""Base of feature extractors: resizing of images and lookup of weights."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class Extractor:
         return f"{self.resizing}-{self.side(height, width)}"
 
     def prepare(self, images: Tensor) -> Tensor:
-        """What the network sees: [N, 3 or 1, side, side], 8 bits' range in [-1, 1] (bicubic resizing may exceed it)."""
+        """Images as the network takes them: [N, 3 or 1, side, side].
+
+        8 bits' range in [-1, 1] (bicubic resizing may exceed it).
+        """
         _check(images)
         x = images.detach().float()
         if not bool(torch.isfinite(x).all()):
@@ -84,7 +87,7 @@ class Extractor:
 
     @torch.no_grad()
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [N, dim], logits [N, classes]) in one pass, of an extractor that has classes."""
+        """(features [N, dim], logits [N, classes]) in one pass, if the extractor has classes."""
         assert self.classes, f"{self.name} has no classes"
         features, logits = zip(*(self.net.with_logits(part) for part in self._parts(images)), strict=True)
         return torch.cat(features).float(), torch.cat(logits).float()
@@ -118,8 +121,10 @@ def _legacy_tensorflow(x: Tensor, side: int) -> Tensor:
 
 
 def _taps_of_tensorflow(n: int, side: int) -> Tensor:
-    """The weights [side, n] of TensorFlow 1's bilinear resizing, in which output i lies at i * n / side: pixels count by
-    their corners, not by their centres."""
+    """Weights [side, n] of TensorFlow 1's bilinear resizing.
+
+    Output i lies at i * n / side: pixels count by their corners, not by their centers.
+    """
     at = torch.arange(side) * (n / side)
     low, share = at.long(), (at - at.floor())[:, None]
     one = torch.eye(n)

@@ -1,4 +1,4 @@
-"""inception-2015: the network that the FID and the inception score are defined over, and no other is."""
+"""inception-2015: the only network that the FID and the inception score are defined over."""
 
 from __future__ import annotations
 
@@ -151,7 +151,10 @@ class Inception2015(nn.Module):
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features, and the logits [N, 1008] without their bias, which the original inception score leaves out."""
+        """Features, and the logits [N, 1008] without their bias.
+
+        The original inception score leaves it out.
+        """
         features = self(x)
         return features, features @ self.fc.weight.T
 

@@ -1,4 +1,7 @@
-"""mobilenet-v2: MobileNetV2, trained on photographs, with batch normalisation folded into its convolutions."""
+"""mobilenet-v2: MobileNetV2 trained on photographs.
+
+Batch normalization is folded into its convolutions.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 
 
 class _Conv(nn.Conv2d):
-    """Padded as TensorFlow's "SAME" is: what does not divide evenly goes to the right and the bottom."""
+    """Convolution with TensorFlow's "SAME" padding.
+
+    An odd pixel of padding goes to the right and the bottom.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         pad = []
@@ -87,7 +93,10 @@ class MobileNetV2(nn.Module):
         return self.convs[self._classifier](self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features, and the scores of 1001 classes [N, 1001]: the background and ImageNet's."""
+        """Features, and the scores of 1001 classes [N, 1001].
+
+        These are the background and ImageNet's.
+        """
         features = self(x)
         return features, self.convs[self._classifier](features[:, :, None, None]).flatten(1)
 

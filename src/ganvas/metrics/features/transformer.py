@@ -1,4 +1,4 @@
-"""transformers:FOLDER: a vision backbone that the library transformers has saved in a folder."""
+"""transformers:FOLDER: a vision backbone saved by the library transformers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ class Backbone(nn.Module):
 
 
 def load(folder: str | Path, resizing: str | None) -> Extractor:
-    """Raises `UserError` where transformers is not installed and for a folder that holds no such model."""
+    """Open a saved vision backbone as an extractor.
+
+    Raises `UserError` where transformers is not installed and for a folder that holds
+    no such model.
+    """
     saved = opened(folder, "AutoModel")
     # A vision-language model sees images with one of its halves.
     net = Backbone(getattr(saved.model, "vision_model", saved.model), saved.mean, saved.std).eval()
@@ -58,7 +62,10 @@ def load(folder: str | Path, resizing: str | None) -> Extractor:
 
 
 class Saved(NamedTuple):
-    """A model of transformers and how it wants its pictures: squares of `side` pixels, in [0, 1], less `mean`, by `std`."""
+    """A saved model and its preprocessing.
+
+    Images are squares of `side` pixels, in [0, 1], less `mean`, by `std`.
+    """
 
     model: Any
     name: str
@@ -120,8 +127,10 @@ def _said(path: Path) -> dict[str, Any]:
 
 
 def _side(size: Any) -> int | None:
-    """The side that a preprocessor's or a model's configuration means: 224, [224, 224], {"height": …} or
-    {"shortest_edge": …}."""
+    """Image side in a preprocessor's or a model's configuration.
+
+    It is 224, [224, 224], {"height": …} or {"shortest_edge": …}.
+    """
     if isinstance(size, dict):
         size = size.get("height") or size.get("shortest_edge")
     if isinstance(size, list | tuple) and size:
