@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 
-CLASSIFIER = "cnn-v1"  # the name under which figures compare; anything below that changes changes it
+CLASSIFIER = (
+    "cnn-v1"  # the name under which figures compare; anything below that changes changes it
+)
 SIDE = 32  # pixels: larger images are resized to this square before they are classified
 STEPS, BATCH, RATE = 600, 100, 2e-3
 
@@ -55,26 +57,39 @@ def classification_accuracy_score(
     figures compare with each other and not with the paper's. Raises `UserError` where
     shapes, lengths or classes do not match, and where `real` is fewer than `samples`.
     """
-    sets = {"samples": (samples, sample_labels), "real": (real, real_labels), "test": (test, test_labels)}
+    sets = {
+        "samples": (samples, sample_labels),
+        "real": (real, real_labels),
+        "test": (test, test_labels),
+    }
     for name, (x, y) in sets.items():
         if x.ndim != 4 or x.shape[1:] != samples.shape[1:] or y.shape != (len(x),) or not len(x):
             raise UserError(
-                f"{name}: images [N, C, height, width] of one size and their N labels are needed; got {list(x.shape)} and "
+                f"{name}: images [N, C, height, width] of one size and their N labels are needed; "
+                f"got {list(x.shape)} and "
                 f"{list(y.shape)}, beside samples of {list(samples.shape[1:])}"
             )
         if not bool(torch.isfinite(x).all()):
-            raise UserError(f"{name}: these images have NaN or infinite pixels, of which nothing can be learned")
+            raise UserError(
+                f"{name}: these images have NaN or infinite pixels, of which nothing can be learned"
+            )
     labels = torch.unique(real_labels).cpu()
     for name in ("samples", "test"):
         strange = set(torch.unique(sets[name][1]).tolist()) - set(labels.tolist())
         if strange:
-            raise UserError(f"{name}: the labels {sorted(strange)} are not among the real data's {labels.tolist()}")
+            raise UserError(
+                f"{name}: the labels {sorted(strange)} are not among the real data's "
+                f"{labels.tolist()}"
+            )
     if len(real) < len(samples):
         raise UserError(
-            f"the reference trains on as many real images as there are samples; got {len(real)} for {len(samples)}: draw fewer "
+            f"the reference trains on as many real images as there are samples; got {len(real)} "
+            f"for {len(samples)}: draw fewer "
             "samples"
         )
-    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[: len(samples)]
+    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[
+        : len(samples)
+    ]
     scores = []
     for x, y in ((samples, sample_labels), (real[chosen], real_labels[chosen])):
         net = _trained(_prepared(x), torch.searchsorted(labels, y.cpu()), len(labels), steps, seed)

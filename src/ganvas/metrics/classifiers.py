@@ -1,8 +1,8 @@
-"""Classifiers of photographs, and where in a picture one finds a class.
+"""Classifiers of photographs, with maps of the evidence for a class.
 
 Networks that average their last maps tell it themselves (class activation maps), other
 networks of torch by their gradient (Grad-CAM), and what gives no gradient by what it
-says of a picture of which a part is covered.
+says of an image of which a part is covered.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from ganvas.core.errors import UserError, did_you_mean
 from ganvas.metrics.features import Extractor, extractor, transformer
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE, sha256_of
 
-LABELS = "imagenet_labels.txt"  # beside the weights: a class a line, its names behind commas; a first line "background"
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation that most classifiers take
-COVERS = 8  # a cover moves by an eighth of the picture, and is a quarter of its side
+# Beside the weights: a class a line, its names separated by commas; a first line "background".
+LABELS = "imagenet_labels.txt"
+IMAGENET = (
+    [0.485, 0.456, 0.406],
+    [0.229, 0.224, 0.225],
+)  # mean and deviation that most classifiers take
+COVERS = 8  # a cover moves by an eighth of the image, and is a quarter of its side
 
 Look = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
@@ -58,11 +62,14 @@ class Classifier:
         """
         if name.isdecimal():
             if self.labels and int(name) >= len(self.labels):
-                raise UserError(f"{self.name} has classes 0 to {len(self.labels) - 1}, and no {name}")
+                raise UserError(
+                    f"{self.name} has classes 0 to {len(self.labels) - 1}, and no {name}"
+                )
             return int(name)
         if not self.labels:
             raise UserError(
-                f"{self.name} came without the names of its classes ({LABELS} or labels.txt beside its weights): give the "
+                f"{self.name} came without the names of its classes ({LABELS} or labels.txt "
+                "beside its weights): give the "
                 "number of the one you mean"
             )
         wanted = name.strip().lower()
@@ -73,11 +80,22 @@ class Classifier:
             return numbers[0]
         if numbers:
             which = "; ".join(f"{i} ({self.labels[i]})" for i in numbers)
-            raise UserError(f"{len(numbers)} classes of {self.name} are called {name!r}: {which}. Give the number")
+            raise UserError(
+                f"{len(numbers)} classes of {self.name} are called {name!r}: {which}. Give the "
+                "number"
+            )
         every = {n: i for i, synonyms in enumerate(names) for n in synonyms}
-        near = [n for n in every if wanted in n.split()] or difflib.get_close_matches(wanted, every, n=5, cutoff=0.6)
-        known = f"Near: {', '.join(f'{n} ({every[n]})' for n in near[:5])}" if near else f"It has {len(names)} classes"
-        raise UserError(f"{self.name} has no class {name!r}. {known}. The names are those of its labels file")
+        near = [n for n in every if wanted in n.split()] or difflib.get_close_matches(
+            wanted, every, n=5, cutoff=0.6
+        )
+        known = (
+            f"Near: {', '.join(f'{n} ({every[n]})' for n in near[:5])}"
+            if near
+            else f"It has {len(names)} classes"
+        )
+        raise UserError(
+            f"{self.name} has no class {name!r}. {known}. The names are those of its labels file"
+        )
 
 
 def classifier(name: str, weights: str | Path | None = None) -> Classifier:
@@ -97,7 +115,8 @@ def classifier(name: str, weights: str | Path | None = None) -> Classifier:
     if name in ("squeezenet", "mobilenet-v2"):
         if not (weights or os.environ.get(WEIGHTS_VARIABLE)):
             raise UserError(
-                f"the classifier {name} needs its weights and {LABELS}: say in which folder they lie (--weights, or the "
+                f"the classifier {name} needs its weights and {LABELS}: say in which folder they "
+                "lie (--weights, or the "
                 f"environment variable {WEIGHTS_VARIABLE})"
             )
         network = extractor(name, weights)
@@ -112,7 +131,9 @@ def classifier(name: str, weights: str | Path | None = None) -> Classifier:
     if len(networks) == 1:
         return _onnx(networks[0])
     if networks:
-        raise UserError(f"{folder} has {len(networks)} .onnx files ({networks[0].name}, …): leave one of them there")
+        raise UserError(
+            f"{folder} has {len(networks)} .onnx files ({networks[0].name}, …): leave one there"
+        )
     return _transformers(folder)
 
 
@@ -173,7 +194,10 @@ def _transformers(folder: Path) -> Classifier:
             # Where only the class token is read, the last layer's patches have no gradient.
             if bool(gradient.any()):
                 return logits.detach(), gradient_activation(_places(state.detach()), gradient)
-        raise UserError(f"{saved.name} has no layer whose places its class depends on: it cannot say where it looks")
+        raise UserError(
+            f"{saved.name} has no layer whose places its class depends on: it cannot say where it "
+            "looks"
+        )
 
     return Classifier(saved.name, saved.hash, look, labels)
 
@@ -200,19 +224,23 @@ def _onnx(file: Path) -> Classifier:
     try:
         import openvino
     except Exception as e:  # a broken installation raises anything
-        raise UserError(f"ONNX files are run by openvino ({e}): pip install 'ganvas[openvino]'") from None
+        raise UserError(
+            f"ONNX files are run by openvino ({e}): pip install 'ganvas[openvino]'"
+        ) from None
     mean, std, side = transformer.preprocessing(file.parent, *IMAGENET)
     try:
         network = openvino.Core().read_model(file)
         wanted = network.input(0).partial_shape
         fixed = [d.get_length() if d.is_static else None for d in wanted]
         if len(fixed) != 4 or fixed[1] not in (3, None):
-            raise UserError(f"{file} takes {wanted}; expected pictures [N, 3, height, width]")
+            raise UserError(f"{file} takes {wanted}; expected images [N, 3, height, width]")
         side = fixed[2] or side or 224
         network.reshape({network.input(0): [1, 3, side, side]})
         compiled = openvino.compile_model(network, "CPU")
     except RuntimeError as e:
-        raise UserError(f"{file} cannot be read as a network ({str(e).strip().splitlines()[-1]})") from None
+        raise UserError(
+            f"{file} cannot be read as a network ({str(e).strip().splitlines()[-1]})"
+        ) from None
 
     def logits_of(x: Tensor) -> Tensor:
         out = torch.from_numpy(compiled([x.numpy()])[0].copy()).flatten()
@@ -229,7 +257,7 @@ def _onnx(file: Path) -> Classifier:
         for i in range(COVERS - 1):
             for j in range(COVERS - 1):
                 part = x.clone()
-                part[..., edges[i] : edges[i + 2], edges[j] : edges[j + 2]] = 0  # the mean colour
+                part[..., edges[i] : edges[i + 2], edges[j] : edges[j + 2]] = 0  # the mean color
                 fell[i : i + 2, j : j + 2] += before - logits_of(part).softmax(0)[number]
                 covered[i : i + 2, j : j + 2] += 1
         return logits, (fell / covered).relu()
@@ -238,10 +266,12 @@ def _onnx(file: Path) -> Classifier:
 
 
 def _scaled(image: Tensor, side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """[1, C, H, W] in [-1, 1] -> a colour square as a classifier takes it."""
+    """[1, C, H, W] in [-1, 1] -> a color square as a classifier takes it."""
     x = image[:, :3].expand(-1, 3, -1, -1)
     x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    return ((x + 1) / 2 - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
+    return ((x + 1) / 2 - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(
+        1, -1, 1, 1
+    )
 
 
 def _within(number: int, count: int, name: str) -> int:

@@ -41,7 +41,8 @@ def confusion(truth: Tensor, predicted: Tensor, classes: int, ignored: int = IGN
     """
     if truth.shape != predicted.shape or truth.is_floating_point() or predicted.is_floating_point():
         raise UserError(
-            f"label maps are integers of one shape; got {truth.dtype} {list(truth.shape)} and {predicted.dtype} "
+            f"label maps are integers of one shape; got {truth.dtype} {list(truth.shape)} and "
+            f"{predicted.dtype} "
             f"{list(predicted.shape)}"
         )
     t, p = truth.flatten().cpu().long(), predicted.flatten().cpu().long()
@@ -50,7 +51,8 @@ def confusion(truth: Tensor, predicted: Tensor, classes: int, ignored: int = IGN
     for what, labels in (("the truth", t), ("the segmenter", p)):
         if len(labels) and (labels.min() < 0 or labels.max() >= classes):
             raise UserError(
-                f"{what} has labels from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}, or "
+                f"{what} has labels from {int(labels.min())} to {int(labels.max())}; expected 0 "
+                f"to {classes - 1}, or "
                 f"{ignored} for pixels of the truth that do not count"
             )
     return torch.bincount(t * classes + p, minlength=classes**2).view(classes, classes)
@@ -92,7 +94,9 @@ def fcn_score(
         found = segmenter(x)
         if found.ndim == 4:
             if found.shape[1] != classes:
-                raise UserError(f"this segmenter scores {found.shape[1]} classes; expected {classes}")
+                raise UserError(
+                    f"this segmenter scores {found.shape[1]} classes; expected {classes}"
+                )
             found = found.argmax(1)
         counts += confusion(labels, found, classes, ignored)
     return segmentation(counts)

@@ -23,10 +23,14 @@ class FeatureSet:
     the logits are looked at, too, for the inception score.
     """
 
-    def __init__(self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False) -> None:
+    def __init__(
+        self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False
+    ) -> None:
         self.extractor, self.which = extractor, which
         self.moments = Moments(extractor.dim)
-        self.score = InceptionScore(extractor.classes, seed) if scored and extractor.classes else None
+        self.score = (
+            InceptionScore(extractor.classes, seed) if scored and extractor.classes else None
+        )
         self.shape: tuple[int, ...] | None = None
         self._rng = np.random.default_rng(seed)
         self._keys = torch.empty(0, dtype=torch.float64)
@@ -45,7 +49,8 @@ class FeatureSet:
         shape = tuple(images.shape[1:])
         if self.shape is not None and shape != self.shape:
             raise UserError(
-                f"the {self.which} images are of several sizes: {size_in_words(self.shape)} and {size_in_words(shape)}; "
+                f"the {self.which} images are of several sizes: {size_in_words(self.shape)} and "
+                f"{size_in_words(shape)}; "
                 "choose one"
             )
         self.shape = shape
@@ -90,9 +95,15 @@ class FeatureSet:
             tensors["scatter"],
         )
         side.shape = tuple(facts["shape"])
-        side._keys, side._features, side._index = tensors["keys"], tensors["features"], tensors["index"]
+        side._keys, side._features, side._index = (
+            tensors["keys"],
+            tensors["features"],
+            tensors["index"],
+        )
         return side
 
 
 def size_in_words(shape: tuple[int, ...] | None) -> str:
-    return f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
+    return (
+        f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
+    )

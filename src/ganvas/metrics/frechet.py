@@ -23,7 +23,9 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     eigenvalues, on the subspace that C1 occupies, so that covariances of fewer images
     than dimensions are no trouble. Never negative.
     """
-    mean1, cov1, mean2, cov2 = (t.detach().to("cpu", torch.float64) for t in (mean1, cov1, mean2, cov2))
+    mean1, cov1, mean2, cov2 = (
+        t.detach().to("cpu", torch.float64) for t in (mean1, cov1, mean2, cov2)
+    )
     values, vectors = torch.linalg.eigh((cov1 + cov1.T) / 2)
     present = values > values[-1].clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
     root = vectors[:, present] * values[present].sqrt()  # C1 = root @ root.T
@@ -41,7 +43,9 @@ def subset_distances(x: Tensor, y: Tensor, shares: Sequence[float], seed: int = 
     rng = np.random.default_rng(seed)
 
     def part(features: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        chosen = features[rng.permutation(len(features))[: max(round(len(features) * share), 2)]].double()
+        chosen = features[
+            rng.permutation(len(features))[: max(round(len(features) * share), 2)]
+        ].double()
         return chosen.mean(0), chosen.T.cov()
 
     return [frechet_distance(*part(x, share), *part(y, share)) for share in shares]

@@ -56,5 +56,7 @@ class InceptionScore:
         present = self._n > 0
         n = self._n[present]
         marginal = self._p[present] / n[:, None]
-        scores = (self._negentropy[present] / n - torch.special.xlogy(marginal, marginal).sum(1)).exp()
+        scores = (
+            self._negentropy[present] / n - torch.special.xlogy(marginal, marginal).sum(1)
+        ).exp()
         return float(scores.mean()), float(np.std(scores.numpy()))

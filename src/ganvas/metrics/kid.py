@@ -51,7 +51,10 @@ def kernel_distance_interval(
     share = min(0.5, size / max(len(x), len(y)))
     n, m = max(int(len(x) * share), 2), max(int(len(y) * share), 2)
     rng = np.random.default_rng(seed)
-    drawn = [(rng.choice(len(x), n, replace=False), rng.choice(len(y), m, replace=False)) for _ in range(subsets)]
+    drawn = [
+        (rng.choice(len(x), n, replace=False), rng.choice(len(y), m, replace=False))
+        for _ in range(subsets)
+    ]
     value, *values = _distances(
         x, y, _members(len(x), [i for i, _ in drawn]), _members(len(y), [i for _, i in drawn])
     ).tolist()
@@ -83,12 +86,16 @@ def _distances(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
     for i in range(0, len(x), _CHUNK):
         rows = slice(i, i + _CHUNK)
         between += (in_x[rows] * (_kernel(x[rows], y) @ in_y)).sum(0)
-    return _within(x, in_x) / (n * (n - 1)) + _within(y, in_y) / (m * (m - 1)) - 2 * between / (n * m)
+    return (
+        _within(x, in_x) / (n * (n - 1)) + _within(y, in_y) / (m * (m - 1)) - 2 * between / (n * m)
+    )
 
 
 def _within(x: Tensor, members: Tensor) -> Tensor:
     """For every set, the kernel's sum over its pairs of unlike images."""
-    total = -(members * (x.square().sum(1, keepdim=True) / x.shape[1] + 1).pow(3)).sum(0)  # an image with itself
+    total = -(members * (x.square().sum(1, keepdim=True) / x.shape[1] + 1).pow(3)).sum(
+        0
+    )  # an image with itself
     for i in range(0, len(x), _CHUNK):
         here, later = slice(i, i + _CHUNK), slice(i + _CHUNK, None)
         weighted = _kernel(x[here], x[here]) @ members[here]

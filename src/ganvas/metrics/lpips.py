@@ -75,15 +75,19 @@ class LPIPS(nn.Module):
         """
         if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
             raise UserError(
-                f"two sets of images of one shape [N, 1 or 3, height, width] are compared; got {list(a.shape)} and "
+                "two sets of images of one shape [N, 1 or 3, height, width] are compared; got "
+                f"{list(a.shape)} and "
                 f"{list(b.shape)}"
             )
         if min(a.shape[-2:]) < self.least:
             raise UserError(
-                f"{self.name} needs sides of at least {self.least} pixels; got {a.shape[-2]}x{a.shape[-1]} (height x width)"
+                f"{self.name} needs sides of at least {self.least} pixels; got "
+                f"{a.shape[-2]}x{a.shape[-1]} (height x width)"
             )
         if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-            raise UserError("these images have NaN or infinite pixels, of which no measure can be taken")
+            raise UserError(
+                "these images have NaN or infinite pixels, of which no measure can be taken"
+            )
         total = a.new_zeros(len(a))
         for i, (x, y) in enumerate(zip(self.maps(a), self.maps(b), strict=True)):
             head = self.get_buffer(f"head{i}")
@@ -110,7 +114,8 @@ def _unit(x: Tensor) -> Tensor:
     return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
 
 
-# ---------------------------------------------------------------- backbones, with torchvision's names of weights
+# ---------------------------------------------------------------- backbones
+# Weights have torchvision's names.
 
 
 def alexnet() -> nn.Sequential:
@@ -134,7 +139,9 @@ def vgg16() -> nn.Sequential:
     Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, D.
     """
     layers: list[nn.Module] = []
-    for a, b in pairwise([3, 64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]):
+    for a, b in pairwise(
+        [3, 64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]
+    ):
         previous = a or int(layers[-3].out_channels)  # type: ignore[arg-type]
         layers += [nn.Conv2d(previous, b, 3, padding=1), nn.ReLU()] if b else [nn.MaxPool2d(2)]
     return nn.Sequential(*layers)
@@ -195,14 +202,17 @@ BACKBONES = {
         {"squeezenet1_1-b8a52dc0.pth": "b8a52dc0", "squeezenet1_1-f364aa15.pth": "f364aa15"},
         least=17,
     ),
-    # The weights of SqueezeNet's authors, for the heads that were fitted to torchvision's. Whether those are the same
-    # weights in another order of channels is not known, so a figure over these compares with figures over these only.
+    # The weights of SqueezeNet's authors, with the heads that were fitted to torchvision's.
+    # It is not known if those are the same weights in another order of channels, so a figure
+    # over these compares with figures over these only.
     "squeeze-caffe": Backbone(
         squeezenet11,
         _SQUEEZE_TAPS,
         _SQUEEZE_HEADS,
         {
-            "squeezenet1_1_features_imagenet_caffe_bgr.pth": "320eff1005aa19fc48061d9632d8df30770c87d7be65611656aa98a74d797190"
+            "squeezenet1_1_features_imagenet_caffe_bgr.pth": (
+                "320eff1005aa19fc48061d9632d8df30770c87d7be65611656aa98a74d797190"
+            )
         },
         least=17,
         caffe=True,
@@ -210,7 +220,9 @@ BACKBONES = {
 }
 
 
-def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | Path | None = None) -> LPIPS:
+def lpips(
+    net: str = "alex", weights: str | Path | None = None, backbone: str | Path | None = None
+) -> LPIPS:
     """LPIPS over a backbone by name.
 
     `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe`
@@ -228,7 +240,8 @@ def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | 
     given = weights or os.environ.get(WEIGHTS_VARIABLE)
     if not given:
         raise UserError(
-            f"lpips-{net} needs {chosen.heads[0]} and {next(iter(chosen.files))}: say in which folder they lie (or name it in "
+            f"lpips-{net} needs {chosen.heads[0]} and {next(iter(chosen.files))}: say in which "
+            "folder they lie (or name it in "
             f"the environment variable {WEIGHTS_VARIABLE})"
         )
     folder = Path(given)
@@ -245,21 +258,30 @@ def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | 
     try:
         heads = [state[f"lin{i}.model.1.weight"] for i in range(len(chosen.taps))]
         features.load_state_dict(
-            {k.removeprefix("features."): v for k, v in weights_of.items() if k.startswith("features.")}
+            {
+                k.removeprefix("features."): v
+                for k, v in weights_of.items()
+                if k.startswith("features.")
+            }
         )
     except (KeyError, RuntimeError) as e:
         raise UserError(
-            f"the weights of lpips-{net} in {path} do not fit ({str(e).splitlines()[0]}): fetch them again"
+            f"the weights of lpips-{net} in {path} do not fit ({str(e).splitlines()[0]}): fetch "
+            "them again"
         ) from None
     hashes = {"heads": head_hash, "backbone": hash}
-    return LPIPS(features, chosen.taps, heads, f"lpips-{net}", hashes, caffe=chosen.caffe, least=chosen.least)
+    return LPIPS(
+        features, chosen.taps, heads, f"lpips-{net}", hashes, caffe=chosen.caffe, least=chosen.least
+    )
 
 
 def _first(net: str, what: str, paths: list[Path]) -> Path:
     found = next((p for p in paths if p.is_file()), None)
     if found is None:
         names = " or ".join(dict.fromkeys(p.name for p in paths))
-        raise UserError(f"lpips-{net} needs {what}, {names}, not found in {paths[0].parent}: put it there")
+        raise UserError(
+            f"lpips-{net} needs {what}, {names}, not found in {paths[0].parent}: put it there"
+        )
     return found
 
 
@@ -268,7 +290,8 @@ def _read(net: str, path: Path, hashes: Sequence[str]) -> tuple[str, dict[str, A
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(tuple(hashes)):
         raise UserError(
-            f"{path} is not the file that lpips-{net} stands for: its SHA-256 begins with {digest[:8]}, expected "
+            f"{path} is not the file that lpips-{net} stands for: its SHA-256 begins with "
+            f"{digest[:8]}, expected "
             f"{' or '.join(h[:8] for h in hashes)}. Fetch it again"
         )
     return digest, torch.load(path, map_location="cpu", weights_only=True)

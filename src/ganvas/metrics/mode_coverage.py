@@ -53,7 +53,8 @@ def score_modes(samples: Tensor, centres: Tensor, sigma: float) -> Modes:
     centres = centres.detach().to("cpu", torch.float64)
     if x.ndim != 2 or not len(x) or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
         raise UserError(
-            f"samples [n, dim] and centres [k, dim] of one dimension are needed; got {list(samples.shape)} and "
+            "samples [n, dim] and centres [k, dim] of one dimension are needed; got "
+            f"{list(samples.shape)} and "
             f"{list(centres.shape)}"
         )
     if sigma <= 0:
@@ -102,16 +103,21 @@ def stacked_mnist(digits: Tensor, labels: Tensor, n: int, seed: int = 0) -> tupl
     digits = digits[:, 0] if digits.ndim == 4 and digits.shape[1] == 1 else digits
     if digits.ndim != 3 or len(digits) != len(labels) or not len(digits):
         raise UserError(
-            f"gray digits [N, H, W] and their N labels are stacked; got {list(digits.shape)} and {list(labels.shape)}"
+            f"gray digits [N, H, W] and their N labels are stacked; got {list(digits.shape)} and "
+            f"{list(labels.shape)}"
         )
     if labels.min() < 0 or labels.max() > 9:
-        raise UserError(f"digits have labels 0 to 9; got {int(labels.min())} to {int(labels.max())}")
+        raise UserError(
+            f"digits have labels 0 to 9; got {int(labels.min())} to {int(labels.max())}"
+        )
     index = torch.randint(len(digits), (n, 3), generator=torch.Generator().manual_seed(seed))
     return digits[index], labels[index].long() @ torch.tensor([100, 10, 1])
 
 
 @torch.no_grad()
-def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], Tensor]) -> StackedModes:
+def score_stacked_mnist(
+    batches: Iterable[Tensor], classify: Callable[[Tensor], Tensor]
+) -> StackedModes:
     """Number of the 1,000 modes of stacked MNIST that a generator covers.
 
     PacGAN, section 4.2, after VEEGAN, which draws `STACKED_SAMPLES` = 26,000.
@@ -128,7 +134,9 @@ def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], 
             raise UserError(f"stacked digits are [N, 3, height, width]; got {list(x.shape)}")
         scores = classify(x.flatten(0, 1).unsqueeze(1))
         if scores.shape != (3 * len(x), 10):
-            raise UserError(f"the classifier must score 10 digits for each channel; got {list(scores.shape)}")
+            raise UserError(
+                f"the classifier must score 10 digits for each channel; got {list(scores.shape)}"
+            )
         modes = scores.argmax(1).view(-1, 3).cpu() @ torch.tensor([100, 10, 1])
         counts += torch.bincount(modes, minlength=1000)
     n = int(counts.sum())
@@ -137,7 +145,7 @@ def score_stacked_mnist(batches: Iterable[Tensor], classify: Callable[[Tensor], 
     return StackedModes(int((counts > 0).sum()), 1000, _against_uniform(counts / n), n)
 
 
-# ---------------------------------------------------------------- how many different images there are
+# ---------------------------------------------------------------- number of different images
 
 
 class Birthday(NamedTuple):
@@ -174,7 +182,8 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
     n = len(x)
     if n < 2 or threshold < 0:
         raise UserError(
-            f"the birthday test needs at least 2 samples and a threshold of 0 or more; got {n} and {threshold}"
+            f"the birthday test needs at least 2 samples and a threshold of 0 or more; got {n} "
+            f"and {threshold}"
         )
     x = x - x.mean(0)  # distances are differences of large numbers where the origin is far away
     count, best = 0, torch.empty(0, 3, dtype=torch.float64)
@@ -187,7 +196,11 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
         rows, columns = closest.indices // n + start, closest.indices % n
         best = torch.cat([best, torch.stack([closest.values, rows.double(), columns.double()], 1)])
         best = best[best[:, 0].argsort(stable=True)][:shown]
-    pairs = [(int(i), int(j), float((x[int(i)] - x[int(j)]).norm())) for d, i, j in best.tolist() if math.isfinite(d)]
+    pairs = [
+        (int(i), int(j), float((x[int(i)] - x[int(j)]).norm()))
+        for d, i, j in best.tolist()
+        if math.isfinite(d)
+    ]
     possible = n * (n - 1) / 2
     few, many = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0, chi2.ppf(0.975, 2 * count + 2) / 2
     return Birthday(
@@ -216,7 +229,7 @@ def memorisation(samples: Tensor, training: Tensor, heldout: Tensor) -> Memorisa
     """Test if samples are copies of training images.
 
     samples [n, dim], training [m, dim], and held-out real images [k, dim] for
-    comparison, all of them features of one extractor. `z` is the standardised
+    comparison, all of them features of one extractor. `z` is the standardized
     Mann-Whitney statistic of the two sets of distances: Meehan, Chaudhuri and Dasgupta,
     2020, arXiv:2004.05675, section 3, over the whole space as one cell (they also
     average over cells, which finds a generator that copies in one region only).
@@ -231,7 +244,9 @@ def memorisation(samples: Tensor, training: Tensor, heldout: Tensor) -> Memorisa
     fake, real = (nearest(x, training, k=1)[0].flatten() for x in (samples, heldout))
     n, k = len(fake), len(real)
     ranks = torch.from_numpy(rankdata(torch.cat([fake, real]).numpy()))
-    u = float(ranks[:n].sum()) - n * (n + 1) / 2  # pairs in which the sample is the further one, ties half
+    u = (
+        float(ranks[:n].sum()) - n * (n + 1) / 2
+    )  # pairs in which the sample is the further one, ties half
     z = (u - n * k / 2) / math.sqrt(n * k * (n + k + 1) / 12)
     median = float(real.median())
     return Memorisation(float(fake.median()) / median if median else math.nan, z)

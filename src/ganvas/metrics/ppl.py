@@ -16,7 +16,9 @@ from torch import Tensor
 from ganvas.core.errors import UserError
 
 EPS = 1e-4  # of a path's length, the paper's step
-LARGEST = 256  # pixels: larger pictures are averaged down before they are compared, as in the authors' code
+LARGEST = (
+    256  # pixels: larger images are averaged down before they are compared, as in the authors' code
+)
 OUTLIERS = 0.01  # of the distances, dropped at either end, as in the authors' code
 
 
@@ -72,14 +74,14 @@ def path_length(
     `E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0,
     1), or 0 if `ends` is set.
 
-    `model` gives noise by `latent(n)` and pictures by `sample(n, z=...)`; paths in z
+    `model` gives noise by `latent(n)` and images by `sample(n, z=...)`; paths in z
     are arcs (`slerp`), or lines where its `curve` is "linear" (`ganvas.core.Samples`).
     For paths in w, which are lines (`lerp`), it also has `styles(z)` and
     `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels
     `y`: each path stays within one class, and the paths take all classes in turn.
-    `distance`: two batches of pictures [N, C, H, W] in [-1, 1] -> [N]. It must be like
+    `distance`: two batches of images [N, C, H, W] in [-1, 1] -> [N]. It must be like
     a squared length (as LPIPS is) for the division by eps^2 to be right, and must not
-    round: pictures eps apart are equal in 8 bits, so an extractor of
+    round: images eps apart are equal in 8 bits, so an extractor of
     `ganvas.metrics.features`, which rounds, sees no path at all. The paper's is LPIPS
     over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
 
@@ -89,7 +91,8 @@ def path_length(
     """
     if n < 2 or batch < 1 or not eps > 0:
         raise UserError(
-            f"a path length needs at least 2 paths, in batches, and a step above 0; got {n}, {batch} and {eps}"
+            f"a path length needs at least 2 paths, in batches, and a step above 0; got {n}, "
+            f"{batch} and {eps}"
         )
     if space not in ("z", "w"):
         raise UserError(f"paths run in z or in w; got {space!r}")
@@ -100,7 +103,8 @@ def path_length(
     ]
     if missing:
         raise UserError(
-            f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} cannot be taken"
+            f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} "
+            "cannot be taken"
             + (": choose space='z'" if space == "w" and hasattr(model, "sample") else "")
         )
     classes = getattr(model, "classes", 0)
@@ -119,12 +123,21 @@ def path_length(
                 a, b = model.styles(a, **labels), model.styles(b, **labels)
             both = torch.cat([between(a, b, t), between(a, b, t + eps)])
             labels = {k: v.repeat(2) for k, v in labels.items()}
-            made = model.sample(len(both), z=both, **labels) if space == "z" else model.synthesize(both)
+            made = (
+                model.sample(len(both), z=both, **labels)
+                if space == "z"
+                else model.synthesize(both)
+            )
             found.append(distance(*_shrunk(made).chunk(2)).flatten().double().cpu() / eps**2)
     d = torch.cat(found)
     if not bool(torch.isfinite(d).all()):
-        raise UserError("some of these distances are NaN or infinite, so the path length is not a number")
-    low, high = d.quantile(OUTLIERS, interpolation="lower"), d.quantile(1 - OUTLIERS, interpolation="higher")
+        raise UserError(
+            "some of these distances are NaN or infinite, so the path length is not a number"
+        )
+    low, high = (
+        d.quantile(OUTLIERS, interpolation="lower"),
+        d.quantile(1 - OUTLIERS, interpolation="higher"),
+    )
     kept = d[(d >= low) & (d <= high)]
     half = 1.96 * float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
     mean = float(kept.mean())

@@ -28,17 +28,21 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
     coverage: Naeem et al., 2020, arXiv:2002.09797. Features real [n, dim] and fake [m,
     dim].
 
-    An image's ball reaches to its k-th nearest neighbour on its own side, border
+    An image's ball reaches to its k-th nearest neighbor on its own side, border
     included. Precision: the share of fakes in some real image's ball. Recall: of real
     images in some fake's. Density: in how many real balls a fake lies on average,
     divided by k. Coverage: the share of real images whose ball holds a fake.
     """
     if min(len(real), len(fake)) <= k:
         raise UserError(
-            f"neighbours of rank {k} need more than {k} images on either side; got {len(real)} and {len(fake)}"
+            f"neighbors of rank {k} need more than {k} images on either side; got {len(real)} and "
+            f"{len(fake)}"
         )
     real, fake, origin = real.double(), fake.double(), real.double().mean(0)
-    real, fake = real - origin, fake - origin  # distances are differences of large numbers where the origin is far away
+    real, fake = (
+        real - origin,
+        fake - origin,
+    )  # distances are differences of large numbers where the origin is far away
     real_radius, fake_radius = _radius(real, k), _radius(fake, k)
     in_real_balls = torch.zeros(len(fake), dtype=torch.long)
     recalled = torch.zeros(len(real), dtype=torch.bool)
@@ -67,10 +71,14 @@ def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tens
     samples, training = samples.double(), training.double()
     origin = training.mean(0)
     found = [
-        _squared(part - origin, training - origin).topk(k, largest=False).indices for part in samples.split(_CHUNK)
+        _squared(part - origin, training - origin).topk(k, largest=False).indices
+        for part in samples.split(_CHUNK)
     ]
     indices = torch.cat(found)
-    exact = [(part[:, None] - training[i]).norm(dim=2) for part, i in zip(samples.split(_CHUNK), found, strict=True)]
+    exact = [
+        (part[:, None] - training[i]).norm(dim=2)
+        for part, i in zip(samples.split(_CHUNK), found, strict=True)
+    ]
     return torch.cat(exact), indices
 
 
@@ -108,5 +116,7 @@ def _radius(x: Tensor, k: int) -> Tensor:
         distance = _squared(x[start : start + _CHUNK], x)
         rows = torch.arange(len(distance))
         distance[rows, rows + start] = torch.inf
-        radii.append(distance.topk(k, dim=1, largest=False).values[:, -1])  # several times as fast as kthvalue
+        radii.append(
+            distance.topk(k, dim=1, largest=False).values[:, -1]
+        )  # several times as fast as kthvalue
     return torch.cat(radii)

@@ -1,7 +1,7 @@
 """PSNR, SSIM and MS-SSIM of pairs of images.
 
-The same pictures differ by 4 dB between protocols (colour or luma, borders shaved or
-not), so a figure is only told with the name of its protocol. Images are [N, 3 or 1, H,
+The same pair differs by 4 dB between protocols (color or luma, borders shaved or
+not), so a figure needs the name of its protocol. Images are [N, 3 or 1, H,
 W] in [0, 1]; what lies a little outside is clamped, as saving does.
 """
 
@@ -43,14 +43,21 @@ class Protocol:
 
 
 PROTOCOLS = {
-    p.name: p for p in (Protocol("rgb", "rgb", 0), Protocol("rgb-crop4", "rgb", 4), Protocol("y-crop4", "y", 4))
+    p.name: p
+    for p in (
+        Protocol("rgb", "rgb", 0),
+        Protocol("rgb-crop4", "rgb", 4),
+        Protocol("y-crop4", "y", 4),
+    )
 }
 
 
 def protocol_named(name: str) -> Protocol:
     """Raises `UserError` for a name that is no protocol."""
     if name not in PROTOCOLS:
-        raise UserError(f"there is no protocol {name!r} for comparing pixels. {did_you_mean(name, PROTOCOLS)}")
+        raise UserError(
+            f"there is no protocol {name!r} for comparing pixels. {did_you_mean(name, PROTOCOLS)}"
+        )
     return PROTOCOLS[name]
 
 
@@ -136,14 +143,16 @@ def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Ten
     """A mask within the protocol's borders and a window's."""
     if mask.shape != (len(images), 1, *images.shape[-2:]) or mask.dtype != torch.bool:
         raise UserError(
-            f"masks for images {list(images.shape)} are bool [{len(images)}, 1, {images.shape[-2]}, {images.shape[-1]}]; got "
+            f"masks for images {list(images.shape)} are bool [{len(images)}, 1, "
+            f"{images.shape[-2]}, {images.shape[-1]}]; got "
             f"{mask.dtype} {list(mask.shape)}"
         )
     s = protocol_named(protocol).shave + border
     inner = mask[..., s : mask.shape[-2] - s, s : mask.shape[-1] - s]
     if not bool(inner.flatten(1).any(1).all()):
         raise UserError(
-            f"a mask marks nothing farther than {s} pixels from the picture's border, where {protocol} compares"
+            f"a mask marks nothing farther than {s} pixels from the image's border, where "
+            f"{protocol} compares"
         )
     return inner
 
@@ -156,20 +165,25 @@ def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, 
     chosen = protocol_named(protocol)
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
         raise UserError(
-            f"two sets of images of one shape [N, 1 or 3, height, width] are compared; got {list(a.shape)} and {list(b.shape)}"
+            "two sets of images of one shape [N, 1 or 3, height, width] are compared; got "
+            f"{list(a.shape)} and {list(b.shape)}"
         )
     for x in (a, b):
         if not bool(torch.isfinite(x).all()):
-            raise UserError("these images have NaN or infinite pixels, of which no measure can be taken")
+            raise UserError(
+                "these images have NaN or infinite pixels, of which no measure can be taken"
+            )
         if x.numel() and (x.min() < -0.5 or x.max() > 1.5):
             raise UserError(
-                f"images are compared in [0, 1], and these reach from {float(x.min()):.3g} to {float(x.max()):.3g}: "
+                f"images are compared in [0, 1], and these reach from {float(x.min()):.3g} to "
+                f"{float(x.max()):.3g}: "
                 "(x + 1) / 2 brings them from [-1, 1], x / 255 from 8 bits"
             )
     short = min(a.shape[-2:]) - 2 * chosen.shave
     if short < least:
         raise UserError(
-            f"images of {a.shape[-2]}x{a.shape[-1]} (height x width) are too small: this measure under {protocol} needs "
+            f"images of {a.shape[-2]}x{a.shape[-1]} (height x width) are too small: this measure "
+            f"under {protocol} needs "
             f"sides of at least {least + 2 * chosen.shave} pixels"
         )
     return chosen(a), chosen(b)

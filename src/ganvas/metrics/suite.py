@@ -74,7 +74,8 @@ def measure_samples(
     few = min(fakes.count, reals.count)
     if few <= k + 1:
         raise UserError(
-            f"a measure needs more than {k + 1} images on either side (hundreds, to mean anything); "
+            f"a measure needs more than {k + 1} images on either side (hundreds, to mean "
+            "anything); "
             f"got {reals.count} real and {fakes.count} generated"
         )
     (x, _), (y, _) = reals.kept(), fakes.kept()

@@ -50,7 +50,9 @@ class SelfAttention(nn.Module):
 
 
 @contextmanager
-def attention_maps(net: nn.Module, points: Sequence[tuple[float, float]]) -> Iterator[dict[str, list[Tensor]]]:
+def attention_maps(
+    net: nn.Module, points: Sequence[tuple[float, float]]
+) -> Iterator[dict[str, list[Tensor]]]:
     """Record the maps of `net`'s attention layers, by the layers' names, in a context.
 
     Every forward pass of a layer adds a tensor [N, points, h, w], on the CPU. A map
@@ -63,7 +65,10 @@ def attention_maps(net: nn.Module, points: Sequence[tuple[float, float]]) -> Ite
     def look(name: str, layer: SelfAttention, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         (x,) = args
         height, width = x.shape[2:]
-        rows = [min(int(a * height), height - 1) * width + min(int(b * width), width - 1) for a, b in points]
+        rows = [
+            min(int(a * height), height - 1) * width + min(int(b * width), width - 1)
+            for a, b in points
+        ]
         with torch.no_grad():
             taken = layer.maps(x)[:, rows].unflatten(2, (height // 2, width // 2))
         maps.setdefault(name, []).append(taken.cpu())

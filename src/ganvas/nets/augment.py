@@ -84,7 +84,9 @@ class DiffAugment(Augmentation):
         return x
 
     def _color(self, x: Tensor) -> Tensor:
-        brightness, saturation, contrast = (rng.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3))
+        brightness, saturation, contrast = (
+            rng.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3)
+        )
 
         def change(x: Tensor) -> Tensor:
             x = x + (brightness - 0.5)
@@ -115,7 +117,9 @@ class DiffAugment(Augmentation):
             width = (side + 1) // 2
             centre = rng.integers(len(x), side + (1 - width % 2), device=x.device)
             place = torch.arange(side, device=x.device)
-            hit = (place >= (centre - width // 2)[:, None]) & (place < (centre - width // 2 + width)[:, None])
+            hit = (place >= (centre - width // 2)[:, None]) & (
+                place < (centre - width // 2 + width)[:, None]
+            )
             inside = inside & (hit[:, None, :, None] if axis == 2 else hit[:, None, None, :])
         return x * ~inside
 
@@ -135,18 +139,22 @@ class ADA(Augmentation):
 
     Differs from the paper: images are resampled bilinearly at their own resolution,
     without its wavelet filter; p is held below 1 as well. Gray images get the mean of
-    what their colours would be; where there are several pictures in the channels (a
-    pair), each gets the same change; alpha gets no colour.
+    what their colors would be; where there are several images in the channels (a
+    pair), each gets the same change; alpha gets no color.
     """
 
     p: Tensor
     seen: Tensor
 
-    def __init__(self, p: float = 0.0, target: float | None = 0.6, every: int = 4, images: int = 500_000) -> None:
+    def __init__(
+        self, p: float = 0.0, target: float | None = 0.6, every: int = 4, images: int = 500_000
+    ) -> None:
         super().__init__()
         self.target, self.every, self.images = target, every, images
         self.register_buffer("p", torch.tensor(float(p)))
-        self.register_buffer("seen", torch.zeros(3))  # since p last moved: batches, images, the sum of signs
+        self.register_buffer(
+            "seen", torch.zeros(3)
+        )  # since p last moved: batches, images, the sum of signs
 
     def adapt(self, log: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
         """After a step of `images` real images whose turns logged `log`: p moves.
@@ -157,20 +165,26 @@ class ADA(Augmentation):
             found = [v for k, v in log.items() if k.endswith("/sign")]
             if not found:
                 raise UserError(
-                    "ada follows the sign of D's scores of real images, and this method's scores have no 0 that parts real "
-                    "from generated ones. Fix p instead: --augment ada --set augment.target=null --set augment.p=0.3"
+                    "ada follows the sign of D's scores of real images, and this method's scores "
+                    "have no 0 that parts real "
+                    "from generated ones. Fix p instead: --augment ada --set augment.target=null "
+                    "--set augment.p=0.3"
                 )
             sign = torch.stack(found).mean()
-            self.seen += torch.stack([torch.ones_like(sign), torch.full_like(sign, images), sign]).to(self.seen)
+            self.seen += torch.stack(
+                [torch.ones_like(sign), torch.full_like(sign, images), sign]
+            ).to(self.seen)
             batches, drawn, signs = self.seen
-            full = (batches >= self.every).to(self.p)  # no `if`, which would wait for an accelerator
+            full = (batches >= self.every).to(
+                self.p
+            )  # no `if`, which would wait for an accelerator
             self.p += full * (signs / batches - self.target).sign() * drawn / self.images
             self.p.clamp_(0, 1)
             self.seen *= 1 - full
         return {"p": self.p.clone()}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._coloured(self._moved(x))
+        return self._color_transformed(self._moved(x))
 
     def _moved(self, x: Tensor) -> Tensor:
         """Apply blitting and geometry as one map.
@@ -181,8 +195,13 @@ class ADA(Augmentation):
         height, width = x.shape[-2:]
         chosen, u, g = self._draws(x, 8)
         turns = (u[1] * 4).floor() * chosen[1]
-        whole = [((2 * u[2 + i] - 1) * 0.125 * side).round() * chosen[2] for i, side in enumerate((width, height))]
-        either = 1 - (1 - self.p.to(u)).sqrt()  # two rotations, at least one of them with probability p
+        whole = [
+            ((2 * u[2 + i] - 1) * 0.125 * side).round() * chosen[2]
+            for i, side in enumerate((width, height))
+        ]
+        either = (
+            1 - (1 - self.p.to(u)).sqrt()
+        )  # two rotations, at least one of them with probability p
         first, second = (math.pi * (2 * u[4 + i] - 1) * (u[6 + i] < either) for i in (0, 1))
         scale, stretch = 2 ** (0.2 * g[0] * chosen[3]), 2 ** (0.2 * g[1] * chosen[4])
         parts = [0.125 * g[2 + i] * side * chosen[5] for i, side in enumerate((width, height))]
@@ -193,14 +212,20 @@ class ADA(Augmentation):
         to = to @ _turned(first.cos(), first.sin()) @ _affine(stretch, 1 / stretch)
         to = to @ _turned(second.cos(), second.sin()) @ _affine(ones, ones, *parts)
         down, across = (
-            torch.arange(side, device=x.device, dtype=to.dtype) - (side - 1) / 2 for side in (height, width)
+            torch.arange(side, device=x.device, dtype=to.dtype) - (side - 1) / 2
+            for side in (height, width)
         )
-        across, down = across.expand(height, -1).flatten(), down[:, None].expand(-1, width).flatten()
-        at = to @ torch.stack([across, down, torch.ones_like(down)])  # [n, 3, H * W], pixels from the middle
+        across, down = (
+            across.expand(height, -1).flatten(),
+            down[:, None].expand(-1, width).flatten(),
+        )
+        at = to @ torch.stack(
+            [across, down, torch.ones_like(down)]
+        )  # [n, 3, H * W], pixels from the middle
         return _sampled(x, at[:, 0] + (width - 1) / 2, at[:, 1] + (height - 1) / 2)
 
-    def _coloured(self, x: Tensor) -> Tensor:
-        """Appendix B, step 4: an affine map of colours."""
+    def _color_transformed(self, x: Tensor) -> Tensor:
+        """Appendix B, step 4: an affine map of colors."""
         n = len(x)
         chosen, u, g = self._draws(x, 2)
         axis = torch.full((3, 1), 3**-0.5, device=x.device, dtype=u.dtype)
@@ -212,11 +237,18 @@ class ADA(Augmentation):
         contrast = each(2 ** (0.5 * g[1] * chosen[1]))
         flip = eye - 2 * luma * each((u[0] * 2).floor() * chosen[2])
         angle = each(math.pi * (2 * u[1] - 1) * chosen[3])
-        cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device, dtype=u.dtype) * 3**-0.5
-        hue = luma + (eye - luma) * angle.cos() + cross * angle.sin()  # Rodrigues' rotation around the grays
+        cross = (
+            torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device, dtype=u.dtype)
+            * 3**-0.5
+        )
+        hue = (
+            luma + (eye - luma) * angle.cos() + cross * angle.sin()
+        )  # Rodrigues' rotation around the grays
         saturation = luma + (eye - luma) * each(2 ** (g[2] * chosen[4]))
         to = saturation @ hue @ flip * contrast
-        plus = (saturation @ hue @ flip @ (each(0.2 * g[0] * chosen[0]) * contrast).expand(n, 3, 1)).to(x.dtype)
+        plus = (
+            saturation @ hue @ flip @ (each(0.2 * g[0] * chosen[0]) * contrast).expand(n, 3, 1)
+        ).to(x.dtype)
 
         def change(x: Tensor) -> Tensor:
             if x.shape[2] == 1:
@@ -232,11 +264,16 @@ class ADA(Augmentation):
         Six changes' choices (1 with probability p), `uniform` uniform and four normal
         numbers for each image.
         """
-        u, g = rng.uniform(len(x), 6 + uniform, device=x.device).T, rng.normal(len(x), 4, device=x.device).T
+        u, g = (
+            rng.uniform(len(x), 6 + uniform, device=x.device).T,
+            rng.normal(len(x), 4, device=x.device).T,
+        )
         return (u[:6] < self.p).to(u.dtype), u[6:], g
 
 
-def _affine(across: Tensor, down: Tensor, right: Tensor | None = None, below: Tensor | None = None) -> Tensor:
+def _affine(
+    across: Tensor, down: Tensor, right: Tensor | None = None, below: Tensor | None = None
+) -> Tensor:
     """[N] each -> [N, 3, 3]: the map that scales and moves pixels."""
     zero, one = torch.zeros_like(across), torch.ones_like(across)
     right, below = zero if right is None else right, zero if below is None else below
@@ -261,7 +298,9 @@ def _sampled(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
         for dx in (0, 1):
             share = (1 - (across - left - dx).abs()) * (1 - (down - top - dy).abs())
             index = _mirrored(top + dy, height) * width + _mirrored(left + dx, width)
-            part = flat.gather(2, index[:, None].expand(-1, channels, -1)) * share[:, None].to(x.dtype)
+            part = flat.gather(2, index[:, None].expand(-1, channels, -1)) * share[:, None].to(
+                x.dtype
+            )
             out = part if out is None else out + part
     assert out is not None
     return out.view(x.shape)

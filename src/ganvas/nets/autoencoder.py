@@ -23,11 +23,16 @@ class MLPEncoder(nn.Module):
     arXiv:1312.6114, appendix C and section 5 (500 units).
     """
 
-    def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
+    def __init__(
+        self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1
+    ) -> None:
         super().__init__()
         height, width = sides(size)
         self.net = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latent)
+            nn.Flatten(),
+            nn.Linear(channels * height * width, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 2 * latent),
         )
         normal_init(self, 0.01)
 
@@ -41,11 +46,15 @@ class MLPDecoder(nn.Module):
     As `MLPEncoder`.
     """
 
-    def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
+    def __init__(
+        self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1
+    ) -> None:
         super().__init__()
         height, width = sides(size)
         self.latent, self.shape = latent, (channels, height, width)
-        self.net = nn.Sequential(nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, channels * height * width))
+        self.net = nn.Sequential(
+            nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, channels * height * width)
+        )
         normal_init(self, 0.01)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -59,7 +68,11 @@ def _halvings(size: Size) -> tuple[int, tuple[int, int]]:
 
 
 def _down(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 5, 2, 2, bias=False), BatchNorm2d(channels_out), nn.ReLU()]
+    return [
+        nn.Conv2d(channels_in, channels_out, 5, 2, 2, bias=False),
+        BatchNorm2d(channels_out),
+        nn.ReLU(),
+    ]
 
 
 class Encoder(nn.Module):
@@ -70,7 +83,9 @@ class Encoder(nn.Module):
     2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix).
     """
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         n, (height, wide) = _halvings(size)
         widths = [channels, *(width << i for i in range(n))]
@@ -96,7 +111,9 @@ class Decoder(nn.Module):
     batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et al.
     """
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         n, grid = _halvings(size)
         self.latent = latent
@@ -126,7 +143,7 @@ class FeatureDiscriminator(nn.Module):
     2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU,
     then linear. The features are the output of the last convolution, before its batch
     norm. At 64 px that of Larsen et al., with the layer of the authors' code
-    (recon_depth=9). The convolutions have He's initialisation (arXiv:1502.01852), so
+    (recon_depth=9). The convolutions have He's initialization (arXiv:1502.01852), so
     that features spread by about 1 whatever the width, as they must beside L_prior.
     """
 
@@ -136,7 +153,9 @@ class FeatureDiscriminator(nn.Module):
         first, most = max(width // 2, 1), width << n - 1
         widths = [first, *(min(width << i + 1, most) for i in range(n))]
         convolutions = [layer for a, b in pairwise(widths) for layer in _down(a, b)]
-        self.features = nn.Sequential(nn.Conv2d(channels, first, 5, padding=2), nn.ReLU(), *convolutions[:-1])
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, first, 5, padding=2), nn.ReLU(), *convolutions[:-1]
+        )
         self.score = nn.Sequential(
             nn.ReLU(),
             nn.Flatten(),

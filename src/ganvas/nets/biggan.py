@@ -19,7 +19,12 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 from ganvas.nets.attention import SelfAttention
-from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection, embed_labels, start_from_identity
+from ganvas.nets.conditional import (
+    ConditionalBatchNorm2d,
+    Projection,
+    embed_labels,
+    start_from_identity,
+)
 from ganvas.nets.layers import Size, doublings, sides
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.resnet import DownBlock, UpBlock
@@ -63,7 +68,9 @@ def _init(net: nn.Module, kind: Init) -> None:
         start_from_identity(net)
 
 
-def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]) -> nn.ModuleDict:
+def _attention(
+    attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]
+) -> nn.ModuleDict:
     """Self-attention by the number of the level that it follows.
 
     `sides`: of the levels, whose features have `widths` channels. A resolution is its
@@ -74,10 +81,13 @@ def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[
     for wanted in attention:
         if wanted not in have or wanted < 4:
             raise UserError(
-                f"attention at {wanted} pixels: this network has features of {', '.join(map(str, sorted(have)))} pixels; "
+                f"attention at {wanted} pixels: this network has features of "
+                f"{', '.join(map(str, sorted(have)))} pixels; "
                 "choose of these, or attention=[]"
             )
-    return nn.ModuleDict({str(i): SelfAttention(widths[i]) for i, side in enumerate(have) if side in attention})
+    return nn.ModuleDict(
+        {str(i): SelfAttention(widths[i]) for i, side in enumerate(have) if side in attention}
+    )
 
 
 def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
@@ -112,7 +122,7 @@ class Generator(_Conditioned):
     take one; the first makes the grid, the others join the condition of their blocks
     (`latent` is cut to a multiple of them). `attention`: after which resolutions
     self-attention stands. `multiples`: channels before the first and after each block,
-    in `width`s; None: the paper's. `normalised`: spectral normalisation of all layers
+    in `width`s; None: the paper's. `normalised`: spectral normalization of all layers
     but embeddings (and of labels' tables). Without `classes` and `split` batch norms
     have plain gains. y may be mixtures of classes [N, classes] where the embedding is
     shared.
@@ -139,22 +149,32 @@ class Generator(_Conditioned):
         self.classes, self.parts = classes, k + 1 if split else 1
         part = latent // self.parts
         if part < 1:
-            raise UserError(f"latent={latent} cannot be split in {self.parts} parts: give at least {self.parts}")
+            raise UserError(
+                f"latent={latent} cannot be split in {self.parts} parts: give at least {self.parts}"
+            )
         self.latent = part * self.parts
         self.shared = nn.Embedding(classes, shared) if classes and shared else None
         condition = (shared if self.shared is not None else 0) + (part if split else 0)
         if split and classes and not shared:
-            raise UserError("split=true needs the shared embedding, which z's parts join: give shared=128")
+            raise UserError(
+                "split=true needs the shared embedding, which z's parts join: give shared=128"
+            )
         self.by_label = bool(classes) and not shared
         if self.by_label:
             norm = partial(ConditionalBatchNorm2d, classes=classes, eps=eps)
         else:
-            norm = partial(ConditionalBatchNorm2d, condition=condition, eps=eps) if condition else BatchNorm2d
+            norm = (
+                partial(ConditionalBatchNorm2d, condition=condition, eps=eps)
+                if condition
+                else BatchNorm2d
+            )
         self.conditional = self.by_label or condition > 0
         self.grid = (widths[0], *grid)
         self.input = nn.Linear(part, math.prod(self.grid))
         self.blocks = nn.ModuleList(UpBlock(a, b, "nearest", norm) for a, b in pairwise(widths))
-        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
+        )
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -168,7 +188,9 @@ class Generator(_Conditioned):
             conditions = [y] * len(self.blocks)
         else:
             embedded = self._embed(y, len(z), z)
-            conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(self.blocks)
+            conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(
+                self.blocks
+            )
         x = self.input(first).unflatten(1, self.grid)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition) if self.conditional else block(x)
@@ -181,7 +203,7 @@ class Discriminator(nn.Module):
 
     Residual blocks that halve a side, with the generator's widths turned round, and at
     least one that keeps it; ReLU, the sum over pixels, linear, and the projection on
-    the labels' embedding (arXiv:1802.05637). All spectrally normalised. `multiples`:
+    the labels' embedding (arXiv:1802.05637). All spectrally normalized. `multiples`:
     channels after each block in `width`s; None: the paper's (up to 32 px
     ajbrock/BigGAN-PyTorch's: two blocks that keep).
     """
@@ -203,7 +225,10 @@ class Discriminator(nn.Module):
         if multiples is None:
             multiples = _discriminating(k)
         elif len(multiples) != len(_discriminating(k)):
-            raise UserError(f"multiples has {len(multiples)} numbers; at this size it needs {len(_discriminating(k))}")
+            raise UserError(
+                f"multiples has {len(multiples)} numbers; at this size it needs "
+                f"{len(_discriminating(k))}"
+            )
         widths = [channels, *(width * m for m in multiples)]
         shrinks = [i < down for i in range(len(widths) - 1)]
         self.blocks = nn.ModuleList(
@@ -211,7 +236,9 @@ class Discriminator(nn.Module):
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
         )
         height, wide = sides(size)
-        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)])
+        self.attention = _attention(
+            attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)]
+        )
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:
@@ -234,7 +261,8 @@ def _discriminating(k: int) -> tuple[int, ...]:
 def _checked(multiples: Sequence[int], k: int) -> Sequence[int]:
     if len(multiples) != k + 1:
         raise UserError(
-            f"multiples has {len(multiples)} numbers; for this size it needs {k + 1}: one before each block "
+            f"multiples has {len(multiples)} numbers; for this size it needs {k + 1}: one before "
+            "each block "
             "and one after the last"
         )
     return multiples
@@ -248,7 +276,9 @@ class DeepUpBlock(nn.Module):
     its last channels if there are fewer after. [N, C, H, W] -> [N, C', ...].
     """
 
-    def __init__(self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]
+    ) -> None:
         super().__init__()
         inner = max(channels_in // 4, 1)
         self.norms = nn.ModuleList([norm(channels_in), norm(inner), norm(inner), norm(inner)])
@@ -311,7 +341,7 @@ class DeepGenerator(_Conditioned):
     z is not split: joined to the labels' embedding of `shared` numbers it conditions
     every block and makes the 4x4 grid. `depth` blocks for each resolution, the last of
     which doubles it; attention before the first block of its resolution. Options as in
-    `Generator`. Its layers are spectrally normalised, its embedding is not.
+    `Generator`. Its layers are spectrally normalized, its embedding is not.
     """
 
     def __init__(
@@ -340,9 +370,14 @@ class DeepGenerator(_Conditioned):
         self.input = nn.Linear(condition, math.prod(self.grid))
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
-            blocks += [*(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)), DeepUpBlock(a, b, True, norm)]
+            blocks += [
+                *(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)),
+                DeepUpBlock(a, b, True, norm),
+            ]
         self.blocks = nn.ModuleList(blocks)
-        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
+        )
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -386,10 +421,15 @@ class DeepDiscriminator(nn.Module):
         self.input = nn.Conv2d(channels, widths[0], 3, padding=1)
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
-            blocks += [DeepDownBlock(a, b, True), *(DeepDownBlock(b, b, False) for _ in range(depth - 1))]
+            blocks += [
+                DeepDownBlock(a, b, True),
+                *(DeepDownBlock(b, b, False) for _ in range(depth - 1)),
+            ]
         self.blocks = nn.ModuleList(blocks)
         height, wide = sides(size)
-        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)]
+        )
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:

@@ -27,7 +27,8 @@ def _grid(size: Size) -> tuple[int, int]:
     if min(height, width) < LEAST or (height + 4) % 8 or (width + 4) % 8:
         near = "x".join(str(max(LEAST, round((side + 4) / 8) * 8 - 4)) for side in (height, width))
         raise UserError(
-            f"this network cannot make {height}x{width} (height x width): both sides must be {LEAST}, 28, 36, ... (a "
+            f"this network cannot make {height}x{width} (height x width): both sides must be "
+            f"{LEAST}, 28, 36, ... (a "
             f"multiple of 8, less 4). Nearest: {near}."
         )
     return (height + 4) // 8, (width + 4) // 8
@@ -41,9 +42,14 @@ def _split(
     `tied`: which are shared.
     """
     if tied.start < 0 or tied.stop > len(layers) or len(tied) == len(layers):
-        raise UserError(f"`tied` must be from 0 to {len(layers) - 1}: each domain needs a layer of its own")
+        raise UserError(
+            f"`tied` must be from 0 to {len(layers) - 1}: each domain needs a layer of its own"
+        )
     shared = nn.Sequential(*(make() for i, make in enumerate(layers) if i in tied))
-    own = [nn.Sequential(*(make() for i, make in enumerate(layers) if i not in tied)) for _ in range(domains)]
+    own = [
+        nn.Sequential(*(make() for i, make in enumerate(layers) if i not in tied))
+        for _ in range(domains)
+    ]
     return shared, nn.ModuleList(own)
 
 
@@ -100,7 +106,11 @@ class Discriminators(nn.Module):
     """
 
     def __init__(
-        self, widths: Sequence[int] = (20, 50, 500), tied: int = 3, size: Size = 28, channels: int = 1
+        self,
+        widths: Sequence[int] = (20, 50, 500),
+        tied: int = 3,
+        size: Size = 28,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         height, width = (2 * side - 4 for side in _grid(size))

@@ -1,4 +1,4 @@
-"""Generators that give a picture colours and leave its light as it is."""
+"""Colorization: generators of chroma that keep an image's lightness."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ class Colouring(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int = 3, channels_out: int = 3, net: Callable[..., nn.Module] = UNetGenerator
+        self,
+        channels_in: int = 3,
+        channels_out: int = 3,
+        net: Callable[..., nn.Module] = UNetGenerator,
     ) -> None:
         super().__init__()
         if channels_in != 3 or channels_out != 3:
             raise UserError(
-                f"colouring makes colour images, of 3 channels; the data has {channels_out}: give photographs"
+                f"coloring makes color images, of 3 channels; the data has {channels_out}: give "
+                "photographs"
             )
         self.net: Any = net(channels_in=1, channels_out=2)
         self.multiple: int = self.net.multiple

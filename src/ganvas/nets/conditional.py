@@ -24,7 +24,9 @@ class ConditionalBatchNorm2d(nn.Module):
     section 3.1). Gains start from 1 and biases from 0 for labels.
     """
 
-    def __init__(self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5) -> None:
+    def __init__(
+        self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         self.norm = BatchNorm2d(channels, eps=eps, affine=False)
         if classes:
@@ -74,7 +76,9 @@ def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:
     return torch.matmul(y, table.weight) if y.is_floating_point() else table(y)
 
 
-def draw_labels(n: int, classes: int, device: torch.device, y: Tensor | None = None) -> tuple[Tensor, ...]:
+def draw_labels(
+    n: int, classes: int, device: torch.device, y: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """Labels of n images as the generator's extra arguments.
 
     (y,) if y is given, else (labels,) with each class as likely; () without `classes`.
@@ -88,7 +92,8 @@ def num_classes(labels: bool, classes: int) -> int:
     """How many classes a game with or without `labels` has, on data of `classes`."""
     if labels and not classes:
         raise UserError(
-            "labels=true needs labelled images (a subfolder a class), and these have no labels: sort them into folders, or "
+            "labels=true needs labelled images (a subfolder a class), and these have no labels: "
+            "sort them into folders, or "
             "add --set labels=false"
         )
     return classes if labels else 0

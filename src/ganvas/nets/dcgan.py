@@ -43,7 +43,10 @@ def halvings(
     k, grid = doublings(size)
     widths = [width << i for i in range(k)]
     padding = (kernel - 1) // 2
-    layers = [nn.Conv2d(channels, width, kernel, 2, padding, bias=not norm), nn.LeakyReLU(0.2, inplace=True)]
+    layers = [
+        nn.Conv2d(channels, width, kernel, 2, padding, bias=not norm),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
     for a, b in pairwise(widths):
         layers += [
             nn.Conv2d(a, b, kernel, 2, padding, bias=not norm),
@@ -78,7 +81,9 @@ class Generator(nn.Module):
         k, grid = doublings(size)
         self.latent, self.classes = latent, classes
         widths = [width << i for i in reversed(range(k))]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=not norm)]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=not norm)
+        ]
         for a, b in pairwise([*widths, channels]):
             layers += [
                 BatchNorm2d(a) if norm else nn.Identity(),
@@ -104,7 +109,7 @@ class Discriminator(nn.Module):
     of ones or zeros; with `projection` they add the product of the last features with
     the label's embedding to the logit instead (Miyato and Koyama, 2018,
     arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
-    critics with a gradient penalty, and He's initialisation (arXiv:1502.01852), since
+    critics with a gradient penalty, and He's initialization (arXiv:1502.01852), since
     no norm makes up for weights of .02. `kernel` as the generator's.
     """
 
@@ -122,7 +127,9 @@ class Discriminator(nn.Module):
         self.planes = 0 if projection else classes
         trunk, features, grid = halvings(width, size, channels + self.planes, kernel, norm)
         self.main = nn.Sequential(*trunk, nn.Conv2d(features, 1, grid, bias=False))
-        self.embed = nn.Embedding(classes, features * math.prod(grid)) if projection and classes else None
+        self.embed = (
+            nn.Embedding(classes, features * math.prod(grid)) if projection and classes else None
+        )
         normal_init(self)
         if not norm:
             _he_init(self, 0.2)

@@ -38,11 +38,19 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int = 3, channels_out: int = 3, width: int = 64, depth: int = 4, bottleneck: int = 0
+        self,
+        channels_in: int = 3,
+        channels_out: int = 3,
+        width: int = 64,
+        depth: int = 4,
+        bottleneck: int = 0,
     ) -> None:
         super().__init__()
         widths = [width << i for i in range(depth)]
-        layers: list[nn.Module] = [nn.Conv2d(channels_in, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels_in, width, 4, 2, 1, bias=False),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for a, b in pairwise(widths):
             layers += _down(a, b)
         if bottleneck:
@@ -56,7 +64,9 @@ class Generator(nn.Module):
             ]
         for a, b in pairwise(reversed(widths)):
             layers += _up(a, b)
-        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels_out, 4, 2, 1, bias=False), nn.Sigmoid())
+        self.main = nn.Sequential(
+            *layers, nn.ConvTranspose2d(width, channels_out, 4, 2, 1, bias=False), nn.Sigmoid()
+        )
         self.multiple = 1 << depth
         self.least = self.multiple * (4 if bottleneck else 1)
 
@@ -80,7 +90,10 @@ class Discriminator(nn.Module):
         super().__init__()
         k, grid = doublings(size, least=2)  # with one convolution there would be no features
         widths = [width << i for i in range(k)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 4, 2, 1, bias=False),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for a, b in pairwise(widths):
             layers += _down(a, b)
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))

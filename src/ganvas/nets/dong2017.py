@@ -50,10 +50,14 @@ class Discriminator(nn.Module):
     each answer.
     """
 
-    def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 2) -> None:
+    def __init__(
+        self, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 2
+    ) -> None:
         super().__init__()
         self.trunk, features, (height, wide) = dcgan.halvings(width, size, channels, kernel=5)
-        self.real, self.named = (nn.Linear(features * height * wide, outputs) for outputs in (1, classes))
+        self.real, self.named = (
+            nn.Linear(features * height * wide, outputs) for outputs in (1, classes)
+        )
         normal_init(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +71,9 @@ class Encoder(nn.Module):
     [N, channels, H, W] -> [N, latent].
     """
 
-    def __init__(self, latent: int = 98, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 98, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         self.trunk, features, (height, wide) = dcgan.halvings(width, size, channels, kernel=5)
         self.latent = nn.Linear(features * height * wide, latent)

@@ -21,13 +21,22 @@ class Critic(nn.Module):
     with a gradient penalty. Weights ~ N(0, .02).
     """
 
-    def __init__(self, width: int = 64, layers: int = 5, size: Size = 256, channels: int = 3) -> None:
+    def __init__(
+        self, width: int = 64, layers: int = 5, size: Size = 256, channels: int = 3
+    ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 5, 2, 2), nn.LeakyReLU(0.2, inplace=True)]
+        blocks: list[nn.Module] = [
+            nn.Conv2d(channels, width, 5, 2, 2),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         a = width
         for i in range(1, layers):
             b = width * min(1 << i, 8)
-            blocks += [nn.Conv2d(a, b, 3, 2, 1), norm2d("affine", b), nn.LeakyReLU(0.2, inplace=True)]
+            blocks += [
+                nn.Conv2d(a, b, 3, 2, 1),
+                norm2d("affine", b),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
             a = b
         height, wide = (-(-side // (1 << layers)) for side in sides(size))
         self.net = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(a * height * wide, 1))

@@ -31,7 +31,11 @@ class ResNetBlock(nn.Module):
         ]
         if dropout:
             layers.append(Dropout(0.5))
-        layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
+        layers += [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=bias),
+            norm2d(norm, width),
+        ]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +86,9 @@ class ResNetGenerator(nn.Module):
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
                 layers += then(nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias), c)
             else:
-                layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
+                layers += then(
+                    nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c
+                )
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         normal_init(self)
@@ -181,10 +187,19 @@ class UNetGenerator(nn.Module):
         block: UNetBlock | None = None
         for i in range(depth - 1, 0, -1):
             outer, inner = widths[i - 1], widths[i]
-            drops = outer == inner and block is not None if dropout is True else i >= depth - dropout
+            drops = (
+                outer == inner and block is not None if dropout is True else i >= depth - dropout
+            )
             block = UNetBlock(outer, inner, outer, block, norm, drops, kernel=kernel, skip=skip)
         self.model = UNetBlock(
-            channels_in, width, channels_out, block, norm, outermost=True, kernel=ends or kernel, skip=skip
+            channels_in,
+            width,
+            channels_out,
+            block,
+            norm,
+            outermost=True,
+            kernel=ends or kernel,
+            skip=skip,
         )
         self.multiple = 1 << depth
         normal_init(self)

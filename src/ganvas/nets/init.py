@@ -16,7 +16,9 @@ def normal_init(module: nn.Module, std: float = 0.02) -> None:
     for m in module.modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(m.weight, 0.0, std)
-        elif isinstance(m, nn.modules.batchnorm._BatchNorm | InstanceNorm2d) and m.weight is not None:
+        elif (
+            isinstance(m, nn.modules.batchnorm._BatchNorm | InstanceNorm2d) and m.weight is not None
+        ):
             nn.init.normal_(m.weight, 1.0, std)
         else:
             continue

@@ -19,7 +19,10 @@ def sides(size: Size) -> tuple[int, int]:
     """(height, width) in pixels."""
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
-        raise UserError(f"a size of {height}x{width} (height x width) has no pixels; both sides must be at least 1.")
+        raise UserError(
+            f"a size of {height}x{width} (height x width) has no pixels; both sides must be at "
+            "least 1."
+        )
     return height, width
 
 
@@ -37,12 +40,16 @@ def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
     if short == long:  # a square stays one
         possible = {(4 << k, 4 << k) for k in (below, below + 1)}
     else:
-        possible = {(4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))}
+        possible = {
+            (4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))
+        }
     nearest = sorted(possible, key=lambda s: (abs(s[0] - short) + abs(s[1] - long), s))[:2]
     names = " or ".join(f"{a}x{b}" if height <= width else f"{b}x{a}" for a, b in nearest)
     raise UserError(
-        f"this network cannot make {height}x{width} (height x width): the shorter side must be {4 << least}, "
-        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of 2^k. Nearest: {names}."
+        f"this network cannot make {height}x{width} (height x width): the shorter side must be "
+        f"{4 << least}, "
+        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of "
+        f"2^k. Nearest: {names}."
     )
 
 
@@ -60,8 +67,10 @@ def divisible(x: Tensor, factor: int, least: int) -> None:
     )
     nearest = smaller if smaller == larger else f"{smaller} or {larger}"
     raise UserError(
-        f"this network cannot take {height}x{width} (height x width): both sides must be multiples of {factor}"
-        f"{f' and at least {least}' if least > factor else ''}. Nearest: {nearest}. Resize, crop or pad the images."
+        f"this network cannot take {height}x{width} (height x width): both sides must be "
+        f"multiples of {factor}"
+        f"{f' and at least {least}' if least > factor else ''}. Nearest: {nearest}. Resize, crop "
+        "or pad the images."
     )
 
 
@@ -142,7 +151,12 @@ class EqualizedLinear(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, gain: float = math.sqrt(2), lr: float = 1.0, bias: float = 0.0
+        self,
+        channels_in: int,
+        channels_out: int,
+        gain: float = math.sqrt(2),
+        lr: float = 1.0,
+        bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in) / lr)
@@ -151,7 +165,9 @@ class EqualizedLinear(nn.Module):
         self.lr = lr
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr)
+        return F.linear(
+            x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr
+        )
 
 
 class EqualizedConv2d(nn.Module):
@@ -204,7 +220,9 @@ class EqualizedDownConv2d(EqualizedConv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1)
+        return F.conv2d(
+            x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1
+        )
 
 
 def _two_by_two(kernel: Tensor) -> Tensor:
@@ -225,12 +243,20 @@ class Blur(nn.Module):
     taps: Tensor
 
     def __init__(
-        self, taps: Sequence[int] = (1, 2, 1), pad: int = 1, stride: int = 1, gain: float = 1.0, up: bool = False
+        self,
+        taps: Sequence[int] = (1, 2, 1),
+        pad: int = 1,
+        stride: int = 1,
+        gain: float = 1.0,
+        up: bool = False,
     ) -> None:
         super().__init__()
-        # Numbers, never weights: not in the state dict, and on a real device also where weights are yet to come.
+        # Constants, not weights: absent from the state dict, and on a real device even if the
+        # weights are on the meta device.
         row = torch.tensor(taps, dtype=torch.float32, device="cpu")
-        self.register_buffer("taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False)
+        self.register_buffer(
+            "taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False
+        )
         self.pad, self.stride, self.up = pad, stride, up
 
     def forward(self, x: Tensor) -> Tensor:
@@ -256,7 +282,7 @@ class MinibatchStdDev(nn.Module):
     It is averaged over channels and pixels, so that a critic sees how alike the images
     of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
 
-    Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the
+    Groups are `group` neighbors in the batch (so a rank's rows keep theirs), or the
     whole batch where it is smaller or no multiple of `group`. `correction`: 0 divides
     the variance by the group's size as the paper's code does, 1 by one less.
     """

@@ -32,7 +32,11 @@ class MLPGenerator(nn.Module):
     """
 
     def __init__(
-        self, latent: int = 100, hidden: Sequence[int] = (1200, 1200), size: Size = 28, channels: int = 1
+        self,
+        latent: int = 100,
+        hidden: Sequence[int] = (1200, 1200),
+        size: Size = 28,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         height, width = sides(size)
@@ -40,7 +44,9 @@ class MLPGenerator(nn.Module):
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], channels * height * width), nn.Sigmoid())
+        self.net = nn.Sequential(
+            *layers, nn.Linear(widths[-1], channels * height * width), nn.Sigmoid()
+        )
         self.latent = latent
         self.shape = (channels, height, width)
         _uniform_init(self, 0.05)
@@ -105,7 +111,10 @@ class ConditionalMLPGenerator(nn.Module):
     ) -> None:
         super().__init__()
         height, width = sides(size)
-        self.of_noise, self.of_label = nn.Linear(latent, noise_units), nn.Linear(classes, label_units)
+        self.of_noise, self.of_label = (
+            nn.Linear(latent, noise_units),
+            nn.Linear(classes, label_units),
+        )
         self.joint = nn.Sequential(
             nn.ReLU(),
             Dropout(1 - keep),
@@ -119,8 +128,12 @@ class ConditionalMLPGenerator(nn.Module):
         _uniform_init(self, 0.05)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        told = self.of_label(one_hot(y, self.classes, z))
-        return 2 * self.joint(torch.cat([self.of_noise(z), told], 1)).unflatten(1, self.shape) - 1
+        label_features = self.of_label(one_hot(y, self.classes, z))
+        return (
+            2
+            * self.joint(torch.cat([self.of_noise(z), label_features], 1)).unflatten(1, self.shape)
+            - 1
+        )
 
 
 class ConditionalMaxoutDiscriminator(nn.Module):
@@ -146,11 +159,17 @@ class ConditionalMaxoutDiscriminator(nn.Module):
         self.of_image = Maxout(channels * height * width, units, 5)
         self.of_label = Maxout(classes, label_units, 5)
         self.joint = nn.Sequential(
-            Dropout(1 - keep), Maxout(units + label_units, units, 4), Dropout(1 - keep), nn.Linear(units, 1)
+            Dropout(1 - keep),
+            Maxout(units + label_units, units, 4),
+            Dropout(1 - keep),
+            nn.Linear(units, 1),
         )
         self.classes = classes
         _uniform_init(self, 0.005)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        seen, told = self.of_image(((x + 1) / 2).flatten(1)), self.of_label(one_hot(y, self.classes, x))
-        return self.joint(torch.cat([seen, told], 1)).squeeze(1)
+        image_features, label_features = (
+            self.of_image(((x + 1) / 2).flatten(1)),
+            self.of_label(one_hot(y, self.classes, x)),
+        )
+        return self.joint(torch.cat([image_features, label_features], 1)).squeeze(1)

@@ -26,10 +26,13 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         values = input.numel() // input.shape[1] * distributed.world()  # per channel
         if values < 2:
             raise UserError(
-                "batch norm got a batch of 1 with 1 value per channel, which has no spread: in training it needs at "
+                "batch norm got a batch of 1 with 1 value per channel, which has no spread: in "
+                "training it needs at "
                 "least 2 values. Use a batch of 2 or more, or a network without batch norm."
             )
-        return super().forward(input) if distributed.world() == 1 else self._over_ranks(input, values)
+        return (
+            super().forward(input) if distributed.world() == 1 else self._over_ranks(input, values)
+        )
 
     def _over_ranks(self, input: Tensor, values: int) -> Tensor:
         self._check_input_dim(input)
@@ -39,7 +42,11 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         else:
             weight, bias = input.new_ones(self.num_features), input.new_zeros(self.num_features)
         out, mean, var = _BatchNormOverRanks.apply(input, weight, bias, self.eps)
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+        if (
+            self.running_mean is not None
+            and self.running_var is not None
+            and self.num_batches_tracked is not None
+        ):
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
                 unbiased = var * (values / (values - 1))
@@ -58,9 +65,12 @@ class _BatchNormOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         local = torch.batch_norm_update_stats(x, None, None, 0.0)
-        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would cancel where means are large.
+        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would
+        # cancel if means are large.
         every = distributed.gather(torch.stack([s.to(weight.dtype) for s in local]))
         mean = every[:, 0].mean(0)
         var = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
@@ -74,7 +84,11 @@ class _BatchNormOverRanks(torch.autograd.Function):
         x, weight, bias, mean, var = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient itself will be differentiated
             inputs = [t for t in (x, weight, bias) if t.requires_grad]
-            found = iter(torch.autograd.grad(_batch_norm(x, weight, bias, ctx.eps), inputs, grad, create_graph=True))
+            found = iter(
+                torch.autograd.grad(
+                    _batch_norm(x, weight, bias, ctx.eps), inputs, grad, create_graph=True
+                )
+            )
             return *(next(found) if t.requires_grad else None for t in (x, weight, bias)), None
         invstd = (var + ctx.eps).rsqrt()
         to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
@@ -93,10 +107,10 @@ class _BatchNormOverRanks(torch.autograd.Function):
 def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """What `_BatchNormOverRanks` computes, differentiable any number of times."""
     dims, wide = [0, *range(2, x.dim())], torch.promote_types(x.dtype, torch.float32)
-    centred = x.to(wide) - distributed.mean(x.to(wide).mean(dims, keepdim=True))
-    var = distributed.mean(centred.square().mean(dims, keepdim=True))
+    centered = x.to(wide) - distributed.mean(x.to(wide).mean(dims, keepdim=True))
+    var = distributed.mean(centered.square().mean(dims, keepdim=True))
     shape = [1, -1] + [1] * (x.dim() - 2)
-    return (centred * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)).to(x.dtype)
+    return (centered * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)).to(x.dtype)
 
 
 class BatchNorm1d(_OverRanks, nn.BatchNorm1d):
@@ -134,7 +148,8 @@ class InstanceNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] < 2:
             raise UserError(
-                "instance norm got 1 value per channel, which has no spread: it needs at least 2. Use larger images, or "
+                "instance norm got 1 value per channel, which has no spread: it needs at least 2. "
+                "Use larger images, or "
                 "fewer layers."
             )
         if x.device.type != "cpu" or torch.jit.is_tracing():
@@ -142,7 +157,8 @@ class InstanceNorm2d(nn.Module):
         if x.is_contiguous():
             return F.group_norm(x, self.channels, self.weight, self.bias, self.eps)
         rows = [
-            F.batch_norm(row, None, None, self.weight, self.bias, training=True, eps=self.eps) for row in x.split(1)
+            F.batch_norm(row, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for row in x.split(1)
         ]
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
@@ -162,7 +178,9 @@ def norm2d(kind: Norm, channels: int) -> nn.Module:
         return InstanceNorm2d(channels, affine=kind == "affine")
     if kind == "none":
         return nn.Identity()
-    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, get_args(Norm))}")
+    raise UserError(
+        f"{kind!r} is no normalization of this network. {did_you_mean(kind, get_args(Norm))}"
+    )
 
 
 class PixelNorm(nn.Module):

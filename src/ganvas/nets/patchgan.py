@@ -30,19 +30,27 @@ class PatchDiscriminator(nn.Module):
     [N, channels, H, W] -> [N, 1, H', W']; H' is about H / 2^layers.
 
     `layers` convolutions of stride 2 and one of stride 1 with `width` min(2^i, 8)
-    channels, each followed by a normalisation (the first by none) and LeakyReLU(.2),
+    channels, each followed by a normalization (the first by none) and LeakyReLU(.2),
     then one of stride 1 to a single channel. With 3 `layers` the 70x70 PatchGAN:
     pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 where
-    pairs are judged. Convolutions under batch norm have no bias, as in the authors'
+    pairs are scored. Convolutions under batch norm have no bias, as in the authors'
     code. `size`: of the images, where it is known: too small ones are then refused at
     once. Weights ~ N(0, .02).
     """
 
     def __init__(
-        self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "instance", size: Size | None = None
+        self,
+        channels: int = 3,
+        width: int = 64,
+        layers: int = 3,
+        norm: Norm = "instance",
+        size: Size | None = None,
     ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        blocks: list[nn.Module] = [
+            nn.Conv2d(channels, width, 4, 2, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         a = width
         for i in range(1, layers + 1):
             b = width * min(1 << i, 8)
@@ -66,7 +74,8 @@ class PatchDiscriminator(nn.Module):
     def _large_enough(self, height: int, width: int) -> None:
         if min(height, width) < self.least:
             raise UserError(
-                f"a patch discriminator got images of {height}x{width} (height x width); it needs sides of at least "
+                f"a patch discriminator got images of {height}x{width} (height x width); it needs "
+                "sides of at least "
                 f"{self.least} pixels. Use larger images, or fewer `layers`."
             )
 
@@ -76,7 +85,7 @@ class PixelDiscriminator(nn.Module):
 
     [N, channels, H, W] -> [N, 1, H, W].
 
-    1x1 convolutions: `width`, LeakyReLU(.2), 2 `width`, normalisation, LeakyReLU(.2),
+    1x1 convolutions: `width`, LeakyReLU(.2), 2 `width`, normalization, LeakyReLU(.2),
     1. The 1x1 PixelGAN: pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2.
     Biases as in the authors' code. Weights ~ N(0, .02).
     """

@@ -2,7 +2,7 @@
 
 Progressive Growing of GANs, Karras et al., 2017, arXiv:1710.10196, table 2. All stages'
 weights exist from the start; `resolution` and `alpha` say how far the networks have
-grown. `alpha` is the weight of the newest resolution: 0 shows the picture of the one
+grown. `alpha` is the weight of the newest resolution: 0 shows the image of the one
 before, enlarged, and 1 has faded it out.
 """
 
@@ -33,7 +33,9 @@ from ganvas.nets.layers import (
 from ganvas.nets.norm import PixelNorm
 
 
-def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None) -> list[int]:
+def widths_by_level(
+    widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None
+) -> list[int]:
     """Channels at each resolution from 4x4 up.
 
     Halved from one to the next, from `uncut` at 4x4 and never more than `width`.
@@ -44,7 +46,8 @@ def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut
         return [max(min(width, (uncut or 8 * width) >> i), 1) for i in range(levels)]
     if len(widths) != levels:
         raise UserError(
-            f"`widths` gives {len(widths)} numbers of channels, but there are {levels} resolutions from 4x4 to the "
+            f"`widths` gives {len(widths)} numbers of channels, but there are {levels} "
+            "resolutions from 4x4 to the "
             f"size. Give {levels}, or leave `widths` out."
         )
     return list(widths)
@@ -96,10 +99,13 @@ class Growth:
     def __post_init__(self) -> None:
         if self.start not in (None, *self.resolutions):
             raise UserError(
-                f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} pixels; give one of them"
+                f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} "
+                "pixels; give one of them"
             )
         if self.fade < 0 or self.hold < 0:
-            raise UserError(f"fade={self.fade}, hold={self.hold}: these are numbers of images, 0 or more")
+            raise UserError(
+                f"fade={self.fade}, hold={self.hold}: these are numbers of images, 0 or more"
+            )
 
     def __call__(self, clock: Clock) -> Stage:
         last = len(self.resolutions) - 1
@@ -109,7 +115,9 @@ class Growth:
         if grown == 0 or level > last:
             level, into = min(level, last), self.fade
         side = self.resolutions[level]
-        batches = {int(k): v for k, v in (self.batches or {}).items()}  # a run's file has names for keys
+        batches = {
+            int(k): v for k, v in (self.batches or {}).items()
+        }  # a run's file has names for keys
         rates = {int(k): v for k, v in (self.rates or {}).items()}
         alpha = min(into / self.fade, 1.0) if self.fade else 1.0
         index = 2 * level - (alpha < 1)
@@ -132,7 +140,9 @@ class _Block(nn.Module):
     [N, C, H, W] -> [N, C', H', W'].
     """
 
-    def __init__(self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module) -> None:
+    def __init__(
+        self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module
+    ) -> None:
         super().__init__()
         self.conv1 = EqualizedConv2d(channels_in, channels_between, 3)
         self.conv2 = conv2
@@ -157,10 +167,10 @@ class ProgressiveGenerator(Grows):
 
     z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution:
     nearest up, two 3x3 convolutions. Every layer has an equalized learning rate,
-    LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's picture.
+    LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's image.
     `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or
     `widths` from 4x4 up. arXiv:1710.10196, section 4 and table 2; gains as in the
-    authors' code: sqrt(2)/4 for the linear layer, 1 to the picture. `classes`: how many
+    authors' code: sqrt(2)/4 for the linear layer, 1 to the image. `classes`: how many
     labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 *
     2^k; a rectangle starts from a larger grid.
     """
@@ -178,13 +188,19 @@ class ProgressiveGenerator(Grows):
         w = widths_by_level(widths, width, len(self.resolutions))
         self.latent, self.classes = latent, classes
         self.norm = PixelNorm()
-        self.input = EqualizedLinear(latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
+        self.input = EqualizedLinear(
+            latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4
+        )
         self.first = EqualizedConv2d(w[0], w[0], 3)
-        self.blocks = nn.ModuleList(_Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(
+            _Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w)
+        )
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
-    def forward(self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
-        """`resolution`: the picture's longer side in pixels; None: the last.
+    def forward(
+        self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0
+    ) -> Tensor:
+        """`resolution`: the image's longer side in pixels; None: the last.
 
         `alpha`: the newest resolution's weight.
         """
@@ -199,17 +215,19 @@ class ProgressiveGenerator(Grows):
             x = block(F.interpolate(x, scale_factor=2.0))
         image = self.to_rgb[level](x)
         if level and alpha < 1:
-            image = faded(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
+            image = faded(
+                F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha
+            )
         return image
 
 
 class ProgressiveDiscriminator(Grows):
     """Images [N, channels, H, W] of any resolution on the way to `size` -> scores [N].
 
-    The generator's mirror image: 1x1 convolution from the picture, for each resolution
+    The generator's mirror image: 1x1 convolution from the image, for each resolution
     two 3x3 convolutions and the mean of 2x2, at 4x4 the minibatch standard deviation
     over groups of `group`, a 3x3 convolution, linear, linear. Equalized learning rates,
-    LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
+    LeakyReLU(.2), no normalization. arXiv:1710.10196, table 2. `correction`: as in
     `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which
     filters images by [1, 2, 1] before the convolution whose result is shrunk, and
     shrinks before LeakyReLU. `classes`: one score for each label, of which the image's
@@ -234,9 +252,15 @@ class ProgressiveDiscriminator(Grows):
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, c, 1) for c in w)
 
         def second(b: int, a: int) -> nn.Module:
-            return nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3)) if blur else EqualizedConv2d(b, a, 3)
+            return (
+                nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3))
+                if blur
+                else EqualizedConv2d(b, a, 3)
+            )
 
-        self.blocks = nn.ModuleList(_Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(
+            _Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w)
+        )
         self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.names = names
         self.spread = MinibatchStdDev(group, correction)
@@ -244,7 +268,9 @@ class ProgressiveDiscriminator(Grows):
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
         self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 
-    def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """The resolution is that of the images x.
 
         `y`: their labels [N]; `alpha`: the newest resolution's weight.

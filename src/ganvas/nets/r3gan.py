@@ -2,7 +2,7 @@
 
 The GAN is dead; long live the GAN! A Modern GAN Baseline, Huang et al., 2024,
 arXiv:2501.05441, section 3, with the numbers of the authors' code (brownvc/R3GAN).
-ResNets without normalisation, whose generator and discriminator mirror each other: a
+ResNets without normalization, whose generator and discriminator mirror each other: a
 linear map between a vector and a 4x4 basis, two grouped bottleneck blocks at each
 resolution, and smoothed resampling between them.
 """
@@ -29,8 +29,12 @@ def _fill(weight: Tensor, gain: float = 1.0) -> None:
     nn.init.normal_(weight, 0.0, gain / math.sqrt(weight[0].numel()))
 
 
-def _conv(channels_in: int, channels_out: int, kernel: int = 1, groups: int = 1, gain: float = 1.0) -> nn.Conv2d:
-    conv = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, groups=groups, bias=False)
+def _conv(
+    channels_in: int, channels_out: int, kernel: int = 1, groups: int = 1, gain: float = 1.0
+) -> nn.Conv2d:
+    conv = nn.Conv2d(
+        channels_in, channels_out, kernel, padding=kernel // 2, groups=groups, bias=False
+    )
     _fill(conv.weight, gain)
     return conv
 
@@ -162,7 +166,8 @@ class Discriminator(nn.Module):
             nn.Sequential(*[Block(c, group, blocks * (k + 1)) for _ in range(blocks)]) for c in w
         )
         self.resample = nn.ModuleList(
-            nn.Sequential(Blur(SMOOTH, stride=2), nn.Identity() if a == b else _conv(a, b)) for a, b in pairwise(w)
+            nn.Sequential(Blur(SMOOTH, stride=2), nn.Identity() if a == b else _conv(a, b))
+            for a, b in pairwise(w)
         )
         self.basis = nn.Conv2d(w[-1], w[-1], grid, groups=w[-1], bias=False)
         _fill(self.basis.weight)

@@ -30,7 +30,9 @@ def _init(module: nn.Module) -> None:
     """
     for name, m in module.named_modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0)
+            nn.init.xavier_uniform_(
+                m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0
+            )
             assert m.bias is not None
             nn.init.zeros_(m.bias)
         elif isinstance(m, nn.Embedding) and name.endswith("embed"):
@@ -46,7 +48,11 @@ class UpBlock(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, upsampling: str, norm: Callable[[int], nn.Module] = BatchNorm2d
+        self,
+        channels_in: int,
+        channels_out: int,
+        upsampling: str,
+        norm: Callable[[int], nn.Module] = BatchNorm2d,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm(channels_in), norm(channels_out)
@@ -61,7 +67,9 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         h = self.conv1(self._up(F.relu(self.norm1(x, *condition))))
         h = self.conv2(F.relu(self.norm2(h, *condition)))
-        return h + self._up(self.shortcut(x))  # enlarging last gives the same for a quarter of the work
+        return h + self._up(
+            self.shortcut(x)
+        )  # enlarging last gives the same for a quarter of the work
 
 
 class DownBlock(nn.Module):
@@ -75,7 +83,12 @@ class DownBlock(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, down: bool = True, first: bool = False, rectified: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        down: bool = True,
+        first: bool = False,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
@@ -139,8 +152,8 @@ class Discriminator(nn.Module):
     k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it,
     ReLU, the mean over pixels, linear; `width` channels throughout. At 32 px the critic
     of arXiv:1704.00028 (section 5.4). `rectified`: as in `DownBlock`. `normalised`:
-    spectral normalisation of every layer; `pool`: the mean or the sum over pixels.
-    SNGAN has the normalisation and the sum (arXiv:1802.05957, appendix B.4 and the
+    spectral normalization of every layer; `pool`: the mean or the sum over pixels.
+    SNGAN has the normalization and the sum (arXiv:1802.05957, appendix B.4 and the
     authors' code). `classes`: how many labels y [N] it takes, by projection
     (arXiv:1802.05637).
     """

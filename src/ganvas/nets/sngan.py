@@ -25,12 +25,16 @@ class Generator(nn.Module):
     channels before the last.
     """
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 32, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 32, channels: int = 3
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
         self.latent, self.grid = latent, (width << k, *grid)
         self.input = nn.Linear(latent, math.prod(self.grid))
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(width << i + 1, width << i, 4, 2, 1) for i in reversed(range(k)))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(width << i + 1, width << i, 4, 2, 1) for i in reversed(range(k))
+        )
         self.norms = nn.ModuleList(BatchNorm2d(width << i) for i in reversed(range(k + 1)))
         self.output = nn.Conv2d(width, channels, 3, padding=1)
         _init(self)
@@ -47,17 +51,24 @@ class Discriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> scores [N].
 
     3x3 convolutions that double the channels and 4x4 ones that halve the side, in turn,
-    down to a grid of 4x4, LeakyReLU .1, linear. `normalised`: spectral normalisation of
+    down to a grid of 4x4, LeakyReLU .1, linear. `normalised`: spectral normalization of
     every layer.
     """
 
-    def __init__(self, width: int = 64, size: Size = 32, channels: int = 3, normalised: bool = True) -> None:
+    def __init__(
+        self, width: int = 64, size: Size = 32, channels: int = 3, normalised: bool = True
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.1)]
         for i in range(k):
             a, b = width << i, width << i + 1
-            layers += [nn.Conv2d(a, a, 4, 2, 1), nn.LeakyReLU(0.1), nn.Conv2d(a, b, 3, padding=1), nn.LeakyReLU(0.1)]
+            layers += [
+                nn.Conv2d(a, a, 4, 2, 1),
+                nn.LeakyReLU(0.1),
+                nn.Conv2d(a, b, 3, padding=1),
+                nn.LeakyReLU(0.1),
+            ]
         self.main = nn.Sequential(*layers)
         self.output = nn.Linear((width << k) * math.prod(grid), 1)
         _init(self)

@@ -1,4 +1,4 @@
-"""Spectral normalisation, and the largest singular values of a network's layers."""
+"""Spectral normalization, and the largest singular values of a network's layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Spectral(nn.Module):
         super().__init__()
         self.dim = dim
         self.register_buffer(
-            "u", F.normalize(torch.randn_like(weight.detach().movedim(dim, 0).flatten(1)[:, 0]), dim=0)
+            "u",
+            F.normalize(torch.randn_like(weight.detach().movedim(dim, 0).flatten(1)[:, 0]), dim=0),
         )
         self.register_buffer("seen", torch.zeros_like(self.u[0]))
 
@@ -56,7 +57,9 @@ class Spectral(nn.Module):
         Without a query of the device, which would wait for it.
         """
         changed = torch.linalg.vector_norm(back) != self.seen
-        self.u.copy_(torch.where(changed, F.normalize(matrix @ F.normalize(back, dim=0), dim=0), self.u))
+        self.u.copy_(
+            torch.where(changed, F.normalize(matrix @ F.normalize(back, dim=0), dim=0), self.u)
+        )
         back = matrix.T @ self.u
         self.seen.copy_(torch.linalg.vector_norm(back))
         return back
@@ -102,7 +105,11 @@ def raw_weights(net: nn.Module) -> dict[str, tuple[Tensor, int]]:
     for name, module in net.named_modules():
         if not isinstance(module, WEIGHTED):
             continue
-        weight = module.parametrizations.weight.original if parametrize.is_parametrized(module) else module.weight  # pyright: ignore[reportAttributeAccessIssue]
+        weight = (
+            module.parametrizations.weight.original
+            if parametrize.is_parametrized(module)
+            else module.weight
+        )  # pyright: ignore[reportAttributeAccessIssue]
         found[name] = (weight, 1 if isinstance(module, nn.ConvTranspose2d) else 0)
     return found
 
@@ -118,11 +125,11 @@ def singular_values(net: nn.Module, count: int = 3) -> dict[str, Tensor]:
     By `subspace_sigmas`: within a percent or two, for a few products with each matrix.
     """
     weights = raw_weights(net)
-    normalised = {n for n, m in net.named_modules() if parametrize.is_parametrized(m)}
+    normalized = {n for n, m in net.named_modules() if parametrize.is_parametrized(m)}
     first = next((n for n in weights if not isinstance(net.get_submodule(n), nn.Embedding)), None)
     found = {}
     for name, weight in weights.items():
-        if name == first or name in normalised:
+        if name == first or name in normalized:
             values = subspace_sigmas(as_matrix(*weight), count)
             found |= {f"sigma{i}/{name}": value for i, value in enumerate(values)}
     return found
@@ -140,7 +147,9 @@ def subspace_sigmas(matrix: Tensor, count: int = 3, rounds: int = 12, spare: int
         matrix = matrix.float()
         k = min(count + spare, *matrix.shape)
         seeded = torch.Generator().manual_seed(0)
-        start = torch.randn(matrix.shape[1], k, generator=seeded, dtype=torch.float32).to(matrix.device)
+        start = torch.randn(matrix.shape[1], k, generator=seeded, dtype=torch.float32).to(
+            matrix.device
+        )
         block = torch.linalg.qr(start)[0]
         for _ in range(rounds):
             block = torch.linalg.qr(matrix.T @ (matrix @ block))[0]

@@ -40,11 +40,15 @@ class Standing:
             if key not in self._kept:
                 self._accumulate(norms, lambda: make(net))
                 self._kept[key] = [s.clone() for m in norms for s in _statistics(m)]
-            for old, new in zip((s for m in norms for s in _statistics(m)), self._kept[key], strict=True):
+            for old, new in zip(
+                (s for m in norms for s in _statistics(m)), self._kept[key], strict=True
+            ):
                 old.copy_(new)
         self._now = key
 
-    def _accumulate(self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], Any]) -> None:
+    def _accumulate(
+        self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], Any]
+    ) -> None:
         momenta = [m.momentum for m in norms]
         for m in norms:
             m.reset_running_stats()

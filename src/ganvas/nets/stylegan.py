@@ -17,7 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core import distributed, rng
-from ganvas.nets.layers import Blur, EqualizedConv2d, EqualizedLinear, EqualizedUpConv2d, Size, one_hot
+from ganvas.nets.layers import (
+    Blur,
+    EqualizedConv2d,
+    EqualizedLinear,
+    EqualizedUpConv2d,
+    Size,
+    one_hot,
+)
 from ganvas.nets.norm import InstanceNorm2d, PixelNorm
 from ganvas.nets.progan import Grows, faded, rectified, widths_by_level
 
@@ -67,7 +74,7 @@ class Noise(nn.Module):
     [N, C, H, W] -> the same.
 
     In training it is drawn, for every image its own; in evaluation it is one `fixed`
-    picture, so that a style names an image. `channels`: one weight for each; None: one
+    image, so that a style names an image. `channels`: one weight for each; None: one
     for all.
     """
 
@@ -81,7 +88,11 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         if noise is None:
-            noise = rng.normal(len(x), 1, *x.shape[2:], device=x.device) if self.training else self.fixed
+            noise = (
+                rng.normal(len(x), 1, *x.shape[2:], device=x.device)
+                if self.training
+                else self.fixed
+            )
         return x + (self.weight.view(-1, 1, 1) * noise).to(x.dtype)
 
 
@@ -115,7 +126,7 @@ class Synthesis(Grows):
 
     From a learned constant of ones at 4x4; at each resolution two `AdaptiveLayer`s, the
     first of which doubles the image (nearest, convolution, blur by [1, 2, 1]; at 4x4 it
-    has no convolution), and a 1x1 convolution to the picture. Widths, growth and sizes
+    has no convolution), and a 1x1 convolution to the image. Widths, growth and sizes
     as `ProgressiveGenerator`'s. arXiv:1812.04948, figure 1b, table 1 and appendix C.
     """
 
@@ -136,7 +147,9 @@ class Synthesis(Grows):
         for i, c in enumerate(w):
             conv: nn.Module = nn.Identity()
             if i:
-                conv = nn.Sequential(EqualizedUpConv2d(w[i - 1], c, 3, bias=False), *[Blur()] * blur)
+                conv = nn.Sequential(
+                    EqualizedUpConv2d(w[i - 1], c, 3, bias=False), *[Blur()] * blur
+                )
             side = (self.grid[0] << i, self.grid[1] << i)
             first = AdaptiveLayer(conv, c, style, side)
             second = AdaptiveLayer(EqualizedConv2d(c, c, 3, bias=False), c, style, side)
@@ -144,7 +157,11 @@ class Synthesis(Grows):
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
     def forward(
-        self, w: Tensor, resolution: int | None = None, alpha: float = 1.0, noise: Sequence[Tensor | None] | None = None
+        self,
+        w: Tensor,
+        resolution: int | None = None,
+        alpha: float = 1.0,
+        noise: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """`resolution`, `alpha`: as of `ProgressiveGenerator`.
 
@@ -160,7 +177,9 @@ class Synthesis(Grows):
                 x = layer(x, w[:, j], noise[j])
         image = self.to_rgb[level](x)
         if level and alpha < 1:
-            image = faded(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
+            image = faded(
+                F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha
+            )
         return image
 
     def fixed_noise(self) -> list[Tensor | None]:
@@ -211,7 +230,12 @@ class StyleBased(nn.Module):
         self.w_avg.lerp_(distributed.mean(w.to(self.w_avg.dtype).mean(0)), 1 - decay)
 
     def forward(
-        self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0, layers: int | None = None, **how
+        self,
+        z: Tensor,
+        y: Tensor | None = None,
+        truncation: float = 1.0,
+        layers: int | None = None,
+        **how,
     ) -> Tensor:
         """`truncation`, `layers`: as of `truncated`.
 

@@ -45,7 +45,13 @@ class ModulatedConv2d(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        style: int,
+        demodulate: bool = True,
+        up: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
@@ -71,7 +77,12 @@ class ModulatedLayer(nn.Module):
     """A 3x3 `ModulatedConv2d`, noise and LeakyReLU(.2)."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, style: int, size: tuple[int, int], up: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        style: int,
+        size: tuple[int, int],
+        up: bool = False,
     ) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(channels_in, channels_out, 3, style, up=up)
@@ -87,9 +98,9 @@ class Synthesis(Grows):
     They are meant to lie in [-1, 1] (the output is linear).
 
     From a learned constant at 4x4; each resolution doubles and convolves, convolves
-    again, and adds its picture to the one before, doubled. `width` channels at most,
+    again, and adds its image to the one before, doubled. `width` channels at most,
     `base` / side at each resolution, or `widths` from 4x4 up. Layer i takes style i; a
-    picture takes that of the next resolution's first layer. arXiv:1912.04958, figure
+    image takes that of the next resolution's first layer. arXiv:1912.04958, figure
     7b.
     """
 
@@ -107,9 +118,15 @@ class Synthesis(Grows):
         self.layers = 2 * len(w)
         self.const = nn.Parameter(torch.randn(w[0], *self.grid))
         sides = [(self.grid[0] << i, self.grid[1] << i) for i in range(len(w))]
-        self.up = nn.ModuleList(ModulatedLayer(a, b, style, s, up=True) for (a, b), s in zip(pairwise(w), sides[1:]))
-        self.flat = nn.ModuleList(ModulatedLayer(c, c, style, s) for c, s in zip(w, sides, strict=True))
-        self.to_rgb = nn.ModuleList(ModulatedConv2d(c, channels, 1, style, demodulate=False) for c in w)
+        self.up = nn.ModuleList(
+            ModulatedLayer(a, b, style, s, up=True) for (a, b), s in zip(pairwise(w), sides[1:])
+        )
+        self.flat = nn.ModuleList(
+            ModulatedLayer(c, c, style, s) for c, s in zip(w, sides, strict=True)
+        )
+        self.to_rgb = nn.ModuleList(
+            ModulatedConv2d(c, channels, 1, style, demodulate=False) for c in w
+        )
         self.enlarge = Blur(TAPS, gain=4.0, up=True)
 
     def forward(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
@@ -170,7 +187,11 @@ class _Block(nn.Module):
         self.blur = Blur(TAPS, pad=2)
         self.conv2 = EqualizedConv2d(channels_in, channels_out, 3, gain=1.0, stride=2, padding=0)
         self.shrink = Blur(TAPS, stride=2)
-        self.skip = EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False) if residual else None
+        self.skip = (
+            EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False)
+            if residual
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = _act(self.conv2(self.blur(_act(self.conv1(x)))))
@@ -180,7 +201,7 @@ class _Block(nn.Module):
 class Discriminator(Grows):
     """Images [N, channels, H, W] -> scores [N].
 
-    1x1 convolution from the picture, halved to 4x4 by two convolutions each, the
+    1x1 convolution from the image, halved to 4x4 by two convolutions each, the
     minibatch standard deviation over groups of `group`, a 3x3 convolution, linear,
     linear. `architecture`: "resnet" has a residual connection around each halving
     (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10).
@@ -203,11 +224,14 @@ class Discriminator(Grows):
         super().__init__(size)
         if architecture not in ("resnet", "orig"):
             raise UserError(
-                f"there is no architecture {architecture!r} of this network. {did_you_mean(architecture, ['resnet', 'orig'])}"
+                f"there is no architecture {architecture!r} of this network. "
+                f"{did_you_mean(architecture, ['resnet', 'orig'])}"
             )
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         self.from_rgb = EqualizedConv2d(channels, w[-1], 1, gain=1.0)
-        self.blocks = nn.Sequential(*(_Block(b, a, architecture == "resnet") for a, b in reversed(list(pairwise(w)))))
+        self.blocks = nn.Sequential(
+            *(_Block(b, a, architecture == "resnet") for a, b in reversed(list(pairwise(w))))
+        )
         self.spread = MinibatchStdDev(group)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3, gain=1.0)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0], gain=1.0)
@@ -218,7 +242,8 @@ class Discriminator(Grows):
         """`y`: labels [N] (int64), or weights of the classes [N, classes]."""
         if x.shape[-2:] != self.size:
             raise UserError(
-                f"this network judges images of {'x'.join(map(str, self.size))} (height x width); got "
+                f"this network takes images of {'x'.join(map(str, self.size))} (height x width); "
+                "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
         h = self.blocks(_act(self.from_rgb(x)))

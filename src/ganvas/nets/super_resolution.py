@@ -1,7 +1,7 @@
 """Super-resolution networks.
 
 Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of
-`multiple`, and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators judge
+`multiple`, and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators score
 images [N, C, H, W].
 """
 
@@ -80,7 +80,9 @@ class SRResNet(nn.Module):
 
 def _doublings(scale: int) -> int:
     if scale < 2 or scale & (scale - 1):
-        raise UserError(f"this network enlarges by a power of two; got scale={scale}. Give 2, 4 or 8")
+        raise UserError(
+            f"this network enlarges by a power of two; got scale={scale}. Give 2, 4 or 8"
+        )
     return scale.bit_length() - 1
 
 
@@ -92,10 +94,15 @@ class SRDiscriminator(nn.Module):
     dense layers. Images -> logits [N]. Sides are multiples of 16.
     """
 
-    def __init__(self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64) -> None:
+    def __init__(
+        self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64
+    ) -> None:
         super().__init__()
         divisible(torch.empty(0, 0, *size), 16, 16)
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         before = width
         for i in range(1, 8):
             after = width << (i // 2)
@@ -116,7 +123,8 @@ class SRDiscriminator(nn.Module):
         return self.dense(self.features(x).flatten(1)).flatten()
 
 
-# ---------------------------------------------------------------- XPixelGroup/BasicSR's, under its names of weights
+# ---------------------------------------------------------------- XPixelGroup/BasicSR
+# Weights have its names.
 
 
 def _small(net: nn.Module) -> None:
@@ -150,7 +158,9 @@ class MSRResNet(nn.Module):
 
     multiple: int = 1
 
-    def __init__(self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4) -> None:
+    def __init__(
+        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4
+    ) -> None:
         super().__init__()
         if scale not in (2, 3, 4):
             raise UserError(f"this network enlarges by 2, 3 or 4; got scale={scale}")
@@ -220,7 +230,9 @@ class RRDBNet(nn.Module):
         super().__init__()
         possible = [1 << i for i in range(min(doublings, 8) + 1)]
         if scale not in possible:
-            raise UserError(f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}")
+            raise UserError(
+                f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}"
+            )
         self.channels, self.scale, self.multiple = channels, scale, (1 << doublings) // scale
         self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
@@ -238,7 +250,9 @@ class RRDBNet(nn.Module):
         h = h + self.conv_body(self.body(h))
         for name in self.ups:
             up = self.get_submodule(name)
-            h = F.leaky_relu(up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True)
+            h = F.leaky_relu(
+                up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True
+            )
         return self.conv_last(F.leaky_relu(self.conv_hr(h), 0.2, inplace=True))
 
 
@@ -252,7 +266,12 @@ class CompactNet(nn.Module):
     multiple: int = 1
 
     def __init__(
-        self, channels: int = 3, width: int = 64, layers: int = 16, scale: int = 4, prelu: bool = True
+        self,
+        channels: int = 3,
+        width: int = 64,
+        layers: int = 16,
+        scale: int = 4,
+        prelu: bool = True,
     ) -> None:
         super().__init__()
         self.channels, self.scale = channels, scale
@@ -263,7 +282,9 @@ class CompactNet(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(width, channels * scale**2, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.body(x), self.scale) + F.interpolate(x, scale_factor=self.scale, mode="nearest")
+        return F.pixel_shuffle(self.body(x), self.scale) + F.interpolate(
+            x, scale_factor=self.scale, mode="nearest"
+        )
 
 
 class VGGStyleDiscriminator(nn.Module):
@@ -273,11 +294,14 @@ class VGGStyleDiscriminator(nn.Module):
     first, then 100 units. Images of `size` 128 or 256 -> logits [N].
     """
 
-    def __init__(self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64) -> None:
+    def __init__(
+        self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64
+    ) -> None:
         super().__init__()
         if size not in ((128, 128), (256, 256)):
             raise UserError(
-                f"this discriminator judges 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: give --size 128"
+                f"this discriminator takes 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: "
+                "give --size 128"
             )
         self.stages = int(math.log2(size[0])) - 2
         before = channels
@@ -304,23 +328,28 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's, a U-Net that judges every pixel: arXiv:2107.10833, section 3.3.
+    """Real-ESRGAN's discriminator, a U-Net that scores every pixel: arXiv:2107.10833, section 3.3.
 
     Images [N, C, H, W] -> logits [N, 1, H, W]; sides are multiples of 8.
 
     Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
     it, each after a bilinear enlargement and followed by the features of its size on
     the way down, added; two more and the score. All but the first and the last are
-    without bias and, where `normalised`, under spectral normalisation. LeakyReLU .2.
+    without bias and, where `normalised`, under spectral normalization. LeakyReLU .2.
     """
 
     def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:
         super().__init__()
         self.conv0 = nn.Conv2d(channels, width, 3, padding=1)
         for i in (1, 2, 3):
-            self.add_module(f"conv{i}", nn.Conv2d(width << i - 1, width << i, 4, stride=2, padding=1, bias=False))
+            self.add_module(
+                f"conv{i}",
+                nn.Conv2d(width << i - 1, width << i, 4, stride=2, padding=1, bias=False),
+            )
         for i in (4, 5, 6):
-            self.add_module(f"conv{i}", nn.Conv2d(width << 7 - i, width << 6 - i, 3, padding=1, bias=False))
+            self.add_module(
+                f"conv{i}", nn.Conv2d(width << 7 - i, width << 6 - i, 3, padding=1, bias=False)
+            )
         for i in (7, 8):
             self.add_module(f"conv{i}", nn.Conv2d(width, width, 3, padding=1, bias=False))
         self.conv9 = nn.Conv2d(width, 1, 3, padding=1)

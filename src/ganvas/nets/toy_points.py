@@ -56,7 +56,9 @@ class Generator(nn.Module):
                 BatchNorm1d(b, momentum=0.05) if norm else nn.Identity(),
                 nn.ReLU(),
             ]
-        self.net = nn.Sequential(*blocks, nn.Linear(width if layers else latent, channels * height * width_px))
+        self.net = nn.Sequential(
+            *blocks, nn.Linear(width if layers else latent, channels * height * width_px)
+        )
         self.latent = latent
         self.shape = (channels, height, width_px)
         _init(self, std)
@@ -68,7 +70,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Points [N, channels, H, W] -> logits [N].
 
-    `layers` maxout layers of `units` with `pieces` each, then linear; no normalisation
+    `layers` maxout layers of `units` with `pieces` each, then linear; no normalization
     and no dropout, so it also serves as a critic with a gradient penalty. Weights as
     the generator's.
     """

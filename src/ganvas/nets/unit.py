@@ -51,17 +51,24 @@ class LayerNorm(nn.Module):
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
-        self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.gain, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         var, mean = torch.var_mean(x, (1, 2, 3), keepdim=True)
-        return (x - mean) / (var.sqrt() + self.eps) * self.gain[:, None, None] + self.bias[:, None, None]
+        return (x - mean) / (var.sqrt() + self.eps) * self.gain[:, None, None] + self.bias[
+            :, None, None
+        ]
 
 
 def _split(blocks: int, shared: int, width: int) -> tuple[list[list[nn.Module]], nn.Sequential]:
     """(each domain's own blocks, the shared ones)."""
     if not 0 <= shared <= blocks:
-        raise UserError(f"`shared` is {shared}; of {blocks} blocks from 0 to {blocks} can be shared")
+        raise UserError(
+            f"`shared` is {shared}; of {blocks} blocks from 0 to {blocks} can be shared"
+        )
     own: list[list[nn.Module]] = [[Block(width) for _ in range(blocks - shared)] for _ in range(2)]
     return own, nn.Sequential(*(Block(width) for _ in range(shared)))
 
@@ -83,11 +90,18 @@ class Encoders(nn.Module):
     7x7 to `width` channels, `halvings` of 4x4 and stride 2 that double them, each
     followed by instance norm and ReLU, and `blocks` residual blocks, the last `shared`
     of which are both domains' own. H and W multiples of 2^halvings. Without sharing, at
-    the default sizes, each is the encoder of the authors' code. He's initialisation, as
+    the default sizes, each is the encoder of the authors' code. He's initialization, as
     there.
     """
 
-    def __init__(self, channels: int = 3, width: int = 64, halvings: int = 2, blocks: int = 4, shared: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int = 3,
+        width: int = 64,
+        halvings: int = 2,
+        blocks: int = 4,
+        shared: int = 1,
+    ) -> None:
         super().__init__()
         self.halvings, self.latent = halvings, width << halvings
         self.multiple = 1 << halvings
@@ -121,7 +135,12 @@ class Decoders(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 3, latent: int = 256, doublings: int = 2, blocks: int = 4, shared: int = 1
+        self,
+        channels: int = 3,
+        latent: int = 256,
+        doublings: int = 2,
+        blocks: int = 4,
+        shared: int = 1,
     ) -> None:
         super().__init__()
         own, self.shared = _split(blocks, shared, latent)
@@ -132,7 +151,9 @@ class Decoders(nn.Module):
                 up = [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
                 layers += [*up, LayerNorm(a // 2), nn.ReLU(inplace=True)]
                 a //= 2
-            self.own.append(nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, channels, 7), nn.Tanh()))
+            self.own.append(
+                nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, channels, 7), nn.Tanh())
+            )
         _he_init(self)
 
     def forward(self, h: Tensor, domain: int) -> Tensor:
@@ -149,7 +170,9 @@ class MultiscaleDiscriminator(nn.Module):
     arXiv:1711.11585, section 3.2. Weights ~ N(0, .02).
     """
 
-    def __init__(self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3) -> None:
+    def __init__(
+        self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3
+    ) -> None:
         super().__init__()
         self.least = 1 << layers + scales - 1  # the smallest scale's last convolution sees 2x2
 
@@ -157,7 +180,11 @@ class MultiscaleDiscriminator(nn.Module):
             found: list[nn.Module] = []
             for i in range(layers):
                 a = width << i - 1 if i else channels
-                found += [nn.ReflectionPad2d(1), nn.Conv2d(a, width << i, 4, 2), nn.LeakyReLU(0.2, inplace=True)]
+                found += [
+                    nn.ReflectionPad2d(1),
+                    nn.Conv2d(a, width << i, 4, 2),
+                    nn.LeakyReLU(0.2, inplace=True),
+                ]
             return nn.Sequential(*found, nn.Conv2d(width << layers - 1, 1, 1))
 
         self.scales = nn.ModuleList(one() for _ in range(scales))
@@ -167,7 +194,8 @@ class MultiscaleDiscriminator(nn.Module):
         height, width = x.shape[-2:]
         if min(height, width) < self.least:
             raise UserError(
-                f"a multi-scale discriminator got images of {height}x{width} (height x width); it needs sides of at least "
+                f"a multi-scale discriminator got images of {height}x{width} (height x width); it "
+                "needs sides of at least "
                 f"{self.least} pixels. Use larger images, or fewer `layers` or `scales`."
             )
         found = []

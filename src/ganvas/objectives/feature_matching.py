@@ -20,5 +20,8 @@ def mean_features(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     [N, C, h, w] each, expectations over the whole batch on all ranks. Salimans et al.,
     2016, arXiv:1606.03498, section 3.1.
     """
-    apart = [distributed.mean(wide(g).mean(0) - wide(w).mean(0)) for g, w in zip(got, wanted, strict=True)]
+    apart = [
+        distributed.mean(wide(g).mean(0) - wide(w).mean(0))
+        for g, w in zip(got, wanted, strict=True)
+    ]
     return torch.stack([d.square().mean() for d in apart]).sum()

@@ -20,7 +20,7 @@ Critic = Callable[[Tensor], Tensor]
 def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
     """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable.
 
-    Right only where D judges each image by itself.
+    Right only where D scores each image by itself.
     """
     # What torch.compile makes cannot be differentiated twice.
     with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
@@ -80,6 +80,8 @@ def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         w = wide(w)
         images = synthesis(w)
-        y = rng.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
+        y = rng.normal(*images.shape, device=images.device) / math.sqrt(
+            images.shape[2] * images.shape[3]
+        )
         (grad,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
     return grad.square().sum(2).mean(1).sqrt()

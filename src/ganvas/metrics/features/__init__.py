@@ -1,6 +1,6 @@
 """Feature extractors: networks over whose features distributions are compared.
 
-Figures over one extractor compare with figures over the same extractor, told by its
+Figures over one extractor compare with figures over the same extractor, identified by its
 name and the hash of its weights, and with no others. Only `inception-2015` is the
 network that the FID is defined over, so a distance over any other is not called FID.
 """
@@ -11,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganvas.core.errors import UserError, did_you_mean
-from ganvas.metrics.features import inception, lenet, mobilenet, random_conv, squeezenet, transformer
+from ganvas.metrics.features import (
+    inception,
+    lenet,
+    mobilenet,
+    random_conv,
+    squeezenet,
+    transformer,
+)
 from ganvas.metrics.features.base import RESIZERS, WEIGHTS_VARIABLE, Extractor
 from ganvas.metrics.features.inception import Inception2015
 from ganvas.metrics.features.lenet import LeNet
@@ -36,7 +43,9 @@ __all__ = [
 ]
 
 
-def extractor(name: str, weights: str | Path | None = None, *, resizer: str | None = None) -> Extractor:
+def extractor(
+    name: str, weights: str | Path | None = None, *, resizer: str | None = None
+) -> Extractor:
     """Feature extractor by name.
 
     `name`: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`,
@@ -52,7 +61,8 @@ def extractor(name: str, weights: str | Path | None = None, *, resizer: str | No
         return transformer.load(name.removeprefix(transformer.PREFIX), resizer)
     if name not in _EXTRACTORS:
         raise UserError(
-            f"there is no extractor {name!r}. {did_you_mean(name, [*_EXTRACTORS, transformer.PREFIX + 'FOLDER'])}"
+            f"there is no extractor {name!r}. "
+            f"{did_you_mean(name, [*_EXTRACTORS, transformer.PREFIX + 'FOLDER'])}"
         )
     return _EXTRACTORS[name](weights, resizer)
 

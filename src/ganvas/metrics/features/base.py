@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from ganvas.core.errors import UserError, did_you_mean
 
 WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
-_AT_ONCE = 2**18  # pixels that pass through the network together: more would leave the processor's cache
+_AT_ONCE = (
+    2**18
+)  # pixels that pass through the network together: more would leave the processor's cache
 
 
 class Extractor:
@@ -26,7 +28,7 @@ class Extractor:
     for the official network and "frechet" for all others; `classes`: how many logits
     `with_logits` gives, 0 where there are none. Calling it with images [N, C, H, W] in
     [-1, 1], of any size, with 1, 3 or 4 channels, gives float32 features [N, dim].
-    Images are first rounded to 8 bits, as saved pictures are; alpha is composited over
+    Images are first rounded to 8 bits, as saved images are; alpha is composited over
     middle gray; the result is resized to a square, whatever the aspect ratio, as
     `resizing` says, a name in `RESIZERS`. Raises `UserError` for NaN pixels.
     """
@@ -47,7 +49,13 @@ class Extractor:
         # Channels last, in parts that fit the cache, takes about half the time on a CPU.
         self.net: Any = net.eval().requires_grad_(False)
         self.net.to(memory_format=torch.channels_last)
-        self.name, self.dim, self.hash, self.distance, self.resizing = name, dim, hash, distance, resizing
+        self.name, self.dim, self.hash, self.distance, self.resizing = (
+            name,
+            dim,
+            hash,
+            distance,
+            resizing,
+        )
         self.classes: int = getattr(net, "classes", 0)
         self._side, self._channels = side, channels
 
@@ -68,7 +76,8 @@ class Extractor:
         x = images.detach().float()
         if not bool(torch.isfinite(x).all()):
             raise UserError(
-                "these images have NaN or infinite pixels, of which no measure can be taken; a model that makes such pictures "
+                "these images have NaN or infinite pixels, of which no measure can be taken; a "
+                "model that makes such images "
                 "is broken: use an earlier checkpoint"
             )
         x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
@@ -89,7 +98,9 @@ class Extractor:
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(features [N, dim], logits [N, classes]) in one pass, if the extractor has classes."""
         assert self.classes, f"{self.name} has no classes"
-        features, logits = zip(*(self.net.with_logits(part) for part in self._parts(images)), strict=True)
+        features, logits = zip(
+            *(self.net.with_logits(part) for part in self._parts(images)), strict=True
+        )
         return torch.cat(features).float(), torch.cat(logits).float()
 
     def _parts(self, images: Tensor) -> Iterator[Tensor]:
@@ -101,7 +112,9 @@ class Extractor:
 
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
-        raise UserError(f"images must be [N, 1, 3 or 4 channels, height, width]; got {list(images.shape)}")
+        raise UserError(
+            f"images must be [N, 1, 3 or 4 channels, height, width]; got {list(images.shape)}"
+        )
 
 
 # ---------------------------------------------------------------- resizing
@@ -135,12 +148,13 @@ def _clean(x: Tensor, side: int) -> Tensor:
     return F.interpolate(x, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
 
 
-# Images [N, C, H, W] -> [N, C, side, side]. Which one is used moves distances by far more than their interval (Parmar et
-# al., 2022, arXiv:2104.11222), and so it is part of every record.
+# Images [N, C, H, W] -> [N, C, side, side]. The choice moves distances by far more than
+# their interval (Parmar et al., 2022, arXiv:2104.11222), so it is part of every record.
 RESIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "bilinear-antialias": _bilinear_antialias,
     "legacy-pytorch": _legacy_pytorch,  # pytorch-fid's: aliases where it reduces
-    "legacy-tensorflow": _legacy_tensorflow,  # the original's and torch-fidelity's: aliases, and shifts by a part of a pixel
+    # The original's and torch-fidelity's: aliases, and shifts by a fraction of a pixel.
+    "legacy-tensorflow": _legacy_tensorflow,
     "clean": _clean,  # clean-fid's: Pillow's bicubic filter in floating point, not clipped
 }
 
@@ -158,18 +172,23 @@ def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Pa
     place = Path(weights or os.environ.get(WEIGHTS_VARIABLE) or "")
     if place == Path(""):
         raise UserError(
-            f"the extractor {name} needs the file {files[0]}: say where it lies (--features-file, or the environment "
+            f"the extractor {name} needs the file {files[0]}: say where it lies (--features-file, "
+            "or the environment "
             f"variable {WEIGHTS_VARIABLE} for its folder), or use random-conv-v1, which needs none"
         )
-    path = place if place.is_file() else next((p for f in files if (p := place / f).is_file()), None)
+    path = (
+        place if place.is_file() else next((p for f in files if (p := place / f).is_file()), None)
+    )
     if path is None:
         raise UserError(
-            f"the extractor {name} needs {' or '.join(files)}, which is not in {place}: put it there, or name another place"
+            f"the extractor {name} needs {' or '.join(files)}, which is not in {place}: put it "
+            "there, or name another place"
         )
     got = sha256_of(path)
     if got != sha256:
         raise UserError(
-            f"{path} has the SHA-256 {got}, expected {sha256}: it does not hold the weights of {name}; fetch it again"
+            f"{path} has the SHA-256 {got}, expected {sha256}: it does not hold the weights of "
+            f"{name}; fetch it again"
         )
     return path
 
@@ -187,5 +206,7 @@ def filled(net: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> n
     try:
         net.load_state_dict(state, assign=True)
     except RuntimeError as e:
-        raise UserError(f"{path} does not hold the weights of {name} ({str(e).splitlines()[-1].strip()})") from None
+        raise UserError(
+            f"{path} does not hold the weights of {name} ({str(e).splitlines()[-1].strip()})"
+        ) from None
     return net

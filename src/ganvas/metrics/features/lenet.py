@@ -26,7 +26,9 @@ class LeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convnet = nn.ModuleDict({"c1": nn.Conv2d(1, 6, 5), "c3": nn.Conv2d(6, 16, 5), "c5": nn.Conv2d(16, 120, 5)})
+        self.convnet = nn.ModuleDict(
+            {"c1": nn.Conv2d(1, 6, 5), "c3": nn.Conv2d(6, 16, 5), "c5": nn.Conv2d(16, 120, 5)}
+        )
         self.fc = nn.ModuleDict({"f6": nn.Linear(120, 84), "f7": nn.Linear(84, 10)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,4 +50,6 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
         net = LeNet()
     net = filled(net, torch.load(path, map_location="cpu", weights_only=True), "lenet-mnist", path)
     resizing = resizing or "bilinear-antialias"
-    return Extractor("lenet-mnist", net, LeNet.dim, SHA256, side=lambda longer: 32, channels=1, resizing=resizing)
+    return Extractor(
+        "lenet-mnist", net, LeNet.dim, SHA256, side=lambda longer: 32, channels=1, resizing=resizing
+    )

@@ -17,7 +17,15 @@ from ganvas.metrics.features.base import Extractor, filled, weights_file
 FILE = "mobilenet_v2_1.0_224_dequantised.npz"
 SHA256 = "cee5d3ec04671c97d674fb24e34acf67a4928df30bce2aa7e26de9bb252f1d8b"
 # Expansion, width, how many, stride of the first: the paper's table 2.
-_BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+_BLOCKS = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
 
 
 class _Conv(nn.Conv2d):
@@ -47,7 +55,9 @@ class MobileNetV2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convs = nn.ModuleDict()
-        self._blocks: list[tuple[list[str], bool]] = []  # names of a block's convolutions; whether its input is added
+        self._blocks: list[
+            tuple[list[str], bool]
+        ] = []  # names of a block's convolutions; whether its input is added
         self._number = 0
         self._add(3, 32, 3, 2)
         width = 32
@@ -64,7 +74,9 @@ class MobileNetV2(nn.Module):
         self._number += 1
         self._classifier = self._add(self.dim, self.classes)
 
-    def _add(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, depthwise: bool = False) -> str:
+    def _add(
+        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, depthwise: bool = False
+    ) -> str:
         name = f"{self._number:02d}_{'dw' if depthwise else 'conv'}"
         self.convs[name] = _Conv(cin, cout, kernel, stride, groups=cin if depthwise else 1)
         self._number += 1
@@ -108,5 +120,12 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     with np.load(path) as arrays:
         state = {f"convs.{name}": torch.from_numpy(arrays[name]) for name in arrays.files}
     net = filled(net, state, "mobilenet-v2", path)
-    side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731 (the larger is what it was trained on)
-    return Extractor("mobilenet-v2", net, MobileNetV2.dim, SHA256, side, resizing=resizing or "bilinear-antialias")
+    side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731 (it was trained on the larger)
+    return Extractor(
+        "mobilenet-v2",
+        net,
+        MobileNetV2.dim,
+        SHA256,
+        side,
+        resizing=resizing or "bilinear-antialias",
+    )

@@ -19,8 +19,8 @@ class RandomConv(nn.Module):
 
     The features are every stage's channel means, side by side.
 
-    Its weights are drawn once and for all. Random features judge by local structure and
-    shape, not by what a picture shows: they rank the states of one training run, see
+    Its weights are drawn once and for all. Random features depend on local structure and
+    shape, not on what an image shows: they rank the states of one training run, see
     noise, blur and missing modes, and favour no data set, where a classifier of
     photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
     use random embeddings so). The distance over them is not FID, and compares with
@@ -46,7 +46,9 @@ class RandomConv(nn.Module):
 
         stages, fan_in = [], 3 * 9
         for width in self.WIDTHS:
-            conv = nn.Conv2d(fan_in // 9, width, 3, stride=2, padding=1, device="meta")  # draws nothing of torch's
+            conv = nn.Conv2d(
+                fan_in // 9, width, 3, stride=2, padding=1, device="meta"
+            )  # draws nothing of torch's
             conv.weight = draw(
                 width, fan_in // 9, 3, 3, scale=(6 / fan_in) ** 0.5
             )  # He et al., 2015: variance 2 / fan_in
@@ -68,4 +70,6 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     raw = b"".join(p.detach().numpy().tobytes() for p in net.parameters())
     digest = hashlib.sha256(raw).hexdigest()
     side = lambda longer: 32 if longer <= 32 else 64  # noqa: E731
-    return Extractor("random-conv-v1", net, net.dim, digest, side, resizing=resizing or "bilinear-antialias")
+    return Extractor(
+        "random-conv-v1", net, net.dim, digest, side, resizing=resizing or "bilinear-antialias"
+    )

@@ -48,7 +48,9 @@ class SqueezeNet(nn.Module):
             Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool,
             Fire(512, 64, 256),
         )  # fmt: skip
-        self.classifier = nn.Sequential(nn.Identity(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True))
+        self.classifier = nn.Sequential(
+            nn.Identity(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True)
+        )
 
     def maps(self, x: Tensor) -> Tensor:
         """RGB images [N, 3, H, W] in [-1, 1] -> [N, 512, h, w]."""
@@ -80,6 +82,8 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     with torch.device("meta"):
         net = SqueezeNet()
     net = filled(net, torch.load(path, map_location="cpu", weights_only=True), "squeezenet", path)
-    # Small pictures gain little from 224 pixels, which cost five times as much as 96.
+    # Small images gain little from 224 pixels, which cost five times as much as 96.
     side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731
-    return Extractor("squeezenet", net, SqueezeNet.dim, SHA256, side, resizing=resizing or "bilinear-antialias")
+    return Extractor(
+        "squeezenet", net, SqueezeNet.dim, SHA256, side, resizing=resizing or "bilinear-antialias"
+    )

@@ -56,9 +56,13 @@ def load(folder: str | Path, resizing: str | None) -> Extractor:
         with torch.no_grad():
             dim = net(torch.zeros(1, 3, saved.side, saved.side)).shape[1]
     except Exception as e:
-        raise UserError(f"{folder} is no vision backbone: a picture of {saved.side} pixels fails ({e})") from None
+        raise UserError(
+            f"{folder} is no vision backbone: an image of {saved.side} pixels fails ({e})"
+        ) from None
     how = resizing or "bilinear-antialias"
-    return Extractor(PREFIX + saved.name, net, dim, saved.hash, lambda longer: saved.side, resizing=how)
+    return Extractor(
+        PREFIX + saved.name, net, dim, saved.hash, lambda longer: saved.side, resizing=how
+    )
 
 
 class Saved(NamedTuple):
@@ -84,25 +88,33 @@ def opened(folder: str | Path, kind: str) -> Saved:
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
         raise UserError(
-            f"{folder} holds no model of transformers: expected config.json and weights as .safetensors, as its "
+            f"{folder} holds no model of transformers: expected config.json and weights as "
+            ".safetensors, as its "
             "save_pretrained writes them"
         )
     try:
         import transformers  # pyright: ignore[reportMissingImports] (an optional extra)
     except ImportError as e:
         raise UserError(
-            f"models of transformers need that library ({e}): install it with pip install 'ganvas[features]'"
+            f"models of transformers need that library ({e}): install it with pip install "
+            "'ganvas[features]'"
         ) from None
     try:
         opener = getattr(transformers, kind)
-        model = opener.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = opener.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
     except Exception as e:  # whatever is wrong with somebody's folder
-        raise UserError(f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}") from None
+        raise UserError(
+            f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}"
+        ) from None
     mean, std, side = preprocessing(folder)
     config = getattr(model, "vision_model", model).config
     side = side or _side(getattr(config, "image_size", None)) or 224
     # The configuration and the preprocessing decide the features, too.
-    digest = hashlib.sha256("".join(sha256_of(f) for f in [folder / "config.json", *files]).encode())
+    digest = hashlib.sha256(
+        "".join(sha256_of(f) for f in [folder / "config.json", *files]).encode()
+    )
     digest.update(json.dumps([mean, std, side]).encode())
     return Saved(model.eval(), folder.resolve().name, mean, std, side, digest.hexdigest())
 
@@ -114,12 +126,12 @@ def preprocessing(
 
     `mean`, `std` and None where it does not.
     """
-    said = _said(folder / "preprocessor_config.json")
-    side = _side(said.get("crop_size")) or _side(said.get("size"))
-    return said.get("image_mean") or list(mean), said.get("image_std") or list(std), side
+    settings = _json_object(folder / "preprocessor_config.json")
+    side = _side(settings.get("crop_size")) or _side(settings.get("size"))
+    return settings.get("image_mean") or list(mean), settings.get("image_std") or list(std), side
 
 
-def _said(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
