@@ -1,4 +1,4 @@
-"""Classification accuracy score: a classifier trained on samples, tested on real images."""
+"""Classification accuracy score: train on samples, test on real images."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def classification_accuracy_score(
     (`samples`), the data that it was trained on (`real`, of which as many are used as
     there are samples) and real data that neither has seen (`test`). The paper trains a
     ResNet-50 on ImageNet; here it is `CLASSIFIER`, three convolutions on 32 pixels, so
-    figures compare with each other and not with the paper's. Raises `UserError` where
-    shapes, lengths or classes do not match, and where `real` is fewer than `samples`.
+    figures compare with each other and not with the paper's. Raises `UserError` if
+    shapes, lengths or classes do not match, and if `real` is fewer than `samples`.
     """
     sets = {
         "samples": (samples, sample_labels),

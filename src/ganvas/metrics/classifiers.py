@@ -39,7 +39,7 @@ class Classifier:
 
     `look`: an image [1, C, H, W] in [-1, 1] and the number of a class -> (logits [K],
     evidence of each place for the class [h, w]). `labels`: the names of each class,
-    behind commas; none where the classifier came without. `hash`: of its weights.
+    behind commas; none if the classifier came without. `hash`: of its weights.
     """
 
     name: str
@@ -109,7 +109,7 @@ def classifier(name: str, weights: str | Path | None = None) -> Classifier:
 
     `weights`: the file of the first two's weights or the folder in which it lies, and
     the labels with it; None: the folder that GANVAS_WEIGHTS names. Raises `UserError`
-    for an unknown name, for weights that are missing or wrong, and where a library is
+    for an unknown name, for weights that are missing or wrong, and if a library is
     missing.
     """
     if name in ("squeezenet", "mobilenet-v2"):
@@ -138,7 +138,7 @@ def classifier(name: str, weights: str | Path | None = None) -> Classifier:
 
 
 def _imagenet(weights: str | Path | None) -> list[str]:
-    """The 1,000 names; none where their file is not beside the weights."""
+    """The 1,000 names; none if their file is not beside the weights."""
     place = Path(weights or os.environ.get(WEIGHTS_VARIABLE) or "")
     labels = _lines((place.parent if place.is_file() else place) / LABELS)
     return labels[1:] if labels[:1] == ["background"] else labels

@@ -16,7 +16,7 @@ KEPT = 10_000  # features kept for the measures that need pairs; the Frechet dis
 
 
 class FeatureSet:
-    """Features of a stream of images: moments of all, and a uniform sample of at most `KEPT`.
+    """Features of a stream of images: moments of all, a sample of at most `KEPT`.
 
     The sample gives each image a random key that `seed` decides, however the stream is
     cut into batches. `which`: "real" or "generated", for messages; `scored`: whether
@@ -70,7 +70,7 @@ class FeatureSet:
         self._keys, self._features, self._index = keys, features, index
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """(features [n, dim] in float64, their indices in the stream [n]), in random order."""
+        """(features [n, dim] in float64, their places in the stream [n]), shuffled."""
         order = self._keys.argsort()
         return self._features[order].double(), self._index[order]
 

@@ -63,7 +63,7 @@ def extrapolated(x: Tensor, y: Tensor, seed: int = 0) -> float:
 
     There only the generated images are varied and the real ones' bias stays; here both
     sides shrink in proportion (to a third, in ten steps), and both go. May fall below
-    zero, by its own noise, where the distance is near it. Means nothing where the
+    zero, by its own noise, if the distance is near it. Means nothing if the
     smallest subset has hardly more images than there are dimensions: the bias is no
     line there.
     """

@@ -13,7 +13,7 @@ from ganvas.core import rng
 
 SPLITS = 10
 # For the record: which images form a part moves the score, so that figures compare only
-# where parts are formed alike.
+# if parts are formed alike.
 PROTOCOL = f"{SPLITS} at random"
 
 

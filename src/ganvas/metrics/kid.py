@@ -1,4 +1,4 @@
-"""Kernel distance (KID): a maximum mean discrepancy, unbiased at any number of images."""
+"""Kernel distance (KID): maximum mean discrepancy, unbiased at any sample size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
     The kernel is `(x.y / dim + 1)^3` (Binkowski et al., 2018, arXiv:1801.01401,
     equation 4 and section 3). Zero on average, and so as often negative as positive,
-    where both come from one distribution.
+    if both come from one distribution.
     """
     assert min(len(x), len(y)) > 1, "an unbiased estimate needs two images on either side"
     return float(_distances(x, y, _members(len(x), []), _members(len(y), []))[0])

@@ -231,7 +231,7 @@ def lpips(
     `weights`: the folder with the heads (`alex.pth` and so on, in it or in its
     `lpips_v0.1`) and with the backbone's file;
     None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that
-    file, or its folder, where it lies elsewhere. Raises `UserError` for an unknown
+    file, or its folder, if it lies elsewhere. Raises `UserError` for an unknown
     name, and for files that are missing or not what the name stands for.
     """
     if net not in BACKBONES:

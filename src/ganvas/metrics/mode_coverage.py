@@ -18,7 +18,7 @@ from ganvas.metrics.precision_recall import _CHUNK, _squared, nearest
 
 SAMPLES = 2500  # that PacGAN's protocol draws of a mixture
 STACKED_SAMPLES = 26_000  # of stacked MNIST
-REACH = 3.0  # deviations from its centre within which a sample is good
+REACH = 3.0  # deviations from its center within which a sample is good
 
 
 class Modes(NamedTuple):
@@ -26,7 +26,7 @@ class Modes(NamedTuple):
 
     `good`: the share of samples that are good; `reverse_kl`: of the samples' modes
     against equal shares, in nats; `counts`: good samples by mode, in the order of the
-    centres.
+    centers.
     """
 
     found: int
@@ -36,36 +36,36 @@ class Modes(NamedTuple):
     counts: tuple[int, ...]
 
 
-def score_modes(samples: Tensor, centres: Tensor, sigma: float) -> Modes:
+def score_modes(samples: Tensor, centers: Tensor, sigma: float) -> Modes:
     """Modes of a mixture that samples cover: PacGAN's protocol.
 
     Lin et al., 2018, arXiv:1712.04086, section 4.1, which draws 2,500 samples.
 
-    samples [n, dim], or [n, dim, 1, 1] as a generator of points gives them; centres [k,
+    samples [n, dim], or [n, dim, 1, 1] as a generator of points gives them; centers [k,
     dim]; `sigma`: the standard deviation of every mode. A sample is good (the paper: of
-    high quality) within 3 sigma of the nearest centre; a mode is found where it is the
+    high quality) within 3 sigma of the nearest center; a mode is found if it is the
     nearest of at least one good sample. The reverse KL is `sum_k p_k log(p_k K)`, where
-    p are the shares of all samples, good or not, by their nearest centre: 0 where all
-    modes get equally many, log K where one gets all. (The authors' released code counts
+    p are the shares of all samples, good or not, by their nearest center: 0 if all
+    modes get equally many, log K if one gets all. (The authors' released code counts
     good samples only.) A sample that is not finite is not good and in no mode's share.
     """
     x = samples.detach().flatten(1).to("cpu", torch.float64)
-    centres = centres.detach().to("cpu", torch.float64)
-    if x.ndim != 2 or not len(x) or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
+    centers = centers.detach().to("cpu", torch.float64)
+    if x.ndim != 2 or not len(x) or centers.ndim != 2 or x.shape[1] != centers.shape[1]:
         raise UserError(
-            "samples [n, dim] and centres [k, dim] of one dimension are needed; got "
+            "samples [n, dim] and centers [k, dim] of one dimension are needed; got "
             f"{list(samples.shape)} and "
-            f"{list(centres.shape)}"
+            f"{list(centers.shape)}"
         )
     if sigma <= 0:
         raise UserError(f"the deviation of a mode must be above 0; got {sigma}")
     finite = x.isfinite().all(1)
-    distance, mode = torch.cdist(x[finite], centres).min(1)
-    counts = torch.bincount(mode[distance < REACH * sigma], minlength=len(centres))
-    shares = torch.bincount(mode, minlength=len(centres)) / max(len(mode), 1)
+    distance, mode = torch.cdist(x[finite], centers).min(1)
+    counts = torch.bincount(mode[distance < REACH * sigma], minlength=len(centers))
+    shares = torch.bincount(mode, minlength=len(centers)) / max(len(mode), 1)
     return Modes(
         found=int((counts > 0).sum()),
-        total=len(centres),
+        total=len(centers),
         good=float(counts.sum()) / len(x),
         reverse_kl=_against_uniform(shares) if len(mode) else math.inf,
         counts=tuple(counts.tolist()),
@@ -124,7 +124,7 @@ def score_stacked_mnist(
 
     `batches`: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of
     the 10 digits [N, 10]; with the extractor `lenet-mnist` it is `lambda x:
-    lenet.with_logits(x)[1]`. A mode is found where at least one sample's three channels
+    lenet.with_logits(x)[1]`. A mode is found if at least one sample's three channels
     are so classified. The classifier is part of the protocol: papers' differ. Perfect
     data scores a reverse KL of about 999 / (2 n), .019 at 26,000, and not 0.
     """
@@ -175,7 +175,7 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
     their number.
 
     samples [n, dim]: features, or pixels, of at least 2 samples. What a duplicate is,
-    the paper lets people decide by looking at the closest pairs; here `threshold` does.
+    the paper decides by inspection of the closest pairs; here `threshold` does.
     A cautious one is the smallest distance between as many real images.
     """
     x = samples.detach().flatten(1).double()

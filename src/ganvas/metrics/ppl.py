@@ -75,7 +75,7 @@ def path_length(
     1), or 0 if `ends` is set.
 
     `model` gives noise by `latent(n)` and images by `sample(n, z=...)`; paths in z
-    are arcs (`slerp`), or lines where its `curve` is "linear" (`ganvas.core.Samples`).
+    are arcs (`slerp`), or lines if its `curve` is "linear" (`ganvas.core.Samples`).
     For paths in w, which are lines (`lerp`), it also has `styles(z)` and
     `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels
     `y`: each path stays within one class, and the paths take all classes in turn.
@@ -86,7 +86,7 @@ def path_length(
     over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
 
     Distances in the lowest and the highest hundredth are dropped, as the authors' code
-    does. Figures compare where model's size, distance, space, `ends`, n and eps are the
+    does. Figures compare if the model's size, distance, space, `ends`, n and eps are the
     same.
     """
     if n < 2 or batch < 1 or not eps > 0:

@@ -42,7 +42,7 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
     real, fake = (
         real - origin,
         fake - origin,
-    )  # distances are differences of large numbers where the origin is far away
+    )  # distances are differences of large numbers if the origin is far away
     real_radius, fake_radius = _radius(real, k), _radius(fake, k)
     in_real_balls = torch.zeros(len(fake), dtype=torch.long)
     recalled = torch.zeros(len(real), dtype=torch.bool)
@@ -83,11 +83,11 @@ def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tens
 
 
 def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, distance) of samples no further apart than `threshold`, closest first.
+    """Pairs (i, j, distance) of samples within `threshold`, closest first.
 
     samples [n, dim].
 
-    The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): where half of all
+    The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): if half of all
     draws of n samples hold a duplicate, the generator makes about n^2 different images.
     The threshold is yours to set, by looking at the pairs.
     """
@@ -103,7 +103,7 @@ def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances [n, m]; rounding errors around zero are zero, so that copies match."""
+    """Squared distances [n, m]; zero up to rounding is zero, so that copies match."""
     scale = x.square().sum(1, keepdim=True) + y.square().sum(1)
     distance = torch.addmm(scale, x, y.T, alpha=-2)
     return distance.masked_fill_(distance < scale.mul_(1e-13), 0.0)

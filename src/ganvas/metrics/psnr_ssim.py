@@ -77,7 +77,7 @@ def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = 
 
     `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises
     `UserError` for unlike shapes, for pixels that are NaN or far outside [0, 1], for an
-    unknown protocol, and where nothing is marked within the protocol's borders.
+    unknown protocol, and if nothing is marked within the protocol's borders.
     """
     where = None if mask is None else _marked(mask, a, protocol)
     a, b = _compared(a, b, protocol, least=1)
@@ -133,7 +133,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, where: Tensor | None = None) -> Tensor:
-    """Mean over channels and pixels, within the mask `where` [N, 1, H, W] if given: [N]."""
+    """Mean [N] over channels and pixels, within the mask `where` [N, 1, H, W] if given."""
     if where is None:
         return x.mean((1, 2, 3))
     return (x.mean(1, keepdim=True) * where).sum((1, 2, 3)) / where.sum((1, 2, 3))

@@ -144,7 +144,7 @@ class _Frechet(NamedTuple):
 
 
 def _frechet(reals: FeatureSet, fakes: FeatureSet, x: Tensor, y: Tensor, seed: int) -> _Frechet:
-    """Fréchet distance of all images; interval and bias from halves of the kept x and y."""
+    """Fréchet distance of all images; interval and bias from halves of x and y."""
     distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
     halves = subset_distances(x, y, [0.5] * HALVES, seed)
     # The variance of halves of the kept features is that of the kept features themselves

@@ -68,7 +68,7 @@ class DiffAugment(Augmentation):
 
     `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2)
     (nothing for gray images), contrast times U(.5, 1.5). `translation`: shifted by
-    whole pixels, up to `shift` of each side (the paper: 1/8), zeros where nothing was.
+    whole pixels, up to `shift` of each side (the paper: 1/8), zeros at the border.
     `cutout`: a square of half the side set to zero. Both lengths are rounded half up,
     as in the authors' code, so that a side of 4 is shifted by a pixel. Where there are
     several images in the channels, each gets the same change; alpha gets no color.
@@ -132,14 +132,14 @@ class ADA(Augmentation):
     Adversarial Networks with Limited Data. Karras et al., 2020, arXiv:2006.06676,
     section 3 and appendix B.
 
-    Every `every` batches p moves by their images / `images`: up where E[sign D(x)] of
+    Every `every` batches p moves by their images / `images`: up if E[sign D(x)] of
     real images exceeds `target`, else down (section 3.1). `target` None: p stays. The
     method logs that mean as `sign`, in D's turn; of several discriminators' the mean is
     taken.
 
     Differs from the paper: images are resampled bilinearly at their own resolution,
     without its wavelet filter; p is held below 1 as well. Gray images get the mean of
-    what their colors would be; where there are several images in the channels (a
+    what their colors would be; if there are several images in the channels (a
     pair), each gets the same change; alpha gets no color.
     """
 

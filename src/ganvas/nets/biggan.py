@@ -124,7 +124,7 @@ class Generator(_Conditioned):
     self-attention stands. `multiples`: channels before the first and after each block,
     in `width`s; None: the paper's. `normalised`: spectral normalization of all layers
     but embeddings (and of labels' tables). Without `classes` and `split` batch norms
-    have plain gains. y may be mixtures of classes [N, classes] where the embedding is
+    have plain gains. y may be mixtures of classes [N, classes] if the embedding is
     shared.
     """
 

@@ -3,7 +3,7 @@
 Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim et
 al., 2017, arXiv:1703.05192, in the layout (and the generator with the key names) of
 SKTBrain/DiscoGAN. Its images are in [0, 1]; here they are in [-1, 1] outside, and
-brought to [0, 1] within, where the borders' zeros are black. Weights as torch draws
+brought to [0, 1] within, so the borders' zeros are black. Weights as torch draws
 them.
 """
 
@@ -32,7 +32,7 @@ class Generator(nn.Module):
 
     `depth` convolutions of stride 2 with `width` to `width` 2^(depth-1) channels, each
     followed by batch norm (the first by none) and LeakyReLU(.2), and their mirror image
-    with batch norm and ReLU, then sigmoid. `bottleneck`: so many channels of one 4x4
+    with batch norm and ReLU, then sigmoid. `bottleneck`: the channels of one 4x4
     convolution more, and back, between the two (100 in the authors' `extra_layers`,
     which leaves one pixel of 64x64); sides are then at least 4 2^depth.
     """

@@ -49,7 +49,7 @@ class ResNetGenerator(nn.Module):
 
     c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64.
     CycleGAN, Zhu et al., 2017, arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6
-    below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only where
+    below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only if
     `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
 
     `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
@@ -162,9 +162,9 @@ class UNetGenerator(nn.Module):
     `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level
     joined to its mirror image. pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix
     6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the inner levels with 8 `width`
-    channels except the innermost, as in the authors' code, or on so many innermost ones
+    channels except the innermost, as in the authors' code, or on that many innermost ones
     as it says (DualGAN's: 3); in training mode only, so that noise means leaving it on.
-    `kernel`: the convolutions' side, `ends` that of the outermost two where it is
+    `kernel`: the convolutions' side, `ends` that of the outermost two if it is
     another. Without `skip` no level is joined: the paper's encoder-decoder. Weights ~
     N(0, .02).
     """

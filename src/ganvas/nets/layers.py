@@ -283,7 +283,7 @@ class MinibatchStdDev(nn.Module):
     of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
 
     Groups are `group` neighbors in the batch (so a rank's rows keep theirs), or the
-    whole batch where it is smaller or no multiple of `group`. `correction`: 0 divides
+    whole batch if it is smaller or no multiple of `group`. `correction`: 0 divides
     the variance by the group's size as the paper's code does, 1 by one less.
     """
 

@@ -32,9 +32,9 @@ class PatchDiscriminator(nn.Module):
     `layers` convolutions of stride 2 and one of stride 1 with `width` min(2^i, 8)
     channels, each followed by a normalization (the first by none) and LeakyReLU(.2),
     then one of stride 1 to a single channel. With 3 `layers` the 70x70 PatchGAN:
-    pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 where
+    pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 if
     pairs are scored. Convolutions under batch norm have no bias, as in the authors'
-    code. `size`: of the images, where it is known: too small ones are then refused at
+    code. `size`: of the images, if it is known: too small ones are then refused at
     once. Weights ~ N(0, .02).
     """
 

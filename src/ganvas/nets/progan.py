@@ -84,7 +84,7 @@ class Growth:
 
     `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and
     `hold` of 0: nothing grows, the networks are complete at once. `batches`, `rates`:
-    resolution -> batch and times the learning rate, where they are not the run's. The
+    resolution -> batch and times the learning rate, if they are not the run's. The
     optimizers start afresh when a fade begins and when it ends, as in the authors' code
     (`Stage.index`).
     """

@@ -87,7 +87,7 @@ class Generator(nn.Module):
     z [N, latent], y labels [N] or one-hot [N, classes] -> [N, channels, H, W].
 
     z, beside `embedding` numbers for its class, to the weights of a learned basis of
-    4x4, then `blocks` blocks at each resolution; where the width changes a 1x1
+    4x4, then `blocks` blocks at each resolution; if the width changes a 1x1
     convolution comes before the enlarging. `width` channels up to `full` px (where the
     shorter side starts from 4), then halved with each doubling, or `widths` from 4x4
     up. The 3x3 convolutions have groups of `group` channels. A side of 4 * 2^k; a
@@ -138,7 +138,7 @@ class Discriminator(nn.Module):
     [N, channels, H, W], y labels [N] or one-hot [N, classes] -> [N].
 
     The generator's mirror image: `blocks` blocks at each resolution, shrinking, a 1x1
-    convolution where the width changes, and at 4x4 the products with a learned basis,
+    convolution if the width changes, and at 4x4 the products with a learned basis,
     linear to a score; with classes, to a vector whose product with the class's own is
     the score (Miyato and Koyama, 2018, arXiv:1802.05637).
     """

@@ -106,7 +106,7 @@ def raw_weights(net: nn.Module) -> dict[str, tuple[Tensor, int]]:
         if not isinstance(module, WEIGHTED):
             continue
         weight = (
-            module.parametrizations.weight.original
+            module.parametrizations.weight.original  # pyright: ignore[reportAttributeAccessIssue]
             if parametrize.is_parametrized(module)
             else module.weight
         )  # pyright: ignore[reportAttributeAccessIssue]
@@ -141,7 +141,7 @@ def subspace_sigmas(matrix: Tensor, count: int = 3, rounds: int = 12, spare: int
 
     By power iteration of a block of vectors (`spare` more than `count`, which makes it
     converge sooner). It starts from the same vectors each time and draws nothing. Fewer
-    where the matrix has fewer.
+    if the matrix has fewer.
     """
     with torch.autocast(matrix.device.type, enabled=False):
         matrix = matrix.float()

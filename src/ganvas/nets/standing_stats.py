@@ -29,7 +29,7 @@ class Standing:
 
     def __call__(self, net: nn.Module, make: Callable[[nn.Module], Any], setting: float) -> None:
         """`make(net)` passes one batch through `net` as it is used at `setting`."""
-        net = getattr(net, "net", net)  # the network itself where another program runs it
+        net = getattr(net, "net", net)  # the network itself, if another runtime executes it
         if net.training or not self.batches:
             return
         key = (setting, next(net.parameters())._version)  # other weights have other statistics

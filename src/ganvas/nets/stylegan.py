@@ -30,7 +30,7 @@ from ganvas.nets.progan import Grows, faded, rectified, widths_by_level
 
 
 class Mapping(nn.Module):
-    """z [n, latent], and labels y where there are `classes`, -> w [n, width].
+    """z [n, latent], and labels y if there are `classes`, -> w [n, width].
 
     z and the label's embedding are brought to length sqrt(d) each; then `layers` linear
     layers, each followed by LeakyReLU(.2), which learn at `lr` times the rate of the

@@ -177,7 +177,7 @@ class Generator(StyleBased):
 class _Block(nn.Module):
     """Two 3x3 convolutions, the second of which halves the image.
 
-    Beside them, where it is residual, a 1x1 convolution. [N, in, H, W] -> [N, out, H /
+    Beside them, if it is residual, a 1x1 convolution. [N, in, H, W] -> [N, out, H /
     2, W / 2].
     """
 

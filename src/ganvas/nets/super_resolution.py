@@ -335,7 +335,7 @@ class UNetDiscriminator(nn.Module):
     Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
     it, each after a bilinear enlargement and followed by the features of its size on
     the way down, added; two more and the score. All but the first and the last are
-    without bias and, where `normalised`, under spectral normalization. LeakyReLU .2.
+    without bias and, if `normalised`, under spectral normalization. LeakyReLU .2.
     """
 
     def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:

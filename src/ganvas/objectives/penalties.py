@@ -20,7 +20,7 @@ Critic = Callable[[Tensor], Tensor]
 def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
     """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable.
 
-    Right only where D scores each image by itself.
+    Right only if D scores each image by itself.
     """
     # What torch.compile makes cannot be differentiated twice.
     with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):

@@ -24,9 +24,9 @@ class Extractor:
     """A named, fixed map from images to vectors.
 
     `name`; `dim`: length of a vector; `hash`: SHA-256 of the weights (of the file,
-    where there is one); `distance`: what the Frechet distance over it is called, "fid"
+    if there is one); `distance`: what the Frechet distance over it is called, "fid"
     for the official network and "frechet" for all others; `classes`: how many logits
-    `with_logits` gives, 0 where there are none. Calling it with images [N, C, H, W] in
+    `with_logits` gives, 0 if there are none. Calling it with images [N, C, H, W] in
     [-1, 1], of any size, with 1, 3 or 4 channels, gives float32 features [N, dim].
     Images are first rounded to 8 bits, as saved images are; alpha is composited over
     middle gray; the result is resized to a square, whatever the aspect ratio, as
@@ -96,7 +96,7 @@ class Extractor:
 
     @torch.no_grad()
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [N, dim], logits [N, classes]) in one pass, if the extractor has classes."""
+        """(features [N, dim], logits [N, classes]) in one pass, if there are classes."""
         assert self.classes, f"{self.name} has no classes"
         features, logits = zip(
             *(self.net.with_logits(part) for part in self._parts(images)), strict=True
@@ -167,7 +167,7 @@ def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Pa
 
     `weights`: the file, or the folder in which it lies under one of the names `files`;
     None: the folder that the environment variable GANVAS_WEIGHTS names. Raises
-    `UserError` where it is missing or is another file.
+    `UserError` if it is missing or is another file.
     """
     place = Path(weights or os.environ.get(WEIGHTS_VARIABLE) or "")
     if place == Path(""):
@@ -201,7 +201,7 @@ def sha256_of(path: Path) -> str:
 def filled(net: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> nn.Module:
     """`net`, built without storage, with the weights of a file.
 
-    Raises `UserError` where they are not its own.
+    Raises `UserError` if they are not its own.
     """
     try:
         net.load_state_dict(state, assign=True)

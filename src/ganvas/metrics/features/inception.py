@@ -1,4 +1,4 @@
-"""inception-2015: the only network that the FID and the inception score are defined over."""
+"""inception-2015: the network that defines the FID and the inception score."""
 
 from __future__ import annotations
 

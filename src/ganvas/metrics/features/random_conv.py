@@ -21,7 +21,7 @@ class RandomConv(nn.Module):
 
     Its weights are drawn once and for all. Random features depend on local structure and
     shape, not on what an image shows: they rank the states of one training run, see
-    noise, blur and missing modes, and favour no data set, where a classifier of
+    noise, blur and missing modes, and favor no data set, whereas a classifier of
     photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
     use random embeddings so). The distance over them is not FID, and compares with
     itself only.

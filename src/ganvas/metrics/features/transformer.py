@@ -46,7 +46,7 @@ class Backbone(nn.Module):
 def load(folder: str | Path, resizing: str | None) -> Extractor:
     """Open a saved vision backbone as an extractor.
 
-    Raises `UserError` where transformers is not installed and for a folder that holds
+    Raises `UserError` if transformers is not installed and for a folder that holds
     no such model.
     """
     saved = opened(folder, "AutoModel")
@@ -124,7 +124,7 @@ def preprocessing(
 ) -> tuple[list[float], list[float], int | None]:
     """(mean, std, side) as a folder's preprocessor_config.json has them.
 
-    `mean`, `std` and None where it does not.
+    `mean`, `std` and None if it does not.
     """
     settings = _json_object(folder / "preprocessor_config.json")
     side = _side(settings.get("crop_size")) or _side(settings.get("size"))
