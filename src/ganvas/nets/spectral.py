@@ -109,7 +109,7 @@ def raw_weights(net: nn.Module) -> dict[str, tuple[Tensor, int]]:
             module.parametrizations.weight.original  # pyright: ignore[reportAttributeAccessIssue]
             if parametrize.is_parametrized(module)
             else module.weight
-        )  # pyright: ignore[reportAttributeAccessIssue]
+        )
         found[name] = (weight, 1 if isinstance(module, nn.ConvTranspose2d) else 0)
     return found
 
