@@ -19,7 +19,6 @@ from ganvas.core.errors import UserError
 from ganvas.data import images
 from ganvas.engine import build
 from ganvas.engine.engine import Engine
-from ganvas.nets import layers
 from ganvas.nets.norm import InstanceNorm2d
 
 
@@ -38,7 +37,6 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
         "forward",
         lambda self, x: F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps),
     )
-    monkeypatch.setattr(layers.ThinConv2d, "forward", nn.Conv2d.forward)
 
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))

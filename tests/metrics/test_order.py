@@ -192,4 +192,5 @@ def test_every_further_measure_was_looked_at() -> None:
         "accuracy",  # `Feed.draw`, whose order is random
         "path-length",  # independent draws
         "stacked-mnist",  # counts
+        "recognizability",  # stratified random halves, shuffled; the rest are counts
     }

@@ -85,7 +85,7 @@ def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, cha
     colors = 1 if channels < 3 else 3
     for recolored in (
         DiffAugment(("color",)),
-        partial(ADA._coloured, augment if isinstance(augment, ADA) else ADA(1.0)),
+        partial(ADA._color_transformed, augment if isinstance(augment, ADA) else ADA(1.0)),
     ):
         made = recolored(x)
         assert not torch.equal(made[:, :colors], x[:, :colors])
@@ -189,7 +189,7 @@ def test_ada_colours_by_their_statistics() -> None:
     gray = x.mean(1)[:, 0, 0]
 
     def changed(k: int) -> torch.Tensor:
-        made = only(k, x, "_coloured")
+        made = only(k, x, "_color_transformed")
         assert torch.allclose(made, made[:, :, :1, :1].expand_as(made), atol=1e-6)
         return made[:, :, 0, 0]
 
@@ -204,7 +204,7 @@ def test_ada_colours_by_their_statistics() -> None:
     spread = (saturation - saturation.mean(1, keepdim=True)).norm(dim=1) / (x[0, :, 0, 0] - gray[0]).norm()
     assert spread.log2().std() == pytest.approx(1, rel=0.1)
     flat = x[:, :1]
-    assert torch.allclose(only(2, flat, "_coloured").abs(), flat.abs(), atol=1e-6)  # gray ones turn negative
+    assert torch.allclose(only(2, flat, "_color_transformed").abs(), flat.abs(), atol=1e-6)  # gray ones turn negative
 
 
 def test_p_follows_the_sign_of_the_scores() -> None:

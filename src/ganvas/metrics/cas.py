@@ -1,4 +1,4 @@
-"""The classification accuracy score: what a classifier that has only seen samples knows of real images."""
+"""Classification accuracy score: train on samples, test on real images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 
-CLASSIFIER = "cnn-v1"  # the name under which figures compare; anything below that changes changes it
+CLASSIFIER = (
+    "cnn-v1"  # the name under which figures compare; anything below that changes changes it
+)
 SIDE = 32  # pixels: larger images are resized to this square before they are classified
 STEPS, BATCH, RATE = 600, 100, 2e-3
 
 
 class AccuracyScore(NamedTuple):
-    """Shares of the real test images that are classified rightly: `score` by the classifier of the samples, `reference` by one
-    of as many real images; `classes`: `score` within each class, in the order of `labels`. Real data that trains as many steps
-    on as many images is what a perfect generator could reach."""
+    """Fractions of the real test images that are classified correctly.
+
+    `score`: by the classifier of the samples; `reference`: by one of as many real
+    images; `classes`: `score` within each class, in the order of `labels`. Real data
+    that trains as many steps on as many images is what a perfect generator could reach.
+    """
 
     score: float
     reference: float
@@ -40,34 +45,51 @@ def classification_accuracy_score(
     steps: int = STEPS,
     seed: int = 0,
 ) -> AccuracyScore:
-    """Train on samples, test on real images: Ravuri and Vinyals, 2019, arXiv:1905.10887, section 3. Modes that a generator
-    drops and labels that it confuses cost accuracy, which distances hardly see.
+    """Train on samples, test on real images.
 
-    Images [N, C, H, W] in [-1, 1] with labels [N], of a conditional generator (`samples`), the data that it was trained on
-    (`real`, of which as many are used as there are samples) and real data that neither has seen (`test`). The paper trains a
-    ResNet-50 on ImageNet; here it is `CLASSIFIER`, three convolutions on 32 pixels, so figures compare with each other and not
-    with the paper's. Raises `UserError` where shapes, lengths or classes do not match, and where `real` is fewer than
-    `samples`."""
-    sets = {"samples": (samples, sample_labels), "real": (real, real_labels), "test": (test, test_labels)}
+    Ravuri and Vinyals, 2019, arXiv:1905.10887, section 3. Modes that a generator drops
+    and labels that it confuses cost accuracy, which distances hardly see.
+
+    Images [N, C, H, W] in [-1, 1] with labels [N], of a conditional generator
+    (`samples`), the data that it was trained on (`real`, of which as many are used as
+    there are samples) and real data that neither has seen (`test`). The paper trains a
+    ResNet-50 on ImageNet; here it is `CLASSIFIER`, three convolutions on 32 pixels, so
+    figures compare with each other and not with the paper's. Raises `UserError` if
+    shapes, lengths or classes do not match, and if `real` is fewer than `samples`.
+    """
+    sets = {
+        "samples": (samples, sample_labels),
+        "real": (real, real_labels),
+        "test": (test, test_labels),
+    }
     for name, (x, y) in sets.items():
         if x.ndim != 4 or x.shape[1:] != samples.shape[1:] or y.shape != (len(x),) or not len(x):
             raise UserError(
-                f"{name}: images [N, C, height, width] of one size and their N labels are needed; got {list(x.shape)} and "
+                f"{name}: images [N, C, height, width] of one size and their N labels are needed; "
+                f"got {list(x.shape)} and "
                 f"{list(y.shape)}, beside samples of {list(samples.shape[1:])}"
             )
         if not bool(torch.isfinite(x).all()):
-            raise UserError(f"{name}: these images have NaN or infinite pixels, of which nothing can be learned")
+            raise UserError(
+                f"{name}: these images have NaN or infinite pixels, of which nothing can be learned"
+            )
     labels = torch.unique(real_labels).cpu()
     for name in ("samples", "test"):
         strange = set(torch.unique(sets[name][1]).tolist()) - set(labels.tolist())
         if strange:
-            raise UserError(f"{name}: the labels {sorted(strange)} are not among the real data's {labels.tolist()}")
+            raise UserError(
+                f"{name}: the labels {sorted(strange)} are not among the real data's "
+                f"{labels.tolist()}"
+            )
     if len(real) < len(samples):
         raise UserError(
-            f"the reference trains on as many real images as there are samples; got {len(real)} for {len(samples)}: draw fewer "
+            f"the reference trains on as many real images as there are samples; got {len(real)} "
+            f"for {len(samples)}: draw fewer "
             "samples"
         )
-    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[: len(samples)]
+    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[
+        : len(samples)
+    ]
     scores = []
     for x, y in ((samples, sample_labels), (real[chosen], real_labels[chosen])):
         net = _trained(_prepared(x), torch.searchsorted(labels, y.cpu()), len(labels), steps, seed)
@@ -95,8 +117,12 @@ def _prepared(x: Tensor) -> Tensor:
 
 
 def _trained(x: Tensor, y: Tensor, classes: int, steps: int, seed: int) -> nn.Module:
-    """Three 3x3 convolutions of 32, 64 and 128 with batch norm and ReLU, the last two of stride 2, averaged over pixels, then
-    linear; Adam for a fixed number of steps with the rate falling to 0 as a cosine. Draws nothing outside its own seed."""
+    """Train a small convolutional network for a fixed number of steps.
+
+    Three 3x3 convolutions of 32, 64 and 128 with batch norm and ReLU, the last two of
+    stride 2, averaged over pixels, then linear; Adam with the rate falling to 0 as a
+    cosine. Draws nothing outside its own seed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []

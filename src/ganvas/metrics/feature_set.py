@@ -1,4 +1,4 @@
-"""One side of a comparison: what is kept of a stream of images, in memory that does not grow with it."""
+"""Streaming feature statistics of one image set, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ KEPT = 10_000  # features kept for the measures that need pairs; the Frechet dis
 
 
 class FeatureSet:
-    """The features of a stream of images: moments of all, and a uniform sample of at most KEPT, each image by a random key
-    that `seed` decides, however the stream is cut into batches. `which`: "real" or "generated", for messages; `scored`:
-    whether the logits are looked at, too, for the inception score."""
+    """Features of a stream of images: moments of all, a sample of at most `KEPT`.
 
-    def __init__(self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False) -> None:
+    The sample gives each image a random key that `seed` decides, however the stream is
+    cut into batches. `which`: "real" or "generated", for messages; `scored`: whether
+    the logits are looked at, too, for the inception score.
+    """
+
+    def __init__(
+        self, extractor: Extractor, which: str, seed: int = 0, scored: bool = False
+    ) -> None:
         self.extractor, self.which = extractor, which
         self.moments = Moments(extractor.dim)
-        self.score = InceptionScore(extractor.classes, seed) if scored and extractor.classes else None
+        self.score = (
+            InceptionScore(extractor.classes, seed) if scored and extractor.classes else None
+        )
         self.shape: tuple[int, ...] | None = None
         self._rng = np.random.default_rng(seed)
         self._keys = torch.empty(0, dtype=torch.float64)
@@ -35,11 +42,15 @@ class FeatureSet:
         return self.moments.count
 
     def add(self, images: Tensor) -> None:
-        """images [N, C, H, W] in [-1, 1]. Raises `UserError` for another shape than before and for NaN pixels."""
+        """images [N, C, H, W] in [-1, 1].
+
+        Raises `UserError` for another shape than before and for NaN pixels.
+        """
         shape = tuple(images.shape[1:])
         if self.shape is not None and shape != self.shape:
             raise UserError(
-                f"the {self.which} images are of several sizes: {size_in_words(self.shape)} and {size_in_words(shape)}; "
+                f"the {self.which} images are of several sizes: {size_in_words(self.shape)} and "
+                f"{size_in_words(shape)}; "
                 "choose one"
             )
         self.shape = shape
@@ -59,12 +70,15 @@ class FeatureSet:
         self._keys, self._features, self._index = keys, features, index
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """(features [n, dim] in float64, which images of the stream they are [n]), in random order."""
+        """(features [n, dim] in float64, their places in the stream [n]), shuffled."""
         order = self._keys.argsort()
         return self._features[order].double(), self._index[order]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, JSON-ready facts) from which `restored` makes an equal side; not the score's."""
+        """(tensors, JSON-ready facts) from which `restored` makes an equal side.
+
+        Not the score's.
+        """
         tensors = {"mean": self.moments.mean, "scatter": self.moments.scatter}
         tensors |= {"keys": self._keys, "features": self._features, "index": self._index}
         return tensors, {"count": self.count, "shape": self.shape}
@@ -81,9 +95,15 @@ class FeatureSet:
             tensors["scatter"],
         )
         side.shape = tuple(facts["shape"])
-        side._keys, side._features, side._index = tensors["keys"], tensors["features"], tensors["index"]
+        side._keys, side._features, side._index = (
+            tensors["keys"],
+            tensors["features"],
+            tensors["index"],
+        )
         return side
 
 
 def size_in_words(shape: tuple[int, ...] | None) -> str:
-    return f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
+    return (
+        f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
+    )

@@ -1,4 +1,7 @@
-"""The inception score: whether samples are each of one class, and of all classes together."""
+"""Inception score: samples confident one by one, diverse together.
+
+Each sample should be of one class, and all samples together of all classes.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,22 @@ from ganvas.core import rng
 
 SPLITS = 10
 # For the record: which images form a part moves the score, so that figures compare only
-# where parts are formed alike.
+# if parts are formed alike.
 PROTOCOL = f"{SPLITS} at random"
 
 
 class InceptionScore:
     """Streaming inception score of logits, in constant memory.
 
-    `exp(mean KL(p(y|x) || p(y)))` (Salimans et al., 2016, arXiv:1606.03498, section 4) in each of `splits` parts: 1 at
-    worst; the number of classes at best. It looks at no real image, and compares only over one extractor and one number
-    of images.
+    `exp(mean KL(p(y|x) || p(y)))` (Salimans et al., 2016, arXiv:1606.03498, section 4)
+    in each of `splits` parts: 1 at worst; the number of classes at best. It looks at no
+    real image, and compares only over one extractor and one number of images.
 
-    Every image belongs to a part that `seed` and its place in the stream decide at random, however the stream is cut
-    into batches. A rule such as turns would follow the order of the images, and generators that are given labels draw
-    their classes in turn."""
+    Every image belongs to a part that `seed` and its place in the stream decide at
+    random, however the stream is cut into batches. A rule such as turns would follow
+    the order of the images, and generators that are given labels draw their classes in
+    turn.
+    """
 
     def __init__(self, classes: int, seed: int = 0, splits: int = SPLITS) -> None:
         self._rng = np.random.default_rng(rng.fold_in(seed, "inception score"))
@@ -51,5 +56,7 @@ class InceptionScore:
         present = self._n > 0
         n = self._n[present]
         marginal = self._p[present] / n[:, None]
-        scores = (self._negentropy[present] / n - torch.special.xlogy(marginal, marginal).sum(1)).exp()
+        scores = (
+            self._negentropy[present] / n - torch.special.xlogy(marginal, marginal).sum(1)
+        ).exp()
         return float(scores.mean()), float(np.std(scores.numpy()))

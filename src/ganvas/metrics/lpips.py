@@ -1,4 +1,8 @@
-"""How unlike two pictures look: a distance between the features of a classifier, weighted as people judged."""
+"""LPIPS: a perceptual distance of two images.
+
+A distance between the features of a classifier, with weights fitted to people's
+judgments.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,15 @@ CAFFE_MEAN = (104.0, 117.0, 123.0)  # B, G, R of 255
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual image patch similarity. Zhang et al., 2018, arXiv:1801.03924, equation 1, version 0.1.
+    """Learned perceptual image patch similarity.
 
-    `sum_l mean_hw w_l . (y_l(a) - y_l(b))^2`, where y_l are the features after layer l, of length 1 at each place, and w_l
-    the head's weights. 0 for equal images; symmetric; larger is more unlike. `name` says over which backbone and weights the
-    figure is, `hashes` hold the SHA-256 of the files that they came from."""
+    Zhang et al., 2018, arXiv:1801.03924, equation 1, version 0.1.
+
+    `sum_l mean_hw w_l . (y_l(a) - y_l(b))^2`, where y_l are the features after layer l,
+    of length 1 at each place, and w_l the head's weights. 0 for equal images;
+    symmetric; larger is more unlike. `name` says over which backbone and weights the
+    figure is, `hashes` hold the SHA-256 of the files that they came from.
+    """
 
     shift: Tensor
     scale: Tensor
@@ -44,9 +52,12 @@ class LPIPS(nn.Module):
         caffe: bool = False,
         least: int = 1,
     ) -> None:
-        """`features`: layers in a row, read after those numbered `taps`. `heads`: a weight for each channel of each of them.
-        `caffe`: the network takes BGR in 0..255 less a mean, not RGB less ImageNet's mean. `least`: the shortest side in
-        pixels that it takes."""
+        """`features`: layers in a row, read after those numbered `taps`.
+
+        `heads`: a weight for each channel of each of them. `caffe`: the network takes
+        BGR in 0..255 less a mean, not RGB less ImageNet's mean. `least`: the shortest
+        side in pixels that it takes.
+        """
         super().__init__()
         self.features, self.taps, self.name, self.hashes = features, tuple(taps), name, hashes or {}
         self.caffe, self.least = caffe, least
@@ -57,19 +68,26 @@ class LPIPS(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Images [N, 3 or 1, H, W] in [-1, 1] -> distances [N]. Differentiable in both. Raises `UserError` for unlike
-        shapes, NaN pixels and images too small for the network."""
+        """Images [N, 3 or 1, H, W] in [-1, 1] -> distances [N].
+
+        Differentiable in both. Raises `UserError` for unlike shapes, NaN pixels and
+        images too small for the network.
+        """
         if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
             raise UserError(
-                f"two sets of images of one shape [N, 1 or 3, height, width] are compared; got {list(a.shape)} and "
+                "two sets of images of one shape [N, 1 or 3, height, width] are compared; got "
+                f"{list(a.shape)} and "
                 f"{list(b.shape)}"
             )
         if min(a.shape[-2:]) < self.least:
             raise UserError(
-                f"{self.name} needs sides of at least {self.least} pixels; got {a.shape[-2]}x{a.shape[-1]} (height x width)"
+                f"{self.name} needs sides of at least {self.least} pixels; got "
+                f"{a.shape[-2]}x{a.shape[-1]} (height x width)"
             )
         if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-            raise UserError("these images have NaN or infinite pixels, of which no measure can be taken")
+            raise UserError(
+                "these images have NaN or infinite pixels, of which no measure can be taken"
+            )
         total = a.new_zeros(len(a))
         for i, (x, y) in enumerate(zip(self.maps(a), self.maps(b), strict=True)):
             head = self.get_buffer(f"head{i}")
@@ -96,11 +114,15 @@ def _unit(x: Tensor) -> Tensor:
     return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
 
 
-# ---------------------------------------------------------------- backbones, with torchvision's names of weights
+# ---------------------------------------------------------------- backbones
+# Weights have torchvision's names.
 
 
 def alexnet() -> nn.Sequential:
-    """AlexNet's convolutions, as torchvision has them: Krizhevsky, 2014, arXiv:1404.5997."""
+    """AlexNet's convolutions, as torchvision has them.
+
+    Krizhevsky, 2014, arXiv:1404.5997.
+    """
     pool = nn.MaxPool2d(3, 2)
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), pool,
@@ -112,16 +134,24 @@ def alexnet() -> nn.Sequential:
 
 
 def vgg16() -> nn.Sequential:
-    """VGG16's convolutions: Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, D."""
+    """VGG16's convolutions.
+
+    Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, D.
+    """
     layers: list[nn.Module] = []
-    for a, b in pairwise([3, 64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]):
+    for a, b in pairwise(
+        [3, 64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]
+    ):
         previous = a or int(layers[-3].out_channels)  # type: ignore[arg-type]
         layers += [nn.Conv2d(previous, b, 3, padding=1), nn.ReLU()] if b else [nn.MaxPool2d(2)]
     return nn.Sequential(*layers)
 
 
 def squeezenet11() -> nn.Sequential:
-    """SqueezeNet 1.1 up to its last Fire: arXiv:1602.07360, with the smaller first layers of its authors' later model."""
+    """SqueezeNet 1.1 up to its last Fire.
+
+    arXiv:1602.07360, with the smaller first layers of its authors' later model.
+    """
     pool = nn.MaxPool2d(3, 2, ceil_mode=True)
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, 2), nn.ReLU(), pool,
@@ -133,8 +163,11 @@ def squeezenet11() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network by name. `heads`: its heads' file, and that file's SHA-256. `files`: files with its weights -> how their
-    SHA-256 begins (torchvision puts the beginning into the name)."""
+    """A network by name.
+
+    `heads`: its heads' file, and that file's SHA-256. `files`: files with its weights
+    -> how their SHA-256 begins (torchvision puts the beginning into the name).
+    """
 
     features: Callable[[], nn.Sequential]
     taps: tuple[int, ...]
@@ -169,14 +202,17 @@ BACKBONES = {
         {"squeezenet1_1-b8a52dc0.pth": "b8a52dc0", "squeezenet1_1-f364aa15.pth": "f364aa15"},
         least=17,
     ),
-    # The weights of SqueezeNet's authors, for the heads that were fitted to torchvision's. Whether those are the same
-    # weights in another order of channels is not known, so a figure over these compares with figures over these only.
+    # The weights of SqueezeNet's authors, with the heads that were fitted to torchvision's.
+    # It is not known if those are the same weights in another order of channels, so a figure
+    # over these compares with figures over these only.
     "squeeze-caffe": Backbone(
         squeezenet11,
         _SQUEEZE_TAPS,
         _SQUEEZE_HEADS,
         {
-            "squeezenet1_1_features_imagenet_caffe_bgr.pth": "320eff1005aa19fc48061d9632d8df30770c87d7be65611656aa98a74d797190"
+            "squeezenet1_1_features_imagenet_caffe_bgr.pth": (
+                "320eff1005aa19fc48061d9632d8df30770c87d7be65611656aa98a74d797190"
+            )
         },
         least=17,
         caffe=True,
@@ -184,20 +220,28 @@ BACKBONES = {
 }
 
 
-def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | Path | None = None) -> LPIPS:
-    """LPIPS over a backbone by name: `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe` (see
-    `BACKBONES`; not comparable with the others' published figures).
+def lpips(
+    net: str = "alex", weights: str | Path | None = None, backbone: str | Path | None = None
+) -> LPIPS:
+    """LPIPS over a backbone by name.
 
-    `weights`: the folder with the heads (`alex.pth` and so on, in it or in its `lpips_v0.1`) and with the backbone's file;
-    None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that file, or its folder, where it lies
-    elsewhere. Raises `UserError` for an unknown name, and for files that are missing or not what the name stands for."""
+    `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe`
+    (see `BACKBONES`; not comparable with the others' published figures).
+
+    `weights`: the folder with the heads (`alex.pth` and so on, in it or in its
+    `lpips_v0.1`) and with the backbone's file;
+    None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that
+    file, or its folder, if it lies elsewhere. Raises `UserError` for an unknown
+    name, and for files that are missing or not what the name stands for.
+    """
     if net not in BACKBONES:
         raise UserError(f"LPIPS has no backbone {net!r}. {did_you_mean(net, BACKBONES)}")
     chosen = BACKBONES[net]
     given = weights or os.environ.get(WEIGHTS_VARIABLE)
     if not given:
         raise UserError(
-            f"lpips-{net} needs {chosen.heads[0]} and {next(iter(chosen.files))}: say in which folder they lie (or name it in "
+            f"lpips-{net} needs {chosen.heads[0]} and {next(iter(chosen.files))}: say in which "
+            "folder they lie (or name it in "
             f"the environment variable {WEIGHTS_VARIABLE})"
         )
     folder = Path(given)
@@ -214,21 +258,30 @@ def lpips(net: str = "alex", weights: str | Path | None = None, backbone: str | 
     try:
         heads = [state[f"lin{i}.model.1.weight"] for i in range(len(chosen.taps))]
         features.load_state_dict(
-            {k.removeprefix("features."): v for k, v in weights_of.items() if k.startswith("features.")}
+            {
+                k.removeprefix("features."): v
+                for k, v in weights_of.items()
+                if k.startswith("features.")
+            }
         )
     except (KeyError, RuntimeError) as e:
         raise UserError(
-            f"the weights of lpips-{net} in {path} do not fit ({str(e).splitlines()[0]}): fetch them again"
+            f"the weights of lpips-{net} in {path} do not fit ({str(e).splitlines()[0]}): fetch "
+            "them again"
         ) from None
     hashes = {"heads": head_hash, "backbone": hash}
-    return LPIPS(features, chosen.taps, heads, f"lpips-{net}", hashes, caffe=chosen.caffe, least=chosen.least)
+    return LPIPS(
+        features, chosen.taps, heads, f"lpips-{net}", hashes, caffe=chosen.caffe, least=chosen.least
+    )
 
 
 def _first(net: str, what: str, paths: list[Path]) -> Path:
     found = next((p for p in paths if p.is_file()), None)
     if found is None:
         names = " or ".join(dict.fromkeys(p.name for p in paths))
-        raise UserError(f"lpips-{net} needs {what}, {names}, not found in {paths[0].parent}: put it there")
+        raise UserError(
+            f"lpips-{net} needs {what}, {names}, not found in {paths[0].parent}: put it there"
+        )
     return found
 
 
@@ -237,7 +290,8 @@ def _read(net: str, path: Path, hashes: Sequence[str]) -> tuple[str, dict[str, A
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(tuple(hashes)):
         raise UserError(
-            f"{path} is not the file that lpips-{net} stands for: its SHA-256 begins with {digest[:8]}, expected "
+            f"{path} is not the file that lpips-{net} stands for: its SHA-256 begins with "
+            f"{digest[:8]}, expected "
             f"{' or '.join(h[:8] for h in hashes)}. Fetch it again"
         )
     return digest, torch.load(path, map_location="cpu", weights_only=True)

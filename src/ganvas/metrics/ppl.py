@@ -1,5 +1,7 @@
-"""Perceptual path length: how much pictures change along a short step in the space of noise. Karras et al., 2019 (StyleGAN),
-arXiv:1812.04948, section 4.1."""
+"""Perceptual path length: change of images along a short step in the latent space.
+
+Karras et al., 2019 (StyleGAN), arXiv:1812.04948, section 4.1.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,17 @@ from torch import Tensor
 from ganvas.core.errors import UserError
 
 EPS = 1e-4  # of a path's length, the paper's step
-LARGEST = 256  # pixels: larger pictures are averaged down before they are compared, as in the authors' code
+LARGEST = (
+    256  # pixels: larger images are averaged down before they are compared, as in the authors' code
+)
 OUTLIERS = 0.01  # of the distances, dropped at either end, as in the authors' code
 
 
 class PathLength(NamedTuple):
-    """`value`: the mean over `kept` of `paths` paths. `low`, `high`: its 95% interval, from their spread."""
+    """`value`: the mean over `kept` of `paths` paths.
+
+    `low`, `high`: its 95% interval, from their spread.
+    """
 
     value: float
     low: float
@@ -29,9 +36,13 @@ class PathLength(NamedTuple):
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Along the arc from a to b, both [n, ...], by t [n] in [0, 1]: `(sin((1-t) w) a + sin(t w) b) / sin w` with w the angle
-    between them. For normal noise, whose length hardly varies (White, 2016, arXiv:1609.04468). The authors' code brings all
-    noise to length 1 first, which is the same for networks that do so themselves."""
+    """Spherical interpolation from a to b, both [n, ...], by t [n] in [0, 1].
+
+    `(sin((1-t) w) a + sin(t w) b) / sin w` with w the angle between them. For normal
+    noise, whose length hardly varies (White, 2016, arXiv:1609.04468). The authors' code
+    brings all noise to length 1 first, which is the same for networks that do so
+    themselves.
+    """
     x, y = a.flatten(1), b.flatten(1)
     cosine = (F.normalize(x, dim=1) * F.normalize(y, dim=1)).sum(1).clamp(-1, 1)
     w, t = cosine.acos()[:, None], t[:, None]
@@ -42,7 +53,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """On the line from a to b, both [n, ...], by t [n]."""
+    """Linear interpolation from a to b, both [n, ...], by t [n]."""
     return a + t.view(-1, *[1] * (a.ndim - 1)) * (b - a)
 
 
@@ -58,22 +69,30 @@ def path_length(
     batch: int = 50,
     seed: int = 0,
 ) -> PathLength:
-    """`E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0, 1), or 0 where `ends`.
+    """Perceptual path length of a model, with its 95% interval.
 
-    `model` gives noise by `latent(n)` and pictures by `sample(n, z=...)`; paths in z are arcs (`slerp`), or lines where its
-    `curve` is "linear" (`ganvas.core.Samples`). For paths in w, which are lines (`lerp`), it also has `styles(z)` and
-    `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels `y`: each path stays within one class,
-    and the paths take all classes in turn. `distance`: two batches of
-    pictures [N, C, H, W] in [-1, 1] -> [N]. It must be like a squared length (as LPIPS is) for the division by eps^2 to be
-    right, and must not round: pictures eps apart are equal in 8 bits, so an extractor of `ganvas.metrics.features`, which
-    rounds, sees no path at all.
-    The paper's is LPIPS over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
+    `E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0,
+    1), or 0 if `ends` is set.
 
-    Distances in the lowest and the highest hundredth are dropped, as the authors' code does. Figures compare where
-    model's size, distance, space, `ends`, n and eps are the same."""
+    `model` gives noise by `latent(n)` and images by `sample(n, z=...)`; paths in z
+    are arcs (`slerp`), or lines if its `curve` is "linear" (`ganvas.core.Samples`).
+    For paths in w, which are lines (`lerp`), it also has `styles(z)` and
+    `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels
+    `y`: each path stays within one class, and the paths take all classes in turn.
+    `distance`: two batches of images [N, C, H, W] in [-1, 1] -> [N]. It must be like
+    a squared length (as LPIPS is) for the division by eps^2 to be right, and must not
+    round: images eps apart are equal in 8 bits, so an extractor of
+    `ganvas.metrics.features`, which rounds, sees no path at all. The paper's is LPIPS
+    over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
+
+    Distances in the lowest and the highest hundredth are dropped, as the authors' code
+    does. Figures compare if the model's size, distance, space, `ends`, n and eps are the
+    same.
+    """
     if n < 2 or batch < 1 or not eps > 0:
         raise UserError(
-            f"a path length needs at least 2 paths, in batches, and a step above 0; got {n}, {batch} and {eps}"
+            f"a path length needs at least 2 paths, in batches, and a step above 0; got {n}, "
+            f"{batch} and {eps}"
         )
     if space not in ("z", "w"):
         raise UserError(f"paths run in z or in w; got {space!r}")
@@ -84,7 +103,8 @@ def path_length(
     ]
     if missing:
         raise UserError(
-            f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} cannot be taken"
+            f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} "
+            "cannot be taken"
             + (": choose space='z'" if space == "w" and hasattr(model, "sample") else "")
         )
     classes = getattr(model, "classes", 0)
@@ -103,12 +123,21 @@ def path_length(
                 a, b = model.styles(a, **labels), model.styles(b, **labels)
             both = torch.cat([between(a, b, t), between(a, b, t + eps)])
             labels = {k: v.repeat(2) for k, v in labels.items()}
-            made = model.sample(len(both), z=both, **labels) if space == "z" else model.synthesize(both)
+            made = (
+                model.sample(len(both), z=both, **labels)
+                if space == "z"
+                else model.synthesize(both)
+            )
             found.append(distance(*_shrunk(made).chunk(2)).flatten().double().cpu() / eps**2)
     d = torch.cat(found)
     if not bool(torch.isfinite(d).all()):
-        raise UserError("some of these distances are NaN or infinite, so the path length is not a number")
-    low, high = d.quantile(OUTLIERS, interpolation="lower"), d.quantile(1 - OUTLIERS, interpolation="higher")
+        raise UserError(
+            "some of these distances are NaN or infinite, so the path length is not a number"
+        )
+    low, high = (
+        d.quantile(OUTLIERS, interpolation="lower"),
+        d.quantile(1 - OUTLIERS, interpolation="higher"),
+    )
     kept = d[(d >= low) & (d <= high)]
     half = 1.96 * float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
     mean = float(kept.mean())

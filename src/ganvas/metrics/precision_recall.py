@@ -1,4 +1,4 @@
-"""What nearest neighbours in feature space tell: fidelity, diversity, memorisation, repetition."""
+"""Measures of nearest neighbors: precision and recall, memorization, duplicates."""
 
 from __future__ import annotations
 
@@ -22,18 +22,27 @@ class Fidelity(NamedTuple):
 
 
 def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
-    """Precision and recall (Kynkaanniemi et al., 2019, arXiv:1904.06991), density and coverage (Naeem et al., 2020,
-    arXiv:2002.09797) of features real [n, dim] and fake [m, dim].
+    """Precision, recall, density and coverage of generated features.
 
-    An image's ball reaches to its k-th nearest neighbour on its own side, border included. Precision: the share of
-    fakes in some real image's ball. Recall: of real images in some fake's. Density: in how many real balls a fake lies
-    on average, divided by k. Coverage: the share of real images whose ball holds a fake."""
+    Precision and recall: Kynkaanniemi et al., 2019, arXiv:1904.06991; density and
+    coverage: Naeem et al., 2020, arXiv:2002.09797. Features real [n, dim] and fake [m,
+    dim].
+
+    An image's ball reaches to its k-th nearest neighbor on its own side, border
+    included. Precision: the share of fakes in some real image's ball. Recall: of real
+    images in some fake's. Density: in how many real balls a fake lies on average,
+    divided by k. Coverage: the share of real images whose ball holds a fake.
+    """
     if min(len(real), len(fake)) <= k:
         raise UserError(
-            f"neighbours of rank {k} need more than {k} images on either side; got {len(real)} and {len(fake)}"
+            f"neighbors of rank {k} need more than {k} images on either side; got {len(real)} and "
+            f"{len(fake)}"
         )
     real, fake, origin = real.double(), fake.double(), real.double().mean(0)
-    real, fake = real - origin, fake - origin  # distances are differences of large numbers where the origin is far away
+    real, fake = (
+        real - origin,
+        fake - origin,
+    )  # distances are differences of large numbers if the origin is far away
     real_radius, fake_radius = _radius(real, k), _radius(fake, k)
     in_real_balls = torch.zeros(len(fake), dtype=torch.long)
     recalled = torch.zeros(len(real), dtype=torch.bool)
@@ -53,25 +62,35 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
 
 
 def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
-    """The k nearest of training [m, dim] for each of samples [n, dim], nearest first: (distances [n, k], indices [n,
-    k]). A model that memorises shows by distances near zero."""
+    """k nearest training images of each sample: (distances [n, k], indices [n, k]).
+
+    samples [n, dim], training [m, dim]; nearest first. A model that memorises shows by
+    distances near zero.
+    """
     k = min(k, len(training))
     samples, training = samples.double(), training.double()
     origin = training.mean(0)
     found = [
-        _squared(part - origin, training - origin).topk(k, largest=False).indices for part in samples.split(_CHUNK)
+        _squared(part - origin, training - origin).topk(k, largest=False).indices
+        for part in samples.split(_CHUNK)
     ]
     indices = torch.cat(found)
-    exact = [(part[:, None] - training[i]).norm(dim=2) for part, i in zip(samples.split(_CHUNK), found, strict=True)]
+    exact = [
+        (part[:, None] - training[i]).norm(dim=2)
+        for part, i in zip(samples.split(_CHUNK), found, strict=True)
+    ]
     return torch.cat(exact), indices
 
 
 def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]]:
-    """All pairs (i, j, distance) of samples [n, dim] that are no further apart than `threshold`, closest first.
+    """Pairs (i, j, distance) of samples within `threshold`, closest first.
 
-    The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): where half of all draws of n samples hold a
-    duplicate, the generator makes about n^2 different images. The threshold is yours to set, by looking at the
-    pairs."""
+    samples [n, dim].
+
+    The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): if half of all
+    draws of n samples hold a duplicate, the generator makes about n^2 different images.
+    The threshold is yours to set, by looking at the pairs.
+    """
     x = samples.double()
     pairs = []
     for start in range(0, len(x), _CHUNK):
@@ -84,7 +103,7 @@ def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances [n, m]; what is zero but for rounding is zero, so that copies are found."""
+    """Squared distances [n, m]; zero up to rounding is zero, so that copies match."""
     scale = x.square().sum(1, keepdim=True) + y.square().sum(1)
     distance = torch.addmm(scale, x, y.T, alpha=-2)
     return distance.masked_fill_(distance < scale.mul_(1e-13), 0.0)
@@ -97,5 +116,7 @@ def _radius(x: Tensor, k: int) -> Tensor:
         distance = _squared(x[start : start + _CHUNK], x)
         rows = torch.arange(len(distance))
         distance[rows, rows + start] = torch.inf
-        radii.append(distance.topk(k, dim=1, largest=False).values[:, -1])  # several times as fast as kthvalue
+        radii.append(
+            distance.topk(k, dim=1, largest=False).values[:, -1]
+        )  # several times as fast as kthvalue
     return torch.cat(radii)

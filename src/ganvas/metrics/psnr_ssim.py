@@ -1,7 +1,9 @@
-"""Two pictures of the same thing, compared pixel by pixel.
+"""PSNR, SSIM and MS-SSIM of pairs of images.
 
-The same pictures differ by 4 dB between protocols (colour or luma, borders shaved or not), so a figure is only told with the
-name of its protocol. Images are [N, 3 or 1, H, W] in [0, 1]; what lies a little outside is clamped, as saving does."""
+The same pair differs by 4 dB between protocols (color or luma, borders shaved or
+not), so a figure needs the name of its protocol. Images are [N, 3 or 1, H,
+W] in [0, 1]; what lies a little outside is clamped, as saving does.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,11 @@ SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's exponents, finest
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is compared: all channels, or the luma of colour images (gray ones are taken as they are), without `shave`
-    pixels at each border."""
+    """Region and channels of images that are compared.
+
+    All channels, or the luma of color images (gray ones are taken as they are), without
+    `shave` pixels at each border.
+    """
 
     name: str
     channels: Literal["rgb", "y"]
@@ -38,48 +43,69 @@ class Protocol:
 
 
 PROTOCOLS = {
-    p.name: p for p in (Protocol("rgb", "rgb", 0), Protocol("rgb-crop4", "rgb", 4), Protocol("y-crop4", "y", 4))
+    p.name: p
+    for p in (
+        Protocol("rgb", "rgb", 0),
+        Protocol("rgb-crop4", "rgb", 4),
+        Protocol("y-crop4", "y", 4),
+    )
 }
 
 
 def protocol_named(name: str) -> Protocol:
     """Raises `UserError` for a name that is no protocol."""
     if name not in PROTOCOLS:
-        raise UserError(f"there is no protocol {name!r} for comparing pixels. {did_you_mean(name, PROTOCOLS)}")
+        raise UserError(
+            f"there is no protocol {name!r} for comparing pixels. {did_you_mean(name, PROTOCOLS)}"
+        )
     return PROTOCOLS[name]
 
 
 def luma(x: Tensor) -> Tensor:
-    """MATLAB's rgb2ycbcr, its Y only (ITU-R BT.601, 16 to 235 of 255): RGB [N, 3, H, W] in [0, 1] -> [N, 1, H, W] in
-    [16/255, 235/255], not rounded."""
+    """MATLAB's rgb2ycbcr, its Y only (ITU-R BT.601, 16 to 235 of 255).
+
+    RGB [N, 3, H, W] in [0, 1] -> [N, 1, H, W] in [16/255, 235/255], not rounded.
+    """
     weights = x.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
 def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
-    """Peak signal to noise ratio `10 log10(1 / mean((a - b)^2))` in dB, [N], float64; infinite for equal images.
+    """Peak signal to noise ratio `10 log10(1 / mean((a - b)^2))` in dB, [N], float64.
 
-    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises `UserError` for unlike shapes, for pixels that
-    are NaN or far outside [0, 1], for an unknown protocol, and where nothing is marked within the protocol's borders."""
+    Infinite for equal images.
+
+    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises
+    `UserError` for unlike shapes, for pixels that are NaN or far outside [0, 1], for an
+    unknown protocol, and if nothing is marked within the protocol's borders.
+    """
     where = None if mask is None else _marked(mask, a, protocol)
     a, b = _compared(a, b, protocol, least=1)
     return -10 * _mean((a - b).square(), where).log10()
 
 
 def ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = None) -> Tensor:
-    """Structural similarity, [N], float64, 1 for equal images. Wang et al., 2004, Image Quality Assessment: From Error
-    Visibility to Structural Similarity, equation 13, with its window (Gaussian, 11x11, sigma 1.5), only where that lies
-    inside the image, averaged over pixels and channels. `mask`: bool [N, 1, H, W]; only windows whose middle is marked
-    count. Raises `UserError` as `psnr` does, and for images smaller than the window."""
+    """Structural similarity, [N], float64, 1 for equal images.
+
+    Wang et al., 2004, Image Quality Assessment: From Error Visibility to Structural
+    Similarity, equation 13, with its window (Gaussian, 11x11, sigma 1.5), only where
+    that lies inside the image, averaged over pixels and channels. `mask`: bool [N, 1,
+    H, W]; only windows whose middle is marked count. Raises `UserError` as `psnr` does,
+    and for images smaller than the window.
+    """
     where = None if mask is None else _marked(mask, a, protocol, WINDOW // 2)
     return _mean(_similarity(*_compared(a, b, protocol, least=WINDOW))[0], where)
 
 
 def ms_ssim(a: Tensor, b: Tensor, protocol: str = "y-crop4") -> Tensor:
-    """Multi-scale structural similarity, [N], float64, 1 for equal images. Wang et al., 2003, Multi-scale structural
-    similarity for image quality assessment, equation 7: contrast and structure at 5 scales (each the mean of 2x2 pixels of
-    the one before), luminance at the last. A scale whose mean contrast and structure is negative counts as 0, where the
-    power of the paper is not a number. Needs sides of at least 176 pixels within the protocol."""
+    """Multi-scale structural similarity, [N], float64, 1 for equal images.
+
+    Wang et al., 2003, Multi-scale structural similarity for image quality assessment,
+    equation 7: contrast and structure at 5 scales (each the mean of 2x2 pixels of the
+    one before), luminance at the last. A scale whose mean contrast and structure is
+    negative counts as 0, where the power of the paper is not a number. Needs sides of
+    at least 176 pixels within the protocol.
+    """
     a, b = _compared(a, b, protocol, least=WINDOW << (len(SCALES) - 1))
     result = a.new_ones(len(a))
     for i, exponent in enumerate(SCALES):
@@ -107,7 +133,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, where: Tensor | None = None) -> Tensor:
-    """Over an image's channels and pixels, those of `where` [N, 1, H, W] if it is given: [N]."""
+    """Mean [N] over channels and pixels, within the mask `where` [N, 1, H, W] if given."""
     if where is None:
         return x.mean((1, 2, 3))
     return (x.mean(1, keepdim=True) * where).sum((1, 2, 3)) / where.sum((1, 2, 3))
@@ -117,37 +143,47 @@ def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Ten
     """A mask within the protocol's borders and a window's."""
     if mask.shape != (len(images), 1, *images.shape[-2:]) or mask.dtype != torch.bool:
         raise UserError(
-            f"masks for images {list(images.shape)} are bool [{len(images)}, 1, {images.shape[-2]}, {images.shape[-1]}]; got "
+            f"masks for images {list(images.shape)} are bool [{len(images)}, 1, "
+            f"{images.shape[-2]}, {images.shape[-1]}]; got "
             f"{mask.dtype} {list(mask.shape)}"
         )
     s = protocol_named(protocol).shave + border
     inner = mask[..., s : mask.shape[-2] - s, s : mask.shape[-1] - s]
     if not bool(inner.flatten(1).any(1).all()):
         raise UserError(
-            f"a mask marks nothing farther than {s} pixels from the picture's border, where {protocol} compares"
+            f"a mask marks nothing farther than {s} pixels from the image's border, where "
+            f"{protocol} compares"
         )
     return inner
 
 
 def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, Tensor]:
-    """Both images as the protocol wants them, checked. `least`: the shortest side that remains."""
+    """Both images as the protocol wants them, checked.
+
+    `least`: the shortest side that remains.
+    """
     chosen = protocol_named(protocol)
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
         raise UserError(
-            f"two sets of images of one shape [N, 1 or 3, height, width] are compared; got {list(a.shape)} and {list(b.shape)}"
+            "two sets of images of one shape [N, 1 or 3, height, width] are compared; got "
+            f"{list(a.shape)} and {list(b.shape)}"
         )
     for x in (a, b):
         if not bool(torch.isfinite(x).all()):
-            raise UserError("these images have NaN or infinite pixels, of which no measure can be taken")
+            raise UserError(
+                "these images have NaN or infinite pixels, of which no measure can be taken"
+            )
         if x.numel() and (x.min() < -0.5 or x.max() > 1.5):
             raise UserError(
-                f"images are compared in [0, 1], and these reach from {float(x.min()):.3g} to {float(x.max()):.3g}: "
+                f"images are compared in [0, 1], and these reach from {float(x.min()):.3g} to "
+                f"{float(x.max()):.3g}: "
                 "(x + 1) / 2 brings them from [-1, 1], x / 255 from 8 bits"
             )
     short = min(a.shape[-2:]) - 2 * chosen.shave
     if short < least:
         raise UserError(
-            f"images of {a.shape[-2]}x{a.shape[-1]} (height x width) are too small: this measure under {protocol} needs "
+            f"images of {a.shape[-2]}x{a.shape[-1]} (height x width) are too small: this measure "
+            f"under {protocol} needs "
             f"sides of at least {least + 2 * chosen.shave} pixels"
         )
     return chosen(a), chosen(b)

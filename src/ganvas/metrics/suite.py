@@ -1,9 +1,9 @@
-"""Samples against real images, as one record that says how it was taken."""
+"""Measure samples against real images: one record with its protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from ganvas.metrics.inception_score import PROTOCOL as SPLITS
 from ganvas.metrics.kid import kernel_distance_interval
 from ganvas.metrics.precision_recall import fidelity
 
-ENOUGH = 2048  # images below which a Frechet distance's bias is worth a warning
-PAIRS = 2000  # images of either side for the mean distance between pairs
-HALVES = 8  # random halves of the kept features, for the Frechet distance's spread and bias
+ENOUGH = 2048  # images; with fewer, the bias of a Fréchet distance is worth a warning
+PAIRS = 2000  # images of each set for the mean distance between pairs
+HALVES = 8  # random halves of the kept features, for the Fréchet distance's spread and bias
 SUBSETS = 100  # for the kernel distance's interval
 
 
@@ -34,93 +34,75 @@ def measure_samples(
     seed: int = 0,
     extrapolate: bool = False,
 ) -> dict[str, Any]:
-    """How near the distribution of `fake` is to that of `real`: batches of images [N, C, H, W] in [-1, 1], of one size;
-    `real` may be a `Side` that was filled before.
+    """Measure how near the distribution of generated images is to that of real ones.
 
-    A JSON-ready record. `values`: `frechet`, called `fid` over the official network only (0 is best), with `.._bias` where
-    there are few images and `.._infinity` where `extrapolate` asks for it (see `frechet.extrapolated`); `kernel` (0 is
-    best); `precision`, `recall`, `density`, `coverage` (1 is best; `k` nearest neighbours); `diversity` (the mean distance
-    between two fakes divided by that between two reals; 1 is best, near 0 the generator has collapsed);
-    `inception_score` with `inception_score_std` where the extractor has classes.
+    fake: batches of images [N, C, H, W] in [-1, 1], of one size
+    real: the same, or a `FeatureSet` of real images
+    extractor: see `ganvas.metrics.features.extractor`
+    k: rank of the nearest neighbor for precision, recall, density and coverage
+    seed: decides the generated images whose features are kept, and all random subsets
+    extrapolate: also the Fréchet distance at infinitely many images
 
-    `intervals`: [low, high] at 95%, of the kernel distance (see `kernel_distance_interval`) and of the Frechet distance:
-    for it from the spread of random halves, of sampling alone; the bias is not in it. In trials with Gaussians that
-    spread was right to 40% where the distance was well above its bias, and up to four times too wide where it was
-    mostly bias.
+    Returns a JSON-ready record:
 
-    `protocol`: everything that must be equal for two records to compare: extractor and hash of its weights,
-    resizer, image [C, H, W], counts, neighbours, how the inception score is split. `details`, `seed`, `notes` (what to
-    mind), `machine`, `ganvas` and `commit` besides.
+    `values`: `frechet`, called `fid` over the official network only (0 is best), with
+    `.._bias` if there are few images and `.._infinity` if `extrapolate` is set (see
+    `frechet.extrapolated`); `kernel` (0 is best); `precision`, `recall`, `density`,
+    `coverage` (1 is best); `diversity` (the mean distance between two generated images
+    divided by that between two real ones; 1 is best, near 0 the generator has
+    collapsed); `inception_score` with `inception_score_std` if the extractor has
+    classes.
 
-    Takes memory for at most 10,000 feature vectors of either side (chosen at random; the fakes by `seed`), however many
-    images there are. Raises `UserError` for too few images, mixed sizes or channels, and NaN pixels."""
+    `intervals`: [low, high] at 95%, of the kernel distance (see
+    `kernel_distance_interval`) and of the Fréchet distance. The latter comes from the
+    spread of random halves: it covers the sampling alone, not the bias. In trials with
+    Gaussians that spread was right to 40% where the distance was well above its bias,
+    and up to four times too wide where it was mostly bias.
+
+    `protocol`: everything that must be equal for two records to compare: extractor and
+    hash of its weights, resizer, image [C, H, W], counts, neighbors, split of the
+    inception score.
+
+    Also `details`, `seed`, `notes` (caveats), `machine`, `ganvas` and `commit`.
+
+    Takes memory for at most 10,000 feature vectors of each set (chosen at random; the
+    generated ones by `seed`), however many images there are. Raises `UserError` for too
+    few images, mixed sizes or channels, and NaN pixels.
+    """
     reals = real if isinstance(real, FeatureSet) else filled(FeatureSet(extractor, "real"), real)
-    fakes = FeatureSet(extractor, "generated", seed, scored=True)
-    for images in fake:
-        if reals.shape and tuple(images.shape[1:]) != reals.shape and not fakes.count:
-            raise UserError(
-                f"real images are {size_in_words(reals.shape)} and generated ones "
-                f"{size_in_words(tuple(images.shape[1:]))}: bring the real ones to the generated ones' size and channels"
-            )
-        fakes.add(images)
+    fakes = _generated(fake, reals, seed)
     few = min(fakes.count, reals.count)
     if few <= k + 1:
         raise UserError(
-            f"a measure needs more than {k + 1} images on either side (hundreds, to mean anything); got {reals.count} "
-            f"real and {fakes.count} generated"
+            f"a measure needs more than {k + 1} images on either side (hundreds, to mean "
+            "anything); "
+            f"got {reals.count} real and {fakes.count} generated"
         )
-    assert fakes.shape is not None
     (x, _), (y, _) = reals.kept(), fakes.kept()
-    name = extractor.distance
-    distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
-    halves = subset_distances(x, y, [0.5] * HALVES, seed)
-    # The variance of halves among the kept is that of the kept themselves (delete-d jackknife), and falls as 1 / N.
-    spread = float(np.std(halves, ddof=1)) * (min(len(x), len(y)) / few) ** 0.5
+    frechet = _frechet(reals, fakes, x, y, seed)
     kernel = kernel_distance_interval(x, y, subsets=SUBSETS, seed=seed)
-    between_reals = _spread(x)
+    notes: list[str] = []
     values: dict[str, Any] = {
-        name: distance,
+        extractor.distance: frechet.value,
         "kernel": kernel.value,
         **fidelity(x, y, k)._asdict(),
-        "diversity": _spread(y) / between_reals if between_reals else None,
+        "diversity": _diversity(x, y),
     }
-    notes = []
     if few < ENOUGH:
-        # Halves exceed the whole by as much as the whole exceeds the truth: the bias falls as 1 / N.
-        bias = min(max(float(np.mean(halves)) - distance, 0.0), distance)
-        values[f"{name}_bias"] = bias
-        notes.append(
-            f"The Frechet distance is taken from {few:,} images, fewer than {ENOUGH:,}: it is biased upwards, here by "
-            f"roughly {bias:.3g} (of {distance:.3g}). Compare it only with figures of the same counts."
-        )
+        values[f"{extractor.distance}_bias"] = frechet.bias
+        notes.append(_bias_note(frechet, few))
     if extrapolate:
-        values[f"{name}_infinity"] = extrapolated(x, y, seed)
-        smallest = round(min(len(x), len(y)) * SHARES[-1])
-        if smallest < extractor.dim:
-            notes.append(
-                f"The distance at infinitely many images rests on subsets of down to {smallest:,}, fewer than the "
-                f"{extractor.dim:,} dimensions: it is too high. Take at least {extractor.dim * round(1 / SHARES[-1]):,} "
-                "images of either side."
-            )
-    protocol: dict[str, Any] = {
-        "extractor": extractor.name,
-        "extractor_hash": extractor.hash,
-        "resizer": extractor.resizer(*fakes.shape[1:]),
-        "image": list(fakes.shape),
-        "real": {"count": reals.count},
-        "fake": {"count": fakes.count},
-        "neighbours": k,
-    }
+        values[f"{extractor.distance}_infinity"] = extrapolated(x, y, seed)
+        notes += _extrapolation_notes(min(len(x), len(y)), extractor.dim)
     if fakes.score is not None:
         values["inception_score"], values["inception_score_std"] = fakes.score.score()
-        protocol["inception_score_splits"] = SPLITS
     return {
         "values": values,
         "intervals": {
-            name: [max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread],
+            extractor.distance: [frechet.low, frechet.high],
             "kernel": [kernel.low, kernel.high],
         },
-        "protocol": protocol,
+        "protocol": _protocol(reals, fakes, k),
         "details": {
             "kernel_subsets": {
                 "mean": kernel.subset_mean,
@@ -138,21 +120,105 @@ def measure_samples(
     }
 
 
-def filled(side: FeatureSet, batches: Iterable[Tensor]) -> FeatureSet:
-    """`side` with the images of all batches."""
+def _generated(batches: Iterable[Tensor], reals: FeatureSet, seed: int) -> FeatureSet:
+    """Features of the generated images, whose size must be that of the real ones."""
+    fakes = FeatureSet(reals.extractor, "generated", seed, scored=True)
     for images in batches:
-        side.add(images)
-    return side
+        if reals.shape and tuple(images.shape[1:]) != reals.shape and not fakes.count:
+            raise UserError(
+                f"real images are {size_in_words(reals.shape)} and generated ones "
+                f"{size_in_words(tuple(images.shape[1:]))}: bring the real ones to the generated "
+                "ones' size and channels"
+            )
+        fakes.add(images)
+    return fakes
+
+
+class _Frechet(NamedTuple):
+    """Fréchet distance, its 95% interval (of sampling alone) and its estimated bias."""
+
+    value: float
+    low: float
+    high: float
+    bias: float
+
+
+def _frechet(reals: FeatureSet, fakes: FeatureSet, x: Tensor, y: Tensor, seed: int) -> _Frechet:
+    """Fréchet distance of all images; interval and bias from halves of x and y."""
+    distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
+    halves = subset_distances(x, y, [0.5] * HALVES, seed)
+    # The variance of halves of the kept features is that of the kept features themselves
+    # (delete-d jackknife), and falls as 1 / N.
+    share = min(len(x), len(y)) / min(fakes.count, reals.count)
+    spread = float(np.std(halves, ddof=1)) * share**0.5
+    # Halves exceed the whole by as much as the whole exceeds the truth: the bias falls as 1 / N.
+    bias = min(max(float(np.mean(halves)) - distance, 0.0), distance)
+    return _Frechet(distance, max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread, bias)
+
+
+def _diversity(x: Tensor, y: Tensor) -> float | None:
+    """Mean distance between two of features y over that between two of x.
+
+    None if x are equal.
+    """
+    between_reals = _mean_distance(x)
+    return _mean_distance(y) / between_reals if between_reals else None
+
+
+def _mean_distance(x: Tensor) -> float:
+    """Mean distance between two of the features [N, dim]."""
+    return float(torch.pdist(x[:PAIRS]).mean())
+
+
+def _bias_note(frechet: _Frechet, count: int) -> str:
+    return (
+        f"The Frechet distance is taken from {count:,} images, fewer than {ENOUGH:,}: it is biased "
+        f"upwards, here by roughly {frechet.bias:.3g} (of {frechet.value:.3g}). Compare it only "
+        "with figures of the same counts."
+    )
+
+
+def _extrapolation_notes(kept: int, dim: int) -> list[str]:
+    smallest = round(kept * SHARES[-1])
+    if smallest >= dim:
+        return []
+    return [
+        f"The distance at infinitely many images rests on subsets of down to {smallest:,}, fewer "
+        f"than the {dim:,} dimensions: it is too high. Take at least "
+        f"{dim * round(1 / SHARES[-1]):,} images of either side."
+    ]
+
+
+def _protocol(reals: FeatureSet, fakes: FeatureSet, k: int) -> dict[str, Any]:
+    assert fakes.shape is not None
+    extractor = reals.extractor
+    return {
+        "extractor": extractor.name,
+        "extractor_hash": extractor.hash,
+        "resizer": extractor.resizer(*fakes.shape[1:]),
+        "image": list(fakes.shape),
+        "real": {"count": reals.count},
+        "fake": {"count": fakes.count},
+        "neighbours": k,  # as records before have it
+        **({} if fakes.score is None else {"inception_score_splits": SPLITS}),
+    }
+
+
+def filled(features: FeatureSet, batches: Iterable[Tensor]) -> FeatureSet:
+    """Add all batches to `features` and return it."""
+    for images in batches:
+        features.add(images)
+    return features
 
 
 def measurements(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Name -> what `measure_samples` returned, of a record that holds one ("") or several side by side (checkpoints, the
-    directions of a translation)."""
+    """Split a record into its measurements by name.
+
+    A record holds one measurement, named "", or several: of checkpoints, or of the
+    directions of a translation.
+    """
     if isinstance(record.get("values"), dict):
         return {"": record}
-    return {k: v for k, v in record.items() if isinstance(v, dict) and isinstance(v.get("values"), dict)}
-
-
-def _spread(x: Tensor) -> float:
-    """The mean distance between two of the features [N, dim]."""
-    return float(torch.pdist(x[:PAIRS]).mean())
+    return {
+        k: v for k, v in record.items() if isinstance(v, dict) and isinstance(v.get("values"), dict)
+    }

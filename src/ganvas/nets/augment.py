@@ -1,7 +1,11 @@
-"""Differentiable augmentation: what a discriminator sees is changed at random, real and generated images alike, so that it
-cannot learn a small data set by heart and the generator does not learn the changes. Images [N, C, H, W] in [-1, 1] to as many
-of the same shape, each by draws of its own; twice differentiable, so that penalties may pass. The engine puts them before a
-method's `discriminators` in training (`Run.augment`)."""
+"""Differentiable augmentation of the images that a discriminator gets.
+
+Real and generated images change alike and at random. So the discriminator cannot learn
+a small data set by heart, and the generator does not learn the changes. Images [N, C,
+H, W] in [-1, 1] to as many of the same shape, each by draws of its own; twice
+differentiable, so that penalties may pass. The engine puts them before a method's
+`discriminators` in training (`Run.augment`).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,10 @@ CHANGES: tuple[Change, ...] = ("color", "translation", "cutout")
 
 
 def named(text: str) -> Callable[[], nn.Module]:
-    """`"color,translation,cutout"`, some of these, or `"ada"`. Raises `UserError` for anything else."""
+    """`"color,translation,cutout"`, some of these, or `"ada"`.
+
+    Raises `UserError` for anything else.
+    """
     if text == "ada":
         return partial(ADA)
     wanted = text.split(",")
@@ -35,14 +42,19 @@ def named(text: str) -> Callable[[], nn.Module]:
 
 
 class Augmentation(nn.Module):
-    """`channels`: those of one image, where a judge sees several in its channels (a pair);
-    None: there is one. The engine sets it."""
+    """Base of augmentations of images with one or several images in their channels.
+
+    `channels`: those of one image, if a discriminator sees several in its channels (a
+    pair). None: there is one. The engine sets it.
+    """
 
     channels: int | None = None
 
     def recolored(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """x [N, C, H, W] with the colors of each of its images changed, which `change` takes
-        as [N, images, 3 or 1, H, W]. Alpha stays."""
+        """Change the colors of each image of x [N, C, H, W].
+
+        `change` takes them as [N, images, 3 or 1, H, W]. Alpha stays.
+        """
         images = x.unflatten(1, (-1, self.channels or x.shape[1]))
         colors = 3 if images.shape[2] >= 3 else 1
         changed = change(images[:, :, :colors])
@@ -50,14 +62,17 @@ class Augmentation(nn.Module):
 
 
 class DiffAugment(Augmentation):
-    """Differentiable Augmentation for Data-Efficient GAN Training. Zhao et al., 2020, arXiv:2006.10738, section 4 and its
-    appendix for the ranges.
+    """Differentiable Augmentation for Data-Efficient GAN Training.
 
-    `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2) (nothing for gray images), contrast
-    times U(.5, 1.5). `translation`: shifted by whole pixels, up to `shift` of each side (the paper: 1/8), zeros where
-    nothing was. `cutout`: a square of half the side set to zero. Both lengths are rounded half up, as in the authors' code,
-    so that a side of 4 is shifted by a pixel. Where there are several images in the channels, each gets the same change;
-    alpha gets no color."""
+    Zhao et al., 2020, arXiv:2006.10738, section 4 and its appendix for the ranges.
+
+    `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2)
+    (nothing for gray images), contrast times U(.5, 1.5). `translation`: shifted by
+    whole pixels, up to `shift` of each side (the paper: 1/8), zeros at the border.
+    `cutout`: a square of half the side set to zero. Both lengths are rounded half up,
+    as in the authors' code, so that a side of 4 is shifted by a pixel. Where there are
+    several images in the channels, each gets the same change; alpha gets no color.
+    """
 
     def __init__(self, policy: Sequence[Change] = CHANGES, shift: float = 0.125) -> None:
         super().__init__()
@@ -69,7 +84,9 @@ class DiffAugment(Augmentation):
         return x
 
     def _color(self, x: Tensor) -> Tensor:
-        brightness, saturation, contrast = (rng.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3))
+        brightness, saturation, contrast = (
+            rng.uniform(len(x), 1, 1, 1, 1, device=x.device) for _ in range(3)
+        )
 
         def change(x: Tensor) -> Tensor:
             x = x + (brightness - 0.5)
@@ -100,61 +117,91 @@ class DiffAugment(Augmentation):
             width = (side + 1) // 2
             centre = rng.integers(len(x), side + (1 - width % 2), device=x.device)
             place = torch.arange(side, device=x.device)
-            hit = (place >= (centre - width // 2)[:, None]) & (place < (centre - width // 2 + width)[:, None])
+            hit = (place >= (centre - width // 2)[:, None]) & (
+                place < (centre - width // 2 + width)[:, None]
+            )
             inside = inside & (hit[:, None, :, None] if axis == 2 else hit[:, None, None, :])
         return x * ~inside
 
 
 class ADA(Augmentation):
-    """Adaptive discriminator augmentation: the changes `bgc` (pixel blitting, geometry, colour), each made to an image with the
-    same probability p, which follows how much D overfits. Training Generative Adversarial Networks with Limited Data. Karras
-    et al., 2020, arXiv:2006.06676, section 3 and appendix B.
+    """Adaptive discriminator augmentation.
 
-    Every `every` batches p moves by their images / `images`: up where E[sign D(x)] of real images exceeds `target`, else down
-    (section 3.1). `target` None: p stays. The method logs that mean as `sign`, in D's turn; of several discriminators' the
-    mean is taken.
+    The changes `bgc` (pixel blitting, geometry, color), each applied to an image with
+    the same probability p, which follows how much D overfits. Training Generative
+    Adversarial Networks with Limited Data. Karras et al., 2020, arXiv:2006.06676,
+    section 3 and appendix B.
 
-    Differs from the paper: images are resampled bilinearly at their own resolution, without its wavelet filter; p is held
-    below 1 as well. Gray images get the mean of what their colours would be; where there are several pictures in the
-    channels (a pair), each gets the same change; alpha gets no colour."""
+    Every `every` batches p moves by their images / `images`: up if E[sign D(x)] of
+    real images exceeds `target`, else down (section 3.1). `target` None: p stays. The
+    method logs that mean as `sign`, in D's turn; of several discriminators' the mean is
+    taken.
+
+    Differs from the paper: images are resampled bilinearly at their own resolution,
+    without its wavelet filter; p is held below 1 as well. Gray images get the mean of
+    what their colors would be; if there are several images in the channels (a
+    pair), each gets the same change; alpha gets no color.
+    """
 
     p: Tensor
     seen: Tensor
 
-    def __init__(self, p: float = 0.0, target: float | None = 0.6, every: int = 4, images: int = 500_000) -> None:
+    def __init__(
+        self, p: float = 0.0, target: float | None = 0.6, every: int = 4, images: int = 500_000
+    ) -> None:
         super().__init__()
         self.target, self.every, self.images = target, every, images
         self.register_buffer("p", torch.tensor(float(p)))
-        self.register_buffer("seen", torch.zeros(3))  # since p last moved: batches, images, the sum of signs
+        self.register_buffer(
+            "seen", torch.zeros(3)
+        )  # since p last moved: batches, images, the sum of signs
 
     def adapt(self, log: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
-        """After a step of `images` real images whose turns logged `log`: p moves. Returns what to log."""
+        """After a step of `images` real images whose turns logged `log`: p moves.
+
+        Returns what to log.
+        """
         if self.target is not None:
             found = [v for k, v in log.items() if k.endswith("/sign")]
             if not found:
                 raise UserError(
-                    "ada follows the sign of D's scores of real images, and this method's scores have no 0 that parts real "
-                    "from generated ones. Fix p instead: --augment ada --set augment.target=null --set augment.p=0.3"
+                    "ada follows the sign of D's scores of real images, and this method's scores "
+                    "have no 0 that parts real "
+                    "from generated ones. Fix p instead: --augment ada --set augment.target=null "
+                    "--set augment.p=0.3"
                 )
             sign = torch.stack(found).mean()
-            self.seen += torch.stack([torch.ones_like(sign), torch.full_like(sign, images), sign]).to(self.seen)
+            self.seen += torch.stack(
+                [torch.ones_like(sign), torch.full_like(sign, images), sign]
+            ).to(self.seen)
             batches, drawn, signs = self.seen
-            full = (batches >= self.every).to(self.p)  # no `if`, which would wait for an accelerator
+            full = (batches >= self.every).to(
+                self.p
+            )  # no `if`, which would wait for an accelerator
             self.p += full * (signs / batches - self.target).sign() * drawn / self.images
             self.p.clamp_(0, 1)
             self.seen *= 1 - full
         return {"p": self.p.clone()}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._coloured(self._moved(x))
+        return self._color_transformed(self._moved(x))
 
     def _moved(self, x: Tensor) -> Tensor:
-        """Appendix B, steps 1 to 3: one map from the result's pixels to the image's, whose border is a mirror."""
+        """Apply blitting and geometry as one map.
+
+        Appendix B, steps 1 to 3: from the result's pixels to the image's. The border of
+        the image is a mirror.
+        """
         height, width = x.shape[-2:]
         chosen, u, g = self._draws(x, 8)
         turns = (u[1] * 4).floor() * chosen[1]
-        whole = [((2 * u[2 + i] - 1) * 0.125 * side).round() * chosen[2] for i, side in enumerate((width, height))]
-        either = 1 - (1 - self.p.to(u)).sqrt()  # two rotations, at least one of them with probability p
+        whole = [
+            ((2 * u[2 + i] - 1) * 0.125 * side).round() * chosen[2]
+            for i, side in enumerate((width, height))
+        ]
+        either = (
+            1 - (1 - self.p.to(u)).sqrt()
+        )  # two rotations, at least one of them with probability p
         first, second = (math.pi * (2 * u[4 + i] - 1) * (u[6 + i] < either) for i in (0, 1))
         scale, stretch = 2 ** (0.2 * g[0] * chosen[3]), 2 ** (0.2 * g[1] * chosen[4])
         parts = [0.125 * g[2 + i] * side * chosen[5] for i, side in enumerate((width, height))]
@@ -165,14 +212,20 @@ class ADA(Augmentation):
         to = to @ _turned(first.cos(), first.sin()) @ _affine(stretch, 1 / stretch)
         to = to @ _turned(second.cos(), second.sin()) @ _affine(ones, ones, *parts)
         down, across = (
-            torch.arange(side, device=x.device, dtype=to.dtype) - (side - 1) / 2 for side in (height, width)
+            torch.arange(side, device=x.device, dtype=to.dtype) - (side - 1) / 2
+            for side in (height, width)
         )
-        across, down = across.expand(height, -1).flatten(), down[:, None].expand(-1, width).flatten()
-        at = to @ torch.stack([across, down, torch.ones_like(down)])  # [n, 3, H * W], pixels from the middle
+        across, down = (
+            across.expand(height, -1).flatten(),
+            down[:, None].expand(-1, width).flatten(),
+        )
+        at = to @ torch.stack(
+            [across, down, torch.ones_like(down)]
+        )  # [n, 3, H * W], pixels from the middle
         return _sampled(x, at[:, 0] + (width - 1) / 2, at[:, 1] + (height - 1) / 2)
 
-    def _coloured(self, x: Tensor) -> Tensor:
-        """Appendix B, step 4: an affine map of colours."""
+    def _color_transformed(self, x: Tensor) -> Tensor:
+        """Appendix B, step 4: an affine map of colors."""
         n = len(x)
         chosen, u, g = self._draws(x, 2)
         axis = torch.full((3, 1), 3**-0.5, device=x.device, dtype=u.dtype)
@@ -184,11 +237,18 @@ class ADA(Augmentation):
         contrast = each(2 ** (0.5 * g[1] * chosen[1]))
         flip = eye - 2 * luma * each((u[0] * 2).floor() * chosen[2])
         angle = each(math.pi * (2 * u[1] - 1) * chosen[3])
-        cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device, dtype=u.dtype) * 3**-0.5
-        hue = luma + (eye - luma) * angle.cos() + cross * angle.sin()  # Rodrigues' rotation around the grays
+        cross = (
+            torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device, dtype=u.dtype)
+            * 3**-0.5
+        )
+        hue = (
+            luma + (eye - luma) * angle.cos() + cross * angle.sin()
+        )  # Rodrigues' rotation around the grays
         saturation = luma + (eye - luma) * each(2 ** (g[2] * chosen[4]))
         to = saturation @ hue @ flip * contrast
-        plus = (saturation @ hue @ flip @ (each(0.2 * g[0] * chosen[0]) * contrast).expand(n, 3, 1)).to(x.dtype)
+        plus = (
+            saturation @ hue @ flip @ (each(0.2 * g[0] * chosen[0]) * contrast).expand(n, 3, 1)
+        ).to(x.dtype)
 
         def change(x: Tensor) -> Tensor:
             if x.shape[2] == 1:
@@ -199,12 +259,21 @@ class ADA(Augmentation):
         return self.recolored(x, change)
 
     def _draws(self, x: Tensor, uniform: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Six changes' choices (1 with probability p), `uniform` uniform and four normal numbers for each image: [k, N]."""
-        u, g = rng.uniform(len(x), 6 + uniform, device=x.device).T, rng.normal(len(x), 4, device=x.device).T
+        """Random choices for n images, [k, N].
+
+        Six changes' choices (1 with probability p), `uniform` uniform and four normal
+        numbers for each image.
+        """
+        u, g = (
+            rng.uniform(len(x), 6 + uniform, device=x.device).T,
+            rng.normal(len(x), 4, device=x.device).T,
+        )
         return (u[:6] < self.p).to(u.dtype), u[6:], g
 
 
-def _affine(across: Tensor, down: Tensor, right: Tensor | None = None, below: Tensor | None = None) -> Tensor:
+def _affine(
+    across: Tensor, down: Tensor, right: Tensor | None = None, below: Tensor | None = None
+) -> Tensor:
     """[N] each -> [N, 3, 3]: the map that scales and moves pixels."""
     zero, one = torch.zeros_like(across), torch.ones_like(across)
     right, below = zero if right is None else right, zero if below is None else below
@@ -217,8 +286,11 @@ def _turned(cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def _sampled(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Images at places [N, H * W] in pixels, bilinear, mirrored at the border. By gathers, which are differentiable any number
-    of times on every device; torch.nn.functional.grid_sample is not."""
+    """Images at places [N, H * W] in pixels, bilinear, mirrored at the border.
+
+    By gathers, which are differentiable any number of times on every device;
+    torch.nn.functional.grid_sample is not.
+    """
     channels, height, width = x.shape[1:]
     left, top = across.floor(), down.floor()
     flat, out = x.flatten(2), None
@@ -226,7 +298,9 @@ def _sampled(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
         for dx in (0, 1):
             share = (1 - (across - left - dx).abs()) * (1 - (down - top - dy).abs())
             index = _mirrored(top + dy, height) * width + _mirrored(left + dx, width)
-            part = flat.gather(2, index[:, None].expand(-1, channels, -1)) * share[:, None].to(x.dtype)
+            part = flat.gather(2, index[:, None].expand(-1, channels, -1)) * share[:, None].to(
+                x.dtype
+            )
             out = part if out is None else out + part
     assert out is not None
     return out.view(x.shape)

@@ -1,6 +1,9 @@
-"""Encoders and decoders. An encoder tells of every image a Gaussian over its latent z: [N, 2, latent], the means and the
-logarithms of the variances. A decoder takes z to images before their tanh, so that 2 of its outputs are the logit of a pixel
-between black and white."""
+"""Encoders and decoders.
+
+An encoder tells of every image a Gaussian over its latent z: [N, 2, latent], the means
+and the logarithms of the variances. A decoder takes z to images before their tanh, so
+that 2 of its outputs are the logit of a pixel between black and white.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,22 @@ from ganvas.nets.norm import BatchNorm1d, BatchNorm2d
 
 
 class MLPEncoder(nn.Module):
-    """Images [N, channels, H, W] -> [N, 2, latent]: linear - tanh - linear, weights ~ N(0, .01). Kingma and Welling, 2013,
-    arXiv:1312.6114, appendix C and section 5 (500 units)."""
+    """Images [N, channels, H, W] -> [N, 2, latent].
 
-    def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
+    Linear - tanh - linear, weights ~ N(0, .01). Kingma and Welling, 2013,
+    arXiv:1312.6114, appendix C and section 5 (500 units).
+    """
+
+    def __init__(
+        self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1
+    ) -> None:
         super().__init__()
         height, width = sides(size)
         self.net = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latent)
+            nn.Flatten(),
+            nn.Linear(channels * height * width, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 2 * latent),
         )
         normal_init(self, 0.01)
 
@@ -30,13 +41,20 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """z [N, latent] -> [N, channels, H, W] before tanh: linear - tanh - linear. As `MLPEncoder`."""
+    """z [N, latent] -> [N, channels, H, W] before tanh: linear - tanh - linear.
 
-    def __init__(self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1) -> None:
+    As `MLPEncoder`.
+    """
+
+    def __init__(
+        self, latent: int = 20, hidden: int = 500, size: Size = 28, channels: int = 1
+    ) -> None:
         super().__init__()
         height, width = sides(size)
         self.latent, self.shape = latent, (channels, height, width)
-        self.net = nn.Sequential(nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, channels * height * width))
+        self.net = nn.Sequential(
+            nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, channels * height * width)
+        )
         normal_init(self, 0.01)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -50,16 +68,24 @@ def _halvings(size: Size) -> tuple[int, tuple[int, int]]:
 
 
 def _down(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 5, 2, 2, bias=False), BatchNorm2d(channels_out), nn.ReLU()]
+    return [
+        nn.Conv2d(channels_in, channels_out, 5, 2, 2, bias=False),
+        BatchNorm2d(channels_out),
+        nn.ReLU(),
+    ]
 
 
 class Encoder(nn.Module):
     """Images [N, channels, H, W] -> [N, 2, latent].
 
-    n 5x5 convolutions of stride 2 with `width` to `width` 2^(n-1) channels, then linear to 32 `width`, each followed by batch
-    norm and ReLU, then linear, for a side of 8 * 2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix)."""
+    n 5x5 convolutions of stride 2 with `width` to `width` 2^(n-1) channels, then linear
+    to 32 `width`, each followed by batch norm and ReLU, then linear, for a side of 8 *
+    2^n. At 64 px that of Larsen et al., 2015, arXiv:1512.09300 (appendix).
+    """
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         n, (height, wide) = _halvings(size)
         widths = [channels, *(width << i for i in range(n))]
@@ -80,11 +106,14 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z [N, latent] -> [N, channels, H, W] before tanh.
 
-    Linear to a grid of 8x8 with `width` 2^(n-1) channels, n 5x5 transposed convolutions of stride 2 with as many down to 2
-    `width` and at last `width` / 2, each followed by batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et
-    al."""
+    Linear to a grid of 8x8 with `width` 2^(n-1) channels, n 5x5 transposed convolutions
+    of stride 2 with as many down to 2 `width` and at last `width` / 2, each followed by
+    batch norm and ReLU, then a 5x5 convolution. At 64 px that of Larsen et al.
+    """
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         n, grid = _halvings(size)
         self.latent = latent
@@ -111,11 +140,12 @@ class FeatureDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> (logits [N], features [N, C, h, w]).
 
     A 5x5 convolution to `width` / 2 with ReLU, n of stride 2 with 2 `width` to `width`
-    2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU, then
-    linear. The features are the output of the last convolution, before its batch norm. At
-    64 px that of Larsen et al., with the layer of the authors' code (recon_depth=9). The
-    convolutions have He's initialisation (arXiv:1502.01852), so that features spread by
-    about 1 whatever the width, as they must beside L_prior."""
+    2^(n-1) channels, then linear to 8 `width`, each followed by batch norm and ReLU,
+    then linear. The features are the output of the last convolution, before its batch
+    norm. At 64 px that of Larsen et al., with the layer of the authors' code
+    (recon_depth=9). The convolutions have He's initialization (arXiv:1502.01852), so
+    that features spread by about 1 whatever the width, as they must beside L_prior.
+    """
 
     def __init__(self, width: int = 64, size: Size = 64, channels: int = 3) -> None:
         super().__init__()
@@ -123,7 +153,9 @@ class FeatureDiscriminator(nn.Module):
         first, most = max(width // 2, 1), width << n - 1
         widths = [first, *(min(width << i + 1, most) for i in range(n))]
         convolutions = [layer for a, b in pairwise(widths) for layer in _down(a, b)]
-        self.features = nn.Sequential(nn.Conv2d(channels, first, 5, padding=2), nn.ReLU(), *convolutions[:-1])
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, first, 5, padding=2), nn.ReLU(), *convolutions[:-1]
+        )
         self.score = nn.Sequential(
             nn.ReLU(),
             nn.Flatten(),

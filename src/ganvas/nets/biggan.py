@@ -1,6 +1,9 @@
-"""BigGAN's and BigGAN-deep's networks: Large Scale GAN Training for High Fidelity Natural Image Synthesis, Brock et al., 2018,
-arXiv:1809.11096, appendix B. With an embedding for each layer, no split of z and half the width they are SAGAN's
-(arXiv:1805.08318), of which BigGAN is the larger form."""
+"""BigGAN's and BigGAN-deep's networks.
+
+Large Scale GAN Training for High Fidelity Natural Image Synthesis, Brock et al., 2018,
+arXiv:1809.11096, appendix B. With an embedding for each layer, no split of z and half
+the width they are SAGAN's (arXiv:1805.08318), of which BigGAN is the larger form.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 from ganvas.nets.attention import SelfAttention
-from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection, embed_labels, start_from_identity
+from ganvas.nets.conditional import (
+    ConditionalBatchNorm2d,
+    Projection,
+    embed_labels,
+    start_from_identity,
+)
 from ganvas.nets.layers import Size, doublings, sides
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.resnet import DownBlock, UpBlock
@@ -26,8 +34,11 @@ Init = Literal["orthogonal", "normal", "glorot"]
 
 
 def _widths(k: int) -> tuple[int, ...]:
-    """Channels before, between and after a generator's k doublings, in multiples of its width (tables 4 to 9; at 64 px and
-    up to 32 px ajbrock/BigGAN-PyTorch's)."""
+    """Channels before, between and after a generator's k doublings.
+
+    In multiples of its width: Tables 4 to 9; at 64 px and up to 32 px
+    ajbrock/BigGAN-PyTorch's.
+    """
     if k <= 3:
         return (4,) * (k + 1)
     deep = (16, 16, 8, 4, 2, 1) if k <= 5 else (16, 16, 8, 8, 4, 2, 1)
@@ -35,9 +46,13 @@ def _widths(k: int) -> tuple[int, ...]:
 
 
 def _init(net: nn.Module, kind: Init) -> None:
-    """Orthogonal (appendix C.1; arXiv:1312.6120) or Glorot's for every weight, labels' gains 1 and biases 0. "normal": that of
-    ajbrock/BigGAN-PyTorch, N(0, .02) for every weight and for the labels' tables of gains (about 1) and biases, which leaves
-    the layers' biases as torch draws them."""
+    """Initialize every weight orthogonally or by Glorot's rule; gains 1 and biases 0.
+
+    Orthogonal: appendix C.1; arXiv:1312.6120. The gains are those of labels. "normal":
+    that of ajbrock/BigGAN-PyTorch, N(0, .02) for every weight and for the labels'
+    tables of gains (about 1) and biases, which leaves the layers' biases as torch draws
+    them.
+    """
     how = {
         "orthogonal": nn.init.orthogonal_,
         "normal": partial(nn.init.normal_, std=0.02),
@@ -53,18 +68,26 @@ def _init(net: nn.Module, kind: Init) -> None:
         start_from_identity(net)
 
 
-def _attention(attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]) -> nn.ModuleDict:
-    """The number of a level of `sides`, whose features have `widths` channels -> what stands after it, where attention does.
-    A resolution is its shorter side; those that the network passes not are a `UserError`, and so are those of fewer than 4
-    cells."""
+def _attention(
+    attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]
+) -> nn.ModuleDict:
+    """Self-attention by the number of the level that it follows.
+
+    `sides`: of the levels, whose features have `widths` channels. A resolution is its
+    shorter side; those that the network passes not are a `UserError`, and so are those
+    of fewer than 4 cells.
+    """
     have = [min(side) for side in sides]
     for wanted in attention:
         if wanted not in have or wanted < 4:
             raise UserError(
-                f"attention at {wanted} pixels: this network has features of {', '.join(map(str, sorted(have)))} pixels; "
+                f"attention at {wanted} pixels: this network has features of "
+                f"{', '.join(map(str, sorted(have)))} pixels; "
                 "choose of these, or attention=[]"
             )
-    return nn.ModuleDict({str(i): SelfAttention(widths[i]) for i, side in enumerate(have) if side in attention})
+    return nn.ModuleDict(
+        {str(i): SelfAttention(widths[i]) for i, side in enumerate(have) if side in attention}
+    )
 
 
 def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
@@ -72,7 +95,10 @@ def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
 
 
 class _Conditioned(nn.Module):
-    """What both generators have: how z and y become the first layer's input and each block's condition."""
+    """Base of both generators: first layer's input and conditions from z and y.
+
+    Each block has a condition of its own.
+    """
 
     latent: int
     classes: int
@@ -89,13 +115,18 @@ class _Conditioned(nn.Module):
 class Generator(_Conditioned):
     """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
 
-    A linear layer to a grid of 4x4, a residual block for each doubling, batch norm - ReLU - conv - tanh. `shared`: the
-    labels' common embedding, from which every batch norm takes its gains and biases linearly (section 3.1); 0: each batch
-    norm has a table of its own, as in SAGAN. `split`: z in as many parts as there are layers that take one; the first makes
-    the grid, the others join the condition of their blocks (`latent` is cut to a multiple of them). `attention`: after which
-    resolutions self-attention stands. `multiples`: channels before the first and after each block, in `width`s; None: the
-    paper's. `normalised`: spectral normalisation of all layers but embeddings (and of labels' tables). Without `classes` and
-    `split` batch norms have plain gains. y may be mixtures of classes [N, classes] where the embedding is shared."""
+    A linear layer to a grid of 4x4, a residual block for each doubling, batch norm -
+    ReLU - conv - tanh. `shared`: the labels' common embedding, from which every batch
+    norm takes its gains and biases linearly (section 3.1); 0: each batch norm has a
+    table of its own, as in SAGAN. `split`: z in as many parts as there are layers that
+    take one; the first makes the grid, the others join the condition of their blocks
+    (`latent` is cut to a multiple of them). `attention`: after which resolutions
+    self-attention stands. `multiples`: channels before the first and after each block,
+    in `width`s; None: the paper's. `normalised`: spectral normalization of all layers
+    but embeddings (and of labels' tables). Without `classes` and `split` batch norms
+    have plain gains. y may be mixtures of classes [N, classes] if the embedding is
+    shared.
+    """
 
     def __init__(
         self,
@@ -118,22 +149,32 @@ class Generator(_Conditioned):
         self.classes, self.parts = classes, k + 1 if split else 1
         part = latent // self.parts
         if part < 1:
-            raise UserError(f"latent={latent} cannot be split in {self.parts} parts: give at least {self.parts}")
+            raise UserError(
+                f"latent={latent} cannot be split in {self.parts} parts: give at least {self.parts}"
+            )
         self.latent = part * self.parts
         self.shared = nn.Embedding(classes, shared) if classes and shared else None
         condition = (shared if self.shared is not None else 0) + (part if split else 0)
         if split and classes and not shared:
-            raise UserError("split=true needs the shared embedding, which z's parts join: give shared=128")
+            raise UserError(
+                "split=true needs the shared embedding, which z's parts join: give shared=128"
+            )
         self.by_label = bool(classes) and not shared
         if self.by_label:
             norm = partial(ConditionalBatchNorm2d, classes=classes, eps=eps)
         else:
-            norm = partial(ConditionalBatchNorm2d, condition=condition, eps=eps) if condition else BatchNorm2d
+            norm = (
+                partial(ConditionalBatchNorm2d, condition=condition, eps=eps)
+                if condition
+                else BatchNorm2d
+            )
         self.conditional = self.by_label or condition > 0
         self.grid = (widths[0], *grid)
         self.input = nn.Linear(part, math.prod(self.grid))
         self.blocks = nn.ModuleList(UpBlock(a, b, "nearest", norm) for a, b in pairwise(widths))
-        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
+        )
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -147,7 +188,9 @@ class Generator(_Conditioned):
             conditions = [y] * len(self.blocks)
         else:
             embedded = self._embed(y, len(z), z)
-            conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(self.blocks)
+            conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(
+                self.blocks
+            )
         x = self.input(first).unflatten(1, self.grid)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition) if self.conditional else block(x)
@@ -158,9 +201,12 @@ class Generator(_Conditioned):
 class Discriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N].
 
-    Residual blocks that halve a side, with the generator's widths turned round, and at least one that keeps it; ReLU, the sum
-    over pixels, linear, and the projection on the labels' embedding (arXiv:1802.05637). All spectrally normalised. `multiples`:
-    channels after each block in `width`s; None: the paper's (up to 32 px ajbrock/BigGAN-PyTorch's: two blocks that keep)."""
+    Residual blocks that halve a side, with the generator's widths turned round, and at
+    least one that keeps it; ReLU, the sum over pixels, linear, and the projection on
+    the labels' embedding (arXiv:1802.05637). All spectrally normalized. `multiples`:
+    channels after each block in `width`s; None: the paper's (up to 32 px
+    ajbrock/BigGAN-PyTorch's: two blocks that keep).
+    """
 
     def __init__(
         self,
@@ -179,7 +225,10 @@ class Discriminator(nn.Module):
         if multiples is None:
             multiples = _discriminating(k)
         elif len(multiples) != len(_discriminating(k)):
-            raise UserError(f"multiples has {len(multiples)} numbers; at this size it needs {len(_discriminating(k))}")
+            raise UserError(
+                f"multiples has {len(multiples)} numbers; at this size it needs "
+                f"{len(_discriminating(k))}"
+            )
         widths = [channels, *(width * m for m in multiples)]
         shrinks = [i < down for i in range(len(widths) - 1)]
         self.blocks = nn.ModuleList(
@@ -187,7 +236,9 @@ class Discriminator(nn.Module):
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
         )
         height, wide = sides(size)
-        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)])
+        self.attention = _attention(
+            attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)]
+        )
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:
@@ -210,17 +261,24 @@ def _discriminating(k: int) -> tuple[int, ...]:
 def _checked(multiples: Sequence[int], k: int) -> Sequence[int]:
     if len(multiples) != k + 1:
         raise UserError(
-            f"multiples has {len(multiples)} numbers; for this size it needs {k + 1}: one before each block "
+            f"multiples has {len(multiples)} numbers; for this size it needs {k + 1}: one before "
+            "each block "
             "and one after the last"
         )
     return multiples
 
 
 class DeepUpBlock(nn.Module):
-    """norm - ReLU - 1x1 to a quarter of the channels, norm - ReLU (- up) - 3x3, norm - ReLU - 3x3, norm - ReLU - 1x1 (figure
-    16, left); plus the input, enlarged, without its last channels where there are fewer after. [N, C, H, W] -> [N, C', ...]."""
+    """Residual bottleneck of BigGAN-deep's generator.
 
-    def __init__(self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]) -> None:
+    norm - ReLU - 1x1 to a quarter of the channels, norm - ReLU (- up) - 3x3, norm -
+    ReLU - 3x3, norm - ReLU - 1x1 (figure 16, left); plus the input, enlarged, without
+    its last channels if there are fewer after. [N, C, H, W] -> [N, C', ...].
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]
+    ) -> None:
         super().__init__()
         inner = max(channels_in // 4, 1)
         self.norms = nn.ModuleList([norm(channels_in), norm(inner), norm(inner), norm(inner)])
@@ -244,8 +302,12 @@ class DeepUpBlock(nn.Module):
 
 
 class DeepDownBlock(nn.Module):
-    """ReLU - 1x1 to a quarter of the channels after it, ReLU - 3x3, ReLU - 3x3, ReLU (- mean of 2x2) - 1x1 (figure 16,
-    right); plus the input, shrunk, to which a 1x1 convolution of it is joined where there are more channels after."""
+    """Residual bottleneck of BigGAN-deep's discriminator.
+
+    ReLU - 1x1 to a quarter of the channels after it, ReLU - 3x3, ReLU - 3x3, ReLU (-
+    mean of 2x2) - 1x1 (figure 16, right); plus the input, shrunk, to which a 1x1
+    convolution of it is joined if there are more channels after.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, down: bool) -> None:
         super().__init__()
@@ -272,11 +334,15 @@ class DeepDownBlock(nn.Module):
 
 
 class DeepGenerator(_Conditioned):
-    """BigGAN-deep's: z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1]. Tables 7 to 9.
+    """BigGAN-deep's generator: z and labels -> images in [-1, 1].
 
-    z is not split: joined to the labels' embedding of `shared` numbers it conditions every block and makes the 4x4 grid.
-    `depth` blocks for each resolution, the last of which doubles it; attention before the first block of its resolution.
-    Options as in `Generator`. Its layers are spectrally normalised, its embedding is not."""
+    z [N, latent], y [N] -> [N, channels, H, W]. Tables 7 to 9.
+
+    z is not split: joined to the labels' embedding of `shared` numbers it conditions
+    every block and makes the 4x4 grid. `depth` blocks for each resolution, the last of
+    which doubles it; attention before the first block of its resolution. Options as in
+    `Generator`. Its layers are spectrally normalized, its embedding is not.
+    """
 
     def __init__(
         self,
@@ -304,9 +370,14 @@ class DeepGenerator(_Conditioned):
         self.input = nn.Linear(condition, math.prod(self.grid))
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
-            blocks += [*(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)), DeepUpBlock(a, b, True, norm)]
+            blocks += [
+                *(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)),
+                DeepUpBlock(a, b, True, norm),
+            ]
         self.blocks = nn.ModuleList(blocks)
-        self.attention = _attention(attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
+        )
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         _init(self, init)
@@ -324,8 +395,12 @@ class DeepGenerator(_Conditioned):
 
 
 class DeepDiscriminator(nn.Module):
-    """BigGAN-deep's: images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N]. Tables 7 to 9: a 3x3 convolution,
-    `depth` blocks for each resolution, the first of which halves it, down to 4x4; then as `Discriminator`."""
+    """BigGAN-deep's discriminator: images in [-1, 1] and labels -> scores.
+
+    [N, channels, H, W], y [N] -> [N]. Tables 7 to 9: a 3x3 convolution, `depth` blocks
+    for each resolution, the first of which halves it, down to 4x4; then as
+    `Discriminator`.
+    """
 
     def __init__(
         self,
@@ -346,10 +421,15 @@ class DeepDiscriminator(nn.Module):
         self.input = nn.Conv2d(channels, widths[0], 3, padding=1)
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
-            blocks += [DeepDownBlock(a, b, True), *(DeepDownBlock(b, b, False) for _ in range(depth - 1))]
+            blocks += [
+                DeepDownBlock(a, b, True),
+                *(DeepDownBlock(b, b, False) for _ in range(depth - 1)),
+            ]
         self.blocks = nn.ModuleList(blocks)
         height, wide = sides(size)
-        self.attention = _attention(attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)])
+        self.attention = _attention(
+            attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)]
+        )
         self.output = Projection(widths[-1], classes)
         _init(self, init)
         if normalised:

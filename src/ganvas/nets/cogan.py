@@ -1,5 +1,8 @@
-"""Networks in pairs, whose layers near the latent are one and the same: Coupled Generative Adversarial Networks, Liu and Tuzel,
-2016, arXiv:1606.07536, in the form of the authors' code for 28x28 (its edges of digits)."""
+"""Networks in pairs, whose layers near the latent are one and the same.
+
+Coupled Generative Adversarial Networks, Liu and Tuzel, 2016, arXiv:1606.07536, in the
+form of the authors' code for 28x28 (its edges of digits).
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ LEAST = 20  # pixels: of less the discriminators' two poolings leave nothing
 
 
 def _grid(size: Size) -> tuple[int, int]:
-    """(height, width) of the grid that three doublings, each a pixel short, and an edge of 3 bring to `size`."""
+    """Grid (height, width) from which the layers reach `size`.
+
+    These are three doublings, each a pixel short, and an edge of 3.
+    """
     height, width = sides(size)
     if min(height, width) < LEAST or (height + 4) % 8 or (width + 4) % 8:
         near = "x".join(str(max(LEAST, round((side + 4) / 8) * 8 - 4)) for side in (height, width))
         raise UserError(
-            f"this network cannot make {height}x{width} (height x width): both sides must be {LEAST}, 28, 36, ... (a "
+            f"this network cannot make {height}x{width} (height x width): both sides must be "
+            f"{LEAST}, 28, 36, ... (a "
             f"multiple of 8, less 4). Nearest: {near}."
         )
     return (height + 4) // 8, (width + 4) // 8
@@ -30,20 +37,33 @@ def _grid(size: Size) -> tuple[int, int]:
 def _split(
     layers: Sequence[Callable[[], nn.Module]], tied: range, domains: int = 2
 ) -> tuple[nn.Sequential, nn.ModuleList]:
-    """(the layers that the domains share, what each has of its own). `tied`: which are shared."""
+    """(the layers that the domains share, what each has of its own).
+
+    `tied`: which are shared.
+    """
     if tied.start < 0 or tied.stop > len(layers) or len(tied) == len(layers):
-        raise UserError(f"`tied` must be from 0 to {len(layers) - 1}: each domain needs a layer of its own")
+        raise UserError(
+            f"`tied` must be from 0 to {len(layers) - 1}: each domain needs a layer of its own"
+        )
     shared = nn.Sequential(*(make() for i, make in enumerate(layers) if i in tied))
-    own = [nn.Sequential(*(make() for i, make in enumerate(layers) if i not in tied)) for _ in range(domains)]
+    own = [
+        nn.Sequential(*(make() for i, make in enumerate(layers) if i not in tied))
+        for _ in range(domains)
+    ]
     return shared, nn.ModuleList(own)
 
 
 class Generators(nn.Module):
-    """z [N, latent] -> (images of domain a, images of domain b), [N, channels, H, W] each, in [-1, 1], both of one z.
+    """z -> (images of domain a, images of domain b), both in [-1, 1] and of one z.
 
-    Transposed convolutions: to a grid (4x4 for 28 px), three of 3x3 and stride 2, each followed by batch norm without gains
-    and by PReLU, and 6x6 to the image and tanh(h / 2) (the code's sigmoid in images' units); `widths` are the channels in
-    between. The first `tied` of the five are both domains' own; 0: two generators. Sides of 8 g - 4. Weights ~ N(0, .02)."""
+    z [N, latent] -> [N, channels, H, W] each.
+
+    Transposed convolutions: to a grid (4x4 for 28 px), three of 3x3 and stride 2, each
+    followed by batch norm without gains and by PReLU, and 6x6 to the image and tanh(h /
+    2) (the code's sigmoid in images' units); `widths` are the channels in between. The
+    first `tied` of the five are both domains' own; 0: two generators. Sides of 8 g - 4.
+    Weights ~ N(0, .02).
+    """
 
     def __init__(
         self,
@@ -79,12 +99,18 @@ class Generators(nn.Module):
 class Discriminators(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b) -> logits [N].
 
-    Convolutions: two of 5x5, each followed by the maximum of every 2x2, one over the grid that remains (4x4 for 28 px) and
-    PReLU, and 1x1 to two scores, of generated and of real, whose difference is the logit; `widths` are the channels in between.
-    The last `tied` of the four are both domains' own; 0: two discriminators."""
+    Convolutions: two of 5x5, each followed by the maximum of every 2x2, one over the
+    grid that remains (4x4 for 28 px) and PReLU, and 1x1 to two scores, of generated and
+    of real, whose difference is the logit; `widths` are the channels in between. The
+    last `tied` of the four are both domains' own; 0: two discriminators.
+    """
 
     def __init__(
-        self, widths: Sequence[int] = (20, 50, 500), tied: int = 3, size: Size = 28, channels: int = 1
+        self,
+        widths: Sequence[int] = (20, 50, 500),
+        tied: int = 3,
+        size: Size = 28,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         height, width = (2 * side - 4 for side in _grid(size))

@@ -1,4 +1,7 @@
-"""What tells a network the class, or any other condition: batch norm in generators, a projection in discriminators."""
+"""Conditions of networks: batch norm in generators, a projection in discriminators.
+
+The condition is the class or any other vector.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,19 @@ from ganvas.nets.norm import BatchNorm2d
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm whose gains and biases a condition sets: (1 + gain(c)) * norm(x) + bias(c). x [N, C, H, W].
-    de Vries et al., 2017, arXiv:1707.00683; Miyato and Koyama, 2018, arXiv:1802.05637, appendix.
+    """Batch norm whose gains and biases depend on a condition c.
 
-    c: labels [N] (int64), of `classes`, each with gains of its own; or, `classes` 0, vectors [N, condition], by linear maps
-    without bias (BigGAN, arXiv:1809.11096, section 3.1). Gains start from 1 and biases from 0 for labels."""
+    (1 + gain(c)) * norm(x) + bias(c), x [N, C, H, W]. de Vries et al., 2017,
+    arXiv:1707.00683; Miyato and Koyama, 2018, arXiv:1802.05637, appendix.
 
-    def __init__(self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5) -> None:
+    c: labels [N] (int64), of `classes`, each with gains of its own; or, `classes` 0,
+    vectors [N, condition], by linear maps without bias (BigGAN, arXiv:1809.11096,
+    section 3.1). Gains start from 1 and biases from 0 for labels.
+    """
+
+    def __init__(
+        self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         self.norm = BatchNorm2d(channels, eps=eps, affine=False)
         if classes:
@@ -41,8 +50,11 @@ def start_from_identity(net: nn.Module) -> None:
 
 
 class Projection(nn.Linear):
-    """linear(h) + <embedding of y, h>: h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato and
-    Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h)."""
+    """Projection discriminator's last layer: linear(h) + <embedding of y, h>.
+
+    h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato
+    and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h).
+    """
 
     def __init__(self, features: int, classes: int = 0) -> None:
         super().__init__(features, 1)
@@ -57,12 +69,20 @@ class Projection(nn.Linear):
 
 
 def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:
-    """Vectors [N, d] of labels y [N] (int64), or of mixtures of classes y [N, classes] (floats: one row, one mixture)."""
+    """Vectors [N, d] of labels or of mixtures of classes.
+
+    y: labels [N] (int64), or mixtures [N, classes] (floats: one row, one mixture).
+    """
     return torch.matmul(y, table.weight) if y.is_floating_point() else table(y)
 
 
-def draw_labels(n: int, classes: int, device: torch.device, y: Tensor | None = None) -> tuple[Tensor, ...]:
-    """What a generator is told of n images: (y,) as it is given, or drawn, each class as likely; () without `classes`."""
+def draw_labels(
+    n: int, classes: int, device: torch.device, y: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Labels of n images as the generator's extra arguments.
+
+    (y,) if y is given, else (labels,) with each class as likely; () without `classes`.
+    """
     if not classes:
         return ()
     return (rng.integers(n, classes, device=device) if y is None else y,)
@@ -72,7 +92,8 @@ def num_classes(labels: bool, classes: int) -> int:
     """How many classes a game with or without `labels` has, on data of `classes`."""
     if labels and not classes:
         raise UserError(
-            "labels=true needs labelled images (a subfolder a class), and these have no labels: sort them into folders, or "
+            "labels=true needs labelled images (a subfolder a class), and these have no labels: "
+            "sort them into folders, or "
             "add --set labels=false"
         )
     return classes if labels else 0

@@ -1,6 +1,9 @@
-"""DCGAN's networks: Unsupervised Representation Learning with Deep Convolutional GANs, Radford et al., 2015,
-arXiv:1511.06434, section 3, in the layout (4x4 kernels, key names) of pytorch/examples, whose files load as they
-are."""
+"""DCGAN's networks.
+
+Unsupervised Representation Learning with Deep Convolutional GANs, Radford et al., 2015,
+arXiv:1511.06434, section 3, in the layout (4x4 kernels, key names) of pytorch/examples,
+whose files load as they are.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from ganvas.nets.norm import BatchNorm2d
 
 
 def _he_init(net: nn.Module, slope: float = 0.0) -> None:
-    """arXiv:1502.01852, equations 10 and 15: by the inputs that reach one output, which for an enlarging kernel of 4x4 with a
-    stride of 2 are 4 pixels."""
+    """He's initialization by the number of inputs that reach one output.
+
+    arXiv:1502.01852, equations 10 and 15. For an enlarging kernel of 4x4 with a stride
+    of 2 these are 4 pixels.
+    """
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight, slope)
@@ -33,11 +39,14 @@ def _up(a: int, b: int, kernel: int, bias: bool) -> nn.Module:
 def halvings(
     width: int, size: Size, channels: int, kernel: int = 4, norm: bool = True
 ) -> tuple[nn.Sequential, int, tuple[int, int]]:
-    """The discriminator's convolutions of stride 2, and the channels and the grid that they end with."""
+    """The discriminator's convolutions of stride 2, with their final channels and grid."""
     k, grid = doublings(size)
     widths = [width << i for i in range(k)]
     padding = (kernel - 1) // 2
-    layers = [nn.Conv2d(channels, width, kernel, 2, padding, bias=not norm), nn.LeakyReLU(0.2, inplace=True)]
+    layers = [
+        nn.Conv2d(channels, width, kernel, 2, padding, bias=not norm),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
     for a, b in pairwise(widths):
         layers += [
             nn.Conv2d(a, b, kernel, 2, padding, bias=not norm),
@@ -50,11 +59,13 @@ def halvings(
 class Generator(nn.Module):
     """z [N, latent] or [N, latent, 1, 1] -> images [N, channels, H, W] in [-1, 1].
 
-    A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1 of stride 2 that halve the
-    channels, each followed by batch norm and ReLU, then one of stride 2 and tanh, for a side of 4 * 2^k. At 64 px
-    exactly pytorch/examples' generator. A rectangle starts from a larger grid. `classes`: how many labels y [N] are
-    joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as in `Discriminator`. `kernel`: 4, or 5 as
-    in the authors' code."""
+    A transposed convolution to a grid of 4x4 with `width` 2^(k-1) channels, then k - 1
+    of stride 2 that halve the channels, each followed by batch norm and ReLU, then one
+    of stride 2 and tanh, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
+    generator. A rectangle starts from a larger grid. `classes`: how many labels y [N]
+    are joined to z, one-hot. Weights ~ N(0, .02), gains ~ N(1, .02). `norm=False`: as
+    in `Discriminator`. `kernel`: 4, or 5 as in the authors' code.
+    """
 
     def __init__(
         self,
@@ -70,7 +81,9 @@ class Generator(nn.Module):
         k, grid = doublings(size)
         self.latent, self.classes = latent, classes
         widths = [width << i for i in reversed(range(k))]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=not norm)]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(latent + classes, widths[0], grid, bias=not norm)
+        ]
         for a, b in pairwise([*widths, channels]):
             layers += [
                 BatchNorm2d(a) if norm else nn.Identity(),
@@ -89,13 +102,16 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> logits [N].
 
-    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed by batch norm (the first by none)
-    and LeakyReLU(.2), then one over the remaining grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples'
-    discriminator before its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane of ones or
-    zeros; with `projection` they add the product of the last features with the label's embedding to the logit
-    instead (Miyato and Koyama, 2018, arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
-    critics with a gradient penalty, and He's initialisation (arXiv:1502.01852), since no norm makes up for weights of
-    .02. `kernel` as the generator's."""
+    k convolutions of stride 2 with `width` to `width` 2^(k-1) channels, each followed
+    by batch norm (the first by none) and LeakyReLU(.2), then one over the remaining
+    grid, for a side of 4 * 2^k. At 64 px exactly pytorch/examples' discriminator before
+    its sigmoid. `classes`: how many labels y [N] are joined to the image, each a plane
+    of ones or zeros; with `projection` they add the product of the last features with
+    the label's embedding to the logit instead (Miyato and Koyama, 2018,
+    arXiv:1802.05637, equation 4). `norm=False`: biases in place of batch norm, for
+    critics with a gradient penalty, and He's initialization (arXiv:1502.01852), since
+    no norm makes up for weights of .02. `kernel` as the generator's.
+    """
 
     def __init__(
         self,
@@ -111,7 +127,9 @@ class Discriminator(nn.Module):
         self.planes = 0 if projection else classes
         trunk, features, grid = halvings(width, size, channels + self.planes, kernel, norm)
         self.main = nn.Sequential(*trunk, nn.Conv2d(features, 1, grid, bias=False))
-        self.embed = nn.Embedding(classes, features * math.prod(grid)) if projection and classes else None
+        self.embed = (
+            nn.Embedding(classes, features * math.prod(grid)) if projection and classes else None
+        )
         normal_init(self)
         if not norm:
             _he_init(self, 0.2)

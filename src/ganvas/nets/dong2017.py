@@ -1,6 +1,10 @@
-"""The networks of Unsupervised Image-to-Image Translation with Generative Adversarial Networks, Dong et al., 2017,
-arXiv:1701.02676: DCGAN's with 5x5 kernels, as in the authors' code (zsdonghao/Unsup-Im2Im), told the class by a learned
-vector. Convolutions before a batch norm have no bias, as in its last version."""
+"""Networks of Dong et al., 2017.
+
+Unsupervised Image-to-Image Translation with Generative Adversarial Networks,
+arXiv:1701.02676: DCGAN's with 5x5 kernels, as in the authors' code
+(zsdonghao/Unsup-Im2Im). A learned vector gives the class. Convolutions before a batch
+norm have no bias, as in its last version.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ from ganvas.nets.layers import Size
 
 
 class Generator(nn.Module):
-    """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1]: DCGAN's of `width`, on z and the `embedding`
-    numbers learned of each class, which start from U(-.1, .1)."""
+    """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
+
+    DCGAN's of `width`, on z and the `embedding` numbers learned of each class, which
+    start from U(-.1, .1).
+    """
 
     def __init__(
         self,
@@ -37,13 +44,20 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real; logits of the classes [N, classes]): DCGAN's
-    convolutions, and a linear layer for each answer."""
+    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real.
 
-    def __init__(self, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 2) -> None:
+    Logits of the classes [N, classes]): DCGAN's convolutions, and a linear layer for
+    each answer.
+    """
+
+    def __init__(
+        self, width: int = 64, size: Size = 64, channels: int = 3, classes: int = 2
+    ) -> None:
         super().__init__()
         self.trunk, features, (height, wide) = dcgan.halvings(width, size, channels, kernel=5)
-        self.real, self.named = (nn.Linear(features * height * wide, outputs) for outputs in (1, classes))
+        self.real, self.named = (
+            nn.Linear(features * height * wide, outputs) for outputs in (1, classes)
+        )
         normal_init(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,9 +66,14 @@ class Discriminator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> z [N, latent]: the discriminator with another last layer."""
+    """Images in [-1, 1] -> z: the discriminator with another last layer.
 
-    def __init__(self, latent: int = 98, width: int = 64, size: Size = 64, channels: int = 3) -> None:
+    [N, channels, H, W] -> [N, latent].
+    """
+
+    def __init__(
+        self, latent: int = 98, width: int = 64, size: Size = 64, channels: int = 3
+    ) -> None:
         super().__init__()
         self.trunk, features, (height, wide) = dcgan.halvings(width, size, channels, kernel=5)
         self.latent = nn.Linear(features * height * wide, latent)

@@ -1,5 +1,8 @@
-"""Generators that turn images into images, in the layout and with the key names of
-junyanz/pytorch-CycleGAN-and-pix2pix, whose files load as they are."""
+"""Image-to-image generators: ResNet and U-Net.
+
+In the layout and with the key names of junyanz/pytorch-CycleGAN-and-pix2pix, whose
+files load as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,32 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.nets.init import normal_init
-from ganvas.nets.layers import Blur, Dropout, ReflectionPad2d, ThinConv2d, divisible
+from ganvas.nets.layers import Blur, Dropout, divisible
 from ganvas.nets.norm import Norm, norm2d
 
 
 class ResNetBlock(nn.Module):
-    """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders. [N, C, H, W] -> the same."""
+    """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders.
+
+    [N, C, H, W] -> the same.
+    """
 
     def __init__(self, width: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
         bias = norm == "instance"
         layers = [
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=bias),
             norm2d(norm, width),
             nn.ReLU(inplace=True),
         ]
         if dropout:
             layers.append(Dropout(0.5))
-        layers += [ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
+        layers += [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=bias),
+            norm2d(norm, width),
+        ]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,14 +43,19 @@ class ResNetBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 4, 8 at least.
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
 
-    c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64. CycleGAN, Zhu et al., 2017,
-    arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6 below), after Johnson et al., arXiv:1603.08155. Convolutions
-    have biases only where `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+    H and W multiples of 4, 8 at least.
 
-    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by interpolation and a convolution, so that
-    nothing aliases (Zhang, 2019, arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651)."""
+    c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64.
+    CycleGAN, Zhu et al., 2017, arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6
+    below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only if
+    `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+
+    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
+    interpolation and a convolution, so that nothing aliases (Zhang, 2019,
+    arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
+    """
 
     def __init__(
         self,
@@ -60,19 +75,21 @@ class ResNetGenerator(nn.Module):
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
 
-        layers = [ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
+        layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for c in (width, 2 * width):
             layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
             if blur_down:
-                layers.append(nn.Sequential(ReflectionPad2d(1), Blur(pad=0, stride=2)))
+                layers.append(nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2)))
         layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
         for c in (2 * width, width):
             if blur_up:
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
                 layers += then(nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias), c)
             else:
-                layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
-        layers += [ReflectionPad2d(3), ThinConv2d(width, channels_out, 7), nn.Tanh()]
+                layers += then(
+                    nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c
+                )
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         normal_init(self)
 
@@ -82,8 +99,12 @@ class ResNetGenerator(nn.Module):
 
 
 class UNetBlock(nn.Module):
-    """One level of the U-Net with all levels `inside` it: cat(x, up(inside(down(x)))), the outermost and those without `skip`
-    without the cat. [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], without it [N, channels_out, H, W]."""
+    """One level of the U-Net with all levels `inside` it.
+
+    cat(x, up(inside(down(x)))), the outermost and those without `skip` without the cat.
+    [N, channels_in, H, W] -> [N, channels_in + channels_out, H, W], without it [N,
+    channels_out, H, W].
+    """
 
     def __init__(
         self,
@@ -134,14 +155,19 @@ class UNetBlock(nn.Module):
 
 
 class UNetGenerator(nn.Module):
-    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1]; H and W multiples of 2^depth.
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
 
-    `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level joined to its mirror image.
-    pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the
-    inner levels with 8 `width` channels except the innermost, as in the authors' code, or on so many innermost ones as it
-    says (DualGAN's: 3); in training mode only, so that noise means leaving it on. `kernel`: the convolutions' side, `ends`
-    that of the outermost two where it is another. Without `skip` no level is joined: the paper's encoder-decoder.
-    Weights ~ N(0, .02)."""
+    H and W multiples of 2^depth.
+
+    `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level
+    joined to its mirror image. pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix
+    6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the inner levels with 8 `width`
+    channels except the innermost, as in the authors' code, or on that many innermost ones
+    as it says (DualGAN's: 3); in training mode only, so that noise means leaving it on.
+    `kernel`: the convolutions' side, `ends` that of the outermost two if it is
+    another. Without `skip` no level is joined: the paper's encoder-decoder. Weights ~
+    N(0, .02).
+    """
 
     def __init__(
         self,
@@ -161,10 +187,19 @@ class UNetGenerator(nn.Module):
         block: UNetBlock | None = None
         for i in range(depth - 1, 0, -1):
             outer, inner = widths[i - 1], widths[i]
-            drops = outer == inner and block is not None if dropout is True else i >= depth - dropout
+            drops = (
+                outer == inner and block is not None if dropout is True else i >= depth - dropout
+            )
             block = UNetBlock(outer, inner, outer, block, norm, drops, kernel=kernel, skip=skip)
         self.model = UNetBlock(
-            channels_in, width, channels_out, block, norm, outermost=True, kernel=ends or kernel, skip=skip
+            channels_in,
+            width,
+            channels_out,
+            block,
+            norm,
+            outermost=True,
+            kernel=ends or kernel,
+            skip=skip,
         )
         self.multiple = 1 << depth
         normal_init(self)

@@ -19,13 +19,19 @@ def sides(size: Size) -> tuple[int, int]:
     """(height, width) in pixels."""
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
-        raise UserError(f"a size of {height}x{width} (height x width) has no pixels; both sides must be at least 1.")
+        raise UserError(
+            f"a size of {height}x{width} (height x width) has no pixels; both sides must be at "
+            "least 1."
+        )
     return height, width
 
 
 def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
-    """How a network that starts from a small grid and doubles it reaches `size`: (k, grid) with grid * 2^k = size and 4
-    cells on the grid's shorter side; k is at least `least`. Any other size is a `UserError` that names the nearest."""
+    """(k, grid) of a network that doubles a small grid k times to reach `size`.
+
+    grid * 2^k = size, with 4 cells on the grid's shorter side; k is at least `least`.
+    Any other size is a `UserError` that names the nearest.
+    """
     height, width = sides(size)
     short, long = min(height, width), max(height, width)
     below = max(least, int(math.log2(max(short // 4, 1))))
@@ -34,17 +40,24 @@ def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
     if short == long:  # a square stays one
         possible = {(4 << k, 4 << k) for k in (below, below + 1)}
     else:
-        possible = {(4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))}
+        possible = {
+            (4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))
+        }
     nearest = sorted(possible, key=lambda s: (abs(s[0] - short) + abs(s[1] - long), s))[:2]
     names = " or ".join(f"{a}x{b}" if height <= width else f"{b}x{a}" for a, b in nearest)
     raise UserError(
-        f"this network cannot make {height}x{width} (height x width): the shorter side must be {4 << least}, "
-        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of 2^k. Nearest: {names}."
+        f"this network cannot make {height}x{width} (height x width): the shorter side must be "
+        f"{4 << least}, "
+        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of "
+        f"2^k. Nearest: {names}."
     )
 
 
 def divisible(x: Tensor, factor: int, least: int) -> None:
-    """A `UserError` unless both sides of the images x [N, C, H, W] are multiples of `factor` and at least `least`."""
+    """Raise `UserError` unless both sides are multiples of `factor`, at least `least`.
+
+    x: images [N, C, H, W].
+    """
     height, width = x.shape[-2:]
     if not (height % factor or width % factor or min(height, width) < least):
         return
@@ -54,14 +67,20 @@ def divisible(x: Tensor, factor: int, least: int) -> None:
     )
     nearest = smaller if smaller == larger else f"{smaller} or {larger}"
     raise UserError(
-        f"this network cannot take {height}x{width} (height x width): both sides must be multiples of {factor}"
-        f"{f' and at least {least}' if least > factor else ''}. Nearest: {nearest}. Resize, crop or pad the images."
+        f"this network cannot take {height}x{width} (height x width): both sides must be "
+        f"multiples of {factor}"
+        f"{f' and at least {least}' if least > factor else ''}. Nearest: {nearest}. Resize, crop "
+        "or pad the images."
     )
 
 
 def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
-    """x [N, C, H, W] and labels y [N] -> [N, C + classes, H, W]: each label one-hot, as planes. Conditional Generative
-    Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional form. Without classes: x."""
+    """Append labels to images as one-hot planes.
+
+    x [N, C, H, W] and labels y [N] -> [N, C + classes, H, W]. Conditional Generative
+    Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784, in its convolutional
+    form. Without classes: x.
+    """
     if not classes:
         return x
     planes = one_hot(y, classes, x)[:, :, None, None]
@@ -69,46 +88,22 @@ def with_labels(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
 
 
 def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """Labels [N] -> [N, classes] of the kind of `like`; weights of the classes [N, classes] stay as they are."""
+    """Labels [N] -> [N, classes] of the kind of `like`.
+
+    Weights of the classes [N, classes] stay as they are.
+    """
     assert y is not None, "this network was built for labels"
     return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
 
 
-class ThinConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` of stride 1 without padding, to a few channels with a large kernel: [N, C, H, W] -> [N, out, H', W'].
-
-    A processor's units are wider than three channels. There, the kernel's columns become channels of a convolution over
-    rows alone, and each column's result is then moved to its place and added: half the time (docs/performance.md)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu":
-            return super().forward(input)
-        out, channels, height, width = self.weight.shape
-        columns = self.weight.permute(0, 3, 1, 2).reshape(out * width, channels, height, 1)
-        rows = F.conv2d(input, columns)
-        place = torch.eye(width, dtype=rows.dtype).view(1, width, 1, width).expand(out, -1, -1, -1).contiguous()
-        return F.conv2d(rows, place, self.bias, groups=out)
-
-
-class ReflectionPad2d(nn.Module):
-    """`torch.nn.ReflectionPad2d` in the images' own precision: on a processor autocast would widen them to float32 only to
-    mirror some, and the next convolution narrow them again. [N, C, H, W] -> [N, C, H + 2 pad, W + 2 pad]."""
-
-    def __init__(self, pad: int) -> None:
-        super().__init__()
-        self.pad = pad
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return F.pad(x, [self.pad] * 4, mode="reflect")
-
-    def extra_repr(self) -> str:
-        return str(self.pad)
 
 
 class Dropout(nn.Module):
-    """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation. A mask belongs to its row, so ranks and
-    micro-batches agree. Any shape [N, ...]. Srivastava et al., 2014."""
+    """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation.
+
+    A mask belongs to its row, so ranks and micro-batches agree. Any shape [N, ...].
+    Srivastava et al., 2014.
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -125,12 +120,21 @@ class Dropout(nn.Module):
 
 
 class EqualizedLinear(nn.Module):
-    """x W^T gain lr / sqrt(fan_in) + lr b, with W ~ N(0, 1) / lr: every weight learns at the same speed, `lr` times that of
-    other layers (arXiv:1812.04948, appendix C, for the latter). [N, in] -> [N, out]. `bias`: what lr b starts from.
-    arXiv:1710.10196, section 4.1."""
+    """Linear layer with an equalized learning rate.
+
+    x W^T gain lr / sqrt(fan_in) + lr b, with W ~ N(0, 1) / lr: every weight learns at
+    the same speed, `lr` times that of other layers (arXiv:1812.04948, appendix C, for
+    the latter). [N, in] -> [N, out]. `bias`: what lr b starts from. arXiv:1710.10196,
+    section 4.1.
+    """
 
     def __init__(
-        self, channels_in: int, channels_out: int, gain: float = math.sqrt(2), lr: float = 1.0, bias: float = 0.0
+        self,
+        channels_in: int,
+        channels_out: int,
+        gain: float = math.sqrt(2),
+        lr: float = 1.0,
+        bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in) / lr)
@@ -139,12 +143,18 @@ class EqualizedLinear(nn.Module):
         self.lr = lr
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr)
+        return F.linear(
+            x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr
+        )
 
 
 class EqualizedConv2d(nn.Module):
-    """A convolution with weights W gain / sqrt(fan_in), W ~ N(0, 1), that keeps the size unless `stride` and `padding` say
-    otherwise. [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section 4.1."""
+    """Convolution with an equalized learning rate.
+
+    Weights W gain / sqrt(fan_in), W ~ N(0, 1). It keeps the size unless `stride` and
+    `padding` say otherwise. [N, in, H, W] -> [N, out, H, W]. arXiv:1710.10196, section
+    4.1.
+    """
 
     def __init__(
         self,
@@ -168,8 +178,11 @@ class EqualizedConv2d(nn.Module):
 
 
 class EqualizedUpConv2d(EqualizedConv2d):
-    """Every pixel repeated in both directions, then the 3x3 convolution: in one transposed convolution of 4x4, as StyleGAN's
-    code has it, which takes less than half the products. [N, in, H, W] -> [N, out, 2 H, 2 W]."""
+    """Nearest-neighbor doubling and a 3x3 convolution as one 4x4 transposed one.
+
+    As StyleGAN's code has it, which takes less than half the products. [N, in, H, W] ->
+    [N, out, 2 H, 2 W].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = _two_by_two(self.weight * self.scale).flip(2, 3).transpose(0, 1)
@@ -177,32 +190,51 @@ class EqualizedUpConv2d(EqualizedConv2d):
 
 
 class EqualizedDownConv2d(EqualizedConv2d):
-    """The 3x3 convolution, then the mean of 2x2: in one convolution of 4x4. [N, in, 2 H, 2 W] -> [N, out, H, W]."""
+    """A 3x3 convolution and the mean of 2x2 as one convolution of 4x4.
+
+    [N, in, 2 H, 2 W] -> [N, out, H, W].
+
+    [N, in, 2 H, 2 W] -> [N, out, H, W].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1)
+        return F.conv2d(
+            x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1
+        )
 
 
 def _two_by_two(kernel: Tensor) -> Tensor:
-    """A kernel and its neighbours to the right and below, added up: [.., 3, 3] -> [.., 4, 4]."""
+    """Sum of a kernel [.., 3, 3] and its shifts to the right and below: [.., 4, 4]."""
     k = F.pad(kernel, [1] * 4)
     return k[..., 1:, 1:] + k[..., :-1, 1:] + k[..., 1:, :-1] + k[..., :-1, :-1]
 
 
 class Blur(nn.Module):
-    """Every channel filtered by the outer product of `taps`, brought to a sum of `gain`; beyond the border all is 0.
-    [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the image; `stride` 2 keeps every second result. `up` puts zeros
-    between the pixels first, so that the image is doubled, and `pad` is then what is cut from the result's border."""
+    """Filter every channel by the outer product of `taps`, scaled to a sum of `gain`.
+
+    Beyond the border all is 0. [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the
+    image; `stride` 2 keeps every second result. `up` puts zeros between the pixels
+    first, so that the image is doubled, and `pad` is then what is cut from the result's
+    border.
+    """
 
     taps: Tensor
 
     def __init__(
-        self, taps: Sequence[int] = (1, 2, 1), pad: int = 1, stride: int = 1, gain: float = 1.0, up: bool = False
+        self,
+        taps: Sequence[int] = (1, 2, 1),
+        pad: int = 1,
+        stride: int = 1,
+        gain: float = 1.0,
+        up: bool = False,
     ) -> None:
         super().__init__()
-        # Numbers, never weights: not in the state dict, and on a real device also where weights are yet to come.
+        # Constants, not weights: absent from the state dict, and on a real device even if the
+        # weights are on the meta device.
         row = torch.tensor(taps, dtype=torch.float32, device="cpu")
-        self.register_buffer("taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False)
+        self.register_buffer(
+            "taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False
+        )
         self.pad, self.stride, self.up = pad, stride, up
 
     def forward(self, x: Tensor) -> Tensor:
@@ -223,12 +255,15 @@ class Blur(nn.Module):
 
 
 class MinibatchStdDev(nn.Module):
-    """One more channel: the standard deviation over a group of images, averaged over channels and pixels, so that a
-    critic sees how alike the images of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+    """Append a channel with the standard deviation over a group of images.
 
-    Groups are `group` neighbours in the batch (so a rank's rows keep theirs), or the whole batch where it is smaller or
-    no multiple of `group`. `correction`: 0 divides the variance by the group's size as the paper's code does, 1 by one
-    less."""
+    It is averaged over channels and pixels, so that a critic sees how alike the images
+    of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+
+    Groups are `group` neighbors in the batch (so a rank's rows keep theirs), or the
+    whole batch if it is smaller or no multiple of `group`. `correction`: 0 divides
+    the variance by the group's size as the paper's code does, 1 by one less.
+    """
 
     def __init__(self, group: int = 4, correction: int = 0) -> None:
         super().__init__()
@@ -247,7 +282,10 @@ class MinibatchStdDev(nn.Module):
 
 
 class Maxout(nn.Module):
-    """max over `pieces` linear maps. [N, in] -> [N, out]. Goodfellow et al., 2013, arXiv:1302.4389."""
+    """max over `pieces` linear maps.
+
+    [N, in] -> [N, out]. Goodfellow et al., 2013, arXiv:1302.4389.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, pieces: int) -> None:
         super().__init__()

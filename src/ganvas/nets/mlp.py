@@ -1,5 +1,8 @@
-"""Multilayer perceptrons of the first GAN: Generative Adversarial Nets, Goodfellow et al., 2014, arXiv:1406.2661, with
-the numbers of the authors' code (goodfeli/adversarial, mnist.yaml)."""
+"""Multilayer perceptrons of the first GAN.
+
+Generative Adversarial Nets, Goodfellow et al., 2014, arXiv:1406.2661, with the numbers
+of the authors' code (goodfeli/adversarial, mnist.yaml).
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,17 @@ def _uniform_init(module: nn.Module, bound: float) -> None:
 class MLPGenerator(nn.Module):
     """z [N, latent] -> images [N, channels, H, W] in [-1, 1], of any size.
 
-    linear - ReLU for each of `hidden`, then linear - sigmoid, mapped from [0, 1] by 2s - 1. Weights ~ U(-.05, .05).
-    arXiv:1406.2661, section 5; mnist.yaml. Differs: the output's bias starts at 0, not at the data's marginals."""
+    linear - ReLU for each of `hidden`, then linear - sigmoid, mapped from [0, 1] by 2s
+    - 1. Weights ~ U(-.05, .05). arXiv:1406.2661, section 5; mnist.yaml. Differs: the
+    output's bias starts at 0, not at the data's marginals.
+    """
 
     def __init__(
-        self, latent: int = 100, hidden: Sequence[int] = (1200, 1200), size: Size = 28, channels: int = 1
+        self,
+        latent: int = 100,
+        hidden: Sequence[int] = (1200, 1200),
+        size: Size = 28,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         height, width = sides(size)
@@ -35,7 +44,9 @@ class MLPGenerator(nn.Module):
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], channels * height * width), nn.Sigmoid())
+        self.net = nn.Sequential(
+            *layers, nn.Linear(widths[-1], channels * height * width), nn.Sigmoid()
+        )
         self.latent = latent
         self.shape = (channels, height, width)
         _uniform_init(self, 0.05)
@@ -47,9 +58,12 @@ class MLPGenerator(nn.Module):
 class MaxoutDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> logits [N].
 
-    (x + 1) / 2, then `layers` maxout layers of `units` with `pieces` each, then linear. Dropout in training keeps
-    `input_keep` of the pixels and `hidden_keep` of each layer's units, and divides by that share. Weights ~ U(-.005,
-    .005). arXiv:1406.2661, section 5; mnist.yaml (discriminator_input_include_probs, discriminator_input_scales)."""
+    (x + 1) / 2, then `layers` maxout layers of `units` with `pieces` each, then linear.
+    Dropout in training keeps `input_keep` of the pixels and `hidden_keep` of each
+    layer's units, and divides by that share. Weights ~ U(-.005, .005). arXiv:1406.2661,
+    section 5; mnist.yaml (discriminator_input_include_probs,
+    discriminator_input_scales).
+    """
 
     def __init__(
         self,
@@ -77,9 +91,12 @@ class MaxoutDiscriminator(nn.Module):
 class ConditionalMLPGenerator(nn.Module):
     """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
 
-    z to `noise_units` and y (one-hot) to `label_units`, ReLU each, both to `joint_units` ReLU, dropout, then linear -
-    sigmoid, mapped from [0, 1] by 2s - 1. Conditional Generative Adversarial Nets, Mirza and Osindero, 2014,
-    arXiv:1411.1784, section 4.1. Weights as in the code of the GAN of 2014, which theirs is built on: U(-.05, .05)."""
+    z to `noise_units` and y (one-hot) to `label_units`, ReLU each, both to
+    `joint_units` ReLU, dropout, then linear - sigmoid, mapped from [0, 1] by 2s - 1.
+    Conditional Generative Adversarial Nets, Mirza and Osindero, 2014, arXiv:1411.1784,
+    section 4.1. Weights as in the code of the GAN of 2014, which theirs is built on:
+    U(-.05, .05).
+    """
 
     def __init__(
         self,
@@ -94,7 +111,10 @@ class ConditionalMLPGenerator(nn.Module):
     ) -> None:
         super().__init__()
         height, width = sides(size)
-        self.of_noise, self.of_label = nn.Linear(latent, noise_units), nn.Linear(classes, label_units)
+        self.of_noise, self.of_label = (
+            nn.Linear(latent, noise_units),
+            nn.Linear(classes, label_units),
+        )
         self.joint = nn.Sequential(
             nn.ReLU(),
             Dropout(1 - keep),
@@ -108,16 +128,22 @@ class ConditionalMLPGenerator(nn.Module):
         _uniform_init(self, 0.05)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        told = self.of_label(one_hot(y, self.classes, z))
-        return 2 * self.joint(torch.cat([self.of_noise(z), told], 1)).unflatten(1, self.shape) - 1
+        label_features = self.of_label(one_hot(y, self.classes, z))
+        return (
+            2
+            * self.joint(torch.cat([self.of_noise(z), label_features], 1)).unflatten(1, self.shape)
+            - 1
+        )
 
 
 class ConditionalMaxoutDiscriminator(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> logits [N].
 
-    (x + 1) / 2 to a maxout layer of `units` with 5 pieces, y (one-hot) to one of `label_units` with 5, both to one of
-    `units` with 4, then linear; dropout before each and, in place of an input's, none. arXiv:1411.1784, section 4.1.
-    Weights ~ U(-.005, .005)."""
+    (x + 1) / 2 to a maxout layer of `units` with 5 pieces, y (one-hot) to one of
+    `label_units` with 5, both to one of `units` with 4, then linear; dropout before
+    each and, in place of an input's, none. arXiv:1411.1784, section 4.1. Weights ~
+    U(-.005, .005).
+    """
 
     def __init__(
         self,
@@ -133,11 +159,17 @@ class ConditionalMaxoutDiscriminator(nn.Module):
         self.of_image = Maxout(channels * height * width, units, 5)
         self.of_label = Maxout(classes, label_units, 5)
         self.joint = nn.Sequential(
-            Dropout(1 - keep), Maxout(units + label_units, units, 4), Dropout(1 - keep), nn.Linear(units, 1)
+            Dropout(1 - keep),
+            Maxout(units + label_units, units, 4),
+            Dropout(1 - keep),
+            nn.Linear(units, 1),
         )
         self.classes = classes
         _uniform_init(self, 0.005)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        seen, told = self.of_image(((x + 1) / 2).flatten(1)), self.of_label(one_hot(y, self.classes, x))
-        return self.joint(torch.cat([seen, told], 1)).squeeze(1)
+        image_features, label_features = (
+            self.of_image(((x + 1) / 2).flatten(1)),
+            self.of_label(one_hot(y, self.classes, x)),
+        )
+        return self.joint(torch.cat([image_features, label_features], 1)).squeeze(1)

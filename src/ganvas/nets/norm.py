@@ -15,8 +15,10 @@ Norm = Literal["batch", "instance", "affine", "none"]
 
 
 class _OverRanks(nn.modules.batchnorm._BatchNorm):
-    """torch's batch norm, whose statistics in training are those of the whole batch however many ranks share it, as
-    long as each has as many rows."""
+    """torch's batch norm with the statistics of the whole batch on all ranks.
+
+    That is in training, and as long as each rank has as many rows.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -24,10 +26,13 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         values = input.numel() // input.shape[1] * distributed.world()  # per channel
         if values < 2:
             raise UserError(
-                "batch norm got a batch of 1 with 1 value per channel, which has no spread: in training it needs at "
+                "batch norm got a batch of 1 with 1 value per channel, which has no spread: in "
+                "training it needs at "
                 "least 2 values. Use a batch of 2 or more, or a network without batch norm."
             )
-        return super().forward(input) if distributed.world() == 1 else self._over_ranks(input, values)
+        return (
+            super().forward(input) if distributed.world() == 1 else self._over_ranks(input, values)
+        )
 
     def _over_ranks(self, input: Tensor, values: int) -> Tensor:
         self._check_input_dim(input)
@@ -37,7 +42,11 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         else:
             weight, bias = input.new_ones(self.num_features), input.new_zeros(self.num_features)
         out, mean, var = _BatchNormOverRanks.apply(input, weight, bias, self.eps)
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+        if (
+            self.running_mean is not None
+            and self.running_var is not None
+            and self.num_batches_tracked is not None
+        ):
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
                 unbiased = var * (values / (values - 1))
@@ -47,15 +56,21 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
 
 
 class _BatchNormOverRanks(torch.autograd.Function):
-    """(x, gain, bias, eps) -> (batch norm of x with the statistics of all ranks' rows, mean, biased variance).
+    """Batch norm with the statistics of all ranks' rows, as an autograd function.
 
-    By torch's own kernels, with one exchange each way. Differentiated twice it is its plain formula, since what the kernels
-    call constants, the statistics, are not."""
+    (x, gain, bias, eps) -> (result, mean, biased variance).
+
+    By torch's own kernels, with one exchange each way. Differentiated twice it is its
+    plain formula, since what the kernels call constants, the statistics, are not.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         local = torch.batch_norm_update_stats(x, None, None, 0.0)
-        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would cancel where means are large.
+        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would
+        # cancel if means are large.
         every = distributed.gather(torch.stack([s.to(weight.dtype) for s in local]))
         mean = every[:, 0].mean(0)
         var = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
@@ -69,7 +84,11 @@ class _BatchNormOverRanks(torch.autograd.Function):
         x, weight, bias, mean, var = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient itself will be differentiated
             inputs = [t for t in (x, weight, bias) if t.requires_grad]
-            found = iter(torch.autograd.grad(_batch_norm(x, weight, bias, ctx.eps), inputs, grad, create_graph=True))
+            found = iter(
+                torch.autograd.grad(
+                    _batch_norm(x, weight, bias, ctx.eps), inputs, grad, create_graph=True
+                )
+            )
             return *(next(found) if t.requires_grad else None for t in (x, weight, bias)), None
         invstd = (var + ctx.eps).rsqrt()
         to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
@@ -88,26 +107,37 @@ class _BatchNormOverRanks(torch.autograd.Function):
 def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """What `_BatchNormOverRanks` computes, differentiable any number of times."""
     dims, wide = [0, *range(2, x.dim())], torch.promote_types(x.dtype, torch.float32)
-    centred = x.to(wide) - distributed.mean(x.to(wide).mean(dims, keepdim=True))
-    var = distributed.mean(centred.square().mean(dims, keepdim=True))
+    centered = x.to(wide) - distributed.mean(x.to(wide).mean(dims, keepdim=True))
+    var = distributed.mean(centered.square().mean(dims, keepdim=True))
     shape = [1, -1] + [1] * (x.dim() - 2)
-    return (centred * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)).to(x.dtype)
+    return (centered * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)).to(x.dtype)
 
 
 class BatchNorm1d(_OverRanks, nn.BatchNorm1d):
-    """`torch.nn.BatchNorm1d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C], [N, C, L]."""
+    """`torch.nn.BatchNorm1d` with the whole batch's statistics on many ranks.
+
+    [N, C] or [N, C, L]. arXiv:1502.03167.
+    """
 
 
 class BatchNorm2d(_OverRanks, nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d` (arXiv:1502.03167) with the whole batch's statistics on many ranks; [N, C, H, W]."""
+    """`torch.nn.BatchNorm2d` with the whole batch's statistics on many ranks.
+
+    [N, C, H, W]. arXiv:1502.03167.
+    """
 
 
 class InstanceNorm2d(nn.Module):
-    """(x - mean) / sqrt(variance + eps) over the pixels of each channel of each image, [N, C, H, W]. Ulyanov et al., 2016,
-    arXiv:1607.08022, without running statistics; `affine`: then times a gain and plus a bias for each channel.
+    """Instance norm: (x - mean) / sqrt(variance + eps).
 
-    The same as `torch.nn.InstanceNorm2d`, which takes three to eight times as long on a processor: it first rearranges
-    what is channels last in memory. There, one image's batch norm is its instance norm; elsewhere group norm is fast."""
+    Over the pixels of each channel of each image, [N, C, H, W]. Ulyanov et al., 2016,
+    arXiv:1607.08022, without running statistics; `affine`: then times a gain and plus a
+    bias for each channel.
+
+    The same as `torch.nn.InstanceNorm2d`, which takes three to eight times as long on a
+    processor: it first rearranges what is channels last in memory. There, one image's
+    batch norm is its instance norm; elsewhere group norm is fast.
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
@@ -118,7 +148,8 @@ class InstanceNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] < 2:
             raise UserError(
-                "instance norm got 1 value per channel, which has no spread: it needs at least 2. Use larger images, or "
+                "instance norm got 1 value per channel, which has no spread: it needs at least 2. "
+                "Use larger images, or "
                 "fewer layers."
             )
         if x.device.type != "cpu" or torch.jit.is_tracing():
@@ -126,7 +157,8 @@ class InstanceNorm2d(nn.Module):
         if x.is_contiguous():
             return F.group_norm(x, self.channels, self.weight, self.bias, self.eps)
         rows = [
-            F.batch_norm(row, None, None, self.weight, self.bias, training=True, eps=self.eps) for row in x.split(1)
+            F.batch_norm(row, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for row in x.split(1)
         ]
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
@@ -135,19 +167,27 @@ class InstanceNorm2d(nn.Module):
 
 
 def norm2d(kind: Norm, channels: int) -> nn.Module:
-    """A normalisation by name: `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022), `affine` (of
-    instances, with gains and biases) or `none`."""
+    """Normalization layer by name.
+
+    `batch` (affine, running statistics), `instance` (neither; arXiv:1607.08022),
+    `affine` (of instances, with gains and biases) or `none`.
+    """
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind in ("instance", "affine"):
         return InstanceNorm2d(channels, affine=kind == "affine")
     if kind == "none":
         return nn.Identity()
-    raise UserError(f"{kind!r} is no normalisation of this network. {did_you_mean(kind, get_args(Norm))}")
+    raise UserError(
+        f"{kind!r} is no normalization of this network. {did_you_mean(kind, get_args(Norm))}"
+    )
 
 
 class PixelNorm(nn.Module):
-    """x / sqrt(mean over channels of x^2 + eps). [N, C, ...] -> the same. arXiv:1710.10196, section 4.2."""
+    """x / sqrt(mean over channels of x^2 + eps).
+
+    [N, C, ...] -> the same. arXiv:1710.10196, section 4.2.
+    """
 
     def __init__(self, eps: float = 1e-8) -> None:
         super().__init__()

@@ -1,6 +1,10 @@
-"""Networks that grow: Progressive Growing of GANs, Karras et al., 2017, arXiv:1710.10196, table 2. All stages' weights
-exist from the start; `resolution` and `alpha` say how far the networks have grown. `alpha` is the weight of the newest
-resolution: 0 shows the picture of the one before, enlarged, and 1 has faded it out."""
+"""Progressively growing networks.
+
+Progressive Growing of GANs, Karras et al., 2017, arXiv:1710.10196, table 2. All stages'
+weights exist from the start; `resolution` and `alpha` say how far the networks have
+grown. `alpha` is the weight of the newest resolution: 0 shows the image of the one
+before, enlarged, and 1 has faded it out.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +33,32 @@ from ganvas.nets.layers import (
 from ganvas.nets.norm import PixelNorm
 
 
-def widths_by_level(widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None) -> list[int]:
-    """Channels at each resolution from 4x4 up: halved from one to the next, from `uncut` at 4x4 and never more than `width`.
-    `uncut` None: 8 times the width, which for 512 is the papers' min(8192 / 2^i, 512), i = 1, 2, ..."""
+def widths_by_level(
+    widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None
+) -> list[int]:
+    """Channels at each resolution from 4x4 up.
+
+    Halved from one to the next, from `uncut` at 4x4 and never more than `width`.
+    `uncut` None: 8 times the width, which for 512 is the papers' min(8192 / 2^i, 512),
+    i = 1, 2, ...
+    """
     if widths is None:
         return [max(min(width, (uncut or 8 * width) >> i), 1) for i in range(levels)]
     if len(widths) != levels:
         raise UserError(
-            f"`widths` gives {len(widths)} numbers of channels, but there are {levels} resolutions from 4x4 to the "
+            f"`widths` gives {len(widths)} numbers of channels, but there are {levels} "
+            "resolutions from 4x4 to the "
             f"size. Give {levels}, or leave `widths` out."
         )
     return list(widths)
 
 
 class Grows(nn.Module):
-    """`size`: (height, width) of the images. `resolutions`: their longer side in pixels at each level of growth. `grid`:
-    (height, width) at level 0."""
+    """`size`: (height, width) of the images.
+
+    `resolutions`: their longer side in pixels at each level of growth. `grid`: (height,
+    width) at level 0.
+    """
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -63,13 +77,17 @@ class Grows(nn.Module):
 
 @dataclass(frozen=True)
 class Growth:
-    """When networks grow: `start` for `hold` images; then for each resolution `fade` images of fading in and `hold` at full
-    weight (arXiv:1710.10196, section 2).
+    """When networks grow: `start` for `hold` images.
 
-    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and `hold`
-    of 0: nothing grows, the networks are complete at once. `batches`, `rates`: resolution ->
-    batch and times the learning rate, where they are not the run's. The optimizers start
-    afresh when a fade begins and when it ends, as in the authors' code (`Stage.index`)."""
+    Then for each resolution `fade` images of fading in and `hold` at full weight
+    (arXiv:1710.10196, section 2).
+
+    `start` None: the smallest of `resolutions`; the largest: nothing grows. `fade` and
+    `hold` of 0: nothing grows, the networks are complete at once. `batches`, `rates`:
+    resolution -> batch and times the learning rate, if they are not the run's. The
+    optimizers start afresh when a fade begins and when it ends, as in the authors' code
+    (`Stage.index`).
+    """
 
     resolutions: Sequence[int]
     fade: int
@@ -81,10 +99,13 @@ class Growth:
     def __post_init__(self) -> None:
         if self.start not in (None, *self.resolutions):
             raise UserError(
-                f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} pixels; give one of them"
+                f"start={self.start}: growth can begin at {', '.join(map(str, self.resolutions))} "
+                "pixels; give one of them"
             )
         if self.fade < 0 or self.hold < 0:
-            raise UserError(f"fade={self.fade}, hold={self.hold}: these are numbers of images, 0 or more")
+            raise UserError(
+                f"fade={self.fade}, hold={self.hold}: these are numbers of images, 0 or more"
+            )
 
     def __call__(self, clock: Clock) -> Stage:
         last = len(self.resolutions) - 1
@@ -94,7 +115,9 @@ class Growth:
         if grown == 0 or level > last:
             level, into = min(level, last), self.fade
         side = self.resolutions[level]
-        batches = {int(k): v for k, v in (self.batches or {}).items()}  # a run's file has names for keys
+        batches = {
+            int(k): v for k, v in (self.batches or {}).items()
+        }  # a run's file has names for keys
         rates = {int(k): v for k, v in (self.rates or {}).items()}
         alpha = min(into / self.fade, 1.0) if self.fade else 1.0
         index = 2 * level - (alpha < 1)
@@ -102,16 +125,24 @@ class Growth:
 
 
 def faded_reals(x: Tensor, alpha: float) -> Tensor:
-    """Images as networks that grow see them: details finer than the last resolution come in by `alpha`."""
+    """Real images at the resolution of growing networks.
+
+    Details finer than the last resolution come in by `alpha`.
+    """
     if alpha == 1.0:
         return x
     return torch.lerp(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, alpha)
 
 
 class _Block(nn.Module):
-    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`. [N, C, H, W] -> [N, C', H', W']."""
+    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`.
 
-    def __init__(self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module) -> None:
+    [N, C, H, W] -> [N, C', H', W'].
+    """
+
+    def __init__(
+        self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module
+    ) -> None:
         super().__init__()
         self.conv1 = EqualizedConv2d(channels_in, channels_between, 3)
         self.conv2 = conv2
@@ -130,14 +161,19 @@ def faded(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
 
 
 class ProgressiveGenerator(Grows):
-    """z [N, latent] -> images [N, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """z [N, latent] -> images [N, channels, H, W].
 
-    z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution: nearest up, two 3x3 convolutions.
-    Every layer has an equalized learning rate, LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's
-    picture. `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or `widths` from 4x4 up.
-    arXiv:1710.10196, section 4 and table 2; gains as in the authors' code: sqrt(2)/4 for the linear layer, 1 to the
-    picture. `classes`: how many labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 * 2^k; a
-    rectangle starts from a larger grid."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    z on the hypersphere, linear to 4x4, 3x3 convolution; then for each resolution:
+    nearest up, two 3x3 convolutions. Every layer has an equalized learning rate,
+    LeakyReLU(.2) and pixel norm; a 1x1 convolution makes each resolution's image.
+    `width` channels at 4x4, halved from 64 px on (at 512 min(8192 / 2^i, 512)), or
+    `widths` from 4x4 up. arXiv:1710.10196, section 4 and table 2; gains as in the
+    authors' code: sqrt(2)/4 for the linear layer, 1 to the image. `classes`: how many
+    labels y [N] are joined to z, one-hot. `size` is where growth ends: a side of 4 *
+    2^k; a rectangle starts from a larger grid.
+    """
 
     def __init__(
         self,
@@ -152,14 +188,22 @@ class ProgressiveGenerator(Grows):
         w = widths_by_level(widths, width, len(self.resolutions))
         self.latent, self.classes = latent, classes
         self.norm = PixelNorm()
-        self.input = EqualizedLinear(latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4)
+        self.input = EqualizedLinear(
+            latent + classes, w[0] * math.prod(self.grid), gain=math.sqrt(2) / 4
+        )
         self.first = EqualizedConv2d(w[0], w[0], 3)
-        self.blocks = nn.ModuleList(_Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(
+            _Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w)
+        )
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
-    def forward(self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0) -> Tensor:
-        """`resolution`: the picture's longer side in pixels; None: the last. `alpha`: the newest resolution's
-        weight."""
+    def forward(
+        self, z: Tensor, y: Tensor | None = None, resolution: int | None = None, alpha: float = 1.0
+    ) -> Tensor:
+        """`resolution`: the image's longer side in pixels; None: the last.
+
+        `alpha`: the newest resolution's weight.
+        """
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes, z)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
@@ -171,20 +215,25 @@ class ProgressiveGenerator(Grows):
             x = block(F.interpolate(x, scale_factor=2.0))
         image = self.to_rgb[level](x)
         if level and alpha < 1:
-            image = faded(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
+            image = faded(
+                F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha
+            )
         return image
 
 
 class ProgressiveDiscriminator(Grows):
     """Images [N, channels, H, W] of any resolution on the way to `size` -> scores [N].
 
-    The generator's mirror image: 1x1 convolution from the picture, for each resolution two 3x3 convolutions and the
-    mean of 2x2, at 4x4 the minibatch standard deviation over groups of `group`, a 3x3 convolution, linear, linear.
-    Equalized learning rates, LeakyReLU(.2), no normalisation. arXiv:1710.10196, table 2. `correction`: as in
-    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which filters images by [1, 2, 1]
-    before the convolution whose result is shrunk, and shrinks before LeakyReLU. `classes`: one score for each label, of
-    which the image's own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also tells apart (ProGAN's
-    code); it then gives (scores [N], their logits [N, names])."""
+    The generator's mirror image: 1x1 convolution from the image, for each resolution
+    two 3x3 convolutions and the mean of 2x2, at 4x4 the minibatch standard deviation
+    over groups of `group`, a 3x3 convolution, linear, linear. Equalized learning rates,
+    LeakyReLU(.2), no normalization. arXiv:1710.10196, table 2. `correction`: as in
+    `MinibatchStdDev`. `blur`: StyleGAN's (arXiv:1812.04948, appendix C and code), which
+    filters images by [1, 2, 1] before the convolution whose result is shrunk, and
+    shrinks before LeakyReLU. `classes`: one score for each label, of which the image's
+    own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also
+    tells apart (ProGAN's code); it then gives (scores [N], their logits [N, names]).
+    """
 
     def __init__(
         self,
@@ -203,9 +252,15 @@ class ProgressiveDiscriminator(Grows):
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, c, 1) for c in w)
 
         def second(b: int, a: int) -> nn.Module:
-            return nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3)) if blur else EqualizedConv2d(b, a, 3)
+            return (
+                nn.Sequential(Blur(), EqualizedDownConv2d(b, a, 3))
+                if blur
+                else EqualizedConv2d(b, a, 3)
+            )
 
-        self.blocks = nn.ModuleList(_Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w))
+        self.blocks = nn.ModuleList(
+            _Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w)
+        )
         self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.names = names
         self.spread = MinibatchStdDev(group, correction)
@@ -213,8 +268,13 @@ class ProgressiveDiscriminator(Grows):
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
         self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 
-    def forward(self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
-        """The resolution is that of the images x; `y`: their labels [N]; `alpha`: the newest resolution's weight."""
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """The resolution is that of the images x.
+
+        `y`: their labels [N]; `alpha`: the newest resolution's weight.
+        """
         level = self._level(max(x.shape[-2:]))
         h = rectified(self.from_rgb[level](x))
         for i in reversed(range(level)):

@@ -1,7 +1,11 @@
-"""R3GAN's networks: The GAN is dead; long live the GAN! A Modern GAN Baseline, Huang et al., 2024, arXiv:2501.05441,
-section 3, with the numbers of the authors' code (brownvc/R3GAN). ResNets without normalisation, whose generator and
-discriminator mirror each other: a linear map between a vector and a 4x4 basis, two grouped bottleneck blocks at each
-resolution, and smoothed resampling between them."""
+"""R3GAN's networks.
+
+The GAN is dead; long live the GAN! A Modern GAN Baseline, Huang et al., 2024,
+arXiv:2501.05441, section 3, with the numbers of the authors' code (brownvc/R3GAN).
+ResNets without normalization, whose generator and discriminator mirror each other: a
+linear map between a vector and a 4x4 basis, two grouped bottleneck blocks at each
+resolution, and smoothed resampling between them.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,12 @@ def _fill(weight: Tensor, gain: float = 1.0) -> None:
     nn.init.normal_(weight, 0.0, gain / math.sqrt(weight[0].numel()))
 
 
-def _conv(channels_in: int, channels_out: int, kernel: int = 1, groups: int = 1, gain: float = 1.0) -> nn.Conv2d:
-    conv = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, groups=groups, bias=False)
+def _conv(
+    channels_in: int, channels_out: int, kernel: int = 1, groups: int = 1, gain: float = 1.0
+) -> nn.Conv2d:
+    conv = nn.Conv2d(
+        channels_in, channels_out, kernel, padding=kernel // 2, groups=groups, bias=False
+    )
     _fill(conv.weight, gain)
     return conv
 
@@ -38,11 +46,15 @@ def _linear(features_in: int, features_out: int, gain: float = 1.0) -> nn.Linear
 
 
 class Block(nn.Module):
-    """x + conv 1x1 (bias, LeakyReLU(.2)) - conv 3x3 in groups of `group` channels (bias, LeakyReLU(.2)) - conv 1x1.
-    [N, C, H, W] -> the same.
+    """Residual bottleneck with a grouped convolution.
 
-    The last convolution starts from 0, so that the network starts as its skeleton; the others' spread falls with the
-    number of blocks, `depth`, as Fixup has it (arXiv:1901.09321)."""
+    x + conv 1x1 (bias, LeakyReLU(.2)) - conv 3x3 in groups of `group` channels (bias,
+    LeakyReLU(.2)) - conv 1x1. [N, C, H, W] -> the same.
+
+    The last convolution starts from 0, so that the network starts as its skeleton; the
+    others' spread falls with the number of blocks, `depth`, as Fixup has it
+    (arXiv:1901.09321).
+    """
 
     def __init__(self, width: int, group: int, depth: int) -> None:
         super().__init__()
@@ -60,20 +72,27 @@ class Block(nn.Module):
 
 
 def _widths(widths: Sequence[int] | None, width: int, full: int, levels: int) -> list[int]:
-    """Channels at each resolution from 4x4 up: `width` as far as `full` px, halved with each doubling after."""
+    """Channels at each resolution from 4x4 up.
+
+    `width` as far as `full` px, halved with each doubling after.
+    """
     if widths is None:
         return [max(width >> max(i - int(math.log2(full / 4)), 0), 1) for i in range(levels)]
     return widths_by_level(widths, width, levels)
 
 
 class Generator(nn.Module):
-    """z [N, latent] (and labels y [N], or one-hot [N, classes]) -> images [N, channels, H, W], meant to lie in [-1, 1]
-    (the output is linear).
+    """z (and labels) -> images, meant to lie in [-1, 1] (the output is linear).
 
-    z, beside `embedding` numbers for its class, to the weights of a learned basis of 4x4, then `blocks` blocks at each
-    resolution; where the width changes a 1x1 convolution comes before the enlarging. `width` channels up to `full` px
-    (where the shorter side starts from 4), then halved with each doubling, or `widths` from 4x4 up. The 3x3 convolutions
-    have groups of `group` channels. A side of 4 * 2^k; a rectangle starts from a larger basis."""
+    z [N, latent], y labels [N] or one-hot [N, classes] -> [N, channels, H, W].
+
+    z, beside `embedding` numbers for its class, to the weights of a learned basis of
+    4x4, then `blocks` blocks at each resolution; if the width changes a 1x1
+    convolution comes before the enlarging. `width` channels up to `full` px (where the
+    shorter side starts from 4), then halved with each doubling, or `widths` from 4x4
+    up. The 3x3 convolutions have groups of `group` channels. A side of 4 * 2^k; a
+    rectangle starts from a larger basis.
+    """
 
     def __init__(
         self,
@@ -114,11 +133,15 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] (and labels y [N], or one-hot [N, classes]) -> scores [N].
+    """Images in [-1, 1] (and labels) -> scores.
 
-    The generator's mirror image: `blocks` blocks at each resolution, shrinking, a 1x1 convolution where the width
-    changes, and at 4x4 the products with a learned basis, linear to a score; with classes, to a vector whose product with
-    the class's own is the score (Miyato and Koyama, 2018, arXiv:1802.05637)."""
+    [N, channels, H, W], y labels [N] or one-hot [N, classes] -> [N].
+
+    The generator's mirror image: `blocks` blocks at each resolution, shrinking, a 1x1
+    convolution if the width changes, and at 4x4 the products with a learned basis,
+    linear to a score; with classes, to a vector whose product with the class's own is
+    the score (Miyato and Koyama, 2018, arXiv:1802.05637).
+    """
 
     def __init__(
         self,
@@ -143,7 +166,8 @@ class Discriminator(nn.Module):
             nn.Sequential(*[Block(c, group, blocks * (k + 1)) for _ in range(blocks)]) for c in w
         )
         self.resample = nn.ModuleList(
-            nn.Sequential(Blur(SMOOTH, stride=2), nn.Identity() if a == b else _conv(a, b)) for a, b in pairwise(w)
+            nn.Sequential(Blur(SMOOTH, stride=2), nn.Identity() if a == b else _conv(a, b))
+            for a, b in pairwise(w)
         )
         self.basis = nn.Conv2d(w[-1], w[-1], grid, groups=w[-1], bias=False)
         _fill(self.basis.weight)

@@ -1,6 +1,10 @@
-"""Residual networks: Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028, section 5.4 (CIFAR-10),
-with the details of the authors' code (igul222/improved_wgan_training, gan_cifar_resnet.py); and the same with spectral
-normalisation (SNGAN, arXiv:1802.05957) and with labels (arXiv:1802.05637)."""
+"""Residual networks for 32 pixels.
+
+Improved Training of Wasserstein GANs, Gulrajani et al., 2017, arXiv:1704.00028, section
+5.4 (CIFAR-10), with the details of the authors' code (igul222/improved_wgan_training,
+gan_cifar_resnet.py); and the same with spectral normalization (SNGAN, arXiv:1802.05957)
+and with labels (arXiv:1802.05637).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,15 @@ from ganvas.nets.spectral import spectral_
 
 
 def _init(module: nn.Module) -> None:
-    """U with He's spread for the convolutions of a block, Glorot's for every other layer, biases 0 (the authors'
-    code)."""
+    """Uniform weights of He's variance in blocks and Glorot's elsewhere; biases 0.
+
+    He's is for the convolutions of a block. As in the authors' code.
+    """
     for name, m in module.named_modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0)
+            nn.init.xavier_uniform_(
+                m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0
+            )
             assert m.bias is not None
             nn.init.zeros_(m.bias)
         elif isinstance(m, nn.Embedding) and name.endswith("embed"):
@@ -32,11 +40,19 @@ def _init(module: nn.Module) -> None:
 
 
 class UpBlock(nn.Module):
-    """norm - ReLU - up - conv - norm - ReLU - conv, plus a 1x1 convolution of the input, enlarged. [N, C, H, W] ->
-    [N, C', 2H, 2W]. `norm`: channels -> a layer, which gets the features and whatever condition the block is given."""
+    """Residual block that doubles the sides.
+
+    norm - ReLU - up - conv - norm - ReLU - conv, plus a 1x1 convolution of the input,
+    enlarged. [N, C, H, W] -> [N, C', 2H, 2W]. `norm`: channels -> a layer, which gets
+    the features and whatever condition the block is given.
+    """
 
     def __init__(
-        self, channels_in: int, channels_out: int, upsampling: str, norm: Callable[[int], nn.Module] = BatchNorm2d
+        self,
+        channels_in: int,
+        channels_out: int,
+        upsampling: str,
+        norm: Callable[[int], nn.Module] = BatchNorm2d,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm(channels_in), norm(channels_out)
@@ -51,16 +67,28 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         h = self.conv1(self._up(F.relu(self.norm1(x, *condition))))
         h = self.conv2(F.relu(self.norm2(h, *condition)))
-        return h + self._up(self.shortcut(x))  # enlarging last gives the same for a quarter of the work
+        return h + self._up(
+            self.shortcut(x)
+        )  # enlarging last gives the same for a quarter of the work
 
 
 class DownBlock(nn.Module):
-    """ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution where the block shrinks or widens
-    it. The `first` block of a critic sees pixels and has no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2,
-    W/2]. `rectified`: the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in place."""
+    """Residual block that may halve the sides.
+
+    ReLU - conv - ReLU - conv (- mean of 2x2), plus the input, through a 1x1 convolution
+    if the block shrinks or widens it. The `first` block of a critic sees pixels and has
+    no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2, W/2]. `rectified`:
+    the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in
+    place.
+    """
 
     def __init__(
-        self, channels_in: int, channels_out: int, down: bool = True, first: bool = False, rectified: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        down: bool = True,
+        first: bool = False,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
@@ -81,10 +109,12 @@ class DownBlock(nn.Module):
 class Generator(nn.Module):
     """z [N, latent] -> images [N, channels, H, W] in [-1, 1].
 
-    Linear to a grid of 4x4, k residual blocks that double it, batch norm - ReLU - conv - tanh, for a side of 4 * 2^k;
-    `width` channels throughout. At 32 px the paper's generator (section 5.4). `upsampling`: the paper's
-    nearest, or bilinear as kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains and biases of its
-    own in the blocks' batch norms (arXiv:1802.05637)."""
+    Linear to a grid of 4x4, k residual blocks that double it, batch norm - ReLU - conv
+    - tanh, for a side of 4 * 2^k; `width` channels throughout. At 32 px the paper's
+    generator (section 5.4). `upsampling`: the paper's nearest, or bilinear as
+    kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains
+    and biases of its own in the blocks' batch norms (arXiv:1802.05637).
+    """
 
     def __init__(
         self,
@@ -115,13 +145,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N]; no batch norm, so that a gradient penalty sees single images.
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N].
 
-    k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it, ReLU, the mean over pixels,
-    linear; `width` channels throughout. At 32 px the critic of arXiv:1704.00028 (section 5.4). `rectified`: as in
-    `DownBlock`. `normalised`: spectral normalisation of every layer; `pool`: the mean or the sum over pixels. SNGAN has
-    the normalisation and the sum (arXiv:1802.05957, appendix B.4 and the authors' code). `classes`: how many
-    labels y [N] it takes, by projection (arXiv:1802.05637)."""
+    No batch norm, so that a gradient penalty sees single images.
+
+    k - 1 residual blocks (at least one) that halve a side of 4 * 2^k, two that keep it,
+    ReLU, the mean over pixels, linear; `width` channels throughout. At 32 px the critic
+    of arXiv:1704.00028 (section 5.4). `rectified`: as in `DownBlock`. `normalised`:
+    spectral normalization of every layer; `pool`: the mean or the sum over pixels.
+    SNGAN has the normalization and the sum (arXiv:1802.05957, appendix B.4 and the
+    authors' code). `classes`: how many labels y [N] it takes, by projection
+    (arXiv:1802.05637).
+    """
 
     def __init__(
         self,

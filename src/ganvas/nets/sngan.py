@@ -1,5 +1,9 @@
-"""SNGAN's standard networks: Spectral Normalization for Generative Adversarial Networks, Miyato et al., 2018, arXiv:1802.05957,
-appendix B.4, table 3: DCGAN's shape with kernels that even strides divide."""
+"""SNGAN's standard networks.
+
+Spectral Normalization for Generative Adversarial Networks, Miyato et al., 2018,
+arXiv:1802.05957, appendix B.4, table 3: DCGAN's shape with kernels that even strides
+divide.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,23 @@ from ganvas.nets.spectral import spectral_
 
 
 class Generator(nn.Module):
-    """z [N, latent] -> images [N, channels, H, W] in [-1, 1]: linear to a grid of 4x4, a 4x4 transposed convolution for each
-    doubling, the channels halved each time, batch norm - ReLU after each, 3x3 and tanh. `width`: channels before the last."""
+    """z [N, latent] -> images [N, channels, H, W] in [-1, 1].
 
-    def __init__(self, latent: int = 128, width: int = 64, size: Size = 32, channels: int = 3) -> None:
+    Linear to a grid of 4x4, a 4x4 transposed convolution for each doubling, the
+    channels halved each time, batch norm - ReLU after each, 3x3 and tanh. `width`:
+    channels before the last.
+    """
+
+    def __init__(
+        self, latent: int = 128, width: int = 64, size: Size = 32, channels: int = 3
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
         self.latent, self.grid = latent, (width << k, *grid)
         self.input = nn.Linear(latent, math.prod(self.grid))
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(width << i + 1, width << i, 4, 2, 1) for i in reversed(range(k)))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(width << i + 1, width << i, 4, 2, 1) for i in reversed(range(k))
+        )
         self.norms = nn.ModuleList(BatchNorm2d(width << i) for i in reversed(range(k + 1)))
         self.output = nn.Conv2d(width, channels, 3, padding=1)
         _init(self)
@@ -36,16 +48,27 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N]: 3x3 convolutions that double the channels and 4x4 ones that halve
-    the side, in turn, down to a grid of 4x4, LeakyReLU .1, linear. `normalised`: spectral normalisation of every layer."""
+    """Images [N, channels, H, W] in [-1, 1] -> scores [N].
 
-    def __init__(self, width: int = 64, size: Size = 32, channels: int = 3, normalised: bool = True) -> None:
+    3x3 convolutions that double the channels and 4x4 ones that halve the side, in turn,
+    down to a grid of 4x4, LeakyReLU .1, linear. `normalised`: spectral normalization of
+    every layer.
+    """
+
+    def __init__(
+        self, width: int = 64, size: Size = 32, channels: int = 3, normalised: bool = True
+    ) -> None:
         super().__init__()
         k, grid = doublings(size)
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.1)]
         for i in range(k):
             a, b = width << i, width << i + 1
-            layers += [nn.Conv2d(a, a, 4, 2, 1), nn.LeakyReLU(0.1), nn.Conv2d(a, b, 3, padding=1), nn.LeakyReLU(0.1)]
+            layers += [
+                nn.Conv2d(a, a, 4, 2, 1),
+                nn.LeakyReLU(0.1),
+                nn.Conv2d(a, b, 3, padding=1),
+                nn.LeakyReLU(0.1),
+            ]
         self.main = nn.Sequential(*layers)
         self.output = nn.Linear((width << k) * math.prod(grid), 1)
         _init(self)
@@ -57,8 +80,11 @@ class Discriminator(nn.Module):
 
 
 def _init(net: nn.Module) -> None:
-    """He's spread for what is followed by a ReLU or its leaky form, as torch's norms and spectral normalisation make up for any
-    other; Glorot's for the last layer."""
+    """He's variance before a ReLU, Glorot's for the last layer.
+
+    The ReLU may be leaky. torch's norms and spectral normalization make up for any
+    other scale.
+    """
     for name, m in net.named_modules():
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             if name == "output":

@@ -1,4 +1,7 @@
-"""Standing statistics of batch norm: Brock et al., 2018, arXiv:1809.11096, section 3.1 and appendix B."""
+"""Standing statistics of batch norm.
+
+Brock et al., 2018, arXiv:1809.11096, section 3.1 and appendix B.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from ganvas.core import distributed, rng
 
 
 class Standing:
-    """Gives a generator's batch norms, in evaluation, the statistics of what it then makes, whatever truncation that is made
-    at: their plain averages over `batches` of images, in place of running averages over training. Made once for each
-    setting and kept; drawn from a seed of its own, so that a model makes the same images wherever it is loaded."""
+    """Batch norm statistics of a generator in evaluation, at any truncation.
+
+    They are plain averages over `batches` of the images that it then generates, in
+    place of running averages over training. Made once for each setting and kept; drawn
+    from a seed of its own, so that a model makes the same images wherever it is loaded.
+    """
 
     def __init__(self, batches: int) -> None:
         self.batches = batches
@@ -23,7 +29,7 @@ class Standing:
 
     def __call__(self, net: nn.Module, make: Callable[[nn.Module], Any], setting: float) -> None:
         """`make(net)` passes one batch through `net` as it is used at `setting`."""
-        net = getattr(net, "net", net)  # the network itself where another program runs it
+        net = getattr(net, "net", net)  # the network itself, if another runtime executes it
         if net.training or not self.batches:
             return
         key = (setting, next(net.parameters())._version)  # other weights have other statistics
@@ -34,11 +40,15 @@ class Standing:
             if key not in self._kept:
                 self._accumulate(norms, lambda: make(net))
                 self._kept[key] = [s.clone() for m in norms for s in _statistics(m)]
-            for old, new in zip((s for m in norms for s in _statistics(m)), self._kept[key], strict=True):
+            for old, new in zip(
+                (s for m in norms for s in _statistics(m)), self._kept[key], strict=True
+            ):
                 old.copy_(new)
         self._now = key
 
-    def _accumulate(self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], Any]) -> None:
+    def _accumulate(
+        self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], Any]
+    ) -> None:
         momenta = [m.momentum for m in norms]
         for m in norms:
             m.reset_running_stats()

@@ -1,6 +1,10 @@
-"""Generators whose layers take styles: A Style-Based Generator Architecture for GANs (StyleGAN), Karras et al., 2018,
-arXiv:1812.04948. A mapping network carries z to an intermediate latent w, and w says at every layer of the synthesis network
-what it makes. What StyleGAN2 (`style2.py`) keeps of it is here, too."""
+"""Generators whose layers take styles.
+
+A Style-Based Generator Architecture for GANs (StyleGAN), Karras et al., 2018,
+arXiv:1812.04948. A mapping network carries z to an intermediate latent w, and w says at
+every layer of the synthesis network what it makes. What StyleGAN2 (`style2.py`) keeps
+of it is here, too.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core import distributed, rng
-from ganvas.nets.layers import Blur, EqualizedConv2d, EqualizedLinear, EqualizedUpConv2d, Size, one_hot
+from ganvas.nets.layers import (
+    Blur,
+    EqualizedConv2d,
+    EqualizedLinear,
+    EqualizedUpConv2d,
+    Size,
+    one_hot,
+)
 from ganvas.nets.norm import InstanceNorm2d, PixelNorm
 from ganvas.nets.progan import Grows, faded, rectified, widths_by_level
 
 
 class Mapping(nn.Module):
-    """z [n, latent], and labels y where there are `classes`, -> w [n, width].
+    """z [n, latent], and labels y if there are `classes`, -> w [n, width].
 
-    z and the label's embedding are brought to length sqrt(d) each; then `layers` linear layers, each followed by
-    LeakyReLU(.2), which learn at `lr` times the rate of the others. arXiv:1812.04948, appendix C; labels as in
-    StyleGAN2-ADA's code, arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers' weights; what is
-    missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing, StyleGAN2: all, so that there it multiplies the bias, too)."""
+    z and the label's embedding are brought to length sqrt(d) each; then `layers` linear
+    layers, each followed by LeakyReLU(.2), which learn at `lr` times the rate of the
+    others. arXiv:1812.04948, appendix C; labels as in StyleGAN2-ADA's code,
+    arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers'
+    weights; what is missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing,
+    StyleGAN2: all, so that there it multiplies the bias, too).
+    """
 
     def __init__(
         self,
@@ -55,10 +69,14 @@ class Mapping(nn.Module):
 
 
 class Noise(nn.Module):
-    """x + weight * noise, one channel of N(0, 1) for all, the weights starting from 0. [N, C, H, W] -> the same.
+    """x + weight * noise, one channel of N(0, 1) for all, the weights starting from 0.
 
-    In training it is drawn, for every image its own; in evaluation it is one `fixed` picture, so that a style names an
-    image. `channels`: one weight for each; None: one for all."""
+    [N, C, H, W] -> the same.
+
+    In training it is drawn, for every image its own; in evaluation it is one `fixed`
+    image, so that a style names an image. `channels`: one weight for each; None: one
+    for all.
+    """
 
     fixed: Tensor
 
@@ -69,14 +87,21 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         if noise is None:
-            noise = rng.normal(len(x), 1, *x.shape[2:], device=x.device) if self.training else self.fixed
+            noise = (
+                rng.normal(len(x), 1, *x.shape[2:], device=x.device)
+                if self.training
+                else self.fixed
+            )
         return x + (self.weight.view(-1, 1, 1) * noise).to(x.dtype)
 
 
 class AdaptiveLayer(nn.Module):
-    """A convolution, noise, bias, LeakyReLU(.2), and adaptive instance normalisation: every channel of every image brought to
-    mean 0 and variance 1, times (1 + scale) plus shift, both affine functions of w. arXiv:1812.04948, figure 1b and
-    equation 1; the order and the 1 are the authors' code's."""
+    """Convolution, noise, bias, LeakyReLU(.2) and adaptive instance normalization.
+
+    AdaIN: every channel of every image is brought to mean 0 and variance 1, times (1 +
+    scale) plus shift, both affine functions of w. arXiv:1812.04948, figure 1b and
+    equation 1; the order and the 1 are the authors' code's.
+    """
 
     def __init__(self, conv: nn.Module, channels: int, style: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -94,11 +119,15 @@ class AdaptiveLayer(nn.Module):
 
 
 class Synthesis(Grows):
-    """Styles w [n, layers, style] -> images [n, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """Styles w [n, layers, style] -> images [n, channels, H, W].
 
-    From a learned constant of ones at 4x4; at each resolution two `AdaptiveLayer`s, the first of which doubles the image
-    (nearest, convolution, blur by [1, 2, 1]; at 4x4 it has no convolution), and a 1x1 convolution to the picture. Widths,
-    growth and sizes as `ProgressiveGenerator`'s. arXiv:1812.04948, figure 1b, table 1 and appendix C."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    From a learned constant of ones at 4x4; at each resolution two `AdaptiveLayer`s, the
+    first of which doubles the image (nearest, convolution, blur by [1, 2, 1]; at 4x4 it
+    has no convolution), and a 1x1 convolution to the image. Widths, growth and sizes
+    as `ProgressiveGenerator`'s. arXiv:1812.04948, figure 1b, table 1 and appendix C.
+    """
 
     def __init__(
         self,
@@ -117,7 +146,9 @@ class Synthesis(Grows):
         for i, c in enumerate(w):
             conv: nn.Module = nn.Identity()
             if i:
-                conv = nn.Sequential(EqualizedUpConv2d(w[i - 1], c, 3, bias=False), *[Blur()] * blur)
+                conv = nn.Sequential(
+                    EqualizedUpConv2d(w[i - 1], c, 3, bias=False), *[Blur()] * blur
+                )
             side = (self.grid[0] << i, self.grid[1] << i)
             first = AdaptiveLayer(conv, c, style, side)
             second = AdaptiveLayer(EqualizedConv2d(c, c, 3, bias=False), c, style, side)
@@ -125,10 +156,17 @@ class Synthesis(Grows):
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
     def forward(
-        self, w: Tensor, resolution: int | None = None, alpha: float = 1.0, noise: Sequence[Tensor | None] | None = None
+        self,
+        w: Tensor,
+        resolution: int | None = None,
+        alpha: float = 1.0,
+        noise: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
-        """`resolution`, `alpha`: as of `ProgressiveGenerator`; of `w` are needed the layers up to there. `noise`: a map for
-        every layer, [n or 1, 1, h, w] or a number; None: as `Noise` has it."""
+        """`resolution`, `alpha`: as of `ProgressiveGenerator`.
+
+        Of `w` are needed the layers up to there. `noise`: a map for every layer, [n or
+        1, 1, h, w] or a number; None: as `Noise` has it.
+        """
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         noise = noise or [None] * self.layers
         x = before = self.const.expand(len(w), -1, -1, -1)
@@ -138,7 +176,9 @@ class Synthesis(Grows):
                 x = layer(x, w[:, j], noise[j])
         image = self.to_rgb[level](x)
         if level and alpha < 1:
-            image = faded(F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha)
+            image = faded(
+                F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0), image, alpha
+            )
         return image
 
     def fixed_noise(self) -> list[Tensor | None]:
@@ -147,8 +187,11 @@ class Synthesis(Grows):
 
 
 class StyleBased(nn.Module):
-    """A mapping and a synthesis network as one: z [n, latent] -> images. `w_avg`, the mean of w, is followed in training and
-    part of the state; `layers`: how many styles an image takes."""
+    """A mapping and a synthesis network as one: z [n, latent] -> images.
+
+    `w_avg`, the mean of w, is followed in training and part of the state; `layers`: how
+    many styles an image takes.
+    """
 
     w_avg: Tensor
 
@@ -163,12 +206,15 @@ class StyleBased(nn.Module):
         return self.synthesis.layers  # pyright: ignore[reportReturnType] (modules' attributes are untyped)
 
     def styles(self, z: Tensor, y: Tensor | None = None, layers: int | None = None) -> Tensor:
-        """z, and labels where there are classes, -> w [n, layers, width], the same for every layer."""
+        """z (and labels) -> w [n, layers, width], equal in every layer."""
         return self.mapping(z, y)[:, None].expand(-1, layers or self.layers, -1)
 
     def truncated(self, w: Tensor, truncation: float, layers: int | None = None) -> Tensor:
-        """w [n, layers, width] moved towards the mean, in the first `layers` layers (None: in all): mean + truncation
-        (w - mean). arXiv:1812.04948, appendix B."""
+        """Truncate styles towards their mean: mean + truncation (w - mean).
+
+        w [n, layers, width], in the first `layers` layers (None: in all).
+        arXiv:1812.04948, appendix B.
+        """
         if truncation == 1.0:
             return w
         near = torch.lerp(self.w_avg.expand_as(w).to(w.dtype), w, truncation)
@@ -176,19 +222,33 @@ class StyleBased(nn.Module):
 
     @torch.no_grad()
     def follow(self, w: Tensor, decay: float = 0.995) -> None:
-        """Once a step: w_avg moves by 1 - decay towards the mean of the step's w [n, width], over all ranks."""
+        """Update the mean style by those of a step, w [n, width].
+
+        w_avg moves by 1 - decay towards their mean. Once a step, over all ranks.
+        """
         self.w_avg.lerp_(distributed.mean(w.to(self.w_avg.dtype).mean(0)), 1 - decay)
 
     def forward(
-        self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0, layers: int | None = None, **how
+        self,
+        z: Tensor,
+        y: Tensor | None = None,
+        truncation: float = 1.0,
+        layers: int | None = None,
+        **how,
     ) -> Tensor:
-        """`truncation`, `layers`: as of `truncated`; the rest as of the synthesis network."""
+        """`truncation`, `layers`: as of `truncated`.
+
+        The rest as of the synthesis network.
+        """
         return self.synthesis(self.truncated(self.styles(z, y), truncation, layers), **how)
 
 
 class Generator(StyleBased):
-    """StyleGAN's. `style`: the length of w; `mapping`: layers of the mapping network; the rest as of `Mapping` and
-    `Synthesis`."""
+    """StyleGAN's.
+
+    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    `Mapping` and `Synthesis`.
+    """
 
     def __init__(
         self,
@@ -208,8 +268,11 @@ class Generator(StyleBased):
 
 
 def mixed(w: Tensor, other: Tensor, share: float) -> Tensor:
-    """Style mixing: w [n, layers, d], whose layers from a random one on are `other`'s in `share` of the images.
-    arXiv:1812.04948, section 3.1. The place is drawn for every image."""
+    """Style mixing between two sets of styles.
+
+    w [n, layers, d], whose layers from a random one on are `other`'s in `share` of the
+    images. arXiv:1812.04948, section 3.1. The place is drawn for every image.
+    """
     n, layers = w.shape[:2]
     place = 1 + rng.integers(n, layers - 1, device=w.device)
     place = torch.where(rng.uniform(n, device=w.device) < share, place, layers)

@@ -1,6 +1,9 @@
-"""StyleGAN2's networks: Analyzing and Improving the Image Quality of StyleGAN, Karras et al., 2019, arXiv:1912.04958,
-configuration F; labels and the residual-free discriminator as in StyleGAN2-ADA's code, arXiv:2006.06676. In plain torch
-operations, differentiable twice."""
+"""StyleGAN2's networks.
+
+Analyzing and Improving the Image Quality of StyleGAN, Karras et al., 2019,
+arXiv:1912.04958, configuration F; labels and the residual-free discriminator as in
+StyleGAN2-ADA's code, arXiv:2006.06676. In plain torch operations, differentiable twice.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,28 @@ def _act(x: Tensor) -> Tensor:
 
 
 class ModulatedConv2d(nn.Module):
-    """A convolution whose weights' input channels are scaled by the style s, an affine function of w, and whose output channels
-    are then brought to the variance that they have for inputs of variance 1:
+    """Convolution with weights modulated by a style, then demodulated.
+
+    The weights' input channels are scaled by the style s, an affine function of w; the
+    output channels are then brought to the variance that they have for inputs of
+    variance 1:
 
     w'_oik = s_i w_oik,  w''_oik = w'_oik / sqrt(sum_ik w'_oik^2 + 1e-8)
 
-    arXiv:1912.04958, equations 1 and 3. x [N, in, H, W], w [N, style] -> [N, out, H, W]. Images are scaled in place of weights,
-    which is the same and leaves one ordinary convolution. `demodulate` False: w' times 1 / sqrt(fan_in). `up`: the image is
-    doubled by a transposed convolution and filtered."""
+    arXiv:1912.04958, equations 1 and 3. x [N, in, H, W], w [N, style] -> [N, out, H,
+    W]. Images are scaled in place of weights, which is the same and leaves one ordinary
+    convolution. `demodulate` False: w' times 1 / sqrt(fan_in). `up`: the image is
+    doubled by a transposed convolution and filtered.
+    """
 
     def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        style: int,
+        demodulate: bool = True,
+        up: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
@@ -63,7 +77,12 @@ class ModulatedLayer(nn.Module):
     """A 3x3 `ModulatedConv2d`, noise and LeakyReLU(.2)."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, style: int, size: tuple[int, int], up: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        style: int,
+        size: tuple[int, int],
+        up: bool = False,
     ) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(channels_in, channels_out, 3, style, up=up)
@@ -74,11 +93,16 @@ class ModulatedLayer(nn.Module):
 
 
 class Synthesis(Grows):
-    """Styles w [n, layers, style] -> images [n, channels, H, W], meant to lie in [-1, 1] (the output is linear).
+    """Styles w [n, layers, style] -> images [n, channels, H, W].
 
-    From a learned constant at 4x4; each resolution doubles and convolves, convolves again, and adds its picture to the
-    one before, doubled. `width` channels at most, `base` / side at each resolution, or `widths` from 4x4 up. Layer i
-    takes style i; a picture takes that of the next resolution's first layer. arXiv:1912.04958, figure 7b."""
+    They are meant to lie in [-1, 1] (the output is linear).
+
+    From a learned constant at 4x4; each resolution doubles and convolves, convolves
+    again, and adds its image to the one before, doubled. `width` channels at most,
+    `base` / side at each resolution, or `widths` from 4x4 up. Layer i takes style i; a
+    image takes that of the next resolution's first layer. arXiv:1912.04958, figure
+    7b.
+    """
 
     def __init__(
         self,
@@ -94,13 +118,22 @@ class Synthesis(Grows):
         self.layers = 2 * len(w)
         self.const = nn.Parameter(torch.randn(w[0], *self.grid))
         sides = [(self.grid[0] << i, self.grid[1] << i) for i in range(len(w))]
-        self.up = nn.ModuleList(ModulatedLayer(a, b, style, s, up=True) for (a, b), s in zip(pairwise(w), sides[1:]))
-        self.flat = nn.ModuleList(ModulatedLayer(c, c, style, s) for c, s in zip(w, sides, strict=True))
-        self.to_rgb = nn.ModuleList(ModulatedConv2d(c, channels, 1, style, demodulate=False) for c in w)
+        self.up = nn.ModuleList(
+            ModulatedLayer(a, b, style, s, up=True) for (a, b), s in zip(pairwise(w), sides[1:])
+        )
+        self.flat = nn.ModuleList(
+            ModulatedLayer(c, c, style, s) for c, s in zip(w, sides, strict=True)
+        )
+        self.to_rgb = nn.ModuleList(
+            ModulatedConv2d(c, channels, 1, style, demodulate=False) for c in w
+        )
         self.enlarge = Blur(TAPS, gain=4.0, up=True)
 
     def forward(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
-        """`noise`: as of StyleGAN's synthesis; a map for every 3x3 convolution, of which there is one less than layers."""
+        """`noise`: as of StyleGAN's synthesis.
+
+        A map for every 3x3 convolution, of which there is one less than layers.
+        """
         noise = noise or [None] * (self.layers - 1)
         x, image = self.const.expand(len(w), -1, -1, -1), None
         for i, (flat, to_rgb) in enumerate(zip(self.flat, self.to_rgb, strict=True)):
@@ -119,7 +152,11 @@ class Synthesis(Grows):
 
 
 class Generator(StyleBased):
-    """`style`: the length of w; `mapping`: layers of the mapping network; the rest as of `Mapping` and `Synthesis`."""
+    """StyleGAN2's generator.
+
+    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    `Mapping` and `Synthesis`.
+    """
 
     def __init__(
         self,
@@ -138,8 +175,11 @@ class Generator(StyleBased):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, the second of which halves the image; beside them, where it is residual, a 1x1 convolution.
-    [N, in, H, W] -> [N, out, H / 2, W / 2]."""
+    """Two 3x3 convolutions, the second of which halves the image.
+
+    Beside them, if it is residual, a 1x1 convolution. [N, in, H, W] -> [N, out, H /
+    2, W / 2].
+    """
 
     def __init__(self, channels_in: int, channels_out: int, residual: bool) -> None:
         super().__init__()
@@ -147,7 +187,11 @@ class _Block(nn.Module):
         self.blur = Blur(TAPS, pad=2)
         self.conv2 = EqualizedConv2d(channels_in, channels_out, 3, gain=1.0, stride=2, padding=0)
         self.shrink = Blur(TAPS, stride=2)
-        self.skip = EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False) if residual else None
+        self.skip = (
+            EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False)
+            if residual
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = _act(self.conv2(self.blur(_act(self.conv1(x)))))
@@ -157,10 +201,13 @@ class _Block(nn.Module):
 class Discriminator(Grows):
     """Images [N, channels, H, W] -> scores [N].
 
-    1x1 convolution from the picture, halved to 4x4 by two convolutions each, the minibatch standard deviation over groups
-    of `group`, a 3x3 convolution, linear, linear. `architecture`: "resnet" has a residual connection around each halving
-    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10). `classes`: the score is the product
-    with the label's embedding through `mapping` layers, / sqrt(length) (arXiv:1802.05637). Widths as `Synthesis`'."""
+    1x1 convolution from the image, halved to 4x4 by two convolutions each, the
+    minibatch standard deviation over groups of `group`, a 3x3 convolution, linear,
+    linear. `architecture`: "resnet" has a residual connection around each halving
+    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10).
+    `classes`: the score is the product with the label's embedding through `mapping`
+    layers, / sqrt(length) (arXiv:1802.05637). Widths as `Synthesis`'.
+    """
 
     def __init__(
         self,
@@ -177,11 +224,14 @@ class Discriminator(Grows):
         super().__init__(size)
         if architecture not in ("resnet", "orig"):
             raise UserError(
-                f"there is no architecture {architecture!r} of this network. {did_you_mean(architecture, ['resnet', 'orig'])}"
+                f"there is no architecture {architecture!r} of this network. "
+                f"{did_you_mean(architecture, ['resnet', 'orig'])}"
             )
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         self.from_rgb = EqualizedConv2d(channels, w[-1], 1, gain=1.0)
-        self.blocks = nn.Sequential(*(_Block(b, a, architecture == "resnet") for a, b in reversed(list(pairwise(w)))))
+        self.blocks = nn.Sequential(
+            *(_Block(b, a, architecture == "resnet") for a, b in reversed(list(pairwise(w))))
+        )
         self.spread = MinibatchStdDev(group)
         self.last = EqualizedConv2d(w[0] + 1, w[0], 3, gain=1.0)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0], gain=1.0)
@@ -192,7 +242,8 @@ class Discriminator(Grows):
         """`y`: labels [N] (int64), or weights of the classes [N, classes]."""
         if x.shape[-2:] != self.size:
             raise UserError(
-                f"this network judges images of {'x'.join(map(str, self.size))} (height x width); got "
+                f"this network takes images of {'x'.join(map(str, self.size))} (height x width); "
+                "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
         h = self.blocks(_act(self.from_rgb(x)))

@@ -1,5 +1,9 @@
-"""Super-resolution networks. Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of `multiple`,
-and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators judge images [N, C, H, W]."""
+"""Super-resolution networks.
+
+Generators take images [N, `channels`, h, w] in [0, 1], sides being multiples of
+`multiple`, and give [N, C, `scale` h, `scale` w], about in [0, 1]; discriminators score
+images [N, C, H, W].
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,15 @@ class _Block(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """The generator of Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks` residual blocks with
-    batch norm under one long skip, a 3x3 convolution to four times the channels and PixelShuffle for every doubling, 9x9 to
-    the image. `scale`: a power of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN. `activated`: the
-    body ends in PReLU in place of batch norm, as that project had it at first."""
+    """SRGAN's generator.
+
+    Ledig et al., 2017, arXiv:1609.04802, figure 4: 9x9 to `width` channels, `blocks`
+    residual blocks with batch norm under one long skip, a 3x3 convolution to four times
+    the channels and PixelShuffle for every doubling, 9x9 to the image. `scale`: a power
+    of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN.
+    `activated`: the body ends in PReLU in place of batch norm, as that project had it
+    at first.
+    """
 
     multiple: int = 1
 
@@ -71,19 +80,29 @@ class SRResNet(nn.Module):
 
 def _doublings(scale: int) -> int:
     if scale < 2 or scale & (scale - 1):
-        raise UserError(f"this network enlarges by a power of two; got scale={scale}. Give 2, 4 or 8")
+        raise UserError(
+            f"this network enlarges by a power of two; got scale={scale}. Give 2, 4 or 8"
+        )
     return scale.bit_length() - 1
 
 
 class SRDiscriminator(nn.Module):
-    """The discriminator of arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels, every second of
-    stride 2, batch norm after all but the first, LeakyReLU .2, then two dense layers. Images -> logits [N]. Sides are
-    multiples of 16."""
+    """SRGAN's discriminator.
 
-    def __init__(self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64) -> None:
+    arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels,
+    every second of stride 2, batch norm after all but the first, LeakyReLU .2, then two
+    dense layers. Images -> logits [N]. Sides are multiples of 16.
+    """
+
+    def __init__(
+        self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64
+    ) -> None:
         super().__init__()
         divisible(torch.empty(0, 0, *size), 16, 16)
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         before = width
         for i in range(1, 8):
             after = width << (i // 2)
@@ -104,11 +123,15 @@ class SRDiscriminator(nn.Module):
         return self.dense(self.features(x).flatten(1)).flatten()
 
 
-# ---------------------------------------------------------------- XPixelGroup/BasicSR's, under its names of weights
+# ---------------------------------------------------------------- XPixelGroup/BasicSR
+# Weights have its names.
 
 
 def _small(net: nn.Module) -> None:
-    """He's initialisation times .1, biases 0: residual networks without norms start near the identity (BasicSR)."""
+    """Initialize by He's rule times .1, biases 0.
+
+    So residual networks without norms start near the identity (BasicSR).
+    """
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
@@ -127,12 +150,17 @@ class _PlainBlock(nn.Module):
 
 
 class MSRResNet(nn.Module):
-    """BasicSR's SRResNet: residual blocks without batch norm, and what it makes is added to the image enlarged bilinearly.
-    `scale`: 2, 3 or 4."""
+    """BasicSR's SRResNet.
+
+    Residual blocks without batch norm; their output is added to the image enlarged
+    bilinearly. `scale`: 2, 3 or 4.
+    """
 
     multiple: int = 1
 
-    def __init__(self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4) -> None:
+    def __init__(
+        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4
+    ) -> None:
         super().__init__()
         if scale not in (2, 3, 4):
             raise UserError(f"this network enlarges by 2, 3 or 4; got scale={scale}")
@@ -181,9 +209,13 @@ class _RRDB(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """ESRGAN's generator: residual blocks in residual dense blocks. Wang et al., 2018, arXiv:1809.00219, section 3.1.
-    `doublings`: how often the sides are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels are
-    then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that are multiples of `multiple`."""
+    """ESRGAN's generator: residual blocks in residual dense blocks.
+
+    Wang et al., 2018, arXiv:1809.00219, section 3.1. `doublings`: how often the sides
+    are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels
+    are then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that
+    are multiples of `multiple`.
+    """
 
     def __init__(
         self,
@@ -198,7 +230,9 @@ class RRDBNet(nn.Module):
         super().__init__()
         possible = [1 << i for i in range(min(doublings, 8) + 1)]
         if scale not in possible:
-            raise UserError(f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}")
+            raise UserError(
+                f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}"
+            )
         self.channels, self.scale, self.multiple = channels, scale, (1 << doublings) // scale
         self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
@@ -216,18 +250,28 @@ class RRDBNet(nn.Module):
         h = h + self.conv_body(self.body(h))
         for name in self.ups:
             up = self.get_submodule(name)
-            h = F.leaky_relu(up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True)
+            h = F.leaky_relu(
+                up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True
+            )
         return self.conv_last(F.leaky_relu(self.conv_hr(h), 0.2, inplace=True))
 
 
 class CompactNet(nn.Module):
-    """Real-ESRGAN's compact network: `layers` convolutions at the small size, PixelShuffle at the end, and the image enlarged
-    by repeating pixels is added."""
+    """Real-ESRGAN's compact network.
+
+    `layers` convolutions at the small size and PixelShuffle at the end; the image
+    enlarged by repeating pixels is added.
+    """
 
     multiple: int = 1
 
     def __init__(
-        self, channels: int = 3, width: int = 64, layers: int = 16, scale: int = 4, prelu: bool = True
+        self,
+        channels: int = 3,
+        width: int = 64,
+        layers: int = 16,
+        scale: int = 4,
+        prelu: bool = True,
     ) -> None:
         super().__init__()
         self.channels, self.scale = channels, scale
@@ -238,18 +282,26 @@ class CompactNet(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(width, channels * scale**2, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.body(x), self.scale) + F.interpolate(x, scale_factor=self.scale, mode="nearest")
+        return F.pixel_shuffle(self.body(x), self.scale) + F.interpolate(
+            x, scale_factor=self.scale, mode="nearest"
+        )
 
 
 class VGGStyleDiscriminator(nn.Module):
-    """BasicSR's discriminator: 3x3 convolutions and 4x4 ones of stride 2 in turn, batch norm after all but the first, then 100
-    units. Images of `size` 128 or 256 -> logits [N]."""
+    """BasicSR's VGG-style discriminator.
 
-    def __init__(self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64) -> None:
+    3x3 convolutions and 4x4 ones of stride 2 in turn, batch norm after all but the
+    first, then 100 units. Images of `size` 128 or 256 -> logits [N].
+    """
+
+    def __init__(
+        self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64
+    ) -> None:
         super().__init__()
         if size not in ((128, 128), (256, 256)):
             raise UserError(
-                f"this discriminator judges 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: give --size 128"
+                f"this discriminator takes 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: "
+                "give --size 128"
             )
         self.stages = int(math.log2(size[0])) - 2
         before = channels
@@ -276,20 +328,28 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's, a U-Net that judges every pixel: arXiv:2107.10833, section 3.3. Images [N, C, H, W] -> logits
-    [N, 1, H, W]; sides are multiples of 8.
+    """Real-ESRGAN's discriminator, a U-Net that scores every pixel: arXiv:2107.10833, section 3.3.
 
-    Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve it, each after a bilinear enlargement
-    and followed by the features of its size on the way down, added; two more and the score. All but the first and the last
-    are without bias and, where `normalised`, under spectral normalisation. LeakyReLU .2."""
+    Images [N, C, H, W] -> logits [N, 1, H, W]; sides are multiples of 8.
+
+    Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
+    it, each after a bilinear enlargement and followed by the features of its size on
+    the way down, added; two more and the score. All but the first and the last are
+    without bias and, if `normalised`, under spectral normalization. LeakyReLU .2.
+    """
 
     def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:
         super().__init__()
         self.conv0 = nn.Conv2d(channels, width, 3, padding=1)
         for i in (1, 2, 3):
-            self.add_module(f"conv{i}", nn.Conv2d(width << i - 1, width << i, 4, stride=2, padding=1, bias=False))
+            self.add_module(
+                f"conv{i}",
+                nn.Conv2d(width << i - 1, width << i, 4, stride=2, padding=1, bias=False),
+            )
         for i in (4, 5, 6):
-            self.add_module(f"conv{i}", nn.Conv2d(width << 7 - i, width << 6 - i, 3, padding=1, bias=False))
+            self.add_module(
+                f"conv{i}", nn.Conv2d(width << 7 - i, width << 6 - i, 3, padding=1, bias=False)
+            )
         for i in (7, 8):
             self.add_module(f"conv{i}", nn.Conv2d(width, width, 3, padding=1, bias=False))
         self.conv9 = nn.Conv2d(width, 1, 3, padding=1)

@@ -1,4 +1,7 @@
-"""Networks on toy languages (`ganvas.data.toy`): sentences [N, T] of words 0 to `words` - 1 (int64). All are tables."""
+"""Networks on toy languages (`ganvas.data.toy`).
+
+Sentences are [N, T] of words 0 to `words` - 1 (int64). All are tables.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,16 @@ from torch.nn.functional import log_softmax
 
 
 class Translator(nn.Module):
-    """Sentences [N, T] -> log P(word of the other language | word), [N, T, words]: word by word, whatever stands beside it."""
+    """Sentences -> log P(word of the other language | word), word by word.
+
+    [N, T] -> [N, T, words]; a word's neighbors do not count.
+    """
 
     def __init__(self, words: int, std: float = 0.01) -> None:
-        """`std`: of the table's first values; small, so that every translation is as likely."""
+        """`std`: of the table's first values.
+
+        Small, so that every translation is as likely.
+        """
         super().__init__()
         self.table = nn.Embedding(words, words)
         nn.init.normal_(self.table.weight, 0.0, std)
@@ -21,8 +30,10 @@ class Translator(nn.Module):
 
 
 class Bigram(nn.Module):
-    """A language model: sentences [N, T] -> log P(word | the word before it), [N, T]; the first word's is log P(word). `std` as
-    the translator's."""
+    """A language model: sentences [N, T] -> log P(word | the word before it), [N, T].
+
+    The first word's is log P(word). `std` as the translator's.
+    """
 
     def __init__(self, words: int, std: float = 0.01) -> None:
         super().__init__()

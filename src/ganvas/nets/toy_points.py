@@ -1,6 +1,10 @@
-"""Multilayer perceptrons for points in the plane: those of the mode-collapse experiments of PacGAN: The power of two samples
-in generative adversarial networks, Lin et al., 2018, arXiv:1712.04086, section 4.1, with the numbers of the authors' code
-(fjxmlzn/PacGAN, synthetic_data_experiments). A point is an image of one pixel and two channels (`ganvas.data.toy`)."""
+"""Multilayer perceptrons for points in the plane.
+
+Those of the mode-collapse experiments of PacGAN: The power of two samples in generative
+adversarial networks, Lin et al., 2018, arXiv:1712.04086, section 4.1, with the numbers
+of the authors' code (fjxmlzn/PacGAN, synthetic_data_experiments). A point is an image
+of one pixel and two channels (`ganvas.data.toy`).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,10 @@ from ganvas.nets.norm import BatchNorm1d
 
 
 def _init(module: nn.Module, std: float | None) -> None:
-    """Linear layers' weights ~ N(0, std), biases 0; batch norm's gains stay 1. `std` None: He's, sqrt(2 / fan_in)
-    (arXiv:1502.01852)."""
+    """Linear layers' weights ~ N(0, std), biases 0; batch norm's gains stay 1.
+
+    `std` None: He's, sqrt(2 / fan_in) (arXiv:1502.01852).
+    """
     for m in module.modules():
         if isinstance(m, nn.Linear):
             nn.init.normal_(m.weight, 0.0, math.sqrt(2 / m.in_features) if std is None else std)
@@ -26,8 +32,10 @@ def _init(module: nn.Module, std: float | None) -> None:
 class Generator(nn.Module):
     """z [N, latent] -> points [N, channels, H, W], not bounded.
 
-    `layers` of (linear without bias - batch norm - ReLU) with `width` units, then linear. Weights ~ N(0, `std`), None: He's;
-    running statistics take .05 of each new batch. `norm=False`: biases in place of batch norm."""
+    `layers` of (linear without bias - batch norm - ReLU) with `width` units, then
+    linear. Weights ~ N(0, `std`), None: He's; running statistics take .05 of each new
+    batch. `norm=False`: biases in place of batch norm.
+    """
 
     def __init__(
         self,
@@ -48,7 +56,9 @@ class Generator(nn.Module):
                 BatchNorm1d(b, momentum=0.05) if norm else nn.Identity(),
                 nn.ReLU(),
             ]
-        self.net = nn.Sequential(*blocks, nn.Linear(width if layers else latent, channels * height * width_px))
+        self.net = nn.Sequential(
+            *blocks, nn.Linear(width if layers else latent, channels * height * width_px)
+        )
         self.latent = latent
         self.shape = (channels, height, width_px)
         _init(self, std)
@@ -60,8 +70,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Points [N, channels, H, W] -> logits [N].
 
-    `layers` maxout layers of `units` with `pieces` each, then linear; no normalisation and no dropout, so it also serves
-    as a critic with a gradient penalty. Weights as the generator's."""
+    `layers` maxout layers of `units` with `pieces` each, then linear; no normalization
+    and no dropout, so it also serves as a critic with a gradient penalty. Weights as
+    the generator's.
+    """
 
     def __init__(
         self,

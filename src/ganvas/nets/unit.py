@@ -1,6 +1,9 @@
-"""Unsupervised Image-to-Image Translation Networks, Liu et al., 2017, arXiv:1703.00848: an autoencoder for each of two domains
-that meet in one latent space, in the form of the authors' code (mingyuliutw/UNIT). Unlike there, the blocks next to the latent
-may be both domains' own, as in the paper."""
+"""UNIT's networks: an autoencoder for each of two domains, with one latent space.
+
+Unsupervised Image-to-Image Translation Networks, Liu et al., 2017, arXiv:1703.00848, in
+the form of the authors' code (mingyuliutw/UNIT). Unlike there, the blocks next to the
+latent may be both domains' own, as in the paper.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,24 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 from ganvas.nets.init import normal_init
-from ganvas.nets.layers import ReflectionPad2d, ThinConv2d, divisible
+from ganvas.nets.layers import divisible
 from ganvas.nets.norm import InstanceNorm2d
 
 
 class Block(nn.Module):
-    """x + norm(conv(ReLU(norm(conv(x))))), 3x3 with reflected borders, instance norm. [N, C, H, W] -> the same."""
+    """x + norm(conv(ReLU(norm(conv(x))))), 3x3 with reflected borders, instance norm.
+
+    [N, C, H, W] -> the same.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
             InstanceNorm2d(width),
             nn.ReLU(inplace=True),
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
             InstanceNorm2d(width),
         )
@@ -34,24 +40,35 @@ class Block(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """(x - mean) / (deviation + eps) over all of an image's numbers, times a gain and plus a bias for each channel,
-    [N, C, H, W]. After Ba et al., 2016, arXiv:1607.06450, with the unbiased deviation of the authors' code. Gains start at 1;
-    there they start at random, U(0, 1)."""
+    """Layer norm over an image: (x - mean) / (deviation + eps).
+
+    Times a gain and plus a bias for each channel, [N, C, H, W]; mean and deviation are
+    over all of an image's numbers. After Ba et al., 2016, arXiv:1607.06450, with the
+    unbiased deviation of the authors' code. Gains start at 1; there they start at
+    random, U(0, 1).
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
-        self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.gain, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         var, mean = torch.var_mean(x, (1, 2, 3), keepdim=True)
-        return (x - mean) / (var.sqrt() + self.eps) * self.gain[:, None, None] + self.bias[:, None, None]
+        return (x - mean) / (var.sqrt() + self.eps) * self.gain[:, None, None] + self.bias[
+            :, None, None
+        ]
 
 
 def _split(blocks: int, shared: int, width: int) -> tuple[list[list[nn.Module]], nn.Sequential]:
     """(each domain's own blocks, the shared ones)."""
     if not 0 <= shared <= blocks:
-        raise UserError(f"`shared` is {shared}; of {blocks} blocks from 0 to {blocks} can be shared")
+        raise UserError(
+            f"`shared` is {shared}; of {blocks} blocks from 0 to {blocks} can be shared"
+        )
     own: list[list[nn.Module]] = [[Block(width) for _ in range(blocks - shared)] for _ in range(2)]
     return own, nn.Sequential(*(Block(width) for _ in range(shared)))
 
@@ -66,20 +83,32 @@ def _he_init(net: nn.Module) -> None:
 
 
 class Encoders(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b) -> the mean of their latents [N, latent, H', W'].
+    """Images in [-1, 1] of a domain (0: a, 1: b) -> the mean of their latents.
 
-    7x7 to `width` channels, `halvings` of 4x4 and stride 2 that double them, each followed by instance norm and ReLU, and
-    `blocks` residual blocks, the last `shared` of which are both domains' own. H and W multiples of 2^halvings. Without
-    sharing, at the default sizes, each is the encoder of the authors' code. He's initialisation, as there."""
+    [N, channels, H, W] -> [N, latent, H', W'].
 
-    def __init__(self, channels: int = 3, width: int = 64, halvings: int = 2, blocks: int = 4, shared: int = 1) -> None:
+    7x7 to `width` channels, `halvings` of 4x4 and stride 2 that double them, each
+    followed by instance norm and ReLU, and `blocks` residual blocks, the last `shared`
+    of which are both domains' own. H and W multiples of 2^halvings. Without sharing, at
+    the default sizes, each is the encoder of the authors' code. He's initialization, as
+    there.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        width: int = 64,
+        halvings: int = 2,
+        blocks: int = 4,
+        shared: int = 1,
+    ) -> None:
         super().__init__()
         self.halvings, self.latent = halvings, width << halvings
         self.multiple = 1 << halvings
         own, self.shared = _split(blocks, shared, self.latent)
 
         def down(kernel: int, a: int, b: int, stride: int) -> list[nn.Module]:
-            pad = ReflectionPad2d((kernel - 1) // 2)
+            pad = nn.ReflectionPad2d((kernel - 1) // 2)
             return [pad, nn.Conv2d(a, b, kernel, stride), InstanceNorm2d(b), nn.ReLU(inplace=True)]
 
         self.own = nn.ModuleList()
@@ -96,13 +125,22 @@ class Encoders(nn.Module):
 
 
 class Decoders(nn.Module):
-    """Latents [N, latent, H', W'] -> images [N, channels, H, W] in [-1, 1] of a domain (0: a, 1: b).
+    """Latents -> images in [-1, 1] of a domain (0: a, 1: b).
 
-    `blocks` residual blocks, the first `shared` of which are both domains' own, `doublings` of repeated pixels and 5x5 that
-    halve the channels, each followed by layer norm and ReLU, then 7x7 and tanh. As `Encoders`."""
+    [N, latent, H', W'] -> [N, channels, H, W].
+
+    `blocks` residual blocks, the first `shared` of which are both domains' own,
+    `doublings` of repeated pixels and 5x5 that halve the channels, each followed by
+    layer norm and ReLU, then 7x7 and tanh. As `Encoders`.
+    """
 
     def __init__(
-        self, channels: int = 3, latent: int = 256, doublings: int = 2, blocks: int = 4, shared: int = 1
+        self,
+        channels: int = 3,
+        latent: int = 256,
+        doublings: int = 2,
+        blocks: int = 4,
+        shared: int = 1,
     ) -> None:
         super().__init__()
         own, self.shared = _split(blocks, shared, latent)
@@ -110,10 +148,12 @@ class Decoders(nn.Module):
         for blocks_of in own:
             layers, a = blocks_of, latent
             for _ in range(doublings):
-                up = [nn.Upsample(scale_factor=2), ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
+                up = [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
                 layers += [*up, LayerNorm(a // 2), nn.ReLU(inplace=True)]
                 a //= 2
-            self.own.append(nn.Sequential(*layers, ReflectionPad2d(3), ThinConv2d(a, channels, 7), nn.Tanh()))
+            self.own.append(
+                nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, channels, 7), nn.Tanh())
+            )
         _he_init(self)
 
     def forward(self, h: Tensor, domain: int) -> Tensor:
@@ -121,12 +161,18 @@ class Decoders(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> scores [N, 1, H', W'] at each of `scales`, every one half the size of the last.
+    """Images in [-1, 1] -> scores at each of `scales`, each half the last one's size.
 
-    At each `layers` convolutions of 4x4 and stride 2 with `width` channels, doubled each time, each followed by
-    LeakyReLU(.2), then 1x1. After Wang et al., 2018, arXiv:1711.11585, section 3.2. Weights ~ N(0, .02)."""
+    [N, channels, H, W] -> [N, 1, H', W'] each.
 
-    def __init__(self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3) -> None:
+    At each `layers` convolutions of 4x4 and stride 2 with `width` channels, doubled
+    each time, each followed by LeakyReLU(.2), then 1x1. After Wang et al., 2018,
+    arXiv:1711.11585, section 3.2. Weights ~ N(0, .02).
+    """
+
+    def __init__(
+        self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3
+    ) -> None:
         super().__init__()
         self.least = 1 << layers + scales - 1  # the smallest scale's last convolution sees 2x2
 
@@ -134,7 +180,11 @@ class MultiscaleDiscriminator(nn.Module):
             found: list[nn.Module] = []
             for i in range(layers):
                 a = width << i - 1 if i else channels
-                found += [ReflectionPad2d(1), nn.Conv2d(a, width << i, 4, 2), nn.LeakyReLU(0.2, inplace=True)]
+                found += [
+                    nn.ReflectionPad2d(1),
+                    nn.Conv2d(a, width << i, 4, 2),
+                    nn.LeakyReLU(0.2, inplace=True),
+                ]
             return nn.Sequential(*found, nn.Conv2d(width << layers - 1, 1, 1))
 
         self.scales = nn.ModuleList(one() for _ in range(scales))
@@ -144,7 +194,8 @@ class MultiscaleDiscriminator(nn.Module):
         height, width = x.shape[-2:]
         if min(height, width) < self.least:
             raise UserError(
-                f"a multi-scale discriminator got images of {height}x{width} (height x width); it needs sides of at least "
+                f"a multi-scale discriminator got images of {height}x{width} (height x width); it "
+                "needs sides of at least "
                 f"{self.least} pixels. Use larger images, or fewer `layers` or `scales`."
             )
         found = []

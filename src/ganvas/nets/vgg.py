@@ -1,4 +1,4 @@
-"""A classifier's features, in which pictures are compared instead of in pixels."""
+"""A classifier's features, in which images are compared instead of in pixels."""
 
 from __future__ import annotations
 
@@ -18,21 +18,29 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of
 
 
 class VGG19(nn.Module):
-    """VGG19 up to one of its layers: Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W] in
-    [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
+    """VGG19 up to one of its layers.
 
-    `weights`: a file of torchvision's (`ADDRESS`), or of the normalised encoders of universal style transfer, which begin
-    with a 1x1 convolution and mirror at borders. The features of the two have unlike scales: of the normalised ones every
-    channel's mean activation is about 1, which changes the weight of a loss on them. `layer`: "relu5_4" is the fourth
-    convolution of the fifth block after its activation, "conv5_4" before it. The weights are fixed, belong to no player and
-    are in no state dict. Raises `UserError` for a file that is missing, holds other layers than VGG19's (VGG19 with batch
-    norm, VGG16), or does not reach that layer."""
+    Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W]
+    in [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
+
+    `weights`: a file of torchvision's (`ADDRESS`), or of the normalized encoders of
+    universal style transfer, which begin with a 1x1 convolution and mirror at borders.
+    The features of the two have unlike scales: of the normalized ones every channel's
+    mean activation is about 1, which changes the weight of a loss on them. `layer`:
+    "relu5_4" is the fourth convolution of the fifth block after its activation,
+    "conv5_4" before it. The weights are fixed, belong to no player and are in no state
+    dict. Raises `UserError` for a file that is missing, holds other layers than VGG19's
+    (VGG19 with batch norm, VGG16), or does not reach that layer.
+    """
 
     def __init__(self, weights: str, layer: str = "relu5_4") -> None:
         super().__init__()
         named = re.fullmatch(r"(conv|relu)([1-5])_([1-4])", layer)
         if not named or int(named[3]) > BLOCKS[int(named[2]) - 1]:
-            raise UserError(f"VGG19 has no layer {layer!r}; give one from conv1_1 and relu1_1 to conv5_4 and relu5_4")
+            raise UserError(
+                f"VGG19 has no layer {layer!r}; give one from conv1_1 and relu1_1 to conv5_4 and "
+                "relu5_4"
+            )
         self.rectified, block, place = named[1] == "relu", int(named[2]), int(named[3])
         self.layer = layer
         self.blocks = [*BLOCKS[: block - 1], place]
@@ -40,7 +48,8 @@ class VGG19(nn.Module):
         kernels = [k for k in state if k.endswith(".weight") and state[k].shape[2:] == (3, 3)]
         if len(kernels) < sum(self.blocks):
             raise UserError(
-                f"{weights} ends after {len(kernels)} convolutions, and {layer} is number {sum(self.blocks)}"
+                f"{weights} ends after {len(kernels)} convolutions, and {layer} is number "
+                f"{sum(self.blocks)}"
             )
         _check(weights, state, kernels[: sum(self.blocks)], self.blocks)
         for i, key in enumerate(kernels[: sum(self.blocks)]):
@@ -60,7 +69,9 @@ class VGG19(nn.Module):
         self.register_buffer(name, value.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias"))
+        x = F.conv2d(
+            x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias")
+        )
         i, last = 0, sum(self.blocks) - 1
         for b, count in enumerate(self.blocks):
             x = F.max_pool2d(x, 2) if b else x
@@ -73,8 +84,13 @@ class VGG19(nn.Module):
         return x
 
 
-def _check(file: str, state: dict[str, Tensor], kernels: Sequence[str], blocks: Sequence[int]) -> None:
-    """Raise `UserError` unless these are VGG19's convolutions: with biases, without norms, of one width in a block."""
+def _check(
+    file: str, state: dict[str, Tensor], kernels: Sequence[str], blocks: Sequence[int]
+) -> None:
+    """Raise `UserError` unless these are VGG19's convolutions.
+
+    They have biases, no norms, and one width in a block.
+    """
     reason, before, left = "", 3, iter(kernels)
     if any(k.endswith("running_mean") for k in state):
         reason = "it has batch norms, which would be left out"
@@ -97,6 +113,10 @@ def _read(file: str) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise UserError(f"{file} is no checkpoint of VGG19's weights ({type(e).__name__}): fetch {ADDRESS}") from None
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("classifier")}
+        raise UserError(
+            f"{file} is no checkpoint of VGG19's weights ({type(e).__name__}): fetch {ADDRESS}"
+        ) from None
+    tensors = {
+        k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("classifier")
+    }
     return dict(sorted(tensors.items(), key=lambda kv: [int(n) for n in re.findall(r"\d+", kv[0])]))

@@ -1,4 +1,4 @@
-"""The image pool: discriminators learn from the generator's past as well as from its present."""
+"""Image pool: a history of generated images for discriminators."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from ganvas.core import rng
 
 
 class ImagePool(nn.Module):
-    """Images [N, C, H, W] -> as many, some of them older. CycleGAN, arXiv:1703.10593, section 4 (50 images), after
-    Shrivastava et al., arXiv:1612.07828, section 2.3.
+    """Images [N, C, H, W] -> as many, some of them older.
 
-    Image by image: until `size` are held, an image is kept and returned; then, with probability 1/2, a random held one
-    is returned and the new one takes its place, else the new one is returned. 0 passes images through. Gradients end
-    here. The held images are buffers and part of the state dict; every rank has its own."""
+    CycleGAN, arXiv:1703.10593, section 4 (50 images), after Shrivastava et al.,
+    arXiv:1612.07828, section 2.3.
+
+    Image by image: until `size` are held, an image is kept and returned; then, with
+    probability 1/2, a random held one is returned and the new one takes its place, else
+    the new one is returned. 0 passes images through. Gradients end here. The held
+    images are buffers and part of the state dict; every rank has its own.
+    """
 
     per_rank = True
     images: Tensor

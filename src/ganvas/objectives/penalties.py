@@ -1,5 +1,7 @@
-"""What keeps a critic from being steep: penalties on its gradient with respect to its images, in float32 also under
-autocast, and clipped weights."""
+"""Gradient penalties of critics, and weight clipping.
+
+Gradients are with respect to images, in float32 also under autocast.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
-    """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable. Right only where D judges each image by itself."""
+    """D(x), and dD(x_i)/dx_i [N, C*H*W], itself differentiable.
+
+    Right only if D scores each image by itself.
+    """
     # What torch.compile makes cannot be differentiated twice.
     with torch.autocast(x.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         x = x.detach().requires_grad_()
@@ -26,10 +31,13 @@ def _gradients(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
-    """E (||∇D(x̂)|| - target)^2, x̂ = ε x + (1 - ε) G(z), ε ~ U[0, 1) for each image. arXiv:1704.00028, equation 3
-    (two-sided, without its λ).
+    """Two-sided gradient penalty E (||∇D(x̂)|| - target)^2, x̂ = ε x + (1 - ε) G(z).
 
-    real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly zero passes none on."""
+    ε ~ U[0, 1) for each image. arXiv:1704.00028, equation 3 (without its λ).
+
+    real, fake: [N, C, H, W]; D: images -> scores [N, ...]. A gradient that is exactly
+    zero passes none on.
+    """
     real, fake = wide(real), wide(fake)
     eps = rng.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
     norms = torch.linalg.vector_norm(_gradients(D, eps * real + (1 - eps) * fake)[1], dim=1)
@@ -38,14 +46,20 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
 
 @torch.no_grad()
 def clip_weights(D: nn.Module, clip: float) -> None:
-    """Bring every weight into [-clip, clip]. Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1."""
+    """Bring every weight into [-clip, clip].
+
+    Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1.
+    """
     torch._foreach_clamp_min_(list(D.parameters()), -clip)
     torch._foreach_clamp_max_(list(D.parameters()), clip)
 
 
 def r1(D: Critic, real: Tensor) -> Tensor:
-    """E ||∇D(x)||^2 on real images x [N, C, H, W]. Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On
-    generated images it is their R2."""
+    """E ||∇D(x)||^2 on real images x [N, C, H, W].
+
+    Mescheder et al., arXiv:1801.04406, equation 9, without its γ/2. On generated images
+    it is their R2.
+    """
     return score_and_penalty(D, real)[1]
 
 
@@ -56,12 +70,18 @@ def score_and_penalty(D: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
-    """|J_w^T y| [N], y ~ N(0, 1) / sqrt(pixels): how far images move in the direction y where their styles w
-    [N, layers, d] move by 1; squares are summed over d and averaged over layers. Karras et al., 2019 (StyleGAN2),
-    arXiv:1912.04958, section 3.2; the scale of y and the average over layers are the authors' code's."""
+    """Path lengths |J_w^T y| [N], y ~ N(0, 1) / sqrt(pixels).
+
+    How far images move in the direction y if their styles w [N, layers, d] move by 1;
+    squares are summed over d and averaged over layers. Karras et al., 2019 (StyleGAN2),
+    arXiv:1912.04958, section 3.2; the scale of y and the average over layers are the
+    authors' code's.
+    """
     with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         w = wide(w)
         images = synthesis(w)
-        y = rng.normal(*images.shape, device=images.device) / math.sqrt(images.shape[2] * images.shape[3])
+        y = rng.normal(*images.shape, device=images.device) / math.sqrt(
+            images.shape[2] * images.shape[3]
+        )
         (grad,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
     return grad.square().sum(2).mean(1).sqrt()

@@ -1,4 +1,7 @@
-"""What variational autoencoders are made of: sums over an image's numbers, means over the batch, in float32 or wider."""
+"""Terms of variational autoencoders: sums over an image, means over the batch.
+
+In float32 or wider.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,29 @@ from ganvas.objectives.precision import wide
 
 
 def reparameterised(q: Tensor) -> Tensor:
-    """z = mean + exp(log variance / 2) ε, ε ~ N(0, I), [N, latent], of q [N, 2, latent]. arXiv:1312.6114, section 2.4."""
+    """Sample z = mean + exp(log variance / 2) ε, ε ~ N(0, I).
+
+    q [N, 2, latent]: means and log variances -> z [N, latent]. arXiv:1312.6114, section
+    2.4.
+    """
     mean, log_var = q.unbind(1)
     return mean + (log_var / 2).exp() * rng.normal(*mean.shape, device=q.device)
 
 
 def kl_to_normal(q: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, I)) of q [N, 2, latent]: means and log variances. arXiv:1312.6114, appendix B."""
+    """KL(N(mean, variance) || N(0, I)), averaged over the batch.
+
+    q [N, 2, latent]: means and log variances. arXiv:1312.6114, appendix B.
+    """
     mean, log_var = wide(q).unbind(1)
     return ((log_var.exp() + mean.square() - 1 - log_var) / 2).sum(1).mean()
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-E log p(x) of pixels x [N, ...] in [-1, 1] as probabilities (x + 1) / 2 of being white."""
+    """-E log p(x) of pixels x in [-1, 1] as probabilities (x + 1) / 2 of white.
+
+    x [N, ...].
+    """
     nll = F.binary_cross_entropy_with_logits(wide(logits), (wide(x) + 1) / 2, reduction="none")
     return nll.flatten(1).sum(1).mean()
 

@@ -1,6 +1,9 @@
-"""Images as vectors: the networks over whose features distributions are compared. Figures over one extractor compare
-with figures over the same extractor, told by its name and the hash of its weights, and with no others. Only
-`inception-2015` is the network that the FID is defined over, so a distance over any other is not called FID."""
+"""Feature extractors: networks over whose features distributions are compared.
+
+Figures over one extractor compare with figures over the same extractor, identified by its
+name and the hash of its weights, and with no others. Only `inception-2015` is the
+network that the FID is defined over, so a distance over any other is not called FID.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganvas.core.errors import UserError, did_you_mean
-from ganvas.metrics.features import inception, lenet, mobilenet, random_conv, squeezenet, transformer
+from ganvas.metrics.features import (
+    inception,
+    lenet,
+    mobilenet,
+    random_conv,
+    squeezenet,
+    transformer,
+)
 from ganvas.metrics.features.base import RESIZERS, WEIGHTS_VARIABLE, Extractor
 from ganvas.metrics.features.inception import Inception2015
 from ganvas.metrics.features.lenet import LeNet
@@ -33,18 +43,26 @@ __all__ = [
 ]
 
 
-def extractor(name: str, weights: str | Path | None = None, *, resizer: str | None = None) -> Extractor:
-    """The extractor of this name: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`, `mobilenet-v2`,
-    `lenet-mnist`, or `transformers:FOLDER`, a vision backbone that the library transformers has saved there.
+def extractor(
+    name: str, weights: str | Path | None = None, *, resizer: str | None = None
+) -> Extractor:
+    """Feature extractor by name.
 
-    `weights`: the file of the weights, or the folder in which it lies; None: the folder that the environment variable
-    GANVAS_WEIGHTS names. `resizer`: a name in `RESIZERS`; None: the extractor's own. Raises `UserError` for an unknown
-    name and for weights that are missing or have another SHA-256 than the name stands for."""
+    `name`: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`,
+    `mobilenet-v2`, `lenet-mnist`, or `transformers:FOLDER`, a vision backbone that the
+    library transformers has saved there.
+
+    `weights`: the file of the weights, or the folder in which it lies; None: the folder
+    that the environment variable GANVAS_WEIGHTS names. `resizer`: a name in `RESIZERS`;
+    None: the extractor's own. Raises `UserError` for an unknown name and for weights
+    that are missing or have another SHA-256 than the name stands for.
+    """
     if name.startswith(transformer.PREFIX):
         return transformer.load(name.removeprefix(transformer.PREFIX), resizer)
     if name not in _EXTRACTORS:
         raise UserError(
-            f"there is no extractor {name!r}. {did_you_mean(name, [*_EXTRACTORS, transformer.PREFIX + 'FOLDER'])}"
+            f"there is no extractor {name!r}. "
+            f"{did_you_mean(name, [*_EXTRACTORS, transformer.PREFIX + 'FOLDER'])}"
         )
     return _EXTRACTORS[name](weights, resizer)
 

@@ -1,4 +1,4 @@
-"""What an extractor is, how images are brought to the size that it takes, and where its weights are found."""
+"""Base of feature extractors: resizing of images and lookup of weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from torch import Tensor, nn
 from ganvas.core.errors import UserError, did_you_mean
 
 WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
-_AT_ONCE = 2**18  # pixels that pass through the network together: more would leave the processor's cache
+_AT_ONCE = (
+    2**18
+)  # pixels that pass through the network together: more would leave the processor's cache
 
 
 class Extractor:
     """A named, fixed map from images to vectors.
 
-    `name`; `dim`: length of a vector; `hash`: SHA-256 of the weights (of the file, where there is one); `distance`: what
-    the Frechet distance over it is called, "fid" for the official network and "frechet" for all others; `classes`: how
-    many logits `with_logits` gives, 0 where there are none. Calling it with images [N, C, H, W] in [-1, 1], of any size,
-    with 1, 3 or 4 channels, gives float32 features [N, dim]. Images are first rounded to 8 bits, as saved pictures are;
-    alpha is composited over middle gray; the result is resized to a square, whatever the aspect ratio, as `resizing`
-    says, a name in `RESIZERS`. Raises `UserError` for NaN pixels."""
+    `name`; `dim`: length of a vector; `hash`: SHA-256 of the weights (of the file,
+    if there is one); `distance`: what the Frechet distance over it is called, "fid"
+    for the official network and "frechet" for all others; `classes`: how many logits
+    `with_logits` gives, 0 if there are none. Calling it with images [N, C, H, W] in
+    [-1, 1], of any size, with 1, 3 or 4 channels, gives float32 features [N, dim].
+    Images are first rounded to 8 bits, as saved images are; alpha is composited over
+    middle gray; the result is resized to a square, whatever the aspect ratio, as
+    `resizing` says, a name in `RESIZERS`. Raises `UserError` for NaN pixels.
+    """
 
     def __init__(
         self,
@@ -44,7 +49,13 @@ class Extractor:
         # Channels last, in parts that fit the cache, takes about half the time on a CPU.
         self.net: Any = net.eval().requires_grad_(False)
         self.net.to(memory_format=torch.channels_last)
-        self.name, self.dim, self.hash, self.distance, self.resizing = name, dim, hash, distance, resizing
+        self.name, self.dim, self.hash, self.distance, self.resizing = (
+            name,
+            dim,
+            hash,
+            distance,
+            resizing,
+        )
         self.classes: int = getattr(net, "classes", 0)
         self._side, self._channels = side, channels
 
@@ -57,12 +68,16 @@ class Extractor:
         return f"{self.resizing}-{self.side(height, width)}"
 
     def prepare(self, images: Tensor) -> Tensor:
-        """What the network sees: [N, 3 or 1, side, side], 8 bits' range in [-1, 1] (bicubic resizing may exceed it)."""
+        """Images as the network takes them: [N, 3 or 1, side, side].
+
+        8 bits' range in [-1, 1] (bicubic resizing may exceed it).
+        """
         _check(images)
         x = images.detach().float()
         if not bool(torch.isfinite(x).all()):
             raise UserError(
-                "these images have NaN or infinite pixels, of which no measure can be taken; a model that makes such pictures "
+                "these images have NaN or infinite pixels, of which no measure can be taken; a "
+                "model that makes such images "
                 "is broken: use an earlier checkpoint"
             )
         x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
@@ -81,9 +96,11 @@ class Extractor:
 
     @torch.no_grad()
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [N, dim], logits [N, classes]) in one pass, of an extractor that has classes."""
+        """(features [N, dim], logits [N, classes]) in one pass, if there are classes."""
         assert self.classes, f"{self.name} has no classes"
-        features, logits = zip(*(self.net.with_logits(part) for part in self._parts(images)), strict=True)
+        features, logits = zip(
+            *(self.net.with_logits(part) for part in self._parts(images)), strict=True
+        )
         return torch.cat(features).float(), torch.cat(logits).float()
 
     def _parts(self, images: Tensor) -> Iterator[Tensor]:
@@ -95,7 +112,9 @@ class Extractor:
 
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
-        raise UserError(f"images must be [N, 1, 3 or 4 channels, height, width]; got {list(images.shape)}")
+        raise UserError(
+            f"images must be [N, 1, 3 or 4 channels, height, width]; got {list(images.shape)}"
+        )
 
 
 # ---------------------------------------------------------------- resizing
@@ -115,8 +134,10 @@ def _legacy_tensorflow(x: Tensor, side: int) -> Tensor:
 
 
 def _taps_of_tensorflow(n: int, side: int) -> Tensor:
-    """The weights [side, n] of TensorFlow 1's bilinear resizing, in which output i lies at i * n / side: pixels count by
-    their corners, not by their centres."""
+    """Weights [side, n] of TensorFlow 1's bilinear resizing.
+
+    Output i lies at i * n / side: pixels count by their corners, not by their centers.
+    """
     at = torch.arange(side) * (n / side)
     low, share = at.long(), (at - at.floor())[:, None]
     one = torch.eye(n)
@@ -127,12 +148,13 @@ def _clean(x: Tensor, side: int) -> Tensor:
     return F.interpolate(x, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
 
 
-# Images [N, C, H, W] -> [N, C, side, side]. Which one is used moves distances by far more than their interval (Parmar et
-# al., 2022, arXiv:2104.11222), and so it is part of every record.
+# Images [N, C, H, W] -> [N, C, side, side]. The choice moves distances by far more than
+# their interval (Parmar et al., 2022, arXiv:2104.11222), so it is part of every record.
 RESIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "bilinear-antialias": _bilinear_antialias,
     "legacy-pytorch": _legacy_pytorch,  # pytorch-fid's: aliases where it reduces
-    "legacy-tensorflow": _legacy_tensorflow,  # the original's and torch-fidelity's: aliases, and shifts by a part of a pixel
+    # The original's and torch-fidelity's: aliases, and shifts by a fraction of a pixel.
+    "legacy-tensorflow": _legacy_tensorflow,
     "clean": _clean,  # clean-fid's: Pillow's bicubic filter in floating point, not clipped
 }
 
@@ -143,23 +165,30 @@ RESIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
 def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Path | None) -> Path:
     """The file with the weights of the extractor `name`, whose SHA-256 is `sha256`.
 
-    `weights`: the file, or the folder in which it lies under one of the names `files`; None: the folder that the
-    environment variable GANVAS_WEIGHTS names. Raises `UserError` where it is missing or is another file."""
+    `weights`: the file, or the folder in which it lies under one of the names `files`;
+    None: the folder that the environment variable GANVAS_WEIGHTS names. Raises
+    `UserError` if it is missing or is another file.
+    """
     place = Path(weights or os.environ.get(WEIGHTS_VARIABLE) or "")
     if place == Path(""):
         raise UserError(
-            f"the extractor {name} needs the file {files[0]}: say where it lies (--features-file, or the environment "
+            f"the extractor {name} needs the file {files[0]}: say where it lies (--features-file, "
+            "or the environment "
             f"variable {WEIGHTS_VARIABLE} for its folder), or use random-conv-v1, which needs none"
         )
-    path = place if place.is_file() else next((p for f in files if (p := place / f).is_file()), None)
+    path = (
+        place if place.is_file() else next((p for f in files if (p := place / f).is_file()), None)
+    )
     if path is None:
         raise UserError(
-            f"the extractor {name} needs {' or '.join(files)}, which is not in {place}: put it there, or name another place"
+            f"the extractor {name} needs {' or '.join(files)}, which is not in {place}: put it "
+            "there, or name another place"
         )
     got = sha256_of(path)
     if got != sha256:
         raise UserError(
-            f"{path} has the SHA-256 {got}, expected {sha256}: it does not hold the weights of {name}; fetch it again"
+            f"{path} has the SHA-256 {got}, expected {sha256}: it does not hold the weights of "
+            f"{name}; fetch it again"
         )
     return path
 
@@ -170,9 +199,14 @@ def sha256_of(path: Path) -> str:
 
 
 def filled(net: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> nn.Module:
-    """`net`, built without storage, with the weights of a file. Raises `UserError` where they are not its own."""
+    """`net`, built without storage, with the weights of a file.
+
+    Raises `UserError` if they are not its own.
+    """
     try:
         net.load_state_dict(state, assign=True)
     except RuntimeError as e:
-        raise UserError(f"{path} does not hold the weights of {name} ({str(e).splitlines()[-1].strip()})") from None
+        raise UserError(
+            f"{path} does not hold the weights of {name} ({str(e).splitlines()[-1].strip()})"
+        ) from None
     return net

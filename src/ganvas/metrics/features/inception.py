@@ -1,4 +1,4 @@
-"""inception-2015: the network that the FID and the inception score are defined over, and no other is."""
+"""inception-2015: the network that defines the FID and the inception score."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ganvas.metrics.features.base import Extractor, filled, weights_file
 
-# One file under two names, by pytorch-fid and by torch-fidelity. Both names carry the sum's first digits; the whole of it is
-# what people who pin the file write down.
+# One file under two names, by pytorch-fid and by torch-fidelity. Both names carry the
+# first digits of the sum; projects that pin the file give the whole of it.
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BYTES = 95_628_359
 ADDRESSES = (
@@ -27,9 +27,11 @@ Step = tuple[int, Kernel]  # width, kernel
 
 
 class _Conv(nn.Module):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
-    def __init__(self, cin: int, cout: int, kernel: Kernel, stride: int = 1, padded: bool = True) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: Kernel, stride: int = 1, padded: bool = True
+    ) -> None:
         super().__init__()
         kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
         padding = (kh // 2, kw // 2) if padded else 0
@@ -43,9 +45,11 @@ class _Conv(nn.Module):
 class _Mixed(nn.Module):
     """Branches side by side, and a branch that pools.
 
-    `chains`: a branch's name -> its convolutions; two in a list take the same input and stand side by side. `pool`:
-    the width of the convolution after the pooling; None: the block halves the image, by the last convolution of every
-    branch and by max pooling. `largest`: pool by the maximum where the others take the mean."""
+    `chains`: a branch's name -> its convolutions; two in a list take the same input and
+    stand side by side. `pool`: the width of the convolution after the pooling; None:
+    the block halves the image, by the last convolution of every branch and by max
+    pooling. `largest`: pool by the maximum where the others take the mean.
+    """
 
     def __init__(
         self,
@@ -64,10 +68,14 @@ class _Mixed(nn.Module):
                 fork = step if isinstance(step, list) else [step]
                 last = i == len(chain)
                 number = f"_{i}" if len(chain) > 1 else ""
-                names.append([f"{branch}{number}{letter}" for letter in ("ab" if len(fork) > 1 else ("",))])
+                names.append(
+                    [f"{branch}{number}{letter}" for letter in ("ab" if len(fork) > 1 else ("",))]
+                )
                 for name, (out, kernel) in zip(names[-1], fork, strict=True):
                     halve = last and self._halves
-                    self.add_module(name, _Conv(width, out, kernel, 2 if halve else 1, padded=not halve))
+                    self.add_module(
+                        name, _Conv(width, out, kernel, 2 if halve else 1, padded=not halve)
+                    )
                 width = sum(out for out, _ in fork)
             self._chains.append(names)
             self.width += width
@@ -84,12 +92,20 @@ class _Mixed(nn.Module):
         if self.branch_pool is None:
             return torch.cat([*outputs, F.max_pool2d(x, 3, 2)], 1)
         # TensorFlow's mean at a border is over the pixels that are there.
-        pooled = F.max_pool2d(x, 3, 1, 1) if self._largest else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        pooled = (
+            F.max_pool2d(x, 3, 1, 1)
+            if self._largest
+            else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        )
         return torch.cat([*outputs, self.branch_pool(pooled)], 1)
 
 
 def _a(cin: int, pool: int) -> _Mixed:
-    chains = {"branch1x1": [(64, 1)], "branch5x5": [(48, 1), (64, 5)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
+    chains = {
+        "branch1x1": [(64, 1)],
+        "branch5x5": [(48, 1), (64, 5)],
+        "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
+    }
     return _Mixed(cin, chains, pool)
 
 
@@ -97,23 +113,38 @@ def _c(c: int) -> _Mixed:
     row, column = (1, 7), (7, 1)
     double = [(c, 1), (c, column), (c, row), (c, column), (192, row)]
     return _Mixed(
-        768, {"branch1x1": [(192, 1)], "branch7x7": [(c, 1), (c, row), (192, column)], "branch7x7dbl": double}, 192
+        768,
+        {
+            "branch1x1": [(192, 1)],
+            "branch7x7": [(c, 1), (c, row), (192, column)],
+            "branch7x7dbl": double,
+        },
+        192,
     )
 
 
 def _e(cin: int, largest: bool) -> _Mixed:
     fork: list[Step] = [(384, (1, 3)), (384, (3, 1))]
-    chains = {"branch1x1": [(320, 1)], "branch3x3": [(384, 1), fork], "branch3x3dbl": [(448, 1), (384, 3), fork]}
+    chains = {
+        "branch1x1": [(320, 1)],
+        "branch3x3": [(384, 1), fork],
+        "branch3x3dbl": [(448, 1), (384, 3), fork],
+    }
     return _Mixed(cin, chains, 192, largest)
 
 
 class Inception2015(nn.Module):
-    """Inception-v3. Szegedy et al., 2015, arXiv:1512.00567, as TensorFlow published it on 2015-12-05, with 1008 outputs.
-    What sets it apart from the paper and from later Inception-v3: means at borders leave the padding out, and the last
-    block pools by the maximum. Parameters are named as pytorch-fid and torch-fidelity name them.
+    """Inception-v3.
 
-    `as_tensorflow`: scale pixels v of 8 bits as (v - 128) / 128, as the original, torch-fidelity and clean-fid do;
-    False: as v / 127.5 - 1, as pytorch-fid does."""
+    Szegedy et al., 2015, arXiv:1512.00567, as TensorFlow published it on 2015-12-05,
+    with 1008 outputs. What sets it apart from the paper and from later Inception-v3:
+    means at borders leave the padding out, and the last block pools by the maximum.
+    Parameters are named as pytorch-fid and torch-fidelity name them.
+
+    `as_tensorflow`: scale pixels v of 8 bits as (v - 128) / 128, as the original,
+    torch-fidelity and clean-fid do;
+    False: as v / 127.5 - 1, as pytorch-fid does.
+    """
 
     dim, classes = 2048, 1008
 
@@ -125,9 +156,20 @@ class Inception2015(nn.Module):
         self.Conv2d_2b_3x3 = _Conv(32, 64, 3)
         self.Conv2d_3b_1x1 = _Conv(64, 80, 1)
         self.Conv2d_4a_3x3 = _Conv(80, 192, 3, padded=False)
-        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _a(192, 32), _a(256, 64), _a(288, 64)  # 35 x 35
-        self.Mixed_6a = _Mixed(288, {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]})
-        self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = _c(128), _c(160), _c(160), _c(192)  # 17 x 17
+        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = (
+            _a(192, 32),
+            _a(256, 64),
+            _a(288, 64),
+        )  # 35 x 35
+        self.Mixed_6a = _Mixed(
+            288, {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}
+        )
+        self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = (
+            _c(128),
+            _c(160),
+            _c(160),
+            _c(192),
+        )  # 17 x 17
         seven = [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)]
         self.Mixed_7a = _Mixed(768, {"branch3x3": [(192, 1), (320, 3)], "branch7x7x3": seven})
         self.Mixed_7b, self.Mixed_7c = _e(1280, largest=False), _e(2048, largest=True)  # 8 x 8
@@ -144,7 +186,10 @@ class Inception2015(nn.Module):
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features, and the logits [N, 1008] without their bias, which the original inception score leaves out."""
+        """Features, and the logits [N, 1008] without their bias.
+
+        The original inception score leaves it out.
+        """
         features = self(x)
         return features, features @ self.fc.weight.T
 
@@ -154,7 +199,15 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     resizing = resizing or "legacy-pytorch"
     with torch.device("meta"):
         net = Inception2015(as_tensorflow=resizing != "legacy-pytorch")
-    net = filled(net, torch.load(path, map_location="cpu", weights_only=True), "inception-2015", path)
+    net = filled(
+        net, torch.load(path, map_location="cpu", weights_only=True), "inception-2015", path
+    )
     return Extractor(
-        "inception-2015", net, Inception2015.dim, SHA256, side=lambda longer: SIDE, resizing=resizing, distance="fid"
+        "inception-2015",
+        net,
+        Inception2015.dim,
+        SHA256,
+        side=lambda longer: SIDE,
+        resizing=resizing,
+        distance="fid",
     )

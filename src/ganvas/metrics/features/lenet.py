@@ -15,15 +15,20 @@ SHA256 = "7b3591ba5a63752a7e728d7f7e511266556a2ec66844810da9f475e07019b85e"
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun et al., 1998) in today's form: ReLU, max pooling, fully connected ends. Features: the 84 units of
-    F6 and the 10 scores. For gray images [N, 1, 32, 32] in [-1, 1] with white strokes on black, MNIST's 28 pixels
-    enlarged."""
+    """LeNet-5 (LeCun et al., 1998) in today's form.
+
+    ReLU, max pooling, fully connected ends. Features: the 84 units of F6 and the 10
+    scores. For gray images [N, 1, 32, 32] in [-1, 1] with white strokes on black,
+    MNIST's 28 pixels enlarged.
+    """
 
     dim, classes = 94, 10
 
     def __init__(self) -> None:
         super().__init__()
-        self.convnet = nn.ModuleDict({"c1": nn.Conv2d(1, 6, 5), "c3": nn.Conv2d(6, 16, 5), "c5": nn.Conv2d(16, 120, 5)})
+        self.convnet = nn.ModuleDict(
+            {"c1": nn.Conv2d(1, 6, 5), "c3": nn.Conv2d(6, 16, 5), "c5": nn.Conv2d(16, 120, 5)}
+        )
         self.fc = nn.ModuleDict({"f6": nn.Linear(120, 84), "f7": nn.Linear(84, 10)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,4 +50,6 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
         net = LeNet()
     net = filled(net, torch.load(path, map_location="cpu", weights_only=True), "lenet-mnist", path)
     resizing = resizing or "bilinear-antialias"
-    return Extractor("lenet-mnist", net, LeNet.dim, SHA256, side=lambda longer: 32, channels=1, resizing=resizing)
+    return Extractor(
+        "lenet-mnist", net, LeNet.dim, SHA256, side=lambda longer: 32, channels=1, resizing=resizing
+    )

@@ -1,4 +1,7 @@
-"""mobilenet-v2: MobileNetV2, trained on photographs, with batch normalisation folded into its convolutions."""
+"""mobilenet-v2: MobileNetV2 trained on photographs.
+
+Batch normalization is folded into its convolutions.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,22 @@ from ganvas.metrics.features.base import Extractor, filled, weights_file
 FILE = "mobilenet_v2_1.0_224_dequantised.npz"
 SHA256 = "cee5d3ec04671c97d674fb24e34acf67a4928df30bce2aa7e26de9bb252f1d8b"
 # Expansion, width, how many, stride of the first: the paper's table 2.
-_BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+_BLOCKS = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
 
 
 class _Conv(nn.Conv2d):
-    """Padded as TensorFlow's "SAME" is: what does not divide evenly goes to the right and the bottom."""
+    """Convolution with TensorFlow's "SAME" padding.
+
+    An odd pixel of padding goes to the right and the bottom.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         pad = []
@@ -29,16 +43,21 @@ class _Conv(nn.Conv2d):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 of width 1. Sandler et al., 2018, arXiv:1801.04381. In the form of TensorFlow's exports: operations
-    are numbered in their order (sums and the pooling count, too, and have no weights), padding is "SAME", and class 0 is
-    the background."""
+    """MobileNetV2 of width 1.
+
+    Sandler et al., 2018, arXiv:1801.04381. In the form of TensorFlow's exports:
+    operations are numbered in their order (sums and the pooling count, too, and have no
+    weights), padding is "SAME", and class 0 is the background.
+    """
 
     dim, classes = 1280, 1001
 
     def __init__(self) -> None:
         super().__init__()
         self.convs = nn.ModuleDict()
-        self._blocks: list[tuple[list[str], bool]] = []  # names of a block's convolutions; whether its input is added
+        self._blocks: list[
+            tuple[list[str], bool]
+        ] = []  # names of a block's convolutions; whether its input is added
         self._number = 0
         self._add(3, 32, 3, 2)
         width = 32
@@ -55,7 +74,9 @@ class MobileNetV2(nn.Module):
         self._number += 1
         self._classifier = self._add(self.dim, self.classes)
 
-    def _add(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, depthwise: bool = False) -> str:
+    def _add(
+        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, depthwise: bool = False
+    ) -> str:
         name = f"{self._number:02d}_{'dw' if depthwise else 'conv'}"
         self.convs[name] = _Conv(cin, cout, kernel, stride, groups=cin if depthwise else 1)
         self._number += 1
@@ -77,11 +98,17 @@ class MobileNetV2(nn.Module):
         return self.maps(x).mean((2, 3))
 
     def class_maps(self, x: Tensor) -> Tensor:
-        """The score of every class at every place [N, 1001, h, w]; their means are the logits."""
+        """The score of every class at every place [N, 1001, h, w].
+
+        Their means are the logits.
+        """
         return self.convs[self._classifier](self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features, and the scores of 1001 classes [N, 1001]: the background and ImageNet's."""
+        """Features, and the scores of 1001 classes [N, 1001].
+
+        These are the background and ImageNet's.
+        """
         features = self(x)
         return features, self.convs[self._classifier](features[:, :, None, None]).flatten(1)
 
@@ -93,5 +120,12 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     with np.load(path) as arrays:
         state = {f"convs.{name}": torch.from_numpy(arrays[name]) for name in arrays.files}
     net = filled(net, state, "mobilenet-v2", path)
-    side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731 (the larger is what it was trained on)
-    return Extractor("mobilenet-v2", net, MobileNetV2.dim, SHA256, side, resizing=resizing or "bilinear-antialias")
+    side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731 (it was trained on the larger)
+    return Extractor(
+        "mobilenet-v2",
+        net,
+        MobileNetV2.dim,
+        SHA256,
+        side,
+        resizing=resizing or "bilinear-antialias",
+    )

@@ -15,15 +15,21 @@ from ganvas.metrics.features.base import Extractor
 
 
 class RandomConv(nn.Module):
-    """Four 3x3 convolutions of stride 2 with ReLU; the features are every stage's channel means, side by side.
+    """Four 3x3 convolutions of stride 2 with ReLU.
 
-    Its weights are drawn once and for all. Random features judge by local structure and shape, not by what a picture
-    shows: they rank the states of one training run, see noise, blur and missing modes, and favour no data set, where a
-    classifier of photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797 use random
-    embeddings so). The distance over them is not FID, and compares with itself only.
+    The features are every stage's channel means, side by side.
 
-    The draw is made of raw words of the counter-based generator Philox (Salmon et al., 2011), which NumPy promises
-    never to change, and of exactly rounded arithmetic: the same bits on every machine."""
+    Its weights are drawn once and for all. Random features depend on local structure and
+    shape, not on what an image shows: they rank the states of one training run, see
+    noise, blur and missing modes, and favor no data set, whereas a classifier of
+    photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
+    use random embeddings so). The distance over them is not FID, and compares with
+    itself only.
+
+    The draw is made of raw words of the counter-based generator Philox (Salmon et al.,
+    2011), which NumPy promises never to change, and of exactly rounded arithmetic: the
+    same bits on every machine.
+    """
 
     WIDTHS = (64, 128, 128, 128)
     dim = sum(WIDTHS)
@@ -40,7 +46,9 @@ class RandomConv(nn.Module):
 
         stages, fan_in = [], 3 * 9
         for width in self.WIDTHS:
-            conv = nn.Conv2d(fan_in // 9, width, 3, stride=2, padding=1, device="meta")  # draws nothing of torch's
+            conv = nn.Conv2d(
+                fan_in // 9, width, 3, stride=2, padding=1, device="meta"
+            )  # draws nothing of torch's
             conv.weight = draw(
                 width, fan_in // 9, 3, 3, scale=(6 / fan_in) ** 0.5
             )  # He et al., 2015: variance 2 / fan_in
@@ -62,4 +70,6 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     raw = b"".join(p.detach().numpy().tobytes() for p in net.parameters())
     digest = hashlib.sha256(raw).hexdigest()
     side = lambda longer: 32 if longer <= 32 else 64  # noqa: E731
-    return Extractor("random-conv-v1", net, net.dim, digest, side, resizing=resizing or "bilinear-antialias")
+    return Extractor(
+        "random-conv-v1", net, net.dim, digest, side, resizing=resizing or "bilinear-antialias"
+    )

@@ -29,8 +29,12 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """SqueezeNet 1.0. Iandola et al., 2016, arXiv:1602.07360, table 1. With the weights of its authors' Caffe model,
-    which takes BGR in 0..255 less a mean. Parameters are named as torchvision names them."""
+    """SqueezeNet 1.0.
+
+    Iandola et al., 2016, arXiv:1602.07360, table 1. With the weights of its authors'
+    Caffe model, which takes BGR in 0..255 less a mean. Parameters are named as
+    torchvision names them.
+    """
 
     dim, classes = 512, 1000
     CAFFE_MEAN = (104.0, 117.0, 123.0)  # B, G, R
@@ -44,7 +48,9 @@ class SqueezeNet(nn.Module):
             Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool,
             Fire(512, 64, 256),
         )  # fmt: skip
-        self.classifier = nn.Sequential(nn.Identity(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True))
+        self.classifier = nn.Sequential(
+            nn.Identity(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True)
+        )
 
     def maps(self, x: Tensor) -> Tensor:
         """RGB images [N, 3, H, W] in [-1, 1] -> [N, 512, h, w]."""
@@ -55,7 +61,10 @@ class SqueezeNet(nn.Module):
         return self.maps(x).mean((2, 3))
 
     def class_maps(self, x: Tensor) -> Tensor:
-        """The score of every class at every place [N, 1000, h, w]; their means are the logits."""
+        """The score of every class at every place [N, 1000, h, w].
+
+        Their means are the logits.
+        """
         return self.classifier(self.maps(x))
 
     def with_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +73,7 @@ class SqueezeNet(nn.Module):
         return maps.mean((2, 3)), self.classifier(maps).mean((2, 3))
 
     def logits(self, x: Tensor) -> Tensor:
-        """RGB images [N, 3, H, W] in [-1, 1] -> scores of the 1000 ImageNet classes [N, 1000]."""
+        """RGB images [N, 3, H, W] in [-1, 1] -> scores of ImageNet classes [N, 1000]."""
         return self.with_logits(x)[1]
 
 
@@ -73,6 +82,8 @@ def load(weights: str | Path | None, resizing: str | None) -> Extractor:
     with torch.device("meta"):
         net = SqueezeNet()
     net = filled(net, torch.load(path, map_location="cpu", weights_only=True), "squeezenet", path)
-    # Small pictures gain little from 224 pixels, which cost five times as much as 96.
+    # Small images gain little from 224 pixels, which cost five times as much as 96.
     side = lambda longer: 96 if longer <= 64 else 224  # noqa: E731
-    return Extractor("squeezenet", net, SqueezeNet.dim, SHA256, side, resizing=resizing or "bilinear-antialias")
+    return Extractor(
+        "squeezenet", net, SqueezeNet.dim, SHA256, side, resizing=resizing or "bilinear-antialias"
+    )

@@ -20,8 +20,11 @@ class Statistics(NamedTuple):
 
 
 class Moments:
-    """Mean and covariance of a stream, in float64, in memory that does not grow with it (Chan, Golub and LeVeque,
-    1979). `count`, `mean` [dim] and `scatter` [dim, dim], the sum of outer products around the mean, are its state."""
+    """Streaming mean and covariance in float64 and constant memory.
+
+    (Chan, Golub and LeVeque, 1979.) `count`, `mean` [dim] and `scatter` [dim, dim], the
+    sum of outer products around the mean, are its state.
+    """
 
     def __init__(self, dim: int) -> None:
         self.count = 0
@@ -48,7 +51,7 @@ class Moments:
 
 
 def feature_statistics(extractor: Extractor, batches: Iterable[Tensor]) -> Statistics:
-    """Mean and covariance of the features of batches of images, each [N, C, H, W] in [-1, 1]."""
+    """Mean and covariance of the features of batches [N, C, H, W] in [-1, 1]."""
     moments = Moments(extractor.dim)
     for images in batches:
         moments.add(extractor(images))

@@ -1,4 +1,4 @@
-"""transformers:FOLDER: a vision backbone that the library transformers has saved in a folder."""
+"""transformers:FOLDER: a vision backbone saved by the library transformers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PREFIX = "transformers:"
 
 
 class Backbone(nn.Module):
-    """`model` behind one interface. Features: what the model pools, or else the mean over places or tokens."""
+    """`model` behind one interface.
+
+    Features: what the model pools, or else the mean over places or tokens.
+    """
 
     mean: Tensor
     std: Tensor
@@ -41,7 +44,11 @@ class Backbone(nn.Module):
 
 
 def load(folder: str | Path, resizing: str | None) -> Extractor:
-    """Raises `UserError` where transformers is not installed and for a folder that holds no such model."""
+    """Open a saved vision backbone as an extractor.
+
+    Raises `UserError` if transformers is not installed and for a folder that holds
+    no such model.
+    """
     saved = opened(folder, "AutoModel")
     # A vision-language model sees images with one of its halves.
     net = Backbone(getattr(saved.model, "vision_model", saved.model), saved.mean, saved.std).eval()
@@ -49,13 +56,20 @@ def load(folder: str | Path, resizing: str | None) -> Extractor:
         with torch.no_grad():
             dim = net(torch.zeros(1, 3, saved.side, saved.side)).shape[1]
     except Exception as e:
-        raise UserError(f"{folder} is no vision backbone: a picture of {saved.side} pixels fails ({e})") from None
+        raise UserError(
+            f"{folder} is no vision backbone: an image of {saved.side} pixels fails ({e})"
+        ) from None
     how = resizing or "bilinear-antialias"
-    return Extractor(PREFIX + saved.name, net, dim, saved.hash, lambda longer: saved.side, resizing=how)
+    return Extractor(
+        PREFIX + saved.name, net, dim, saved.hash, lambda longer: saved.side, resizing=how
+    )
 
 
 class Saved(NamedTuple):
-    """A model of transformers and how it wants its pictures: squares of `side` pixels, in [0, 1], less `mean`, by `std`."""
+    """A saved model and its preprocessing.
+
+    Images are squares of `side` pixels, in [0, 1], less `mean`, by `std`.
+    """
 
     model: Any
     name: str
@@ -66,30 +80,41 @@ class Saved(NamedTuple):
 
 
 def opened(folder: str | Path, kind: str) -> Saved:
-    """`kind`: the class of transformers that opens it, "AutoModel". Raises `UserError`."""
+    """`kind`: the class of transformers that opens it, "AutoModel".
+
+    Raises `UserError`.
+    """
     folder = Path(os.path.expanduser(folder))
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
         raise UserError(
-            f"{folder} holds no model of transformers: expected config.json and weights as .safetensors, as its "
+            f"{folder} holds no model of transformers: expected config.json and weights as "
+            ".safetensors, as its "
             "save_pretrained writes them"
         )
     try:
         import transformers  # pyright: ignore[reportMissingImports] (an optional extra)
     except ImportError as e:
         raise UserError(
-            f"models of transformers need that library ({e}): install it with pip install 'ganvas[features]'"
+            f"models of transformers need that library ({e}): install it with pip install "
+            "'ganvas[features]'"
         ) from None
     try:
         opener = getattr(transformers, kind)
-        model = opener.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = opener.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
     except Exception as e:  # whatever is wrong with somebody's folder
-        raise UserError(f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}") from None
+        raise UserError(
+            f"transformers cannot load {folder}: {str(e).splitlines()[0] if str(e) else type(e)}"
+        ) from None
     mean, std, side = preprocessing(folder)
     config = getattr(model, "vision_model", model).config
     side = side or _side(getattr(config, "image_size", None)) or 224
     # The configuration and the preprocessing decide the features, too.
-    digest = hashlib.sha256("".join(sha256_of(f) for f in [folder / "config.json", *files]).encode())
+    digest = hashlib.sha256(
+        "".join(sha256_of(f) for f in [folder / "config.json", *files]).encode()
+    )
     digest.update(json.dumps([mean, std, side]).encode())
     return Saved(model.eval(), folder.resolve().name, mean, std, side, digest.hexdigest())
 
@@ -97,13 +122,16 @@ def opened(folder: str | Path, kind: str) -> Saved:
 def preprocessing(
     folder: Path, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
 ) -> tuple[list[float], list[float], int | None]:
-    """(mean, std, side) as a folder's preprocessor_config.json has them; `mean`, `std` and None where it does not."""
-    said = _said(folder / "preprocessor_config.json")
-    side = _side(said.get("crop_size")) or _side(said.get("size"))
-    return said.get("image_mean") or list(mean), said.get("image_std") or list(std), side
+    """(mean, std, side) as a folder's preprocessor_config.json has them.
+
+    `mean`, `std` and None if it does not.
+    """
+    settings = _json_object(folder / "preprocessor_config.json")
+    side = _side(settings.get("crop_size")) or _side(settings.get("size"))
+    return settings.get("image_mean") or list(mean), settings.get("image_std") or list(std), side
 
 
-def _said(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,8 +139,10 @@ def _said(path: Path) -> dict[str, Any]:
 
 
 def _side(size: Any) -> int | None:
-    """The side that a preprocessor's or a model's configuration means: 224, [224, 224], {"height": …} or
-    {"shortest_edge": …}."""
+    """Image side in a preprocessor's or a model's configuration.
+
+    It is 224, [224, 224], {"height": …} or {"shortest_edge": …}.
+    """
     if isinstance(size, dict):
         size = size.get("height") or size.get("shortest_edge")
     if isinstance(size, list | tuple) and size:
