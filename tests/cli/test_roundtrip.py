@@ -390,7 +390,7 @@ def test_at_training_size(tmp_path: Path) -> None:
     assert made.shape == (64, 96, 4)
     assert np.array_equal(made[..., 3], pixels[..., 3])
     assert np.abs(made[..., :3].astype(int) - pixels[..., :3]).mean() < 3
-    with pytest.raises(UserError, match="enlarges"):
+    with pytest.raises(UserError, match="upscales"):
         identity(scale=2).translate(tmp_path / "x.png", at_training_size=True)
 
 

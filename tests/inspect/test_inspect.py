@@ -24,7 +24,7 @@ from ganvas.evaluation import nearest_page, truncation_sweep
 from ganvas.inference import model as model_module
 from ganvas.inference import model_file, render
 from ganvas.inference.latent import interpolation, projection, style_mixing
-from ganvas.inference.latent.naming import latents, pictures
+from ganvas.inference.latent.naming import latents, sample_names
 from ganvas.inference.latent.projection import project
 from ganvas.inference.model import Model
 from ganvas.media import provenance, video
@@ -84,11 +84,11 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_pictures_by_name() -> None:
-    assert pictures("3, 7") == [(3, 0), (7, 0)]
-    assert pictures("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
+    assert sample_names("3, 7") == [(3, 0), (7, 0)]
+    assert sample_names("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
     for wrong in ("", "a", "3-1", "1:", "-3"):
         with pytest.raises(UserError, match=r"named as|names no picture"):
-            pictures(wrong)
+            sample_names(wrong)
 
 
 def test_a_name_is_the_picture_that_sample_makes() -> None:

@@ -53,7 +53,10 @@ class Answering(nn.Module):
     """A network of ours that answers as its origin does: called like it, output in the origin's shape and range."""
 
     def __init__(
-        self, net: nn.Module, answer: Callable[[Any], Any], ask: Callable[[Tensor], Tensor] | None = None
+        self,
+        net: nn.Module,
+        answer: Callable[[Any], Any],
+        ask: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -96,9 +99,12 @@ def recognised(state: State, file: str) -> tuple[str, Found]:
         if isinstance(found, str) or why is not None:
             raise UserError(f"{file} looks like a {name}, but its layers do not fit one: {why}")
         return name, found
-    beginning = ", ".join(f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4])
+    beginning = ", ".join(
+        f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4]
+    )
     raise UserError(
-        f"{file} holds {len(state)} tensors in no format known here; they begin {beginning}. The pages in docs/methods "
+        f"{file} holds {len(state)} tensors in no format known here; they begin {beginning}. The "
+        "pages in docs/methods "
         "name the projects whose weights are known"
     )
 
@@ -135,7 +141,9 @@ def _filled(found: Found, state: State) -> str | None:
     ]
     if not faults:
         missing, unexpected = found.net.load_state_dict(found.state, strict=False, assign=True)
-        faults = [f"{named(k)} is missing" for k in missing] + [f"{named(k)} has no place" for k in unexpected]
+        faults = [f"{named(k)} is missing" for k in missing] + [
+            f"{named(k)} has no place" for k in unexpected
+        ]
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
     return ", ".join(faults[:3]) + more if faults else None
 
@@ -145,13 +153,17 @@ def _read(file: Path) -> Any:
     try:
         # Checked before opening, since opening a pipe waits for its other end.
         if not stat.S_ISREG(file.stat().st_mode):
-            raise UserError(f"{where} cannot be read: it is no regular file. Expected a file of weights")
+            raise UserError(
+                f"{where} cannot be read: it is no regular file. Expected a file of weights"
+            )
         with file.open("rb") as f:
             head = f.read(512)
     except (OSError, ValueError) as e:
         if isinstance(e, UserError):
             raise
-        raise UserError(f"{where} cannot be read: {printable(getattr(e, 'strerror', None) or e)}.") from None
+        raise UserError(
+            f"{where} cannot be read: {printable(getattr(e, 'strerror', None) or e)}."
+        ) from None
     if (what := _no_weights(file, head)) is not None:
         raise UserError(f"{where} is not a checkpoint but {what}")
     try:
@@ -163,14 +175,18 @@ def _read(file: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as e:  # a broken file may fail in any way inside the readers
-        if isinstance(e, pickle.UnpicklingError) and re.search("Unsupported (global|class)", str(e)):
+        if isinstance(e, pickle.UnpicklingError) and re.search(
+            "Unsupported (global|class)", str(e)
+        ):
             raise UserError(
-                f"{where} holds Python objects besides tensors, which are not loaded because they could run code. Where "
+                f"{where} holds Python objects besides tensors, which are not loaded because they "
+                "could run code. Where "
                 "you trust it, load it in its own project and save only the state dict: "
                 "torch.save(network.state_dict(), 'weights.pth')."
             ) from None
         raise UserError(
-            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected a state dict saved by "
+            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected "
+            "a state dict saved by "
             "torch.save or safetensors; download or copy it again if it should be one."
         ) from None
 
@@ -206,7 +222,11 @@ def _no_weights(file: Path, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return _no_weights_in_zip(file)
     # Pickles of protocol 0 are text as well, and end with a dot after brackets: they are left to torch.
-    if head[8:9] != b"{" and all(32 <= c < 127 or c in b"\t\r\n" for c in head) and head[:1] not in b"(c":
+    if (
+        head[8:9] != b"{"
+        and all(32 <= c < 127 or c in b"\t\r\n" for c in head)
+        and head[:1] not in b"(c"
+    ):
         return f"a text file, which begins {head.decode('ascii')[:40]!r}"
     return None
 
@@ -219,7 +239,8 @@ def _no_weights_in_zip(file: Path) -> str | None:
         return None
     if any(name.endswith("/constants.pkl") for name in names):
         return (
-            "a TorchScript archive: in its own project, save torch.jit.load(FILE).state_dict() with torch.save, and "
+            "a TorchScript archive: in its own project, save torch.jit.load(FILE).state_dict() "
+            "with torch.save, and "
             "import that"
         )
     if any(name.endswith("data.pkl") for name in names):
@@ -240,7 +261,11 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
     if part is None and _is_state(loaded):
         return loaded
     file = printable(file)
-    parts = {str(k): v for k, v in loaded.items() if _is_state(v)} if isinstance(loaded, Mapping) else {}
+    parts = (
+        {str(k): v for k, v in loaded.items() if _is_state(v)}
+        if isinstance(loaded, Mapping)
+        else {}
+    )
     if part is not None:
         inner = _groups(loaded if _is_state(loaded) else parts.get("state_dict", {}))
         parts = {**inner, **parts}
@@ -249,7 +274,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
             raise UserError(f"{file} has no part {part!r}. {has[:500]}")
         return parts[part]
     if not parts:
-        raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
+        raise UserError(
+            f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}."
+        )
     if len(parts) == 1:
         return next(iter(parts.values()))
     for averaged in ("avgG", "G_ema", "params_ema"):
@@ -282,14 +309,24 @@ def _prefixed(state: State, file: str | Path) -> State | None:
     where there is none that is known."""
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
-        known = [n for n, g in groups.items() if any(_recognise(recognise, g) for recognise in FORMATS.values())]
-        generators = [n for n in known if re.search(r"^(net_?)?g(en)?\d?(_|$)|generator|ema", n, re.IGNORECASE)]
+        known = [
+            n
+            for n, g in groups.items()
+            if any(_recognise(recognise, g) for recognise in FORMATS.values())
+        ]
+        generators = [
+            n
+            for n in known
+            if re.search(r"^(net_?)?g(en)?\d?(_|$)|generator|ema", n, re.IGNORECASE)
+        ]
         averaged = [n for n in generators if "ema" in n.lower()]
         for choice in (averaged, generators, known):
             if len(choice) == 1:
                 return groups[choice[0]]
         if known:
-            raise UserError(f"{printable(file)} holds several networks; say which with `part`: {_few(known)}.")
+            raise UserError(
+                f"{printable(file)} holds several networks; say which with `part`: {_few(known)}."
+            )
         if len(groups) != 1:
             return None
         state = next(iter(groups.values()))
@@ -311,7 +348,11 @@ def _clean(state: Mapping[str, Tensor]) -> State:
 
     def used(key: str) -> bool:
         layer, _, name = key.rpartition(".")
-        return name not in stats or f"{layer}.weight" in state or layer.rpartition(".")[2].startswith("bn")
+        return (
+            name not in stats
+            or f"{layer}.weight" in state
+            or layer.rpartition(".")[2].startswith("bn")
+        )
 
     def natural(key: str) -> list[str | tuple[int, str]]:
         """Numbers by value: by their lengths first, since int() refuses thousands of digits."""

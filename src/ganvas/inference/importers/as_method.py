@@ -55,7 +55,10 @@ class StoredBigGAN(Method):
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         if not 0 < truncation <= 1:
-            raise UserError(f"truncation is {truncation}; this model has statistics for those above 0 and up to 1")
+            raise UserError(
+                f"truncation is {truncation}; this model has statistics for those above 0 and up "
+                "to 1"
+            )
         y = rng.integers(len(z), self.classes, device=self.device) if y is None else y
         return self.G(truncation * rng.truncated(z, 2.0), y, truncation=truncation)
 
@@ -64,7 +67,9 @@ def _noise(net: Any) -> Shape:
     """What a network that starts from noise makes, by making one."""
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
     with torch.no_grad():
-        made = net(torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
+        made = net(
+            torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else [])
+        )
     made = made if isinstance(made, Tensor) else made[0]  # of coupled ones the first
     channels, height, width = made.shape[1:]
     return Shape(channels, height, width, classes)
@@ -86,10 +91,16 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     stylegan.Generator: (methods.StyleGAN, _noise),
     stylegan2.Generator: (methods.StyleGAN2, _noise),
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _noise),
-    biggan.Generator: (partial(methods.BigGAN, standing=0), _noise),  # its file has the statistics that it is used with
+    biggan.Generator: (
+        partial(methods.BigGAN, standing=0),
+        _noise,
+    ),  # its file has the statistics that it is used with
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _noise),
     cogan.Generators: (methods.CoGAN, _noise),
-    Translator: (lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D), _picture),
+    Translator: (
+        lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D),
+        _picture,
+    ),
     image_to_image.UNetGenerator: (methods.Pix2Pix, lambda net: _picture(net, net.multiple)),
     image_to_image.ResNetGenerator: (methods.CycleGAN, _picture),
     discogan.Generator: (methods.DiscoGAN, lambda net: _picture(net, 64)),
@@ -103,7 +114,12 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
         )
     },
 }
-LABELLED = (methods.StyleGAN, methods.StyleGAN2, methods.R3GAN, methods.BigGAN)  # these are told whether labels are
+LABELLED = (
+    methods.StyleGAN,
+    methods.StyleGAN2,
+    methods.R3GAN,
+    methods.BigGAN,
+)  # these are told whether labels are
 
 
 def import_model(file: str | Path, out: str | Path, part: str | None = None) -> dict[str, Any]:
@@ -115,19 +131,35 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
-            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose another --out"
+            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose "
+            "another --out"
         )
     state = importers.read_state(file, part)
     name, found = importers.recognised(state, str(file))
     header: dict[str, Any] = {
         "imported": name,
         "recipe": f"imported {name}",
-        "source": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "part": part},
+        "source": {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "part": part,
+        },
         "ganvas": __version__,
     }
     method, shape = as_method(found.net, name)
-    task = "images" if not hasattr(method, "translate") else "pairs" if method.upscale > 1 else "domains"
-    header |= {"task": task, "scale": method.upscale, "shape": asdict(shape), "stage": asdict(method.current_stage)}
+    task = (
+        "images"
+        if not hasattr(method, "translate")
+        else "pairs"
+        if method.upscale > 1
+        else "domains"
+    )
+    header |= {
+        "task": task,
+        "scale": method.upscale,
+        "shape": asdict(shape),
+        "stage": asdict(method.current_stage),
+    }
     model_file.write(out, dict(state), header)
     return header
 
@@ -137,7 +169,8 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     network that makes no pictures."""
     if type(net) not in METHODS:
         raise UserError(
-            f"this is a {name}, which makes no pictures by itself or belongs to no method known here. It can be used from "
+            f"this is a {name}, which makes no pictures by itself or belongs to no method known "
+            "here. It can be used from "
             "Python only: ganvas.import_network(FILE)"
         )
     kind, shown = METHODS[type(net)]
@@ -145,14 +178,20 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     try:
         shape = shape or shown(known)
     except Exception as e:  # layers that fit one by one, and not one another
-        raise UserError(f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})") from None
+        raise UserError(
+            f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})"
+        ) from None
     classes = getattr(getattr(known, "mapping", known), "classes", 0) if shown is _noise else 0
     if shape.classes != classes:
-        raise UserError(f"this {name} has {classes} classes, and its description says {shape.classes}")
+        raise UserError(
+            f"this {name} has {classes} classes, and its description says {shape.classes}"
+        )
     told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
     made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown
-        made.current_stage = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
+        made.current_stage = Stage(
+            index=len(known.resolutions) - 1, resolution=known.resolutions[-1]
+        )
     if isinstance(made, methods.CycleGAN | methods.DiscoGAN):
         made.directions = ("b",)  # one generator, one direction
     return made, shape

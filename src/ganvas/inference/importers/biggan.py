@@ -112,7 +112,10 @@ class StoredStatistics(nn.Module):
 
 
 def _deep(state: State) -> Found | None:
-    if not {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"} <= state.keys():
+    if (
+        not {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"}
+        <= state.keys()
+    ):
         return None
     state = normalised_for_good({k.removeprefix("generator."): v for k, v in state.items()})
     order = [int(k.split(".")[1]) for k in state if k.endswith((".bn_0.running_means", ".gamma"))]
@@ -145,7 +148,9 @@ def _deep(state: State) -> Found | None:
             tables.append((place, value, state[f"{layer}.running_vars"]))
         elif m and int(m[1]) in level:
             inner = m[2].removeprefix("snconv1x1_").removesuffix("_conv")
-            ours[".".join(p for p in ("G.attention", str(level[int(m[1])]), inner, last) if p)] = value
+            ours[".".join(p for p in ("G.attention", str(level[int(m[1])]), inner, last) if p)] = (
+                value
+            )
         elif m and last != "running_vars":
             block = blocks.index(int(m[1]))
             inner = re.sub(r"bn_(\d)\.scale", r"norms.\1.gain", m[2])
@@ -158,7 +163,10 @@ def _deep(state: State) -> Found | None:
     for place, means, variances in tables:
         i = names.index(place)
         ours |= {f"means{i}": means, f"vars{i}": variances}
-        ours |= {f"{place}.running_mean": means[-1].clone(), f"{place}.running_var": variances[-1].clone()}
+        ours |= {
+            f"{place}.running_mean": means[-1].clone(),
+            f"{place}.running_var": variances[-1].clone(),
+        }
     if attended:
         ours = {k: v.reshape(()) if k.endswith(".gamma") else v for k, v in ours.items()}
     return Found(net, ours)

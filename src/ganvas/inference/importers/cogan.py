@@ -20,12 +20,19 @@ class Pair(cogan.Discriminators):
 
 
 def _generators(state: State) -> Found | None:
-    if not {"dconv0.weight", "bn0.running_mean", "dconv4_a.weight", "dconv4_b.weight"} <= state.keys():
+    if (
+        not {"dconv0.weight", "bn0.running_mean", "dconv4_a.weight", "dconv4_b.weight"}
+        <= state.keys()
+    ):
         return None
     kernels = [state[f"dconv{i}.weight"] for i in range(4)]
     height, width = (8 * side - 4 for side in kernels[0].shape[2:])
     net = cogan.Generators(
-        kernels[0].shape[0], [k.shape[1] for k in kernels], 4, (height, width), state["dconv4_a.weight"].shape[1]
+        kernels[0].shape[0],
+        [k.shape[1] for k in kernels],
+        4,
+        (height, width),
+        state["dconv4_a.weight"].shape[1],
     )
     place = {"dconv": 0, "bn": 1, "prelu": 2}
 
@@ -45,7 +52,10 @@ def _unit(pair: Any) -> Any:
 
 
 def _discriminators(state: State) -> Found | None:
-    if not {"conv0_a.weight", "conv0_b.weight", "conv1.weight", "prelu2.weight", "conv3.weight"} <= state.keys():
+    if (
+        not {"conv0_a.weight", "conv0_b.weight", "conv1.weight", "prelu2.weight", "conv3.weight"}
+        <= state.keys()
+    ):
         return None
     first, *middle = (state[k] for k in ("conv0_a.weight", "conv1.weight", "conv2.weight"))
     height, width = (4 * side + 12 for side in middle[1].shape[2:])

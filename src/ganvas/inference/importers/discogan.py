@@ -25,9 +25,13 @@ def _generator(state: State) -> Found | None:
     if len(kernels) % 2 or kernels[-1].shape[0] != width:
         return None
     depth = len(kernels) // 2
-    innermost = kernels[depth - 1].shape[0]  # as many channels as the level asks for, or those of a bottleneck
+    innermost = kernels[depth - 1].shape[
+        0
+    ]  # as many channels as the level asks for, or those of a bottleneck
     bottleneck = 0 if innermost == width << depth - 1 else innermost
-    net = discogan.Generator(channels_in, kernels[-1].shape[1], width, depth - bool(bottleneck), bottleneck)
+    net = discogan.Generator(
+        channels_in, kernels[-1].shape[1], width, depth - bool(bottleneck), bottleneck
+    )
     return Found(net, state, lambda made: (made + 1) / 2, _wider)
 
 

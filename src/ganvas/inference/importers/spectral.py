@@ -30,7 +30,9 @@ def normalised_for_good(state: State) -> State:
     for key, value in state.items():
         if key.endswith(".weight_orig"):
             layer = key.removesuffix(".weight_orig")
-            sigma = torch.dot(state[f"{layer}.weight_u"], value.flatten(1) @ state[f"{layer}.weight_v"])
+            sigma = torch.dot(
+                state[f"{layer}.weight_u"], value.flatten(1) @ state[f"{layer}.weight_v"]
+            )
             plain[f"{layer}.weight"] = value / sigma
         elif not key.endswith((".weight_u", ".weight_v")):
             plain[key] = value

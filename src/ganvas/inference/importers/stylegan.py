@@ -18,7 +18,9 @@ def _zoo_generator(state: State) -> Found | None:
     if not {"baseScale0", "mean_w", "adain00.styleModulator.module.weight"} <= state.keys():
         return None
     widths = [state["baseScale0"].shape[1]]
-    widths += [v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)]
+    widths += [
+        v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)
+    ]
     length, latent = state["mapping.FC.0.module.weight"].shape
     net = stylegan.Generator(
         latent=latent,
@@ -42,10 +44,14 @@ def _zoo(state: State, net: stylegan.Generator) -> State:
         "w_avg": state["mean_w"][0],
         "synthesis.const": state["baseScale0"][0],
         **{
-            f"synthesis.to_rgb.0.{k}": torch.zeros(own[f"synthesis.to_rgb.0.{k}"].shape, device="cpu")
+            f"synthesis.to_rgb.0.{k}": torch.zeros(
+                own[f"synthesis.to_rgb.0.{k}"].shape, device="cpu"
+            )
             for k in ("weight", "bias")
         },
-        "synthesis.blocks.0.0.bias": torch.zeros(len(own["synthesis.blocks.0.0.bias"]), device="cpu"),
+        "synthesis.blocks.0.0.bias": torch.zeros(
+            len(own["synthesis.blocks.0.0.bias"]), device="cpu"
+        ),
     }
     for key, value in own.items():
         if key.endswith(".fixed"):  # it draws its noise; ours is fixed in evaluation
@@ -87,9 +93,14 @@ def _zoo_layer(place: str) -> str:
 
 
 def _stylegan2_generator(state: State) -> Found | None:
-    if not {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight", "mapping.fc0.weight"} <= state.keys():
+    if (
+        not {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight", "mapping.fc0.weight"}
+        <= state.keys()
+    ):
         return None
-    sides = [int(m[1]) for k in state if (m := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", k))]
+    sides = [
+        int(m[1]) for k in state if (m := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", k))
+    ]
     length, inputs = state["mapping.fc0.weight"].shape
     embed = state.get("mapping.embed.weight")
     net = stylegan2.Generator(
@@ -105,7 +116,9 @@ def _stylegan2_generator(state: State) -> Found | None:
         r"^synthesis\.b4\.const": lambda m: "synthesis.const",
         r"^synthesis\.b(\d+)\.conv0": lambda m: f"synthesis.up.{_level(m[1]) - 1}",
         r"^synthesis\.b(\d+)\.conv1": lambda m: f"synthesis.flat.{_level(m[1])}",
-        r"^synthesis\.b(\d+)\.torgb\.(weight|bias)": lambda m: f"synthesis.to_rgb.{_level(m[1])}.{m[2]}",
+        r"^synthesis\.b(\d+)\.torgb\.(weight|bias)": lambda m: (
+            f"synthesis.to_rgb.{_level(m[1])}.{m[2]}"
+        ),
         r"^synthesis\.b(\d+)\.torgb\.affine": lambda m: f"synthesis.to_rgb.{_level(m[1])}.style",
         r"^(synthesis\.(?:up|flat)\.\d+)\.(weight|bias)": lambda m: f"{m[1]}.conv.{m[2]}",
         r"\.noise_strength$": lambda m: ".noise.weight",
@@ -128,7 +141,10 @@ def _stylegan2_discriminator(state: State) -> Found | None:
         classes=0 if embed is None else embed.shape[1],
         architecture="resnet" if "b8.skip.weight" in state else "orig",
         mapping=_mapping_layers(state),
-        widths=[len(state["b4.conv.weight"]), *(len(state[f"b{side}.conv0.weight"]) for side in sorted(sides))],
+        widths=[
+            len(state["b4.conv.weight"]),
+            *(len(state[f"b{side}.conv0.weight"]) for side in sorted(sides)),
+        ],
     )
     names = {
         rf"^b{most}\.fromrgb": lambda m: "from_rgb",

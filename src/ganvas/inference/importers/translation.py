@@ -19,7 +19,9 @@ def _norm(state: State, conv: str) -> Norm:
 
 
 def _resnet(state: State) -> Found | None:
-    blocks = {int(k.split(".")[1]) for k in state if re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", k)}
+    blocks = {
+        int(k.split(".")[1]) for k in state if re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", k)
+    }
     if not blocks or "model.1.weight" not in state:
         return None
     filters = {int(k.split(".")[1]): v for k, v in state.items() if k.endswith(".filt")}
@@ -36,7 +38,9 @@ def _resnet(state: State) -> Found | None:
     for place, filt in filters.items():
         row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)
         taps = filt.new_tensor(row)
-        if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(filt, taps.outer(taps) * gain / taps.sum() ** 2):
+        if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
+            filt, taps.outer(taps) * gain / taps.sum() ** 2
+        ):
             raise ValueError(f"model.{place}.filt is another filter than {row}")
     return Found(net, {k: v for k, v in state.items() if not k.endswith(".filt")})
 
@@ -57,20 +61,31 @@ def _translating_unet(state: State) -> Found | None:
     # Its dropout leaves no trace in the keys. It is off in evaluation mode, so that the answer is the same without.
     channels_out = state["model.model.3.weight"].shape[1]
     return Found(
-        image_to_image.UNetGenerator(channels_in, channels_out, width, depth, _norm(state, "model.model.0")), state
+        image_to_image.UNetGenerator(
+            channels_in, channels_out, width, depth, _norm(state, "model.model.0")
+        ),
+        state,
     )
 
 
 def _patch_discriminator(state: State) -> Found | None:
-    if not (numbered(state, "model") and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()):
+    if not (
+        numbered(state, "model")
+        and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()
+    ):
         return None
     kernels = convolutions(state)
     width, channels = kernels[0].shape[:2]
-    return Found(patchgan.PatchDiscriminator(channels, width, len(kernels) - 2, _norm(state, "model.2")), state)
+    return Found(
+        patchgan.PatchDiscriminator(channels, width, len(kernels) - 2, _norm(state, "model.2")),
+        state,
+    )
 
 
 def _pixel_discriminator(state: State) -> Found | None:
-    if not (numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()):
+    if not (
+        numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()
+    ):
         return None
     width, channels = state["net.0.weight"].shape[:2]
     return Found(patchgan.PixelDiscriminator(channels, width, _norm(state, "net.2")), state)

@@ -27,7 +27,13 @@ def _translator(state: State) -> Found | None:
     if not {f"{d}.enc.model.0.conv.weight" for d in "ab"} <= state.keys():
         return None
     layers = {int(m[1]) for k in state if (m := re.match(r"a\.enc\.model\.(\d+)\.", k))}
-    blocks = len({m[1] for k in state if (m := re.match(rf"a\.enc\.model\.{max(layers)}\.model\.(\d+)\.", k))})
+    blocks = len(
+        {
+            m[1]
+            for k in state
+            if (m := re.match(rf"a\.enc\.model\.{max(layers)}\.model\.(\d+)\.", k))
+        }
+    )
     halvings = max(layers) - 1
     width, channels = state["a.enc.model.0.conv.weight"].shape[:2]
 
@@ -46,7 +52,9 @@ def _translator(state: State) -> Found | None:
             return f"G.{own}.{at + 1}.{'gain' if name == 'gamma' else 'bias'}"
         return f"G.{own}.{at}.{name}"
 
-    return Found(Translator(channels, width, halvings, blocks), {ours(k): v for k, v in state.items()})
+    return Found(
+        Translator(channels, width, halvings, blocks), {ours(k): v for k, v in state.items()}
+    )
 
 
 def _in_block(first: int, rest: list[str]) -> str:
