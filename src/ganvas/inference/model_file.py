@@ -159,25 +159,25 @@ def _card(h: dict[str, Any]) -> str:
     kind = {1: "gray", 3: "color", 4: "color (with alpha)"}.get(
         shape["channels"], f"{shape['channels']}-channel"
     )
-    makes = f"Makes {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
+    task = f"Generates {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
     if h.get("task") != "images":
         times = f"{scale} times as large as its input" if scale > 1 else "as large as its input"
-        makes = f"Makes {kind} images from {kind} images, of any size: {times}."
+        task = f"Translates {kind} images to {kind} images, of any size: {times}."
     origin = (
         f"Imported from `{printable(h['source']['file'])}` (SHA-256 "
-        f"{h['source']['sha256'][:12]}); its licence is its authors'."
+        f"{h['source']['sha256'][:12]}); its license is its authors'."
         if "imported" in h
-        else f"Trained on {h.get('images_trained', 0):,} images drawn from "
+        else f"Trained on {h.get('images_trained', 0):,} images from "
         f"`{printable(data.get('source', '?'))}` "
-        f"({data.get('count', '?')} pictures,\n  fingerprint `{data.get('fingerprint', '?')}`)."
+        f"({data.get('count', '?')} images,\n  fingerprint `{data.get('fingerprint', '?')}`)."
     )
     return f"""# {h.get("recipe", "a ganvas model")}
 
 {h.get("paper", "")}
 
 * {origin}
-* {makes}
-* What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
+* {task}
+* Its images are generated. They are no photographs and no evidence of anything. It is not for images of people.
 
 ```python
 import ganvas

@@ -1,4 +1,7 @@
-"""Super-resolution networks: XPixelGroup/BasicSR's and xinntao's (ESRGAN, Real-ESRGAN), and leftthomas/SRGAN's generator."""
+"""Super-resolution networks of BasicSR, ESRGAN, Real-ESRGAN and leftthomas/SRGAN.
+
+XPixelGroup/BasicSR, xinntao/ESRGAN, xinntao/Real-ESRGAN.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import math
 import re
 
 from ganvas.inference.importers.formats import Format, Found, State, column
-from ganvas.inference.importers.spectral import normalised_for_good
+from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
 
 
 def _count(state: State, pattern: str) -> int:
-    """How many numbers stand where `pattern` has a group."""
+    """The number of different values of the group in `pattern`."""
     return len({m[1] for m in (re.match(pattern, k) for k in state) if m})
 
 
@@ -63,8 +66,10 @@ def _rrdb(state: State) -> Found | None:
 
 
 def _numbered_rrdb(state: State) -> State:
-    """Names of ESRGAN's old code, one nn.Sequential, -> those of its new one. After model.1, the body, stand an
-    enlargement, a convolution and an activation for every doubling, and two more convolutions."""
+    """Rename ESRGAN's old layers (one nn.Sequential) to those of its new code.
+
+    model.1 is the body. After it come, for every doubling, an upsampling layer, a convolution
+    and an activation; then two more convolutions."""
     blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
     *ups, hr, last = sorted(
         {int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1}
@@ -74,7 +79,7 @@ def _numbered_rrdb(state: State) -> State:
         3 * len(ups) + 4,
     ):
         raise ValueError(
-            f"convolutions at {[*ups, hr, last]} of model, which doublings do not explain"
+            f"convolutions at {[*ups, hr, last]} of model, expected those of doublings"
         )
     places = {"model.0": "conv_first", f"model.1.sub.{blocks}": "conv_body"}
     places |= {f"model.{at}": f"conv_up{i + 1}" for i, at in enumerate(ups)}
@@ -117,7 +122,7 @@ def _vgg_discriminator(state: State) -> Found | None:
 
 
 def _unet_discriminator(state: State) -> Found | None:
-    """Its skip connections, which that project can switch off, leave no trace in the file: they are taken to be there."""
+    """The file does not show its optional skip connections: they are assumed to exist."""
     if (
         not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"}
         <= state.keys()
@@ -126,13 +131,14 @@ def _unet_discriminator(state: State) -> Found | None:
     width, channels = state["conv0.weight"].shape[:2]
     return Found(
         super_resolution.UNetDiscriminator(channels, width, normalised=False),
-        normalised_for_good(state),
+        with_fixed_sigma(state),
     )
 
 
 def _leftthomas(state: State) -> Found | None:
-    """Blocks are numbered through: the first convolution, the residual ones, the last of the body, and the enlargement.
-    The last of the body ends in batch norm, at first in PReLU."""
+    """Blocks are numbered through: first convolution, residual blocks, end of the body, upsampling.
+
+    The end of the body is batch norm, in the first version PReLU."""
     if (
         not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"}
         <= state.keys()

@@ -1,4 +1,4 @@
-"""mingyuliutw/CoGAN's networks for 28x28 (its PyTorch code): a pair of generators and a pair of discriminators."""
+"""mingyuliutw/CoGAN's PyTorch networks for 28x28: pairs of generators and discriminators."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ganvas.nets import cogan
 
 
 class Pair(cogan.Discriminators):
-    """Called as its own project calls it: images of a and images of b, in [0, 1] -> the scores of generated and of real,
-    [N + M, 2], a's first."""
+    """Discriminators called as in their project.
+
+    Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's first."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])
@@ -47,7 +48,7 @@ def _generators(state: State) -> Found | None:
 
 
 def _unit(pair: Any) -> Any:
-    """Of both domains: [-1, 1] -> [0, 1]."""
+    """Images of both domains: [-1, 1] -> [0, 1]."""
     return tuple((x + 1) / 2 for x in pair)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganvas.inference.importers.formats import Format, Found, State, column
-from ganvas.inference.importers.spectral import normalised_for_good
+from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import resnet
 
 
@@ -39,7 +39,7 @@ def _sngan_discriminator(state: State) -> Found | None:
     if state["l5.weight_orig"].shape[1] != width:
         return None
     net = resnet.Discriminator(width, 32, channels, rectified=True, pool="sum")
-    return Found(net, _mimicry(normalised_for_good(state), 1, {"l5": "output"}), column)
+    return Found(net, _mimicry(with_fixed_sigma(state), 1, {"l5": "output"}), column)
 
 
 def _mimicry(state: State, first: int, ends: dict[str, str]) -> State:

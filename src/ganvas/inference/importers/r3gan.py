@@ -69,7 +69,7 @@ def _discriminator(state: State) -> Found | None:
 
 
 def _facts(state: State, first: int) -> dict:
-    """What the blocks tell: `first` is the place of a stage's first block."""
+    """Settings of the blocks; `first`: the index of a stage's first block."""
     inner = [
         (m, v)
         for k, v in state.items()
@@ -87,7 +87,7 @@ def _size(grid: tuple[int, ...], levels: int) -> tuple[int, int]:
 
 
 def _ours(state: State, names: dict[str, str], first: int, transition: str) -> State:
-    """Our names; `transition`: where a change of width lies."""
+    """Rename to our names; `transition`: the place of a change of width."""
     renamed: State = {}
     for key, value in state.items():
         if key.endswith("Resampler.Kernel"):  # the same in every network

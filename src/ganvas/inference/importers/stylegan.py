@@ -13,8 +13,10 @@ from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 
 
 def _zoo_generator(state: State) -> Found | None:
-    """Its generators have no blur, one noise weight a layer, no picture of 4x4, and truncate all layers (by `phiTruncation`,
-    which is not in the file)."""
+    """Recognize pytorch_GAN_zoo's StyleGAN generator.
+
+    It has no blur, one noise weight per layer, no output at 4x4, and truncates all layers (by
+    `phiTruncation`, which is not in the file)."""
     if not {"baseScale0", "mean_w", "adain00.styleModulator.module.weight"} <= state.keys():
         return None
     widths = [state["baseScale0"].shape[1]]
@@ -35,12 +37,14 @@ def _zoo_generator(state: State) -> Found | None:
 
 
 def _zoo(state: State, net: stylegan.Generator) -> State:
-    """Our names, and weights that compute the same: that project's gain is sqrt(2) in every layer, it scales biases like
-    weights, and its style's scale is without the 1."""
+    """Rename, and rescale the weights to equal results.
+
+    That project's gain is sqrt(2) in every layer, it scales biases like weights, and its style's
+    scale is without the 1."""
     scales = {k: m.scale / m.lr for k, m in net.named_modules() if isinstance(m, EqualizedLinear)}
     scales |= {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedConv2d)}
     own = net.state_dict()
-    found: State = {
+    renamed: State = {
         "w_avg": state["mean_w"][0],
         "synthesis.const": state["baseScale0"][0],
         **{
@@ -54,16 +58,18 @@ def _zoo(state: State, net: stylegan.Generator) -> State:
         ),
     }
     for key, value in own.items():
-        if key.endswith(".fixed"):  # it draws its noise; ours is fixed in evaluation
+        if key.endswith(".fixed"):  # there: random noise; here: fixed noise in evaluation
             generator = torch.Generator().manual_seed(0)
-            found[key] = torch.randn(value.shape, generator=generator, device="cpu")
+            renamed[key] = torch.randn(value.shape, generator=generator, device="cpu")
     for key, value in state.items():
         place, _, kind = key.rpartition(".module.")
         if not place:
             continue
         layer = _zoo_layer(place)
         if layer.endswith(".noise"):
-            found[f"{layer}.weight"] = value.flatten().expand(own[f"{layer}.weight"].shape).clone()
+            renamed[f"{layer}.weight"] = (
+                value.flatten().expand(own[f"{layer}.weight"].shape).clone()
+            )
             continue
         theirs = math.sqrt(2 / state[f"{place}.module.weight"][0].numel())
         if kind == "bias" and layer.endswith(".style"):
@@ -73,8 +79,8 @@ def _zoo(state: State, net: stylegan.Generator) -> State:
             value = value * (theirs if kind == "bias" else theirs / scales[layer])
         if kind == "bias" and layer.startswith("synthesis.blocks") and not layer.endswith(".style"):
             layer = re.sub(r"\.conv(\.0)?$", "", layer)  # added after the noise, which is the same
-        found[f"{layer}.{kind}"] = value
-    return found
+        renamed[f"{layer}.{kind}"] = value
+    return renamed
 
 
 def _zoo_layer(place: str) -> str:

@@ -1,4 +1,7 @@
-"""junyanz/pytorch-CycleGAN-and-pix2pix's networks, and the generator of taesungp/contrastive-unpaired-translation (CUT)."""
+"""Networks of junyanz/pytorch-CycleGAN-and-pix2pix, and the generator of CUT.
+
+CUT: taesungp/contrastive-unpaired-translation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from ganvas.nets.norm import Norm
 
 
 def _norm(state: State, conv: str) -> Norm:
-    """By a convolution before a norm: that project gives it a bias under instance norm alone, which has no weights itself."""
+    """The norm, by a convolution before it.
+
+    That project gives the convolution a bias with instance norm only, which has no weights."""
     if any(k.endswith("running_mean") for k in state):
         return "batch"
     return "instance" if f"{conv}.bias" in state else "none"
@@ -41,7 +46,7 @@ def _resnet(state: State) -> Found | None:
         if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
             filt, taps.outer(taps) * gain / taps.sum() ** 2
         ):
-            raise ValueError(f"model.{place}.filt is another filter than {row}")
+            raise ValueError(f"model.{place}.filt is not the filter {row}")
     return Found(net, {k: v for k, v in state.items() if not k.endswith(".filt")})
 
 
@@ -58,7 +63,7 @@ def _translating_unet(state: State) -> Found | None:
         return None
     width, channels_in = state["model.model.0.weight"].shape[:2]
     depth = len(convolutions(state)) // 2
-    # Its dropout leaves no trace in the keys. It is off in evaluation mode, so that the answer is the same without.
+    # The keys do not show dropout. It is off in evaluation mode: the output is the same without.
     channels_out = state["model.model.3.weight"].shape[1]
     return Found(
         image_to_image.UNetGenerator(

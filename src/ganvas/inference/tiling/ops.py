@@ -12,9 +12,7 @@ from torch import Tensor
 
 STORED_CHANNELS = 16  # per pixel of the larger of input and output: up to 64 bytes
 REACH = 8  # pixels: a step with a larger receptive field reads a stored image
-MIN_TILE = (
-    16  # pixels: a part that needs more memory than there is, and is as small as this, is too much
-)
+MIN_TILE = 16  # pixels: the smallest side of a tile
 Span = tuple[int, int]  # first, end (exclusive)
 
 
