@@ -51,9 +51,9 @@ DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have l
 @pytest.mark.parametrize(
     ("recipe", "more", "message"),
     [
-        ("pix2pix", DROPOUT, "draws noise"),
-        ("progan", (), "use torch"),
-        ("unit", (), "use torch"),
+        ("pix2pix", DROPOUT, "draws random numbers"),
+        ("progan", (), "use the backend torch"),
+        ("unit", (), "use the backend torch"),
         ("cogan", (), "several domains"),
     ],
 )
