@@ -1,10 +1,10 @@
-"""Are the digits of `dcgan_digits` good? Over several seeds, by the judge of `ganvas measure`.
+"""Are the digits of `dcgan_digits` good? Over several seeds, by `ganvas measure --also recognizability`.
 
     python bench/demo.py --seeds 3
 
 Trains the recipe in processes of its own, one seed after the other, and measures each;
 then once more without labels, to show what they bring. The goal was set before: a calibrated classifier that was trained on
-half of the real digits recognises, with confidence above 0.9, at least 0.8 times as many of the samples as of the other half,
+half of the real digits recognizes, with confidence above 0.9, at least 0.8 times as many of the samples as of the other half,
 and every digit makes 4% to 20% of the samples. Writes bench/results/demo.json.
 """
 
@@ -39,28 +39,30 @@ def cpu_seconds() -> float:
 
 
 def one(seed: int, folder: Path, *more: str) -> dict[str, Any]:
-    """Train and measure one seed; the judge's figures and the time."""
+    """Train and measure one seed; its recognizability and the time."""
     run = str(folder / "-".join(["seed", str(seed), *more]))
     began, used = time.monotonic(), cpu_seconds()
     ganvas("train", "dcgan_digits", "digits", "--out", run, "--seed", str(seed), *more)
     trained, used = time.monotonic() - began, cpu_seconds() - used
-    record = json.loads(ganvas("measure", run, "--against", "digits", "--json"))
+    record = json.loads(ganvas("measure", run, "--against", "digits", "--also", "recognizability", "--json"))
+    recognized = record["also"]["recognizability"]
+    figures = {**recognized["values"], **recognized["protocol"]}
     kept = (
         "ratio",
         "real_confident",
         "fake_confident",
         "smallest_share",
         "largest_share",
-        "unrecognised_share",
+        "unrecognized_share",
         "samples",
     )
     found = {
         "seed": seed,
         "train_seconds": round(trained, 1),
         "train_cpu_seconds": round(used, 1),
-        **{k: record["judge"][k] for k in kept},
+        **{k: figures[k] for k in kept},
     }
-    found["class_shares"] = record["judge"]["class_shares"]
+    found["class_shares"] = recognized["class_shares"]
     found["good"] = found["ratio"] >= RATIO and SMALLEST <= found["smallest_share"] <= found["largest_share"] <= LARGEST
     return found
 

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import recipes
@@ -35,7 +34,6 @@ from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
 from ganvas.inference.load import _read, load
 from ganvas.inference.model import Model
-from ganvas.nets import layers
 from ganvas.nets.norm import InstanceNorm2d
 from ganvas.training import benchmark
 from ganvas.training.start import with_data
@@ -61,8 +59,6 @@ def plain(network: nn.Module) -> nn.Module:
     for name, child in network.named_children():
         if isinstance(child, InstanceNorm2d):
             setattr(network, name, nn.InstanceNorm2d(child.channels, child.eps))
-        elif isinstance(child, layers.ThinConv2d):
-            child.forward = lambda input, c=child: F.conv2d(input, c.weight, c.bias)
         else:
             plain(child)
     return network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

@@ -34,7 +34,6 @@ from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import commit, machine
 from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
-from ganvas.nets import layers
 from ganvas.nets.norm import InstanceNorm2d
 from ganvas.training import benchmark
 from ganvas.training.start import with_data
@@ -73,10 +72,6 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
             (nn.Module, "to", lambda self, *a, memory_format=None, **k: to(self, *a, **k) if a or k else self)
         ],
         "own instance norm": [(InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))],
-        "own last convolution": [(layers.ThinConv2d, "forward", nn.Conv2d.forward)],
-        "reflection as it is": [
-            (layers.ReflectionPad2d, "forward", lambda self, x: F.pad(x, [self.pad] * 4, mode="reflect"))
-        ],
         "one call for real and fake": [(m, "together", separate) for m in methods],
         "fused optimizer": [(engines, "_fast", lambda make: partial(make, fused=False, foreach=False))],
         "weights in memory order": [(engines, "_in_memory_order", lambda t: t)],

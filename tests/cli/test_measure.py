@@ -39,7 +39,7 @@ from ganvas.training.trainer import train
 def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path:
     settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))] + list(more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_report", lambda run: None)
+        patch.setattr(trainer, "write_report_quietly", lambda *args, **options: None)
         ganvas.train(recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu")
     return out
 
@@ -156,17 +156,15 @@ def test_a_translation_has_a_measurement_each_way(runs: dict[str, Path], tmp_pat
     assert {table["protocol"]["to"] for table in tables} == {"a", "b"}
 
 
-def test_classes_too_hard_for_a_judge_cost_only_the_judge(run: Path, tmp_path: Path) -> None:
+def test_classes_too_hard_to_recognize_are_an_error_that_says_so(run: Path, tmp_path: Path) -> None:
     data = tmp_path / "noise"
     rng = np.random.default_rng(0)
     for i in range(60):
         (data / f"class{i % 2}").mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(data / f"class{i % 2}" / f"{i}.png")
-    record = measure(run, str(data), n=16)
-    assert "judge" not in record
-    assert any("No judge" in note for note in record["notes"])
-    assert record["values"]["frechet"] > 0
+    with pytest.raises(UserError, match="confident of none of the real images"):
+        measure(run, str(data), n=16, also=["recognizability"])
 
 
 def test_pairs_are_measured_from_input_to_target(tmp_path: Path) -> None:
@@ -177,7 +175,7 @@ def test_pairs_are_measured_from_input_to_target(tmp_path: Path) -> None:
     assert list(record) == ["to b"]
 
 
-def test_labelled_data_get_a_judge(run: Path, tmp_path: Path) -> None:
+def test_recognizability_is_measured_on_request(run: Path, tmp_path: Path) -> None:
     rng, ramp = np.random.default_rng(0), np.linspace(0, 200, 16)
     for name, image in (("left", ramp[::-1]), ("right", ramp)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -185,8 +183,12 @@ def test_labelled_data_get_a_judge(run: Path, tmp_path: Path) -> None:
             noisy = image[None, :, None] + rng.uniform(0, 55, (16, 16, 3))
             Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / "data" / name / f"{i}.png")
     record = ganvas.measure(run, tmp_path / "data", n=70)
-    assert record["judge"]["samples"] == 70
-    assert set(record["judge"]["class_shares"]) == {"0", "1"}
+    assert "also" not in record
+    record = ganvas.measure(run, tmp_path / "data", n=70, also=["recognizability"])
+    found = record["also"]["recognizability"]
+    assert found["protocol"]["samples"] == 70
+    assert set(found["class_shares"]) == {"0", "1"}
+    assert {"real_confident", "fake_confident", "ratio", "unrecognized_share"} <= set(found["values"])
     assert record["data"]["source"] == "data"
 
 
@@ -417,8 +419,8 @@ def test_path_length_and_modes_of_a_trained_model(
 def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_path: Path) -> None:
     small = ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "G.latent=4", "fade=64", "hold=640"]
     train("progan", "digits", out=tmp_path / "run", size=16, batch=8, images=16, set=small)
-    record = measure(tmp_path / "run", "digits", n=16)
-    assert record["judge"]["fake_confident"] >= 0
+    record = measure(tmp_path / "run", "digits", n=16, also=["recognizability"])
+    assert record["also"]["recognizability"]["values"]["fake_confident"] >= 0
     assert (tmp_path / "run" / "neighbours.png").is_file()
 
 
@@ -452,7 +454,6 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     means = torch.stack([real.x[real.y == c].mean(0) for c in range(10)])
     extract = Extractor("nearest", Nearest(means), 64, "0", lambda longer: 16, channels=1)
     monkeypatch.setattr(real_features, "extractor_named", lambda *_: extract)
-    monkeypatch.setattr(real_features, "JUDGED", 0)  # no judge, which takes time
     pools = [list(real.x[real.y == c]) for c in range(10)]
     asked: list[int] = []
 

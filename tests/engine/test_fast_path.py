@@ -40,7 +40,6 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
         "forward",
         lambda self, x: F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps),
     )
-    monkeypatch.setattr(layers.ThinConv2d, "forward", nn.Conv2d.forward)
 
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))

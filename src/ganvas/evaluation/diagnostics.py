@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
 from ganvas.inference.model import Model
+from ganvas.media.grid import to_uint8
 from ganvas.metrics.cas import CLASSIFIER, classification_accuracy_score
 from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import Extractor, extractor
@@ -21,6 +23,7 @@ from ganvas.metrics.lpips import lpips
 from ganvas.metrics.mode_coverage import STACKED_SAMPLES, birthday, memorisation, score_stacked_mnist
 from ganvas.metrics.ppl import path_length
 from ganvas.metrics.precision_recall import nearest
+from ganvas.metrics.recognizability import PROTOCOL, RecognitionClassifier, RecognitionStats
 
 LIMIT = 5_000  # images of either side for what compares all pairs
 PATHS = 2_000
@@ -148,12 +151,32 @@ def stacked(s: EvaluationContext) -> dict[str, Any]:
     }
 
 
+def recognizability(s: EvaluationContext) -> dict[str, Any]:
+    """Fraction of samples that a classifier trained on half of the real images recognizes."""
+    if not s.feed.info.classes:
+        raise UserError("recognizability needs real images with labels")
+    raw, size = s.feed.raw(), (s.feed.info.height, s.feed.info.width)
+    stats = RecognitionStats(RecognitionClassifier(raw["x"], raw["y"]))
+    for x in s.model.batches(s.n, seed=s.seed):
+        # A network that has yet to grow: enlarged by repeated pixels, as for the other measures.
+        stats.add(to_uint8(x if x.shape[-2:] == size else interpolate(x, size, mode="nearest")))
+    found = stats.report()
+    sizes = {k: found.pop(k) for k in ("samples", "trained_on", "tested_on", "confidence")}
+    return {
+        "values": {k: v for k, v in found.items() if isinstance(v, float)},
+        "class_shares": found["class_shares"],
+        "protocol": {**sizes, "classifier": PROTOCOL},
+        "source": "calibration: Zadrozny and Elkan, 2002",
+    }
+
+
 DIAGNOSTICS: dict[str, Callable[[EvaluationContext], dict[str, Any]]] = {
     "duplicates": duplicates,
     "memorisation": copies,
     "accuracy": accuracy,
     "path-length": smoothness,
     "stacked-mnist": stacked,
+    "recognizability": recognizability,
 }
 
 

@@ -19,9 +19,8 @@ from ganvas.evaluation.real_features import NEIGHBOURS, RealFeatures, extractor_
 from ganvas.evaluation.report import write_report
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
-from ganvas.media import encode, grid
+from ganvas.media import encode
 from ganvas.metrics.feature_set import KEPT
-from ganvas.metrics.recognizability import RecognitionStats
 from ganvas.metrics.suite import measure_samples
 
 
@@ -47,8 +46,7 @@ def measure(
     `ganvas.metrics.features.extractor`; figures of unlike extractors do not compare. `checkpoint`: "last", "best", a number
     of images, or "both": the last and the best side by side. `extrapolate`: also the Frechet distance at infinitely many
     images. `also`: further measures by name, see
-    `ganvas.evaluation.diagnostics`. `out`: a file for the record. Labelled data of a modest size also gets
-    a judge: a calibrated classifier that says how many samples it recognises. For a translating model
+    `ganvas.evaluation.diagnostics`. `out`: a file for the record. For a translating model
     `against` is the pair of domains: A's images are translated and compared with B's, and the other way round.
 
     What `measure_samples` returns, with `run`, `recipe`, `checkpoint`, `images_trained`, `data` and, of the protocol, the
@@ -99,22 +97,16 @@ def _measured(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(direction or "", record) of one state of a model. `sheet_in`: the folder for the nearest neighbours' sheet."""
     if not isinstance(model.method, Translates):
-        judge = real.judge()
-        verdict = RecognitionStats(judge) if judge else None
         first: list[Tensor] = []
         size, made = (real.feed.info.height, real.feed.info.width), model.method.current_stage.resolution
         grown = made is None or made >= max(size)
         fake = model.batches(n, seed=seed)
         if not grown:
             fake = (interpolate(x, size, mode="nearest") for x in fake)
-        fake = _tee(fake, verdict, first)
+        fake = _tee(fake, first)
         side = real.side("x")
         record = measure_samples(fake, side, real.extractor, seed=seed, extrapolate=extrapolate)
         record["protocol"]["real"] |= real.protocol
-        if verdict:
-            record["judge"] = verdict.report()
-        elif real.no_judge:
-            record["notes"].append(real.no_judge)
         if not grown:
             record["notes"].append(
                 f"The network has grown to {made} pixels: its pictures were enlarged by repeating pixels."
@@ -143,11 +135,9 @@ def _measured(
         yield to, record
 
 
-def _tee(fake: Iterable[Tensor], verdict: RecognitionStats | None, first: list[Tensor]) -> Iterator[Tensor]:
-    """`fake`, shown to the judge on its way; its first few images go to `first`."""
+def _tee(fake: Iterable[Tensor], first: list[Tensor]) -> Iterator[Tensor]:
+    """Pass on `fake`; its first few images are also appended to `first`."""
     for x in fake:
         if not first:
             first.append(x[:NEIGHBOURS])
-        if verdict:
-            verdict.add(grid.to_uint8(x))
         yield x

@@ -26,11 +26,9 @@ from ganvas.inference.model import Model
 from ganvas.metrics.feature_set import KEPT, FeatureSet
 from ganvas.metrics.features import WEIGHTS_VARIABLE, Extractor, extractor, inception
 from ganvas.metrics.precision_recall import nearest
-from ganvas.metrics.recognizability import RecognitionClassifier
 from ganvas.metrics.suite import filled
 
 NEIGHBOURS = 8  # samples on the sheet of nearest real images
-JUDGED = 60_000  # real labelled images at most, for the judge to be trained in seconds
 VERSION = 1  # of the statistics: raise it when the same images would give others
 BATCH = 256  # real images at once
 TRANSLATED = 8  # images translated at once
@@ -71,8 +69,6 @@ class RealFeatures:
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._sides: dict[str, FeatureSet] = {}
-        self._judge: RecognitionClassifier | None = None
-        self.no_judge = ""  # why there is none, where there should be one
 
     def side(self, stream: str) -> FeatureSet:
         """The features of "x", or of the domain "a" or "b"; from the cache where they are in it."""
@@ -111,16 +107,6 @@ class RealFeatures:
             raise UserError("further measures are for models that make images from noise alone")
         subject = EvaluationContext(model, self.feed, self.side("x"), self.source, self.extractor, n, seed, weights)
         return run_diagnostics(names, subject)
-
-    def judge(self) -> RecognitionClassifier | None:
-        wanted = self.feed.info.classes and self.feed.info.count <= JUDGED
-        if wanted and self._judge is None and not self.no_judge:
-            raw = self.feed.raw()
-            try:
-                self._judge = RecognitionClassifier(raw["x"], raw["y"])
-            except UserError as e:  # it is an addition: what it cannot do does not stand in the measures' way
-                self.no_judge = f"No judge tells how many samples it recognises: {e}."
-        return self._judge
 
     def neighbours(self, samples: Tensor, side: FeatureSet) -> Any:
         """A picture of samples beside the nearest of the real images whose features are kept."""

@@ -69,8 +69,8 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         lstrip_blocks=True,
     ).get_template("report.html.j2")
     measure = _object(run_dir / "measure.json")
-    judges = [m["judge"] for m in measurements(measure).values() if isinstance(m.get("judge"), dict)]
-    judge = _object(run_dir / "judge.json") or (judges[0] if judges else None)
+    recognized = [found for m in measurements(measure).values() if (found := _recognizability(m))]
+    judge = _object(run_dir / "judge.json") or (recognized[0] if recognized else None)
     page = template.render(
         title=str(run.get("recipe") or run.get("method") or run_dir.name),
         paper=_paper(run.get("paper")),
@@ -222,13 +222,31 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
+def _recognizability(measurement: dict[str, Any]) -> dict[str, Any] | None:
+    """The recognizability record of a measurement; `judge` in records of ganvas before `--also`."""
+    old = measurement.get("judge")
+    if isinstance(old, dict):
+        return old
+    also = measurement.get("also")
+    found = also.get("recognizability") if isinstance(also, dict) else None
+    if not isinstance(found, dict) or not isinstance(found.get("values"), dict):
+        return None
+    protocol = found.get("protocol")
+    return {
+        **found["values"],
+        **(protocol if isinstance(protocol, dict) else {}),
+        "class_shares": found.get("class_shares"),
+    }
+
+
 def _judged(record: dict[str, Any]) -> dict[str, Any] | None:
     if not all(_finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
         return None
     shares = record.get("class_shares")
     shares = {str(k): v for k, v in shares.items() if _finite(v)} if isinstance(shares, dict) else {}
-    if shares and _finite(record.get("unrecognised_share")):
-        shares["none"] = record["unrecognised_share"]
+    nothing = record.get("unrecognized_share", record.get("unrecognised_share"))
+    if shares and _finite(nothing):
+        shares["none"] = nothing
     rest = {k: v for k, v in record.items() if k != "class_shares"}
     return {
         **{k: record[k] for k in ("fake_confident", "real_confident", "ratio")},

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.nets.init import normal_init
-from ganvas.nets.layers import Blur, Dropout, ReflectionPad2d, ThinConv2d, divisible
+from ganvas.nets.layers import Blur, Dropout, divisible
 from ganvas.nets.norm import Norm, norm2d
 
 
@@ -18,14 +18,14 @@ class ResNetBlock(nn.Module):
         super().__init__()
         bias = norm == "instance"
         layers = [
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=bias),
             norm2d(norm, width),
             nn.ReLU(inplace=True),
         ]
         if dropout:
             layers.append(Dropout(0.5))
-        layers += [ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm2d(norm, width)]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,11 +60,11 @@ class ResNetGenerator(nn.Module):
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
 
-        layers = [ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
+        layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for c in (width, 2 * width):
             layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
             if blur_down:
-                layers.append(nn.Sequential(ReflectionPad2d(1), Blur(pad=0, stride=2)))
+                layers.append(nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2)))
         layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
         for c in (2 * width, width):
             if blur_up:
@@ -72,7 +72,7 @@ class ResNetGenerator(nn.Module):
                 layers += then(nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias), c)
             else:
                 layers += then(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, output_padding=1, bias=bias), c)
-        layers += [ReflectionPad2d(3), ThinConv2d(width, channels_out, 7), nn.Tanh()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         normal_init(self)
 

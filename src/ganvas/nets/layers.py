@@ -96,38 +96,6 @@ def apart(module: nn.Module) -> bool:
     return getattr(module, "apart", True)
 
 
-class ThinConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` of stride 1 without padding, to a few channels with a large kernel: [N, C, H, W] -> [N, out, H', W'].
-
-    A processor's units are wider than three channels. There, the kernel's columns become channels of a convolution over
-    rows alone, and each column's result is then moved to its place and added: half the time (docs/performance.md)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu":
-            return super().forward(input)
-        out, channels, height, width = self.weight.shape
-        columns = self.weight.permute(0, 3, 1, 2).reshape(out * width, channels, height, 1)
-        rows = F.conv2d(input, columns)
-        place = torch.eye(width, dtype=rows.dtype).view(1, width, 1, width).expand(out, -1, -1, -1).contiguous()
-        return F.conv2d(rows, place, self.bias, groups=out)
-
-
-class ReflectionPad2d(nn.Module):
-    """`torch.nn.ReflectionPad2d` in the images' own precision: on a processor autocast would widen them to float32 only to
-    mirror some, and the next convolution narrow them again. [N, C, H, W] -> [N, C, H + 2 pad, W + 2 pad]."""
-
-    def __init__(self, pad: int) -> None:
-        super().__init__()
-        self.pad = pad
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return F.pad(x, [self.pad] * 4, mode="reflect")
-
-    def extra_repr(self) -> str:
-        return str(self.pad)
-
-
 class Dropout(nn.Module):
     """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation. A mask belongs to its row, so ranks and
     micro-batches agree. Any shape [N, ...]. Srivastava et al., 2014."""

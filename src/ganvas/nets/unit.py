@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 from ganvas.nets.init import normal_init
-from ganvas.nets.layers import ReflectionPad2d, ThinConv2d, divisible
+from ganvas.nets.layers import divisible
 from ganvas.nets.norm import InstanceNorm2d
 
 
@@ -20,11 +20,11 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
             InstanceNorm2d(width),
             nn.ReLU(inplace=True),
-            ReflectionPad2d(1),
+            nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
             InstanceNorm2d(width),
         )
@@ -79,7 +79,7 @@ class Encoders(nn.Module):
         own, self.shared = _split(blocks, shared, self.latent)
 
         def down(kernel: int, a: int, b: int, stride: int) -> list[nn.Module]:
-            pad = ReflectionPad2d((kernel - 1) // 2)
+            pad = nn.ReflectionPad2d((kernel - 1) // 2)
             return [pad, nn.Conv2d(a, b, kernel, stride), InstanceNorm2d(b), nn.ReLU(inplace=True)]
 
         self.own = nn.ModuleList()
@@ -110,10 +110,10 @@ class Decoders(nn.Module):
         for blocks_of in own:
             layers, a = blocks_of, latent
             for _ in range(doublings):
-                up = [nn.Upsample(scale_factor=2), ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
+                up = [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
                 layers += [*up, LayerNorm(a // 2), nn.ReLU(inplace=True)]
                 a //= 2
-            self.own.append(nn.Sequential(*layers, ReflectionPad2d(3), ThinConv2d(a, channels, 7), nn.Tanh()))
+            self.own.append(nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, channels, 7), nn.Tanh()))
         _he_init(self)
 
     def forward(self, h: Tensor, domain: int) -> Tensor:
@@ -134,7 +134,7 @@ class MultiscaleDiscriminator(nn.Module):
             found: list[nn.Module] = []
             for i in range(layers):
                 a = width << i - 1 if i else channels
-                found += [ReflectionPad2d(1), nn.Conv2d(a, width << i, 4, 2), nn.LeakyReLU(0.2, inplace=True)]
+                found += [nn.ReflectionPad2d(1), nn.Conv2d(a, width << i, 4, 2), nn.LeakyReLU(0.2, inplace=True)]
             return nn.Sequential(*found, nn.Conv2d(width << layers - 1, 1, 1))
 
         self.scales = nn.ModuleList(one() for _ in range(scales))

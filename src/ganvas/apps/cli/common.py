@@ -142,9 +142,7 @@ def _print_record(record: dict[str, Any]) -> None:
         for further, measured in found.get("also", {}).items():
             for name in measured["values"]:
                 _say(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
-        protocol, judge = found["protocol"], found.get("judge")
-        if judge:
-            _say(f"{'recognised by the judge':<26} {judge['fake_confident']:.4g} (real: {judge['real_confident']:.4g})")
+        protocol = found["protocol"]
         height, width = protocol["image"][1:]
         _say(
             f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "

@@ -118,7 +118,7 @@ def measure(
     ] = False,
     also: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="duplicates, memorisation, accuracy, path-length or stacked-mnist."),
+        typer.Option(metavar="NAME", help="duplicates, memorisation, accuracy, path-length, stacked-mnist or recognizability."),
     ] = None,
     device: Device = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the record here, too.")] = None,
