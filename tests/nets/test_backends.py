@@ -12,7 +12,8 @@ from toys import toy_data, toy_run
 
 from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
-from ganvas.inference.model import Model, batch_that_fits
+from ganvas.inference.model import Model
+from ganvas.inference.sampler import batch_that_fits
 
 
 def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> Model:
