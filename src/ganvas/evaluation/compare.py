@@ -1,4 +1,4 @@
-"""Records side by side. Only like compares with like: a figure means nothing beside one that was taken otherwise."""
+"""Compare measurement records. Records with different protocols are rejected."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ganvas.metrics.suite import measurements
 
 
 class _Measurement(pydantic.BaseModel):
-    """What a measurement in a record must be; it may say more."""
+    """The required fields of a measurement in a record."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
     protocol: dict[str, Any]
     values: dict[str, float | None]
-    intervals: dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None = None
+    intervals: (
+        dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None
+    ) = None
     checkpoint: str | int | None = None
     seed: int | None = None
     commit: str | None = None
@@ -29,20 +31,22 @@ class _Measurement(pydantic.BaseModel):
     @classmethod
     def _direction(cls, protocol: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(protocol.get("to", ""), str):
-            raise ValueError("the direction 'to' is no text")
+            raise ValueError("the direction 'to' is not text")
         return protocol
 
 
 class ProtocolMismatch(UserError):
-    """The records were taken under unlike protocols."""
+    """The records have different protocols."""
 
 
 def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The measurements of records, or of runs' measure.json, side by side.
 
-    One table a direction of translation (else one in all): `protocol`, what they share, and `columns`, each with `name`,
-    `values`, `intervals`, `seed` and `commit`. Raises `Unlike` where protocols differ, naming the fields, and `UserError`
-    for a file that holds no record."""
+    Returns one table per direction of translation (else one table): `protocol`, which all share,
+    and `columns`, each with `name`, `values`, `intervals`, `seed` and `commit`.
+
+    Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file without a
+    record."""
     tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in map(Path, paths):
         for name, found in measurements(_record(path)).items():
@@ -53,7 +57,8 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
             )
     if all(len(columns) < 2 for columns in tables.values()):
         raise UserError(
-            f"there is nothing to compare {printable(paths[0])} with: give two records, or one of two checkpoints"
+            f"{printable(paths[0])} is the only measurement: give two records, or one of two "
+            "checkpoints"
         )
     return [_table(columns) for columns in tables.values()]
 
@@ -63,12 +68,16 @@ def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     shared = _flat(reference["protocol"])
     for name, found in others:
         flat = _flat(found["protocol"])
-        unlike = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
-        if unlike:
+        different = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
+        if different:
             differences = ", ".join(
-                f"{printable(field)} ({_said(shared, field)} and {_said(flat, field)})" for field in unlike
+                f"{printable(field)} ({_short(shared, field)} and {_short(flat, field)})"
+                for field in different
             )
-            raise ProtocolMismatch(f"{first} and {name} do not compare: they differ in {differences}")
+            raise ProtocolMismatch(
+                f"{first} and {name} have different protocols and do not compare: they differ in "
+                f"{differences}"
+            )
     kept = ("values", "intervals", "seed", "commit")
     return {
         "protocol": reference["protocol"],
@@ -91,7 +100,9 @@ def _record(path: Path) -> dict[str, Any]:
     except pydantic.ValidationError as e:
         error = e.errors()[0]
         at = printable(".".join(map(str, error["loc"])))
-        raise UserError(f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}") from None
+        raise UserError(
+            f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}"
+        ) from None
     if not found:
         raise UserError(f"{where} is not a record: it holds no measurement. {advice}")
     return record
@@ -105,7 +116,7 @@ def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _said(flat: dict[str, Any], field: str) -> str:
-    """A value in few letters: a hash is told by its first ones."""
+def _short(flat: dict[str, Any], field: str) -> str:
+    """A value in a few characters: hashes are abbreviated."""
     text = printable(flat.get(field, "none"))
     return text if len(text) <= 24 else f"{text[:12]}…"
