@@ -61,13 +61,12 @@ def compare(
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
     names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
     gray = sum([r.pop("gray") for r in rows]) * (protocol_named(protocol).channels == "y")
-    if gray:  # of the full range, region the luma of color has 219 of 255 levels: 1.3 dB less for the same error
+    if gray:  # full range; the luma of color has 219 of 255 levels: 1.3 dB less for the same error
         ours = protocol.replace("y", "gray", 1)
         if gray < len(rows):
             notes.append(
-                f"{gray} of {len(rows)} pairs are gray and were compared by {ours}, which gives "
-                "up to 1.32 dB less than "
-                f"{protocol}: the mean is of both"
+                f"{gray} of {len(rows)} pairs are gray and were compared by {ours}, which gives up "
+                f"to 1.32 dB less than {protocol}: the mean is of both"
             )
         protocol = ours if gray == len(rows) else f"{protocol} and {ours}"
     within = f"{protocol}, masked" if masks else protocol
@@ -82,11 +81,10 @@ def compare(
                 r.pop(name, None)
             continue
         record[name] = _summary(values) | {"unit": "dB" if name == "psnr" else None}
-        record[name] |= (
-            {"weights": measure.hashes}
-            if measure and name == measure.name
-            else {"protocol": within}
-        )
+        if measure and name == measure.name:
+            record[name]["weights"] = measure.hashes
+        else:
+            record[name]["protocol"] = within
     equal = [r["name"] for r in rows if math.isinf(r["psnr"])]
     if equal:
         notes.append(f"equal images, of infinite PSNR: {several(equal)}")

@@ -22,10 +22,10 @@ from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.evaluation.report_plots import (
     _curves,
+    _embedded,
     _finite,
     _number,
     _opened,
-    _picture,
     _quality,
     _short,
 )
@@ -34,8 +34,7 @@ from ganvas.metrics.suite import measurements
 
 ROWS = {
     "pairs": "Rows: input, output, target.",
-    "domains": "Rows: input and output for each direction; then samples, if the method generates "
-    "any.",
+    "domains": "Rows: input and output for each direction; then samples, if there are any.",
 }
 THUMBNAILS = 12  # grids over time, evenly spaced
 THUMBNAIL_SIDE = 280  # pixels
@@ -92,13 +91,14 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         running=running,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
-        latest_picture=_picture(grids[-1][1], LARGEST_SIDE) if grids else None,
+        latest_image=_embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
         thumbnails=[
-            (images, _picture(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)
+            (images, _embedded(path, THUMBNAIL_SIDE))
+            for images, path in _thinned(grids, THUMBNAILS)
         ],
         quality=_quality(measured),
         curves=_curves(log),
-        neighbours=_picture(run_dir / "neighbours.png", LARGEST_SIDE),
+        neighbours=_embedded(run_dir / "neighbours.png", LARGEST_SIDE),
         measures=_measures(measure),
         recognition=_recognition(recognition) if isinstance(recognition, dict) else None,
         command=_command(run),
@@ -158,11 +158,9 @@ def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
         if p.name.isascii() and p.name.isdigit()
     ]
     saved = max(map(int, names), default=None)
-    return (
-        saved
-        if saved is not None
-        else max((part[-1]["images"] for part in lines if part), default=None)
-    )
+    if saved is not None:
+        return saved
+    return max((part[-1]["images"] for part in lines if part), default=None)
 
 
 def _grids(folder: Path) -> list[tuple[int, Path]]:
@@ -239,9 +237,9 @@ def _facts(
 
 
 def _of(value: Any, *names: str) -> str:
-    return (
-        str(next((value[n] for n in names if value.get(n)), "")) if isinstance(value, dict) else ""
-    )
+    if not isinstance(value, dict):
+        return ""
+    return str(next((value[n] for n in names if value.get(n)), ""))
 
 
 def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -288,9 +286,8 @@ def _recognition(record: dict[str, Any]) -> dict[str, Any] | None:
     if not all(_finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
         return None
     shares = record.get("class_shares")
-    shares = (
-        {str(k): v for k, v in shares.items() if _finite(v)} if isinstance(shares, dict) else {}
-    )
+    shares = shares if isinstance(shares, dict) else {}
+    shares = {str(k): v for k, v in shares.items() if _finite(v)}
     nothing = record.get("unrecognized_share", record.get("unrecognised_share"))
     if shares and _finite(nothing):
         shares["none"] = nothing
@@ -310,14 +307,9 @@ def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
         ]
     if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
         return [row for i, v in enumerate(value) for row in _flat(v, f"{path}[{i}]")]
-    text = (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else "–"
-        if value is None
-        else str(value)
-    )
-    return [(path, text)]
+    if isinstance(value, list):
+        return [(path, ", ".join(map(str, value)))]
+    return [(path, "–" if value is None else str(value))]
 
 
 def _duration(seconds: float) -> str:

@@ -45,7 +45,7 @@ def _short(x: float) -> str:
     return f"{x:.3g}"
 
 
-def _picture(path: Path, largest: int) -> dict[str, Any] | None:
+def _embedded(path: Path, largest: int) -> dict[str, Any] | None:
     """An image to embed, reduced if a side is longer than `largest` pixels."""
     image = _opened(path)
     if image is None:

@@ -18,7 +18,9 @@ Curve = tuple[list[float], list[float]]
 
 
 def curves(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Curve]]]:
-    """Player -> `sigma0`, `sigma1`, ... -> layer -> (images, values), layers in the network's order."""
+    """Curves: player -> `sigma0`, `sigma1`, ... -> layer -> (images, values).
+
+    Layers are in the network's order."""
     found: dict[str, dict[str, dict[str, Curve]]] = {}
     for line in log:
         for key, value in line.items():
