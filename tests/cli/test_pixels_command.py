@@ -76,7 +76,7 @@ def test_two_files(folders: tuple[Path, Path]) -> None:
     same = json.loads(run(a, a, "--json"))  # Infinity is no JSON
     assert same["psnr"]["mean"] is None
     assert same["ssim"]["mean"] == pytest.approx(1)
-    assert same["notes"] == ["equal pictures, of infinite PSNR: three.png"]
+    assert same["notes"] == ["equal images, of infinite PSNR: three.png"]
     assert "psnr                 y-crop4    infinite" in run(a, a)
 
 
@@ -131,7 +131,7 @@ def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path)
         run(a, b, "--protocol", "y-crop")
     with pytest.raises(UserError, match="there is no"):
         run(a, tmp_path / "nowhere")
-    with pytest.raises(UserError, match="two pictures or two folders"):
+    with pytest.raises(UserError, match="two images or two folders"):
         run(a / "one.png", b)
     with pytest.raises(UserError, match=r"one\.png is 40x40 pixels and .*two\.bmp is 64x64"):
         run(a / "one.png", b / "two.bmp")

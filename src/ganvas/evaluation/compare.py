@@ -42,18 +42,19 @@ class ProtocolMismatch(UserError):
 def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The measurements of records, or of runs' measure.json, side by side.
 
-    Returns one table per direction of translation (else one table): `protocol`, which all share,
-    and `columns`, each with `name`, `values`, `intervals`, `seed` and `commit`.
+    Returns one table per direction of translation (else one table): `protocol`, which
+    all share, and `columns`, each with `name`, `values`, `intervals`, `seed` and
+    `commit`.
 
-    Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file without a
-    record."""
+    Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file
+    without a record."""
     tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in map(Path, paths):
-        for name, found in measurements(_record(path)).items():
+        for name, measurement in measurements(_record(path)).items():
             title = printable(path.parent if path.name == "measure.json" else path)
-            named = printable(name) or str(found.get("checkpoint") or "")
-            tables.setdefault(found["protocol"].get("to", ""), []).append(
-                (f"{title} ({named})" if named else title, found)
+            named = printable(name) or str(measurement.get("checkpoint") or "")
+            tables.setdefault(measurement["protocol"].get("to", ""), []).append(
+                (f"{title} ({named})" if named else title, measurement)
             )
     if all(len(columns) < 2 for columns in tables.values()):
         raise UserError(
@@ -66,8 +67,8 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
 def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     (first, reference), *others = columns
     shared = _flat(reference["protocol"])
-    for name, found in others:
-        flat = _flat(found["protocol"])
+    for name, measurement in others:
+        flat = _flat(measurement["protocol"])
         different = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
         if different:
             differences = ", ".join(
@@ -81,7 +82,9 @@ def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     kept = ("values", "intervals", "seed", "commit")
     return {
         "protocol": reference["protocol"],
-        "columns": [{"name": name, **{k: found.get(k) for k in kept}} for name, found in columns],
+        "columns": [
+            {"name": name, **{k: measurement.get(k) for k in kept}} for name, measurement in columns
+        ],
     }
 
 
@@ -93,9 +96,9 @@ def _record(path: Path) -> dict[str, Any]:
         record = read_json(file, "record")
     except UserError as e:
         raise UserError(f"{e}. {advice}") from None
-    found = measurements(record)
+    contents = measurements(record)
     try:
-        for measurement in found.values():
+        for measurement in contents.values():
             _Measurement.model_validate(measurement)
     except pydantic.ValidationError as e:
         error = e.errors()[0]
@@ -103,7 +106,7 @@ def _record(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}"
         ) from None
-    if not found:
+    if not contents:
         raise UserError(f"{where} is not a record: it holds no measurement. {advice}")
     return record
 

@@ -108,7 +108,8 @@ def _numbers(result: Any) -> dict[str, float]:
 def duplicates(context: EvaluationContext) -> dict[str, Any]:
     """Birthday paradox test.
 
-    A duplicate is a pair of samples closer than the closest pair of as many real images."""
+    A duplicate is a pair of samples closer than the closest pair of as many real
+    images."""
     n = min(len(context.fakes), len(context.trained_on))
     fakes, real = context.fakes[:n], context.trained_on[:n]
     own = nearest(real, real, k=2)[0][:, 1]  # the first neighbor is the image itself
@@ -230,6 +231,7 @@ def check_names(names: Sequence[str]) -> None:
 def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[str, Any]:
     """Run diagnostics: name -> values, protocol and source.
 
-    Raises `UserError` for an unknown name, and if the model or the images exclude one."""
+    Raises `UserError` for an unknown name, and if the model or the images exclude
+    one."""
     check_names(names)
     return {name: DIAGNOSTICS[name](context) for name in names}

@@ -43,24 +43,27 @@ def measure(
     """Measure `n` samples of a run or model against real data.
 
     run: folder of a run or model
-    against: "digits", a path, or the name of an official data set. For a translating model: its
-        pair of domains. A's images are translated and compared with B's, and vice versa
-    features, weights, resizer: see `ganvas.metrics.features.extractor`; values of different
-        extractors do not compare
+    against: "digits", a path, or the name of an official data set. For a translating
+        model: its pair of domains. A's images are translated and compared with B's, and
+        vice versa
+    features, weights, resizer: see `ganvas.metrics.features.extractor`; values of
+        different extractors do not compare
     part: "train" or "test"
     checkpoint: "last", "best", a number of images, or "both": the last and the best
     extrapolate: also the Fréchet distance at infinitely many images
     also: diagnostics by name, see `ganvas.evaluation.diagnostics`
     out: file for the record
 
-    The real data are opened with the run's own settings of its data (channels, direction,
-    kind of pairs).
+    The real data are opened with the run's own settings of its data (channels,
+    direction, kind of pairs).
 
-    Returns a JSON-ready record: that of `measure_samples` with `run`, `recipe`, `checkpoint`,
-    `images_trained`, `data` and, in the protocol, the real images' part and fingerprint.
-    `ganvas.metrics.suite.measurements` splits a record of several measurements. A run's folder
-    also receives measure.json, the nearest real neighbors of a few samples, and a new report.
-    Statistics of the real images are cached: a second measurement does not read them again.
+    Returns a JSON-ready record: that of `measure_samples` with `run`, `recipe`,
+    `checkpoint`, `images_trained`, `data` and, in the protocol, the real images' part
+    and fingerprint. `ganvas.metrics.suite.measurements` splits a record of several
+    measurements. A run's folder also receives measure.json, the nearest real neighbors
+    of a few samples, and a new report.
+    Statistics of the real images are cached: a second measurement does not read them
+        again.
 
     Raises `UserError` for invalid input of any kind."""
     run = Path(run)

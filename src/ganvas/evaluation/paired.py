@@ -36,20 +36,21 @@ def compare(
     """Measure PSNR, SSIM, MS-SSIM and LPIPS between images.
 
     a, b: two images, or two folders whose images are matched by name without ending
-    protocol: see `ganvas.metrics.psnr_ssim`. A protocol of luma takes gray images as they are;
-        their figures have its name with "gray" for "y"
+    protocol: see `ganvas.metrics.psnr_ssim`. A protocol of luma takes gray images as
+        they are; their figures have its name with "gray" for "y"
     lpips: backbone; None: no LPIPS
     weights: folder of LPIPS's files (see `ganvas.metrics.lpips`)
-    mask: an image, or a folder with one for each pair: only white pixels are compared. LPIPS
-        takes the whole images nevertheless
+    mask: an image, or a folder with one for each pair: only white pixels are compared.
+        LPIPS takes the whole images nevertheless
 
     MS-SSIM is measured if the images are large enough. Alpha is laid over white.
 
-    Returns a JSON-ready record: of each measure the mean, its 95% interval (Student's, over
-    images) and its protocol, and the figures of every image; None is infinite (equal images).
+    Returns a JSON-ready record: of each measure the mean, its 95% interval (Student's,
+    over images) and its protocol, and the figures of every image; None is infinite
+    (equal images).
 
-    Raises `UserError`, with the names, for images without a partner, of different sizes, gray
-    against color, or unreadable."""
+    Raises `UserError`, with the names, for images without a partner, of different
+    sizes, gray against color, or unreadable."""
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
     masks = None if mask is None else Masks(Path(mask))

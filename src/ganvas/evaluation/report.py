@@ -1,6 +1,7 @@
 """Write a run's report: report.html, one self-contained file without server or network.
 
-It shows what the run folder holds and omits what is missing. Training must not fail because of
+It shows what the run folder holds and omits what is missing. Training must not fail
+because of
 its report: unreadable lines and images are skipped.
 """
 

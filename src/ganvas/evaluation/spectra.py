@@ -1,6 +1,7 @@
 """Plots of a run's singular values, as in figure 3 of arXiv:1809.11096.
 
-The largest ones of each normalized layer over training, which show a collapse in advance.
+The largest ones of each normalized layer over training, which show a collapse in
+advance.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def curves(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Curve
 def plot(run: str | Path, out: str | Path) -> Path:
     """Plot each player's singular values.
 
-    Left: the largest singular value of every layer. Right: the largest over the second largest,
+    Left: the largest singular value of every layer. Right: the largest over the second
+        largest,
     which rises if one direction dominates.
 
     Raises `UserError` if the run logged none."""

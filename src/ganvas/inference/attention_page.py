@@ -34,12 +34,14 @@ def page(
 ) -> Path:
     """Write `n` samples with the attention maps of query points, one sample per row.
 
-    Each row shows the sample with its points, then one panel per point: the attention weights
+    Each row shows the sample with its points, then one panel per point: the attention
+        weights
     of that point, in its color. Several attention layers stand below each other.
 
     points: (down, across) as fractions of the height and width
 
-    Raises `UserError` for a model without attention and for points outside the image."""
+    Raises `UserError` for a model without attention and for points outside the
+    image."""
     if not points or not all(0 <= a <= 1 and 0 <= b <= 1 for a, b in points):
         raise UserError(
             f"points are (down, across), each from 0 to 1, at least one; got {list(points)}"

@@ -39,13 +39,13 @@ def load(
 ) -> Model:
     """Load a trained model from a run folder, a model folder or a `.safetensors` file.
 
-    Nothing in the file is executed. The description is checked against the tensors before any
-    memory beyond the file's size is allocated.
+    Nothing in the file is executed. The description is checked against the tensors
+    before any memory beyond the file's size is allocated.
 
-    checkpoint: "last", "best" (by the run's own quality curve), or the number of images of a
-        checkpoint that the run still has
-    precision: "fp32"; or "bf16", which rounds to 8 bits between layers: about twice as fast on
-        processors with instructions for it, images within a gray level or two
+    checkpoint: "last", "best" (by the run's own quality curve), or the number of images
+        of a checkpoint that the run still has
+    precision: "fp32"; or "bf16", which rounds to 8 bits between layers: about twice as
+        fast on processors with instructions for it, images within a gray level or two
     backend: "torch"; or "openvino" (CPU only, faster)
 
     Raises `UserError` if there is no model, or if the file is damaged."""

@@ -31,8 +31,8 @@ class Masked(NamedTuple):
     def put_back(self, result: Rows) -> Rows:
         """Put the marked pixels of `result` into the image.
 
-        result: of the image's depth and size. All other pixels, alpha and the ICC profile stay
-            bit-identical
+        result: of the image's depth and size. All other pixels, alpha and the ICC
+            profile stay bit-identical
 
         Raises `UserError` for a result of another size."""
         height, width, colors = self.image.color.shape
@@ -62,8 +62,9 @@ class Masked(NamedTuple):
 class Masks:
     """Masks for images.
 
-    place: one file for one image, or a folder of files with the images' names (any ending).
-        None: the blocks of a mosaic, detected in the image itself (`media.mosaic.find`)
+    place: one file for one image, or a folder of files with the images' names (any
+        ending). None: the blocks of a mosaic, detected in the image itself
+        (`media.mosaic.find`)
 
     Raises `UserError` for a path that does not exist."""
 
@@ -83,8 +84,8 @@ class Masks:
         name: of the image among the masks
         limit: `most` pixels, if not the default of `decode`
 
-        Raises `UserError` for files that cannot be read, and for a mask that is missing, empty or
-        of another size."""
+        Raises `UserError` for files that cannot be read, and for a mask that is
+        missing, empty or of another size."""
         image = _opened(decode, file, **limit)
         if self.place is None:
             return Masked(image, mosaic.find(narrowed(image.samples()), _step(file))[0])

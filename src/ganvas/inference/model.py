@@ -93,22 +93,24 @@ class Model:
     ) -> Any:
         """Generate `n` images.
 
-        Image i of a seed does not depend on n (up to the rounding of another batch size).
+        Image i of a seed does not depend on n (up to the rounding of another batch
+        size).
 
-        labels: the class of each image, by number or name, for models trained with labels.
-            None: all classes in turn; with coupled domains (`core.Couples`), each latent in
-            every domain, side by side
-        truncation: psi, at most 1; smaller: better quality, less variety (`core.Truncates`).
-            None: no truncation
-        output: "pil": a list of PIL images that carry the mark "generated" when they are saved
-            (`provenance.Generated`); "numpy": uint8 [n, H, W, C]; "torch": float32
-            [n, C, H, W] in [-1, 1]. Arrays and tensors carry no mark
+        labels: the class of each image, by number or name, for models trained with
+            labels. None: all classes in turn; with coupled domains (`core.Couples`),
+            each latent in every domain, side by side
+        truncation: psi, at most 1; smaller: better quality, less variety
+            (`core.Truncates`). None: no truncation
+        output: "pil": a list of PIL images that carry the mark "generated" when they
+            are saved (`provenance.Generated`); "numpy": uint8 [n, H, W, C]; "torch":
+            float32 [n, C, H, W] in [-1, 1]. Arrays and tensors carry no mark
         batch: images per forward pass. None: 64, or fewer if memory is small
             (`batch_that_fits`)
-        all_classes: each of `n` latents in every class, latent by latent: n * classes images
+        all_classes: each of `n` latents in every class, latent by latent: n * classes
+            images
 
-        Raises `UserError` for a model that only translates, and for labels or a truncation that
-        the model does not have."""
+        Raises `UserError` for a model that only translates, and for labels or a
+        truncation that the model does not have."""
         if n < 1:
             raise UserError(f"n is {n}; it must be at least 1")
         parts = self.batches(
@@ -163,7 +165,8 @@ class Model:
         frames: from each sample to the next
         loop: return to the first sample
         curve: "linear" or "spherical"; None: the method's own
-        label: one class for the whole walk, by default the first, for models with labels
+        label: one class for the whole walk, by default the first, for models with
+            labels
 
         Raises `UserError` as `sample` does."""
         images = self._sampler.walk(
@@ -189,21 +192,22 @@ class Model:
     ) -> Any:
         """A sheet of mixed styles, (1 + rows) x (1 + columns) images, row by row.
 
-        The first row is a gray image and the sources of the columns. Every other row is its
-        source, then that source with the styles `layers` of each column.
+        The first row is a gray image and the sources of the columns. Every other row is
+        its source, then that source with the styles `layers` of each column.
 
         rows, columns: samples by (seed, number)
         layers: coarse, middle, fine, or a range such as "2-5"
 
-        Raises `UserError` for methods without styles and for layers that do not exist."""
+        Raises `UserError` for methods without styles and for layers that do not
+        exist."""
         sheet = self._sampler.mix(rows, columns, layers, label=label, truncation=truncation)
         return self.runtime.output(sheet, output)
 
     def project(self, images: Any, **options: Any) -> projection.Projection:
         """The latents of images: see `latent.projection.project` for the options.
 
-        images: one or a list of PIL images or paths, cropped and scaled to the model's size; or
-            a float tensor [N, C, H, W] in [-1, 1] of that size
+        images: one or a list of PIL images or paths, cropped and scaled to the model's
+            size; or a float tensor [N, C, H, W] in [-1, 1] of that size
         options: `space`, `steps`, `distance`, `seed`"""
         self._sampler.generator()
         x = images if isinstance(images, Tensor) else self.fitted(images)
@@ -216,7 +220,8 @@ class Model:
     def columns(self, n: int) -> int | None:
         """The columns of a grid of `n` samples: nearly square, one class per column.
 
-        All classes stand once or several times in each row. None: any number will do."""
+        All classes stand once or several times in each row. None: any number will
+        do."""
         return self._sampler.columns(n)
 
     # -------- images from images
@@ -239,20 +244,21 @@ class Model:
     ) -> Any:
         """Translate images to domain `to`, each at its own size times `method.upscale`.
 
-        images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in [-1, 1].
-            Alpha, 16 bits and the ICC profile are kept (`bands`); PIL has no mode for 16-bit
-            color: give paths
+        images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in
+            [-1, 1]. Alpha, 16 bits and the ICC profile are kept (`bands`); PIL has no
+            mode for 16-bit color: give paths
         to: "b" by default; `method.directions` lists the domains
         output: "pil": images that carry the mark "generated" when they are saved
-            (`provenance.Generated`); "numpy": uint8 or uint16
-            [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]; "torch": the network's output, float
-            [C, H, W] in [-1, 1]. Arrays and tensors carry no mark
-        tile: largest side of a tile, in pixels. None: whole, or in tiles if memory is short. It
-            does not change the result (`inference.tiling`)
+            (`provenance.Generated`); "numpy": uint8 or uint16 [H, W, 1 (gray), 2 (gray,
+            alpha), 3 or 4]; "torch": the network's output, float [C, H, W] in [-1, 1].
+            Arrays and tensors carry no mark
+        tile: largest side of a tile, in pixels. None: whole, or in tiles if memory is
+            short. It does not change the result (`inference.tiling`)
         seed: of the network's own random draws (the dropout of pix2pix and DualGAN)
         at_training_size: scale images to the training size, and the results back
 
-        Raises `UserError` for a model that does not translate, and for an unknown domain."""
+        Raises `UserError` for a model that does not translate, and for an unknown
+        domain."""
         options = self._translator.options(to, tile, seed, at_training_size)
         if at_training_size and (output == "torch" or isinstance(images, Tensor)):
             raise UserError("at_training_size needs images or paths and output 'pil' or 'numpy'")
@@ -275,9 +281,10 @@ class Model:
     ) -> encode.Rows:
         """Translate one image to bands of rows, for results that do not fit in memory.
 
-        The result has the input's depth and alpha (bicubic if the model upscales). Gray images
-        stay gray in models that upscale or restore (`keeps_gray`); other models may return
-        color. The ICC profile is kept if the result has the same number of colors.
+        The result has the input's depth and alpha (bicubic if the model upscales). Gray
+        images stay gray in models that upscale or restore (`keeps_gray`); other models
+        may return color. The ICC profile is kept if the result has the same number of
+        colors.
 
         image: path, PIL image or `Decoded`
         folder: for temporary files; None: the system's"""

@@ -1,8 +1,11 @@
 """Write a trained model: weights, description and model card.
 
-`model.safetensors` holds the weights of the networks that generate images and, in its header,
-the description that builds them: a model loads without its run, and nothing is unpickled.
-`model.json` repeats the description for people and programs; `README.md` is the model card.
+`model.safetensors` holds the weights of the networks that generate images and, in its
+header,
+the description that builds them: a model loads without its run, and nothing is
+    unpickled.
+`model.json` repeats the description for people and programs; `README.md` is the model
+card.
 """
 
 from __future__ import annotations

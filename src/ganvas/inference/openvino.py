@@ -40,9 +40,9 @@ def use(backend: str, method: Method, precision: str) -> None:
 class OpenVINO(nn.Module):
     """A network compiled by Intel's OpenVINO.
 
-    It is traced at its first call, and then takes any batch and any sides. The compiled network
-    is compared with torch's own result on other inputs: networks that draw random numbers or
-    branch on their input are rejected."""
+    It is traced at its first call, and then takes any batch and any sides. The compiled
+    network is compared with torch's own result on other inputs: networks that draw
+    random numbers or branch on their input are rejected."""
 
     def __init__(self, openvino: Any, net: nn.Module, precision: str) -> None:
         super().__init__()

@@ -112,8 +112,8 @@ def project(
 ) -> list[dict[str, Any]]:
     """Project images to latent space and write the results.
 
-    For each image NAME.png (original, reconstruction) and NAME.safetensors (`latent`; `y` with
-    labels); for all of them projections.json.
+    For each image NAME.png (original, reconstruction) and NAME.safetensors (`latent`;
+    `y` with labels); for all of them projections.json.
 
     net: LPIPS's backbone, for a loss beside that of pixels, which is reported too
     weights: the folder of the backbone's weights

@@ -197,7 +197,8 @@ class Sampler:
 def batch_that_fits(height: int, width: int, device: torch.device) -> int:
     """The largest power of two, up to 64, of images that fit an eighth of the memory.
 
-    A generator is assumed to hold 256 float32 numbers per pixel. The total memory counts, not
-    the free memory, so that the images of a seed are always rounded alike."""
+    A generator is assumed to hold 256 float32 numbers per pixel. The total memory
+    counts, not the free memory, so that the images of a seed are always rounded
+    alike."""
     images = max(1, environment.memory(device) // 8 // (256 * 4 * height * width))
     return min(64, 1 << (images.bit_length() - 1))

@@ -66,16 +66,17 @@ def translate_files(
 ) -> Translated:
     """Translate images and folders of images into `out`, under their own names.
 
-    Existing results are kept and results are written atomically, so an interrupted call can be
-    repeated to continue. Under torchrun the processes shard the images.
+    Existing results are kept and results are written atomically, so an interrupted call
+    can be repeated to continue. Under torchrun the processes shard the images.
 
     tile, seed, at_training_size: see `inference.model.Model.translate`
     masks: change only the marked pixels of the images
-    format: png, jpg, webp or tif. The notes list what it cannot hold (JPEG: alpha, 16 bits)
+    format: png, jpg, webp or tif. The notes list what it cannot hold (JPEG: alpha, 16
+        bits)
     quality: 1 to 100, of jpg and webp (default 95)
 
-    Raises `UserError` if there are no images, if two results have the same name, if the model
-    does not support an option, and if `out` cannot be written."""
+    Raises `UserError` if there are no images, if two results have the same name, if the
+    model does not support an option, and if `out` cannot be written."""
     suffix = _suffix(format, quality)
     files = _named(inputs, out, suffix)
     if not files:
@@ -178,8 +179,9 @@ def _prepare(out: Path) -> None:
 def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, Path, Path]]:
     """(file, name, target) of every image.
 
-    The target has the new ending instead of the image's own; if several images would share a
-    target, it is appended. Raises `UserError` if two targets are equal nevertheless."""
+    The target has the new ending instead of the image's own; if several images would
+    share a target, it is appended. Raises `UserError` if two targets are equal
+    nevertheless."""
     files = list(_files(inputs, out))
     stems = Counter(name.with_suffix(suffix) for _, name in files)
     named: dict[Path, tuple[Path, Path]] = {}

@@ -1,7 +1,7 @@
 """Import networks from other projects' checkpoints, recognized by keys and shapes alone.
 
-Each module knows the layouts of one project. A format is a function (`formats.Format`); each
-module lists its formats as `FORMATS`, and `FORMATS` here joins them.
+Each module knows the layouts of one project. A format is a function (`formats.Format`);
+each module lists its formats as `FORMATS`, and `FORMATS` here joins them.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ class Adapted(nn.Module):
 def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     """Import the network in another project's checkpoint (.pth, .pt or safetensors).
 
-    The network is in float32 on the CPU, in evaluation mode, and is called as in its own
-    project. Only tensors are read, never code.
+    The network is in float32 on the CPU, in evaluation mode, and is called as in its
+    own project. Only tensors are read, never code.
 
-    part: which network, if the file holds several (`netG`, `avgG`, `params`, ...); by default
-        the averaged one
+    part: which network, if the file holds several (`netG`, `avgG`, `params`, ...); by
+        default the averaged one
 
-    Progressive networks take `alpha`, the weight of the newest resolution, 1 by default;
-    style-based generators take `truncation` (1), `noise` (one map per layer; by default
-    constant) and labels as numbers or weights.
+    Progressive networks take `alpha`, the weight of the newest resolution, 1 by
+    default; style-based generators take `truncation` (1), `noise` (one map per layer;
+    by default constant) and labels as numbers or weights.
 
-    Raises `UserError` with the file's contents if it is not a checkpoint, or not in one of the
-    `FORMATS`."""
+    Raises `UserError` with the file's contents if it is not a checkpoint, or not in one
+    of the `FORMATS`."""
     _, found = recognized(read_state(file, part), str(file))
     net = found.net.float()
     if found.output_map is not None:
@@ -101,8 +101,8 @@ def read_state(file: str | Path, part: str | None = None) -> State:
 def recognized(state: State, file: str) -> tuple[str, Found]:
     """(format, network with its weights) of tensors.
 
-    Raises `UserError`, with the name `file`, for tensors in none of the `FORMATS`, and for
-    tensors that resemble a format and do not fit it."""
+    Raises `UserError`, with the name `file`, for tensors in none of the `FORMATS`, and
+    for tensors that resemble a format and do not fit it."""
     file, state = printable(file), _clean(state)  # a file may be in another order
     for name, recognize in FORMATS.items():
         found = _recognize(recognize, state)
@@ -358,8 +358,9 @@ def _stripped(key: str) -> str:
 def _clean(state: Mapping[str, Tensor]) -> State:
     """Sort tensors in natural order and strip wrapper prefixes (safetensors sorts differently).
 
-    Drops the running statistics that instance norms had before torch 0.4: they have no weight
-    beside them, and their networks never use them (batch norms without weights are named bn)."""
+    Drops the running statistics that instance norms had before torch 0.4: they have no
+    weight beside them, and their networks never use them (batch norms without weights
+    are named bn)."""
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     stats = ("running_mean", "running_var", "num_batches_tracked")

@@ -1,7 +1,7 @@
 """Use another project's network as a model: wrap it in the method of its paper.
 
-The model file keeps the other project's tensors under their own names. They identify the
-network, so it is recognized again at loading, and needs no description of its own.
+The model file keeps the other project's tensors under their own names. They identify
+the network, so it is recognized again at loading, and needs no description of its own.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from ganvas.nets import (
 class StoredBigGAN(Method):
     """BigGAN-deep as published by huggingface/pytorch-pretrained-BigGAN, for sampling only.
 
-    z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses the
-    statistics stored for that truncation, in (0, 1]."""
+    z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses
+    the statistics stored for that truncation, in (0, 1]."""
 
     G: Any
 
@@ -137,8 +137,8 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
     out: a new or empty folder
     part: which network, if the file holds several
 
-    Returns the header. Raises `UserError` if the file is not recognized (with the reason), if
-    it holds no generator, and if `out` is not empty."""
+    Returns the header. Raises `UserError` if the file is not recognized (with the
+    reason), if it holds no generator, and if `out` is not empty."""
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(

@@ -68,8 +68,8 @@ def _rrdb(state: State) -> Found | None:
 def _numbered_rrdb(state: State) -> State:
     """Rename ESRGAN's old layers (one nn.Sequential) to those of its new code.
 
-    model.1 is the body. After it come, for every doubling, an upsampling layer, a convolution
-    and an activation; then two more convolutions."""
+    model.1 is the body. After it come, for every doubling, an upsampling layer, a
+    convolution and an activation; then two more convolutions."""
     blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
     *ups, hr, last = sorted(
         {int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1}

@@ -87,9 +87,9 @@ class StoredStatistics(nn.Module):
     Called as in its project: (z [N, latent], class vectors [N, classes] or labels [N],
     truncation) -> images [N, 3, H, W] in [-1, 1].
 
-    Between two steps that project gives the closer one the *smaller* weight (stats[i] * f +
-    stats[i + 1] * (1 - f) at step i + f), and the published images were generated so;
-    `nearer=True` gives it the larger weight."""
+    Between two steps that project gives the closer one the *smaller* weight (stats[i] *
+    f + stats[i + 1] * (1 - f) at step i + f), and the published images were generated
+    so; `nearer=True` gives it the larger weight."""
 
     def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
         super().__init__()

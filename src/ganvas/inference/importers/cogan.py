@@ -14,7 +14,8 @@ from ganvas.nets import cogan
 class Pair(cogan.Discriminators):
     """Discriminators called as in their project.
 
-    Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's first."""
+    Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's
+    first."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])

@@ -1,7 +1,7 @@
 """Types of the importers.
 
-A format is a function from a state dict to an equivalent network of ganvas, or to None for a file
-in another format.
+A format is a function from a state dict to an equivalent network of ganvas, or to None
+for a file in another format.
 """
 
 from __future__ import annotations

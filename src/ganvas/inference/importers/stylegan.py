@@ -15,8 +15,8 @@ from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 def _zoo_generator(state: State) -> Found | None:
     """Recognize pytorch_GAN_zoo's StyleGAN generator.
 
-    It has no blur, one noise weight per layer, no output at 4x4, and truncates all layers (by
-    `phiTruncation`, which is not in the file)."""
+    It has no blur, one noise weight per layer, no output at 4x4, and truncates all
+    layers (by `phiTruncation`, which is not in the file)."""
     if not {"baseScale0", "mean_w", "adain00.styleModulator.module.weight"} <= state.keys():
         return None
     widths = [state["baseScale0"].shape[1]]
@@ -39,8 +39,8 @@ def _zoo_generator(state: State) -> Found | None:
 def _zoo(state: State, net: stylegan.Generator) -> State:
     """Rename, and rescale the weights to equal results.
 
-    That project's gain is sqrt(2) in every layer, it scales biases like weights, and its style's
-    scale is without the 1."""
+    That project's gain is sqrt(2) in every layer, it scales biases like weights, and
+    its style's scale is without the 1."""
     scales = {k: m.scale / m.lr for k, m in net.named_modules() if isinstance(m, EqualizedLinear)}
     scales |= {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedConv2d)}
     own = net.state_dict()

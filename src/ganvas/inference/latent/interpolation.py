@@ -25,15 +25,15 @@ def walk(
 ) -> Iterator[Tensor]:
     """Generate images along a path through z, in batches [., C, H, W].
 
-    With styles the path lies in W, since straight lines are smooth there (arXiv:1812.04948,
-    section 4.1).
+    With styles the path lies in W, since straight lines are smooth there
+    (arXiv:1812.04948, section 4.1).
 
     z: [k, ...], at least 2 latents
     y: one label [k] for all, or none
     frames: from each latent to the next
     loop: return to the first latent
-    curve: None: linear in W, and in z the method's own (`core.Samples`). A straight line
-        between normal latents passes closer to the origin than any sample lies
+    curve: None: linear in W, and in z the method's own (`core.Samples`). A straight
+        line between normal latents passes closer to the origin than any sample lies
     """
     if len(z) < 2 or frames < 1:
         raise UserError(
@@ -52,8 +52,8 @@ def walk(
 def path(points: Tensor, frames: int, loop: bool, curve: Curve) -> Tensor:
     """A path through points [k, ...].
 
-    Returns [k * frames, ...] for a loop, [(k - 1) * frames + 1, ...] for a path that ends at
-    its last point."""
+    Returns [k * frames, ...] for a loop, [(k - 1) * frames + 1, ...] for a path that
+    ends at its last point."""
     if curve not in ("linear", "spherical"):
         raise UserError(f"a walk is linear or spherical; got {curve!r}")
     between = torch.lerp if curve == "linear" else slerp
@@ -71,8 +71,8 @@ def path(points: Tensor, frames: int, loop: bool, curve: Curve) -> Tensor:
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation between a and b [n, ...]. Shoemake, 1985.
 
-    Animating rotation with quaternion curves. At fraction t of the angle, and with lengths
-    between theirs; linear if a and b have the same direction."""
+    Animating rotation with quaternion curves. At fraction t of the angle, and with
+    lengths between theirs; linear if a and b have the same direction."""
     flat = [v.flatten(1) for v in (a, b)]
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1, 1).view(-1, *[1] * (a.dim() - 1))
     angle = cosine.acos()

@@ -17,8 +17,9 @@ SampleName = tuple[int, int]  # seed, number
 def sample_names(text: str) -> list[SampleName]:
     """Parse names of samples.
 
-    `"3,7"`: the first samples of seeds 3 and 7; `"0-4"`: of seeds 0 to 4; `"0:12"`: sample 12
-    of seed 0, counted from 0 along the rows of a grid; `"0:3-5"`: samples 3 to 5 of seed 0.
+    `"3,7"`: the first samples of seeds 3 and 7; `"0-4"`: of seeds 0 to 4; `"0:12"`:
+    sample 12 of seed 0, counted from 0 along the rows of a grid; `"0:3-5"`: samples 3
+    to 5 of seed 0.
 
     Raises `UserError` for anything else."""
     names: list[SampleName] = []

@@ -52,16 +52,18 @@ def project(
     """Project images to latents.
 
     x: [n, C, H, W] in [-1, 1], of the method's size
-    space: "encode" uses the method's encoder (default, if there is one). "w" optimizes w from
-        its mean, with noise that decays: Karras et al., 2019, arXiv:1912.04958, appendix D
-        (default for methods with styles). "w+" optimizes one w per layer: closer, but farther
-        from the model's own samples (Abdal et al., 2019, arXiv:1904.03189). "z" optimizes z
-        from the closest of 256 samples
+    space: "encode" uses the method's encoder (default, if there is one). "w" optimizes
+        w from its mean, with noise that decays: Karras et al., 2019, arXiv:1912.04958,
+        appendix D (default for methods with styles). "w+" optimizes one w per layer:
+        closer, but farther from the model's own samples (Abdal et al., 2019,
+        arXiv:1904.03189). "z" optimizes z from the closest of 256 samples
     steps: of Adam
     distance: a loss beside that of pixels, such as LPIPS
 
-    Differs from appendix D: the noise maps of the generator are constant; the loss is that of
-    pixels, plus `distance` if given (the paper: LPIPS alone); 500 steps, not 1,000. In z the
+    Differs from appendix D: the noise maps of the generator are constant; the loss is
+        that of
+    pixels, plus `distance` if given (the paper: LPIPS alone); 500 steps, not 1,000. In
+    z the
     latent is not regularized: a close match may be an improbable latent.
 
     Raises `UserError` for a space that the method does not have."""
@@ -179,7 +181,8 @@ def _descend(
 ) -> tuple[Tensor, Tensor]:
     """Minimize the loss with Adam from `start`; rows are independent.
 
-    Learning rate 0.1 with a linear rise over the first twentieth and a cosine fall over the
+    Learning rate 0.1 with a linear rise over the first twentieth and a cosine fall over
+    the
     last quarter, and noise that decays over three quarters: appendix D.
 
     Returns the latents of the smallest loss, and that loss [n]."""

@@ -65,7 +65,8 @@ def out_of_memory(e: BaseException) -> bool:
 class Step:
     """An operation on images.
 
-    reach: the span of rows (axis 0) or columns (axis 1) of its inputs for a span of its output
+    reach: the span of rows (axis 0) or columns (axis 1) of its inputs for a span of its
+        output
     run: a window of the output, from exactly these parts of the inputs
     """
 
