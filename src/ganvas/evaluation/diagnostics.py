@@ -1,4 +1,4 @@
-"""Diagnostics that a Fréchet distance misses: duplicates, memorization, path length, modes."""
+"""Diagnostics that a Fréchet distance misses: duplicates, memorization, modes, ..."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class EvaluationContext:
 
     @cached_property
     def heldout(self) -> Tensor:
-        """Features of up to `LIMIT` test images, at random: their order may be that of classes."""
+        """Features of up to `LIMIT` test images, shuffled: files are sorted by class."""
         n = min(self.test.info.count, LIMIT)
         return self._features(
             self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256)
@@ -90,7 +90,7 @@ class EvaluationContext:
 
     @cached_property
     def fakes(self) -> Tensor:
-        """Features of up to `LIMIT` samples, in random order: labels are drawn in turn."""
+        """Features of up to `LIMIT` samples, shuffled: labels are drawn in turn."""
         features = self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
         return features[
             torch.randperm(len(features), generator=torch.Generator().manual_seed(self.seed))
@@ -142,7 +142,7 @@ def memorization(context: EvaluationContext) -> dict[str, Any]:
 
 
 def accuracy(context: EvaluationContext) -> dict[str, Any]:
-    """Classification accuracy score: a classifier trained on samples, tested on real images."""
+    """Classification accuracy score: trained on samples, tested on real images."""
     if not context.model.method.classes:
         raise UserError(
             "the classification accuracy score needs a model that was trained with labels"
@@ -193,7 +193,7 @@ def stacked_mnist(context: EvaluationContext) -> dict[str, Any]:
 
 
 def recognizability(context: EvaluationContext) -> dict[str, Any]:
-    """Fraction of samples that a classifier trained on half of the real images recognizes."""
+    """Fraction of samples that a classifier of the real images recognizes."""
     if not context.feed.info.classes:
         raise UserError("recognizability needs real images with labels")
     raw, size = context.feed.raw(), (context.feed.info.height, context.feed.info.width)

@@ -62,7 +62,7 @@ def compare(
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
     names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
     gray = sum([r.pop("gray") for r in rows]) * (protocol_named(protocol).channels == "y")
-    if gray:  # full range; the luma of color has 219 of 255 levels: 1.3 dB less for the same error
+    if gray:  # full range, luma: 219 of 255 levels, 1.3 dB less for the same error
         ours = protocol.replace("y", "gray", 1)
         if gray < len(rows):
             notes.append(

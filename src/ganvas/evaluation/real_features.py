@@ -132,7 +132,7 @@ class RealFeatures:
     def diagnostics(
         self, names: Sequence[str], model: Model, n: int, seed: int, weights: str | Path | None
     ) -> dict[str, Any]:
-        """Run diagnostics by name. Raises `UserError` for those that the model or data exclude."""
+        """Run diagnostics. Raises `UserError` for those that model or data exclude."""
         if isinstance(model.method, Translates):
             raise UserError("--also is for models that generate images from noise")
         context = EvaluationContext(
@@ -149,7 +149,7 @@ class RealFeatures:
         return run_diagnostics(names, context)
 
     def neighbors(self, samples: Tensor, real: FeatureSet) -> Any:
-        """A sheet of samples beside the nearest of the real images whose features are kept."""
+        """A sheet of samples beside the nearest of the cached real images."""
         features, index = real.kept()
         _, nearest_real = nearest(self.extractor(samples).cpu(), features)
         rows = index[nearest_real]

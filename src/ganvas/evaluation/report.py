@@ -165,7 +165,7 @@ def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
 
 
 def _grids(folder: Path) -> list[tuple[int, Path]]:
-    """(images, path) of the readable sample grids, oldest first; also that of a stopped run."""
+    """(images, path) of the readable grids, oldest first; also of a stopped run."""
     numbers = [(p.stem.removeprefix("stopped-"), p) for p in folder.glob("*.png")]
     found = sorted((int(n), p) for n, p in numbers if n.isascii() and n.isdigit())
     return [(images, path) for images, path in found if _opened(path) is not None]
@@ -267,7 +267,7 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _recognizability(measurement: dict[str, Any]) -> dict[str, Any] | None:
-    """The recognizability record of a measurement; `judge` in records of ganvas before `--also`."""
+    """The recognizability record; older records have it as `judge`."""
     old = measurement.get("judge")
     if isinstance(old, dict):
         return old

@@ -71,7 +71,7 @@ _COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # 
 
 
 def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One panel per term (`loss`, `gp`), with one line per player (`D/loss`, `G/loss`)."""
+    """One panel per term (`loss`, `gp`), one line per player (`D/loss`, `G/loss`)."""
     terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in log:
         for key, value in line.items():
@@ -95,7 +95,7 @@ def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _spectrum(player: str, layers: dict[str, Any]) -> dict[str, Any]:
-    """The largest singular value of each of a player's normalised layers."""
+    """The largest singular value of each normalized layer of a player."""
     figure, axes = _axes()
     spectra.draw(axes, layers)
     axes.set_yscale("log")
@@ -183,7 +183,7 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 def _axes(width: float = 3.1, height: float = 1.95) -> tuple[Any, Any]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure  # the object alone: no window system, nothing global
+    from matplotlib.figure import Figure  # without pyplot: nothing global
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -65,7 +65,7 @@ def page(
 
 
 def _row(image: Tensor, maps: Tensor, points: Sequence[tuple[float, float]]) -> list[Tensor]:
-    """The image with its points, and one panel per point: [3, H, W] each, in [-1, 1]."""
+    """The image with its points, and a panel per point: [3, H, W] each, in [-1, 1]."""
     factor = -(-SIDE // min(image.shape[1:]))
     large = image.float().cpu()[:3].expand(3, -1, -1) if len(image) < 3 else image.float().cpu()[:3]
     large = large.repeat_interleave(factor, 1).repeat_interleave(factor, 2)

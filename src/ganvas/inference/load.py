@@ -15,8 +15,6 @@ from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
 from ganvas.core.meta_device import on_meta
-from ganvas.engine.restore import weights_of
-from ganvas.engine.run_dir import runs_below
 from ganvas.inference.model import Model
 from ganvas.inference.model_file import (
     FORMAT,
@@ -61,6 +59,8 @@ def load(
                 f"{printable(path)} is not a regular file; expected a run, or a model's folder or "
                 "file"
             )
+    from ganvas.engine.run_dir import runs_below  # here: a model file needs no engine
+
     hint = (
         "it has not saved anything yet"
         if (path / "run.json").is_file()
@@ -71,7 +71,7 @@ def load(
 
 
 def _read(path: Path) -> tuple[Method, dict[str, Any]]:
-    """A model file's method with its weights, and its header; the file is checked in full first."""
+    """Read and check a model file: (method with its weights, header)."""
     where = printable(path)
     text, checksum, tensors = _contents(path)
     if len(text) > MAX_HEADER:
@@ -158,7 +158,7 @@ def _described(description: Any, shape: Shape, where: str) -> Method:
 
 
 def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
-    """Raise `UserError` for absurd settings of networks: they reach shifts and ranges."""
+    """Raise `UserError` for absurd settings: they reach shifts and ranges."""
     if isinstance(node, dict | list):
         for child in node.values() if isinstance(node, dict) else node:
             _check_numbers(
@@ -201,5 +201,7 @@ def _kind(tensor: Tensor | None) -> str:
 
 
 def _from_checkpoint(run_folder: Path, which: str, options: dict[str, str]) -> Model:
+    from ganvas.engine.restore import weights_of  # here: a model file needs no engine
+
     source = f"{run_folder}, checkpoint {which}"
     return Model(*weights_of(run_folder, which), **options, source=source)

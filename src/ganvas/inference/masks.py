@@ -118,10 +118,11 @@ def marked(image: Image.Image) -> np.ndarray:
 
 
 def _step(file: Path) -> float:
-    """Quantization step in gray levels of a block's mean in a JPEG file; 0 otherwise."""
+    """Quantization step in gray levels of a JPEG block's mean; 0 otherwise."""
     with Image.open(file) as image:
         tables = getattr(image, "quantization", None) or {}
-    # The mean is quantized as 8 times itself; color differences count up to 1.772 times (JFIF).
+    # The mean is quantized as 8 times itself; color differences count up to 1.772
+    # times (JFIF).
     return max((1.772 * table[0] / 8 for table in tables.values()), default=0.0)
 
 

@@ -43,7 +43,7 @@ class Model:
         backend: str = "torch",
         source: str | None = None,
     ) -> None:
-        """See `ganvas.load` for `precision` and `backend`. `source` is for `repr` only."""
+        """`precision` and `backend`: see `ganvas.load`; `source`: for `repr`."""
         if precision not in ("fp32", "bf16"):
             raise UserError(f"precision is {precision!r}; choose fp32 or bf16")
         method.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stubs lack it)
@@ -133,7 +133,7 @@ class Model:
         batch: int | None = None,
         all_classes: bool = False,
     ) -> Iterable[Tensor]:
-        """`sample` in batches of `batch` images [., C, H, W] in [-1, 1], for large n."""
+        """`sample` in batches of `batch` images [., C, H, W] in [-1, 1]."""
         return self._sampler.batches(
             n,
             seed=seed,
@@ -227,7 +227,7 @@ class Model:
     # -------- images from images
 
     def fitted(self, images: Any) -> Tensor:
-        """Images or paths -> [N, C, H, W] in [-1, 1], center-cropped to the training size."""
+        """Images, cropped and scaled to the training size: [N, C, H, W] in [-1, 1]."""
         sources = image_input.as_list(images)
         x = image_input.fitted(sources, self.training_size, self.runtime.channels)
         return x.to(self.method.device)

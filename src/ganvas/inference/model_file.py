@@ -114,7 +114,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
 
 
 def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
-    """A method's description without settings of training only, e.g. weights of other networks."""
+    """A method's description without settings that only training needs."""
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
 

@@ -1,4 +1,4 @@
-"""Render results of a trained model to files: latent walks, style mixing, projections."""
+"""Render results of a model to files: latent walks, style mixing, projections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def walk(
     truncation: float | None = None,
     all_classes: bool = False,
 ) -> int:
-    """Write a latent walk as a video (.gif, .mp4) or a strip (.png, ...) with one leg per row.
+    """Write a latent walk as a video (.gif, .mp4) or as a strip (.png, ...).
+
+    A strip has one row per leg of the walk.
 
     through: how many of `seed`'s samples, or which (`latent.naming.sample_names`)
     all_classes: every frame shows all classes of one latent, in two rows

@@ -1,4 +1,4 @@
-"""A trained method with its description and precision: shared by sampler and translator."""
+"""The state that sampling and translation share: method, description, precision."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Label = int | str
 
 
 class Sampler:
-    """The sampling half of `Model`. Every method raises `UserError` for a translator."""
+    """The sampling half of `Model`; raises `UserError` for a translator."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -90,7 +90,7 @@ class Sampler:
         label: Label | None,
         truncation: float | None,
     ) -> Tensor:
-        """A style-mixing sheet, [(1 + rows) * (1 + columns), C, H, W]; see `Model.mix`."""
+        """Style-mixing sheet [(1 + rows) * (1 + columns), C, H, W]; see `Model.mix`."""
         method = self.generator()
         if not isinstance(method, Styled):
             raise WrongUse(

@@ -20,7 +20,7 @@ from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
 from ganvas.methods import SRGAN, SRResNet
 
-MIN_SIDE = 8  # pixels: networks with strides reflect their borders at a quarter of the size
+MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
 Images = Tensor | lazy_image.LazyImage
 
@@ -48,7 +48,7 @@ class Translator:
     def options(
         self, to: str | None, tile: int | None, seed: int, at_training_size: bool
     ) -> Options:
-        """Checked options. Raises `UserError` if the model or the values do not allow them."""
+        """Check options. Raises `UserError` if the model does not allow them."""
         method = self._method
         to = to or method.directions[0]
         if to not in method.directions:
@@ -129,7 +129,7 @@ class Translator:
         return encode.Rows(bands(), size[1], size[0], total, bits, profile, tuple(lost))
 
     def translate(self, x: Tensor, options: Options) -> Tensor:
-        """[N, C, H, W] in [-1, 1]: as one batch if it fits memory, else one by one and in tiles."""
+        """Translate [N, C, H, W] as a batch; if memory is short, singly or tiled."""
         if len(x) > 1:
             if options.tile is None and self.fits(len(x) * x.shape[-2] * x.shape[-1]):
                 whole = self._try_whole(x, options)
@@ -207,7 +207,7 @@ class Translator:
             with self._inference(options.seed):
                 return self._forward(x.float() / half - 1.0 if half else x, options.to)
         except (ops.NotTileable, TypeError, AttributeError) as e:
-            why = str(e)  # TypeError, AttributeError: a function that takes only tensors
+            why = str(e)  # the last two: a function that takes only tensors
         except (RuntimeError, MemoryError) as e:
             if not ops.out_of_memory(e):
                 raise
@@ -219,7 +219,7 @@ class Translator:
         raise UserError(f"{problem}, and this network cannot run in tiles: {why}. {advice}")
 
     def _forward(self, x: Any, to: str) -> Any:
-        """Translate x of any size: pad it by reflection to the strides' multiple, and crop.
+        """Translate x of any size: pad by reflection to the strides' multiple, crop.
 
         x: a tensor or `LazyImage` [N, C, H, W]; the result is of the same kind"""
         method = self._method

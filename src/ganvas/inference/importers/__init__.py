@@ -1,4 +1,4 @@
-"""Import networks from other projects' checkpoints, recognized by keys and shapes alone.
+"""Import other projects' checkpoints, recognized by keys and shapes alone.
 
 Each module knows the layouts of one project. A format is a function (`formats.Format`);
 each module lists its formats as `FORMATS`, and `FORMATS` here joins them.
@@ -51,7 +51,7 @@ FORMATS: dict[str, Format] = {
 
 
 class Adapted(nn.Module):
-    """A network called as in its own project, with that project's input and output ranges."""
+    """A network with the input and output ranges of its own project."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
 
 
 def read_state(file: str | Path, part: str | None = None) -> State:
-    """The tensors of the network that `import_network` imports, by their names in the file."""
+    """The tensors that `import_network` imports, by their names in the file."""
     state = _clean(_part(_read(Path(file)), part, file))
     if any(_recognize(recognize, state) for recognize in FORMATS.values()):
         return state
@@ -123,7 +123,7 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
 
 
 def _recognize(recognize: Format, state: State) -> Found | str | None:
-    """Apply a format: a network, why the tensors do not fit, or None for another format."""
+    """Apply a format: a network, why the tensors do not fit, or None."""
     try:
         with on_meta():  # no memory or random numbers for weights that are replaced
             return recognize(state)
@@ -223,7 +223,7 @@ UNLIKE = {
 
 
 def _no_weights(file: Path, head: bytes) -> str | None:
-    """What a file is that holds no weights, and what to do; None where it may hold some."""
+    """Why a file holds no weights, and what to do; None if it may hold some."""
     if not head:
         return "an empty file: download or copy it again"
     for beginning, what in UNLIKE.items():
@@ -321,9 +321,10 @@ def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _prefixed(state: State, file: str | Path) -> State | None:
-    """Find a known network in the state dict of a larger module (Lightning's checkpoints).
+    """Find a known network in the state dict of a larger module.
 
-    Prefers generators. None if no known network is found."""
+    For Lightning's checkpoints. Prefers generators. None if no known network is
+    found."""
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
         known = [
@@ -351,12 +352,12 @@ def _prefixed(state: State, file: str | Path) -> State | None:
 
 
 def _stripped(key: str) -> str:
-    """Strip the prefixes of nn.DataParallel and torch.compile, in any order, from a name."""
+    """Strip the prefixes of nn.DataParallel and torch.compile, in any order."""
     return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
 
 
 def _clean(state: Mapping[str, Tensor]) -> State:
-    """Sort tensors in natural order and strip wrapper prefixes (safetensors sorts differently).
+    """Sort tensors in natural order and strip prefixes; safetensors sorts differently.
 
     Drops the running statistics that instance norms had before torch 0.4: they have no
     weight beside them, and their networks never use them (batch norms without weights
@@ -374,7 +375,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
         )
 
     def natural(key: str) -> list[str | tuple[int, str]]:
-        """Sort key with numbers by value: by length first, as int() rejects thousands of digits."""
+        """Sort key with numbers by value: length first, int() rejects long numbers."""
         parts = re.split(r"([0-9]+)", key)
         return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 

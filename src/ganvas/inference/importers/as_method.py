@@ -39,7 +39,7 @@ from ganvas.nets import (
 
 @final
 class StoredBigGAN(Method):
-    """BigGAN-deep as published by huggingface/pytorch-pretrained-BigGAN, for sampling only.
+    """BigGAN-deep of huggingface/pytorch-pretrained-BigGAN, for sampling only.
 
     z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses
     the statistics stored for that truncation, in (0, 1]."""
@@ -84,8 +84,8 @@ def _shape_of_images(net: Any, side: int = 256) -> Shape:
     return Shape(channels, side, side)
 
 
-# Generator class -> (method, function that returns the output shape). Networks of one class belong
-# to one method, however they were trained.
+# Generator class -> (method, function that returns the output shape). Networks of one
+# class belong to one method, however they were trained.
 METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shape]]] = {
     dcgan.Generator: (methods.DCGAN, _shape_from_noise),
     resnet.Generator: (methods.WGANGP, _shape_from_noise),

@@ -122,7 +122,7 @@ def _vgg_discriminator(state: State) -> Found | None:
 
 
 def _unet_discriminator(state: State) -> Found | None:
-    """The file does not show its optional skip connections: they are assumed to exist."""
+    """Its optional skip connections are not in the file: assumed to exist."""
     if (
         not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"}
         <= state.keys()
@@ -136,7 +136,10 @@ def _unet_discriminator(state: State) -> Found | None:
 
 
 def _leftthomas(state: State) -> Found | None:
-    """Blocks are numbered through: first convolution, residual blocks, end of the body, upsampling.
+    """Recognize leftthomas/SRGAN's generator.
+
+    Blocks are numbered through: first convolution, residual blocks, end of the body,
+        upsampling.
 
     The end of the body is batch norm, in the first version PReLU."""
     if (

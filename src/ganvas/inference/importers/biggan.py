@@ -1,4 +1,7 @@
-"""BigGAN of ajbrock/BigGAN-PyTorch, and BigGAN-deep of huggingface/pytorch-pretrained-BigGAN."""
+"""BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-BigGAN.
+
+The latter: huggingface/pytorch-pretrained-BigGAN.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ def _ours(state: State, ends: dict[str, str]) -> State:
 
 
 class StoredStatistics(nn.Module):
-    """BigGAN-deep with tables of batch norm statistics for truncations of 0 to 1 in equal steps.
+    """BigGAN-deep with batch norm statistics for truncations of 0 to 1, in equal steps.
 
     Called as in its project: (z [N, latent], class vectors [N, classes] or labels [N],
     truncation) -> images [N, 3, H, W] in [-1, 1].

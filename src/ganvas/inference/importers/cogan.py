@@ -1,4 +1,4 @@
-"""mingyuliutw/CoGAN's PyTorch networks for 28x28: pairs of generators and discriminators."""
+"""mingyuliutw/CoGAN's PyTorch networks for 28x28, in pairs."""
 
 from __future__ import annotations
 

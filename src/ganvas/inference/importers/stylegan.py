@@ -1,4 +1,7 @@
-"""StyleGAN of facebookresearch/pytorch_GAN_zoo, and NVlabs/stylegan2-ada-pytorch's networks."""
+"""pytorch_GAN_zoo's StyleGAN, and NVlabs/stylegan2-ada-pytorch's networks.
+
+The former: facebookresearch/pytorch_GAN_zoo.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,11 @@ def _stylegan2_generator(state: State) -> Found | None:
 
 
 def _stylegan2_discriminator(state: State) -> Found | None:
-    """The minibatch standard deviation's group is not in the file: 4, as in all of that project's settings but CIFAR-10's."""
+    """Recognize the discriminator.
+
+    The group of the minibatch standard deviation is not in the file: 4, as in all of
+        that
+    project's settings but CIFAR-10's."""
     if not {"b4.fc.weight", "b4.out.weight", "b8.conv0.weight"} <= state.keys():
         return None
     sides = [int(m[1]) for k in state if (m := re.fullmatch(r"b(\d+)\.conv0\.weight", k))]
@@ -172,7 +179,9 @@ def _mapping_layers(state: State) -> int:
 
 
 def _renamed(state: State, names) -> State:
-    """`state` under our names: every pattern of `names` in turn, and the mapping network's. Filters are no weights."""
+    """Rename `state` by every pattern of `names` in turn, and the mapping network.
+
+    Filters are not weights: dropped."""
     names = {**names, r"^mapping\.fc(\d+)": lambda m: f"mapping.layers.{m[1]}"}
     renamed = {}
     for key, value in state.items():

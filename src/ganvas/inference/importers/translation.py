@@ -64,7 +64,7 @@ def _translating_unet(state: State) -> Found | None:
         return None
     width, channels_in = state["model.model.0.weight"].shape[:2]
     depth = len(convolutions(state)) // 2
-    # The keys do not show dropout. It is off in evaluation mode: the output is the same without.
+    # The keys do not show dropout. It is off in evaluation: the output is the same.
     channels_out = state["model.model.3.weight"].shape[1]
     return Found(
         image_to_image.UNetGenerator(

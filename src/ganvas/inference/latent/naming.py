@@ -1,4 +1,4 @@
-"""Names of samples, (seed, number) as `ganvas sample` counts them, and their latents."""
+"""Names of samples: (seed, number), as `ganvas sample` counts; their latents."""
 
 from __future__ import annotations
 

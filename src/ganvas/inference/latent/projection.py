@@ -129,7 +129,7 @@ def _candidates(method: Samples) -> tuple[Tensor, Tensor | None]:
 
 @torch.no_grad()
 def _closest_samples(method: Samples, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The `STARTS` of `CANDIDATES` samples closest to each image: z [n * STARTS, ...], labels."""
+    """The closest `STARTS` of `CANDIDATES` samples: z [n * STARTS, ...], labels."""
     z, y = _candidates(method)
     parts = range(0, CANDIDATES, 64)
     samples = torch.cat(
@@ -144,7 +144,7 @@ def _closest_samples(method: Samples, x: Tensor) -> tuple[Tensor, Tensor | None]
 
 
 def _closest_class(method: Samples, z: Tensor, x: Tensor) -> tuple[Tensor | None, Tensor]:
-    """The labels with which z comes closest to x, and the images; encoders return no label."""
+    """The labels with which z comes closest to x, and the images."""
     if not method.classes:
         return None, method.sample(len(x), z=z)
     labels = [torch.full((len(x),), c, device=x.device) for c in range(method.classes)]

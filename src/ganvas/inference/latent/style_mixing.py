@@ -38,7 +38,7 @@ def layers(text: str, count: int) -> slice:
 
 
 def mix_styles(rows: Tensor, columns: Tensor, which: slice) -> Tensor:
-    """Mix w [R, layers, d] of rows and w [C, layers, d] of columns: [R * C, layers, d], row by row.
+    """Mix w of rows [R, layers, d] and of columns [C, layers, d]: [R * C, layers, d].
 
     which: layers from the columns; the others are the rows'"""
     w = rows[:, None].expand(-1, len(columns), -1, -1).clone()

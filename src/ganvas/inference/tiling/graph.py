@@ -96,7 +96,7 @@ _order = itertools.count()
 
 
 class Node:
-    """An image of the forward pass: stored (`source`), or the result of `step` on `inputs`."""
+    """An image of the forward pass: stored (`source`), or `step` of `inputs`."""
 
     def __init__(
         self,

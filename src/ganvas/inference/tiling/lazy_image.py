@@ -1,4 +1,4 @@
-"""Images that are computed on demand: a tensor subclass that records the operations on it."""
+"""Images computed on demand: stand-ins for tensors that record operations."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _apply(name: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> An
 
 
 def _pointwise(fn: Callable[..., Tensor], *args: Any) -> LazyImage:
-    """Apply `fn` to images of one size and to arguments that are equal for every pixel."""
+    """Apply `fn` to images of one size and to arguments equal for every pixel."""
     tiles, sides = next((a.tiles, a.node.sides) for a in args if isinstance(a, LazyImage))
 
     def lazy(a: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Functions of torch on lazy images: the steps of a forward pass that are not pointwise."""
+"""Functions of torch on lazy images: steps that are not pointwise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _conv2d(
 
 
 def _reaching(x: LazyImage, make: Callable[[], Node]) -> LazyImage:
-    """The image of a node with input x; x is stored first if the receptive field grows large."""
+    """The image of a node; x is stored first if the receptive field grows large."""
     node = make()
     if receptive_field(node)[0] > REACH:
         before = x.node
