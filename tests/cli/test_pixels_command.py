@@ -139,7 +139,7 @@ def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path)
         run(a, b, "--lpips", "resnet")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty too").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         run(tmp_path / "empty", tmp_path / "empty too")
     gray = tmp_path / "gray.png"
     Image.open(a / "one.png").convert("L").save(gray)
