@@ -15,6 +15,7 @@ import pytest
 from processes import LIMIT
 
 from ganvas.claims import Check, Claim, Finding, runner
+from ganvas.claims import page as claims_page
 from ganvas.claims.page import write_report
 from ganvas.core.errors import UserError
 
@@ -42,7 +43,8 @@ def toy(**changes) -> Claim:
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch):
     def these(*claims: Claim) -> None:
-        monkeypatch.setattr(runner, "all_claims", lambda: {c.name: c for c in claims})
+        for module in (runner, claims_page):
+            monkeypatch.setattr(module, "all_claims", lambda: {c.name: c for c in claims})
 
     return these
 

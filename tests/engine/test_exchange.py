@@ -17,11 +17,11 @@ from processes import LIMIT
 EXCHANGE = """
 import torch
 
-from ganvas import ranks
+from ganvas.core import distributed as ranks
 
 torch.set_num_threads(1)
 ranks.LARGE = 50  # so that there are tensors of both kinds
-ranks.start("cpu")
+ranks.init("cpu")
 world, rank = ranks.world(), ranks.rank()
 for round in range(20):
     draw = torch.Generator().manual_seed(round)
@@ -31,7 +31,7 @@ for round in range(20):
     tensors = [b * (rank + 1) for b in bases]
     tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
     addresses = [t.data_ptr() for t in tensors]
-    ranks.average_(tensors)
+    ranks.all_reduce_mean_(tensors)
     assert addresses == [t.data_ptr() for t in tensors]
     assert tensors[0].is_contiguous(memory_format=torch.channels_last)
     for t, b in zip(tensors, bases, strict=True):
@@ -39,7 +39,7 @@ for round in range(20):
     x = (bases[4] * (rank + 1)).t()
     torch.testing.assert_close(ranks.gather(x), torch.stack([bases[4].t() * (r + 1) for r in range(world)]))
     votes = torch.arange(3.0).eq(rank).float()
-    ranks.most_(votes)
+    ranks.all_reduce_max_(votes)
     assert votes.tolist() == [1.0 if i < world else 0.0 for i in range(3)]
     x = (bases[3] * (rank + 1)).requires_grad_()
     mean = ranks.mean(x)
@@ -48,7 +48,7 @@ for round in range(20):
     torch.testing.assert_close(slope.detach(), mean.detach() * (world + 1))  # everyone's objective reads the mean
     [bend] = torch.autograd.grad(slope.sum(), x)
     torch.testing.assert_close(bend, torch.full_like(bend, world + 1))
-ranks.stop()
+ranks.destroy()
 """
 
 # Rank 1 ends in the middle of the third exchange; rank 0 must not wait for it.
@@ -57,15 +57,15 @@ import os, signal, sys
 
 import torch
 
-from ganvas import ranks
-from ganvas.errors import UserError
+from ganvas.core import distributed as ranks
+from ganvas.core.errors import UserError
 
-ranks.start("cpu")
+ranks.init("cpu")
 for round in range(9):
     if ranks.rank() == 1 and round == 2:
         if sys.argv[1] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        ranks.stop(wait=False)
+        ranks.destroy(wait=False)
         sys.exit(3)
     try:
         if sys.argv[1] == "backward":
@@ -83,15 +83,15 @@ SILENT = """
 import sys
 from pathlib import Path
 
-from ganvas import ranks
+from ganvas.core import distributed as ranks
 
 ranks.PATIENCE = 0.2
-ranks.start("cpu")
+ranks.init("cpu")
 if ranks.rank() == 1:
     assert sys.stdin.readline() == "go on\\n"
 ranks.barrier()
 print("met", flush=True)
-ranks.stop()
+ranks.destroy()
 """
 
 
@@ -161,7 +161,7 @@ def test_a_silent_rank_is_reported(tmp_path: Path) -> None:
 def test_ranks_end_when_torchrun_is_killed(tmp_path: Path) -> None:
     """A parent that starts one rank as torchrun would, and is killed."""
     rank = (
-        "import time; from ganvas import ranks; ranks._end_with_torchrun(); print('ready', flush=True); "
+        "import time; from ganvas.core import distributed as ranks; ranks._end_with_torchrun(); print('ready', flush=True); "
         "time.sleep(300); print('outlived')"
     )
     parent = (

@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from toys import toy_run
 
-from ganvas import ranks
-from ganvas.config import override
+from ganvas.core import distributed as ranks
+from ganvas.core.config import override
 from ganvas.engine.engine import Engine
-from ganvas.training import augmented
+from ganvas.training.start import augmented
 
 
 class Doubled:
@@ -38,7 +38,7 @@ class Doubled:
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 ranks.LARGE = 50  # so that the toy networks have tensors of both kinds
-ranks.start("cpu")
+ranks.init("cpu")
 for told in sys.argv[2:]:
     recipe, _, data = told.partition("=")
     name, _, augment = recipe.partition("+")
@@ -59,7 +59,7 @@ for told in sys.argv[2:]:
     engine.step()
     if ranks.rank() == 0:
         torch.save(found, Path(sys.argv[1]) / f"{recipe}.{ranks.world()}.pt")
-ranks.stop()
+ranks.destroy()
 """
 
 

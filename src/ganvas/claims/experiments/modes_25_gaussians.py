@@ -114,6 +114,11 @@ CLAIM = Claim(
         f"{name}_deviation": f"standard deviation of the samples of {name}, the mean of both coordinates (of the data 2.83): "
         "near 0, the generator has collapsed to a point"
         for name in METHODS
+    }
+    | {
+        "wgan_gp_more_modes": "modes that wgan_gp finds beyond those that gan finds, of 25",
+        "wgan_gp_lower_kl": "reverse KL divergence of gan less that of wgan_gp",
+        "wgan_gp_good": "share of good samples of wgan_gp",
     },
     checks=(
         Check(

@@ -39,7 +39,7 @@ METHODS = {
         data=partial(images, size=SIDE, flip=True, labels=False),
         optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
         batch=64,
-        images=0,  # until the time is over
+        images=1,  # until the time is over
         ema=HalfLife(images=5_000),
     ),
     "r3gan": Run(
@@ -52,7 +52,7 @@ METHODS = {
         data=partial(images, size=SIDE, flip=True, labels=False),
         optim={"G": ADAM, "D": ADAM},
         batch=32,
-        images=0,
+        images=1,
         ema=HalfLife(images=5_000),
     ),
 }
