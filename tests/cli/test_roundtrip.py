@@ -42,13 +42,13 @@ class Same(nn.Module):
 
     def __init__(self, channels: int = 3, scale: int = 1) -> None:
         super().__init__()
-        self.upscale, self.multiple = scale, 1
+        self.scale, self.multiple = scale, 1
         self.conv = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: Any) -> Any:
         x = self.conv(x)
-        return nn.functional.interpolate(x, scale_factor=self.upscale, mode="nearest") if self.upscale > 1 else x
+        return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.upscale > 1 else x
 
 
 def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model:
