@@ -48,7 +48,7 @@ class Same(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.conv(x)
-        return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.upscale > 1 else x
+        return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x
 
 
 def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model:
