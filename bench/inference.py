@@ -80,7 +80,7 @@ def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Ten
         model = load(folder, precision=precision, backend=backend)
 
         def sampled(m: Model = model) -> Tensor:
-            with m._autocast():
+            with m.runtime.autocast():
                 return m.method.sample(64, z=z).float()  # pyright: ignore
 
         translated = lambda m=model: m.translate(x, output="torch")  # noqa: E731

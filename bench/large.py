@@ -26,9 +26,9 @@ from PIL import Image
 
 from ganvas.core.environment import commit, machine
 from ganvas.inference.importers.as_method import import_model
-from ganvas.inference.model import Model
 from ganvas.inference.tiling import graph
 from ganvas.inference.translate_files import translate_files
+from ganvas.inference.translator import Translator
 from ganvas.nets import image_to_image, super_resolution
 
 RESULTS = Path(__file__).parent / "results" / "large.json"
@@ -66,12 +66,12 @@ def photograph(file: Path, width: int, height: int) -> None:
 def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str, Any]:
     """In a process of its own. `side` as in `CASES`."""
     if side == 0:
-        Model._fits = lambda self, pixels, part=8: False
+        Translator.fits = lambda self, pixels, part=8: False
     stored, most = 0, 0
     make, drop = graph.OnDisk.__init__, graph.OnDisk.__del__
 
     def size(image: graph.OnDisk) -> int:
-        return image.channels * image.sides[0] * image.sides[1] * image.kind.itemsize
+        return image.channels * image.sides[0] * image.sides[1] * image.dtype.itemsize
 
     def made(self: graph.OnDisk, *args: Any, **kwargs: Any) -> None:
         nonlocal stored, most

@@ -109,7 +109,7 @@ def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Pat
         model = load(folder, device=args.device)
         # As `ganvas measure` does, without its judge: training one takes longer than all else.
         real = RealFeatures(model, Path(folder), data, "test", extractor_named(args.features, args.weights, None))
-        record = measure_samples(model.batches(args.samples, seed=0), real.side("x"), real.extractor)
+        record = measure_samples(model.batches(args.samples, seed=0), real.features("x"), real.extractor)
         if sheet is not None:
             made = model.sample(64, output="torch")
             told = {"recipe": recipe, "data": sheet.stem, "images_trained": engine.clock.images}

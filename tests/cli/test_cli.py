@@ -155,7 +155,7 @@ def test_a_run_is_walked_through_and_projected_onto(run: Path, photos: Path, tmp
         provenance.read(p)["generated"] for p in (tmp_path / "w.gif", tmp_path / "found/000.png", tmp_path / "n.png")
     )
     assert (
-        "knows no truncation"
+        "has no truncation"
         in ganvas("sample", run, "--truncation", 0.5, "--out", tmp_path / "s.png", ok=False).stderr
     )
 

@@ -199,7 +199,7 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
     h, w, _ = opened(picture).shape
     mask = tmp_path / "mask.png"
     Image.new("L", (w, h)).save(mask)
-    with pytest.raises(UserError, match="marks nothing"):
+    with pytest.raises(UserError, match="is empty"):
         Masks(mask).of(picture, "00.png")
     Image.new("L", (w + 1, h), 255).save(mask)
     with pytest.raises(UserError, match=f"is {w + 1}x{h} pixels and .* is {w}x{h}"):

@@ -76,7 +76,7 @@ def test_two_files(folders: tuple[Path, Path]) -> None:
     same = json.loads(run(a, a, "--json"))  # Infinity is no JSON
     assert same["psnr"]["mean"] is None
     assert same["ssim"]["mean"] == pytest.approx(1)
-    assert same["notes"] == ["equal pictures, of infinite PSNR: three.png"]
+    assert same["notes"] == ["equal images, of infinite PSNR: three.png"]
     assert "psnr                 y-crop4    infinite" in run(a, a)
 
 
@@ -131,7 +131,7 @@ def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path)
         run(a, b, "--protocol", "y-crop")
     with pytest.raises(UserError, match="there is no"):
         run(a, tmp_path / "nowhere")
-    with pytest.raises(UserError, match="two pictures or two folders"):
+    with pytest.raises(UserError, match="two images or two folders"):
         run(a / "one.png", b)
     with pytest.raises(UserError, match=r"one\.png is 40x40 pixels and .*two\.bmp is 64x64"):
         run(a / "one.png", b / "two.bmp")
@@ -139,7 +139,7 @@ def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path)
         run(a, b, "--lpips", "resnet")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty too").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         run(tmp_path / "empty", tmp_path / "empty too")
     gray = tmp_path / "gray.png"
     Image.open(a / "one.png").convert("L").save(gray)

@@ -42,13 +42,13 @@ class Same(nn.Module):
 
     def __init__(self, channels: int = 3, scale: int = 1) -> None:
         super().__init__()
-        self.upscale, self.multiple = scale, 1
+        self.scale, self.multiple = scale, 1
         self.conv = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.dirac_(self.conv.weight)
 
     def forward(self, x: Any) -> Any:
         x = self.conv(x)
-        return nn.functional.interpolate(x, scale_factor=self.upscale, mode="nearest") if self.upscale > 1 else x
+        return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x
 
 
 def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model:
@@ -390,7 +390,7 @@ def test_at_training_size(tmp_path: Path) -> None:
     assert made.shape == (64, 96, 4)
     assert np.array_equal(made[..., 3], pixels[..., 3])
     assert np.abs(made[..., :3].astype(int) - pixels[..., :3]).mean() < 3
-    with pytest.raises(UserError, match="enlarges"):
+    with pytest.raises(UserError, match="upscales"):
         identity(scale=2).translate(tmp_path / "x.png", at_training_size=True)
 
 

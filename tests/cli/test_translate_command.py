@@ -113,13 +113,13 @@ def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
     method.G_ab = Failing(method.G_ab, 1)
     torch.testing.assert_close(loaded.translate(x, output="torch"), whole, rtol=1e-4, atol=1e-4)
     method.G_ab.times = 9
-    with pytest.raises(UserError, match="50x30 pixels needs more memory than there is, even in the smallest parts"):
+    with pytest.raises(UserError, match="50x30 pixels needs more memory than there is, even in the smallest tiles"):
         loaded.translate(x, output="torch")
     # What looks at the whole picture at once is done whole, and refused where that is too much.
     method.G_ab = torch.nn.Sequential(method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52)))
     torch.testing.assert_close(loaded.translate(x, output="torch", tile=16), whole, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(environment, "memory", lambda device: 1 << 20)
-    with pytest.raises(UserError, match="cannot be run in parts: it calls flatten"):
+    with pytest.raises(UserError, match="cannot run in tiles: it calls flatten"):
         loaded.translate(x, output="torch")
     monkeypatch.undo()
     monkeypatch.setattr(graph.OnDisk, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full")))

@@ -50,5 +50,5 @@ def test_without_labels_it_is_refused(tmp_path: Path) -> None:
         model(labels=False).sample(1, all_classes=True)
     with pytest.raises(UserError, match="trained with labels"):
         render.walk(model(labels=False), tmp_path / "walk.gif", all_classes=True)
-    with pytest.raises(UserError, match="label besides"):
+    with pytest.raises(UserError, match="excludes labels"):
         model().sample(1, labels=[0], all_classes=True)

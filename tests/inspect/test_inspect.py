@@ -19,12 +19,11 @@ from toys import SMALL, toy_data, toy_images, toy_run
 from ganvas import recipes
 from ganvas.core import Method, Run, Samples, Shape
 from ganvas.core.config import override
-from ganvas.core.errors import UserError
+from ganvas.core.errors import CapabilityError, UserError
 from ganvas.evaluation import nearest_page, truncation_sweep
-from ganvas.inference import model as model_module
 from ganvas.inference import model_file, render
 from ganvas.inference.latent import interpolation, projection, style_mixing
-from ganvas.inference.latent.naming import latents, pictures
+from ganvas.inference.latent.naming import latents, sample_names
 from ganvas.inference.latent.projection import project
 from ganvas.inference.model import Model
 from ganvas.media import provenance, video
@@ -84,11 +83,11 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_pictures_by_name() -> None:
-    assert pictures("3, 7") == [(3, 0), (7, 0)]
-    assert pictures("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
+    assert sample_names("3, 7") == [(3, 0), (7, 0)]
+    assert sample_names("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
     for wrong in ("", "a", "3-1", "1:", "-3"):
-        with pytest.raises(UserError, match=r"named as|names no picture"):
-            pictures(wrong)
+        with pytest.raises(UserError, match=r"named as|names no sample"):
+            sample_names(wrong)
 
 
 def test_a_name_is_the_picture_that_sample_makes() -> None:
@@ -113,7 +112,7 @@ def test_a_walk_passes_its_pictures_and_closes() -> None:
     torch.testing.assert_close(way[[0, 4]], m.sample(6, seed=0, output="torch")[[0, 5]])
     torch.testing.assert_close(way[8:9], m.sample(1, seed=8, output="torch"))
     assert len(m.walk(3, frames=4, loop=False, output="torch")) == 9
-    with pytest.raises(UserError, match="at least 2 pictures"):
+    with pytest.raises(UserError, match="at least 2 samples"):
         m.walk(1)
 
 
@@ -170,7 +169,7 @@ def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() 
     narrow, wide = (m.sample(64, truncation=t, output="torch").std(0).mean() for t in (0.2, 1.0))
     assert narrow < wide / 2
     for ask in (lambda m: m.sample(1, truncation=0.5), lambda m: m.mix([(0, 0)], [(1, 0)])):
-        with pytest.raises(model_module.CapabilityError, match=r"Plain (knows|has) no .* Methods that can: "):
+        with pytest.raises(CapabilityError, match=r"Plain has no .* Methods that can: "):
             ask(model(Plain))
     with pytest.raises(UserError, match="above 0"):
         m.sample(1, truncation=0.0)

@@ -12,7 +12,8 @@ from toys import toy_data, toy_run
 
 from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
-from ganvas.inference.model import Model, batch_that_fits
+from ganvas.inference.model import Model
+from ganvas.inference.sampler import batch_that_fits
 
 
 def model(recipe: str, tmp_path: Path, *more: str, **how: Any) -> Model:
@@ -51,9 +52,9 @@ DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have l
 @pytest.mark.parametrize(
     ("recipe", "more", "message"),
     [
-        ("pix2pix", DROPOUT, "draws noise"),
-        ("progan", (), "use torch"),
-        ("unit", (), "use torch"),
+        ("pix2pix", DROPOUT, "draws random numbers"),
+        ("progan", (), "use the backend torch"),
+        ("unit", (), "use the backend torch"),
         ("cogan", (), "several domains"),
     ],
 )

@@ -85,7 +85,7 @@ def test_another_blur_is_refused(tmp_path: Path) -> None:
     state = image_to_image.ResNetGenerator(width=2, blocks=1, blur_down=True).state_dict()
     state["model.7.filt"] = state["model.11.filt"] = torch.ones(1, 1, 3, 3) / 9
     torch.save(state, tmp_path / "net.pth")
-    with pytest.raises(UserError, match=r"anti-aliased ResNet .*model\.7\.filt is another filter than \[1, 2, 1\]"):
+    with pytest.raises(UserError, match=r"anti-aliased ResNet .*model\.7\.filt is not the filter \[1, 2, 1\]"):
         import_network(tmp_path / "net.pth")
 
 
@@ -140,8 +140,8 @@ def _safetensors_header(file: Path) -> None:
         (_half, "only a piece"),
         (_safetensors_header, "not a checkpoint"),
         (_objects, "Python objects besides tensors"),
-        (_other, r"begin 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
-        (_several, "say which with `part`: a, b"),
+        (_other, r"first are 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
+        (_several, "choose one with `part`: a, b"),
         (_numbers, "holds no weights"),
         (_cut_short, r"looks like a DCGAN generator .*main\.4\.bias"),
         (lambda file: None, "cannot be read: No such file"),
@@ -200,7 +200,7 @@ def test_lightning_checkpoints(name: str, tmp_path: Path) -> None:
 def test_parts_of_a_lightning_checkpoint(tmp_path: Path) -> None:
     D, nets = dcgan.Discriminator(width=2, size=8), {n: dcgan.Generator(width=2, size=8) for n in ("one", "two")}
     torch.save(_lightning({**nets, "discriminator": D}), tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match="say which with `part`: discriminator, one, two"):
+    with pytest.raises(UserError, match="choose one with `part`: discriminator, one, two"):
         import_network(tmp_path / "last.ckpt")
     again = import_network(tmp_path / "last.ckpt", part="two").state_dict()
     assert all(torch.equal(again[k], v) for k, v in nets["two"].state_dict().items())
@@ -332,8 +332,8 @@ def _zip(file: Path) -> None:
         (lambda f: f.write_bytes(b"\x1f\x8b\x08\0"), "gzip"),
         (lambda f: f.write_bytes(b"\x89HDF\r\n\x1a\n"), "HDF5"),
         (lambda f: f.write_text('{"epoch": 3}'), "text file"),
-        (os.mkfifo, "no regular file"),
-        (lambda f: f.symlink_to("/dev/zero"), "no regular file"),
+        (os.mkfifo, "not a regular file"),
+        (lambda f: f.symlink_to("/dev/zero"), "not a regular file"),
         (lambda f: torch.save({f"layer{i}\x1b[31m.weight": torch.zeros(1) for i in range(500)}, f), "500 tensors"),
     ],
 )

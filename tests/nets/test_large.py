@@ -36,7 +36,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 
 def in_parts(net: Any, x: Tensor, side: int) -> Tensor:
     tiles = executor.Tiles(x.shape[2] * x.shape[3], x.device, 1 << 20, side)
-    made = net(tiles.picture(x))
+    made = net(tiles.image(x))
     return torch.cat([made.rows(*span) for span in made.bands()], 2)
 
 
@@ -68,7 +68,7 @@ def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ops, "REACH", 1e9)
     for layers in (1, 2, 3, 4):
         tiles = executor.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
-        x = tiles.picture(torch.zeros(1, 3, 512, 512))
+        x = tiles.image(torch.zeros(1, 3, 512, 512))
         made: Any = patchgan.PatchDiscriminator(width=1, layers=layers, norm="none").eval()(x)
         middle = ops.Window((15, 16), (15, 16))
         seen = graph.plan(made.node, middle)[x.node]
@@ -79,7 +79,7 @@ def test_large_means_do_not_cancel() -> None:
     """A variance of 1 beside a mean of 1000, over parts of unlike means."""
     x = torch.randn(1, 2, 64, 64) + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1) + torch.arange(64.0)
     tiles = executor.Tiles(64 * 64, x.device, 1 << 20, 16)
-    mean, var = tiles.statistics(tiles.picture(x).node)
+    mean, var = tiles.statistics(tiles.image(x).node)
     exact = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close((var.double(), mean.double()), exact, rtol=1e-5, atol=1e-5)
 
@@ -144,4 +144,4 @@ def test_what_else_networks_do() -> None:
 def test_what_parts_cannot_do_is_named(does: Callable[[Any], Any], says: str) -> None:
     tiles = executor.Tiles(64, torch.device("cpu"), 1 << 20)
     with pytest.raises(ops.NotTileable, match=says):
-        does(tiles.picture(torch.randn(1, 2, 8, 8)))
+        does(tiles.image(torch.randn(1, 2, 8, 8)))

@@ -79,7 +79,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (lambda h: h.pop("shape"), "shape: field required"),
         (lambda h: h.pop("stage"), "stage: field required"),
         (lambda h: h.update(imported="x"), "either 'method' or 'imported'"),
-        (lambda h: (h.pop("method"), h.update(imported="x")), "no format known|looks like"),
+        (lambda h: (h.pop("method"), h.update(imported="x")), "no known format|looks like"),
         (lambda h: h["shape"].update(height="16"), "shape.height: "),
         (lambda h: h["shape"].update(height=-16), "shape.height: "),
         (lambda h: h["shape"].update(height=0), "shape.height: "),

@@ -181,9 +181,9 @@ def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
     heading = {
         "log.jsonl": "Objectives",
         "measures.jsonl": "Quality over the run",
-        "samples": "How they came about",
-        "neighbours.png": "Does it copy?",
-        "measure.json": "Measures",
+        "samples": "Samples over training",
+        "neighbours.png": "Memorization",
+        "measure.json": "Measurements",
     }
     for file, words in heading.items():
         assert (words in text) == (file != missing and missing != "everything")
@@ -201,7 +201,7 @@ def test_skips_what_is_broken(run: Path) -> None:
     (run / "judge.json").write_text("{")
     text = page(run).text
     assert "After 6,400 images" in text
-    assert "Does it copy?" not in text
+    assert "Memorization" not in text
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_translations_measure_has_two_tables(run: Path) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a run's folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         write_report(tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) ->
     if any(re.fullmatch(r"G\.attention=\[\d+\]", s) for s in SMALL[recipe]):
         assert attention_page.page(tmp_path / "model", page, n=2).is_file()
         return
-    reason = r"has no attention layers: sagan and biggan|makes images from images"
+    reason = r"has no attention layers: sagan and biggan|translates images"
     with pytest.raises(UserError, match=reason):
         attention_page.page(tmp_path / "model", page, n=2)
     assert not page.exists()

@@ -1,4 +1,4 @@
-"""Records side by side. Only like compares with like: a figure means nothing beside one that was taken otherwise."""
+"""Compare measurement records. Records with different protocols are rejected."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ganvas.metrics.suite import measurements
 
 
 class _Measurement(pydantic.BaseModel):
-    """What a measurement in a record must be; it may say more."""
+    """The required fields of a measurement in a record."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
     protocol: dict[str, Any]
     values: dict[str, float | None]
-    intervals: dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None = None
+    intervals: (
+        dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None
+    ) = None
     checkpoint: str | int | None = None
     seed: int | None = None
     commit: str | None = None
@@ -29,31 +31,35 @@ class _Measurement(pydantic.BaseModel):
     @classmethod
     def _direction(cls, protocol: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(protocol.get("to", ""), str):
-            raise ValueError("the direction 'to' is no text")
+            raise ValueError("the direction 'to' is not text")
         return protocol
 
 
 class ProtocolMismatch(UserError):
-    """The records were taken under unlike protocols."""
+    """The records have different protocols."""
 
 
 def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The measurements of records, or of runs' measure.json, side by side.
 
-    One table a direction of translation (else one in all): `protocol`, what they share, and `columns`, each with `name`,
-    `values`, `intervals`, `seed` and `commit`. Raises `Unlike` where protocols differ, naming the fields, and `UserError`
-    for a file that holds no record."""
+    Returns one table per direction of translation (else one table): `protocol`, which
+    all share, and `columns`, each with `name`, `values`, `intervals`, `seed` and
+    `commit`.
+
+    Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file
+    without a record."""
     tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in map(Path, paths):
-        for name, found in measurements(_record(path)).items():
+        for name, measurement in measurements(_record(path)).items():
             title = printable(path.parent if path.name == "measure.json" else path)
-            named = printable(name) or str(found.get("checkpoint") or "")
-            tables.setdefault(found["protocol"].get("to", ""), []).append(
-                (f"{title} ({named})" if named else title, found)
+            named = printable(name) or str(measurement.get("checkpoint") or "")
+            tables.setdefault(measurement["protocol"].get("to", ""), []).append(
+                (f"{title} ({named})" if named else title, measurement)
             )
     if all(len(columns) < 2 for columns in tables.values()):
         raise UserError(
-            f"there is nothing to compare {printable(paths[0])} with: give two records, or one of two checkpoints"
+            f"{printable(paths[0])} is the only measurement: give two records, or one of two "
+            "checkpoints"
         )
     return [_table(columns) for columns in tables.values()]
 
@@ -61,18 +67,24 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
 def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     (first, reference), *others = columns
     shared = _flat(reference["protocol"])
-    for name, found in others:
-        flat = _flat(found["protocol"])
-        unlike = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
-        if unlike:
+    for name, measurement in others:
+        flat = _flat(measurement["protocol"])
+        different = [field for field in {**shared, **flat} if shared.get(field) != flat.get(field)]
+        if different:
             differences = ", ".join(
-                f"{printable(field)} ({_said(shared, field)} and {_said(flat, field)})" for field in unlike
+                f"{printable(field)} ({_short(shared, field)} and {_short(flat, field)})"
+                for field in different
             )
-            raise ProtocolMismatch(f"{first} and {name} do not compare: they differ in {differences}")
+            raise ProtocolMismatch(
+                f"{first} and {name} have different protocols and do not compare: they differ in "
+                f"{differences}"
+            )
     kept = ("values", "intervals", "seed", "commit")
     return {
         "protocol": reference["protocol"],
-        "columns": [{"name": name, **{k: found.get(k) for k in kept}} for name, found in columns],
+        "columns": [
+            {"name": name, **{k: measurement.get(k) for k in kept}} for name, measurement in columns
+        ],
     }
 
 
@@ -84,15 +96,17 @@ def _record(path: Path) -> dict[str, Any]:
         record = read_json(file, "record")
     except UserError as e:
         raise UserError(f"{e}. {advice}") from None
-    found = measurements(record)
+    contents = measurements(record)
     try:
-        for measurement in found.values():
+        for measurement in contents.values():
             _Measurement.model_validate(measurement)
     except pydantic.ValidationError as e:
         error = e.errors()[0]
         at = printable(".".join(map(str, error["loc"])))
-        raise UserError(f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}") from None
-    if not found:
+        raise UserError(
+            f"{where} is not a record: {at}: {printable(error['msg'].lower())}. {advice}"
+        ) from None
+    if not contents:
         raise UserError(f"{where} is not a record: it holds no measurement. {advice}")
     return record
 
@@ -105,7 +119,7 @@ def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _said(flat: dict[str, Any], field: str) -> str:
-    """A value in few letters: a hash is told by its first ones."""
+def _short(flat: dict[str, Any], field: str) -> str:
+    """A value in a few characters: hashes are abbreviated."""
     text = printable(flat.get(field, "none"))
     return text if len(text) <= 24 else f"{text[:12]}…"

@@ -1,4 +1,4 @@
-"""What a distance between distributions does not tell: repetition, copies of the training images, use, smoothness, modes."""
+"""Diagnostics that a Fréchet distance misses: duplicates, memorization, modes, ..."""
 
 from __future__ import annotations
 
@@ -20,18 +20,31 @@ from ganvas.metrics.cas import CLASSIFIER, classification_accuracy_score
 from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import Extractor, extractor
 from ganvas.metrics.lpips import lpips
-from ganvas.metrics.mode_coverage import STACKED_SAMPLES, birthday, memorisation, score_stacked_mnist
+from ganvas.metrics.mode_coverage import (
+    STACKED_SAMPLES,
+    birthday,
+    memorisation,
+    score_stacked_mnist,
+)
 from ganvas.metrics.ppl import path_length
 from ganvas.metrics.precision_recall import nearest
 from ganvas.metrics.recognizability import PROTOCOL, RecognitionClassifier, RecognitionStats
 
-LIMIT = 5_000  # images of either side for what compares all pairs
-PATHS = 2_000
+LIMIT = 5_000  # images of each set, for comparisons of all pairs
+PATHS = 2_000  # latent paths
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """A model beside the real images that it is measured against. `feed`: their training part; `real`: its features."""
+    """A model and the real images that it is measured against.
+
+    feed: the training images; `real`: their features
+    source: of the data, to open its test part
+    n: number of samples
+    weights: folder of further networks' weights
+    distance: LPIPS's backbone, for path lengths
+    white: of the data, see `ganvas.data.images`
+    """
 
     model: Model
     feed: Feed
@@ -41,87 +54,109 @@ class EvaluationContext:
     n: int
     seed: int
     weights: str | Path | None = None
-    distance: str = "squeeze-caffe"  # LPIPS' backbone, for path lengths
+    distance: str = "squeeze-caffe"
+    white: int | None = None
 
     @cached_property
     def test(self) -> Feed:
-        """The real images that the model has not seen. Raises `UserError` where the set keeps none apart."""
+        """The test images. Raises `UserError` if the data set has none."""
         try:
             info = self.feed.info
-            test = images(self.source, size=(info.height, info.width), channels=info.channels, part="test")
+            size = info.height, info.width
+            test = images(
+                self.source, size=size, channels=info.channels, part="test", white=self.white
+            )
         except UserError as e:
-            raise UserError(f"this measure needs real images that were not trained on, a test part: {e}") from None
+            raise UserError(f"this diagnostic needs a test part of the real images: {e}") from None
         if test.info.fingerprint == self.feed.info.fingerprint:
             raise UserError(
-                "this measure needs real images that were not trained on, and the test part is the training part"
+                "this diagnostic needs a test part of the real images; here it equals the "
+                "training part"
             )
         return test
 
     @cached_property
     def trained_on(self) -> Tensor:
-        """Features of at most `LIMIT` of the training images."""
+        """Features of up to `LIMIT` training images."""
         return self.real.kept()[0][:LIMIT]
 
     @cached_property
     def heldout(self) -> Tensor:
-        """Features of at most `LIMIT` of the test images, chosen at random: their order is often that of their classes."""
+        """Features of up to `LIMIT` test images, shuffled: files are sorted by class."""
         n = min(self.test.info.count, LIMIT)
-        return self._features(self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256))
+        return self._features(
+            self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256)
+        )
 
     @cached_property
     def fakes(self) -> Tensor:
-        """Features of at most `LIMIT` samples, in random order: a generator that is given labels draws them in turn."""
-        found = self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
-        return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(self.seed))]
+        """Features of up to `LIMIT` samples, shuffled: labels are drawn in turn."""
+        features = self._features(self.model.batches(min(self.n, LIMIT), seed=self.seed))
+        return features[
+            torch.randperm(len(features), generator=torch.Generator().manual_seed(self.seed))
+        ]
 
     def _features(self, batches: Iterable[Tensor]) -> Tensor:
         return torch.cat([self.extractor(x).cpu() for x in batches])
 
 
-def _numbers(found: Any) -> dict[str, float]:
-    """The figures of a named tuple, without what else it holds."""
-    return {k: v for k, v in found._asdict().items() if isinstance(v, int | float)}
+def _numbers(result: Any) -> dict[str, float]:
+    """The numbers of a named tuple."""
+    return {k: v for k, v in result._asdict().items() if isinstance(v, int | float)}
 
 
-def duplicates(s: EvaluationContext) -> dict[str, Any]:
-    """The birthday paradox test; a duplicate is a pair of samples closer than the closest pair of as many real images."""
-    n = min(len(s.fakes), len(s.trained_on))
-    fakes, real = s.fakes[:n], s.trained_on[:n]
-    own = nearest(real, real, k=2)[0][:, 1]  # the first is the image itself
+def duplicates(context: EvaluationContext) -> dict[str, Any]:
+    """Birthday paradox test.
+
+    A duplicate is a pair of samples closer than the closest pair of as many real
+    images."""
+    n = min(len(context.fakes), len(context.trained_on))
+    fakes, real = context.fakes[:n], context.trained_on[:n]
+    own = nearest(real, real, k=2)[0][:, 1]  # the first neighbor is the image itself
     threshold = float(own[own > 0].min()) if bool((own > 0).any()) else 0.0
     found = birthday(fakes, threshold)
     return {
-        "values": {"duplicates": found.duplicates, "support": found.support if found.duplicates else None},
+        "values": {
+            "duplicates": found.duplicates,
+            "support": found.support if found.duplicates else None,
+        },
         "intervals": {"support": [found.low, found.high if found.high != float("inf") else None]},
-        "protocol": {"samples": n, "threshold": threshold, "extractor": s.extractor.name},
+        "protocol": {"samples": n, "threshold": threshold, "extractor": context.extractor.name},
         "source": "arXiv:1706.08224",
     }
 
 
-def copies(s: EvaluationContext) -> dict[str, Any]:
-    """Memorisation: are samples nearer to the training images than held-out real ones are?"""
-    found = memorisation(s.fakes, s.trained_on, s.heldout)
+def memorization(context: EvaluationContext) -> dict[str, Any]:
+    """Memorization: are samples closer to the training images than test images are?"""
+    found = memorisation(context.fakes, context.trained_on, context.heldout)
     return {
         "values": {"ratio": found.ratio, "z": found.z},
         "protocol": {
-            "samples": len(s.fakes),
-            "training": len(s.trained_on),
-            "heldout": len(s.heldout),
-            "extractor": s.extractor.name,
+            "samples": len(context.fakes),
+            "training": len(context.trained_on),
+            "heldout": len(context.heldout),
+            "extractor": context.extractor.name,
         },
         "source": "arXiv:2004.05675",
     }
 
 
-def accuracy(s: EvaluationContext) -> dict[str, Any]:
-    """Classification accuracy score: a classifier that learned from samples, on real test images."""
-    if not s.model.method.classes:
-        raise UserError("the classification accuracy score needs a model that was trained with labels")
-    n = min(s.n, s.feed.info.count, LIMIT)
-    labels = torch.arange(n) % s.model.method.classes
-    made = s.model.sample(n, seed=s.seed, labels=labels.tolist(), output="torch").cpu()
-    real, test = s.feed.draw(0, n, seed=s.seed), s.test.draw(0, min(s.test.info.count, LIMIT), seed=s.seed)
-    found = classification_accuracy_score(made, labels, real.x, real.y, test.x, test.y, seed=s.seed)
+def accuracy(context: EvaluationContext) -> dict[str, Any]:
+    """Classification accuracy score: trained on samples, tested on real images."""
+    if not context.model.method.classes:
+        raise UserError(
+            "the classification accuracy score needs a model that was trained with labels"
+        )
+    n = min(context.n, context.feed.info.count, LIMIT)
+    labels = torch.arange(n) % context.model.method.classes
+    made = context.model.sample(n, seed=context.seed, labels=labels.tolist(), output="torch").cpu()
+    real, test = (
+        context.feed.draw(0, n, seed=context.seed),
+        context.test.draw(0, min(context.test.info.count, LIMIT), seed=context.seed),
+    )
+    found = classification_accuracy_score(
+        made, labels, real.x, real.y, test.x, test.y, seed=context.seed
+    )
     return {
         "values": _numbers(found),
         "protocol": {"samples": n, "test": len(test), "classifier": CLASSIFIER},
@@ -129,10 +164,10 @@ def accuracy(s: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def smoothness(s: EvaluationContext) -> dict[str, Any]:
+def path_lengths(context: EvaluationContext) -> dict[str, Any]:
     """Perceptual path length in z."""
-    distance = lpips(s.distance, s.weights)
-    found = path_length(s.model.method, distance, PATHS, seed=s.seed)
+    distance = lpips(context.distance, context.weights)
+    found = path_length(context.model.method, distance, PATHS, seed=context.seed)
     return {
         "values": _numbers(found),
         "protocol": {"space": "z", "paths": PATHS, "distance": distance.name},
@@ -140,25 +175,31 @@ def smoothness(s: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def stacked(s: EvaluationContext) -> dict[str, Any]:
+def stacked_mnist(context: EvaluationContext) -> dict[str, Any]:
     """Modes of stacked MNIST."""
-    lenet = extractor("lenet-mnist", s.weights)
-    found = score_stacked_mnist(s.model.batches(STACKED_SAMPLES, seed=s.seed), lambda x: lenet.with_logits(x)[1])
+    lenet = extractor("lenet-mnist", context.weights)
+    found = score_stacked_mnist(
+        context.model.batches(STACKED_SAMPLES, seed=context.seed), lambda x: lenet.with_logits(x)[1]
+    )
     return {
         "values": _numbers(found),
-        "protocol": {"samples": STACKED_SAMPLES, "classifier": lenet.name, "classifier_hash": lenet.hash},
+        "protocol": {
+            "samples": STACKED_SAMPLES,
+            "classifier": lenet.name,
+            "classifier_hash": lenet.hash,
+        },
         "source": "arXiv:1712.04086, section 4.2",
     }
 
 
-def recognizability(s: EvaluationContext) -> dict[str, Any]:
-    """Fraction of samples that a classifier trained on half of the real images recognizes."""
-    if not s.feed.info.classes:
+def recognizability(context: EvaluationContext) -> dict[str, Any]:
+    """Fraction of samples that a classifier of the real images recognizes."""
+    if not context.feed.info.classes:
         raise UserError("recognizability needs real images with labels")
-    raw, size = s.feed.raw(), (s.feed.info.height, s.feed.info.width)
+    raw, size = context.feed.raw(), (context.feed.info.height, context.feed.info.width)
     stats = RecognitionStats(RecognitionClassifier(raw["x"], raw["y"]))
-    for x in s.model.batches(s.n, seed=s.seed):
-        # A network that has yet to grow: enlarged by repeated pixels, as for the other measures.
+    for x in context.model.batches(context.n, seed=context.seed):
+        # Progressive networks: upscaled by repeating pixels, as for the other measures.
         stats.add(to_uint8(x if x.shape[-2:] == size else interpolate(x, size, mode="nearest")))
     found = stats.report()
     sizes = {k: found.pop(k) for k in ("samples", "trained_on", "tested_on", "confidence")}
@@ -172,23 +213,25 @@ def recognizability(s: EvaluationContext) -> dict[str, Any]:
 
 DIAGNOSTICS: dict[str, Callable[[EvaluationContext], dict[str, Any]]] = {
     "duplicates": duplicates,
-    "memorisation": copies,
+    "memorisation": memorization,
     "accuracy": accuracy,
-    "path-length": smoothness,
-    "stacked-mnist": stacked,
+    "path-length": path_lengths,
+    "stacked-mnist": stacked_mnist,
     "recognizability": recognizability,
 }
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises `UserError` for a name that is no further measure."""
+    """Raise `UserError` for a name that is no diagnostic."""
     for name in names:
         if name not in DIAGNOSTICS:
-            raise UserError(f"there is no further measure {name!r}. {did_you_mean(name, DIAGNOSTICS)}")
+            raise UserError(f"--also {name!r} is unknown. {did_you_mean(name, DIAGNOSTICS)}")
 
 
-def run_diagnostics(names: Sequence[str], subject: EvaluationContext) -> dict[str, Any]:
-    """The further measures of these names, each with its values, protocol and source. Raises `UserError` for an unknown name
-    and for what this model or these images do not allow."""
+def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[str, Any]:
+    """Run diagnostics: name -> values, protocol and source.
+
+    Raises `UserError` for an unknown name, and if the model or the images exclude
+    one."""
     check_names(names)
-    return {name: DIAGNOSTICS[name](subject) for name in names}
+    return {name: DIAGNOSTICS[name](context) for name in names}

@@ -1,4 +1,4 @@
-"""Samples beside their nearest real images, as a page."""
+"""Pages of samples beside their nearest real images."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def neighbours(
     checkpoint: str = "last",
     device: str = "cpu",
 ) -> None:
-    """A page of samples, each beside the real images nearest to it over `features`."""
+    """Write a page of samples, each beside its nearest real images over `features`."""
     model = load(run, checkpoint=checkpoint, device=device)
     labels = None if label is None else [model.class_number(label)] * n
     made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
     real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
-    page = real.neighbours(made, real.side("x"))
+    page = real.neighbors(made, real.features("x"))
     encode.save(page, out, **model.facts, kind="nearest real images", seed=seed, features=features)

@@ -1,4 +1,4 @@
-"""Pictures against the pictures that they should be, file by file: what `ganvas pixels` prints."""
+"""Compare images with reference images, file by file (`ganvas pixels`)."""
 
 from __future__ import annotations
 
@@ -33,30 +33,41 @@ def compare(
     weights: str | Path | None = None,
     mask: str | Path | None = None,
 ) -> dict[str, Any]:
-    """PSNR, SSIM, MS-SSIM where the pictures are large enough and LPIPS where its backbone is named, of two pictures, or of two
-    folders whose pictures are matched by name without ending. A JSON-ready record: of each measure the mean, its 95% interval
-    (Student's, over pictures) and its protocol, and every picture's own figures; None stands for infinite (equal pictures).
+    """Measure PSNR, SSIM, MS-SSIM and LPIPS between images.
 
-    Under a protocol of luma gray pictures are taken as they are, and their figures have its name with "gray" for "y".
+    a, b: two images, or two folders whose images are matched by name without ending
+    protocol: see `ganvas.metrics.psnr_ssim`. A protocol of luma takes gray images as
+        they are; their figures have its name with "gray" for "y"
+    lpips: backbone; None: no LPIPS
+    weights: folder of LPIPS's files (see `ganvas.metrics.lpips`)
+    mask: an image, or a folder with one for each pair: only white pixels are compared.
+        LPIPS takes the whole images nevertheless
 
-    `weights`: the folder of LPIPS's files (see `ganvas.metrics.lpips`). `mask`: a picture, or a folder with one for each
-    pair, that is white where they are compared; LPIPS sees the whole pictures all the same. Alpha is laid over white. Raises
-    `UserError`, naming them, for pictures without a partner, of unlike sizes, gray against colour, or unreadable."""
+    MS-SSIM is measured if the images are large enough. Alpha is laid over white.
+
+    Returns a JSON-ready record: of each measure the mean, its 95% interval (Student's,
+    over images) and its protocol, and the figures of every image; None is infinite
+    (equal images).
+
+    Raises `UserError`, with the names, for images without a partner, of different
+    sizes, gray against color, or unreadable."""
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
     masks = None if mask is None else Masks(Path(mask))
-    rows = [_figures(x, y, name, protocol, measure, masks) for name, x, y in _pairs(Path(a), Path(b))]
+    rows = [
+        _figures(x, y, name, protocol, measure, masks) for name, x, y in _pairs(Path(a), Path(b))
+    ]
     record: dict[str, Any] = {"a": str(a), "b": str(b), "count": len(rows)}
     notes = ["alpha is laid over white"] if any(r.pop("alpha") for r in rows) else []
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
     names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
     gray = sum([r.pop("gray") for r in rows]) * (protocol_named(protocol).channels == "y")
-    if gray:  # of the full range, where the luma of color has 219 of 255 levels: 1.3 dB less for the same error
+    if gray:  # full range, luma: 219 of 255 levels, 1.3 dB less for the same error
         ours = protocol.replace("y", "gray", 1)
         if gray < len(rows):
             notes.append(
-                f"{gray} of {len(rows)} pairs are gray and were compared by {ours}, which gives up to 1.32 dB less than "
-                f"{protocol}: the mean is of both"
+                f"{gray} of {len(rows)} pairs are gray and were compared by {ours}, which gives up "
+                f"to 1.32 dB less than {protocol}: the mean is of both"
             )
         protocol = ours if gray == len(rows) else f"{protocol} and {ours}"
     within = f"{protocol}, masked" if masks else protocol
@@ -64,46 +75,60 @@ def compare(
         values = [r[name] for r in rows if name in r]
         if len(values) < len(rows):
             notes.append(
-                f"no {name}: it needs sides of at least {least} pixels, and {len(rows) - len(values)} have less"
+                f"no {name}: it needs sides of at least {least} pixels, and "
+                f"{len(rows) - len(values)} have less"
             )
             for r in rows:
                 r.pop(name, None)
             continue
         record[name] = _summary(values) | {"unit": "dB" if name == "psnr" else None}
-        record[name] |= {"weights": measure.hashes} if measure and name == measure.name else {"protocol": within}
+        if measure and name == measure.name:
+            record[name]["weights"] = measure.hashes
+        else:
+            record[name]["protocol"] = within
     equal = [r["name"] for r in rows if math.isinf(r["psnr"])]
     if equal:
-        notes.append(f"equal pictures, of infinite PSNR: {several(equal)}")
+        notes.append(f"equal images, of infinite PSNR: {several(equal)}")
     images = [{k: v if isinstance(v, str) else _finite(v) for k, v in r.items()} for r in rows]
     return record | {"notes": notes, "images": images, "commit": commit(), "machine": machine()}
 
 
 def lines(record: dict[str, Any]) -> list[str]:
-    """A record of `compare` for people to read."""
-    out = [f"{record['count']} pairs of pictures"]
+    """A record of `compare` as lines of text."""
+    out = [f"{record['count']} pairs of images"]
     for name, figure in record.items():
         if isinstance(figure, dict) and "mean" in figure:
             unit = f" {figure['unit']}" if figure["unit"] else ""
             value = "infinite" if figure["mean"] is None else f"{figure['mean']:.4f}{unit}"
-            interval = "" if figure["low"] is None else f"  [{figure['low']:.4f}, {figure['high']:.4f}]"
+            interval = (
+                "" if figure["low"] is None else f"  [{figure['low']:.4f}, {figure['high']:.4f}]"
+            )
             out.append(f"{name:<20} {figure.get('protocol', 'rgb'):<10} {value}{interval}")
     return out + record["notes"]
 
 
-def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None) -> dict[str, Any]:
+def _figures(
+    x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None
+) -> dict[str, Any]:
     (one, alpha_x), (other, alpha_y) = _opened(x), _opened(y)
     if one.shape[1] != other.shape[1]:
-        gray, colour = (x, y) if one.shape[1] == 1 else (y, x)
-        raise UserError(f"{gray} is gray and {colour} is not: no measure compares these. Convert one of them")
+        gray, color = (x, y) if one.shape[1] == 1 else (y, x)
+        raise UserError(f"{gray} is gray and {color} is not: convert one of them to the other")
     if one.shape != other.shape:
         (h, w), (k, v) = one.shape[-2:], other.shape[-2:]
         raise UserError(
-            f"{x} is {w}x{h} pixels and {y} is {v}x{k} (width x height): crop or resize one of them to the other"
+            f"{x} is {w}x{h} pixels and {y} is {v}x{k} (width x height): crop or resize one of "
+            "them to the other"
         )
     try:
-        where = None if masks is None else torch.from_numpy(masks.of(x, name).mask)[None, None]
-        figures = {"psnr": psnr(one, other, protocol, where), "ssim": ssim(one, other, protocol, where)}
-        if masks is None and min(one.shape[-2:]) - 2 * protocol_named(protocol).shave >= WINDOW << (len(SCALES) - 1):
+        region = None if masks is None else torch.from_numpy(masks.of(x, name).mask)[None, None]
+        figures = {
+            "psnr": psnr(one, other, protocol, region),
+            "ssim": ssim(one, other, protocol, region),
+        }
+        if masks is None and min(one.shape[-2:]) - 2 * protocol_named(protocol).shave >= WINDOW << (
+            len(SCALES) - 1
+        ):
             figures["ms-ssim"] = ms_ssim(one, other, protocol)
         if measure:
             figures[measure.name] = measure(2 * one.float() - 1, 2 * other.float() - 1)
@@ -114,17 +139,19 @@ def _figures(x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, 
 
 
 def _opened(path: Path) -> tuple[Tensor, bool]:
-    """([1, 1 or 3, H, W] in [0, 1], whether it had alpha)."""
+    """(image [1, 1 or 3, H, W] in [0, 1], whether it had alpha)."""
     try:
         image = read(str(path))
     except Broken as e:
         raise UserError(f"{path} cannot be read: {e}") from None
     pixels = as_array(to_channels(image, 1 if image.mode == "L" else 3))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double() / 255, image.mode == "RGBA"
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[
+        None
+    ].double() / 255, image.mode == "RGBA"
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[str, Path, Path]]:
-    """(name, one, other)"""
+    """(name, a, b) of every pair."""
     for path in (a, b):
         if not path.exists():
             raise UserError(f"there is no {path}")
@@ -132,17 +159,21 @@ def _pairs(a: Path, b: Path) -> list[tuple[str, Path, Path]]:
         return [(a.name, a, b)]
     if a.is_file() or b.is_file():
         raise UserError(
-            f"two pictures or two folders are compared; {a if a.is_file() else b} is a file and the other is not"
+            f"give two images or two folders; {a if a.is_file() else b} is a file and the other "
+            "is not"
         )
     left, right = (Files(tree, tree.entries) for tree in (Folder(a), Folder(b)))
     left, right, alone = match(left, right)
     if alone:
         raise UserError(
-            f"these have no partner of their name in the other folder: {several(alone)}. Remove or rename them"
+            f"these have no partner of their name in the other folder: {several(alone)}. Remove "
+            "or rename them"
         )
     if not len(left.entries):
-        raise UserError(f"there are no pictures in {a} and {b}")
-    return [(x.name, a / x.name, b / y.name) for x, y in zip(left.entries, right.entries, strict=True)]
+        raise UserError(f"there are no images in {a} and {b}")
+    return [
+        (x.name, a / x.name, b / y.name) for x, y in zip(left.entries, right.entries, strict=True)
+    ]
 
 
 def _summary(values: list[float]) -> dict[str, float | None]:

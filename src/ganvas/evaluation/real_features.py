@@ -18,7 +18,16 @@ from torch import Tensor
 
 from ganvas.core import Translates
 from ganvas.core.errors import UserError
-from ganvas.data import Feed, cache_dir, derived, domains, downloads, images, pairs, super_resolution
+from ganvas.data import (
+    Feed,
+    cache_dir,
+    derived,
+    domains,
+    downloads,
+    images,
+    pairs,
+    super_resolution,
+)
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.report import neighbour_sheet
@@ -28,31 +37,45 @@ from ganvas.metrics.features import WEIGHTS_VARIABLE, Extractor, extractor, ince
 from ganvas.metrics.precision_recall import nearest
 from ganvas.metrics.suite import filled
 
-NEIGHBOURS = 8  # samples on the sheet of nearest real images
-VERSION = 1  # of the statistics: raise it when the same images would give others
-BATCH = 256  # real images at once
-TRANSLATED = 8  # images translated at once
+NEIGHBORS = 8  # samples on the sheet of nearest real images
+VERSION = 1  # of the cached statistics: raise it if the same images would give others
+BATCH = 256  # real images per forward pass
+TRANSLATED = 8  # images per translation
 
 
 class RealFeatures:
-    """The real images that a model is measured against, in its size and channels."""
+    """The real images that a model is measured against, in its size and channels.
 
-    def __init__(self, model: Model, run: Path, against: str, part: Part, extract: Extractor) -> None:
+    feed: the images
+    protocol: their part and fingerprint
+    data: facts for the record
+    """
+
+    def __init__(
+        self, model: Model, run: Path, against: str, part: Part, extract: Extractor
+    ) -> None:
         shape = model.info["shape"]
         size, channels = (shape["height"], shape["width"]), shape["channels"]
 
         def opened(channels: int | None) -> Feed:
+            # The run's own settings of its data, so that pixels mean the same.
+            options: dict[str, Any] = {
+                "size": size,
+                "channels": channels,
+                "part": part,
+                "white": data_setting(run, "white"),
+            }
             if not isinstance(model.method, Translates):
-                return images(against, size=size, channels=channels, part=part)
+                return images(against, **options)
+            options["flip"] = False
             if model.method.upscale > 1:
-                scale = model.method.upscale
-                return super_resolution(against, size=size, scale=scale, channels=channels, part=part, flip=False)
+                return super_resolution(against, scale=model.method.upscale, **options)
             if kind := data_setting(run, "kind"):
-                return derived(against, kind=kind, size=size, channels=channels, part=part, flip=False)
+                return derived(against, kind=kind, **options)
             if model.info.get("task") == "pairs":
-                turned = data_setting(run, "direction") or "a2b"
-                return pairs(against, size=size, channels=channels, part=part, flip=False, direction=turned)
-            return domains(against, size=size, channels=channels, part=part, flip=False)
+                direction = data_setting(run, "direction") or "a2b"
+                return pairs(against, direction=direction, **options)
+            return domains(against, **options)
 
         feed = opened(None)
         if feed.info.channels != channels:
@@ -60,19 +83,22 @@ class RealFeatures:
             feed = opened(channels)
             trained_on = (model.info.get("data") or {}).get("fingerprint")
             if feed.info.fingerprint != trained_on and data_setting(run, "channels") != channels:
-                kinds = {1: "gray", 3: "colour", 4: "colour with alpha"}
+                kinds = {1: "gray", 3: "color", 4: "color with alpha"}
                 raise UserError(
-                    f"the images of {against} are {kinds[theirs]} and the model's are {kinds[channels]}: measure against "
-                    f"images that are {kinds[channels]}, too"
+                    f"the images of {against} are {kinds[theirs]} and the model's are "
+                    f"{kinds[channels]}: measure "
+                    f"against {kinds[channels]} images"
                 )
-        self.feed, self.source, self.extractor, self.device = feed, against, extract, model.method.device
+        self.feed, self.source, self.extractor = feed, against, extract
+        self.device = model.method.device
+        self.white: int | None = data_setting(run, "white")
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
-        self._sides: dict[str, FeatureSet] = {}
+        self._features: dict[str, FeatureSet] = {}
 
-    def side(self, stream: str) -> FeatureSet:
-        """The features of "x", or of the domain "a" or "b"; from the cache where they are in it."""
-        if stream not in self._sides:
+    def features(self, stream: str) -> FeatureSet:
+        """The features of "x", or of domain "a" or "b"; from the cache if possible."""
+        if stream not in self._features:
             info, extract = self.feed.info, self.extractor
             facts = {
                 "version": VERSION,
@@ -88,58 +114,78 @@ class RealFeatures:
 
             def computed() -> FeatureSet:
                 batches = self.feed.batches(BATCH, side=stream, device=self.device)
-                return filled(FeatureSet(extract, "real"), (getattr(batch, stream) for batch in batches))
+                return filled(
+                    FeatureSet(extract, "real"), (getattr(batch, stream) for batch in batches)
+                )
 
-            self._sides[stream] = _cached(facts, extract, computed)
-        return self._sides[stream]
+            self._features[stream] = _cached(facts, extract, computed)
+        return self._features[stream]
 
-    def drawn(self, stream: str, n: int, seed: int) -> Iterator[Tensor]:
-        """n images of a domain in random order (fewer where it has fewer), in small batches."""
-        total = min(n, self.side(stream).count)
+    def subset(self, stream: str, n: int, seed: int) -> Iterator[Tensor]:
+        """Up to n images of a domain in random order, in small batches."""
+        total = min(n, self.features(stream).count)
         for i in range(0, total, TRANSLATED):
-            yield getattr(self.feed.draw(i, min(TRANSLATED, total - i), seed=seed, device=self.device), stream)
+            yield getattr(
+                self.feed.draw(i, min(TRANSLATED, total - i), seed=seed, device=self.device), stream
+            )
 
-    def further(
+    def diagnostics(
         self, names: Sequence[str], model: Model, n: int, seed: int, weights: str | Path | None
     ) -> dict[str, Any]:
-        """The further measures of these names. Raises `UserError` for what they do not allow."""
+        """Run diagnostics. Raises `UserError` for those that model or data exclude."""
         if isinstance(model.method, Translates):
-            raise UserError("further measures are for models that make images from noise alone")
-        subject = EvaluationContext(model, self.feed, self.side("x"), self.source, self.extractor, n, seed, weights)
-        return run_diagnostics(names, subject)
+            raise UserError("--also is for models that generate images from noise")
+        context = EvaluationContext(
+            model,
+            self.feed,
+            self.features("x"),
+            self.source,
+            self.extractor,
+            n,
+            seed,
+            weights,
+            white=self.white,
+        )
+        return run_diagnostics(names, context)
 
-    def neighbours(self, samples: Tensor, side: FeatureSet) -> Any:
-        """A picture of samples beside the nearest of the real images whose features are kept."""
-        features, index = side.kept()
-        _, found = nearest(self.extractor(samples).cpu(), features)
-        rows = index[found]
+    def neighbors(self, samples: Tensor, real: FeatureSet) -> Any:
+        """A sheet of samples beside the nearest of the cached real images."""
+        features, index = real.kept()
+        _, nearest_real = nearest(self.extractor(samples).cpu(), features)
+        rows = index[nearest_real]
         chosen, places = rows.unique(return_inverse=True)
         pixels = torch.from_numpy(np.stack([self.feed.raw()["x"][i] for i in chosen.tolist()]))
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 
 def data_setting(run: Path, setting: str) -> Any:
-    """What a run's own settings say of its data; None where they say nothing."""
+    """A setting of a run's own data; None if the run does not have it."""
     try:
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(setting)
+        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(
+            setting
+        )
     except (OSError, ValueError, KeyError):
         return None
 
 
 def extractor_named(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:
-    """The extractor; the official network's weights are downloaded where nobody says that they are here already."""
+    """The extractor; downloads the official network's weights if they are not here."""
     if name == "inception-2015" and not weights:
         folder = Path(os.environ.get(WEIGHTS_VARIABLE) or cache_dir() / "weights")
         if not any((folder / file).is_file() for file in inception.FILES):
-            file = downloads.File(inception.FILES[0], inception.BYTES, inception.SHA256, inception.ADDRESSES)
+            file = downloads.File(
+                inception.FILES[0], inception.BYTES, inception.SHA256, inception.ADDRESSES
+            )
             weights = downloads.fetch_file(name, file, cache_dir() / "weights")
         else:
             weights = folder
     return extractor(name, weights, resizer=resizer)
 
 
-def _cached(facts: dict[str, Any], extract: Extractor, computed: Callable[[], FeatureSet]) -> FeatureSet:
-    """The side that `facts` decide, from the cache folder or into it."""
+def _cached(
+    facts: dict[str, Any], extract: Extractor, computed: Callable[[], FeatureSet]
+) -> FeatureSet:
+    """The features for `facts`, from the cache folder; else computed and cached."""
     key = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
     path = cache_dir() / "statistics" / f"{key}.safetensors"
     try:
@@ -148,10 +194,10 @@ def _cached(facts: dict[str, Any], extract: Extractor, computed: Callable[[], Fe
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
         if header["sum"] == _sum(tensors):
             return FeatureSet.restored(extract, "real", tensors, json.loads(header["side"]))
-    except (OSError, SafetensorError, KeyError, ValueError):  # absent, or damaged: it is made anew
+    except (OSError, SafetensorError, KeyError, ValueError):  # absent or damaged: computed again
         pass
-    side = computed()
-    tensors, kept = side.state()
+    features = computed()
+    tensors, kept = features.state()
     header = {"side": json.dumps(kept), "sum": _sum(tensors), "facts": json.dumps(facts)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -159,10 +205,13 @@ def _cached(facts: dict[str, Any], extract: Extractor, computed: Callable[[], Fe
         save_file(tensors, temporary, metadata=header)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as e:
-        warnings.warn(f"the statistics of the real images could not be kept in {path.parent} ({e})", stacklevel=2)
+        warnings.warn(
+            f"the statistics of the real images could not be cached in {path.parent} ({e})",
+            stacklevel=2,
+        )
     finally:
         temporary.unlink(missing_ok=True)
-    return side
+    return features
 
 
 def _sum(tensors: dict[str, Tensor]) -> str:

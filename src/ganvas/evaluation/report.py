@@ -1,7 +1,9 @@
-"""A run on one page: report.html, a single file that opens anywhere, with no server and no network.
+"""Write a run's report: report.html, one self-contained file without server or network.
 
-It shows what the run's folder holds and leaves out what is missing. A training that is finished must not fail by its
-report: lines and pictures that cannot be read are skipped."""
+It shows what the run folder holds and omits what is missing. Training must not fail
+because of
+its report: unreadable lines and images are skipped.
+"""
 
 from __future__ import annotations
 
@@ -19,47 +21,58 @@ from torch import Tensor
 from ganvas import __version__
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
-from ganvas.evaluation.report_plots import _curves, _finite, _number, _opened, _picture, _quality, _short
+from ganvas.evaluation.report_plots import (
+    _curves,
+    _embedded,
+    _finite,
+    _number,
+    _opened,
+    _quality,
+    _short,
+)
 from ganvas.media import grid, provenance
 from ganvas.metrics.suite import measurements
 
 ROWS = {
-    "pairs": "In rows: the input, what was made of it, and what it should be.",
-    "domains": "In rows: the input and what was made of it, for each direction; then samples, of methods that make any.",
+    "pairs": "Rows: input, output, target.",
+    "domains": "Rows: input and output for each direction; then samples, if there are any.",
 }
-THUMBNAILS = 12  # grids over time; more are thinned out evenly
+THUMBNAILS = 12  # grids over time, evenly spaced
 THUMBNAIL_SIDE = 280  # pixels
 LARGEST_SIDE = 1600  # pixels of the newest grid
 _EXPLAINED = {
     "fid": ("FID", "lower is better, 0 is best"),
-    "fid_bias": ("of which bias, roughly", "shrinks with more images"),
+    "fid_bias": ("of which bias, roughly", "decreases with more images"),
     "fid_infinity": ("FID at infinitely many images", "extrapolated"),
     "frechet": ("Fréchet distance", "lower is better, 0 is best"),
-    "frechet_bias": ("of which bias, roughly", "shrinks with more images"),
+    "frechet_bias": ("of which bias, roughly", "decreases with more images"),
     "frechet_infinity": ("Fréchet distance at infinitely many images", "extrapolated"),
     "kernel": ("Kernel distance", "lower is better, 0 is best"),
-    "precision": ("Precision", "share of samples that could be real"),
-    "recall": ("Recall", "share of real images that could be samples"),
-    "density": ("Density", "as precision, less moved by outliers; about 1 is best"),
-    "coverage": ("Coverage", "share of real images with a sample nearby"),
-    "inception_score": ("Inception score", "higher is better; looks at no real image"),
+    "precision": ("Precision", "fraction of samples that could be real"),
+    "recall": ("Recall", "fraction of real images that could be samples"),
+    "density": ("Density", "like precision, less sensitive to outliers; about 1 is best"),
+    "coverage": ("Coverage", "fraction of real images with a sample nearby"),
+    "inception_score": ("Inception score", "higher is better; uses no real images"),
     "diversity": ("Diversity", "spread of the samples / spread of the real images; 1 is best"),
 }
 
 
 def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
-    """Read a run's folder and write its report.html; returns the page's path.
+    """Write report.html of a run folder; return its path.
 
-    `running`: training goes on, and the page reloads itself.
+    running: training continues; the page reloads itself
 
-    Raises `UserError` where the folder holds no run, or the page cannot be written."""
+    Raises `UserError` if the folder holds no run, or if the page cannot be written."""
     run_dir = Path(run_dir)
     run = _object(run_dir / "run.json")
     if not run:
         raise UserError(
-            f"{run_dir} is not a run's folder (it has no readable run.json): name a folder that ganvas train made"
+            f"{run_dir} is not a run folder (it has no readable run.json): give a folder that "
+            "ganvas train wrote"
         )
-    log, timing, measured = (_lines(run_dir / f"{name}.jsonl") for name in ("log", "timing", "measures"))
+    log, timing, measured = (
+        _lines(run_dir / f"{name}.jsonl") for name in ("log", "timing", "measures")
+    )
     grids = _grids(run_dir / "samples")
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -70,7 +83,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
     ).get_template("report.html.j2")
     measure = _object(run_dir / "measure.json")
     recognized = [found for m in measurements(measure).values() if (found := _recognizability(m))]
-    judge = _object(run_dir / "judge.json") or (recognized[0] if recognized else None)
+    recognition = _object(run_dir / "judge.json") or (recognized[0] if recognized else None)
     page = template.render(
         title=str(run.get("recipe") or run.get("method") or run_dir.name),
         paper=_paper(run.get("paper")),
@@ -79,13 +92,16 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         running=running,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
-        latest_picture=_picture(grids[-1][1], LARGEST_SIDE) if grids else None,
-        thumbnails=[(images, _picture(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)],
+        latest_image=_embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
+        thumbnails=[
+            (images, _embedded(path, THUMBNAIL_SIDE))
+            for images, path in _thinned(grids, THUMBNAILS)
+        ],
         quality=_quality(measured),
         curves=_curves(log),
-        neighbours=_picture(run_dir / "neighbours.png", LARGEST_SIDE),
+        neighbours=_embedded(run_dir / "neighbours.png", LARGEST_SIDE),
         measures=_measures(measure),
-        judge=_judged(judge) if isinstance(judge, dict) else None,
+        recognition=_recognition(recognition) if isinstance(recognition, dict) else None,
         command=_command(run),
         settings=_flat(run),
         version=__version__,
@@ -94,15 +110,20 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
 
 
 def neighbour_sheet(samples: Tensor, real_images: Tensor, indices: Tensor) -> Image.Image:
-    """Samples [n, C, H, W] each beside its nearest real images, `real_images[indices]`, indices [n, k]; all in [-1,
-    1]."""
+    """A sheet of samples, each beside its nearest real images.
+
+    samples: [n, C, H, W] in [-1, 1]
+    real_images: [m, C, H, W] in [-1, 1]
+    indices: [n, k] into `real_images`"""
     factor = max(math.ceil(64 / min(samples.shape[-2:])), 1)  # so that the captions fit
 
     def enlarged(x: Tensor) -> Tensor:
         return x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
     columns = [enlarged(samples), *(enlarged(real_images[i]) for i in indices.T)]
-    return grid.side_by_side(*columns, captions=["sample", *["real"] * (len(columns) - 1)], across=2, pad=3)
+    return grid.side_by_side(
+        *columns, captions=["sample", *["real"] * (len(columns) - 1)], across=2, pad=3
+    )
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -114,7 +135,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file that say at how many images they were written, in that order."""
+    """The lines of a .jsonl file that have `images`, sorted by it."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -131,28 +152,34 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
-    """The images of the newest checkpoint; of the curves, if there is none."""
-    names = [p.name for p in (run_dir / "checkpoints").glob("[0-9]*") if p.name.isascii() and p.name.isdigit()]
+    """The images of the newest checkpoint; without one, of the curves."""
+    names = [
+        p.name
+        for p in (run_dir / "checkpoints").glob("[0-9]*")
+        if p.name.isascii() and p.name.isdigit()
+    ]
     saved = max(map(int, names), default=None)
-    return saved if saved is not None else max((part[-1]["images"] for part in lines if part), default=None)
+    if saved is not None:
+        return saved
+    return max((part[-1]["images"] for part in lines if part), default=None)
 
 
 def _grids(folder: Path) -> list[tuple[int, Path]]:
-    """(images, path) of the sample grids that can be opened, oldest first; the one of a run that was stopped among them."""
+    """(images, path) of the readable grids, oldest first; also of a stopped run."""
     numbers = [(p.stem.removeprefix("stopped-"), p) for p in folder.glob("*.png")]
     found = sorted((int(n), p) for n, p in numbers if n.isascii() and n.isdigit())
     return [(images, path) for images, path in found if _opened(path) is not None]
 
 
 def _thinned(items: list[Any], count: int) -> list[Any]:
-    """At most `count`, evenly, the first and the last among them."""
+    """At most `count` items, evenly spaced, with the first and the last."""
     if len(items) <= count:
         return items
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
 def _paper(text: Any) -> dict[str, str] | None:
-    """A paper's line, and its address where it names one on arXiv."""
+    """A paper's line, and its address if it is on arXiv."""
     if not isinstance(text, str) or not text.strip():
         return None
     arxiv = re.search(r"arXiv:\s*(\d{4}\.\d{4,5})", text)
@@ -165,9 +192,12 @@ def _command(run: dict[str, Any]) -> str:
 
 
 def _facts(
-    run: dict[str, Any], trained: float | None, timing: list[dict[str, Any]], measured: list[dict[str, Any]]
+    run: dict[str, Any],
+    trained: float | None,
+    timing: list[dict[str, Any]],
+    measured: list[dict[str, Any]],
 ) -> list[tuple[str, str, str]]:
-    """(what, figure, small print)."""
+    """(name, value, small print)."""
     facts: list[tuple[str, str, str]] = []
     if trained is not None:
         target = run.get("images")
@@ -179,20 +209,28 @@ def _facts(
         rate = timing[-1].get("images_per_second")
         rate = rate if _finite(rate) else timing[-1]["images"] / seconds if seconds else 0
         facts.append(("Speed", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images / s"))
-    best = min((m for m in measured if _finite(m.get("frechet"))), key=lambda m: m["frechet"], default=None)
+    best = min(
+        (m for m in measured if _finite(m.get("frechet"))), key=lambda m: m["frechet"], default=None
+    )
     if best is not None:
-        facts.append(("Best Fréchet", _number(best["frechet"]), f"at {_short(best['images'])} images"))
+        facts.append(
+            ("Best Fréchet", _number(best["frechet"]), f"at {_short(best['images'])} images")
+        )
     data = run.get("data")
     if isinstance(data, dict):
         count, classes = data.get("count"), data.get("classes")
         classes = len(classes) if isinstance(classes, list | dict) else classes
         small = [Path(str(data.get("source") or data.get("name") or "")).name]
         small += [f"{classes} classes"] if _finite(classes) and classes else []
-        facts.append(("Data", f"{count:,}" if _finite(count) else "", ", ".join(filter(None, small))))
+        facts.append(
+            ("Data", f"{count:,}" if _finite(count) else "", ", ".join(filter(None, small)))
+        )
     shape = run.get("shape")
     if isinstance(shape, dict) and _finite(shape.get("height")) and _finite(shape.get("width")):
-        colour = {"1": "gray", "3": "colour", "4": "colour with alpha"}.get(str(shape.get("channels")), "")
-        facts.append(("Pictures", f"{shape['width']}×{shape['height']}", colour))
+        color = {"1": "gray", "3": "color", "4": "color with alpha"}.get(
+            str(shape.get("channels")), ""
+        )
+        facts.append(("Images", f"{shape['width']}×{shape['height']}", color))
     parameters = run.get("parameters")
     if isinstance(parameters, dict) and parameters and all(map(_finite, parameters.values())):
         facts.append(("Parameters", _short(sum(parameters.values())), ", ".join(parameters)))
@@ -200,11 +238,13 @@ def _facts(
 
 
 def _of(value: Any, *names: str) -> str:
-    return str(next((value[n] for n in names if value.get(n)), "")) if isinstance(value, dict) else ""
+    if not isinstance(value, dict):
+        return ""
+    return str(next((value[n] for n in names if value.get(n)), ""))
 
 
 def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """One table a measurement of the record."""
+    """One table per measurement of the record."""
     tables = []
     for name, part in measurements(record).items():
         values, intervals, rows = part["values"], part.get("intervals"), []
@@ -215,7 +255,11 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
                 if isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)):
                     interval = f"{_number(ends[0])} to {_number(ends[1])}"
                 rows.append((label, _number(values[key]), interval, meaning))
-        protocol = {k: v for k, v in part.items() if k not in ("values", "intervals", "notes", "judge", "machine")}
+        protocol = {
+            k: v
+            for k, v in part.items()
+            if k not in ("values", "intervals", "notes", "judge", "machine")
+        }
         notes = part.get("notes")
         notes = [str(note) for note in notes] if isinstance(notes, list) else []
         tables.append({"name": name, "rows": rows, "notes": notes, "protocol": _flat(protocol)})
@@ -223,7 +267,7 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _recognizability(measurement: dict[str, Any]) -> dict[str, Any] | None:
-    """The recognizability record of a measurement; `judge` in records of ganvas before `--also`."""
+    """The recognizability record; older records have it as `judge`."""
     old = measurement.get("judge")
     if isinstance(old, dict):
         return old
@@ -239,11 +283,12 @@ def _recognizability(measurement: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _judged(record: dict[str, Any]) -> dict[str, Any] | None:
+def _recognition(record: dict[str, Any]) -> dict[str, Any] | None:
     if not all(_finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
         return None
     shares = record.get("class_shares")
-    shares = {str(k): v for k, v in shares.items() if _finite(v)} if isinstance(shares, dict) else {}
+    shares = shares if isinstance(shares, dict) else {}
+    shares = {str(k): v for k, v in shares.items() if _finite(v)}
     nothing = record.get("unrecognized_share", record.get("unrecognised_share"))
     if shares and _finite(nothing):
         shares["none"] = nothing
@@ -256,13 +301,16 @@ def _judged(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Every number of a tree of dicts and lists, with the path to it."""
+    """The leaves of a tree of dicts and lists, with their paths."""
     if isinstance(value, dict) and value:
-        return [row for k, v in value.items() for row in _flat(v, f"{path}.{k}" if path else str(k))]
+        return [
+            row for k, v in value.items() for row in _flat(v, f"{path}.{k}" if path else str(k))
+        ]
     if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
         return [row for i, v in enumerate(value) for row in _flat(v, f"{path}[{i}]")]
-    text = ", ".join(map(str, value)) if isinstance(value, list) else "–" if value is None else str(value)
-    return [(path, text)]
+    if isinstance(value, list):
+        return [(path, ", ".join(map(str, value)))]
+    return [(path, "–" if value is None else str(value))]
 
 
 def _duration(seconds: float) -> str:

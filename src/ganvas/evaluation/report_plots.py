@@ -1,4 +1,4 @@
-"""Pictures and SVG plots of the report."""
+"""Images and SVG plots of the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from ganvas.evaluation import spectra
 from ganvas.media import encode
 
-POINTS = 400  # per curve; longer ones are averaged
+POINTS = 400  # per curve; longer curves are averaged
 
 
 def _finite(value: Any) -> TypeGuard[int | float]:
@@ -45,27 +45,33 @@ def _short(x: float) -> str:
     return f"{x:.3g}"
 
 
-def _picture(path: Path, largest: int) -> dict[str, Any] | None:
-    """A picture to embed, reduced where a side is longer than `largest` pixels."""
+def _embedded(path: Path, largest: int) -> dict[str, Any] | None:
+    """An image to embed, reduced if a side is longer than `largest` pixels."""
     image = _opened(path)
     if image is None:
         return None
     width, height = image.size
     if max(width, height) > largest:
         scale = largest / max(width, height)
-        reduced = image.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
+        reduced = image.resize(
+            (max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS
+        )
         data = encode.png_bytes(reduced)
     else:
-        data = path.read_bytes()  # as it is, with all that it says of itself
-    return {"data": "data:image/png;base64," + base64.b64encode(data).decode(), "width": width, "height": height}
+        data = path.read_bytes()  # unchanged, with its metadata
+    return {
+        "data": "data:image/png;base64," + base64.b64encode(data).decode(),
+        "width": width,
+        "height": height,
+    }
 
 
-_TEXT, _RULE = "#010101", "#020202"  # stand-ins for the page's own colours, light or dark
-_COLOURS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # legible on both
+_TEXT, _RULE = "#010101", "#020202"  # placeholders for the page's colors, light or dark
+_COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # legible on both
 
 
 def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A panel a term (`loss`, `gp`), with a line a player (`D/loss`, `G/loss`)."""
+    """One panel per term (`loss`, `gp`), one line per player (`D/loss`, `G/loss`)."""
     terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in log:
         for key, value in line.items():
@@ -74,39 +80,51 @@ def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 terms.setdefault(term, {}).setdefault(player, []).append((line["images"], value))
     order = sorted(terms, key=lambda term: (term != "loss", -len(terms[term])))
     players = sorted({player for lines in terms.values() for player in lines})
-    colours = {player: _COLOURS[i % len(_COLOURS)] for i, player in enumerate(players)}
+    colors = {player: _COLORS[i % len(_COLORS)] for i, player in enumerate(players)}
     panels = [
-        {"term": term, "svg": _panel(terms[term], colours), "legend": [(p, colours[p]) for p in terms[term]]}
+        {
+            "term": term,
+            "svg": _panel(terms[term], colors),
+            "legend": [(p, colors[p]) for p in terms[term]],
+        }
         for term in order
     ]
-    return panels + [_spectrum(player, sigmas["sigma0"]) for player, sigmas in spectra.curves(log).items()]
+    return panels + [
+        _spectrum(player, sigmas["sigma0"]) for player, sigmas in spectra.curves(log).items()
+    ]
 
 
 def _spectrum(player: str, layers: dict[str, Any]) -> dict[str, Any]:
-    """The largest singular value of each of a player's normalised layers."""
+    """The largest singular value of each normalized layer of a player."""
     figure, axes = _axes()
     spectra.draw(axes, layers)
     axes.set_yscale("log")
     axes.set_xlabel("real images drawn", color=_TEXT, fontsize=8.5)
     ends = [(name, axes.lines[i].get_color()) for i, name in ((0, "first"), (-1, "last layer"))]
-    return {"term": f"sigma0 of {player}", "svg": _svg(figure, axes), "legend": [(n, _hex(c)) for n, c in ends]}
+    return {
+        "term": f"sigma0 of {player}",
+        "svg": _svg(figure, axes),
+        "legend": [(n, _hex(c)) for n, c in ends],
+    }
 
 
-def _hex(colour: Any) -> str:
+def _hex(color: Any) -> str:
     from matplotlib.colors import to_hex
 
-    return to_hex(colour)
+    return to_hex(color)
 
 
-def _panel(lines: dict[str, list[tuple[float, float]]], colours: dict[str, str]) -> Markup:
+def _panel(lines: dict[str, list[tuple[float, float]]], colors: dict[str, str]) -> Markup:
     figure, axes = _axes()
     shown = []
     for player, points in lines.items():
         x, y = _averaged(np.array(points, dtype=float))
         smooth = _smooth(y)
         if len(y) > 20:
-            axes.plot(x, y, color=colours[player], alpha=0.3, linewidth=0.7)
-        axes.plot(x, smooth, color=colours[player], linewidth=1.6, marker="o" if len(y) == 1 else None)
+            axes.plot(x, y, color=colors[player], alpha=0.3, linewidth=0.7)
+        axes.plot(
+            x, smooth, color=colors[player], linewidth=1.6, marker="o" if len(y) == 1 else None
+        )
         shown += [np.percentile(y, [1, 99]), smooth[len(smooth) // 20 :]]
     # One early spike must not press the rest of the curve flat.
     values = np.concatenate(shown)
@@ -116,7 +134,7 @@ def _panel(lines: dict[str, list[tuple[float, float]]], colours: dict[str, str])
 
 
 def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The Frechet distance over the run, the best point marked."""
+    """The Fréchet distance over the run; the best point is circled."""
     points = [(m["images"], m["frechet"]) for m in measured if _finite(m.get("frechet"))]
     if not points:
         return None
@@ -124,8 +142,16 @@ def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
     figure, axes = _axes(width=5.0, height=2.1)
     x, y = np.array(points, dtype=float).T
     best = int(y.argmin())
-    axes.plot(x, y, color=_COLOURS[0], linewidth=1.6, marker="o", markersize=3)
-    axes.plot(x[best], y[best], color=_COLOURS[1], marker="o", markersize=9, fillstyle="none", markeredgewidth=1.6)
+    axes.plot(x, y, color=_COLORS[0], linewidth=1.6, marker="o", markersize=3)
+    axes.plot(
+        x[best],
+        y[best],
+        color=_COLORS[1],
+        marker="o",
+        markersize=9,
+        fillstyle="none",
+        markeredgewidth=1.6,
+    )
     settled = y[len(y) // 4 :] if len(y) >= 8 else y
     top = max(settled.max() * 1.6, y[best] * 2)
     axes.set_ylim(0, min(top, y.max() * 1.08) or 1)
@@ -143,21 +169,21 @@ def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _averaged(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points [n, 2] as (x, y), at most POINTS of them, each the mean of its neighbours."""
+    """Reduce points [n, 2] to at most POINTS means of neighbors: (x, y)."""
     parts = np.array_split(points, min(len(points), POINTS))
     means = np.array([part.mean(0) for part in parts])
     return means[:, 0], means[:, 1]
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:
-    """A running mean over about a thirtieth of the curve, narrower at its ends."""
+    """A running mean over about 1/30 of the curve, narrower at its ends."""
     reach = len(y) // 60
     return np.array([y[max(i - reach, 0) : i + reach + 1].mean() for i in range(len(y))])
 
 
 def _axes(width: float = 3.1, height: float = 1.95) -> tuple[Any, Any]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure  # the object alone: no window system, nothing global
+    from matplotlib.figure import Figure  # without pyplot: nothing global
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -176,18 +202,23 @@ def _axes(width: float = 3.1, height: float = 1.95) -> tuple[Any, Any]:
 
 
 def _svg(figure: Any, axes: Any) -> Markup:
-    """Inline SVG whose text and rules take the page's colours."""
+    """Inline SVG in the page's own colors."""
     import matplotlib
 
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "ganvas", "axes.formatter.use_mathtext": False}
     ):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_TEXT, "currentColor").replace(_RULE, "var(--rule)")
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", text)
     text = re.sub(
-        r'<svg ([^>]*?)width="[^"]*pt"', r"<svg \1", re.sub(r'height="[\d.]+pt" ', "", text, count=1), count=1
+        r'<svg ([^>]*?)width="[^"]*pt"',
+        r"<svg \1",
+        re.sub(r'height="[\d.]+pt" ', "", text, count=1),
+        count=1,
     )
     return Markup(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))

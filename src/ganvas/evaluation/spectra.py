@@ -1,5 +1,8 @@
-"""A run's singular values as a picture: the largest of each normalised layer over training, as figure 3 of arXiv:1809.11096
-shows them before a collapse."""
+"""Plots of a run's singular values, as in figure 3 of arXiv:1809.11096.
+
+The largest ones of each normalized layer over training, which show a collapse in
+advance.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,29 @@ Curve = tuple[list[float], list[float]]
 
 
 def curves(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Curve]]]:
-    """Player -> `sigma0`, `sigma1`, ... -> layer -> (images, values), layers in the network's order."""
+    """Curves: player -> `sigma0`, `sigma1`, ... -> layer -> (images, values).
+
+    Layers are in the network's order."""
     found: dict[str, dict[str, dict[str, Curve]]] = {}
     for line in log:
         for key, value in line.items():
             if m := re.fullmatch(r"([^/]+)/(sigma\d+)/(.+)", key):
-                images, values = found.setdefault(m[1], {}).setdefault(m[2], {}).setdefault(m[3], ([], []))
+                images, values = (
+                    found.setdefault(m[1], {}).setdefault(m[2], {}).setdefault(m[3], ([], []))
+                )
                 images.append(line["images"])
                 values.append(value)
     return found
 
 
 def plot(run: str | Path, out: str | Path) -> Path:
-    """For each player: left, every layer's largest singular value; right, the largest over the second, which rises where one
-    direction takes over. Raises `UserError` where the run logged none."""
+    """Plot each player's singular values.
+
+    Left: the largest singular value of every layer. Right: the largest over the second
+        largest,
+    which rises if one direction dominates.
+
+    Raises `UserError` if the run logged none."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -37,7 +49,8 @@ def plot(run: str | Path, out: str | Path) -> Path:
     players = curves(read_lines(Path(run) / "log.jsonl"))
     if not players:
         raise UserError(
-            f"{run} logged no singular values: methods with spectral normalisation do (sngan, sagan, biggan), every "
+            f"{run} logged no singular values: methods with spectral normalization do (sngan, "
+            "sagan, biggan), every "
             "sigma_every steps"
         )
     figure = Figure(figsize=(12, 4.2 * len(players)), layout="constrained")
@@ -46,14 +59,21 @@ def plot(run: str | Path, out: str | Path) -> Path:
     for (left, right), (player, sigmas) in zip(axes, players.items(), strict=True):
         draw(left, sigmas["sigma0"])
         second = sigmas.get("sigma1", {})
-        draw(right, {k: (x, _ratio(y, second[k][1])) for k, (x, y) in sigmas["sigma0"].items() if k in second})
+        draw(
+            right,
+            {
+                k: (x, _ratio(y, second[k][1]))
+                for k, (x, y) in sigmas["sigma0"].items()
+                if k in second
+            },
+        )
         left.set(title=f"{player}: largest singular value of each layer", yscale="log")
         right.set(title=f"{player}: largest over second largest", yscale="log")
         names = list(sigmas["sigma0"])
         few = names if len(names) <= 12 else [*names[:6], *names[-6:]]
         handles = dict(zip(names, left.lines, strict=True))
         left.legend([handles[n] for n in few], few, fontsize=6, ncols=2)
-    figure.suptitle(f"{record.get('recipe', '')}: singular values before normalisation")
+    figure.suptitle(f"{record.get('recipe', '')}: singular values before normalization")
     import io
 
     buffer = io.BytesIO()
@@ -66,7 +86,7 @@ def plot(run: str | Path, out: str | Path) -> Path:
 
 
 def draw(axes: Any, layers: dict[str, Curve]) -> None:
-    """A line a layer, from dark (first) to light (last)."""
+    """One line per layer, from dark (first) to light (last)."""
     from matplotlib import colormaps
 
     for i, (x, y) in enumerate(layers.values()):

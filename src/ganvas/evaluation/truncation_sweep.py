@@ -32,21 +32,39 @@ def sweep(
     checkpoint: str = "last",
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """What truncation gives and takes: precision and recall (Kynkaanniemi et al., 2019, arXiv:1904.06991) of `n` pictures at
-    each, as a plot (`out`) and as a record (`out` with .json): what `measure_samples` returns, its values a list."""
+    """Measure precision and recall over truncation; write a plot and a record.
+
+    Precision and recall: Kynkaanniemi et al., 2019, arXiv:1904.06991.
+
+    out: the plot; the record goes to `out` with .json
+    n: samples per truncation
+
+    Returns the record: that of `measure_samples`, with lists for its values."""
     if out.suffix.lower() not in PLOTS:
         raise UserError(f"a plot is written as .png, .svg or .pdf; got {out.suffix!r}")
     model = load(run, checkpoint=checkpoint, device=device)
-    model.sample(1, truncation=truncations[0], output="torch")  # what cannot be truncated says so before anything long
+    model.sample(
+        1, truncation=truncations[0], output="torch"
+    )  # fails early for methods without truncation
     real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
     points: list[dict[str, Any]] = []
     record: dict[str, Any] = {}
     for truncation in truncations:
-        record = measure_samples(model.batches(n, seed=seed, truncation=truncation), real.side("x"), real.extractor)
-        points.append({"truncation": truncation, "values": record["values"], "intervals": record["intervals"]})
+        record = measure_samples(
+            model.batches(n, seed=seed, truncation=truncation), real.features("x"), real.extractor
+        )
+        points.append(
+            {"truncation": truncation, "values": record["values"], "intervals": record["intervals"]}
+        )
     record["protocol"]["real"] |= real.protocol
     kept = ("protocol", "notes", "machine", "ganvas", "commit")
-    record = {"sweep": points, **{k: record[k] for k in kept}, **model.facts, "seed": seed, "data": real.data}
+    record = {
+        "sweep": points,
+        **{k: record[k] for k in kept},
+        **model.facts,
+        "seed": seed,
+        "data": real.data,
+    }
     write(out, _plotted(points, record["protocol"]["extractor"], out.suffix))
     write(out.with_suffix(".json"), json.dumps(record, indent=1).encode())
     return record
@@ -63,7 +81,7 @@ def _plotted(points: Sequence[dict[str, Any]], extractor: str, suffix: str) -> b
     precision, recall = ([p["values"][name] for p in points] for name in ("precision", "recall"))
     left.plot(x, precision, "o-", label="precision")
     left.plot(x, recall, "s-", label="recall")
-    left.set(xlabel="truncation", ylabel=f"share (over {extractor})", ylim=(-0.02, 1.02))
+    left.set(xlabel="truncation", ylabel=f"fraction (over {extractor})", ylim=(-0.02, 1.02))
     left.legend()
     right.plot(recall, precision, "o-", color="tab:gray")
     for t, p, r in zip(x, precision, recall, strict=True):

@@ -15,52 +15,89 @@ from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
 from ganvas.core.meta_device import on_meta
-from ganvas.engine.restore import weights_of
-from ganvas.engine.run_dir import runs_below
 from ganvas.inference.model import Model
-from ganvas.inference.model_file import FORMAT, MAX_HEADER, MAX_NUMBER, _checksum, _Header, _pretty, _untrained
+from ganvas.inference.model_file import (
+    FORMAT,
+    MAX_HEADER,
+    MAX_NUMBER,
+    _checksum,
+    _Header,
+    _pretty,
+    _untrained,
+)
 
 
 def load(
-    path: str | Path, *, checkpoint: str = "last", device: str = "cpu", precision: str = "fp32", backend: str = "torch"
+    path: str | Path,
+    *,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    precision: str = "fp32",
+    backend: str = "torch",
 ) -> Model:
-    """The model of a run folder, of a model folder or of a `.safetensors` file.
+    """Load a trained model from a run folder, a model folder or a `.safetensors` file.
 
-    `checkpoint`: "last", "best" (by the run's own quality curve) or a number of images that the run still keeps.
-    `precision`: "fp32", or "bf16", which rounds to 8 bits between layers: about twice as fast where the processor has
-    instructions for it, pictures within a gray level or two. `backend`: "torch", or "openvino" (CPU; faster still).
-    Nothing in the file is executed, and no memory is taken beyond its size before its description is found to fit its
-    tensors. Raises `UserError` where there is no model, or where the file is damaged."""
-    how = {"device": usable_device(device), "precision": precision, "backend": backend}
+    Nothing in the file is executed. The description is checked against the tensors
+    before any memory beyond the file's size is allocated.
+
+    checkpoint: "last", "best" (by the run's own quality curve), or the number of images
+        of a checkpoint that the run still has
+    precision: "fp32"; or "bf16", which rounds to 8 bits between layers: about twice as
+        fast on processors with instructions for it, images within a gray level or two
+    backend: "torch"; or "openvino" (CPU only, faster)
+
+    Raises `UserError` if there is no model, or if the file is damaged."""
+    options = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":
-        return _from_checkpoint(path, checkpoint, how)
+        return _from_checkpoint(path, checkpoint, options)
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
-            return Model(*_read(candidate), **how, source=str(path))
+            return Model(*_read(candidate), **options, source=str(path))
         if candidate == path and path.exists() and not path.is_dir():
-            raise UserError(f"{printable(path)} is not a regular file; expected a run, or a model's folder or file")
-    hint = "it has not saved anything yet" if (path / "run.json").is_file() else "expected a run, or a model's folder"
+            raise UserError(
+                f"{printable(path)} is not a regular file; expected a run, or a model's folder or "
+                "file"
+            )
+    from ganvas.engine.run_dir import runs_below  # here: a model file needs no engine
+
+    hint = (
+        "it has not saved anything yet"
+        if (path / "run.json").is_file()
+        else "expected a run, or a model's folder"
+    )
     hint += runs_below(path)
     raise UserError(f"there is no model in {printable(path)}: {hint}")
 
 
 def _read(path: Path) -> tuple[Method, dict[str, Any]]:
-    """A model file's method, with its weights, and its header. What the file says is checked in full beforehand."""
+    """Read and check a model file: (method with its weights, header)."""
     where = printable(path)
     text, checksum, tensors = _contents(path)
     if len(text) > MAX_HEADER:
-        raise UserError(f"{where} is no ganvas model: its description is larger than {MAX_HEADER:,} characters")
+        raise UserError(
+            f"{where} is not a ganvas model: its description is larger than {MAX_HEADER:,} "
+            "characters"
+        )
     header = parse_json(text, where, "ganvas model")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
-        raise UserError(f"{where} has format {number}; this version of ganvas reads up to {FORMAT}: upgrade")
-    if number == FORMAT if checksum is None else checksum != _checksum(text, tensors):
-        raise UserError(f"{where} is damaged: its contents do not have the checksum that was saved. Copy it again")
-    card = path.with_name("model.json")
-    if path.name == "model.safetensors" and card.is_file() and card.read_bytes() != _pretty(text).encode():
         raise UserError(
-            f"{printable(card)} is damaged or edited: it differs from the description in {path.name}. Copy the model's "
+            f"{where} has format {number}; this version of ganvas reads up to {FORMAT}: upgrade"
+        )
+    if number == FORMAT if checksum is None else checksum != _checksum(text, tensors):
+        raise UserError(
+            f"{where} is damaged: its contents do not match its checksum. Copy it again"
+        )
+    card = path.with_name("model.json")
+    if (
+        path.name == "model.safetensors"
+        and card.is_file()
+        and card.read_bytes() != _pretty(text).encode()
+    ):
+        raise UserError(
+            f"{printable(card)} is damaged or edited: it differs from the description in "
+            f"{path.name}. Copy the model's "
             "folder again, or delete this file, which is not needed"
         )
     try:
@@ -68,10 +105,14 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
     except pydantic.ValidationError as e:
         error = e.errors()[0]
         at = printable(".".join(map(str, error["loc"])) or "description")
-        raise UserError(f"{where} is no ganvas model: {at}: {printable(error['msg'].lower())}") from None
+        raise UserError(
+            f"{where} is not a ganvas model: {at}: {printable(error['msg'].lower())}"
+        ) from None
     shape = Shape(**checked.shape.model_dump())
     if checked.imported is not None:
-        from ganvas.inference.importers import as_method  # which writes models, and so sees this module
+        from ganvas.inference.importers import (
+            as_method,
+        )  # imports this module
 
         return as_method.method_of(tensors, str(path), shape), header
     method = _described(header["method"], shape, where)
@@ -88,17 +129,20 @@ def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:
             metadata = f.metadata() or {}
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
     except Exception as e:  # a damaged file may fail in any way inside the reader
-        raise UserError(f"{where} cannot be read as a model: {printable(e)}. It may have been cut short.") from None
+        raise UserError(
+            f"{where} cannot be read as a model: {printable(e)}. It may have been cut short."
+        ) from None
     if "ganvas" not in metadata:
         raise UserError(
-            f"{where} is not a ganvas model: its header has no 'ganvas' entry. Of another project's weights, "
-            "ganvas import makes a model"
+            f"{where} is not a ganvas model: its header has no 'ganvas' entry. For the weights of "
+            "another project, "
+            "use ganvas import"
         )
     return metadata["ganvas"], metadata.get("blake2b"), tensors
 
 
 def _described(description: Any, shape: Shape, where: str) -> Method:
-    """The method of a description, its networks on the meta device, where they take no memory."""
+    """Build a described method on the meta device, without memory for weights."""
     _check_numbers(description, where)
     try:
         build: Any = config.load(description, Callable[[Shape], Method])
@@ -107,21 +151,28 @@ def _described(description: Any, shape: Shape, where: str) -> Method:
             return build.func(shape, **settings)
     except UserError as e:
         raise UserError(f"{where}: {e}") from None
-    except Exception as e:  # a constructor refuses what its annotations allow
-        raise UserError(f"{where} describes networks that cannot be built: {printable(e)[:300]}") from None
+    except Exception as e:  # a constructor may reject what its annotations allow
+        raise UserError(
+            f"{where} describes networks that cannot be built: {printable(e)[:300]}"
+        ) from None
 
 
 def _check_numbers(node: Any, where: str, *, network: bool = False) -> None:
-    """Raise `UserError` for a network with absurd settings: these reach shifts and ranges."""
+    """Raise `UserError` for absurd settings: they reach shifts and ranges."""
     if isinstance(node, dict | list):
         for child in node.values() if isinstance(node, dict) else node:
-            _check_numbers(child, where, network=network or (isinstance(child, dict) and "$partial" in child))
+            _check_numbers(
+                child, where, network=network or (isinstance(child, dict) and "$partial" in child)
+            )
     elif network and isinstance(node, int) and abs(node) > MAX_NUMBER:
-        raise UserError(f"{where} describes networks that cannot be built: a setting is larger than {MAX_NUMBER:,}")
+        raise UserError(
+            f"{where} describes networks that cannot be built: a setting is larger than "
+            f"{MAX_NUMBER:,}"
+        )
 
 
 def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:
-    """Give the networks that make images the file's tensors, and drop what else `method` has."""
+    """Load a file's tensors into the generators; drop everything else of `method`."""
     for name, _ in list(method.named_children()):
         if name not in method.ema_networks:
             setattr(method, name, nn.Identity())
@@ -133,17 +184,24 @@ def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:
         want, got = described.get(name), tensors.get(name)
         if want is None or got is None or (want.shape, want.dtype) != (got.shape, got.dtype):
             raise UserError(
-                f"{where} does not fit its own description: {printable(name)} is {_kind(got)} in the file, and "
+                f"{where} does not fit its own description: {printable(name)} is {_kind(got)} in "
+                "the file, and "
                 f"{_kind(want)} by the description"
             )
-    # Copies, since what is read may be a view of the file, which could change.
+    # Copies: a tensor may be a view of the file, which may change.
     method.load_state_dict({k: v.clone() for k, v in tensors.items()}, assign=True)
 
 
 def _kind(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    return (
+        "missing"
+        if tensor is None
+        else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    )
 
 
-def _from_checkpoint(run_folder: Path, which: str, how: dict[str, str]) -> Model:
+def _from_checkpoint(run_folder: Path, which: str, options: dict[str, str]) -> Model:
+    from ganvas.engine.restore import weights_of  # here: a model file needs no engine
+
     source = f"{run_folder}, checkpoint {which}"
-    return Model(*weights_of(run_folder, which), **how, source=source)
+    return Model(*weights_of(run_folder, which), **options, source=source)

@@ -1,4 +1,4 @@
-"""Masks that people give with pictures: white says where. Only there a picture is restored, and compared."""
+"""Masks of images: white marks the region to restore or to compare."""
 
 from __future__ import annotations
 
@@ -18,44 +18,55 @@ from ganvas.media.samples import Broken, Decoded, luma
 
 
 class Masked(NamedTuple):
-    """An image, and a mask bool [H, W]."""
+    """An image with its mask, bool [H, W]."""
 
-    picture: Decoded
+    image: Decoded
     mask: np.ndarray
 
     @property
     def share(self) -> float:
-        """How much of the picture is marked."""
+        """The fraction of marked pixels."""
         return float(self.mask.mean())
 
-    def put_back(self, made: Rows) -> Rows:
-        """The image with the marked pixels of `made`, which has its depth. All others, alpha and the ICC profile are bit by
-        bit what they were. Raises `UserError` where `made` has another size."""
-        height, width, colors = self.picture.color.shape
-        if (made.width, made.height) != (width, height):
+    def put_back(self, result: Rows) -> Rows:
+        """Put the marked pixels of `result` into the image.
+
+        result: of the image's depth and size. All other pixels, alpha and the ICC
+            profile stay bit-identical
+
+        Raises `UserError` for a result of another size."""
+        height, width, colors = self.image.color.shape
+        if (result.width, result.height) != (width, height):
             raise UserError(
-                f"the model made {made.width}x{made.height} pixels of {width}x{height}: only what "
-                "keeps its size can be put back into a picture"
+                f"the result has {result.width}x{result.height} pixels and the image "
+                f"{width}x{height}: a "
+                "mask needs a model that keeps the size"
             )
 
         def bands() -> Iterator[np.ndarray]:
             top = 0
-            for band in made.bands:
+            for band in result.bands:
                 rows, top = slice(top, top + len(band)), top + len(band)
-                pixels, mask = self.picture.samples(rows).copy(), self.mask[rows]
-                color = band[..., : 3 if made.channels > 2 else 1]
+                pixels, mask = self.image.samples(rows).copy(), self.mask[rows]
+                color = band[..., : 3 if result.channels > 2 else 1]
                 color = luma(color) if colors == 1 else np.broadcast_to(color, (*mask.shape, 3))
                 pixels[mask, :colors] = color[mask]
                 yield pixels
 
-        channels = colors + (self.picture.alpha is not None)
-        return made._replace(bands=bands(), channels=channels, profile=self.picture.profile, lost=self.picture.lost)
+        channels = colors + (self.image.alpha is not None)
+        return result._replace(
+            bands=bands(), channels=channels, profile=self.image.profile, lost=self.image.lost
+        )
 
 
 class Masks:
-    """Masks for pictures: `place` is one file for one picture, or a folder of files that have the pictures' names (with any
-    ending); None: the blocks of a mosaic that are found in the picture itself (`data.mosaic.find`). Raises `UserError` where
-    it does not exist."""
+    """Masks for images.
+
+    place: one file for one image, or a folder of files with the images' names (any
+        ending). None: the blocks of a mosaic, detected in the image itself
+        (`media.mosaic.find`)
+
+    Raises `UserError` for a path that does not exist."""
 
     def __init__(self, place: Path | None) -> None:
         self.place = place
@@ -63,43 +74,55 @@ class Masks:
         if place is not None and not place.exists():
             raise UserError(f"there is no mask {place}")
         if place is not None and place.is_dir():
-            self._files = {Path(e.name).with_suffix(""): place / e.name for e in Folder(place).entries}
+            self._files = {
+                Path(e.name).with_suffix(""): place / e.name for e in Folder(place).entries
+            }
 
     def of(self, file: Path, name: str | Path, **limit: int) -> Masked:
-        """A picture with its mask. `name`: the picture's among the masks. `limit`: `most` pixels, if not `decode`'s own. Raises
-        `UserError` where either cannot be read, where there is none, where it has another size, and where it marks nothing."""
-        picture = _opened(decode, file, **limit)
+        """An image with its mask.
+
+        name: of the image among the masks
+        limit: `most` pixels, if not the default of `decode`
+
+        Raises `UserError` for files that cannot be read, and for a mask that is
+        missing, empty or of another size."""
+        image = _opened(decode, file, **limit)
         if self.place is None:
-            return Masked(picture, mosaic.find(narrowed(picture.samples()), _step(file))[0])
+            return Masked(image, mosaic.find(narrowed(image.samples()), _step(file))[0])
         path = self.place
         if self._files is not None:
             found = self._files.get(Path(name).with_suffix(""))
             if found is None:
-                raise UserError(f"{self.place} has no mask of the name {printable(Path(name).with_suffix(''))}")
+                raise UserError(
+                    f"{self.place} has no mask of the name {printable(Path(name).with_suffix(''))}"
+                )
             path = found
         mask = marked(_opened(read, path, **limit))
-        if mask.shape != (picture.height, picture.width):
+        if mask.shape != (image.height, image.width):
             raise UserError(
-                f"the mask {printable(path)} is {mask.shape[1]}x{mask.shape[0]} pixels and {printable(file)} is "
-                f"{picture.width}x{picture.height} (width x height): a mask has its picture's size"
+                f"the mask {printable(path)} is {mask.shape[1]}x{mask.shape[0]} pixels and "
+                f"{printable(file)} is "
+                f"{image.width}x{image.height} (width x height): a mask has its image's size"
             )
         if not mask.any():
-            raise UserError(f"the mask {printable(path)} marks nothing: paint white what is meant")
-        return Masked(picture, mask)
+            raise UserError(f"the mask {printable(path)} is empty: paint the region white")
+        return Masked(image, mask)
 
 
 def marked(image: Image.Image) -> np.ndarray:
-    """bool [H, W]: what is lighter than middle gray, on black where it is transparent."""
+    """Convert a mask to bool [H, W]: lighter than middle gray, laid over black."""
     if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image).convert("RGB")
     return np.asarray(image.convert("L")) > 127
 
 
 def _step(file: Path) -> float:
-    """Gray levels between the mean values that a JPEG file can hold of a block; 0 for other formats."""
+    """Quantization step in gray levels of a JPEG block's mean; 0 otherwise."""
     with Image.open(file) as image:
         tables = getattr(image, "quantization", None) or {}
-    # The mean is quantized as 8 times itself; color differences count up to 1.772 times (JFIF).
+    # The mean is quantized as 8 times itself; color differences count up to 1.772
+    # times (JFIF).
     return max((1.772 * table[0] / 8 for table in tables.values()), default=0.0)
 
 

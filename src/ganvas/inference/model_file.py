@@ -1,4 +1,12 @@
-"""Write a trained model: weights, description and model card."""
+"""Write a trained model: weights, description and model card.
+
+`model.safetensors` holds the weights of the networks that generate images and, in its
+header,
+the description that builds them: a model loads without its run, and nothing is
+    unpickled.
+`model.json` repeats the description for people and programs; `README.md` is the model
+card.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +30,11 @@ from ganvas.core.errors import UserError, printable
 FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
 MAX_SIDE = 1 << 16  # pixels
-MAX_NUMBER = 1 << 20  # of a network's settings: widths, numbers of layers
+MAX_NUMBER = 1 << 20  # of a network's settings: widths, layer counts
 
 
 class _Checked(pydantic.BaseModel):
-    """Settings of a model's header: no text for numbers, no unknown names."""
+    """Part of a model's header: strict types, no unknown names."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="forbid")
 
@@ -50,7 +58,7 @@ class _Stage(_Checked):
 
 
 class _Data(pydantic.BaseModel):
-    """What a header may say of the training data; other names are facts for readers."""
+    """The training data in a header; unknown names are facts for readers."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
     source: str | None = None
@@ -60,7 +68,7 @@ class _Data(pydantic.BaseModel):
 
 
 class _Header(pydantic.BaseModel):
-    """The description in a model file. Other names are facts for readers."""
+    """The description in a model file; unknown names are facts for readers."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
     format: int = pydantic.Field(ge=1)
@@ -85,9 +93,11 @@ class _Header(pydantic.BaseModel):
 
 
 def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
-    """Write `method`'s picture-making networks into `folder`. Raises `UserError` where that cannot be written.
+    """Write the generators of a method into `folder`.
 
-    `facts`: what else a reader should know (recipe, paper, data, classes, images trained): JSON-ready."""
+    facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
+
+    Raises `UserError` if the folder cannot be written."""
     header = {
         "method": _untrained(config.dump(run.method), type(method)),
         "shape": asdict(shape),
@@ -95,34 +105,42 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
         "scale": method.upscale,
         **facts,
     }
-    write(folder, {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks}, header)
+    write(
+        folder,
+        {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks},
+        header,
+    )
 
 
 def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
-    """A method's description without the settings that only training needs, such as paths of other networks' weights."""
+    """A method's description without settings that only training needs."""
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
 
 def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """A model's folder. Raises `UserError` where it cannot be written."""
+    """Write a model's folder. Raises `UserError` if it cannot be written."""
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(header)
     path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)})
+        save_file(
+            tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)}
+        )
         os.replace(temporary, path)
         files.write(folder / "model.json", _pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)
     except (OSError, SafetensorError) as e:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise UserError(f"the model could not be written to {printable(folder)}: {printable(e)}") from None
+        raise UserError(
+            f"the model could not be written to {printable(folder)}: {printable(e)}"
+        ) from None
 
 
 def _pretty(text: str) -> str:
-    """A header's text as model.json has it."""
+    """A header's text in the form of model.json."""
     return json.dumps(json.loads(text), indent=1)
 
 
@@ -140,24 +158,28 @@ def _card(h: dict[str, Any]) -> str:
     data = h.get("data", {})
     use = "m.sample(16, seed=7)" if h.get("task") == "images" else 'm.translate("picture.png")'
     shape, scale = h["shape"], h.get("scale", 1)
-    kind = {1: "gray", 3: "colour", 4: "colour (with alpha)"}.get(shape["channels"], f"{shape['channels']}-channel")
-    makes = f"Makes {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
+    kind = {1: "gray", 3: "color", 4: "color (with alpha)"}.get(
+        shape["channels"], f"{shape['channels']}-channel"
+    )
+    task = f"Generates {kind} images of {shape['height']}x{shape['width']} pixels (height x width)."
     if h.get("task") != "images":
         times = f"{scale} times as large as its input" if scale > 1 else "as large as its input"
-        makes = f"Makes {kind} images from {kind} images, of any size: {times}."
+        task = f"Translates {kind} images to {kind} images, of any size: {times}."
     origin = (
-        f"Imported from `{printable(h['source']['file'])}` (SHA-256 {h['source']['sha256'][:12]}); its licence is its authors'."
+        f"Imported from `{printable(h['source']['file'])}` (SHA-256 "
+        f"{h['source']['sha256'][:12]}); its license is its authors'."
         if "imported" in h
-        else f"Trained on {h.get('images_trained', 0):,} images drawn from `{printable(data.get('source', '?'))}` "
-        f"({data.get('count', '?')} pictures,\n  fingerprint `{data.get('fingerprint', '?')}`)."
+        else f"Trained on {h.get('images_trained', 0):,} images from "
+        f"`{printable(data.get('source', '?'))}` "
+        f"({data.get('count', '?')} images,\n  fingerprint `{data.get('fingerprint', '?')}`)."
     )
     return f"""# {h.get("recipe", "a ganvas model")}
 
 {h.get("paper", "")}
 
 * {origin}
-* {makes}
-* What it makes is generated. It is no photograph and no evidence of anything, and it is not for pictures of people.
+* {task}
+* Its images are generated. They are no photographs and no evidence of anything. It is not for images of people.
 
 ```python
 import ganvas

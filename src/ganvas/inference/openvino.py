@@ -1,4 +1,4 @@
-"""Other programs that run a trained network: the same numbers, sooner."""
+"""Backends that run a trained network: OpenVINO."""
 
 from __future__ import annotations
 
@@ -12,28 +12,37 @@ from ganvas.core import Method
 from ganvas.core.errors import UserError
 
 BACKENDS = ("torch", "openvino")
-TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # of images in [-1, 1], mean absolute difference
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # mean absolute difference of images in [-1, 1]
 
 
 def use(backend: str, method: Method, precision: str) -> None:
-    """Have `method`'s picture-making networks run by `backend`. Raises `UserError` where it is not known or not installed."""
+    """Run the generators of `method` with `backend`.
+
+    Raises `UserError` for a backend that is unknown or not installed."""
     if backend not in BACKENDS:
-        raise UserError(f"backend {backend!r} is not known; choose {' or '.join(BACKENDS)}")
+        raise UserError(f"backend is {backend!r}; choose {' or '.join(BACKENDS)}")
     if backend == "torch":
         return
     try:
         import openvino
     except Exception as e:  # a broken installation raises anything
-        raise UserError(f"openvino cannot be imported ({e}): pip install 'ganvas[openvino]'") from None
+        raise UserError(
+            f"openvino cannot be imported ({e}): pip install 'ganvas[openvino]'"
+        ) from None
     if method.device.type != "cpu":
-        raise UserError(f"the backend openvino runs on the processor; the model is on {method.device}")
+        raise UserError(
+            f"the backend openvino runs on the processor; the model is on {method.device}"
+        )
     for name in method.ema_networks:
         setattr(method, name, OpenVINO(openvino, method.get_submodule(name), precision))
 
 
 class OpenVINO(nn.Module):
-    """`net` by Intel's OpenVINO: traced at its first call, with any batch and any sides from then on, and compared there with
-    torch's own result on other numbers, so that a network that draws or branches is refused rather than frozen."""
+    """A network compiled by Intel's OpenVINO.
+
+    It is traced at its first call, and then takes any batch and any sides. The compiled
+    network is compared with torch's own result on other inputs: networks that draw
+    random numbers or branch on their input are rejected."""
 
     def __init__(self, openvino: Any, net: nn.Module, precision: str) -> None:
         super().__init__()
@@ -50,57 +59,70 @@ class OpenVINO(nn.Module):
     def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
         if options or not all(isinstance(x, Tensor) for x in inputs):
             raise UserError(
-                "the backend openvino takes no networks that grow or are told more than their input: use torch"
+                "the backend openvino runs only networks whose inputs are tensors, without "
+                "options: "
+                "use the backend torch"
             )
-        version = [b._version for b in self.net.buffers()]  # BigGAN's statistics are those of what is asked for
+        # The buffers may change: BigGAN's statistics depend on the truncation.
+        version = [b._version for b in self.net.buffers()]
         if version != self._version:
             self._compiled, self._version = {}, version
-        # A thread that has images of its own waits for no other; fewer images than threads are shared by all of them.
+        # One stream per thread, if each has an image; else all threads share one.
         threads = torch.get_num_threads()
         streams = threads if len(inputs[0]) >= threads else 1
         if streams not in self._compiled:
-            self._compiled[streams] = self._made(inputs, streams)
+            self._compiled[streams] = self._compile(inputs, streams)
         return self._run(self._compiled[streams], inputs, streams)
 
-    def _made(self, inputs: tuple[Tensor, ...], streams: int) -> Any:
+    def _compile(self, inputs: tuple[Tensor, ...], streams: int) -> Any:
         openvino = self._openvino
         hint = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": streams,
         }
-        shapes = [[-1, *(s if i == 0 or x.dim() < 4 else -1 for i, s in enumerate(x.shape[1:]))] for x in inputs]
+        shapes = [
+            [-1, *(s if i == 0 or x.dim() < 4 else -1 for i, s in enumerate(x.shape[1:]))]
+            for x in inputs
+        ]
         example = tuple(x.detach().clone().contiguous() for x in inputs)
         try:
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of checks that become constants; the result is compared below
+                # Checks become constants in the trace; its result is compared below.
+                warnings.simplefilter("ignore")
                 traced: Any = torch.jit.trace(self.net, example, check_trace=False)
                 if not isinstance(traced(*example), Tensor):
-                    raise TypeError("it makes images of several domains at once")
+                    raise TypeError("it returns images of several domains")
                 network = openvino.convert_model(traced, example_input=example)
             network.reshape(dict(zip(network.inputs, shapes, strict=True)))
             compiled = openvino.compile_model(network, "CPU", hint)
         except Exception as e:
             raise UserError(
-                f"openvino cannot run this network ({str(e).splitlines()[0]}): use the backend torch"
+                f"openvino cannot run this network ({str(e).splitlines()[0]}): use the backend "
+                "torch"
             ) from None
         others = tuple((x.flip(0) * 0.9 if x.is_floating_point() else x.flip(0)) for x in inputs)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            wrong = float((self.net(*others).float() - self._run(compiled, others, streams)).abs().mean())
-        if not wrong <= TOLERANCE[self.precision]:
+            error = float(
+                (self.net(*others).float() - self._run(compiled, others, streams)).abs().mean()
+            )
+        if not error <= TOLERANCE[self.precision]:
             raise UserError(
-                f"openvino's result differs from torch's by {wrong:.3g} on average, in [-1, 1]: this network draws noise or "
-                "decides by its input. Use the backend torch"
+                f"openvino's result differs from torch's by {error:.3g} on average, in [-1, 1]: "
+                "this "
+                "network draws random numbers or branches on its input. Use the backend torch"
             )
         return compiled
 
     def _run(self, compiled: Any, inputs: tuple[Tensor, ...], streams: int) -> Tensor:
         requests = []
-        for part in zip(*(x.detach().contiguous().tensor_split(streams) for x in inputs), strict=True):
+        for part in zip(
+            *(x.detach().contiguous().tensor_split(streams) for x in inputs), strict=True
+        ):
             requests.append(compiled.create_infer_request())
             requests[-1].start_async([x.numpy() for x in part])
-        made = []
+        outputs = []
         for request in requests:
             request.wait()
-            made.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
-        return torch.cat(made)
+            outputs.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
+        return torch.cat(outputs)

@@ -1,4 +1,4 @@
-"""What was trained, looked at and used: walks, mixed styles, sweeps, projections, neighbours. A picture or a film each."""
+"""Render results of a model to files: latent walks, style mixing, projections."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ganvas.inference.model import Model
 from ganvas.media import encode, grid, video
 from ganvas.metrics.lpips import lpips
 
-CAPTIONED = 96  # pixels of the shorter side, at least, for a caption to fit above a picture
-STRIP = 8  # pictures from each to the next on a strip
+MIN_CAPTIONED_SIDE = 96  # pixels of the shorter side that a caption needs
+STRIP_FRAMES = 8  # images from each sample to the next on a strip
 
 
 def walk(
@@ -36,29 +36,44 @@ def walk(
     truncation: float | None = None,
     all_classes: bool = False,
 ) -> int:
-    """A walk as a film (.gif, .mp4) or as a strip (.png …), a leg a row. `through`: how many of `seed`'s pictures, or which
-    (`inspect.latents.pictures`). `all_classes`: every frame shows all classes of the same latent, in two rows. Returns how
-    many frames there are."""
-    names: Any = int(through) if through.isdigit() else naming.pictures(through)
-    film = out.suffix.lower() in (".gif", ".mp4")
-    frames = frames or (fps if film else STRIP)
-    how: dict[str, Any] = {"seed": seed, "frames": frames, "loop": loop, "curve": curve, "truncation": truncation}
+    """Write a latent walk as a video (.gif, .mp4) or as a strip (.png, ...).
+
+    A strip has one row per leg of the walk.
+
+    through: how many of `seed`'s samples, or which (`latent.naming.sample_names`)
+    all_classes: every frame shows all classes of one latent, in two rows
+
+    Returns the number of frames."""
+    names: Any = int(through) if through.isdigit() else naming.sample_names(through)
+    is_video = out.suffix.lower() in (".gif", ".mp4")
+    frames = frames or (fps if is_video else STRIP_FRAMES)
+    options: dict[str, Any] = {
+        "seed": seed,
+        "frames": frames,
+        "loop": loop,
+        "curve": curve,
+        "truncation": truncation,
+    }
     if all_classes:
         classes = model.method.classes
         if label is not None or not classes:
             raise CapabilityError(
-                "a walk through all classes needs a model that was trained with labels, and no label besides"
+                "all_classes needs a model that was trained with labels, and excludes a label"
             )
-        walks = [model.walk(names, label=i, **how) for i in range(classes)]
-        made = [grid.contact_sheet(frame, -(-classes // 2), pad=0) for frame in zip(*walks, strict=True)]
+        walks = [model.walk(names, label=i, **options) for i in range(classes)]
+        images = [
+            grid.contact_sheet(frame, -(-classes // 2), pad=0) for frame in zip(*walks, strict=True)
+        ]
     else:
-        made = model.walk(names, label=None if label is None else model.class_number(label), **how)
+        images = model.walk(
+            names, label=None if label is None else model.class_number(label), **options
+        )
     facts = {**model.facts, "through": through, "seed": seed}
-    if film:
-        video.save(made, out, fps, **facts)
+    if is_video:
+        video.save(images, out, fps, **facts)
     else:
-        encode.save(grid.contact_sheet(made, frames), out, **facts)
-    return len(made)
+        encode.save(grid.contact_sheet(images, frames), out, **facts)
+    return len(images)
 
 
 def mix(
@@ -71,17 +86,24 @@ def mix(
     label: str | None = None,
     truncation: float | None = None,
 ) -> int:
-    """A sheet of mixed styles. Returns how many mixed pictures there are."""
-    left, top = naming.pictures(rows), naming.pictures(columns)
+    """Write a style-mixing sheet. Returns the number of mixed images."""
+    left, top = naming.sample_names(rows), naming.sample_names(columns)
     number = None if label is None else model.class_number(label)
     sheet = model.mix(left, top, layers, label=number, truncation=truncation)
-    encode.save(grid.contact_sheet(sheet, len(top) + 1), out, **model.facts, rows=rows, columns=columns, layers=layers)
+    encode.save(
+        grid.contact_sheet(sheet, len(top) + 1),
+        out,
+        **model.facts,
+        rows=rows,
+        columns=columns,
+        layers=layers,
+    )
     return len(left) * len(top)
 
 
 def project(
     model: Model,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     out: Path,
     *,
     space: Space | None = None,
@@ -90,30 +112,46 @@ def project(
     weights: Path | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Each picture back into latent space: NAME.png (original | reconstruction), NAME.safetensors (`latent`; `y` where there
-    are labels) and, for all, projections.json. `net`: LPIPS's backbone, descended and reported beside the pixels; `weights`:
-    the folder of its weights. Returns the rows of the JSON."""
-    names = [p.stem for p in pictures]
+    """Project images to latent space and write the results.
+
+    For each image NAME.png (original, reconstruction) and NAME.safetensors (`latent`;
+    `y` with labels); for all of them projections.json.
+
+    net: LPIPS's backbone, for a loss beside that of pixels, which is reported too
+    weights: the folder of the backbone's weights
+
+    Returns the rows of the JSON file."""
+    names = [p.stem for p in images]
     if len(set(names)) < len(names):
         raise UserError(
-            "two of these pictures have one name, and would be written over one another: project them apart"
+            "two of these images have the same name, and one result would overwrite the other: "
+            "project them separately"
         )
     distance = lpips(net or "squeeze", weights) if net or weights else None
-    rows = []
-    for picture, name in zip(pictures, names, strict=True):
-        x = model.fitted(picture)
-        found = model.project(x, space=space, steps=steps, distance=distance, seed=seed)
-        row = {"picture": picture.name, "space": found.space, "psnr": round(float(found.psnr), 3)}
-        if found.distance is not None and distance is not None:
-            row[distance.name] = round(float(found.distance), 4)
-        if found.y is not None:
-            row["label"] = int(found.y)
-        times = -(-CAPTIONED // min(x.shape[-2:]))
-        both = (v.cpu().repeat_interleave(times, -1).repeat_interleave(times, -2) for v in (x, found.images))
+    records = []
+    for image, name in zip(images, names, strict=True):
+        x = model.fitted(image)
+        projection = model.project(x, space=space, steps=steps, distance=distance, seed=seed)
+        record = {
+            "picture": image.name,
+            "space": projection.space,
+            "psnr": round(float(projection.psnr), 3),
+        }
+        if projection.distance is not None and distance is not None:
+            record[distance.name] = round(float(projection.distance), 4)
+        if projection.y is not None:
+            record["label"] = int(projection.y)
+        times = -(-MIN_CAPTIONED_SIDE // min(x.shape[-2:]))
+        both = (
+            v.cpu().repeat_interleave(times, -1).repeat_interleave(times, -2)
+            for v in (x, projection.images)
+        )
         pair = grid.side_by_side(*both, captions=["original", "projection"])
-        encode.save(pair, out / f"{name}.png", **model.facts, **row)
-        kept = {"latent": found.latent.cpu().contiguous()} | ({} if found.y is None else {"y": found.y.cpu()})
-        write(out / f"{name}.safetensors", save(kept, {k: str(v) for k, v in row.items()}))
-        rows.append(row)
-    write(out / "projections.json", json.dumps(rows, indent=1).encode())
-    return rows
+        encode.save(pair, out / f"{name}.png", **model.facts, **record)
+        tensors = {"latent": projection.latent.cpu().contiguous()} | (
+            {} if projection.y is None else {"y": projection.y.cpu()}
+        )
+        write(out / f"{name}.safetensors", save(tensors, {k: str(v) for k, v in record.items()}))
+        records.append(record)
+    write(out / "projections.json", json.dumps(records, indent=1).encode())
+    return records

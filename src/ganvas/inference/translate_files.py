@@ -1,4 +1,4 @@
-"""Translate many files by a model: each image at its own size, broken ones named, nothing overwritten."""
+"""Translate files and folders: each image at its own size, no file overwritten."""
 
 from __future__ import annotations
 
@@ -19,15 +19,27 @@ from ganvas.inference.model import Model
 from ganvas.media import decode, encode
 from ganvas.media.decode import EXTENSIONS
 
-ABANDONED = 3600.0  # seconds: a file that nobody has written to for so long was left half written
-FORMATS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tif": ".tif", "tiff": ".tif"}
-COARSER = 1.5  # times the training size: images from there on look different to a network
+ABANDONED = 3600.0  # seconds since the last write: the file of an interrupted call
+FORMATS = {
+    "png": ".png",
+    "jpg": ".jpg",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "tif": ".tif",
+    "tiff": ".tif",
+}
+LARGE = 1.5  # times the training size: such images look different to a network
 
 
 @dataclass
 class Translated:
-    """`made`: images written now; `kept`: there already; `skipped`: "file: reason" of those that could not be translated;
-    `notes`: what else the user should know."""
+    """Counts and messages of `translate_files`.
+
+    made: images written by this call
+    kept: images that existed already
+    skipped: "file: reason" of images that could not be translated
+    notes: further messages for the user
+    """
 
     made: int = 0
     kept: int = 0
@@ -54,16 +66,17 @@ def translate_files(
 ) -> Translated:
     """Translate images and folders of images into `out`, under their own names.
 
-    Files that are in `out` already are kept, and every file is whole as soon as it is there: an
-    interrupted call goes on where it was. Under torchrun the processes share the images.
+    Existing results are kept and results are written atomically, so an interrupted call
+    can be repeated to continue. Under torchrun the processes shard the images.
 
-    tile, seed, at_training_size: see `bundle.Model.translate`
-    masks: put only what they mark back into the images, which stay as they are elsewhere
-    format: png, jpg, webp or tif. What it does not hold (JPEG: alpha, 16 bits) is in the notes.
+    tile, seed, at_training_size: see `inference.model.Model.translate`
+    masks: change only the marked pixels of the images
+    format: png, jpg, webp or tif. The notes list what it cannot hold (JPEG: alpha, 16
+        bits)
     quality: 1 to 100, of jpg and webp (default 95)
 
-    Raises `UserError` where there are no images, where two would have one name, where the model
-    cannot do what is asked for, and where `out` cannot be written."""
+    Raises `UserError` if there are no images, if two results have the same name, if the
+    model does not support an option, and if `out` cannot be written."""
     suffix = _suffix(format, quality)
     files = _named(inputs, out, suffix)
     if not files:
@@ -73,33 +86,36 @@ def translate_files(
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     model = load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
     _prepare(out)
-    report, lost, coarse = Translated(), Counter[str](), 0
+    report, lost, large = Translated(), Counter[str](), 0
     how = {"to": to, "tile": tile, "seed": seed, "at_training_size": at_training_size}
-    share = files[rank::world]
-    with Progress(len(share), quiet=rank > 0 or len(share) < 2, what="translating") as bar:
-        for i, (file, name, target) in enumerate(share):
+    shard = files[rank::world]
+    with Progress(len(shard), quiet=rank > 0 or len(shard) < 2, what="translating") as bar:
+        for i, (file, name, target) in enumerate(shard):
             bar.update(i)
-            if os.path.exists(target):  # Path's raises for names that are too long
+            if os.path.exists(target):  # Path.exists raises for long names
                 report.kept += 1
                 continue
             try:
                 rows = _translate(model, file, name, target, how, masks, quality)
             except UserError as e:
-                if isinstance(e, CapabilityError | OutputError):  # no other image would do
+                if isinstance(e, CapabilityError | OutputError):  # would fail for every image
                     raise
                 reason = str(e)
-                report.skipped.append(reason if printable(file) in reason else f"{printable(file)}: {reason}")
+                report.skipped.append(
+                    reason if printable(file) in reason else f"{printable(file)}: {reason}"
+                )
                 continue
             report.made += 1
             lost.update(rows.lost)
-            coarse += min(rows.width, rows.height) > COARSER * min(model.training_size)
-        bar.update(len(share))
+            large += min(rows.width, rows.height) > LARGE * min(model.training_size)
+        bar.update(len(shard))
     report.notes += [f"{_images(count)} came out without {what}" for what, count in lost.items()]
     trained = model.info.get("task") != "images" and "imported" not in model.info
-    if coarse and trained and not model.keeps_gray and not at_training_size:
+    if large and trained and not model.keeps_gray and not at_training_size:
         height, width = model.training_size
         report.notes.append(
-            f"the model was trained on images scaled to {height}x{width} (height x width), and {_images(coarse)} "
+            f"the model was trained on images scaled to {height}x{width} (height x width), and "
+            f"{_images(large)} "
             f"translated at a larger size: --at-training-size scales them to it and back"
         )
     return report
@@ -114,7 +130,7 @@ def _translate(
     masks: Masks | None,
     quality: int | None,
 ) -> encode.Rows:
-    """Write the translation of a file; returns what it was written from."""
+    """Write the translation of one file; return the rows that were written."""
     facts: dict[str, Any] = {"source": printable(file.name), "seed": how["seed"], **model.facts}
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -122,28 +138,32 @@ def _translate(
             rows = model.bands(file, **how, folder=target.parent)
         else:
             masked = masks.of(file, name, most=decode.max_pixels())
-            rows = masked.put_back(model.bands(masked.picture, **how, folder=target.parent))
-            facts["made"] = f"{masked.share:.1%} of the picture, by a mask"
+            rows = masked.put_back(model.bands(masked.image, **how, folder=target.parent))
+            facts["made"] = f"{masked.share:.1%} of the image, by a mask"
         rows = rows.held(target.suffix)
-        encode.save_rows(rows, target, settings={} if quality is None else {"quality": quality}, **facts)
+        encode.save_rows(
+            rows, target, settings={} if quality is None else {"quality": quality}, **facts
+        )
     except MemoryError:
-        raise UserError(f"{printable(file)}: it needs more memory than there is") from None
+        raise UserError(f"{printable(file)}: not enough memory") from None
     return rows
 
 
 def _suffix(format: str, quality: int | None) -> str:
     if format.lower() not in FORMATS:
-        raise UserError(f"--format {format!r} is not known. {did_you_mean(format.lower(), FORMATS)}")
+        raise UserError(f"--format {format!r} is unknown. {did_you_mean(format.lower(), FORMATS)}")
     suffix = FORMATS[format.lower()]
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"--quality is a number from 1 to 100; got {quality}")
     if quality is not None and suffix not in (".jpg", ".webp"):
-        raise UserError(f"--quality is for --format jpg and webp; {suffix[1:]} keeps every pixel as it is")
+        raise UserError(
+            f"--quality is for --format jpg and webp; {suffix[1:]} keeps every pixel as it is"
+        )
     return suffix
 
 
 def _prepare(out: Path) -> None:
-    """The folder, without what an earlier call left half written."""
+    """Create the folder; delete the temporary files of interrupted calls."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for left in list(out.rglob(".*.tmp")):
@@ -151,13 +171,17 @@ def _prepare(out: Path) -> None:
                 left.unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(
-            f"{printable(out)} cannot be used for the results: {e.strerror or e}. Choose another --out"
+            f"{printable(out)} cannot be used for the results: {e.strerror or e}. Choose another "
+            "--out"
         ) from None
 
 
 def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, Path, Path]]:
-    """(file, its name, where its translation goes). The ending is replaced, or added where others of the name have other ones.
-    Raises `UserError` where two would have one name even so."""
+    """(file, name, target) of every image.
+
+    The target has the new ending instead of the image's own; if several images would
+    share a target, it is appended. Raises `UserError` if two targets are equal
+    nevertheless."""
     files = list(_files(inputs, out))
     stems = Counter(name.with_suffix(suffix) for _, name in files)
     named: dict[Path, tuple[Path, Path]] = {}
@@ -166,7 +190,8 @@ def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, P
         target = out / (short if stems[short] == 1 else name.with_name(name.name + suffix))
         if target in named:
             raise UserError(
-                f"{printable(named[target][0])} and {printable(file)} would both become {printable(target)}: translate "
+                f"{printable(named[target][0])} and {printable(file)} would both become "
+                f"{printable(target)}: translate "
                 "them separately"
             )
         named[target] = file, name
@@ -174,18 +199,23 @@ def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, P
 
 
 def _files(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """(file, its name below the folder that was given). Results of earlier calls in a folder that holds `out` are no input."""
-    made = out.resolve()
+    """(file, name below the given folder) of every image.
+
+    If a folder holds `out`, the results of earlier calls are excluded."""
+    target = out.resolve()
     for path in inputs:
         if path.is_dir():
             folder = path.resolve()
-            if made == folder:
-                raise UserError(f"the results would be among the images of {printable(path)}: choose another --out")
-            inside = made.is_relative_to(folder)
+            if target == folder:
+                raise UserError(
+                    f"the results would be among the images of {printable(path)}: choose another "
+                    "--out"
+                )
+            inside = target.is_relative_to(folder)
             for file in sorted(path.rglob("*")):
                 if file.suffix.lower() not in EXTENSIONS or not file.is_file():
                     continue
-                if not (inside and (folder / file.relative_to(path)).is_relative_to(made)):
+                if not (inside and (folder / file.relative_to(path)).is_relative_to(target)):
                     yield file, file.relative_to(path)
         elif path.exists():
             yield path, Path(path.name)

@@ -1,7 +1,8 @@
-"""Networks from other projects' checkpoints, recognised by their keys and shapes alone: nobody types an architecture.
+"""Import other projects' checkpoints, recognized by keys and shapes alone.
 
-A file of this folder knows one project's layouts. A format is a function (`formats.Format`); each file lists its own as
-`FORMATS`, and a new one joins below."""
+Each module knows the layouts of one project. A format is a function (`formats.Format`);
+each module lists its formats as `FORMATS`, and `FORMATS` here joins them.
+"""
 
 from __future__ import annotations
 
@@ -49,71 +50,89 @@ FORMATS: dict[str, Format] = {
 }
 
 
-class Answering(nn.Module):
-    """A network of ours that answers as its origin does: called like it, output in the origin's shape and range."""
+class Adapted(nn.Module):
+    """A network with the input and output ranges of its own project."""
 
     def __init__(
-        self, net: nn.Module, answer: Callable[[Any], Any], ask: Callable[[Tensor], Tensor] | None = None
+        self,
+        net: nn.Module,
+        output_map: Callable[[Any], Any],
+        input_map: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
-        self.answer, self.ask = answer, ask
+        self.output_map, self.input_map = output_map, input_map
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.answer(self.net(x if self.ask is None else self.ask(x), *args, **kwargs))
+        x = x if self.input_map is None else self.input_map(x)
+        return self.output_map(self.net(x, *args, **kwargs))
 
 
 def import_network(file: str | Path, part: str | None = None) -> nn.Module:
-    """The network in another project's checkpoint (.pth, .pt or safetensors), in float32 on the CPU, in evaluation
-    mode, to be called as its own project calls it. Only tensors are read, never code.
+    """Import the network in another project's checkpoint (.pth, .pt or safetensors).
 
-    `part`: which network, where the file holds several (`netG`, `avgG`, `params`, ...); by default the averaged one.
-    Progressive networks take `alpha`, the newest resolution's weight, 1 by default; style-based generators `truncation` (1),
-    `noise` (one map a layer; by default fixed ones) and labels as numbers or weights. A `UserError` says what the file
-    holds where it is no checkpoint, or none of the `FORMATS`."""
-    _, found = recognised(read_state(file, part), str(file))
+    The network is in float32 on the CPU, in evaluation mode, and is called as in its
+    own project. Only tensors are read, never code.
+
+    part: which network, if the file holds several (`netG`, `avgG`, `params`, ...); by
+        default the averaged one
+
+    Progressive networks take `alpha`, the weight of the newest resolution, 1 by
+    default; style-based generators take `truncation` (1), `noise` (one map per layer;
+    by default constant) and labels as numbers or weights.
+
+    Raises `UserError` with the file's contents if it is not a checkpoint, or not in one
+    of the `FORMATS`."""
+    _, found = recognized(read_state(file, part), str(file))
     net = found.net.float()
-    return (net if found.answer is None else Answering(net, found.answer, found.ask)).eval()
+    if found.output_map is not None:
+        net = Adapted(net, found.output_map, found.input_map)
+    return net.eval()
 
 
 def read_state(file: str | Path, part: str | None = None) -> State:
-    """The tensors of the network that `import_network` would take, by their names in the file."""
+    """The tensors that `import_network` imports, by their names in the file."""
     state = _clean(_part(_read(Path(file)), part, file))
-    if any(_recognise(recognise, state) for recognise in FORMATS.values()):
+    if any(_recognize(recognize, state) for recognize in FORMATS.values()):
         return state
     return _prefixed(state, file) or state
 
 
-def recognised(state: State, file: str) -> tuple[str, Found]:
-    """(format, the network with its weights) of tensors. Raises `UserError`, which names `file`, where they are none of the
-    `FORMATS`, or look like one and do not fit it."""
-    file, state = printable(file), _clean(state)  # the order of a saved file may be another
-    for name, recognise in FORMATS.items():
-        found = _recognise(recognise, state)
+def recognized(state: State, file: str) -> tuple[str, Found]:
+    """(format, network with its weights) of tensors.
+
+    Raises `UserError`, with the name `file`, for tensors in none of the `FORMATS`, and
+    for tensors that resemble a format and do not fit it."""
+    file, state = printable(file), _clean(state)  # a file may be in another order
+    for name, recognize in FORMATS.items():
+        found = _recognize(recognize, state)
         if found is None:
             continue
         why = found if isinstance(found, str) else _filled(found, state)
         if isinstance(found, str) or why is not None:
-            raise UserError(f"{file} looks like a {name}, but its layers do not fit one: {why}")
+            raise UserError(f"{file} looks like a {name}, but its layers do not fit: {why}")
         return name, found
-    beginning = ", ".join(f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4])
+    beginning = ", ".join(
+        f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4]
+    )
     raise UserError(
-        f"{file} holds {len(state)} tensors in no format known here; they begin {beginning}. The pages in docs/methods "
+        f"{file} holds {len(state)} tensors in no known format; the first are {beginning}. The "
+        "pages in docs/methods "
         "name the projects whose weights are known"
     )
 
 
-def _recognise(recognise: Format, state: State) -> Found | str | None:
-    """What a format makes of tensors: a network, why they do not fit, or None where they are not its own."""
+def _recognize(recognize: Format, state: State) -> Found | str | None:
+    """Apply a format: a network, why the tensors do not fit, or None."""
     try:
-        with on_meta():  # neither memory nor random numbers for weights that are replaced at once
-            return recognise(state)
-    except Exception as e:  # tensors of any shape under names of a format
+        with on_meta():  # no memory or random numbers for weights that are replaced
+            return recognize(state)
+    except Exception as e:  # tensors of any shape may have a format's names
         return f"{printable(e)[:200]} ({type(e).__name__})"
 
 
 def _filled(found: Found, state: State) -> str | None:
-    """Give the network its weights. Returns what keeps them from fitting, in the file's names; None where they fit."""
+    """Load the weights. Returns why they do not fit, in the file's names, or None."""
     theirs = {id(v): k for k, v in state.items()}
     names = {ours: theirs[id(v)] for ours, v in found.state.items() if id(v) in theirs}
     layers = {ours.rpartition(".")[0]: key.rpartition(".")[0] for ours, key in names.items()}
@@ -135,7 +154,9 @@ def _filled(found: Found, state: State) -> str | None:
     ]
     if not faults:
         missing, unexpected = found.net.load_state_dict(found.state, strict=False, assign=True)
-        faults = [f"{named(k)} is missing" for k in missing] + [f"{named(k)} has no place" for k in unexpected]
+        faults = [f"{named(k)} is missing" for k in missing] + [
+            f"{named(k)} has no place" for k in unexpected
+        ]
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
     return ", ".join(faults[:3]) + more if faults else None
 
@@ -145,13 +166,17 @@ def _read(file: Path) -> Any:
     try:
         # Checked before opening, since opening a pipe waits for its other end.
         if not stat.S_ISREG(file.stat().st_mode):
-            raise UserError(f"{where} cannot be read: it is no regular file. Expected a file of weights")
+            raise UserError(
+                f"{where} cannot be read: it is not a regular file; expected a file of weights"
+            )
         with file.open("rb") as f:
             head = f.read(512)
     except (OSError, ValueError) as e:
         if isinstance(e, UserError):
             raise
-        raise UserError(f"{where} cannot be read: {printable(getattr(e, 'strerror', None) or e)}.") from None
+        raise UserError(
+            f"{where} cannot be read: {printable(getattr(e, 'strerror', None) or e)}."
+        ) from None
     if (what := _no_weights(file, head)) is not None:
         raise UserError(f"{where} is not a checkpoint but {what}")
     try:
@@ -163,14 +188,18 @@ def _read(file: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as e:  # a broken file may fail in any way inside the readers
-        if isinstance(e, pickle.UnpicklingError) and re.search("Unsupported (global|class)", str(e)):
+        if isinstance(e, pickle.UnpicklingError) and re.search(
+            "Unsupported (global|class)", str(e)
+        ):
             raise UserError(
-                f"{where} holds Python objects besides tensors, which are not loaded because they could run code. Where "
+                f"{where} holds Python objects besides tensors, which are not loaded because they "
+                "could run code. Where "
                 "you trust it, load it in its own project and save only the state dict: "
                 "torch.save(network.state_dict(), 'weights.pth')."
             ) from None
         raise UserError(
-            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected a state dict saved by "
+            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected "
+            "a state dict saved by "
             "torch.save or safetensors; download or copy it again if it should be one."
         ) from None
 
@@ -194,7 +223,7 @@ UNLIKE = {
 
 
 def _no_weights(file: Path, head: bytes) -> str | None:
-    """What a file is that holds no weights, and what to do; None where it may hold some."""
+    """Why a file holds no weights, and what to do; None if it may hold some."""
     if not head:
         return "an empty file: download or copy it again"
     for beginning, what in UNLIKE.items():
@@ -205,8 +234,13 @@ def _no_weights(file: Path, head: bytes) -> str | None:
         return "a web page, not the file: download it again"
     if head.startswith(b"PK\x03\x04"):
         return _no_weights_in_zip(file)
-    # Pickles of protocol 0 are text as well, and end with a dot after brackets: they are left to torch.
-    if head[8:9] != b"{" and all(32 <= c < 127 or c in b"\t\r\n" for c in head) and head[:1] not in b"(c":
+    # Pickles of protocol 0 are also text and end with a dot after brackets:
+    # torch reads them.
+    if (
+        head[8:9] != b"{"
+        and all(32 <= c < 127 or c in b"\t\r\n" for c in head)
+        and head[:1] not in b"(c"
+    ):
         return f"a text file, which begins {head.decode('ascii')[:40]!r}"
     return None
 
@@ -219,7 +253,8 @@ def _no_weights_in_zip(file: Path) -> str | None:
         return None
     if any(name.endswith("/constants.pkl") for name in names):
         return (
-            "a TorchScript archive: in its own project, save torch.jit.load(FILE).state_dict() with torch.save, and "
+            "a TorchScript archive: in its own project, save torch.jit.load(FILE).state_dict() "
+            "with torch.save, and "
             "import that"
         )
     if any(name.endswith("data.pkl") for name in names):
@@ -236,11 +271,15 @@ def _is_state(value: Any) -> bool:
 
 
 def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tensor]:
-    """The state dict asked for, out of a bare one or a checkpoint that names several."""
+    """Select a state dict from a bare one or from a checkpoint with several."""
     if part is None and _is_state(loaded):
         return loaded
     file = printable(file)
-    parts = {str(k): v for k, v in loaded.items() if _is_state(v)} if isinstance(loaded, Mapping) else {}
+    parts = (
+        {str(k): v for k, v in loaded.items() if _is_state(v)}
+        if isinstance(loaded, Mapping)
+        else {}
+    )
     if part is not None:
         inner = _groups(loaded if _is_state(loaded) else parts.get("state_dict", {}))
         parts = {**inner, **parts}
@@ -249,7 +288,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
             raise UserError(f"{file} has no part {part!r}. {has[:500]}")
         return parts[part]
     if not parts:
-        raise UserError(f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}.")
+        raise UserError(
+            f"{file} holds no weights: expected tensors by name, got {type(loaded).__name__}."
+        )
     if len(parts) == 1:
         return next(iter(parts.values()))
     for averaged in ("avgG", "G_ema", "params_ema"):
@@ -259,7 +300,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         return {
             f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
         }  # UNIT's two are one translator
-    raise UserError(f"{file} holds several networks; say which with `part`: {_few(parts)}.")
+    raise UserError(f"{file} holds several networks; choose one with `part`: {_few(parts)}.")
 
 
 def _few(names: Iterable[str]) -> str:
@@ -268,7 +309,9 @@ def _few(names: Iterable[str]) -> str:
 
 
 def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The parts of a module's state dict by the names of its children: "generator.conv.weight" is of "generator"."""
+    """Split a module's state dict by the names of its children.
+
+    "generator.conv.weight" belongs to "generator"."""
     groups: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         child, dot, rest = _stripped(key).partition(".")
@@ -278,18 +321,30 @@ def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _prefixed(state: State, file: str | Path) -> State | None:
-    """The network in the state dict of a larger module (Lightning's checkpoints), a generator rather than another; None
-    where there is none that is known."""
+    """Find a known network in the state dict of a larger module.
+
+    For Lightning's checkpoints. Prefers generators. None if no known network is
+    found."""
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
-        known = [n for n, g in groups.items() if any(_recognise(recognise, g) for recognise in FORMATS.values())]
-        generators = [n for n in known if re.search(r"^(net_?)?g(en)?\d?(_|$)|generator|ema", n, re.IGNORECASE)]
+        known = [
+            n
+            for n, g in groups.items()
+            if any(_recognize(recognize, g) for recognize in FORMATS.values())
+        ]
+        generators = [
+            n
+            for n in known
+            if re.search(r"^(net_?)?g(en)?\d?(_|$)|generator|ema", n, re.IGNORECASE)
+        ]
         averaged = [n for n in generators if "ema" in n.lower()]
         for choice in (averaged, generators, known):
             if len(choice) == 1:
                 return groups[choice[0]]
         if known:
-            raise UserError(f"{printable(file)} holds several networks; say which with `part`: {_few(known)}.")
+            raise UserError(
+                f"{printable(file)} holds several networks; choose one with `part`: {_few(known)}."
+            )
         if len(groups) != 1:
             return None
         state = next(iter(groups.values()))
@@ -297,24 +352,30 @@ def _prefixed(state: State, file: str | Path) -> State | None:
 
 
 def _stripped(key: str) -> str:
-    """A name without the prefixes of nn.DataParallel and of torch.compile, in whatever order they were wrapped."""
+    """Strip the prefixes of nn.DataParallel and torch.compile, in any order."""
     return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
 
 
 def _clean(state: Mapping[str, Tensor]) -> State:
-    """In natural order (safetensors has its own), without the prefixes of nn.DataParallel and torch.compile, and without
-    the running statistics that instance norms had before torch 0.4 (they have no weight beside them, and their networks
-    never use them; batch norms without weights go by the name of bn)."""
+    """Sort tensors in natural order and strip prefixes; safetensors sorts differently.
+
+    Drops the running statistics that instance norms had before torch 0.4: they have no
+    weight beside them, and their networks never use them (batch norms without weights
+    are named bn)."""
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     stats = ("running_mean", "running_var", "num_batches_tracked")
 
     def used(key: str) -> bool:
         layer, _, name = key.rpartition(".")
-        return name not in stats or f"{layer}.weight" in state or layer.rpartition(".")[2].startswith("bn")
+        return (
+            name not in stats
+            or f"{layer}.weight" in state
+            or layer.rpartition(".")[2].startswith("bn")
+        )
 
     def natural(key: str) -> list[str | tuple[int, str]]:
-        """Numbers by value: by their lengths first, since int() refuses thousands of digits."""
+        """Sort key with numbers by value: length first, int() rejects long numbers."""
         parts = re.split(r"([0-9]+)", key)
         return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 

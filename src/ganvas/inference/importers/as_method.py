@@ -1,7 +1,8 @@
-"""Another project's network as a model to use: as the method of the paper that it belongs to.
+"""Use another project's network as a model: wrap it in the method of its paper.
 
-The model's file keeps the other project's tensors under their own names. They say by themselves what they are, so it is
-recognised again when it is loaded, and needs no description of its own."""
+The model file keeps the other project's tensors under their own names. They identify
+the network, so it is recognized again at loading, and needs no description of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import __version__, methods
-from ganvas.core import Method, Shape, Stage, rng
+from ganvas.core import Method, Shape, Stage, Translates, rng
 from ganvas.core.errors import UserError, printable
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
@@ -38,8 +39,10 @@ from ganvas.nets import (
 
 @final
 class StoredBigGAN(Method):
-    """BigGAN-deep as huggingface/pytorch-pretrained-BigGAN publishes it, to use and not to train: z is `truncation` times a
-    normal distribution cut to [-2, 2], and batch norm has the statistics stored for that truncation, of 0 to 1."""
+    """BigGAN-deep of huggingface/pytorch-pretrained-BigGAN, for sampling only.
+
+    z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses
+    the statistics stored for that truncation, in (0, 1]."""
 
     G: Any
 
@@ -55,47 +58,61 @@ class StoredBigGAN(Method):
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         if not 0 < truncation <= 1:
-            raise UserError(f"truncation is {truncation}; this model has statistics for those above 0 and up to 1")
+            raise UserError(
+                f"truncation is {truncation}; this model has statistics for those above 0 and up "
+                "to 1"
+            )
         y = rng.integers(len(z), self.classes, device=self.device) if y is None else y
         return self.G(truncation * rng.truncated(z, 2.0), y, truncation=truncation)
 
 
-def _noise(net: Any) -> Shape:
-    """What a network that starts from noise makes, by making one."""
+def _shape_from_noise(net: Any) -> Shape:
+    """The output shape of a network that starts from noise, by a forward pass."""
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
     with torch.no_grad():
-        made = net(torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
-    made = made if isinstance(made, Tensor) else made[0]  # of coupled ones the first
-    channels, height, width = made.shape[1:]
+        labels = [torch.zeros(1, dtype=torch.int64)] if classes else []
+        images = net(torch.zeros(1, net.latent), *labels)
+    images = images if isinstance(images, Tensor) else images[0]  # the first of coupled domains
+    channels, height, width = images.shape[1:]
     return Shape(channels, height, width, classes)
 
 
-def _picture(net: Any, side: int = 256) -> Shape:
-    """What a network that starts from pictures of any size is measured at: a side that is usual for its kind."""
+def _shape_of_images(net: Any, side: int = 256) -> Shape:
+    """The shape at which a network for images of any size is measured: a usual side."""
     channels = getattr(net, "channels", None)
     channels = channels or next(m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d))
     return Shape(channels, side, side)
 
 
-# By a generator's class: the method that it is played by, with what that method must be told, and what it makes. Networks of
-# the same class are one method's, whatever they were trained by.
+# Generator class -> (method, function that returns the output shape). Networks of one
+# class belong to one method, however they were trained.
 METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shape]]] = {
-    dcgan.Generator: (methods.DCGAN, _noise),
-    resnet.Generator: (methods.WGANGP, _noise),
-    progan.ProgressiveGenerator: (methods.ProGAN, _noise),
-    stylegan.Generator: (methods.StyleGAN, _noise),
-    stylegan2.Generator: (methods.StyleGAN2, _noise),
-    r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _noise),
-    biggan.Generator: (partial(methods.BigGAN, standing=0), _noise),  # its file has the statistics that it is used with
-    StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _noise),
-    cogan.Generators: (methods.CoGAN, _noise),
-    Translator: (lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D), _picture),
-    image_to_image.UNetGenerator: (methods.Pix2Pix, lambda net: _picture(net, net.multiple)),
-    image_to_image.ResNetGenerator: (methods.CycleGAN, _picture),
-    discogan.Generator: (methods.DiscoGAN, lambda net: _picture(net, 64)),
+    dcgan.Generator: (methods.DCGAN, _shape_from_noise),
+    resnet.Generator: (methods.WGANGP, _shape_from_noise),
+    progan.ProgressiveGenerator: (methods.ProGAN, _shape_from_noise),
+    stylegan.Generator: (methods.StyleGAN, _shape_from_noise),
+    stylegan2.Generator: (methods.StyleGAN2, _shape_from_noise),
+    r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _shape_from_noise),
+    # The file has the statistics of batch norm.
+    biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
+    StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
+    cogan.Generators: (methods.CoGAN, _shape_from_noise),
+    Translator: (
+        lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D),
+        _shape_of_images,
+    ),
+    image_to_image.UNetGenerator: (
+        methods.Pix2Pix,
+        lambda net: _shape_of_images(net, net.multiple),
+    ),
+    image_to_image.ResNetGenerator: (methods.CycleGAN, _shape_of_images),
+    discogan.Generator: (methods.DiscoGAN, lambda net: _shape_of_images(net, 64)),
     **{
-        enlarging: (lambda shape, G, D: methods.SRResNet(shape, G), partial(_picture, side=96))
-        for enlarging in (
+        network: (
+            lambda shape, G, D: methods.SRResNet(shape, G),
+            partial(_shape_of_images, side=96),
+        )
+        for network in (
             super_resolution.SRResNet,
             super_resolution.MSRResNet,
             super_resolution.RRDBNet,
@@ -103,62 +120,95 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
         )
     },
 }
-LABELLED = (methods.StyleGAN, methods.StyleGAN2, methods.R3GAN, methods.BigGAN)  # these are told whether labels are
+# These take `labels`: whether there are labels.
+LABELED = (
+    methods.StyleGAN,
+    methods.StyleGAN2,
+    methods.R3GAN,
+    methods.BigGAN,
+)
 
 
 def import_model(file: str | Path, out: str | Path, part: str | None = None) -> dict[str, Any]:
-    """Write the generator in another project's checkpoint into `out` as a model's folder, for `ganvas sample` and `ganvas
-    translate`; returns its header. `part`: which network, where the file holds several.
+    """Convert the generator in another project's checkpoint to a model folder.
 
-    Raises `UserError` where the file is not recognised (saying what does not fit), where it holds no generator, and where
-    `out` has files in it."""
+    The folder is for `ganvas sample` and `ganvas translate`.
+
+    out: a new or empty folder
+    part: which network, if the file holds several
+
+    Returns the header. Raises `UserError` if the file is not recognized (with the
+    reason), if it holds no generator, and if `out` is not empty."""
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
-            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose another --out"
+            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose "
+            "another --out"
         )
     state = importers.read_state(file, part)
-    name, found = importers.recognised(state, str(file))
+    name, found = importers.recognized(state, str(file))
     header: dict[str, Any] = {
         "imported": name,
         "recipe": f"imported {name}",
-        "source": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "part": part},
+        "source": {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "part": part,
+        },
         "ganvas": __version__,
     }
     method, shape = as_method(found.net, name)
-    task = "images" if not hasattr(method, "translate") else "pairs" if method.upscale > 1 else "domains"
-    header |= {"task": task, "scale": method.upscale, "shape": asdict(shape), "stage": asdict(method.current_stage)}
+    task = "images"
+    if isinstance(method, Translates):
+        task = "pairs" if method.upscale > 1 else "domains"
+    header |= {
+        "task": task,
+        "scale": method.upscale,
+        "shape": asdict(shape),
+        "stage": asdict(method.current_stage),
+    }
     model_file.write(out, dict(state), header)
     return header
 
 
 def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Method, Shape]:
-    """(the method that `net` is the generator of, what it makes: `shape`, where that is known). Raises `UserError` for a
-    network that makes no pictures."""
+    """(method that `net` is the generator of, its output shape).
+
+    shape: if known; None: found by `METHODS`
+
+    Raises `UserError` for a network that generates no images."""
     if type(net) not in METHODS:
         raise UserError(
-            f"this is a {name}, which makes no pictures by itself or belongs to no method known here. It can be used from "
-            "Python only: ganvas.import_network(FILE)"
+            f"this is a {name}, which generates no images by itself or belongs to no method of "
+            "ganvas. It can be used from Python only: ganvas.import_network(FILE)"
         )
-    kind, shown = METHODS[type(net)]
+    factory, shape_of = METHODS[type(net)]
     known: Any = net.float().eval()
     try:
-        shape = shape or shown(known)
-    except Exception as e:  # layers that fit one by one, and not one another
-        raise UserError(f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})") from None
-    classes = getattr(getattr(known, "mapping", known), "classes", 0) if shown is _noise else 0
+        shape = shape or shape_of(known)
+    except Exception as e:  # layers may fit singly and not together
+        raise UserError(
+            f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})"
+        ) from None
+    classes = 0
+    if shape_of is _shape_from_noise:
+        classes = getattr(getattr(known, "mapping", known), "classes", 0)
     if shape.classes != classes:
-        raise UserError(f"this {name} has {classes} classes, and its description says {shape.classes}")
-    told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
-    made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
-    if hasattr(known, "resolutions"):  # grown
-        made.current_stage = Stage(index=len(known.resolutions) - 1, resolution=known.resolutions[-1])
-    if isinstance(made, methods.CycleGAN | methods.DiscoGAN):
-        made.directions = ("b",)  # one generator, one direction
-    return made, shape
+        raise UserError(
+            f"this {name} has {classes} classes, and its description says {shape.classes}"
+        )
+    labels = {"labels": bool(shape.classes)} if getattr(factory, "func", factory) in LABELED else {}
+    method = factory(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **labels)
+    if hasattr(known, "resolutions"):  # progressive
+        method.current_stage = Stage(
+            index=len(known.resolutions) - 1, resolution=known.resolutions[-1]
+        )
+    if isinstance(method, methods.CycleGAN | methods.DiscoGAN):
+        method.directions = ("b",)  # one generator, one direction
+    return method, shape
 
 
 def method_of(tensors: dict[str, Tensor], file: str, shape: Shape) -> Method:
-    """The method of a model's file that `import_model` wrote, which makes `shape`."""
-    name, found = importers.recognised(tensors, file)
+    """The method of a model file that `import_model` wrote; `shape`: of its output."""
+    name, found = importers.recognized(tensors, file)
     return as_method(found.net, name, shape)[0]

@@ -1,4 +1,7 @@
-"""Super-resolution networks: XPixelGroup/BasicSR's and xinntao's (ESRGAN, Real-ESRGAN), and leftthomas/SRGAN's generator."""
+"""Super-resolution networks of BasicSR, ESRGAN, Real-ESRGAN and leftthomas/SRGAN.
+
+XPixelGroup/BasicSR, xinntao/ESRGAN, xinntao/Real-ESRGAN.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,49 @@ import math
 import re
 
 from ganvas.inference.importers.formats import Format, Found, State, column
-from ganvas.inference.importers.spectral import normalised_for_good
+from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
 
 
 def _count(state: State, pattern: str) -> int:
-    """How many numbers stand where `pattern` has a group."""
+    """The number of different values of the group in `pattern`."""
     return len({m[1] for m in (re.match(pattern, k) for k in state) if m})
 
 
 def _msrresnet(state: State) -> Found | None:
-    if not {"conv_first.weight", "upconv1.weight", "conv_hr.weight", "body.0.conv1.weight"} <= state.keys():
+    if (
+        not {"conv_first.weight", "upconv1.weight", "conv_hr.weight", "body.0.conv1.weight"}
+        <= state.keys()
+    ):
         return None
     width, channels = state["conv_first.weight"].shape[:2]
-    scale = 4 if "upconv2.weight" in state else math.isqrt(state["upconv1.weight"].shape[0] // width)
-    return Found(super_resolution.MSRResNet(channels, width, _count(state, r"body\.(\d+)\."), scale), state)
+    scale = (
+        4 if "upconv2.weight" in state else math.isqrt(state["upconv1.weight"].shape[0] // width)
+    )
+    return Found(
+        super_resolution.MSRResNet(channels, width, _count(state, r"body\.(\d+)\."), scale), state
+    )
 
 
 def _rrdb(state: State) -> Found | None:
-    old = {"RRDB_trunk": "body", "trunk_conv": "conv_body", "upconv": "conv_up", "HRconv": "conv_hr", "RDB": "rdb"}
+    old = {
+        "RRDB_trunk": "body",
+        "trunk_conv": "conv_body",
+        "upconv": "conv_up",
+        "HRconv": "conv_hr",
+        "RDB": "rdb",
+    }
     if "RRDB_trunk.0.RDB1.conv1.weight" in state:  # ESRGAN's first release
         for theirs, ours in old.items():
             state = {k.replace(theirs, ours): v for k, v in state.items()}
-    elif "model.1.sub.0.RDB1.conv1.0.weight" in state:  # before it, and in most of the community's files
+    elif (
+        "model.1.sub.0.RDB1.conv1.0.weight" in state
+    ):  # before it, and in most of the community's files
         state = _numbered_rrdb(state)
-    if not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"} <= state.keys():
+    if (
+        not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"}
+        <= state.keys()
+    ):
         return None
     width, folded = state["conv_first.weight"].shape[:2]
     out = state["conv_last.weight"].shape[0]
@@ -38,17 +59,28 @@ def _rrdb(state: State) -> Found | None:
     growth = state["body.0.rdb1.conv1.weight"].shape[0]
     blocks = _count(state, r"body\.(\d+)\.")
     ups = _count(state, r"conv_up(\d+)\.weight")
-    net = super_resolution.RRDBNet(folded // fold**2, width, blocks, growth, (1 << ups) // fold, out, doublings=ups)
+    net = super_resolution.RRDBNet(
+        folded // fold**2, width, blocks, growth, (1 << ups) // fold, out, doublings=ups
+    )
     return Found(net, state)
 
 
 def _numbered_rrdb(state: State) -> State:
-    """Names of ESRGAN's old code, one nn.Sequential, -> those of its new one. After model.1, the body, stand an
-    enlargement, a convolution and an activation for every doubling, and two more convolutions."""
+    """Rename ESRGAN's old layers (one nn.Sequential) to those of its new code.
+
+    model.1 is the body. After it come, for every doubling, an upsampling layer, a
+    convolution and an activation; then two more convolutions."""
     blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
-    *ups, hr, last = sorted({int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1})
-    if ups != [3 * i + 3 for i in range(len(ups))] or (hr, last) != (3 * len(ups) + 2, 3 * len(ups) + 4):
-        raise ValueError(f"convolutions at {[*ups, hr, last]} of model, which doublings do not explain")
+    *ups, hr, last = sorted(
+        {int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1}
+    )
+    if ups != [3 * i + 3 for i in range(len(ups))] or (hr, last) != (
+        3 * len(ups) + 2,
+        3 * len(ups) + 4,
+    ):
+        raise ValueError(
+            f"convolutions at {[*ups, hr, last]} of model, expected those of doublings"
+        )
     places = {"model.0": "conv_first", f"model.1.sub.{blocks}": "conv_body"}
     places |= {f"model.{at}": f"conv_up{i + 1}" for i, at in enumerate(ups)}
     places |= {f"model.{hr}": "conv_hr", f"model.{last}": "conv_last"}
@@ -63,12 +95,20 @@ def _numbered_rrdb(state: State) -> State:
 
 
 def _compact(state: State) -> Found | None:
-    if not all(re.fullmatch(r"body\.\d+\.(weight|bias)", k) for k in state) or "body.0.weight" not in state:
+    if (
+        not all(re.fullmatch(r"body\.\d+\.(weight|bias)", k) for k in state)
+        or "body.0.weight" not in state
+    ):
         return None
     width, channels = state["body.0.weight"].shape[:2]
     kernels = [v for v in state.values() if v.dim() == 4]
     scale = math.isqrt(kernels[-1].shape[0] // channels)
-    return Found(super_resolution.CompactNet(channels, width, len(kernels) - 2, scale, "body.1.weight" in state), state)
+    return Found(
+        super_resolution.CompactNet(
+            channels, width, len(kernels) - 2, scale, "body.1.weight" in state
+        ),
+        state,
+    )
 
 
 def _vgg_discriminator(state: State) -> Found | None:
@@ -76,21 +116,36 @@ def _vgg_discriminator(state: State) -> Found | None:
         return None
     width, channels = state["conv0_0.weight"].shape[:2]
     side = 256 if "conv5_0.weight" in state else 128
-    return Found(super_resolution.VGGStyleDiscriminator(channels, (side, side), width), state, column)
+    return Found(
+        super_resolution.VGGStyleDiscriminator(channels, (side, side), width), state, column
+    )
 
 
 def _unet_discriminator(state: State) -> Found | None:
-    """Its skip connections, which that project can switch off, leave no trace in the file: they are taken to be there."""
-    if not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"} <= state.keys():
+    """Its optional skip connections are not in the file: assumed to exist."""
+    if (
+        not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"}
+        <= state.keys()
+    ):
         return None
     width, channels = state["conv0.weight"].shape[:2]
-    return Found(super_resolution.UNetDiscriminator(channels, width, normalised=False), normalised_for_good(state))
+    return Found(
+        super_resolution.UNetDiscriminator(channels, width, normalised=False),
+        with_fixed_sigma(state),
+    )
 
 
 def _leftthomas(state: State) -> Found | None:
-    """Blocks are numbered through: the first convolution, the residual ones, the last of the body, and the enlargement.
-    The last of the body ends in batch norm, at first in PReLU."""
-    if not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"} <= state.keys():
+    """Recognize leftthomas/SRGAN's generator.
+
+    Blocks are numbered through: first convolution, residual blocks, end of the body,
+        upsampling.
+
+    The end of the body is batch norm, in the first version PReLU."""
+    if (
+        not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"}
+        <= state.keys()
+    ):
         return None
     width, channels = state["block1.0.weight"].shape[:2]
     blocks = _count(state, r"block(\d+)\.conv1\.weight")
@@ -113,7 +168,10 @@ def _leftthomas(state: State) -> Found | None:
         ours[f"{place}.{last}"] = value
     activated = f"block{blocks + 2}.1.running_mean" not in state
     return Found(
-        super_resolution.SRResNet(channels, width, blocks, 1 << doublings, bounded=True, activated=activated), ours
+        super_resolution.SRResNet(
+            channels, width, blocks, 1 << doublings, bounded=True, activated=activated
+        ),
+        ours,
     )
 
 

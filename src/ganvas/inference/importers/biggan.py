@@ -1,4 +1,7 @@
-"""BigGAN of ajbrock/BigGAN-PyTorch, and BigGAN-deep of huggingface/pytorch-pretrained-BigGAN."""
+"""BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-BigGAN.
+
+The latter: huggingface/pytorch-pretrained-BigGAN.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.inference.importers.formats import Format, Found, State, column
-from ganvas.inference.importers.spectral import kept_normalised, normalised_for_good
+from ganvas.inference.importers.spectral import with_fixed_sigma, with_power_iteration
 from ganvas.nets import biggan
 
 
@@ -60,7 +63,7 @@ def _in_order(state: State, pattern: str) -> list[Tensor]:
 
 
 def _attended(state: State) -> list[int]:
-    """The blocks after which attention stands."""
+    """The blocks that are followed by attention."""
     return [int(m[1]) for k in state if (m := re.fullmatch(r"blocks\.(\d+)\.1\.gamma", k))]
 
 
@@ -78,15 +81,18 @@ def _ours(state: State, ends: dict[str, str]) -> State:
             layer, last = ends[layer], "weight" if last == "gain" else last
         return f"{layer}.{statistics.get(last, last)}"
 
-    return kept_normalised({name(k): v for k, v in state.items()})
+    return with_power_iteration({name(k): v for k, v in state.items()})
 
 
 class StoredStatistics(nn.Module):
-    """BigGAN-deep with tables of batch norm's statistics for truncations of 0 to 1 in equal steps, called as its project
-    calls it: (z [N, latent], class vectors [N, classes] or labels [N], truncation) -> images [N, 3, H, W] in [-1, 1].
+    """BigGAN-deep with batch norm statistics for truncations of 0 to 1, in equal steps.
 
-    Between two steps that project gives the nearer one the *smaller* weight (stats[i] * f + stats[i + 1] * (1 - f) at step i +
-    f), and published pictures were made so; `nearer=True` turns that round."""
+    Called as in its project: (z [N, latent], class vectors [N, classes] or labels [N],
+    truncation) -> images [N, 3, H, W] in [-1, 1].
+
+    Between two steps that project gives the closer one the *smaller* weight (stats[i] *
+    f + stats[i + 1] * (1 - f) at step i + f), and the published images were generated
+    so; `nearer=True` gives it the larger weight."""
 
     def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
         super().__init__()
@@ -105,16 +111,19 @@ class StoredStatistics(nn.Module):
                 table = self.get_buffer(f"{kind}{i}")
                 at, into = divmod(round(truncation * (len(table) - 1), 6), 1)
                 low, high = table[int(at)], table[min(int(at) + 1, len(table) - 1)]
-                share = into if self.nearer else 1 - into  # of the higher one
+                weight = into if self.nearer else 1 - into  # of the higher one
                 assert now is not None
-                now.copy_(torch.lerp(low, high, share) if into else low)
+                now.copy_(torch.lerp(low, high, weight) if into else low)
         return self.G(z, y)
 
 
 def _deep(state: State) -> Found | None:
-    if not {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"} <= state.keys():
+    if (
+        not {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"}
+        <= state.keys()
+    ):
         return None
-    state = normalised_for_good({k.removeprefix("generator."): v for k, v in state.items()})
+    state = with_fixed_sigma({k.removeprefix("generator."): v for k, v in state.items()})
     order = [int(k.split(".")[1]) for k in state if k.endswith((".bn_0.running_means", ".gamma"))]
     attended = [int(k.split(".")[1]) for k in state if k.endswith(".gamma")]
     blocks = [n for n in order if n not in attended]
@@ -132,10 +141,10 @@ def _deep(state: State) -> Found | None:
         normalised=False,
     )
     ours: State = {"G.shared.weight": state.pop("embeddings.weight").T.contiguous()}
-    for kind in ("weight", "bias"):  # that project's grid has its channels last
+    for kind in ("weight", "bias"):  # that project's grid has channels last
         cells = state.pop(f"gen_z.{kind}").unflatten(0, (16, widths[0]))
         ours[f"G.input.{kind}"] = cells.transpose(0, 1).flatten(0, 1).contiguous()
-        ours[f"G.output.{kind}"] = state.pop(f"conv_to_rgb.{kind}")[:3]  # nobody reads the others
+        ours[f"G.output.{kind}"] = state.pop(f"conv_to_rgb.{kind}")[:3]  # the others are unused
     tables: list[tuple[str, Tensor, Tensor]] = []
     for key, value in state.items():
         layer, _, last = key.rpartition(".")
@@ -145,7 +154,9 @@ def _deep(state: State) -> Found | None:
             tables.append((place, value, state[f"{layer}.running_vars"]))
         elif m and int(m[1]) in level:
             inner = m[2].removeprefix("snconv1x1_").removesuffix("_conv")
-            ours[".".join(p for p in ("G.attention", str(level[int(m[1])]), inner, last) if p)] = value
+            ours[".".join(p for p in ("G.attention", str(level[int(m[1])]), inner, last) if p)] = (
+                value
+            )
         elif m and last != "running_vars":
             block = blocks.index(int(m[1]))
             inner = re.sub(r"bn_(\d)\.scale", r"norms.\1.gain", m[2])
@@ -158,7 +169,10 @@ def _deep(state: State) -> Found | None:
     for place, means, variances in tables:
         i = names.index(place)
         ours |= {f"means{i}": means, f"vars{i}": variances}
-        ours |= {f"{place}.running_mean": means[-1].clone(), f"{place}.running_var": variances[-1].clone()}
+        ours |= {
+            f"{place}.running_mean": means[-1].clone(),
+            f"{place}.running_var": variances[-1].clone(),
+        }
     if attended:
         ours = {k: v.reshape(()) if k.endswith(".gamma") else v for k, v in ours.items()}
     return Found(net, ours)

@@ -1,4 +1,4 @@
-"""mingyuliutw/CoGAN's networks for 28x28 (its PyTorch code): a pair of generators and a pair of discriminators."""
+"""mingyuliutw/CoGAN's PyTorch networks for 28x28, in pairs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from ganvas.nets import cogan
 
 
 class Pair(cogan.Discriminators):
-    """Called as its own project calls it: images of a and images of b, in [0, 1] -> the scores of generated and of real,
-    [N + M, 2], a's first."""
+    """Discriminators called as in their project.
+
+    Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's
+    first."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])
 
 
 def _generators(state: State) -> Found | None:
-    if not {"dconv0.weight", "bn0.running_mean", "dconv4_a.weight", "dconv4_b.weight"} <= state.keys():
+    if (
+        not {"dconv0.weight", "bn0.running_mean", "dconv4_a.weight", "dconv4_b.weight"}
+        <= state.keys()
+    ):
         return None
     kernels = [state[f"dconv{i}.weight"] for i in range(4)]
     height, width = (8 * side - 4 for side in kernels[0].shape[2:])
     net = cogan.Generators(
-        kernels[0].shape[0], [k.shape[1] for k in kernels], 4, (height, width), state["dconv4_a.weight"].shape[1]
+        kernels[0].shape[0],
+        [k.shape[1] for k in kernels],
+        4,
+        (height, width),
+        state["dconv4_a.weight"].shape[1],
     )
     place = {"dconv": 0, "bn": 1, "prelu": 2}
 
@@ -40,12 +49,15 @@ def _generators(state: State) -> Found | None:
 
 
 def _unit(pair: Any) -> Any:
-    """Of both domains: [-1, 1] -> [0, 1]."""
+    """Images of both domains: [-1, 1] -> [0, 1]."""
     return tuple((x + 1) / 2 for x in pair)
 
 
 def _discriminators(state: State) -> Found | None:
-    if not {"conv0_a.weight", "conv0_b.weight", "conv1.weight", "prelu2.weight", "conv3.weight"} <= state.keys():
+    if (
+        not {"conv0_a.weight", "conv0_b.weight", "conv1.weight", "prelu2.weight", "conv3.weight"}
+        <= state.keys()
+    ):
         return None
     first, *middle = (state[k] for k in ("conv0_a.weight", "conv1.weight", "conv2.weight"))
     height, width = (4 * side + 12 for side in middle[1].shape[2:])

@@ -13,7 +13,9 @@ def _dcgan_generator(state: State) -> Found | None:
         return None
     first, *middle, last = convolutions(state)
     height, width = (side << len(middle) + 1 for side in first.shape[2:])
-    return Found(dcgan.Generator(first.shape[0], last.shape[0], (height, width), last.shape[1]), state)
+    return Found(
+        dcgan.Generator(first.shape[0], last.shape[0], (height, width), last.shape[1]), state
+    )
 
 
 def _dcgan_discriminator(state: State) -> Found | None:
@@ -24,7 +26,11 @@ def _dcgan_discriminator(state: State) -> Found | None:
         return None
     norm = "main.0.bias" not in state
     height, width = (side << len(middle) + 1 for side in last.shape[2:])
-    return Found(dcgan.Discriminator(first.shape[0], (height, width), first.shape[1], norm), state, torch.sigmoid)
+    return Found(
+        dcgan.Discriminator(first.shape[0], (height, width), first.shape[1], norm),
+        state,
+        torch.sigmoid,
+    )
 
 
 FORMATS: dict[str, Format] = {

@@ -25,10 +25,14 @@ def _generator(state: State) -> Found | None:
     if len(kernels) % 2 or kernels[-1].shape[0] != width:
         return None
     depth = len(kernels) // 2
-    innermost = kernels[depth - 1].shape[0]  # as many channels as the level asks for, or those of a bottleneck
+    innermost = kernels[depth - 1].shape[
+        0
+    ]  # as many channels as the level asks for, or those of a bottleneck
     bottleneck = 0 if innermost == width << depth - 1 else innermost
-    net = discogan.Generator(channels_in, kernels[-1].shape[1], width, depth - bool(bottleneck), bottleneck)
-    return Found(net, state, lambda made: (made + 1) / 2, _wider)
+    net = discogan.Generator(
+        channels_in, kernels[-1].shape[1], width, depth - bool(bottleneck), bottleneck
+    )
+    return Found(net, state, lambda x: (x + 1) / 2, _wider)
 
 
 def _discriminator(state: State) -> Found | None:
@@ -42,10 +46,10 @@ def _discriminator(state: State) -> Found | None:
 
     height, width = (side << len(middle) + 1 for side in last.shape[2:])
     net = discogan.Discriminator(first.shape[0], (height, width), first.shape[1])
-    return Found(net, {ours(k): v for k, v in state.items()}, _judged, _wider)
+    return Found(net, {ours(k): v for k, v in state.items()}, _probability, _wider)
 
 
-def _judged(out: tuple[Tensor, list[Tensor]]) -> tuple[Tensor, list[Tensor]]:
+def _probability(out: tuple[Tensor, list[Tensor]]) -> tuple[Tensor, list[Tensor]]:
     logits, features = out
     return torch.sigmoid(logits)[:, None, None, None], features
 

@@ -1,5 +1,8 @@
-"""What a format is: a function from a state dict to the network of ours that computes the same, or None where the file is not
-its own."""
+"""Types of the importers.
+
+A format is a function from a state dict to an equivalent network of ganvas, or to None
+for a file in another format.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,25 @@ State = dict[str, Tensor]
 
 
 class Found(NamedTuple):
-    """A recognised file. `net` has no weights yet (it is on the meta device), `state` holds them under its names,
-    `answer` turns its output into what the file's own project returns, `ask` the images that the project gives it into ours."""
+    """A recognized file.
+
+    net: on the meta device, without weights
+    state: the weights, under the names of `net`
+    output_map: from the output of `net` to that of the file's project
+    input_map: from the project's input images to those of `net`
+    """
 
     net: nn.Module
     state: State
-    answer: Callable[[Any], Any] | None = None
-    ask: Callable[[Tensor], Tensor] | None = None
+    output_map: Callable[[Any], Any] | None = None
+    input_map: Callable[[Tensor], Tensor] | None = None
 
 
 Format = Callable[[State], Found | None]
 
 
 def convolutions(state: State) -> list[Tensor]:
-    """Weights of convolutions, in order."""
+    """The weights of the convolutions, in order."""
     return [v for v in state.values() if v.dim() == 4]
 
 

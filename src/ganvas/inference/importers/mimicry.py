@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ganvas.inference.importers.formats import Format, Found, State, column
-from ganvas.inference.importers.spectral import normalised_for_good
+from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import resnet
 
 
 def _wgan_gp_generator(state: State) -> Found | None:
-    if not {"l1.weight", "block2.b1.weight", "block4.c_sc.weight", "b5.weight", "c5.weight"} <= state.keys():
+    if (
+        not {"l1.weight", "block2.b1.weight", "block4.c_sc.weight", "b5.weight", "c5.weight"}
+        <= state.keys()
+    ):
         return None
     (features, latent), (channels, width) = state["l1.weight"].shape, state["c5.weight"].shape[:2]
     if features != 16 * width:  # mimicry's 48 and 64 px networks narrow from block to block
@@ -21,7 +24,9 @@ def _wgan_gp_discriminator(state: State) -> Found | None:
     if not {"block1.c1.weight", "block4.c1.weight", "l5.weight"} <= state.keys():
         return None
     width, channels = state["block1.c1.weight"].shape[:2]
-    if state["l5.weight"].shape[1] != width:  # mimicry's 48 and 64 px networks widen from block to block
+    if (
+        state["l5.weight"].shape[1] != width
+    ):  # mimicry's 48 and 64 px networks widen from block to block
         return None
     net = resnet.Discriminator(width, 32, channels, rectified=True)
     return Found(net, _mimicry(state, 1, {"l5": "output"}), column)
@@ -34,7 +39,7 @@ def _sngan_discriminator(state: State) -> Found | None:
     if state["l5.weight_orig"].shape[1] != width:
         return None
     net = resnet.Discriminator(width, 32, channels, rectified=True, pool="sum")
-    return Found(net, _mimicry(normalised_for_good(state), 1, {"l5": "output"}), column)
+    return Found(net, _mimicry(with_fixed_sigma(state), 1, {"l5": "output"}), column)
 
 
 def _mimicry(state: State, first: int, ends: dict[str, str]) -> State:
@@ -43,7 +48,9 @@ def _mimicry(state: State, first: int, ends: dict[str, str]) -> State:
     def ours(key: str) -> str:
         head, *rest = key.split(".")
         if head.startswith("block"):
-            return ".".join(["blocks", str(int(head[5:]) - first), layers.get(rest[0], rest[0]), *rest[1:]])
+            return ".".join(
+                ["blocks", str(int(head[5:]) - first), layers.get(rest[0], rest[0]), *rest[1:]]
+            )
         return ".".join([ends.get(head, head), *rest])
 
     return {ours(k): v for k, v in state.items()}

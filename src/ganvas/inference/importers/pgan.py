@@ -15,7 +15,9 @@ from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 def _pgan_generator(state: State) -> Found | None:
     if not {"formatLayer.module.weight", "groupScale0.0.module.weight"} <= state.keys():
         return None
-    widths = [v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)]
+    widths = [
+        v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)
+    ]
     net = progan.ProgressiveGenerator(
         latent=state["formatLayer.module.weight"].shape[1],
         size=4 << len(widths) - 1,
@@ -29,7 +31,11 @@ def _pgan_generator(state: State) -> Found | None:
 def _pgan_discriminator(state: State) -> Found | None:
     if not {"decisionLayer.module.weight", "groupScaleZero.1.module.weight"} <= state.keys():
         return None
-    widths = [v.shape[0] for k, v in state.items() if re.fullmatch(r"fromRGBLayers\.\d+\.module\.weight", k)]
+    widths = [
+        v.shape[0]
+        for k, v in state.items()
+        if re.fullmatch(r"fromRGBLayers\.\d+\.module\.weight", k)
+    ]
     net = progan.ProgressiveDiscriminator(
         size=4 << len(widths) - 1,
         channels=state["fromRGBLayers.0.module.weight"].shape[1],
@@ -41,16 +47,23 @@ def _pgan_discriminator(state: State) -> Found | None:
 
 
 def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:
-    """Our names, and weights that compute the same: that project's gain is sqrt(2) in every layer, and it scales biases
-    like weights."""
-    scales = {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedLinear | EqualizedConv2d)}
+    """Rename, and rescale the weights to equal results.
+
+    That project's gain is sqrt(2) in every layer, and it scales biases like weights."""
+    scales = {
+        k: m.scale
+        for k, m in net.named_modules()
+        if isinstance(m, EqualizedLinear | EqualizedConv2d)
+    }
     renamed = {}
     for key, value in state.items():
         layer, _, kind = key.rpartition(".module.")
         theirs = math.sqrt(2 / state[f"{layer}.module.weight"][0].numel())
         for old, new in names.items():
             layer = re.sub(rf"^{re.escape(old)}\b", new, layer)
-        layer = re.sub(r"^scaleLayers\.(\d+)\.(\d+)", lambda m: f"blocks.{m[1]}.conv{int(m[2]) + 1}", layer)
+        layer = re.sub(
+            r"^scaleLayers\.(\d+)\.(\d+)", lambda m: f"blocks.{m[1]}.conv{int(m[2]) + 1}", layer
+        )
         renamed[f"{layer}.{kind}"] = value * (theirs if kind == "bias" else theirs / scales[layer])
     return renamed
 

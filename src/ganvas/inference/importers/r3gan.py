@@ -18,10 +18,15 @@ BLOCK = {
 
 
 def _generator(state: State) -> Found | None:
-    if not {"Model.MainLayers.0.Layers.0.Basis", "Model.AggregationLayer.Layer.weight"} <= state.keys():
+    if (
+        not {"Model.MainLayers.0.Layers.0.Basis", "Model.AggregationLayer.Layer.weight"}
+        <= state.keys()
+    ):
         return None
     embedding, classes = (
-        state["Model.EmbeddingLayer.weight"].shape if "Model.EmbeddingLayer.weight" in state else (0, 0)
+        state["Model.EmbeddingLayer.weight"].shape
+        if "Model.EmbeddingLayer.weight" in state
+        else (0, 0)
     )
     facts = _facts(state, first=1)
     net = r3gan.Generator(
@@ -44,7 +49,9 @@ def _discriminator(state: State) -> Found | None:
     facts = _facts(state, first=0)
     end = f"MainLayers.{last}.Layers.{facts['blocks']}"
     embedding, classes = (
-        state["Model.EmbeddingLayer.weight"].shape if "Model.EmbeddingLayer.weight" in state else (0, 0)
+        state["Model.EmbeddingLayer.weight"].shape
+        if "Model.EmbeddingLayer.weight" in state
+        else (0, 0)
     )
     net = r3gan.Discriminator(
         size=_size(state[f"Model.{end}.Basis.weight"].shape[2:], len(facts["widths"])),
@@ -53,13 +60,21 @@ def _discriminator(state: State) -> Found | None:
         embedding=embedding,
         **{**facts, "widths": facts["widths"][::-1]},
     )
-    names = {"ExtractionLayer.Layer": "input", f"{end}.Basis": "basis", f"{end}.LinearLayer": "output"}
+    names = {
+        "ExtractionLayer.Layer": "input",
+        f"{end}.Basis": "basis",
+        f"{end}.LinearLayer": "output",
+    }
     return Found(net, _ours(state, names, first=0, transition="resample.{at}.1.weight"))
 
 
 def _facts(state: State, first: int) -> dict:
-    """What the blocks tell: `first` is the place of a stage's first block."""
-    inner = [(m, v) for k, v in state.items() if (m := STAGE.fullmatch(k)) and m[3] == "LinearLayer2.Layer.weight"]
+    """Settings of the blocks; `first`: the index of a stage's first block."""
+    inner = [
+        (m, v)
+        for k, v in state.items()
+        if (m := STAGE.fullmatch(k)) and m[3] == "LinearLayer2.Layer.weight"
+    ]
     return {
         "widths": [v.shape[0] // r3gan.EXPANSION for m, v in inner if int(m[2]) == first],
         "group": inner[0][1].shape[1],
@@ -72,7 +87,7 @@ def _size(grid: tuple[int, ...], levels: int) -> tuple[int, int]:
 
 
 def _ours(state: State, names: dict[str, str], first: int, transition: str) -> State:
-    """Our names; `transition`: where a change of width lies."""
+    """Rename to our names; `transition`: the place of a change of width."""
     renamed: State = {}
     for key, value in state.items():
         if key.endswith("Resampler.Kernel"):  # the same in every network

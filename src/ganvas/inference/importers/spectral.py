@@ -1,4 +1,4 @@
-"""Spectrally normalised layers as other projects write them."""
+"""Spectrally normalized layers in other projects' files."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ import torch
 from ganvas.inference.importers.formats import State
 
 
-def kept_normalised(state: State) -> State:
-    """ajbrock/BigGAN-PyTorch's layers, whose evaluation does one round of power iteration from the u0 that is stored, as ours
-    does: the weight before normalisation and u."""
+def with_power_iteration(state: State) -> State:
+    """Convert ajbrock/BigGAN-PyTorch's layers to weights before normalization and u.
+
+    Both projects do one power iteration from the stored u (there: u0) in evaluation."""
     ours: State = {}
     for key, value in state.items():
         layer, _, name = key.rpartition(".")
         if name == "weight" and f"{layer}.u0" in state:
             ours[f"{layer}.parametrizations.weight.original"] = value
             ours[f"{layer}.parametrizations.weight.0.u"] = state[f"{layer}.u0"].flatten()
-            ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros(
-                (), device="cpu"
-            )  # the network is built on meta
+            # The network is on the meta device, these weights are not.
+            ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros((), device="cpu")
         elif name not in ("u0", "sv0"):
             ours[key] = value
     return ours
 
 
-def normalised_for_good(state: State) -> State:
-    """Layers of `torch.nn.utils.spectral_norm`, whose evaluation divides by u^T W v of the stored vectors: plain weights."""
+def with_fixed_sigma(state: State) -> State:
+    """Convert layers of `torch.nn.utils.spectral_norm` to plain weights.
+
+    Their evaluation divides by u^T W v of the stored vectors."""
     plain: State = {}
     for key, value in state.items():
         if key.endswith(".weight_orig"):
             layer = key.removesuffix(".weight_orig")
-            sigma = torch.dot(state[f"{layer}.weight_u"], value.flatten(1) @ state[f"{layer}.weight_v"])
+            sigma = torch.dot(
+                state[f"{layer}.weight_u"], value.flatten(1) @ state[f"{layer}.weight_v"]
+            )
             plain[f"{layer}.weight"] = value / sigma
         elif not key.endswith((".weight_u", ".weight_v")):
             plain[key] = value

@@ -1,4 +1,7 @@
-"""StyleGAN of facebookresearch/pytorch_GAN_zoo, and NVlabs/stylegan2-ada-pytorch's networks."""
+"""pytorch_GAN_zoo's StyleGAN, and NVlabs/stylegan2-ada-pytorch's networks.
+
+The former: facebookresearch/pytorch_GAN_zoo.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,16 @@ from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 
 
 def _zoo_generator(state: State) -> Found | None:
-    """Its generators have no blur, one noise weight a layer, no picture of 4x4, and truncate all layers (by `phiTruncation`,
-    which is not in the file)."""
+    """Recognize pytorch_GAN_zoo's StyleGAN generator.
+
+    It has no blur, one noise weight per layer, no output at 4x4, and truncates all
+    layers (by `phiTruncation`, which is not in the file)."""
     if not {"baseScale0", "mean_w", "adain00.styleModulator.module.weight"} <= state.keys():
         return None
     widths = [state["baseScale0"].shape[1]]
-    widths += [v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)]
+    widths += [
+        v.shape[1] for k, v in state.items() if re.fullmatch(r"toRGBLayers\.\d+\.module\.weight", k)
+    ]
     length, latent = state["mapping.FC.0.module.weight"].shape
     net = stylegan.Generator(
         latent=latent,
@@ -33,31 +40,39 @@ def _zoo_generator(state: State) -> Found | None:
 
 
 def _zoo(state: State, net: stylegan.Generator) -> State:
-    """Our names, and weights that compute the same: that project's gain is sqrt(2) in every layer, it scales biases like
-    weights, and its style's scale is without the 1."""
+    """Rename, and rescale the weights to equal results.
+
+    That project's gain is sqrt(2) in every layer, it scales biases like weights, and
+    its style's scale is without the 1."""
     scales = {k: m.scale / m.lr for k, m in net.named_modules() if isinstance(m, EqualizedLinear)}
     scales |= {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedConv2d)}
     own = net.state_dict()
-    found: State = {
+    renamed: State = {
         "w_avg": state["mean_w"][0],
         "synthesis.const": state["baseScale0"][0],
         **{
-            f"synthesis.to_rgb.0.{k}": torch.zeros(own[f"synthesis.to_rgb.0.{k}"].shape, device="cpu")
+            f"synthesis.to_rgb.0.{k}": torch.zeros(
+                own[f"synthesis.to_rgb.0.{k}"].shape, device="cpu"
+            )
             for k in ("weight", "bias")
         },
-        "synthesis.blocks.0.0.bias": torch.zeros(len(own["synthesis.blocks.0.0.bias"]), device="cpu"),
+        "synthesis.blocks.0.0.bias": torch.zeros(
+            len(own["synthesis.blocks.0.0.bias"]), device="cpu"
+        ),
     }
     for key, value in own.items():
-        if key.endswith(".fixed"):  # it draws its noise; ours is fixed in evaluation
+        if key.endswith(".fixed"):  # there: random noise; here: fixed noise in evaluation
             generator = torch.Generator().manual_seed(0)
-            found[key] = torch.randn(value.shape, generator=generator, device="cpu")
+            renamed[key] = torch.randn(value.shape, generator=generator, device="cpu")
     for key, value in state.items():
         place, _, kind = key.rpartition(".module.")
         if not place:
             continue
         layer = _zoo_layer(place)
         if layer.endswith(".noise"):
-            found[f"{layer}.weight"] = value.flatten().expand(own[f"{layer}.weight"].shape).clone()
+            renamed[f"{layer}.weight"] = (
+                value.flatten().expand(own[f"{layer}.weight"].shape).clone()
+            )
             continue
         theirs = math.sqrt(2 / state[f"{place}.module.weight"][0].numel())
         if kind == "bias" and layer.endswith(".style"):
@@ -67,8 +82,8 @@ def _zoo(state: State, net: stylegan.Generator) -> State:
             value = value * (theirs if kind == "bias" else theirs / scales[layer])
         if kind == "bias" and layer.startswith("synthesis.blocks") and not layer.endswith(".style"):
             layer = re.sub(r"\.conv(\.0)?$", "", layer)  # added after the noise, which is the same
-        found[f"{layer}.{kind}"] = value
-    return found
+        renamed[f"{layer}.{kind}"] = value
+    return renamed
 
 
 def _zoo_layer(place: str) -> str:
@@ -87,9 +102,14 @@ def _zoo_layer(place: str) -> str:
 
 
 def _stylegan2_generator(state: State) -> Found | None:
-    if not {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight", "mapping.fc0.weight"} <= state.keys():
+    if (
+        not {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight", "mapping.fc0.weight"}
+        <= state.keys()
+    ):
         return None
-    sides = [int(m[1]) for k in state if (m := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", k))]
+    sides = [
+        int(m[1]) for k in state if (m := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", k))
+    ]
     length, inputs = state["mapping.fc0.weight"].shape
     embed = state.get("mapping.embed.weight")
     net = stylegan2.Generator(
@@ -105,7 +125,9 @@ def _stylegan2_generator(state: State) -> Found | None:
         r"^synthesis\.b4\.const": lambda m: "synthesis.const",
         r"^synthesis\.b(\d+)\.conv0": lambda m: f"synthesis.up.{_level(m[1]) - 1}",
         r"^synthesis\.b(\d+)\.conv1": lambda m: f"synthesis.flat.{_level(m[1])}",
-        r"^synthesis\.b(\d+)\.torgb\.(weight|bias)": lambda m: f"synthesis.to_rgb.{_level(m[1])}.{m[2]}",
+        r"^synthesis\.b(\d+)\.torgb\.(weight|bias)": lambda m: (
+            f"synthesis.to_rgb.{_level(m[1])}.{m[2]}"
+        ),
         r"^synthesis\.b(\d+)\.torgb\.affine": lambda m: f"synthesis.to_rgb.{_level(m[1])}.style",
         r"^(synthesis\.(?:up|flat)\.\d+)\.(weight|bias)": lambda m: f"{m[1]}.conv.{m[2]}",
         r"\.noise_strength$": lambda m: ".noise.weight",
@@ -117,7 +139,11 @@ def _stylegan2_generator(state: State) -> Found | None:
 
 
 def _stylegan2_discriminator(state: State) -> Found | None:
-    """The minibatch standard deviation's group is not in the file: 4, as in all of that project's settings but CIFAR-10's."""
+    """Recognize the discriminator.
+
+    The group of the minibatch standard deviation is not in the file: 4, as in all of
+        that
+    project's settings but CIFAR-10's."""
     if not {"b4.fc.weight", "b4.out.weight", "b8.conv0.weight"} <= state.keys():
         return None
     sides = [int(m[1]) for k in state if (m := re.fullmatch(r"b(\d+)\.conv0\.weight", k))]
@@ -128,7 +154,10 @@ def _stylegan2_discriminator(state: State) -> Found | None:
         classes=0 if embed is None else embed.shape[1],
         architecture="resnet" if "b8.skip.weight" in state else "orig",
         mapping=_mapping_layers(state),
-        widths=[len(state["b4.conv.weight"]), *(len(state[f"b{side}.conv0.weight"]) for side in sorted(sides))],
+        widths=[
+            len(state["b4.conv.weight"]),
+            *(len(state[f"b{side}.conv0.weight"]) for side in sorted(sides)),
+        ],
     )
     names = {
         rf"^b{most}\.fromrgb": lambda m: "from_rgb",
@@ -150,7 +179,9 @@ def _mapping_layers(state: State) -> int:
 
 
 def _renamed(state: State, names) -> State:
-    """`state` under our names: every pattern of `names` in turn, and the mapping network's. Filters are no weights."""
+    """Rename `state` by every pattern of `names` in turn, and the mapping network.
+
+    Filters are not weights: dropped."""
     names = {**names, r"^mapping\.fc(\d+)": lambda m: f"mapping.layers.{m[1]}"}
     renamed = {}
     for key, value in state.items():

@@ -1,4 +1,7 @@
-"""junyanz/pytorch-CycleGAN-and-pix2pix's networks, and the generator of taesungp/contrastive-unpaired-translation (CUT)."""
+"""Networks of junyanz/pytorch-CycleGAN-and-pix2pix, and the generator of CUT.
+
+CUT: taesungp/contrastive-unpaired-translation.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,19 @@ from ganvas.nets.norm import Norm
 
 
 def _norm(state: State, conv: str) -> Norm:
-    """By a convolution before a norm: that project gives it a bias under instance norm alone, which has no weights itself."""
+    """The norm, by a convolution before it.
+
+    That project gives the convolution a bias with instance norm only, which has no
+    weights."""
     if any(k.endswith("running_mean") for k in state):
         return "batch"
     return "instance" if f"{conv}.bias" in state else "none"
 
 
 def _resnet(state: State) -> Found | None:
-    blocks = {int(k.split(".")[1]) for k in state if re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", k)}
+    blocks = {
+        int(k.split(".")[1]) for k in state if re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", k)
+    }
     if not blocks or "model.1.weight" not in state:
         return None
     filters = {int(k.split(".")[1]): v for k, v in state.items() if k.endswith(".filt")}
@@ -36,8 +44,10 @@ def _resnet(state: State) -> Found | None:
     for place, filt in filters.items():
         row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)
         taps = filt.new_tensor(row)
-        if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(filt, taps.outer(taps) * gain / taps.sum() ** 2):
-            raise ValueError(f"model.{place}.filt is another filter than {row}")
+        if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
+            filt, taps.outer(taps) * gain / taps.sum() ** 2
+        ):
+            raise ValueError(f"model.{place}.filt is not the filter {row}")
     return Found(net, {k: v for k, v in state.items() if not k.endswith(".filt")})
 
 
@@ -54,23 +64,34 @@ def _translating_unet(state: State) -> Found | None:
         return None
     width, channels_in = state["model.model.0.weight"].shape[:2]
     depth = len(convolutions(state)) // 2
-    # Its dropout leaves no trace in the keys. It is off in evaluation mode, so that the answer is the same without.
+    # The keys do not show dropout. It is off in evaluation: the output is the same.
     channels_out = state["model.model.3.weight"].shape[1]
     return Found(
-        image_to_image.UNetGenerator(channels_in, channels_out, width, depth, _norm(state, "model.model.0")), state
+        image_to_image.UNetGenerator(
+            channels_in, channels_out, width, depth, _norm(state, "model.model.0")
+        ),
+        state,
     )
 
 
 def _patch_discriminator(state: State) -> Found | None:
-    if not (numbered(state, "model") and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()):
+    if not (
+        numbered(state, "model")
+        and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()
+    ):
         return None
     kernels = convolutions(state)
     width, channels = kernels[0].shape[:2]
-    return Found(patchgan.PatchDiscriminator(channels, width, len(kernels) - 2, _norm(state, "model.2")), state)
+    return Found(
+        patchgan.PatchDiscriminator(channels, width, len(kernels) - 2, _norm(state, "model.2")),
+        state,
+    )
 
 
 def _pixel_discriminator(state: State) -> Found | None:
-    if not (numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()):
+    if not (
+        numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()
+    ):
         return None
     width, channels = state["net.0.weight"].shape[:2]
     return Found(patchgan.PixelDiscriminator(channels, width, _norm(state, "net.2")), state)

@@ -1,4 +1,4 @@
-"""mingyuliutw/UNIT's networks. A file of its generators holds those of both domains, which translate together."""
+"""mingyuliutw/UNIT's networks; a file holds the generators of both domains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ganvas.nets import unit
 
 
 class Translator(nn.Module):
-    """Encoders and decoders of domains a and b. Images of a -> images of b; `E` and `G` by themselves take a domain, 0 or 1."""
+    """Encoders and decoders of domains a and b: images of a -> images of b.
+
+    `E` and `G` take a domain, 0 or 1."""
 
     def __init__(self, channels: int, width: int, halvings: int, blocks: int) -> None:
         super().__init__()
@@ -27,12 +29,18 @@ def _translator(state: State) -> Found | None:
     if not {f"{d}.enc.model.0.conv.weight" for d in "ab"} <= state.keys():
         return None
     layers = {int(m[1]) for k in state if (m := re.match(r"a\.enc\.model\.(\d+)\.", k))}
-    blocks = len({m[1] for k in state if (m := re.match(rf"a\.enc\.model\.{max(layers)}\.model\.(\d+)\.", k))})
+    blocks = len(
+        {
+            m[1]
+            for k in state
+            if (m := re.match(rf"a\.enc\.model\.{max(layers)}\.model\.(\d+)\.", k))
+        }
+    )
     halvings = max(layers) - 1
     width, channels = state["a.enc.model.0.conv.weight"].shape[:2]
 
     def ours(key: str) -> str:
-        """In their order, ours have a layer for every padding, norm and activation."""
+        """Convert indices: ours count every padding, norm and activation too."""
         domain, side, _, number, *rest = key.split(".")
         layer, name, own = int(number), rest[-1], f"own.{'ab'.index(domain)}"
         if side == "enc":
@@ -46,11 +54,13 @@ def _translator(state: State) -> Found | None:
             return f"G.{own}.{at + 1}.{'gain' if name == 'gamma' else 'bias'}"
         return f"G.{own}.{at}.{name}"
 
-    return Found(Translator(channels, width, halvings, blocks), {ours(k): v for k, v in state.items()})
+    return Found(
+        Translator(channels, width, halvings, blocks), {ours(k): v for k, v in state.items()}
+    )
 
 
 def _in_block(first: int, rest: list[str]) -> str:
-    """`model.I.model.J.conv.weight` -> residual block I's convolution J."""
+    """Convert `model.I.model.J.conv.weight`: residual block I, convolution J."""
     return f"{first + int(rest[1])}.main.{4 * int(rest[3]) + 1}"
 
 

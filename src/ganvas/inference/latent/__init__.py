@@ -1,2 +1,5 @@
-"""What was learned, looked at: walks through the latent space, styles mixed, images taken back. Functions of a method and its
-skills (`core.py`); `bundle.Model` has them by name, `using.py` writes their pictures."""
+"""Latent space: walks, style mixing, projection of images.
+
+Functions of a method and its capabilities (`core.types`). `inference.model.Model` has
+them as methods; `inference.render` writes their images to files.
+"""

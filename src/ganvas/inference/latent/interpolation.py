@@ -1,4 +1,4 @@
-"""Walks from picture to picture."""
+"""Latent walks: paths from sample to sample."""
 
 from __future__ import annotations
 
@@ -23,12 +23,22 @@ def walk(
     truncation: float | None = None,
     batch: int = 64,
 ) -> Iterator[Tensor]:
-    """Images along a path through z [k, ...], k of at least 2, in parts [., C, H, W]: `frames` from each to the next, and back
-    to the first where it is a `loop`. With styles the path lies in W, where straight lines are smooth (arXiv:1812.04948,
-    section 4.1). `curve`: None: linear in W, and in z the method's (`core.Samples`); a straight line between normal latents
-    passes nearer to the origin than any sample lies. `y`: one label [k] for all, or none."""
+    """Generate images along a path through z, in batches [., C, H, W].
+
+    With styles the path lies in W, since straight lines are smooth there
+    (arXiv:1812.04948, section 4.1).
+
+    z: [k, ...], at least 2 latents
+    y: one label [k] for all, or none
+    frames: from each latent to the next
+    loop: return to the first latent
+    curve: None: linear in W, and in z the method's own (`core.Samples`). A straight
+        line between normal latents passes closer to the origin than any sample lies
+    """
     if len(z) < 2 or frames < 1:
-        raise UserError(f"a walk needs at least 2 pictures and 1 frame between them; got {len(z)} and {frames}")
+        raise UserError(
+            f"a walk needs at least 2 samples and 1 frame between them; got {len(z)} and {frames}"
+        )
     styled = isinstance(method, Styled)
     points = styles(method, z, y, truncation) if styled else z
     curve = curve or ("linear" if styled else method.curve)
@@ -40,19 +50,29 @@ def walk(
 
 
 def path(points: Tensor, frames: int, loop: bool, curve: Curve) -> Tensor:
-    """points [k, ...] -> [k frames, ...] of a loop, [(k - 1) frames + 1, ...] of a path that ends at its last point."""
+    """A path through points [k, ...].
+
+    Returns [k * frames, ...] for a loop, [(k - 1) * frames + 1, ...] for a path that
+    ends at its last point."""
     if curve not in ("linear", "spherical"):
         raise UserError(f"a walk is linear or spherical; got {curve!r}")
     between = torch.lerp if curve == "linear" else slerp
     ends = points.roll(-1, 0) if loop else points[1:]
-    t = (torch.arange(frames, device=points.device, dtype=points.dtype) / frames).view(-1, *[1] * (points.dim() - 1))
-    legs = [between(a.expand(frames, *a.shape), b.expand(frames, *b.shape), t) for a, b in zip(points, ends)]
+    t = (torch.arange(frames, device=points.device, dtype=points.dtype) / frames).view(
+        -1, *[1] * (points.dim() - 1)
+    )
+    legs = [
+        between(a.expand(frames, *a.shape), b.expand(frames, *b.shape), t)
+        for a, b in zip(points, ends)
+    ]
     return torch.cat(legs if loop else [*legs, points[-1:]])
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """From a to b, both [n, ...], along the arc between them: at t of its angle, and lengths between theirs. Shoemake, 1985,
-    Animating rotation with quaternion curves. Where they point the same way, a straight line."""
+    """Spherical interpolation between a and b [n, ...]. Shoemake, 1985.
+
+    Animating rotation with quaternion curves. At fraction t of the angle, and with
+    lengths between theirs; linear if a and b have the same direction."""
     flat = [v.flatten(1) for v in (a, b)]
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1, 1).view(-1, *[1] * (a.dim() - 1))
     angle = cosine.acos()

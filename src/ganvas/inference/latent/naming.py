@@ -1,4 +1,4 @@
-"""Which latents: a picture's name is (seed, number), as `ganvas sample` counts them."""
+"""Names of samples: (seed, number), as `ganvas sample` counts; their latents."""
 
 from __future__ import annotations
 
@@ -11,46 +11,62 @@ from torch import Tensor
 from ganvas.core import Samples, Styled, Truncates, rng
 from ganvas.core.errors import UserError
 
-Picture = tuple[int, int]  # seed, number
+SampleName = tuple[int, int]  # seed, number
 
 
-def pictures(text: str) -> list[Picture]:
-    """`"3,7"`: the first pictures of seeds 3 and 7; `"0-4"`: of seeds 0 to 4; `"0:12"`: picture 12 of seed 0, counted from 0
-    along the rows of a grid; `"0:3-5"`: pictures 3 to 5 of seed 0. Raises `UserError` for anything else."""
-    found: list[Picture] = []
+def sample_names(text: str) -> list[SampleName]:
+    """Parse names of samples.
+
+    `"3,7"`: the first samples of seeds 3 and 7; `"0-4"`: of seeds 0 to 4; `"0:12"`:
+    sample 12 of seed 0, counted from 0 along the rows of a grid; `"0:3-5"`: samples 3
+    to 5 of seed 0.
+
+    Raises `UserError` for anything else."""
+    names: list[SampleName] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(?:(\d+):)?(\d+)(?:-(\d+))?\s*", part)
         if match is None:
             raise UserError(
-                f"pictures are named as 3,7 (seeds), 0-4 (a range of seeds) or 0:12 (picture 12 of seed 0); got {text!r}"
+                "samples are named as 3,7 (seeds), 0-4 (a range of seeds) or 0:12 (sample 12 of "
+                f"seed 0); got {text!r}"
             )
         seed, first, last = match[1], int(match[2]), int(match[3] or match[2])
-        found += [(n, 0) if seed is None else (int(seed), n) for n in range(first, last + 1)]
-    if not found:
-        raise UserError(f"{text!r} names no picture: a range goes from the smaller number to the larger")
-    return found
+        names += [(n, 0) if seed is None else (int(seed), n) for n in range(first, last + 1)]
+    if not names:
+        raise UserError(
+            f"{text!r} names no sample: a range goes from the smaller number to the larger"
+        )
+    return names
 
 
-def latents(method: Samples, named: Sequence[Picture]) -> Tensor:
-    """Their z [n, ...]: one at a time, so that a name is the same picture in any company."""
-    if not named:
-        raise UserError("no image is named: ask for at least one")
+def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
+    """z [n, ...] of named samples, each drawn by itself.
+
+    So a name stands for the same sample in every batch."""
+    if not names:
+        raise UserError("no sample is named: name at least one")
     with torch.random.fork_rng():
         rows = []
-        for seed, number in named:
+        for seed, number in names:
             torch.manual_seed(rng.fold_in(seed, number))
             rows.append(method.latent(1))
     return torch.cat(rows)
 
 
-def generate(method: Samples, z: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-    """z [n, ...] and labels [n] -> images [n, C, H, W]; `truncation` is for methods that have the skill."""
+def generate(
+    method: Samples, z: Tensor, y: Tensor | None = None, truncation: float | None = None
+) -> Tensor:
+    """z [n, ...] and labels [n] -> images [n, C, H, W].
+
+    truncation: for methods that are `Truncates`"""
     if truncation is None:
         return method.sample(len(z), z=z, y=y)
     assert isinstance(method, Truncates)
     return method.truncated(z, truncation, y)
 
 
-def styles(method: Styled, z: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
+def styles(
+    method: Styled, z: Tensor, y: Tensor | None = None, truncation: float | None = None
+) -> Tensor:
     """z [n, ...] -> w [n, layers, d], truncated as the method's samples are."""
     return method.styles(z, y) if truncation is None else method.styles(z, y, truncation)

@@ -1,4 +1,4 @@
-"""How each layer reads its input: the windows of exact tiled inference."""
+"""Operations of tiled inference: which window of its input each one reads."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KEPT = 16  # numbers for every pixel of the picture: a stored image takes up to 64 bytes a pixel
-REACH = 8  # pixels: what reaches farther than this beyond its own part is made of stored images
-MIN_TILE = 16  # pixels: a part that needs more memory than there is, and is as small as this, is too much
-Span = tuple[int, int]  # the first and the one behind the last
+STORED_CHANNELS = 16  # per pixel of the larger of input and output: up to 64 bytes
+REACH = 8  # pixels: a step with a larger receptive field reads a stored image
+MIN_TILE = 16  # pixels: the smallest side of a tile
+Span = tuple[int, int]  # first, end (exclusive)
 
 
 class NotTileable(Exception):
-    """A network does something here that no part of a picture can be computed by."""
+    """A network uses an operation that cannot be computed tile by tile."""
 
 
 class Window(NamedTuple):
-    """A part of an image."""
+    """A rectangle of an image."""
 
     rows: Span
     columns: Span
@@ -30,10 +30,14 @@ class Window(NamedTuple):
     def sides(self) -> tuple[int, int]:
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
-    def of(self, x: Tensor, beginning: Sequence[int] = (0, 0)) -> Tensor:
-        """This part of `x`, whose first pixel is the image's at `beginning`."""
+    def of(self, x: Tensor, origin: Sequence[int] = (0, 0)) -> Tensor:
+        """Crop x to this window; the first pixel of x is the image's at `origin`."""
         (top, bottom), (left, right) = self
-        return x[..., top - beginning[0] : bottom - beginning[0], left - beginning[1] : right - beginning[1]]
+        return x[
+            ...,
+            top - origin[0] : bottom - origin[0],
+            left - origin[1] : right - origin[1],
+        ]
 
     def around(self, other: Window) -> Window:
         """The smallest window around both."""
@@ -41,21 +45,30 @@ class Window(NamedTuple):
         return Window(*((min(a[0], b[0]), max(a[1], b[1])) for a, b in ends))
 
     def cut(self, side: int) -> list[Window]:
-        """Parts of at most `side` that cover it, row by row."""
-        rows, columns = ([(a, min(a + side, end)) for a in range(start, end, side)] for start, end in self)
+        """Windows of at most `side` pixels that cover this one, row by row."""
+        rows, columns = (
+            [(a, min(a + side, end)) for a in range(start, end, side)] for start, end in self
+        )
         return [Window(r, c) for r in rows for c in columns]
 
 
 def out_of_memory(e: BaseException) -> bool:
-    """Whether that is what went wrong. On processors torch says so by an error of no kind of its own."""
+    """Whether an exception means that memory ran out."""
+    # On CPUs torch raises a bare RuntimeError.
     if isinstance(e, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(e, RuntimeError) and ("can't allocate memory" in str(e) or "not enough memory" in str(e))
+    return isinstance(e, RuntimeError) and (
+        "can't allocate memory" in str(e) or "not enough memory" in str(e)
+    )
 
 
 class Step:
-    """An operation. `reach`: the rows (axis 0) or columns (1) of its inputs that a span of the result is made of. `run`: a
-    window of the result, from just these."""
+    """An operation on images.
+
+    reach: the span of rows (axis 0) or columns (axis 1) of its inputs for a span of its
+        output
+    run: a window of the output, from exactly these parts of the inputs
+    """
 
     def reach(self, span: Span, axis: int) -> Span:
         return span
@@ -65,7 +78,7 @@ class Step:
 
 
 class Pointwise(Step):
-    """Every pixel by itself."""
+    """An operation on single pixels."""
 
     def __init__(self, fn: Callable[..., Tensor]) -> None:
         self.fn = fn
@@ -75,7 +88,7 @@ class Pointwise(Step):
 
 
 class Padded(Step):
-    """`before` of a value added on either axis, and something behind."""
+    """Constant padding: `before` rows and columns in front, any number behind."""
 
     def __init__(self, sides: tuple[int, int], before: tuple[int, int], value: float) -> None:
         self.sides, self.before, self.value = sides, before, value
@@ -86,8 +99,8 @@ class Padded(Step):
     def run(self, window: Window, *parts: Tensor) -> Tensor:
         amounts = []
         for axis in (1, 0):
-            first, end = (place - self.before[axis] for place in window[axis])
-            if end <= 0 or first >= self.sides[axis]:  # beyond the border
+            first, end = (i - self.before[axis] for i in window[axis])
+            if end <= 0 or first >= self.sides[axis]:  # outside the image
                 return parts[0].new_full((*parts[0].shape[:2], *window.sides), self.value)
             amounts += [max(-first, 0), max(end - self.sides[axis], 0)]
         return F.pad(parts[0], amounts, value=self.value) if any(amounts) else parts[0]
@@ -96,44 +109,71 @@ class Padded(Step):
 class Conv(Step):
     """A convolution without padding."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int
+    ) -> None:
         self.weight, self.bias, self.groups = weight, bias, groups
         self.stride, self.dilation = _two(stride), _two(dilation)
-        self.wide = [d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)]
+        self.extent = [
+            d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)
+        ]
 
     def reach(self, span: Span, axis: int) -> Span:
         s = self.stride[axis]
-        return span[0] * s, (span[1] - 1) * s + self.wide[axis]
+        return span[0] * s, (span[1] - 1) * s + self.extent[axis]
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
-        return F.conv2d(parts[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(
+            parts[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )
 
 
 class ConvTranspose(Step):
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, groups: int, sides: tuple[int, int]
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Any,
+        padding: Any,
+        groups: int,
+        sides: tuple[int, int],
     ) -> None:
         self.weight, self.bias, self.groups, self.sides = weight, bias, groups, sides
         self.stride, self.padding = _two(stride), _two(padding)
 
     def reach(self, span: Span, axis: int) -> Span:
         s, p, k = self.stride[axis], self.padding[axis], self.weight.shape[2 + axis]
-        return _within((-(-(span[0] + p - k + 1) // s), (span[1] - 1 + p) // s + 1), self.sides[axis])
+        return _within(
+            (-(-(span[0] + p - k + 1) // s), (span[1] - 1 + p) // s + 1), self.sides[axis]
+        )
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
-        made = F.conv_transpose2d(parts[0], self.weight, self.bias, self.stride, groups=self.groups)
-        first = tuple(self.reach(window[axis], axis)[0] * self.stride[axis] - self.padding[axis] for axis in (0, 1))
-        return window.of(made, first)
+        whole = F.conv_transpose2d(
+            parts[0], self.weight, self.bias, self.stride, groups=self.groups
+        )
+        first = tuple(
+            self.reach(window[axis], axis)[0] * self.stride[axis] - self.padding[axis]
+            for axis in (0, 1)
+        )
+        return window.of(whole, first)
 
 
 class Resample(Step):
-    """Every row, and every column, is one of the input's, or between two: borders that are mirrored or repeated, cuts,
-    enlargements. `low`, `high`: which, for each axis; `share`: of `high` (None: all of it is `low`)."""
+    """Pick rows and columns of the input, or interpolate between two of them.
+
+    For reflected and repeated borders, crops and upscaling.
+
+    low, high: input rows (axis 0) and columns (axis 1) of each output row and column
+    weight: of `high`, for each axis; None: `low` only
+    """
 
     def __init__(
-        self, low: Sequence[np.ndarray], high: Sequence[np.ndarray], share: Sequence[np.ndarray | None]
+        self,
+        low: Sequence[np.ndarray],
+        high: Sequence[np.ndarray],
+        weight: Sequence[np.ndarray | None],
     ) -> None:
-        self.low, self.high, self.share = low, high, share
+        self.low, self.high, self.weight = low, high, weight
 
     def reach(self, span: Span, axis: int) -> Span:
         part = slice(*span)
@@ -142,13 +182,14 @@ class Resample(Step):
     def run(self, window: Window, *parts: Tensor) -> Tensor:
         x = parts[0]
         for axis in (0, 1):
-            part, first, share = slice(*window[axis]), self.reach(window[axis], axis)[0], self.share[axis]
-            low = _taken(x, 2 + axis, self.low[axis][part] - first)
-            if share is None:
+            part, weight = slice(*window[axis]), self.weight[axis]
+            first = self.reach(window[axis], axis)[0]
+            low = _select(x, 2 + axis, self.low[axis][part] - first)
+            if weight is None:
                 x = low
                 continue
-            weight = torch.from_numpy(share[part]).to(x).view([-1, 1] if axis == 0 else [1, -1])
-            x = torch.lerp(low, _taken(x, 2 + axis, self.high[axis][part] - first), weight)
+            factor = torch.from_numpy(weight[part]).to(x).view([-1, 1] if axis == 0 else [1, -1])
+            x = torch.lerp(low, _select(x, 2 + axis, self.high[axis][part] - first), factor)
         return x
 
 
@@ -176,7 +217,7 @@ class Unshuffled(Step):
 
 
 def _within(span: Span, side: int) -> Span:
-    """Cut to the image; never empty."""
+    """Clip a span to the image; never empty."""
     first = min(max(span[0], 0), side - 1)
     return first, max(min(span[1], side), first + 1)
 
@@ -185,11 +226,14 @@ def _two(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (tuple(value) * 2)[:2]
 
 
-def _taken(x: Tensor, dim: int, places: np.ndarray) -> Tensor:
-    """Rows or columns of an image, channels last in memory. Most lie together."""
-    runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+def _select(x: Tensor, dim: int, indices: np.ndarray) -> Tensor:
+    """Rows or columns of an image [1, C, H, W], channels last in memory."""
+    # Most are adjacent: narrow and cat are faster than index_select.
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
     if len(runs) > 16:
         pixels = x[0].permute(1, 2, 0)
-        return pixels.index_select(dim - 2, torch.from_numpy(places).to(x.device)).permute(2, 0, 1)[None]
+        return pixels.index_select(dim - 2, torch.from_numpy(indices).to(x.device)).permute(
+            2, 0, 1
+        )[None]
     parts = [x.narrow(dim, int(run[0]), len(run)) for run in runs]
     return torch.cat(parts, dim) if len(parts) > 1 else parts[0]

@@ -1,0 +1,66 @@
+"""Input images: decode, convert to the model's channels, convert to tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganvas.core.errors import UserError, printable
+from ganvas.inference.runtime import ImageSource
+from ganvas.media import decode
+from ganvas.media.decode import max_pixels
+from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, to_channels
+
+T = TypeVar("T")
+
+
+def as_list(images: ImageSource | list[ImageSource]) -> list[ImageSource]:
+    """A list of one or of several images."""
+    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
+
+
+def decoded(image: ImageSource) -> Decoded:
+    """An image with all that its file holds: alpha, 16 bits, ICC profile."""
+    return _decode(decode.decode, image, max_pixels())
+
+
+def fitted(images: list[ImageSource], size: tuple[int, int], channels: int) -> Tensor:
+    """Crop images to the center and scale them: [N, C, height, width] in [-1, 1]."""
+    opened = (to_channels(_decode(decode.read, i, decode.MAX_PIXELS), channels) for i in images)
+    return torch.cat([as_tensor(as_array(fit(image, size))) for image in opened])
+
+
+def as_tensor(samples: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 or uint16 [H, W, C] -> [1, C, H, W] in [-1, 1]."""
+    x = torch.from_numpy(samples.astype(np.float32)).permute(2, 0, 1)[None].to(device)
+    return x.div_(np.iinfo(samples.dtype).max / 2).sub_(1.0)
+
+
+def network_input(image: Decoded, channels: int) -> np.ndarray:
+    """The samples that a network gets of an image, uint8 or uint16 [H, W, C]."""
+    if channels == 4:
+        color, alpha = image.color, image.alpha
+        alpha = np.full_like(color[..., 0], image.white) if alpha is None else alpha
+        return np.dstack([np.broadcast_to(color, (*alpha.shape, 3)), alpha])
+    color = opaque(image)
+    return luma(color) if channels == 1 else np.broadcast_to(color, (*color.shape[:2], channels))
+
+
+def _decode(reader: Callable[..., T], image: ImageSource, limit: int) -> T:
+    """Apply a reader of `media.decode`; name the file in a `UserError`."""
+    in_memory = isinstance(image, Image.Image)
+    if not in_memory and not Path(image).is_file():
+        raise UserError(f"there is no file {printable(image)}")
+    name = "the image" if in_memory else printable(image)
+    try:
+        return reader(image if in_memory else str(image), limit)
+    except Broken as e:
+        raise UserError(f"{name}: {e}") from None
+    except MemoryError:
+        raise UserError(f"{name}: decoding it needs more memory than there is") from None

@@ -1,0 +1,204 @@
+"""Generate images from noise: samples, latent walks, style mixing, projections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvas.core import Couples, Curve, Samples, Styled, Truncates, environment
+from ganvas.core.errors import CapabilityError, UserError, did_you_mean
+from ganvas.inference.latent import interpolation, naming, projection, style_mixing
+from ganvas.inference.latent.naming import SampleName
+from ganvas.inference.runtime import Runtime, fixed_seed, methods_with
+
+MAX_COLUMNS = 32  # of a grid with one class per column
+Label = int | str
+
+
+class Sampler:
+    """The sampling half of `Model`; raises `UserError` for a translator."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def batches(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        labels: Sequence[Label] | None = None,
+        truncation: float | None = None,
+        batch: int | None = None,
+        all_classes: bool = False,
+    ) -> Iterator[Tensor]:
+        """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
+        method = self.generator(truncation)
+        classes = method.classes
+        batch, repeats = batch or self.batch_size(), 1  # repeats: images of one latent
+        if all_classes:
+            if not classes or labels is not None:
+                why = "excludes labels" if classes else "needs a model that was trained with labels"
+                raise CapabilityError(f"all_classes {why}")
+            n, repeats, labels = n * classes, classes, list(range(classes)) * n
+        elif labels is not None:
+            labels = self.label_numbers(labels, n)
+        elif classes:
+            labels = [i % classes for i in range(n)]
+            repeats = classes if isinstance(method, Couples) else 1
+        for first in range(0, n, batch):
+            stop = min(first + batch, n)
+            y = None if labels is None else torch.as_tensor(labels[first:stop], device=self._device)
+            z = naming.latents(method, [(seed, i // repeats) for i in range(first, stop)])
+            with self.runtime.autocast(), fixed_seed():
+                images = naming.generate(method, z, y, truncation).float()
+            yield images
+
+    def walk(
+        self,
+        through: Sequence[SampleName] | int,
+        *,
+        seed: int,
+        frames: int,
+        loop: bool,
+        curve: Curve | None,
+        label: Label | None,
+        truncation: float | None,
+    ) -> Tensor:
+        """Frames [n, C, H, W] of a latent walk; see `Model.walk`."""
+        method = self.generator(truncation)
+        names = [(seed, i) for i in range(through)] if isinstance(through, int) else list(through)
+        z, y = naming.latents(method, names), self._one_label(label, len(names))
+        options: dict[str, Any] = {
+            "frames": frames,
+            "loop": loop,
+            "curve": curve,
+            "truncation": truncation,
+        }
+        with self.runtime.autocast(), fixed_seed(), torch.no_grad():
+            parts = list(interpolation.walk(method, z, y, batch=self.batch_size(), **options))
+        return torch.cat(parts).float()
+
+    def mix(
+        self,
+        rows: Sequence[SampleName],
+        columns: Sequence[SampleName],
+        layers: str,
+        *,
+        label: Label | None,
+        truncation: float | None,
+    ) -> Tensor:
+        """Style-mixing sheet [(1 + rows) * (1 + columns), C, H, W]; see `Model.mix`."""
+        method = self.generator()
+        if not isinstance(method, Styled):
+            raise CapabilityError(
+                f"{type(method).__name__} has no styles to mix. {methods_with('synthesize')}"
+            )
+        which = style_mixing.layers(layers, method.layers)
+        count = len(rows)
+        with self.runtime.autocast(), fixed_seed(), torch.no_grad():
+            z = naming.latents(self.generator(), [*rows, *columns])
+            w = naming.styles(method, z, self._one_label(label, len(z)), truncation)
+            w = torch.cat([w, style_mixing.mix_styles(w[:count], w[count:], which)])
+            parts = [method.synthesize(part) for part in w.split(self.batch_size())]
+            images = torch.cat(parts).float()
+        left, top, mixed = images.tensor_split((count, len(z)))
+        corner = torch.zeros_like(images[:1])
+        body = torch.cat([left[:, None], mixed.unflatten(0, (count, -1))], 1)
+        sheet = torch.cat([torch.cat([corner, top])[None], body])
+        return sheet.flatten(0, 1)
+
+    def project(self, x: Tensor, **options: Any) -> projection.Projection:
+        """The latents of images x [N, C, H, W] in [-1, 1]; see `projection.project`."""
+        method = self.generator()
+        with torch.inference_mode(False):
+            return projection.project(method, x.to(self._device), **options)
+
+    def generator(self, truncation: float | None = None) -> Samples:
+        """The method as a generator from noise.
+
+        truncation: check that the method supports it"""
+        method = self.runtime.method
+        name = type(method).__name__
+        if not isinstance(method, Samples):
+            raise CapabilityError(f"{name} translates images and has no latent: use translate")
+        if truncation is not None:
+            if not isinstance(method, Truncates):
+                raise CapabilityError(f"{name} has no truncation. {methods_with('truncated')}")
+            if not truncation > 0:
+                raise UserError(
+                    f"truncation is {truncation}; give a number above 0 (1, or the method's "
+                    "maximum, "
+                    "is no truncation)"
+                )
+        return method
+
+    def batch_size(self) -> int:
+        shape = self.runtime.info["shape"]
+        return batch_that_fits(shape["height"], shape["width"], self._device)
+
+    def label_numbers(self, labels: Iterable[Label], n: int) -> list[int]:
+        """The numbers of `n` classes, by number or by name."""
+        classes = self.runtime.method.classes
+        if not classes:
+            raise CapabilityError("this model was trained without labels: leave the labels out")
+        if isinstance(labels, str):
+            raise UserError(
+                f"labels must be a list of {n} names or numbers, one per image; got {labels!r}"
+            )
+        labels = list(labels)
+        numbers: list[Any] = [self.class_number(y) if isinstance(y, str) else y for y in labels]
+        valid = all(hasattr(y, "__index__") and 0 <= y < classes for y in numbers)
+        if len(numbers) != n or not valid:
+            raise UserError(
+                f"labels must be {n} numbers from 0 to {classes - 1}, or names of classes, one per "
+                f"image; got {labels[:10]}"
+            )
+        return [int(y) for y in numbers]
+
+    def class_number(self, name: str) -> int:
+        """The number of a class. Raises `UserError` for an unknown name."""
+        if not self.runtime.method.classes:
+            raise CapabilityError("this model was trained without labels: it has no classes")
+        names = self.class_names()
+        if name not in names:
+            raise UserError(f"this model has no class {name!r}. {did_you_mean(name, names)}")
+        return names.index(name)
+
+    def class_names(self) -> list[str]:
+        """A name for each class; its number, if the model has no names."""
+        method = self.runtime.method
+        names = [str(c) for c in self.runtime.info.get("data", {}).get("classes", ())]
+        if isinstance(method, Couples):
+            names = list(method.domains)
+        return names if len(names) == method.classes else [str(i) for i in range(method.classes)]
+
+    def columns(self, n: int) -> int | None:
+        """The columns of a grid of `n` samples; see `Model.columns`."""
+        classes = self.runtime.method.classes
+        if not 2 <= classes <= MAX_COLUMNS:
+            return None
+        return classes * max(1, round(n**0.5 / classes))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.runtime.method.device
+
+    def _one_label(self, label: Label | None, n: int) -> Tensor | None:
+        """n equal labels, the first class by default; None without classes."""
+        number = 0 if label is None else self.label_numbers([label], 1)[0]
+        if not self.runtime.method.classes:
+            return None
+        return torch.full((n,), number, device=self._device)
+
+
+def batch_that_fits(height: int, width: int, device: torch.device) -> int:
+    """The largest power of two, up to 64, of images that fit an eighth of the memory.
+
+    A generator is assumed to hold 256 float32 numbers per pixel. The total memory
+    counts, not the free memory, so that the images of a seed are always rounded
+    alike."""
+    images = max(1, environment.memory(device) // 8 // (256 * 4 * height * width))
+    return min(64, 1 << (images.bit_length() - 1))
