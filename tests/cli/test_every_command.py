@@ -21,7 +21,7 @@ from ganvas.apps.cli.common import _use, app
 from ganvas.evaluation import evaluate
 from ganvas.media import provenance
 from ganvas.metrics import suite
-from ganvas.training import benchmark, trainer
+from ganvas.training import benchmark, snapshot
 
 KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
 GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
@@ -70,8 +70,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
-    for module in (trainer, evaluate):
-        monkeypatch.setattr(module, "write_report", lambda run: None)
+    for module in (snapshot, evaluate):
+        monkeypatch.setattr(module, "write_report", lambda run, **_: None)
     monkeypatch.setattr(suite, "HALVES", 2)
     monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)
 

@@ -13,7 +13,7 @@ from ganvas.core import Encodes, Samples, Translates
 from ganvas.engine.engine import Engine
 from ganvas.evaluation import evaluate
 from ganvas.inference.load import load
-from ganvas.training import trainer
+from ganvas.training import snapshot, trainer
 from ganvas.training.snapshot import sample_grid
 
 
@@ -48,7 +48,7 @@ def test_the_turns_of_a_step_share_their_noise(tmp_path: Path) -> None:
 
 
 def test_a_model_that_samples_and_translates(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(trainer, "write_report", lambda run: None)
+    monkeypatch.setattr(snapshot, "write_report", lambda run, **_: None)
     monkeypatch.setattr(evaluate, "write_report", lambda run: None)
     data, out = toy_data("dong2017", tmp_path / "data"), tmp_path / "run"
     settings = ["G.width=4", "D.width=4", "E.width=4", "game=8"]

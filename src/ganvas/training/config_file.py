@@ -97,7 +97,8 @@ def write(recipe: str, run: Run, augment: str | None = None) -> str:
     # TOML allows no table of the name of a value, but it allows a quoted key.
     quote = augment is not None
     lines += [_line(key, value, quote) for key, value in _leaves("augment", own)]
-    lines += [_line(*leaf) for leaf in _leaves("data", openings)]
+    for name, value in openings.items():
+        lines += [_line(*leaf) for leaf in _leaves(f"data.{name}", value)]
     names = {f.name for f in dataclasses.fields(run)}
     for name, value in _keywords(method).items():
         key = f"method.{name}" if name in names else name

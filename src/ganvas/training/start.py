@@ -11,14 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ganvas import __version__, recipes
 from ganvas.core import Run, Shape, Translates, config, distributed
-from ganvas.core.environment import commit, machine
+from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed, Info
 from ganvas.engine import checkpoint
@@ -27,7 +26,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.nets.augment import named
-from ganvas.training import snapshot
+from ganvas.training import config_file, snapshot
 from ganvas.training.interrupts import Stopped
 
 
@@ -63,24 +62,47 @@ def with_data(
     return run
 
 
+class Plan(NamedTuple):
+    """What `plan_run` resolves: a complete run, its data set, and the augmentation option."""
+
+    run: Run
+    feed: Feed
+    augment: str | None
+
+
 def plan_run(
     recipe: str,
     data: str | Path,
     device: str,
     *,
     size: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    images: int | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    compile: str | None = None,
     augment: str | None = None,
     set: Sequence[str] = (),
-    given: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Run, Feed]:
-    """The complete run of a recipe with these settings, and its data set, opened.
-
-    `given`: fields of `Run` and their values; None: the recipe's.
-    The others are as in `train`.
+    config: str | Path | None = None,
+) -> Plan:
+    """Resolve the settings of `train`: recipe, then `config`, then `set`, then the rest.
 
     Raises `UserError` for settings or data that do not fit.
     """
     make = recipes.find(recipe)
+    if config is not None:
+        file = config_file.read(config)
+        size = file.size if size is None else size
+        augment = file.augment if augment is None else augment
+        precision = file.precision if precision is None else precision
+        set = (*file.assignments, *set)
+    given: dict[str, Any] = {
+        "batch": batch,
+        "images": images,
+        "seed": seed,
+        "precision": auto_precision(device) if precision == "auto" else precision,
+        "compile": compile,
+    }
 
     def described(
         count: int,
@@ -93,7 +115,16 @@ def plan_run(
 
     refuse_early(described, set, size, given, torch.device(device))
     feed = described(1).data()
-    return described(feed.info.count), feed
+    return Plan(described(feed.info.count), feed, augment)
+
+
+def config_text(recipe: str, data: str | Path, device: str | None = None, **settings: Any) -> str:
+    """All settings of a run as TOML, for `--config`; nothing is trained.
+
+    `settings`: keywords of `plan_run`.
+    """
+    plan = plan_run(recipe, data, usable_device(device), **settings)
+    return config_file.write(recipe, plan.run, plan.augment)
 
 
 def refuse_early(
@@ -264,7 +295,9 @@ def describe_run(
         "seed": run.seed,
         "device": str(engine.device),
         "save": max(run.batch, run.images // 20),  # images between checkpoints
-        "tick": max(run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL),  # images between sample grids
+        "tick": max(
+            run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL
+        ),  # images between sample grids
         "tensorboard": tensorboard,
         "parameters": {
             name: sum(w.numel() for w in net.parameters())

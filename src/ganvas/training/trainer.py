@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.core import distributed
-from ganvas.core.environment import auto_precision, usable_device
+from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
 from ganvas.data import Prefetch
@@ -31,7 +31,6 @@ from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
 from ganvas.inference.model import Model
-from ganvas.training import config_file
 from ganvas.training.interrupts import (
     catch_signals,
     explain_failures,
@@ -108,25 +107,21 @@ def train(
     """
     distributed.init(device)
     out, device = Path(out), usable_device(device)
-    file = config_file.read(config) if config is not None else config_file.Settings()
-    precision = precision or file.precision
-    given = {
-        "batch": batch,
-        "images": images,
-        "seed": seed,
-        "precision": auto_precision(device) if precision == "auto" else precision,
-        "compile": compile,
-    }
     if distributed.rank() == 0:
         must_be_free(out)
-    run, feed = plan_run(
+    run, feed, _ = plan_run(
         recipe,
         data,
         device,
-        size=file.size if size is None else size,
-        augment=file.augment if augment is None else augment,
-        set=[*file.assignments, *set],
-        given=given,
+        size=size,
+        batch=batch,
+        images=images,
+        seed=seed,
+        precision=precision,
+        compile=compile,
+        augment=augment,
+        set=set,
+        config=config,
     )
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
