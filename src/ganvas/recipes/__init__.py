@@ -7,8 +7,10 @@ It knows nothing of the data's shape or place; those are filled in when the data
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable
 
 from ganvas.core import Run
@@ -27,6 +29,19 @@ def all_recipes() -> dict[str, Recipe]:
         for name, thing in members.items():
             if inspect.isfunction(thing) and thing.__module__.startswith(__name__) and not name.startswith("_"):
                 found[name] = thing
+    return {**_of_other_packages(), **found}
+
+
+def _of_other_packages() -> dict[str, Recipe]:
+    """Recipes that installed packages register as entry points of the group `ganvas.recipes`."""
+    found: dict[str, Recipe] = {}
+    for entry in importlib.metadata.entry_points(group="ganvas.recipes"):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as e:  # a broken package must not disable the others
+            warnings.warn(
+                f"recipe {entry.name} ({entry.value}) cannot be loaded: {e}", stacklevel=2
+            )
     return found
 
 
