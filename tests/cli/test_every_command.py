@@ -51,6 +51,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "attention": [run, "-n", 2, "--out", out / "a.png"],
         "spectra": [run, "--out", out / "spectra.png"],
         "data check": [data],
+        "data letters": [out / "letters", "--pairs", "none"],
         "data mosaic": [data, "--out", out / "pairs", "--classifier", out / "none", "--class", "daisy"],
         "pixels": [image, image],
         "claim list": [],
@@ -91,7 +92,7 @@ def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, 
     assert ("sample" in works) == (kind in GENERATES)
     assert ("attention" in works) == (kind == "attention")
     assert ("mix" in works) == (kind == "styles")
-    assert not works & {"data mosaic", "claim run", "claim report", "resume"}
+    assert not works & {"data letters", "data mosaic", "claim run", "claim report", "resume"}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])

@@ -27,7 +27,7 @@ from ganvas.engine.lock import run_lock
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.nets.augment import named
 from ganvas.training import config_file, snapshot
-from ganvas.training.interrupts import Stopped
+from ganvas.training.interrupts import Stopped, resume_command
 
 
 def augmented(run: Run, text: str | None) -> Run:
@@ -203,7 +203,8 @@ def must_be_free(out: Path) -> None:
     """
     if (out / "run.json").exists():
         raise UserError(
-            f"{out} already holds a run. Continue it: ganvas resume {out}. Or choose another --out"
+            f"{out} already holds a run. Continue it: {resume_command(out)}. "
+            "Or choose another --out"
         )
     try:
         entries = [p for p in out.iterdir() if not p.name.startswith(".")]
