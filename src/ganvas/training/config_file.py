@@ -92,11 +92,14 @@ def write(recipe: str, run: Run, augment: str | None = None) -> str:
     first = ("images", "batch", "seed", "precision")
     for name in (*first, *(n for n in fields if n not in first)):
         lines += [_line(*leaf) for leaf in _leaves(name, fields[name])]
+    if own is None:
+        augment = "none"
     if augment is not None:
         lines.append(_line("augment", augment))
-    # TOML allows no table of the name of a value, but it allows a quoted key.
-    quote = augment is not None
-    lines += [_line(key, value, quote) for key, value in _leaves("augment", own)]
+    if own is not None:
+        # TOML allows no table of the name of a value, but it allows a quoted key.
+        quote = augment is not None
+        lines += [_line(key, value, quote) for key, value in _leaves("augment", own)]
     for name, value in openings.items():
         lines += [_line(*leaf) for leaf in _leaves(f"data.{name}", value)]
     names = {f.name for f in dataclasses.fields(run)}
