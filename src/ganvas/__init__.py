@@ -1,9 +1,9 @@
-"""ganvas: adversarial generative models on one engine.
+"""ganvas: train, evaluate and use generative adversarial networks.
 
 import ganvas
 ganvas.train("dcgan", "photos/", out="runs/p")
-m = ganvas.load("runs/p")
-m.sample(16, seed=7)            # PIL images; output="numpy" or "torch" for arrays and tensors
+model = ganvas.load("runs/p")
+model.sample(16, seed=7)        # PIL images; output="numpy" or "torch" for arrays, tensors
 """
 
 from __future__ import annotations
@@ -19,25 +19,40 @@ if TYPE_CHECKING:
     from ganvas.inference.importers import import_network
     from ganvas.inference.load import load
     from ganvas.inference.model import Model
+    from ganvas.training.snapshot import Snapshot
+    from ganvas.training.testing import check_method
     from ganvas.training.trainer import resume, train
 
-# Imported when first used, so that `ganvas --help` does not wait for torch.
-_WHERE = {
+# Imported at first use, so that `ganvas --help` does not wait for torch.
+_MODULES = {
     "Model": "inference.model",
     "load": "inference.load",
+    "Snapshot": "training.snapshot",
     "UserError": "core.errors",
+    "check_method": "training.testing",
     "import_network": "inference.importers",
     "measure": "evaluation.evaluate",
     "resume": "training.trainer",
     "train": "training.trainer",
 }
 
-__all__ = ["Model", "UserError", "__version__", "import_network", "load", "measure", "resume", "train"]
+__all__ = [
+    "Model",
+    "Snapshot",
+    "UserError",
+    "__version__",
+    "check_method",
+    "import_network",
+    "load",
+    "measure",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f"ganvas.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"ganvas.{_MODULES[name]}"), name)
     try:
         return import_module(f"ganvas.{name}")
     except ModuleNotFoundError as e:

@@ -1,7 +1,7 @@
 """Command-line entry point: every failure becomes one line and an exit status.
 
-Exit status: 0 success; 1 an error that the user can mend (quietly, if standard output was
-closed); 2 a wrong command line; 70 a defect of ganvas; 130 interrupted.
+Exit status: 0 success; 1 an error that the user can correct (without a message if standard
+output was closed); 2 a wrong command line; 70 a defect of ganvas; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from types import TracebackType
 from ganvas.core.errors import UserError, printable
 
 DEFECT = 70  # EX_SOFTWARE of sysexits.h
-OVERFLOWS = ("size calculation overflowed", "multiplication overflow")  # of torch: beyond 2^63 bytes
-FILES = 16  # open at the same time, at least: with fewer, imports fail as if modules were absent
-SMALLER = {  # command -> what takes less memory
+OVERFLOWS = (  # messages of torch for sizes beyond 2^63 bytes
+    "size calculation overflowed",
+    "multiplication overflow",
+)
+FILES = 16  # least limit of open files; below it, imports fail as if modules were absent
+SMALLER = {  # command -> how to use less memory
     "train": "a smaller --batch or --size, or --set micro=N (images per forward pass)",
     "resume": "--set micro=N (images per forward pass)",
     "bench": "a smaller --batch or --size",
@@ -47,7 +50,7 @@ def main() -> None:
 
 
 def _status() -> int:
-    """Run the command line. Returns the exit status, after reporting what failed."""
+    """Run the command line, report a failure, and return the exit status."""
     try:
         _check_file_limit()
         from ganvas.apps.cli import app
@@ -83,10 +86,12 @@ def _status() -> int:
 
 
 def _explanation(e: Exception) -> tuple[str, int]:
-    """One line for people, and the exit status."""
+    """The message of an exception in one line, and the exit status."""
     if isinstance(e, UserError):
         return str(e), 1
-    if hasattr(e, "format_message"):  # of the command line's parser, which names no public class
+    if hasattr(
+        e, "format_message"
+    ):  # an error of the command line's parser, which has no public class
         return _usage(e)
     if isinstance(e, OSError) and e.errno is not None:
         return _of_system(e), 1
@@ -95,7 +100,9 @@ def _explanation(e: Exception) -> tuple[str, int]:
     if _is_out_of_memory(e):
         advice = SMALLER.get(command, "smaller or fewer images")
         return f"memory ran out ({text or type(e).__name__}). Try {advice}", 1
-    settings = [s for s in ("--set", "--size", "--batch") if s in {a.partition("=")[0] for a in sys.argv}]
+    settings = [
+        s for s in ("--set", "--size", "--batch") if s in {a.partition("=")[0] for a in sys.argv}
+    ]
     if settings and isinstance(e, ValueError | TypeError | RuntimeError | ArithmeticError):
         which = ", ".join(f"--set {a}" for a in _settings()) or " and ".join(settings)
         if _raised_in_torch(e.__traceback__):
@@ -108,18 +115,25 @@ def _explanation(e: Exception) -> tuple[str, int]:
 
 
 def _usage(e: Exception) -> tuple[str, int]:
-    """A mistake on the command line. Without any message the parser has printed the help."""
+    """Message and status of a wrong command line. No message: the parser printed the help."""
     message = " ".join(e.format_message().split("\n"))  # type: ignore[attr-defined]
     context = getattr(e, "ctx", None)
     if message and context is not None:
-        message += ("" if message.endswith(("?", ")", ".")) else ".") + f" See: {context.command_path} --help"
+        message += (
+            "" if message.endswith(("?", ")", ".")) else "."
+        ) + f" See: {context.command_path} --help"
     return message, getattr(e, "exit_code", 2)
 
 
 def _of_system(e: OSError) -> str:
     if e.errno in (errno.EMFILE, errno.ENFILE):
-        return f"too many files are open at the same time{_limit()}. Raise the limit: ulimit -n 1024"
-    advice = {errno.ENOSPC: ". Free some space, or write to another disk", errno.EROFS: ". Write to another folder"}
+        return (
+            f"too many files are open at the same time{_limit()}. Raise the limit: ulimit -n 1024"
+        )
+    advice = {
+        errno.ENOSPC: ". Free some space, or write to another disk",
+        errno.EROFS: ". Write to another folder",
+    }
     name = f"{os.fsdecode(e.filename)}: " if isinstance(e.filename, str | bytes) else ""
     return f"{name}{e.strerror}{advice.get(e.errno or 0, '')}"
 
@@ -164,12 +178,14 @@ def _limit() -> str:
     return ""
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
     _report(f"warning: {message}")
 
 
 def _report(*lines: str) -> None:
-    """Lines to standard error, none of which can steer the terminal or look like several."""
+    """Print lines to standard error, without line breaks or control characters inside them."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or absent
         for line in lines:
             print(printable(line), file=sys.stderr)
@@ -177,7 +193,7 @@ def _report(*lines: str) -> None:
 
 
 def _discard_output() -> None:
-    """Let the interpreter's last flush of standard output go nowhere, if it cannot succeed."""
+    """Redirect standard output to nowhere if its final flush cannot succeed."""
     if sys.stdout is None:
         return
     try:

@@ -109,7 +109,7 @@ def test_a_claim_without_its_data_is_left_out_and_its_record_stays(tmp_path: Pat
         runner.run([toy(name="flowers", ready=missing)], where=tmp_path)
     (record,) = runner.run([toy(name="flowers", ready=missing), toy()], where=tmp_path)
     assert record["name"] == "toy"
-    assert "flowers  left out: there is no flower" in capsys.readouterr().err
+    assert "flowers  skipped: there is no flower" in capsys.readouterr().err
     assert runner.read("flowers", tmp_path) == kept
 
 
@@ -181,7 +181,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no claim's record\. Run some first"):
         write_report(tmp_path)
     (tmp_path / "toy.json").write_text("[]")
-    with pytest.raises(UserError, match="not a claim's record"):
+    with pytest.raises(UserError, match="not a record of a claim"):
         runner.read("toy", tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
     heir = command(len(kept) + 1)
     _, said = heir.communicate(timeout=LIMIT)
     assert heir.returncode == 0, said
-    assert said.count("kept from the command before") == len(kept)
+    assert said.count("taken from the previous command") == len(kept)
     record = json.loads((tmp_path / "inverse-cdf.json").read_text())
     assert record["seeds"][: len(kept)] == kept
     assert len(record["seeds"]) == len(kept) + 1

@@ -12,7 +12,7 @@ import pytest
 from toys import SMALL, toy_data
 
 from ganvas.__main__ import main
-from ganvas.training import trainer
+from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
 # Kind of model -> recipe.
@@ -59,7 +59,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Toy]:
         recipe = KINDS[kind]
         data, run = toy_data(recipe, folder / "data" / kind), folder / "runs" / kind
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer, "write_report", lambda run: None)
+            patch.setattr(snapshot, "write_report", lambda run, **_: None)
             patch.setenv("GANVAS_CACHE", str(folder / "cache"))
             train(recipe, str(data), out=run, images=1, set=SMALL[recipe], device="cpu")
         return Toy(recipe, run, data)

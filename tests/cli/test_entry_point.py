@@ -96,8 +96,8 @@ def test_a_wrong_command_line_is_one_line(command: Any) -> None:
 
 def test_warnings_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import warnings\nfrom ganvas.recipes import catalog as listing\nfrom ganvas.__main__ import main\n"
-        "listing.rows = lambda: warnings.warn('a\\nb') or []\nmain()\n"
+        "import warnings\nfrom ganvas.recipes import catalog\nfrom ganvas.__main__ import main\n"
+        "catalog.rows = lambda: warnings.warn('a\\nb') or []\nmain()\n"
     )
     env = {**ENVIRONMENT, "PYTHONWARNINGS": "default"}
     done = subprocess.run([sys.executable, "-c", code, "list", "--json"], capture_output=True, text=True, env=env)

@@ -21,7 +21,7 @@ from ganvas.apps.cli.common import _use, app
 from ganvas.evaluation import evaluate
 from ganvas.media import provenance
 from ganvas.metrics import suite
-from ganvas.training import benchmark, trainer
+from ganvas.training import benchmark, snapshot
 
 KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
 GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
@@ -51,6 +51,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "attention": [run, "-n", 2, "--out", out / "a.png"],
         "spectra": [run, "--out", out / "spectra.png"],
         "data check": [data],
+        "data letters": [out / "letters", "--pairs", "none"],
         "data mosaic": [data, "--out", out / "pairs", "--classifier", out / "none", "--class", "daisy"],
         "pixels": [image, image],
         "claim list": [],
@@ -70,8 +71,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
-    for module in (trainer, evaluate):
-        monkeypatch.setattr(module, "write_report", lambda run: None)
+    for module in (snapshot, evaluate):
+        monkeypatch.setattr(module, "write_report", lambda run, **_: None)
     monkeypatch.setattr(suite, "HALVES", 2)
     monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)
 
@@ -91,7 +92,7 @@ def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, 
     assert ("sample" in works) == (kind in GENERATES)
     assert ("attention" in works) == (kind == "attention")
     assert ("mix" in works) == (kind == "styles")
-    assert not works & {"data mosaic", "claim run", "claim report", "resume"}
+    assert not works & {"data letters", "data mosaic", "claim run", "claim report", "resume"}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])

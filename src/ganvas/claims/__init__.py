@@ -1,4 +1,4 @@
-"""Papers' claims as experiments that anyone runs with one command. One file a claim, each defining `CLAIM`."""
+"""Claims of papers as reproducible experiments, one file per claim."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["Check", "Claim", "Finding", "all_claims"]
 
 
 def all_claims() -> dict[str, Claim]:
-    """Name -> claim, in the order of the files' names."""
+    """Claims by name, in the order of the files in `experiments` that define `CLAIM`."""
     modules = (
-        importlib.import_module(f"{experiments.__name__}.{m.name}") for m in pkgutil.iter_modules(experiments.__path__)
+        importlib.import_module(f"{experiments.__name__}.{m.name}")
+        for m in pkgutil.iter_modules(experiments.__path__)
     )
     claims = [module.CLAIM for module in modules if hasattr(module, "CLAIM")]
     return {claim.name: claim for claim in claims}

@@ -1,4 +1,7 @@
-"""What a claim is: a paper's sentence, an experiment that could refute it, and the bounds that decide, set beforehand."""
+"""A claim: a statement of a paper, an experiment that could refute it, and its bounds.
+
+The bounds are set before the experiment is run.
+"""
 
 from __future__ import annotations
 
@@ -14,56 +17,62 @@ OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operat
 
 @dataclass(frozen=True)
 class Check:
-    """One bound on one figure of the experiment. `over`: whether it must hold in every seed, for the mean over the seeds or
-    for their median. `why`: why the bound is that and not another; a bound that was moved after a result says so here."""
+    """A bound on one figure of the experiment."""
 
     figure: str  # a name in Finding.figures
     op: Literal[">=", "<=", ">", "<"]
     bound: float
-    why: str
-    over: Literal["every", "mean", "median"] = "every"
+    why: str  # reason for this bound; says so if it was changed after a result
+    over: Literal["every", "mean", "median"] = "every"  # seeds, or statistic over them
 
     def judged(self, values: Sequence[float]) -> float:
-        """What the bound is laid on, of the figure of each seed: the seed that is worst off, the mean or the median. NaN
-        where there is no seed, or where one's figure is NaN."""
+        """The value that is compared with the bound: the worst seed, the mean or the median.
+
+        `values`: the figure of each seed.
+
+        Returns NaN if there is no seed or any value is NaN.
+        """
         if not values or any(math.isnan(v) for v in values):
             return math.nan
         worst = min if self.op in (">=", ">") else max
         return {"every": worst, "mean": fmean, "median": median}[self.over](values)
 
     def holds(self, values: Sequence[float]) -> bool:
-        """`values`: the figure of each seed. A figure that is NaN holds no bound."""
+        """Whether the bound holds for the figures of all seeds; false if one is NaN."""
         return OPERATORS[self.op](self.judged(values), self.bound)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the experiment saw with one seed. `figures`: scalars that checks and readers look at. `series`: whatever the
-    plot draws (numbers, lists, nested dicts of them): JSON-ready, a few thousand numbers at most."""
+    """Result of an experiment with one seed."""
 
-    figures: Mapping[str, float]
+    figures: Mapping[str, float]  # scalars for checks and readers
+    # Data of the plot: numbers, lists, nested dicts; JSON, a few thousand numbers at most.
     series: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One file of this folder defines one, as `CLAIM`.
+    """A claim of a paper with its experiment and bounds.
 
-    `experiment(seed) -> Finding` depends on nothing but its seed (and on what `ready` asks for), and runs on two CPU cores.
-    `ready()` raises `UserError` where data or weights that the experiment needs are not there. `plot(figure, seeds)` draws a
-    record's findings on a matplotlib Figure of 10 by 4 inches; `seeds` are the record's, each {"seed", "figures",
-    "series", "seconds", "cpu_seconds"}, at least one."""
+    `experiment(seed) -> Finding`: depends only on its seed and on the data and weights that
+        `ready` requires; runs on two CPU cores.
+    `ready()`: raises `UserError` if data or weights for the experiment are missing.
+    `plot(figure, seeds)`: draws a record's findings on a matplotlib Figure of 10 by 4 inches.
+        `seeds`: those of the record, at least one, each {"seed", "figures", "series",
+        "seconds", "cpu_seconds"}.
+    """
 
     name: str  # as on the command line: "optimal-discriminator"
     paper: str  # authors, year, arXiv id
     section: str  # where the paper says it
-    sentence: str  # what it says, in our words
+    sentence: str  # the statement, in our words
     experiment: Callable[[int], Finding]
-    experiment_in_words: str  # what is done, at what size
+    experiment_in_words: str  # description of the experiment and its size
     checks: Sequence[Check]
-    paper_figures: Mapping[str, str]  # the paper's own figures beside ours; {} where it gives none
+    paper_figures: Mapping[str, str]  # figures of the paper for comparison; {} if none
     plot: Callable[[Any, Sequence[Mapping[str, Any]]], None]
-    figures_in_words: Mapping[str, str] = field(default_factory=dict)  # figure -> what it is, of what and of how many
+    figures_in_words: Mapping[str, str] = field(default_factory=dict)  # description of each figure
     ready: Callable[[], object] = lambda: None
-    seeds: int = 3  # how many `ganvas claim run` takes when not told
-    minutes: float  # about how long all these seeds take on two cores
+    seeds: int = 3  # default number of seeds of `ganvas claim run`
+    minutes: float  # approximate duration of all seeds on two cores

@@ -16,14 +16,23 @@ from ganvas.core.files import write
 
 
 def write_report(where: Path | None = None, out: Path | None = None) -> Path:
-    """Write the page of all claims from the records in `where` (default: `folder()`) to `out` (default: README.md beside
-    them), and a plot a claim beside the page. The same records give the same page."""
+    """Write the page of all claims from their records, with a plot for each claim.
+
+    `where`: folder of the records. None: `folder()`.
+    `out`: the page; plots are written beside it. None: README.md beside the records.
+
+    Returns the page's path. The same records give the same page.
+
+    Raises `UserError` if there is no record.
+    """
     where = where or folder()
     out = out or where / "README.md"
     claims = all_claims()
     records = {name: r for name in claims if (r := read(name, where))}
     if not records:
-        raise UserError(f"{where} has no claim's record. Run some first: ganvas claim run --all")
+        raise UserError(
+            f"{where} has no record of a claim. Run claims first: ganvas claim run --all"
+        )
     table, sections = [], []
     for name, claim in claims.items():
         record = records.get(name)
@@ -37,8 +46,16 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
     held = sum(r["holds"] for n, r in records.items() if n not in stale)
     intro = (
         f"Papers' claims as experiments that run on two cores. {held} of {len(claims)} hold"
-        + (f", {len(claims) - len(records)} have not been run" if len(claims) > len(records) else "")
-        + (f", {len(stale)} were judged by other bounds than the code has now (stale)" if stale else "")
+        + (
+            f", {len(claims) - len(records)} have not been run"
+            if len(claims) > len(records)
+            else ""
+        )
+        + (
+            f", {len(stale)} were judged by other bounds than the code has now (stale)"
+            if stale
+            else ""
+        )
         + ". Every bound was set before the experiment was run, or its reason says that it was moved. This page is "
         "written by `ganvas claim report` from the records beside it."
     )
@@ -61,7 +78,15 @@ def _table(claim: Claim, record: Mapping[str, Any]) -> list[str]:
             result += f", {len(record['failures'])} of the seeds failed"
         first = (f"[`{claim.name}`](#{claim.name})", claim.paper) if i == 0 else ("", "")
         words = claim.figures_in_words.get(c["figure"], f"`{c['figure']}`")
-        lines.append(table_row(*first, words, condition(c), _range(values), result if c["holds"] else f"**{result}**"))
+        lines.append(
+            table_row(
+                *first,
+                words,
+                condition(c),
+                _range(values),
+                result if c["holds"] else f"**{result}**",
+            )
+        )
     return lines
 
 
@@ -95,16 +120,18 @@ def _section(claim: Claim, record: Mapping[str, Any], records: str, plot: str) -
         plot,
         "\n".join(figures),
         "\n".join(f"* `{c['figure']}` {condition(c)}: {c['why']}" for c in record["checks"]),
-        "\n".join(f"* The paper: {what}: {value}" for what, value in record["paper_figures"].items()),
+        "\n".join(
+            f"* The paper: {what}: {value}" for what, value in record["paper_figures"].items()
+        ),
         took,
     ]
     return "\n\n".join(b for b in blocks if b) + "\n"
 
 
 def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:
-    """Draw it into the folder. Returns what the page says there."""
+    """Draw the plot of a record into `folder`; return its Markdown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # the object alone: no window system, nothing global
+    from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
     if not record["seeds"]:
         return ""
@@ -121,4 +148,5 @@ def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:
 
 
 def table_row(*cells: str) -> str:
+    """Cells as a row of a Markdown table."""
     return "| " + " | ".join(re.sub(r"\s+", " ", c).replace("|", r"\|") for c in cells) + " |"

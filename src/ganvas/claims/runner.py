@@ -1,8 +1,9 @@
-"""Claims as a person asks for them: which there are, run them, write the page.
+"""Run claims and record the results.
 
-NAME.json           one claim's record: the claim, its bounds and whether they hold, every seed's figures and series
-NAME.json.partial   the seeds that an unfinished command has done; the next one goes on from them
-README.md, NAME.png the page and its plots, drawn from the records alone
+NAME.json           record of a claim: its text, bounds and results, and the figures and
+                    series of every seed
+NAME.json.partial   finished seeds of an interrupted command; the next one continues from them
+README.md, NAME.png the page and its plots, written from the records alone (`page`)
 """
 
 from __future__ import annotations
@@ -30,41 +31,59 @@ from ganvas.core.errors import UserError, did_you_mean, printable
 from ganvas.core.files import write
 
 PACKAGE = Path(__file__).resolve().parents[1]
-SERIES_DIGITS = 6  # significant ones in a record: a plot shows fewer
+SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
 RESULTS = {True: "holds", False: "does not hold"}
 
 
 def folder() -> Path:
-    """Where records are: docs/claims in a checkout of ganvas, else ./claims."""
+    """Folder of the records: docs/claims in a checkout of ganvas, else ./claims."""
     docs = PACKAGE.parents[1] / "docs"
     return docs / "claims" if (docs / "architecture.md").is_file() else Path("claims")
 
 
 def read(name: str, where: Path) -> dict[str, Any] | None:
-    """The record of a claim, None where there is none. Raises `UserError` where the file is not one."""
+    """The record of a claim; None if there is none. Raises `UserError` if it is damaged."""
     file = where / f"{name}.json"
     if not file.is_file():
         return None
     record = _parsed(file)
     if record is None or not {"checks", "seeds", "failures", "holds"} <= record.keys():
-        raise UserError(f"{file} is not a claim's record. Write it again with: ganvas claim run {name}")
+        raise UserError(
+            f"{file} is not a record of a claim. Write it again: ganvas claim run {name}"
+        )
     return record
 
 
-def judge(claim: Claim, seeds: Sequence[Mapping[str, Any]], failures: Sequence[Any] = ()) -> dict[str, Any]:
-    """`{"checks": [...], "holds": bool}` of a record: each bound with the value that was judged and whether it holds. A
-    claim holds where every bound does and no seed's experiment failed."""
+def judge(
+    claim: Claim, seeds: Sequence[Mapping[str, Any]], failures: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """Evaluate the bounds of a claim over its seeds.
+
+    `seeds`: finished seeds of a record.
+    `failures`: seeds whose experiment raised an exception.
+
+    Returns {"checks": [...], "holds": bool}: each bound with the value that was compared and
+    whether it holds. A claim holds if all bounds hold and no experiment failed.
+    """
     checks = []
     for check in claim.checks:
         values = [_float(s["figures"].get(check.figure)) for s in seeds]
         checks.append(
-            {**_bound(check), "why": check.why, "value": _finite(check.judged(values)), "holds": check.holds(values)}
+            {
+                **_bound(check),
+                "why": check.why,
+                "value": _finite(check.judged(values)),
+                "holds": check.holds(values),
+            }
         )
-    return {"checks": checks, "holds": bool(checks) and not failures and all(c["holds"] for c in checks)}
+    return {
+        "checks": checks,
+        "holds": bool(checks) and not failures and all(c["holds"] for c in checks),
+    }
 
 
 def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
-    """Whether the record was judged by other bounds than the claim has now."""
+    """Whether the record was evaluated with other bounds than the claim has now."""
     then = [{k: c.get(k) for k in ("figure", "op", "bound", "over")} for c in record["checks"]]
     return then != [_bound(c) for c in claim.checks]
 
@@ -82,7 +101,7 @@ def _parsed(file: Path) -> dict[str, Any] | None:
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    """JSON with a line a field and a line a list of numbers."""
+    """JSON with one line per field; lists of numbers on one line."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     return re.sub(r"\[[\s\d.,eE+\-]*]", lambda m: re.sub(r"\s*\n\s*", " ", m[0]), text) + "\n"
 
@@ -92,12 +111,12 @@ def _float(value: Any) -> float:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
+    """`value`, or None for NaN and infinity, which JSON lacks."""
     return float(value) if math.isfinite(value) else None
 
 
 def _short(value: Any) -> Any:
-    """A series as it is written down."""
+    """A series in JSON types, rounded to `SERIES_DIGITS`."""
     if isinstance(value, Mapping):
         return {str(k): _short(v) for k, v in value.items()}
     if hasattr(value, "tolist"):  # arrays and tensors
@@ -108,35 +127,54 @@ def _short(value: Any) -> Any:
 
 
 def rows(where: Path | None = None) -> list[dict[str, Any]]:
-    """One dict a claim: claim, paper, section, sentence, minutes, result (holds, does not hold, stale, not run)."""
+    """One dict per claim: claim, paper, section, sentence, minutes, result.
+
+    `result` is "holds", "does not hold", "stale" or "not run".
+    """
     found = []
     for claim in all_claims().values():
         record = read(claim.name, where or folder())
-        result = "not run" if record is None else "stale" if is_stale(claim, record) else RESULTS[record["holds"]]
+        result = (
+            "not run"
+            if record is None
+            else "stale"
+            if is_stale(claim, record)
+            else RESULTS[record["holds"]]
+        )
         facts = {k: getattr(claim, k) for k in ("paper", "section", "sentence", "minutes")}
         found.append({"claim": claim.name, **facts, "result": result})
     return found
 
 
 def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
-    """The claims of these names, or all of them. Raises `UserError` for an unknown name and for none."""
+    """The claims with these names, or all. Raises `UserError` for no name or an unknown one."""
     claims = all_claims()
     if everything == bool(names):
-        raise UserError("name the claims to run, or give --all for all of them; see `ganvas claim list`")
+        raise UserError(
+            "give the names of claims, or --all for all of them; see `ganvas claim list`"
+        )
     for name in names:
         if name not in claims:
             raise UserError(f"there is no claim {name!r}. {did_you_mean(name, claims)}")
     return list(claims.values()) if everything else [claims[n] for n in dict.fromkeys(names)]
 
 
-def run(claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None) -> list[dict[str, Any]]:
-    """Run the claims' experiments with seeds 0, 1 … and write their records into `where` (default: `folder()`). Says on
-    stderr what each seed found. Returns the records.
+def run(
+    claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None
+) -> list[dict[str, Any]]:
+    """Run the experiments of claims with seeds 0, 1, … and write their records.
 
-    `seeds`: how many; None: each claim's own. A claim whose data or weights are not there is left out, and the only one
-    raises `UserError`. An experiment that raises is stated in the record's `failures`, and the next
-    seed goes on. A command that was killed loses the seed it was at: the next one of the same source, versions and machine
-    takes the finished ones over."""
+    Results of each seed are printed to stderr. An exception of an experiment is recorded in
+    `failures`, and the next seed runs. After an interruption the next command with the same
+    source, versions and machine continues from the finished seeds.
+
+    `seeds`: number of seeds. None: that of each claim.
+    `where`: folder of the records. None: `folder()`.
+
+    Returns the records. Claims whose data or weights are missing are skipped.
+
+    Raises `UserError` if the only claim is one of these.
+    """
     where = where or folder()
     records = []
     for claim in claims:
@@ -145,43 +183,57 @@ def run(claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None
         except UserError as e:
             if len(claims) == 1:
                 raise
-            _say(f"{claim.name}  left out: {e}")
+            _say(f"{claim.name}  skipped: {e}")
             continue
         record = _run(claim, seeds or claim.seeds, where)
         write(where / f"{claim.name}.json", _text(record).encode())
-        _say(f"{claim.name} {RESULTS[record['holds']]}: " + "; ".join(_verdict(c) for c in record["checks"]))
+        _say(
+            f"{claim.name} {RESULTS[record['holds']]}: "
+            + "; ".join(_verdict(c) for c in record["checks"])
+        )
         records.append(record)
-    for claim in claims:  # only now: a command over all claims that is killed in the last loses none of the others
+    for claim in claims:  # last: an interrupted command keeps the finished seeds of all its claims
         _partial(claim, where).unlink(missing_ok=True)
     return records
 
 
 def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
-    ground = {"source": _source(), "versions": _versions(), "machine": machine() | {"threads": torch.get_num_threads()}}
-    kept = _parsed(_partial(claim, where)) or {}
-    if {k: kept.get(k) for k in ground} != ground:
-        kept = {**ground, "commit": commit(), "seeds": []}
-    done = {s["seed"]: s for s in kept["seeds"]}
+    ground = {
+        "source": _source(),
+        "versions": _versions(),
+        "machine": machine() | {"threads": torch.get_num_threads()},
+    }
+    partial = _parsed(_partial(claim, where)) or {}
+    if {k: partial.get(k) for k in ground} != ground:
+        partial = {**ground, "commit": commit(), "seeds": []}
+    done = {s["seed"]: s for s in partial["seeds"]}
     failures = []
     for seed in range(count):
         if seed in done:
-            _say(f"{claim.name}  seed {seed}  kept from the command before")
+            _say(f"{claim.name}  seed {seed}  taken from the previous command")
             continue
         began, cpu = time.perf_counter(), time.process_time()
         try:
             found = claim.experiment(seed)
             figures = {k: _finite(v) for k, v in found.figures.items()}
             done[seed] = {"seed": seed, "figures": figures, "series": _short(found.series)}
-        except Exception as e:  # whatever it is, the other seeds and claims have results
+        except Exception as e:  # any error: the other seeds and claims still run
             at = traceback.extract_tb(e.__traceback__)[-1]
-            failures.append({"seed": seed, "error": f"{type(e).__name__}: {e} ({Path(at.filename).name}:{at.lineno})"})
+            failures.append(
+                {
+                    "seed": seed,
+                    "error": f"{type(e).__name__}: {e} ({Path(at.filename).name}:{at.lineno})",
+                }
+            )
             _say(f"{claim.name}  seed {seed}  failed: {failures[-1]['error']}")
             continue
         seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
-        write(_partial(claim, where), _text({**kept, "seeds": list(done.values())}).encode())
-        said = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
-        _say(f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {said}")
+        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
+        figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
+        _say(
+            f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"
+        )
     results = [done[s] for s in sorted(done) if s < count]
     return {
         "name": claim.name,
@@ -193,7 +245,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         "failures": failures,
         "paper_figures": dict(claim.paper_figures),
         "command": f"ganvas claim run {claim.name} --seeds {count}",
-        "commit": kept["commit"],
+        "commit": partial["commit"],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": ground["machine"],
         "versions": ground["versions"],
@@ -207,13 +259,15 @@ def _partial(claim: Claim, where: Path) -> Path:
 
 @functools.cache
 def _source() -> str:
-    """A hash of everything that runs. The commit would not do: a tree may be changed twice after one."""
+    """Hash of the source. The commit is not enough: a tree can change without one."""
     files = sorted(PACKAGE.rglob("*.py"))
     return hashlib.blake2b(b"".join(f.read_bytes() for f in files), digest_size=8).hexdigest()
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("ganvas", "torch", "numpy", "scipy")}
+    return {
+        name: importlib.metadata.version(name) for name in ("ganvas", "torch", "numpy", "scipy")
+    }
 
 
 def _say(line: str) -> None:

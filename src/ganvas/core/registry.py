@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -136,6 +138,7 @@ def find(name: str) -> Callable[..., Any]:
     if thing in ALLOWED.get(module, ()):
         return getattr(importlib.import_module(module), thing)
     own = module.partition(".")[0] not in NOT_THE_USERS
+    registered = own and _load_registered(module.partition(".")[0])
     if own and module not in sys.modules:
         raise ConfigError(
             f"the description uses {shorten(name)}, which is not part of ganvas: import the module "
@@ -145,7 +148,10 @@ def find(name: str) -> Callable[..., Any]:
     # A module's own public classes, not what it has imported.
     if (
         isinstance(found, type)
-        and issubclass(found, nn.Module | torch.optim.Optimizer)
+        and (
+            issubclass(found, nn.Module | torch.optim.Optimizer)
+            or (registered and dataclasses.is_dataclass(found))
+        )
         and (found.__module__, found.__qualname__) == (module, thing)
         and not thing.startswith("_")
     ):
@@ -153,6 +159,24 @@ def find(name: str) -> Callable[..., Any]:
     raise ConfigError(
         f"the description names {shorten(name)}, which is not an allowed class or function; nothing was loaded"
     )
+
+
+def _load_registered(package: str) -> bool:
+    """Whether an installed package has recipes as entry points; they are imported.
+
+    Only the modules that the package itself registers are imported, never one that a
+    description names.
+    """
+    entries = importlib.metadata.entry_points(group="ganvas.recipes")
+    own = [entry for entry in entries if entry.module.partition(".")[0] == package]
+    for entry in own:
+        try:
+            entry.load()
+        except Exception as e:
+            raise UserError(
+                f"the recipe {entry.name} of the package {package} cannot be loaded: {printable(e)}"
+            ) from e
+    return bool(own)
 
 
 def shorten(value: Any) -> str:

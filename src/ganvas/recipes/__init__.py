@@ -8,8 +8,10 @@ are set when the data is opened. `ganvas list` and `ganvas train` find recipes h
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable
 
 from ganvas.core import Run
@@ -32,6 +34,19 @@ def all_recipes() -> dict[str, Recipe]:
                 and not name.startswith("_")
             ):
                 found[name] = thing
+    return {**_of_other_packages(), **found}
+
+
+def _of_other_packages() -> dict[str, Recipe]:
+    """Recipes that installed packages register as entry points of the group `ganvas.recipes`."""
+    found: dict[str, Recipe] = {}
+    for entry in importlib.metadata.entry_points(group="ganvas.recipes"):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as e:  # a broken package must not disable the others
+            warnings.warn(
+                f"recipe {entry.name} ({entry.value}) cannot be loaded: {e}", stacklevel=2
+            )
     return found
 
 

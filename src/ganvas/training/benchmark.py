@@ -1,4 +1,4 @@
-"""How fast a recipe trains on this machine: seconds per step, and what share of the machine's own rate of products that is."""
+"""Training benchmark: seconds per step, and the share of the machine's peak rate."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ganvas.data.feed import Feed, Info, Task
 from ganvas.engine.engine import Engine
 from ganvas.training.start import with_data
 
-SIDE = 2048  # of the square matrices whose product is one measure of the machine's rate
-SECONDS = 1.0  # that each measure of that rate takes, at least
-IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution that is the other
-COUNT = 256  # random images, where no data are given
+SIDE = 2048  # of square matrices; their product measures the machine's rate
+SECONDS = 1.0  # least duration of a measurement of that rate
+IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution, the other measure
+COUNT = 256  # random images if no data are given
 
 
 def bench(
@@ -46,17 +46,28 @@ def bench(
     steps: int = 10,
     set: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Time `steps` training steps of `recipe` with the loader and as many without it (on one batch), taking turns.
+    """Time `steps` training steps with the data loader, and as many on one fixed batch.
 
-    `data`: as for `train`; None: random images of the recipe's own size. The others as for `train`.
+    The two kinds of steps take turns, so that both see the same machine.
 
-    Returns seconds per step (means: a penalty taken in every 16th step counts as often as it is taken) and images per
-    second, both with the `loader` and on one batch in `memory`; `products`: floating-point operations of the matrix
-    products and convolutions of the latter's mean step, the rate in operations per second that they reach, the machine's
-    own rate in the same precision (`product_rate`), and their `share`; `peak_mib`: what the process grew by (on an
-    accelerator, what torch allocated; None where the system does not tell). `timed`: from which to which of the run's
-    steps; a method whose steps change (WGAN's long phases) is another one later. Raises `UserError` for anything that
-    does not fit."""
+    `data`: as in `train`. None: random images of the recipe's size.
+    `steps`: number of timed steps of each kind, at least 1.
+    The others are as in `train`.
+
+    Returns a dict with
+    `seconds_per_step`, `images_per_second`, `seconds_per_thousand_images`: means, with the
+        `loader` and on one batch in `memory`; a penalty of every 16th step counts as often
+        as it is computed,
+    `products`: floating-point `operations` of the matrix products and convolutions of the
+        mean step in memory, their `rate` in operations per second, the `machine_rate` in
+        the same precision (`matmul_flops`), and the `share` of it,
+    `peak_mib`: growth of the process in MiB (on an accelerator, what torch allocated; None
+        if the system does not tell),
+    `timed`: first and last timed step of the run; a method whose steps change (WGAN's long
+        phases) has other figures later.
+
+    Raises `UserError` for any setting that does not fit.
+    """
     if steps < 1:
         raise UserError(f"--steps must be at least 1; got {steps}")
     retain_heap()
@@ -70,13 +81,13 @@ def bench(
     before = _peak_mib(device)
     engine = Engine(run, Prefetch(feed), device)
     with_loader, with_batch = engine.feed, FixedBatchLoader(engine)
-    engine.step()  # what is set up once, compiling included
+    engine.step()  # one-time setup, compilation included
     seconds: dict[str, float] = {"loader": 0.0, "memory": 0.0}
     images = dict.fromkeys(seconds, 0)
     clocks: list[Clock] = []  # of the steps in memory
     for _ in range(steps):
         engine.feed = with_loader
-        engine.step()  # the loader draws ahead again
+        engine.step()  # the loader prefetches again
         for name, engine.feed in (("loader", with_loader), ("memory", with_batch)):
             clock = engine.clock
             seconds[name] += _timed(engine.step, device)
@@ -95,7 +106,9 @@ def bench(
         "data": feed.info.source,
         "seconds_per_step": {name: t / steps for name, t in seconds.items()},
         "images_per_second": {name: images[name] / t for name, t in seconds.items()},
-        "seconds_per_thousand_images": {name: 1000 * t / images[name] for name, t in seconds.items()},
+        "seconds_per_thousand_images": {
+            name: 1000 * t / images[name] for name, t in seconds.items()
+        },
         "products": {
             "operations": operations / steps,
             "rate": operations / seconds["memory"],
@@ -114,7 +127,7 @@ def bench(
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """A measurement for people."""
+    """A benchmark's result as lines of text."""
     size = "x".join(map(str, found["size"]))
     how = found["precision"] + (f", compile {found['compile']}" if found["compile"] else "")
     yield f"{found['recipe']}, {size} px, batch {found['batch']}, {how}, on {found['device']}"
@@ -127,18 +140,24 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     products = found["products"]
     yield (
         f"{'products':<24} {products['rate'] / 1e9:.4g} Gflop/s, {products['share']:.0%} of the "
-        f"{products['machine_rate'] / 1e9:.4g} that this machine was measured to do"
+        f"{products['machine_rate'] / 1e9:.4g} measured as this machine's peak"
     )
     if found["peak_mib"] is not None:
-        yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at most"
+        yield f"{'memory':<24} {found['peak_mib']:.0f} MiB at peak"
 
 
 def matmul_flops(precision: str, device: str) -> float:
-    """Floating-point operations per second that this machine is seen to do: the better of a product of two square matrices
-    and a 3x3 convolution of 16 images of 32x32 with 256 channels, which on a processor come from different libraries."""
+    """Measured peak rate of this machine, in floating-point operations per second.
+
+    The better of a product of two square matrices and a 3x3 convolution of 16 images of
+    32x32 with 256 channels: on a processor the two come from different libraries.
+    """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
-    x, w = (torch.randn(*s, device=device).to(dtype, memory_format=torch.channels_last) for s in (IMAGES, KERNEL))
+    x, w = (
+        torch.randn(*s, device=device).to(dtype, memory_format=torch.channels_last)
+        for s in (IMAGES, KERNEL)
+    )
     works: list[tuple[int, Callable[[], Tensor]]] = [
         (2 * SIDE**3, lambda: a @ b),
         (2 * x.numel() * w[:, 0].numel(), lambda: conv2d(x, w, padding=1)),
@@ -153,11 +172,11 @@ def matmul_flops(precision: str, device: str) -> float:
 
 
 def random_feed(run: Run) -> Feed:
-    """Random images in memory, of the kind and size that `run` is for."""
+    """Random images in memory, of the kind and size that `run` expects."""
     assert isinstance(run.data, partial)
     keywords = run.data.keywords
     opener = run.data.func.__name__
-    if opener == "languages":  # no images: they are generated as it is
+    if opener == "languages":  # not images; this data set is generated anyway
         return run.data(source="uniform")
     task = cast(Task, opener if opener in ("images", "domains") else "pairs")
     size, load = keywords.get("size", 64), keywords.get("load")
@@ -165,10 +184,13 @@ def random_feed(run: Run) -> Feed:
     stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
     channels = keywords.get("channels") or 3
     streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}.get(opener, ("x",))
-    count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # of large images fewer
+    count = max(COUNT // (1 + height * width // 256**2), 2 * run.batch)  # fewer of large images
     rng = np.random.default_rng(0)
     pixels = {
-        s: rng.integers(0, 256, (count, *stored, channels * (2 if s == "ab" else 1)), dtype=np.uint8) for s in streams
+        s: rng.integers(
+            0, 256, (count, *stored, channels * (2 if s == "ab" else 1)), dtype=np.uint8
+        )
+        for s in streams
     }
     labels = rng.integers(0, 10, count) if task == "images" else None
     info = Info(
@@ -185,31 +207,33 @@ def random_feed(run: Run) -> Feed:
 
 
 class FixedBatchLoader:
-    """A feed that gives the batch that it was made with, at every call: training without a loader."""
+    """A data loader that returns the same batch at every call."""
 
     def __init__(self, engine: Engine) -> None:
-        self.feed, self.info, self.kept = engine.feed, engine.feed.info, {}
+        self.feed, self.info, self.batches = engine.feed, engine.feed.info, {}
 
     def draw(self, cursor: int, n: int, **options: Any) -> Batch:
         key = (n, *sorted(options.items()))
-        if key not in self.kept:
-            self.kept[key] = self.feed.draw(cursor, n, **options)
-        return self.kept[key]
+        if key not in self.batches:
+            self.batches[key] = self.feed.draw(cursor, n, **options)
+        return self.batches[key]
 
 
 def _peak_mib(device: str) -> float | None:
-    """The most memory that this process has had so far; None where the system does not tell."""
+    """Peak memory of this process in MiB; None if the system does not tell."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     try:
         import resource
     except ImportError:  # Windows
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def _operations(engine: Engine, clock: Clock) -> int:
-    """Of the step that follows this moment of the run, counted while it is taken again, without compiled code."""
+    """Operations of the step at `clock`, counted while it is repeated without compiled code."""
     engine.clock = clock
     with torch.compiler.set_stance("force_eager"), _Counter() as counter:
         engine.step()
@@ -217,7 +241,10 @@ def _operations(engine: Engine, clock: Clock) -> int:
 
 
 class _Counter(TorchDispatchMode):
-    """Operations by torch's own formulas. (Its `FlopCounterMode` also follows modules, and fails inside penalties.)"""
+    """Operation counter by torch's own formulas.
+
+    torch's `FlopCounterMode` also follows modules, and fails inside penalties.
+    """
 
     total = 0
 

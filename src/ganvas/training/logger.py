@@ -1,4 +1,4 @@
-"""Write log.jsonl, independent of interruptions."""
+"""Training log: log.jsonl, timing.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.engine.engine import Engine
 from ganvas.engine.run_dir import read_lines
-from ganvas.training.start import STOPPED
+from ganvas.training.snapshot import STOPPED
 
-LOG_STEPS = 10  # steps per line of log.jsonl, and every one of the first ten
+LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line each
 
 
 class Logger:
-    """log.jsonl: means since the last line, at image counts that do not depend on interruptions."""
+    """Writer of log.jsonl: mean scalars since the last line.
 
-    def __init__(self, out: Path, engine: Engine, unfinished: dict[str, Any], record: dict[str, Any]) -> None:
+    Lines stand at step counts that do not depend on interruptions, so that a resumed run
+    writes the same file. Scalars stay on an accelerator until a line needs them, since
+    reading one waits for the device.
+    """
+
+    def __init__(
+        self, out: Path, engine: Engine, unfinished: dict[str, Any], record: dict[str, Any]
+    ) -> None:
         self.engine = engine
         self.latest: dict[str, float] = {}
         self._pending: list[dict[str, Tensor]] = []
         self._sums: dict[str, float] = dict(unfinished.get("sums", {}))
-        self._counts: dict[str, int] = dict(unfinished.get("counts", {}))  # a lazy penalty is not there in every step
+        self._counts: dict[str, int] = dict(
+            unfinished.get("counts", {})
+        )  # a lazy penalty is absent in most steps
         self._file = self._timing = self._board = None
         self._started, self._from = time.monotonic(), engine.clock.images
         self._before = 0.0
@@ -39,15 +48,23 @@ class Logger:
             for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
                 _truncate_log(out / name, engine.clock.images)
             for grid in (out / "samples").glob("*.png"):
-                if grid.name.startswith(STOPPED) or (grid.stem.isdigit() and int(grid.stem) > engine.clock.images):
+                if grid.name.startswith(STOPPED) or (
+                    grid.stem.isdigit() and int(grid.stem) > engine.clock.images
+                ):
                     grid.unlink()
-            self._before = max((e["seconds"] for e in read_lines(out / "timing.jsonl")), default=0.0)
+            self._before = max(
+                (e["seconds"] for e in read_lines(out / "timing.jsonl")), default=0.0
+            )
             self._file = (out / "log.jsonl").open("a", encoding="utf-8")
             self._timing = (out / "timing.jsonl").open("a", encoding="utf-8")
             if record.get("tensorboard"):
                 self._board = _tensorboard(out)
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Add the scalars of one step; write a line if one is due.
+
+        Raises `NumericalError` if a loss is not finite.
+        """
         clock = self.engine.clock
         self._pending.append(dict(scalars))
         if self.engine.device.type == "cpu" or len(self._pending) >= LOG_STEPS:
@@ -58,7 +75,7 @@ class Logger:
             self._sums, self._counts = {}, {}
 
     def flush(self) -> None:
-        """Read what the device still holds."""
+        """Read the scalars that the device still holds."""
         for scalars in self._pending:
             values = dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
             self.engine.raise_if_not_finite(values)
@@ -69,7 +86,7 @@ class Logger:
         self._pending.clear()
 
     def sync(self) -> None:
-        """Read what the device still holds, and have the lines on the disk before a checkpoint relies on them."""
+        """Flush, and force the lines to the disk, since the next checkpoint relies on them."""
         self.flush()
         if self._file is not None:
             os.fsync(self._file.fileno())
@@ -78,7 +95,11 @@ class Logger:
         if self._file is None or self._timing is None:
             return
         clock, seconds = self.engine.clock, time.monotonic() - self._started
-        print(json.dumps({"step": clock.step, "images": clock.images, **means}), file=self._file, flush=True)
+        print(
+            json.dumps({"step": clock.step, "images": clock.images, **means}),
+            file=self._file,
+            flush=True,
+        )
         rate = (clock.images - self._from) / max(seconds, 1e-9)
         timing = {
             "images": clock.images,
@@ -91,14 +112,14 @@ class Logger:
                 self._board.add_scalar(k, v, clock.images)
 
     def state(self) -> dict[str, Any]:
+        """The unfinished line, for the checkpoint."""
         return {"sums": self._sums, "counts": self._counts}
 
     def close(self) -> None:
         for f in (self._file, self._timing, self._board):
             if f is not None:
-                with suppress(
-                    OSError
-                ):  # on a full disk the last line cannot be written; the checkpoint has its figures
+                # On a full disk the last line is lost; the checkpoint has its figures.
+                with suppress(OSError):
                     f.close()
 
 
@@ -106,12 +127,14 @@ def _tensorboard(out: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except Exception:
-        raise UserError("TensorBoard is not installed. Install it: pip install 'ganvas[tensorboard]'") from None
+        raise UserError(
+            "TensorBoard is not installed. Install it: pip install 'ganvas[tensorboard]'"
+        ) from None
     return SummaryWriter(str(out / "tensorboard"))
 
 
 def _truncate_log(path: Path, images: int) -> None:
-    """Drop what was written after the checkpoint that the run continues from."""
+    """Drop the lines after `images`, the checkpoint from which the run continues."""
     if path.is_file():
         kept = [line for line in read_lines(path, warn=True) if line["images"] <= images]
         write(path, "".join(json.dumps(line) + "\n" for line in kept), sync=True)

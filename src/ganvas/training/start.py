@@ -11,37 +11,43 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from ganvas import __version__
+from ganvas import __version__, recipes
 from ganvas.core import Run, Shape, Translates, config, distributed
-from ganvas.core.environment import commit, machine
+from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
+from ganvas.data.feed import Feed, Info
 from ganvas.engine import checkpoint
 from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.nets.augment import named
-from ganvas.training.snapshot import SNAPSHOT_INTERVAL
-
-STOPPED = "stopped-"  # before the name of the grid of a run that was stopped
-
-
-class Stopped(UserError):
-    """Training ended early. The message says how the run goes on."""
+from ganvas.training import config_file, snapshot
+from ganvas.training.interrupts import Stopped, resume_command
 
 
 def augmented(run: Run, text: str | None) -> Run:
-    """`run` with the augmentation of this name; None: as it is."""
+    """`run` with the augmentation named `text`; None: unchanged; "none": no augmentation."""
     if text is None:
         return run
     return replace(run, augment=None if text == "none" else named(text))
 
 
-def with_data(run: Run, data: str | Path, size: int | tuple[int, int] | None, assignments: Sequence[str]) -> Run:
+def with_data(
+    run: Run,
+    data: str | Path,
+    size: int | tuple[int, int] | None,
+    assignments: Sequence[str],
+) -> Run:
+    """`run` with its data source and image size filled in, then each assignment applied.
+
+    `size`: pixels, one side or (height, width). None: the recipe's.
+    `assignments`: as for `--set`.
+    """
     opener = run.data
     assert isinstance(opener, partial)
     keywords = {**opener.keywords, "source": absolute(data)}
@@ -56,6 +62,71 @@ def with_data(run: Run, data: str | Path, size: int | tuple[int, int] | None, as
     return run
 
 
+class Plan(NamedTuple):
+    """What `plan_run` resolves: a complete run, its data set, and the augmentation option."""
+
+    run: Run
+    feed: Feed
+    augment: str | None
+
+
+def plan_run(
+    recipe: str,
+    data: str | Path,
+    device: str,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    images: int | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    compile: str | None = None,
+    augment: str | None = None,
+    set: Sequence[str] = (),
+    config: str | Path | None = None,
+) -> Plan:
+    """Resolve the settings of `train`: recipe, then `config`, then `set`, then the rest.
+
+    Raises `UserError` for settings or data that do not fit.
+    """
+    make = recipes.find(recipe)
+    if config is not None:
+        file = config_file.read(config)
+        size = file.size if size is None else size
+        augment = file.augment if augment is None else augment
+        precision = file.precision if precision is None else precision
+        set = (*file.assignments, *set)
+    given: dict[str, Any] = {
+        "batch": batch,
+        "images": images,
+        "seed": seed,
+        "precision": auto_precision(device) if precision == "auto" else precision,
+        "compile": compile,
+    }
+
+    def described(
+        count: int,
+        set: Sequence[str] = set,
+        size: int | tuple[int, int] | None = size,
+        given: Mapping[str, Any] = given,
+    ) -> Run:
+        run = with_data(augmented(make(count), augment), data, size, set)
+        return replace(run, **{k: v for k, v in given.items() if v is not None})
+
+    refuse_early(described, set, size, given, torch.device(device))
+    feed = described(1).data()
+    return Plan(described(feed.info.count), feed, augment)
+
+
+def config_text(recipe: str, data: str | Path, device: str | None = None, **settings: Any) -> str:
+    """All settings of a run as TOML, for `--config`; nothing is trained.
+
+    `settings`: keywords of `plan_run`.
+    """
+    plan = plan_run(recipe, data, usable_device(device), **settings)
+    return config_file.write(recipe, plan.run, plan.augment)
+
+
 def refuse_early(
     described: Callable[..., Run],
     set: Sequence[str],
@@ -63,74 +134,95 @@ def refuse_early(
     given: Mapping[str, Any],
     device: torch.device,
 ) -> None:
-    """Raise `UserError`, which names the setting, for what the recipe and its settings alone decide, before data are opened."""
+    """Check what the recipe and its settings alone decide, before data are opened.
+
+    Raises `UserError`, which names the setting that causes the error.
+    """
     try:
         return _rehearse(described(1), device)
     except UserError as e:
-        trouble = e
-    shown = {"size": size, **given}
+        error = e
+    # Leave out one setting after another: the error is due to the one without which it is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
     without |= {"--size": {"size": None}} if size is not None else {}
-    without |= {f"--{k} {v}": {"given": {**given, k: None}} for k, v in given.items() if v is not None}
+    without |= {
+        f"--{k} {v}": {"given": {**given, k: None}} for k, v in given.items() if v is not None
+    }
     for setting, other in without.items():
         try:
             _rehearse(described(1, **other), device)
         except UserError:
             continue
-        if setting.split("=")[0] not in str(trouble):
-            setting = f"--size {shown['size']}" if setting == "--size" else setting
-            raise UserError(f"{setting}: {trouble}") from trouble
+        if setting.split("=")[0] not in str(error):
+            setting = f"--size {size}" if setting == "--size" else setting
+            raise UserError(f"{setting}: {error}") from error
         break
-    raise trouble
+    raise error
 
 
 def _rehearse(run: Run, device: torch.device) -> None:
-    """`rehearse` for the images that `run` asks for. What the data decide is taken as it suits the method."""
+    """Build `run` for images of its size, on the meta device.
+
+    Channels and classes, which the data decide, are those that suit the method.
+    """
     assert isinstance(run.data, partial)
-    settings = {k: p.default for k, p in inspect.signature(run.data.func).parameters.items()} | run.data.keywords
+    parameters = inspect.signature(run.data.func).parameters
+    settings = {k: p.default for k, p in parameters.items()} | run.data.keywords
     size, channels = settings.get("size"), settings.get("channels")
     if size is None:  # no images, or the images' own size
         return check_numbers(run)
     height, width = (size, size) if isinstance(size, int) else size
-    trouble: UserError | None = None
-    for of_images in (channels,) if channels else (3, 1, 4):
+    error: UserError | None = None
+    for c in (channels,) if channels else (3, 1, 4):
         for classes in (10, 2, 0):
             try:
-                method = rehearse(run, Shape(of_images, height, width, classes), device)
+                method = rehearse(run, Shape(c, height, width, classes), device)
             except UserError as e:
-                trouble = trouble or e
+                error = error or e
                 continue
-            scale = settings.get("scale", 1)
-            if method.upscale != scale:
-                raise UserError(
-                    f"the network enlarges {method.upscale} times, and the data is reduced {scale} times: give both, "
-                    "as in --set G.scale=2 --set data.scale=2"
-                )
+            check_upscale(method.upscale, settings.get("scale", 1))
             return None
-    assert trouble is not None
-    raise trouble
+    assert error is not None
+    raise error
 
 
-def _must_be_free(out: Path) -> None:
-    """Raise `UserError` unless a run can be written to `out`: a new folder, an empty one, or one that a start left which was
-    killed before it wrote run.json."""
+def check_upscale(network: int, data: int) -> None:
+    """Raise `UserError` unless the network enlarges as much as the data is reduced."""
+    if network != data:
+        raise UserError(
+            f"the network enlarges {network} times, and the data is reduced {data} times: "
+            "give both, as in --set G.scale=2 --set data.scale=2"
+        )
+
+
+def must_be_free(out: Path) -> None:
+    """Raise `UserError` unless a run can be written to `out`.
+
+    Free are: a new folder, an empty one, and one from a start that was killed before it
+    wrote run.json.
+    """
     if (out / "run.json").exists():
-        raise UserError(f"{out} already holds a run. Continue it: ganvas resume {out}. Or choose another --out")
+        raise UserError(
+            f"{out} already holds a run. Continue it: {resume_command(out)}. "
+            "Or choose another --out"
+        )
     try:
-        there = [p for p in out.iterdir() if not p.name.startswith(".")]
-        left = {"samples", "checkpoints"}
-        free = all(p.name in left and p.is_dir() and not any(p.iterdir()) for p in there)
+        entries = [p for p in out.iterdir() if not p.name.startswith(".")]
+        own = {"samples", "checkpoints"}
+        free = all(p.name in own and p.is_dir() and not any(p.iterdir()) for p in entries)
     except FileNotFoundError:
         return
     except OSError:  # a file, or a folder that cannot be read
         free = False
     if not free:
-        raise UserError(f"{out} exists and is not an empty folder; nothing was written. Choose another --out")
+        raise UserError(
+            f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
+        )
 
 
 @contextmanager
 def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
-    """Within: the run's folder, with its description, is this process's own. It is withdrawn if the run never begins."""
+    """Create and lock the run folder with its record; remove it if the run never begins."""
     if distributed.rank() != 0:
         distributed.barrier()
         yield
@@ -139,16 +231,20 @@ def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise UserError(f"the run's folder {out} cannot be made: {e}. Choose another --out") from None
+        raise UserError(
+            f"the run folder {out} cannot be created: {e}. Choose another --out"
+        ) from None
     with run_lock(out):
-        _must_be_free(out)  # another process may have been first
+        must_be_free(out)  # another process may have been first
         try:
             for name in ("samples", "checkpoints"):
                 (out / name).mkdir(exist_ok=True)
             write_record(out, record)
         except (OSError, UserError) as e:
             _remove_run_dir(out, new)
-            raise UserError(f"the run's folder {out} cannot be made: {e}. Choose another --out") from None
+            raise UserError(
+                f"the run folder {out} cannot be created: {e}. Choose another --out"
+            ) from None
         distributed.barrier()
         try:
             yield
@@ -156,16 +252,17 @@ def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
             raise
         except UserError:
             if not checkpoint.all_of(out / "checkpoints") and not _has_begun(out):
-                _remove_run_dir(out, new)  # it never began, and the same command, mended, may have the folder
+                _remove_run_dir(out, new)  # the corrected command can use the folder
             raise
 
 
 def _has_begun(out: Path) -> bool:
-    return any((out / name).is_file() and (out / name).stat().st_size for name in ("log.jsonl",))
+    log = out / "log.jsonl"
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _remove_run_dir(out: Path, new: bool) -> None:
-    """Remove what a run that never began has written to its folder, and the folder if it was new."""
+    """Remove the files of a run that never began, and its folder if it was new."""
     for entry in [*(p for p in out.iterdir() if not p.name.startswith(".")), out / ".lock"]:
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
@@ -177,8 +274,13 @@ def _remove_run_dir(out: Path, new: bool) -> None:
 
 
 def describe_run(
-    recipe: str, run: Run, engine: Engine, info: Any, command: str | None, tensorboard: bool
+    recipe: str, run: Run, engine: Engine, info: Info, command: str | None, tensorboard: bool
 ) -> dict[str, Any]:
+    """The record of a new run, as run.json holds it.
+
+    `info`: description of the data set.
+    `command`: the command line; None: an equivalent one.
+    """
     doc = (type(engine.method).__doc__ or "").strip().splitlines()
     of_data = ("task", "source", "count", "classes", "fingerprint", "skipped", "skipped_count")
     info_fields = {k: getattr(info, k) for k in of_data}
@@ -194,10 +296,20 @@ def describe_run(
         "seed": run.seed,
         "device": str(engine.device),
         "save": max(run.batch, run.images // 20),  # images between checkpoints
-        "tick": max(run.batch, run.images // 20, SNAPSHOT_INTERVAL),  # images between sample grids
+        "tick": max(
+            run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL
+        ),  # images between sample grids
         "tensorboard": tensorboard,
-        "parameters": {name: sum(w.numel() for w in net.parameters()) for name, net in engine.method.named_children()},
-        "shape": {"channels": shape.channels, "height": shape.height, "width": shape.width, "classes": shape.classes},
+        "parameters": {
+            name: sum(w.numel() for w in net.parameters())
+            for name, net in engine.method.named_children()
+        },
+        "shape": {
+            "channels": shape.channels,
+            "height": shape.height,
+            "width": shape.width,
+            "classes": shape.classes,
+        },
         "data": info_fields,
         "run": config.dump(run),
         "ranks": distributed.world(),

@@ -1,4 +1,4 @@
-"""Commands for claims."""
+"""Commands for claims of papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganvas.apps.cli.common import Json, _print_json, _print_table, _say, claim_
 
 @claim_app.command("list")
 def claim_list(as_json: Json = False) -> None:
-    """Claims: paper, what it says, and whether the recorded experiment bears it out.
+    """List the claims: paper, statement, and result of the recorded experiment.
 
     Example: `ganvas claim list`
     """
@@ -28,13 +28,23 @@ def claim_list(as_json: Json = False) -> None:
 
 @claim_app.command("run")
 def claim_run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="See `ganvas claim list`.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All claims.")] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many (default: each claim's own).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the records (docs/claims, or claims).")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help="Claims; see `ganvas claim list`.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run all claims.")] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of random seeds (default: that of each claim)."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the records (default: docs/claims or claims)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run claims and record what they found. One that does not hold is a result; one that cannot run is an error.
+    """Run claims and record the results. A failed experiment exits with status 1.
+
+    A claim that does not hold is a result, not a failure.
 
     Example: `ganvas claim run inverse-cdf --seeds 3`
     """
@@ -48,9 +58,16 @@ def claim_run(
 
 @claim_app.command("report")
 def claim_report(
-    where: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Folder of the records.")] = None,
+    where: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Folder of the records.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The page (default: README.md there).")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Page file (default: README.md in the folder of the records).",
+        ),
     ] = None,
 ) -> None:
     """Write the page of all recorded claims, with a plot for each.

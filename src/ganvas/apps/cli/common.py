@@ -1,6 +1,6 @@
-"""Commands and their options.
+"""The command-line application and the options that commands share.
 
-Nothing heavy is imported until a command runs, so that `ganvas --help` is quick.
+Heavy imports stay inside the commands, so that `ganvas --help` is quick.
 """
 
 from __future__ import annotations
@@ -12,12 +12,35 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ganvas.core.errors import UserError, printable
 
+# Panels of `ganvas --help`, in this order.
+TRAIN, USE, INSPECT, EVALUATE, DATA, CLAIMS = PANELS = (
+    "Train",
+    "Use",
+    "Inspect",
+    "Evaluate",
+    "Data",
+    "Claims",
+)
+
+
+class _Commands(TyperGroup):
+    """The commands of `ganvas --help` in the order of their panels."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        def panel(name: str) -> int:
+            return PANELS.index(getattr(self.commands[name], "rich_help_panel", TRAIN))
+
+        return sorted(super().list_commands(ctx), key=panel)
+
+
 app = typer.Typer(
     name="ganvas",
-    help="Train adversarial generative models on your own images, measure them, use them.",
+    cls=_Commands,
+    help="Train generative adversarial networks on your own images; use and evaluate them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -35,51 +58,89 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
-data_app = typer.Typer(help="Inspect and prepare data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-SEEDS = 2**63 - 1  # the largest that torch takes
-SIDE = 65_536  # pixels, at most
+data_app = typer.Typer(help="Check and prepare data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data", rich_help_panel=DATA)
+SEEDS = 2**63 - 1  # largest random seed of torch
+SIDE = 65_536  # pixels, at most, of an image's height and width
 BATCH = 1_000_000  # images, at most
-TRUNCATIONS = 100.0  # at most: far beyond those that change nothing
-Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the best there is).")]
+TRUNCATIONS = 100.0  # largest truncation; values above 1 are rarely of use
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the fastest available).")
+]
 Precision = Annotated[
     str | None,
-    typer.Option(help="fp32, tf32 (CUDA: 10 bits), bf16 (7 bits; weights stay fp32), or auto: bf16 if in hardware."),
+    typer.Option(
+        help="fp32, tf32 (CUDA), bf16 (weights stay fp32), or auto: bf16 if the hardware has it."
+    ),
 ]
-UsePrecision = Annotated[str, typer.Option("--precision", help="fp32, or bf16: faster, within a gray level or two.")]
-Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on processors.")]
+UsePrecision = Annotated[
+    str,
+    typer.Option("--precision", help="fp32, or bf16: faster, differs by one or two gray levels."),
+]
+Backend = Annotated[str, typer.Option(help="torch, or openvino: faster on CPUs.")]
 Compile = Annotated[
-    str | None, typer.Option(metavar="MODE", help="torch.compile the networks: default, reduce-overhead, …")
+    str | None,
+    typer.Option(
+        metavar="MODE", help="Compile the networks with torch.compile: default, reduce-overhead, …"
+    ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a model's folder.")]
-Checkpoint = Annotated[str, typer.Option(help="last, best or a number of images.")]
-Seed = Annotated[int, typer.Option(min=0, max=SEEDS, help="The same seed gives the same images.")]
-Label = Annotated[str | None, typer.Option(help="One class only, by its name, for models trained with labels.")]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model folder.")]
+Checkpoint = Annotated[
+    str, typer.Option(help="Which checkpoint: last, best, or a number of images.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, max=SEEDS, help="Random seed; the same seed gives the same images.")
+]
+Label = Annotated[
+    str | None,
+    typer.Option(help="Generate only this class (name), if the model was trained with labels."),
+]
 Truncation = Annotated[
     float | None,
-    typer.Option(max=TRUNCATIONS, help="Variety given up for likelihood: 0.7, say; for methods that know it."),
+    typer.Option(
+        max=TRUNCATIONS,
+        help="Truncation psi, e.g. 0.7: better quality, less variety; if the method supports it.",
+    ),
 ]
 AllClasses = Annotated[
-    bool, typer.Option("--all-classes", help="Generate each latent in every class: in a grid, one class a column.")
+    bool,
+    typer.Option(
+        "--all-classes",
+        help="Generate every latent in all classes; in a grid, one class per column.",
+    ),
 ]
-Against = Annotated[str, typer.Option("--against", metavar="DATA", help="Real images to compare with.")]
-Features = Annotated[str, typer.Option(help="What pictures are compared by: see ganvas measure.")]
-Weights = Annotated[Path | None, typer.Option("--weights", help="The extractor's weights, or their folder.")]
+Against = Annotated[
+    str, typer.Option("--against", metavar="DATA", help="Real images for the comparison.")
+]
+Features = Annotated[str, typer.Option(help="Feature extractor; see `ganvas measure --help`.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weights file of the feature extractor, or its folder."),
+]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change any number: --set D.width=32.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change any number of the recipe, e.g. --set D.width=32. Repeatable.",
+    ),
 ]
 claim_app = typer.Typer(
-    help="Papers' claims as experiments: see them, run them, write their page.", no_args_is_help=True
+    help="Reproduce claims of papers: list them, run the experiments, write the report.",
+    no_args_is_help=True,
 )
-app.add_typer(claim_app, name="claim")
+app.add_typer(claim_app, name="claim", rich_help_panel=CLAIMS)
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
@@ -87,35 +148,41 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
         return None
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p[:9]) <= SIDE for p in parts):
-        raise UserError(f"--size takes pixels, at most {SIDE:,} a side, as 64 or as HEIGHTxWIDTH (48x64); got {text!r}")
+        raise UserError(
+            f"--size takes pixels, at most {SIDE:,} per side, as 64 or as HEIGHTxWIDTH (48x64); "
+            f"got {text!r}"
+        )
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
 def _done(out: Path, model: Any) -> None:
+    """Report the end of training and what to do next."""
     from ganvas.core import distributed
 
     if distributed.rank() == 0:
         use = _use(out, {**model.info, "scale": model.method.upscale})
-        _say(f"done. Look at it: {out / 'report.html'}", f"Use it:     {use}")
+        _say(f"done. Report: {out / 'report.html'}", f"Use it:       {use}")
 
 
 def _use(model: Path, info: dict[str, Any]) -> str:
-    """The command that generates images with a run or a model, given what it is."""
+    """The command that generates images with a run or a model, given its facts."""
     if info["task"] == "images":
         return shlex.join(["ganvas", "sample", str(model), "-n", "64", "--out", "grid.png"])
     inputs = {"edges": "drawings/", "restore": "mosaics/"}.get(info.get("recipe", ""), "photos/")
     if info.get("scale", 1) > 1:
         inputs = "small/"
-    return shlex.join(["ganvas", "translate", str(model), inputs, "--out", "made/"])
+    return shlex.join(["ganvas", "translate", str(model), inputs, "--out", "translated/"])
 
 
 def _say(*lines: str, err: bool = False) -> None:
-    """Print each argument on one line. Names from outside cannot break it or steer the terminal."""
+    """Print each argument on one line, without control characters."""
     for line in lines:
         typer.echo(printable(line), err=err)
 
 
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+def _print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -145,16 +212,20 @@ def _print_record(record: dict[str, Any]) -> None:
         protocol = found["protocol"]
         height, width = protocol["image"][1:]
         _say(
-            f"over {protocol['extractor']}, {protocol['resizer']}, {protocol['fake']['count']:,} generated against "
-            f"{protocol['real']['count']:,} real images ({protocol['real']['part']}), all of {width}x{height} pixels"
+            f"over {protocol['extractor']}, {protocol['resizer']}, "
+            f"{protocol['fake']['count']:,} generated against {protocol['real']['count']:,} real "
+            f"images ({protocol['real']['part']}), all at {width}x{height} pixels"
         )
         for note in found["notes"]:
             _say(f"note: {note}")
 
 
 def _figure(measurement: dict[str, Any], name: str) -> str:
-    """A value with its interval, for people."""
-    value, interval = measurement["values"].get(name), (measurement.get("intervals") or {}).get(name)
+    """A value with its interval, as text."""
+    value, interval = (
+        measurement["values"].get(name),
+        (measurement.get("intervals") or {}).get(name),
+    )
     if value is None:
         return "–"
     return f"{value:.4g}" + (f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else "")

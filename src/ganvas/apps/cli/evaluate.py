@@ -1,4 +1,4 @@
-"""Commands that measure and compare."""
+"""Commands for evaluation and inspection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ganvas.apps.cli.common import (
+    EVALUATE,
+    INSPECT,
     SEEDS,
     TRUNCATIONS,
     Against,
@@ -31,20 +33,29 @@ from ganvas.apps.cli.common import (
 from ganvas.core.errors import UserError
 
 
-@app.command()
+@app.command(rich_help_panel=EVALUATE)
 def sweep(
     run: Model,
     against: Against,
-    out: Annotated[Path, typer.Option("--out", help="The plot: sweep.png; the record beside it: sweep.json.")],
-    truncations: Annotated[str, typer.Option(help="Which, separated by commas.")] = "0.2,0.4,0.6,0.8,1",
-    n: Annotated[int, typer.Option("-n", min=10, help="How many generated images at each.")] = 1024,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Plot file (sweep.png); the record is written beside it (sweep.json)."
+        ),
+    ],
+    truncations: Annotated[
+        str, typer.Option(help="Truncation values, separated by commas.")
+    ] = "0.2,0.4,0.6,0.8,1",
+    n: Annotated[
+        int, typer.Option("-n", min=10, help="Number of generated images per value.")
+    ] = 1024,
     features: Features = "random-conv-v1",
     weights: Weights = None,
     seed: Seed = 0,
     checkpoint: Checkpoint = "last",
     device: Device = None,
 ) -> None:
-    """What truncation gives and takes: precision against recall.
+    """Plot precision against recall over truncation values.
 
     Example: `ganvas sweep runs/s --against photos/ --out sweep.png`
     """
@@ -56,22 +67,33 @@ def sweep(
             raise ValueError
     except ValueError:
         raise UserError(
-            f"--truncations takes numbers above 0 separated by commas, as 0.5,0.7,1; got {truncations!r}"
+            f"--truncations takes numbers above 0, separated by commas, such as 0.5,0.7,1; "
+            f"got {truncations!r}"
         ) from None
-    how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "checkpoint": checkpoint}
-    record = truncation_sweep.sweep(run, against, out, truncations=values, n=n, device=device or "cpu", **how)
+    how: dict[str, Any] = {
+        "features": features,
+        "weights": weights,
+        "seed": seed,
+        "checkpoint": checkpoint,
+    }
+    record = truncation_sweep.sweep(
+        run, against, out, truncations=values, n=n, device=device or "cpu", **how
+    )
     for point in record["sweep"]:
         found = point["values"]
-        _say(f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  recall {found['recall']:.3f}")
+        _say(
+            f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  "
+            f"recall {found['recall']:.3f}"
+        )
     _say(f"plot: {out}, record: {out.with_suffix('.json')}")
 
 
-@app.command()
+@app.command(rich_help_panel=INSPECT)
 def neighbours(
     run: Model,
     against: Against,
-    out: Annotated[Path, typer.Option("--out", help="The page: page.png.")],
-    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many samples.")] = 8,
+    out: Annotated[Path, typer.Option("--out", help="Image file of the page: page.png.")],
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of samples.")] = 8,
     features: Features = "random-conv-v1",
     weights: Weights = None,
     seed: Seed = 0,
@@ -80,7 +102,7 @@ def neighbours(
     checkpoint: Checkpoint = "last",
     device: Device = None,
 ) -> None:
-    """Samples beside the real images nearest to them: does it copy?
+    """Show samples beside their nearest real images, to see whether the model copies.
 
     Example: `ganvas neighbours runs/p --against photos/ --out page.png`
     """
@@ -92,46 +114,67 @@ def neighbours(
     _say(f"{n} samples beside their nearest real images in {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=EVALUATE)
 def measure(
     run: Model,
     against: Against,
-    n: Annotated[int, typer.Option("-n", min=2, help="How many generated images.")] = 2048,
+    n: Annotated[int, typer.Option("-n", min=2, help="Number of generated images.")] = 2048,
     features: Annotated[
         str,
         typer.Option(
-            help="random-conv-v1, inception-2015 (FID), squeezenet, mobilenet-v2, lenet-mnist, transformers:DIR."
+            help="Feature extractor: random-conv-v1, inception-2015 (FID), squeezenet, "
+            "mobilenet-v2, lenet-mnist, transformers:DIR."
         ),
     ] = "random-conv-v1",
     weights: Annotated[
-        Path | None, typer.Option("--features-file", "--weights", help="The extractor's weights, or their folder.")
+        Path | None,
+        typer.Option(
+            "--features-file", "--weights", help="The extractor's weights, or their folder."
+        ),
     ] = None,
     resizer: Annotated[
         str | None,
-        typer.Option(help="bilinear-antialias, clean, legacy-pytorch, legacy-tensorflow (default: its own)."),
+        typer.Option(
+            help="Resizer: bilinear-antialias, clean, legacy-pytorch, legacy-tensorflow (default: "
+            "that of the extractor)."
+        ),
     ] = None,
-    part: Annotated[str, typer.Option(help="Which part of DATA: train or test.")] = "train",
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Which images are generated.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="last, best, both or a number of images.")] = "last",
+    part: Annotated[str, typer.Option(help="Part of DATA: train or test.")] = "train",
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS, help="Random seed of the generated images.")
+    ] = 0,
+    checkpoint: Annotated[
+        str, typer.Option(help="Which checkpoint: last, best, both, or a number of images.")
+    ] = "last",
     extrapolate: Annotated[
-        bool, typer.Option("--extrapolate", help="Also the Frechet distance at infinitely many images.")
+        bool,
+        typer.Option(
+            "--extrapolate", help="Also extrapolate the Fréchet distance to infinitely many images."
+        ),
     ] = False,
     also: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="duplicates, memorisation, accuracy, path-length, stacked-mnist or recognizability."),
+        typer.Option(
+            metavar="NAME",
+            help="Further diagnostics: duplicates, memorisation, accuracy, path-length, "
+            "stacked-mnist or recognizability. Repeatable.",
+        ),
     ] = None,
     device: Device = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the record here, too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Also write the record to this file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How good it is: distances, precision and recall, copies of training images.
+    """Evaluate a model: Fréchet distance, KID, precision, recall and further diagnostics.
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """
     from ganvas.evaluation.evaluate import measure as run_measure
 
     if part not in ("train", "test"):
-        raise UserError(f"--part is train or test; got {part!r}")
+        raise UserError(f"--part must be train or test; got {part!r}")
     record = run_measure(
         run,
         against,
@@ -150,14 +193,15 @@ def measure(
     _print_json(record) if as_json else _print_record(record)
 
 
-@app.command()
+@app.command(rich_help_panel=EVALUATE)
 def compare(
     records: Annotated[
-        list[Path], typer.Argument(metavar="RECORD…", help="Records of ganvas measure, or run folders.")
+        list[Path],
+        typer.Argument(metavar="RECORD…", help="Records of `ganvas measure`, or run folders."),
     ],
     as_json: Json = False,
 ) -> None:
-    """Measurements side by side; refuses unlike protocols, saying which fields differ.
+    """Compare measurement records. Records with different protocols are rejected.
 
     Example: `ganvas compare runs/p runs/q`
     """
@@ -182,25 +226,25 @@ def compare(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=INSPECT)
 def report(run: RunFolder) -> None:
-    """Write a run's report.html again.
+    """Write report.html of a run again.
 
     Example: `ganvas report runs/p`
     """
-    from ganvas.claims.page import write_report
     from ganvas.engine.run_dir import read_record
+    from ganvas.evaluation.report import write_report
 
     read_record(run)
     _say(f"report: {write_report(run)}")
 
 
-@app.command()
+@app.command(rich_help_panel=INSPECT)
 def spectra(
     run: RunFolder,
-    out: Annotated[Path, typer.Option("--out", help="The plot: png, svg or pdf.")],
+    out: Annotated[Path, typer.Option("--out", help="Plot file: png, svg or pdf.")],
 ) -> None:
-    """Plot the largest singular values of a run's layers: what moves first when a GAN collapses.
+    """Plot the largest singular values of each layer; they rise before a collapse.
 
     Example: `ganvas spectra runs/biggan --out plot.png`
     """
@@ -209,19 +253,29 @@ def spectra(
     _say(f"singular values: {plot(run, out)}")
 
 
-@app.command()
+@app.command(rich_help_panel=EVALUATE)
 def pixels(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A picture, or a folder of them.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="What they should be: matched by name.")],
-    protocol: Annotated[str, typer.Option(help="rgb, rgb-crop4, or y-crop4: luma, 4 pixels shaved.")] = "y-crop4",
-    lpips: Annotated[str | None, typer.Option(help="LPIPS too: alex, vgg, squeeze or squeeze-caffe.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS's weights.")] = None,
+    a: Annotated[Path, typer.Argument(metavar="A", help="Image, or folder of images.")],
+    b: Annotated[
+        Path,
+        typer.Argument(metavar="B", help="Reference image or folder; files are matched by name."),
+    ],
+    protocol: Annotated[
+        str, typer.Option(help="rgb, rgb-crop4, or y-crop4 (luma, without a border of 4 pixels).")
+    ] = "y-crop4",
+    lpips: Annotated[
+        str | None, typer.Option(help="Also compute LPIPS: alex, vgg, squeeze or squeeze-caffe.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of the LPIPS weights.")] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Compare only what is white in it: a file, or a folder of the same names.")
+        Path | None,
+        typer.Option(
+            help="Compare only the white region: a mask file, or a folder with the same names."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How near pictures are to the true ones: PSNR, SSIM, MS-SSIM, LPIPS.
+    """Compare images with reference images: PSNR, SSIM, MS-SSIM, LPIPS.
 
     Example: `ganvas pixels restored/ originals/ --protocol y-crop4`
     """

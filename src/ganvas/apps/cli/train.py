@@ -1,4 +1,4 @@
-"""Commands that train."""
+"""Commands for training: list, train, resume, bench."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import shlex
 import sys
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ganvas.apps.cli.common import (
     BATCH,
     SEEDS,
+    TRAIN,
     Compile,
     Device,
     Json,
@@ -28,79 +29,120 @@ from ganvas.apps.cli.common import (
 )
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=TRAIN)
 def list_(as_json: Json = False) -> None:
-    """Methods and recipes: paper, task, the data each needs.
+    """List methods and recipes by task, with the paper and the data of each.
 
     Example: `ganvas list`
     """
-    from ganvas.claims.runner import rows
+    from ganvas.recipes.catalog import rows
 
     found = rows()
     if as_json:
         _print_json(found)
         return
-    methods = groupby(found, lambda row: (row["paper"], row["data"]))
-    _print_table(
-        ["recipes", "data", "paper"],
-        [["\n".join(row["recipe"] for row in group), data, paper] for (paper, data), group in methods],
-    )
+    for task in dict.fromkeys(row["task"] for row in found):
+        of_task = [row for row in found if row["task"] == task]
+        methods = groupby(of_task, lambda row: (row["paper"], row["data"]))
+        _print_table(
+            ["recipes", "data", "paper"],
+            [["\n".join(row["recipe"] for row in g), data, paper] for (paper, data), g in methods],
+            title=task,
+        )
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def train(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="letters, digits, a folder, zip, npz or idx, or a set's name.")
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Method or recipe; see `ganvas list`.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="The run's folder: new.")],
-    size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw, all processes together.")] = None,
-    images: Annotated[int | None, typer.Option(help="Stop after so many real images drawn.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS, help="Every random number follows from it.")] = None,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder, zip, npz or idx file, letters, digits, or the name of a data set.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="New run folder (required to train).")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Image size in pixels: 64, or HEIGHTxWIDTH.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(max=BATCH, help="Images per batch, over all processes.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Length of the training in real images.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=SEEDS, help="Random seed of the run.")
+    ] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
     augment: Annotated[
-        str | None, typer.Option(help="For small data sets: ada, or some of color,translation,cutout; none.")
+        str | None,
+        typer.Option(
+            help="Augmentation for small data sets: ada, some of color,translation,cutout, or none."
+        ),
     ] = None,
     set: Set = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files too.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file of settings; other options take precedence."),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Print all settings as TOML for --config, and exit."),
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
+    ] = False,
 ) -> None:
-    """Train METHOD on DATA. Ctrl-C saves and stops; `ganvas resume` goes on exactly.
+    """Train METHOD on DATA. Ctrl-C saves and stops; `ganvas resume` continues exactly.
 
     Example: `ganvas train dcgan photos/ --out runs/p --size 64 --images 200000`
     """
-    from ganvas.training import trainer
+    from ganvas.training import start, trainer
 
+    settings: dict[str, Any] = {
+        "size": _size(size),
+        "batch": batch,
+        "images": images,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "augment": augment,
+        "set": set or (),
+        "config": config,
+    }
+    if print_config:
+        typer.echo(start.config_text(method, data, **settings), nl=False)
+        return
+    if out is None:
+        raise typer.BadParameter("training needs a new run folder", param_hint="'--out'")
+    command = shlex.join(["ganvas", *sys.argv[1:]])
     model = trainer.train(
-        method,
-        data,
-        out=out,
-        size=_size(size),
-        batch=batch,
-        images=images,
-        seed=seed,
-        device=device,
-        precision=precision,
-        compile=compile,
-        augment=augment,
-        set=set or (),
-        tensorboard=tensorboard,
-        command=shlex.join(["ganvas", *sys.argv[1:]]),
+        method, data, out=out, tensorboard=tensorboard, command=command, **settings
     )
     _done(out, model)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def resume(
     run: RunFolder,
-    images: Annotated[int | None, typer.Option(help="Go on to so many images in all.")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Continue to this total number of images.")
+    ] = None,
     device: Device = None,
     set: Set = None,
-    data: Annotated[str | None, typer.Option(help="Where its data lie now, if they were moved.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="New place of the data set, if it was moved.")
+    ] = None,
 ) -> None:
-    """Continue a run exactly where its last checkpoint left it.
+    """Continue a run from its last checkpoint, exactly as if it had not stopped.
 
     Example: `ganvas resume runs/p --images 400000`
     """
@@ -109,20 +151,26 @@ def resume(
     _done(run, trainer.resume(run, images=images, device=device, set=set or (), data=data))
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def bench(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method or recipe; see `ganvas list`.")],
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help="As for train (default: random images).")] = None,
-    size: Annotated[str | None, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.")] = None,
-    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per draw.")] = None,
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Method or recipe; see `ganvas list`.")
+    ],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="As for train (default: random images).")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Image size in pixels: 64, or HEIGHTxWIDTH.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per batch.")] = None,
     device: Device = None,
     precision: Precision = None,
     compile: Compile = None,
-    steps: Annotated[int, typer.Option(min=1, help="How many steps are timed.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="Number of timed steps.")] = 10,
     set: Set = None,
     as_json: Json = False,
 ) -> None:
-    """How fast METHOD trains here: seconds a step, memory, share of the machine's rate.
+    """Measure training speed: seconds per step, memory, share of the peak rate.
 
     Example: `ganvas bench dcgan --size 64 --batch 64 --precision bf16`
     """

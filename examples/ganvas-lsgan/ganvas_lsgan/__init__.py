@@ -1,0 +1,1 @@
+"""Least Squares GAN for ganvas."""

@@ -1,0 +1,108 @@
+"""Early ends of training: signals, a full disk, diverged losses.
+
+The first signal saves and stops, a second one stops at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from ganvas.core import distributed
+from ganvas.core.environment import say
+from ganvas.core.errors import UserError
+from ganvas.engine import checkpoint
+from ganvas.engine.engine import NumericalError
+from ganvas.training.snapshot import write_report_quietly
+
+
+class Stopped(UserError):
+    """Training ended early. The message says how to continue the run."""
+
+
+@contextmanager
+def catch_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in the list that the context yields.
+
+    A second signal raises `KeyboardInterrupt`, except under torchrun: it forwards a signal
+    that its processes have already received. In a thread other than the main one, signals
+    stay with their owner and the list stays empty.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if received:
+            if distributed.world() > 1:
+                return
+            raise KeyboardInterrupt
+        received.append(number)
+        say("finishing this step and saving …")
+
+    try:
+        previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread
+        previous = {}
+    try:
+        yield received
+    finally:
+        for s, handler in previous.items():
+            signal.signal(s, handler)
+
+
+def sync_flags(stop: int, save: bool) -> tuple[int, bool]:
+    """The flags of all ranks combined: all stop and save as soon as one does.
+
+    `stop`: number of the signal that this rank received, or 0.
+    """
+    if distributed.world() == 1:
+        return stop, save
+    flags = torch.tensor([stop, save], dtype=torch.float32)
+    distributed.all_reduce_max_(flags)
+    return int(flags[0]), bool(flags[1])
+
+
+def stop_run(out: Path, images: int, total: int, number: int) -> None:
+    """Report a stop by signal `number` and raise `SystemExit`."""
+    write_report_quietly(out)
+    say(
+        f"stopped at {images:,} of {total:,} images; everything is saved.",
+        f"Continue: {resume_command(out)}",
+    )
+    distributed.barrier()  # torchrun ends all ranks as soon as one has ended
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def explain_failures(out: Path) -> Iterator[None]:
+    """Turn failures of the disk and diverged losses into `Stopped`, with advice."""
+    try:
+        yield
+    except OSError as e:
+        raise Stopped(
+            f"training stopped: the run folder {out} could not be written: {e}. The last "
+            "checkpoint is intact. Free some space or make the folder writable, then "
+            f"continue: {resume_command(out)}"
+        ) from None
+    except NumericalError as e:
+        saved = checkpoint.all_of(out / "checkpoints")
+        good = (
+            f"the last good checkpoint, at {int(saved[-1].name):,} images, is kept"
+            if saved
+            else "no checkpoint was saved before"
+        )
+        write_report_quietly(out)
+        raise Stopped(
+            f"training stopped: {e}. In {out}: {good}. To continue from it more carefully: "
+            f"{resume_command(out)} --set optim.D.lr=… (a lower learning rate), or start a "
+            "new run with another --seed"
+        ) from None
+
+
+def resume_command(out: Path) -> str:
+    return f"ganvas resume {shlex.quote(str(out))}"

@@ -1,0 +1,113 @@
+"""Settings as TOML: `--config` and `--print-config`; and the callback for snapshots."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import SMALL, toy_data, toy_images
+
+import ganvas
+from ganvas.core import config
+from ganvas.core.errors import UserError
+from ganvas.training import config_file, start
+
+RECIPES = ["dcgan_digits", "progan", "cyclegan", "srresnet", "stylegan", "biggan"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_settings_are_the_same_after_a_round_trip(recipe: str, tmp_path: Path) -> None:
+    data, file = toy_data(recipe, tmp_path / "data"), tmp_path / "settings.toml"
+    settings: dict[str, Any] = {"set": SMALL[recipe], "seed": 3, "images": 96}
+    file.write_text(start.config_text(recipe, data, "cpu", **settings))
+    one = start.plan_run(recipe, data, "cpu", **settings).run
+    two = start.plan_run(recipe, data, "cpu", config=file).run
+    assert config.dump(two) == config.dump(one)
+
+
+def test_augmentation_and_null_survive_the_round_trip(tmp_path: Path) -> None:
+    data, file = toy_images(tmp_path / "data"), tmp_path / "settings.toml"
+    settings: dict[str, Any] = {
+        "size": (16, 16),
+        "augment": "ada",
+        "set": [*SMALL["dcgan"], "augment.target=0.7", "lr=null"],
+    }
+    text = start.config_text("dcgan", data, "cpu", **settings)
+    file.write_text(text)
+    assert tomllib.loads(text)["augment"] == "ada"
+    one = start.plan_run("dcgan", data, "cpu", **settings).run
+    assert config.dump(start.plan_run("dcgan", data, "cpu", config=file).run) == config.dump(one)
+
+
+def test_arguments_take_precedence_over_the_file(tmp_path: Path) -> None:
+    data, file = toy_images(tmp_path / "data"), tmp_path / "settings.toml"
+    file.write_text('size = 16\nbatch = 4\nprecision = "auto"\n[G]\nwidth = 4\n[D]\nwidth = 4\n')
+    run = start.plan_run("dcgan", data, "cpu", config=file, batch=8, set=["G.width=2"]).run
+    assert run.batch == 8
+    assert config.dump(run)["method"]["G"]["width"] == 2
+    assert config.dump(run)["method"]["D"]["width"] == 4
+    assert config.dump(run)["data"]["size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size =", "not valid TOML"),
+        ("size = 'big'", r"\[height, width\]; got 'big'"),
+        ("augment = 3", "augment takes text"),
+        ("G.width = 2020-01-01", "G.width takes a number"),
+        ("G.widht = 4", "Did you mean 'width'"),
+    ],
+)
+def test_mistakes_in_the_file_are_explained(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        start.plan_run("dcgan", toy_images(tmp_path / "data", 2), "cpu", config=file)
+    with pytest.raises(UserError, match="cannot be read"):
+        config_file.read(tmp_path / "none.toml")
+
+
+def test_print_config_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganvas.apps.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    data = toy_images(tmp_path / "data", 2)
+    app(["train", "dcgan", str(data), "--size", "16", "--print-config"], standalone_mode=False)
+    settings = tomllib.loads(capsys.readouterr().out)
+    assert (settings["size"], settings["images"], settings["optim"]["D"]["lr"]) == (16, 50, 2e-4)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_callback_gets_every_snapshot(tmp_path: Path) -> None:
+    data, out = toy_images(tmp_path / "data"), tmp_path / "run"
+    snapshots: list[ganvas.Snapshot] = []
+
+    def stop_at_second(snapshot: ganvas.Snapshot) -> None:
+        ganvas.load(snapshot.folder)  # saved before the call
+        assert snapshot.grid.is_file()
+        snapshots.append(snapshot)
+        if len(snapshots) == 2:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError):
+        ganvas.train(
+            "dcgan",
+            data,
+            out=out,
+            size=16,
+            images=2400,
+            batch=400,
+            device="cpu",
+            set=["G.width=4", "D.width=4"],
+            on_snapshot=stop_at_second,
+        )
+    ganvas.resume(out, device="cpu", on_snapshot=snapshots.append)
+    lines = [json.loads(x) for x in (out / "measures.jsonl").read_text().splitlines()]
+    assert [s.images for s in snapshots] == [x["images"] for x in lines] == [1200, 2000, 2400]
+    assert [s.measures["frechet"] for s in snapshots] == [x["frechet"] for x in lines]
