@@ -173,7 +173,7 @@ def _load_registered(package: str) -> bool:
         try:
             entry.load()
         except Exception as e:
-            raise UserError(
+            raise ConfigError(
                 f"the recipe {entry.name} of the package {package} cannot be loaded: {printable(e)}"
             ) from e
     return bool(own)
