@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pictures import picture
 from PIL import Image
+from sample_images import picture
 
 
 @pytest.fixture

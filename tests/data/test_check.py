@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import BAD, broken_set, picture
 from PIL import Image
+from sample_images import BAD, broken_set, picture
 
 from ganvas import recipes
 from ganvas.data import check, images

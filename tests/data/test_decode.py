@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import BAD, broken_set
 from PIL import Image
+from sample_images import BAD, broken_set
 
 from ganvas import data
 from ganvas.core.errors import UserError

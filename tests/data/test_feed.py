@@ -303,12 +303,12 @@ def test_two_builders_do_not_meet(make: Make, cache_folder: Path, monkeypatch: p
 def test_killed_while_building(make: Make, cache_folder: Path):
     folder = make(*[f"{i:03}.png" for i in range(60)], width=64, height=64)
     code = (
-        "import sys, threading\nfrom ganvas import data\nfrom ganvas.data import sources\n"
-        "load = sources.Folder.load\n"
+        "import sys, threading\nfrom ganvas import data\nfrom ganvas.data.trees import Folder\n"
+        "load = Folder.load\n"
         "def stuck(self, name):\n"
         "    if '030' in name:\n        print(flush=True); threading.Event().wait()\n"
         "    return load(self, name)\n"
-        "sources.Folder.load = stuck\ndata.images(sys.argv[1])\n"
+        "Folder.load = stuck\ndata.images(sys.argv[1])\n"
     )
     source = Path(data.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(source)}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import inspect
 import json
 import os
 import shlex
 import struct
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -19,8 +21,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import picture
 from PIL import Image
+from sample_images import picture
 
 from ganvas import data
 from ganvas.core import guards
@@ -83,18 +85,19 @@ def test_names_that_cannot_be_are_one_line(name: str):
     assert one_line(str(e.value))
 
 
-def test_deep_folders(tmp_path: Path):
-    at = tmp_path
-    for _ in range(1200):
-        at = at / "d"
-        if len(str(at)) > 3000:
-            break
-        at.mkdir()
+def test_folders_deeper_than_the_stack(tmp_path: Path):
+    """Folders are walked without recursion. Few enough for pytest to remove them."""
+    Image.fromarray(picture(0)).save(tmp_path / "warm.png")
+    data.images(tmp_path)  # imports and plugins of Pillow need some stack of their own
+    deepest = tmp_path / "set" / "/".join("d" * 400)
+    deepest.mkdir(parents=True)
+    Image.fromarray(picture(0)).save(deepest / "1.png")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
     try:
-        Image.fromarray(picture(0)).save(at.parent / "1.png")
-        assert data.images(tmp_path / "d").info.count == 1
-    finally:  # too deep for Python's own ways
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+        assert data.images(tmp_path / "set").info.count == 1
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 # ---------------------------------------------------------------- names
@@ -265,7 +268,7 @@ def test_dataset_json_without_labels(make: Make):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "[]", "{", "\0", "\udcff", "[" * 100_000),
+        *("", "{", "\0", "\udcff", "[" * 100_000),
         *('{"labels": 3}', '{"labels": {"a": 1}}', '{"labels": [["a.png"]]}', '{"labels": [[3, 1]]}'),
         *('{"labels": [["a.png", -1]]}', '{"labels": [["a.png", true]]}', '{"labels": [["a.png", 1e400]]}'),
         *('{"labels": [["a.png", ' + "9" * 5000 + "]]}", '{"labels": [["b\\u001b.png", 1]]}'),

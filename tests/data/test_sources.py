@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pictures import picture
 from PIL import Image, features
+from sample_images import picture
 
 from ganvas import data
 from ganvas.core.errors import UserError
@@ -259,7 +259,7 @@ def test_idx(tmp_path: Path, ending: str):
     assert data.images(tmp_path, part="test").info.count == 3
     assert data.images(tmp_path / f"train-images-idx3-ubyte{ending}").info.count == 7
     write_idx(tmp_path / f"train-images-idx3-ubyte{ending}", train, cut=2)
-    with pytest.raises(UserError, match=r"bytes (where|than) its header announces"):
+    with pytest.raises(UserError, match=r"bytes(, but| than) its header announces"):
         data.images(tmp_path)
 
 
@@ -360,7 +360,7 @@ def test_odd_pictures_are_no_halves(make: Make):
     skipped = data.pairs(folder, size=16).info.skipped
     assert "2.png: is 21x16" in skipped[0]
     assert "3.png: is 16x16" in skipped[1]
-    assert "one picture is no pair" in skipped[1]
+    assert "this is one image, not a pair" in skipped[1]
 
 
 def test_direction(make: Make):

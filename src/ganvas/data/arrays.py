@@ -24,11 +24,18 @@ from ganvas.data.pictures import several
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image, eight_bit
 
-DEFLATE = 1032  # times smaller than what it unpacks to is the most that zlib's format can be
+MAX_RATIO = 1032  # largest ratio of unpacked to packed bytes that zlib's format allows
 
 
 class Arrays:
-    """Pictures that come as one array: uint8 [N, H, W, C]. `wide`: the same in more than 8 bits, as they are stored."""
+    """Images of one array.
+
+    pixels: uint8 [N, H, W, C]
+    labels: [N], of any type that sorts, or None
+    names: names of the classes 0, 1, ...; None: the labels' own values
+    stamp: JSON-ready, changes if the images may have changed
+    wide: the same images as they are stored, if that is in more than 8 bits
+    notes: lines for the user"""
 
     def __init__(
         self,
@@ -45,7 +52,7 @@ class Arrays:
         self.classes: tuple[str, ...] = ()
         if labels is not None:
             values, index = np.unique(labels, return_inverse=True)
-            if names is not None:  # the set's own names: every class has its number, present or not
+            if names is not None:  # every class of the set keeps its number, even if it is absent
                 self.labels, self.classes = labels.astype(np.int64), tuple(names)
             elif len(values) > 1:
                 self.labels, self.classes = (
@@ -73,11 +80,11 @@ class Arrays:
         return None if self._wide is None else self._wide[i]
 
 
-Table = Callable[[str], Arrays | None]  # a part's name -> its pictures
+Table = Callable[[str], Arrays | None]  # name of a part -> its images
 
 
 def _digits(part: str) -> Arrays | None:
-    """scikit-learn's 1,797 handwritten digits, 8x8, 0 to 16."""
+    """scikit-learn's 1,797 handwritten digits, 8x8, gray levels 0 to 16."""
     if part != "all":
         return None
     import sklearn
@@ -89,13 +96,14 @@ def _digits(part: str) -> Arrays | None:
 
 
 def _letters(part: str) -> Arrays | None:
-    """Capital letters in open typefaces, 32x32, black on white; each part has families of its own
-    (`prepare/letters.py`)."""
+    """Capital letters in open typefaces, 32x32, black on white.
+
+    No family is in two parts (`prepare/letters.py`)."""
     with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
-        chosen = archive["split"] == part
-        if not chosen.any():
+        in_part = archive["split"] == part
+        if not in_part.any():
             return None
-        pixels, labels = archive["images"][chosen][..., None], archive["labels"][chosen]
+        pixels, labels = archive["images"][in_part][..., None], archive["labels"][in_part]
     return Arrays(pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())])
 
 
@@ -112,35 +120,36 @@ _NPZ_LABELS = {
 }
 
 
-def _npz(path: Path, white: int | None) -> Table:
+def npz_table(path: Path, white: int | None) -> Table:
+    """An .npz file that holds images under one of the names in `_NPZ_IMAGES`."""
     shown = printable(path)
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except Exception as e:  # a damaged directory makes zipfile trip over many things
+            keys = list(dict.fromkeys(name.removesuffix(".npy") for name in archive.namelist()))
+    except Exception as e:  # zipfile raises many kinds for a damaged directory
         raise UserError(f"{shown} is no readable .npz ({reason(e)}). Write it with numpy.savez.") from None
     images = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_IMAGES.items()}
     labels = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_LABELS.items() if images[p]}
     if not any(images.values()):
         known = [k for names in _NPZ_IMAGES.values() for k in names]
-        some = several([printable(k) for k in keys]) or "(none)"
-        raise UserError(f"{shown} has the arrays {some}; images were expected as {', '.join(known)}")
+        names = several([printable(k) for k in keys]) or "(none)"
+        raise UserError(f"{shown} has the arrays {names}; images were expected as {', '.join(known)}")
     unused = [printable(k) for k in keys if k not in {*images.values(), *labels.values()}]
 
     def table(part: str) -> Arrays | None:
         key, label = images.get(part), labels.get(part)
         if key is None:
             return None
-        stored = _member(path, key)
+        array = _member(path, key)
         notes = (
             [f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"] if unused else []
         )
         try:
-            pixels, wide = _nhwc(stored, white)
-        except Exception as e:  # Broken, or too little memory for what it becomes
+            pixels, wide = _nhwc(array, white)
+        except Exception as e:  # Broken, or too little memory
             raise UserError(f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}") from None
         y = None if label is None else _member(path, label)
-        if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSf"):
+        if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSfMm"):
             raise UserError(
                 f"{shown}: the array {label!r} is {list(y.shape)} of {y.dtype}; expected a label for each image"
             )
@@ -158,22 +167,29 @@ def _npz(path: Path, white: int | None) -> Table:
 
 
 def _member(path: Path, key: str) -> np.ndarray:
-    """An array of an .npz. What it announces is compared with what is there before it is unpacked."""
+    """An array of an .npz file.
+
+    The size that its header announces is compared with the file's before it is
+    unpacked. Raises `UserError` for a damaged array."""
     what = f"{printable(path)}: the array {key!r}"
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            info = archive.getinfo(f"{key}.npy")
+            names = archive.namelist()
+            info = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
             require_memory(info.file_size, what)
-            if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > 2000 + DEFLATE * info.compress_size:
+            if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > 2000 + MAX_RATIO * info.compress_size:
                 raise UserError(f"{what} announces more than its {info.compress_size} bytes can unpack to")
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
-                if version not in ((1, 0), (2, 0)):
-                    raise ValueError(f"its format is {version[0]}.{version[1]}, which arrays of numbers never are")
-                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                if version not in ((1, 0), (2, 0), (3, 0)):
+                    raise ValueError(f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0")
+                # 3.0 is 2.0 with field names in UTF-8, which arrays of numbers do not have
+                form = np.lib.format
+                read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
                 shape, _, kind = read_header(member)
                 rest = info.file_size - member.tell()
-                if kind.hasobject or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != rest:
+                damaged = min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > rest
+                if damaged or kind.hasobject or not kind.itemsize:
                     raise ValueError(f"its header announces {list(shape)} of {kind}, and {rest} bytes follow")
             with archive.open(info) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
@@ -184,7 +200,7 @@ def _member(path: Path, key: str) -> np.ndarray:
 
 
 def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(uint8 [N, H, W, C], the same in more than 8 bits, where it has more)."""
+    """(uint8 [N, H, W, C], the same as stored if that is in more than 8 bits)."""
     if a.ndim == 3:
         a = a[..., None]
     if a.ndim == 4 and a.shape[3] not in (1, 3, 4) and a.shape[1] in (1, 3, 4):
@@ -193,20 +209,23 @@ def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | No
         raise Broken(f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels")
     if not a.size:
         raise Broken("is empty")
-    bits = np.ascontiguousarray(eight_bit(a, white))
-    return bits, a if a.dtype.kind in "iu" and a.dtype.itemsize > 1 and a.max() > 255 else None
+    narrow = np.ascontiguousarray(eight_bit(a, white))
+    return narrow, a if a.dtype.kind in "iu" and a.dtype.itemsize > 1 and a.max() > 255 else None
 
 
-_IDX_IMAGES = re.compile(r"images.*(idx\d?|ubyte)(\.gz)?$", re.IGNORECASE)
+IDX_IMAGES = re.compile(r"images.*(idx\d?|ubyte)(\.gz)?$", re.IGNORECASE)
 
 
-def _idx(path: Path, names: Sequence[str] | None, white: int | None) -> Table:
-    """MNIST's format (http://yann.lecun.com/exdb/mnist): a folder of idx files or one file of images."""
+def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Table:
+    """MNIST's format (http://yann.lecun.com/exdb/mnist).
+
+    path: a folder of idx files, or one file of images
+    names: names of the classes, or None"""
 
     def table(part: str) -> Arrays | None:
         notes: list[str] = []
         if path.is_dir():
-            files = [path / f for f in sorted(os.listdir(path)) if _IDX_IMAGES.search(f) and _idx_part(f) == part]
+            files = [path / f for f in sorted(os.listdir(path)) if IDX_IMAGES.search(f) and _idx_part(f) == part]
             if not files:
                 return None
             images = files[0]
@@ -231,10 +250,10 @@ def _idx(path: Path, names: Sequence[str] | None, white: int | None) -> Table:
             raise UserError(f"{printable(images.name)} has {len(pixels)} images, and its labels are {len(labels)}")
         known = names if names is None or labels is None or labels.max(initial=0) < len(names) else None
         try:
-            bits, wide = _nhwc(pixels, white)
+            narrow, wide = _nhwc(pixels, white)
         except Exception as e:
             raise UserError(f"{printable(images)} {e if isinstance(e, Broken) else reason(e)}") from None
-        return Arrays(bits, labels, known, _file_stamp(images), wide=wide, notes=notes)
+        return Arrays(narrow, labels, known, _file_stamp(images), wide=wide, notes=notes)
 
     return table
 
@@ -247,8 +266,10 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An idx file, gzipped or not. What it announces is compared with its size and with memory before it is unpacked.
-    Raises `UserError` for one that is cut short or of another kind."""
+    """The array of an idx file, gzipped or not.
+
+    The size that its header announces is compared with the file's and with memory before
+    it is unpacked. Raises `UserError` for a file that is cut short or of another kind."""
     shown = printable(path)
     try:
         with open_regular(path) as file:
@@ -267,9 +288,9 @@ def read_idx(path: Path) -> np.ndarray:
             shape = struct.unpack(f">{rank}I", axes)
             total = math.prod(shape) * kind.itemsize
             expected = 4 + 4 * rank + total
-            if size * DEFLATE < expected if packed else size != expected:
+            if size * MAX_RATIO < expected if packed else size != expected:
                 raise UserError(
-                    f"{shown} has {size} bytes where its header announces {expected}: it is cut short or damaged"
+                    f"{shown} has {size} bytes, but its header announces {expected}: it is cut short or damaged"
                 )
             require_memory(total, shown)
             data = np.empty(total, np.uint8)
@@ -287,7 +308,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _read_into(stream: IO[bytes], data: memoryview) -> int:
-    """Fill `data` in parts; how much there was."""
+    """Fill `data` in parts. Returns the number of bytes read."""
     at = 0
     while at < len(data) and (part := stream.read(min(1 << 20, len(data) - at))):
         data[at : at + len(part)] = part
@@ -295,8 +316,10 @@ def _read_into(stream: IO[bytes], data: memoryview) -> int:
     return at
 
 
-def _cifar(path: Path) -> Table:
-    """The binary version of https://www.cs.toronto.edu/~kriz/cifar.html: records of a label and 3 x 32 x 32 bytes."""
+def cifar_table(path: Path) -> Table:
+    """CIFAR-10 in its binary version (https://www.cs.toronto.edu/~kriz/cifar.html).
+
+    Records of a label and 3 x 32 x 32 bytes."""
 
     def table(part: str) -> Arrays | None:
         if part not in ("train", "test"):

@@ -15,10 +15,11 @@ import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
-from ganvas.data.cache import _threads, in_order, most_common_channels, unequal
+from ganvas.data.cache import most_common_channels, unequal
+from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.open_source import Source
-from ganvas.data.pictures import AnyPart, Files, Found, Pictures, kinds, several
+from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
 
@@ -79,7 +80,7 @@ class Report:
             modes = ", ".join(f"{m}: {n}" for m, n in self.modes.items())
             out.append(f"modes      {modes}; trained as {plural(self.channels, 'channel')}")
         if self.others:
-            out.append(f"other      {sum(self.others.values())} ({kinds(self.others)})")
+            out.append(f"other      {sum(self.others.values())} ({endings_summary(self.others)})")
         out += _some("unreadable", self.broken, "skipped in training")
         out += _some("unmatched ", self.unmatched, "without a partner of the same name")
         if self.duplicates:
@@ -116,7 +117,7 @@ def check(source: Source) -> Report:
     raised."""
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     report = Report(",".join(printable(os.fspath(s)) for s in given))
-    founds: list[Found] = []
+    founds: list[Selection] = []
     try:
         for part in get_args(AnyPart):
             found = _find(source, part)
@@ -160,11 +161,11 @@ def check(source: Source) -> Report:
     return report
 
 
-def _find(source: Source, part: AnyPart) -> Found:
+def _find(source: Source, part: AnyPart) -> Selection:
     return find_sides(source, part, alone=True) or find_images(source, part)
 
 
-def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brightest: list[int]) -> list[Header]:
+def _look(pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]) -> list[Header]:
     """Headers of all that decode; the others' names and reasons into the report, names by pixels into `seen`, and the
     largest value of each image of more than 8 bits into `brightest`."""
 
@@ -180,7 +181,7 @@ def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brig
         return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), None if wide is None else int(wide.max())
 
     headers = []
-    for i, got in enumerate(in_order(look, range(len(pictures)), "reading images", _threads([pictures]))):
+    for i, got in enumerate(map_in_order(look, range(len(pictures)), "reading images", decoding_threads([pictures]))):
         if isinstance(got, Broken):
             report.broken.append(str(got))
         else:
@@ -191,7 +192,7 @@ def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brig
     return headers
 
 
-def _pair(found: Found, report: Report) -> bool:
+def _pair(found: Selection, report: Report) -> bool:
     """Whether all images of the two sides are pairs by their names, of one shape each. Where none are, they are two
     domains; where some are, the others are named."""
     a, b = found.sets["a"], found.sets["b"]
@@ -220,7 +221,7 @@ def _pair(found: Found, report: Report) -> bool:
     return not unmatched and not unlike
 
 
-def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, paired: bool) -> None:
+def _advise(report: Report, headers: Sequence[Header], data: str, found: Selection, paired: bool) -> None:
     """Notes, and commands that fit what was found and run as they are printed. `data`: quoted."""
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None

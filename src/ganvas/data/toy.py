@@ -19,7 +19,7 @@ from torch import Tensor
 from ganvas.core import Batch
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.rng import Rows, fold_in
-from ganvas.data.feed import Feed, Info, _shuffled
+from ganvas.data.feed import Feed, Info, shuffled_indices
 
 GRID_SIGMA = 0.05  # standard deviation of each of the grid's modes
 RING_SIGMA = 0.01  # of the ring's
@@ -78,13 +78,13 @@ class Points:
         rows = rows or Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
-        return self._batch(_shuffled(positions, len(self._points), seed, "x"), device)
+        return self._batch(shuffled_indices(positions, len(self._points), seed, "x"), device)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
         """n points (fewer where there are not so many), chosen by the seed, none twice."""
         n = min(n, len(self._points))
         order = np.arange(n, dtype=np.uint64)
-        return self._batch(_shuffled(order, len(self._points), fold_in(seed, "fixed"), "x"), device)
+        return self._batch(shuffled_indices(order, len(self._points), fold_in(seed, "fixed"), "x"), device)
 
     def batches(
         self, size: int, limit: int | None = None, *, device: torch.device | str | None = None
