@@ -192,6 +192,37 @@ def test_npz_of_odd_labels(tmp_path: Path, labels: np.ndarray):
         data.images(path)
 
 
+def npy(a: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    raw = BytesIO()
+    np.lib.format.write_array(raw, a, version=version)
+    return raw.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "tail", "method"),
+    [
+        ("images.npy", (2, 0), b"", zipfile.ZIP_STORED),
+        ("images.npy", (3, 0), b"", zipfile.ZIP_BZIP2),
+        ("images.npy", (1, 0), b"\0\0", zipfile.ZIP_DEFLATED),
+        ("images", (1, 0), b"", zipfile.ZIP_LZMA),
+    ],
+)
+def test_every_npz_that_numpy_reads(
+    tmp_path: Path, name: str, version: tuple[int, int], tail: bytes, method: int
+):
+    images = np.stack([picture(i, 6, 5) for i in range(3)])
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as z:
+        z.writestr(name, npy(images, version) + tail)
+    assert np.load(tmp_path / "a.npz")["images"].shape == images.shape
+    assert (data.images(tmp_path / "a.npz").raw()["x"] == images).all()
+
+
+def test_dates_as_labels(tmp_path: Path):
+    days = np.array(["2020-01-02", "2020-01-01"], "M8[D]")
+    path = npz(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), labels=days)
+    assert data.images(path).info.classes == ("2020-01-01", "2020-01-02")
+
+
 def test_npz_damaged_inside(tmp_path: Path):
     np.savez_compressed(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16), np.uint8))
     whole = (tmp_path / "a.npz").read_bytes()
@@ -265,6 +296,16 @@ def test_dataset_json_without_labels(make: Make):
     assert data.images(folder, labels=False).info.fingerprint == plain, "runs without labels go on"
 
 
+@pytest.mark.parametrize("text", ["[]", "3", '{"info": {}}', '{"name": "x", "images": []}'])
+def test_class_folders_beside_another_tools_dataset_json(make: Make, text: str):
+    folder = make("cat/a.png", "dog/b.png")
+    (folder / "dataset.json").write_text(text)
+    info = data.images(folder).info
+    assert info.classes == ("cat", "dog")
+    assert "has no labels in it" in info.notes[0]
+    assert data.check(folder).classes == {"cat": 1, "dog": 1}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -313,6 +354,17 @@ def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
     assert data.images(tmp_path / "a.npz", white=8190).raw()["x"].max() == 128, "one scale, not each image's own"
     with pytest.raises(UserError, match="got white=0"):
         data.images(folder, white=0)
+
+
+def test_white_of_color_images(tmp_path: Path, make: Make):
+    """Arrays of 16-bit colors are scaled. Files of them are read in 8 bits, which a note says."""
+    np.savez(tmp_path / "a.npz", images=np.full((2, 4, 4, 3), 4095, np.uint16))
+    scaled = data.images(tmp_path / "a.npz", white=4095)
+    assert scaled.raw()["x"].min() == 255
+    assert scaled.info.notes == ()
+    files = data.images(make("1.png", "2.png"), white=4095)
+    assert (files.raw()["x"][0] == picture(0)).all()
+    assert any("white=4095 applies to gray images" in n for n in files.info.notes)
 
 
 def test_sixteen_bits_stay_as_they_are(tmp_path: Path):
@@ -377,3 +429,26 @@ def test_zip_members_of_impossible_size(tmp_path: Path):
         z.writestr("a.png", b"x")
     _, tree = open_source(tmp_path / "a.zip")
     assert len(tree.entries) == 1  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_a_tiff_in_a_zip_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its header lies at the end and points back, which zipfile answers by starting anew."""
+    image = BytesIO()
+    Image.fromarray(picture(0, 64, 64)).save(image, "TIFF", description="x" * 500)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("a.tif", image.getvalue())
+    monkeypatch.setattr(zipfile.ZipExtFile, "seek", lambda *_: pytest.fail("rewound"))
+    feed = data.images(tmp_path / "a.zip")
+    assert (feed.raw()["x"][0] == picture(0, 64, 64)).all()
+    report = data.check(tmp_path / "a.zip")
+    assert (report.count, report.broken) == (1, [])
+
+
+def test_zip_members_that_unpack_to_more_than_a_gibibyte_are_named(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        z.writestr("a.png", b"x")
+        z.getinfo("a.png").file_size = (1 << 30) + 1
+    report = data.check(tmp_path / "a.zip")
+    assert "possible bomb" in report.broken[0]
+    with pytest.raises(UserError, match="possible bomb"):
+        data.images(tmp_path / "a.zip")
