@@ -12,7 +12,9 @@ from sample_images import picture
 def make(tmp_path: Path) -> Callable[..., Path]:
     """make("A/1.png", "A/2.png", ...) writes noise pictures of unlike seeds and gives their folder."""
 
-    def write(*names: str, width: int = 20, height: int = 16, channels: int = 3, root: str = "set") -> Path:
+    def write(
+        *names: str, width: int = 20, height: int = 16, channels: int = 3, root: str = "set"
+    ) -> Path:
         for i, name in enumerate(names):
             path = tmp_path / root / name
             path.parent.mkdir(parents=True, exist_ok=True)

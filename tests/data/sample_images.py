@@ -20,7 +20,9 @@ def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims to be large."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
@@ -32,13 +34,17 @@ def broken_set(folder: Path) -> Path:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(8):
-        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / f"good{i}.jpg")
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
+            folder / f"good{i}.jpg"
+        )
     whole = (folder / "good0.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "text.png").write_text("this is a text")
     (folder / "empty.png").write_bytes(b"")
     (folder / "bomb.png").write_bytes(bomb(30_000, 30_000))
-    (folder / "large.png").write_bytes(bomb(10_000, 9_500))  # between Pillow's warning and its error
+    (folder / "large.png").write_bytes(
+        bomb(10_000, 9_500)
+    )  # between Pillow's warning and its error
     (folder / ".hidden.png").write_text("x")
     (folder / "notes.txt").write_text("not an image, and does not claim to be")
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")

@@ -100,7 +100,9 @@ def test_what_is_passed_over_is_counted_by_kind(make: Make):
     report = check(folder)
     assert report.count == 3, "a .jfif is a JPEG"
     assert report.others == {".txt": 2, ".mp4": 1, "no ending": 1}
-    assert any(line.startswith("other      4 (.txt: 2, .mp4: 1, no ending: 1)") for line in report.lines())
+    assert any(
+        line.startswith("other      4 (.txt: 2, .mp4: 1, no ending: 1)") for line in report.lines()
+    )
     assert any("1 folder holds no images: eel" in n for n in report.notes)
 
 

@@ -30,7 +30,9 @@ def read(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
     pixels = samples.as_array(decode.read(file))
     file.seek(0)
     header = decode.read_header(file)
-    assert (header.height, header.width, header.channels) == pixels.shape, "the header foretells what is decoded"
+    assert (header.height, header.width, header.channels) == pixels.shape, (
+        "the header foretells what is decoded"
+    )
     return pixels
 
 
@@ -57,7 +59,9 @@ def test_sixteen_bits_are_scaled_not_clipped():
     for kind in ("PNG", "TIFF"):
         got = read(Image.fromarray(deep), kind)[..., 0].astype(float)
         assert np.abs(got - deep / 257).max() <= 0.5
-    dim = np.full((4, 4), 200, np.uint16)  # 0.3% of the range: nearly black, however small its numbers
+    dim = np.full(
+        (4, 4), 200, np.uint16
+    )  # 0.3% of the range: nearly black, however small its numbers
     assert read(Image.fromarray(dim)).max() == 1
 
 
@@ -94,8 +98,18 @@ def test_cmyk_jpeg():
 def test_exif_orientation(orientation: int):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    turns = [lambda a: a, np.fliplr, lambda a: np.rot90(a, 2), np.flipud, lambda a: a.transpose(1, 0, 2)]
-    turns += [lambda a: np.rot90(a, -1), lambda a: np.rot90(a, 2).transpose(1, 0, 2), lambda a: np.rot90(a, 1)]
+    turns = [
+        lambda a: a,
+        np.fliplr,
+        lambda a: np.rot90(a, 2),
+        np.flipud,
+        lambda a: a.transpose(1, 0, 2),
+    ]
+    turns += [
+        lambda a: np.rot90(a, -1),
+        lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        lambda a: np.rot90(a, 1),
+    ]
     shape = np.kron(np.array([[255, 0, 0], [90, 90, 160]], np.uint8), np.ones((16, 16), np.uint8))
     shape = np.stack([shape] * 3, 2)
     for kind in ("JPEG", "PNG", "TIFF"):
@@ -145,7 +159,9 @@ def test_channels():
     assert (samples.as_array(samples.to_channels(clear, 1)) == 255).all()
     solid = samples.to_channels(Image.fromarray(RAMP), 4)
     assert (samples.as_array(solid)[..., 3] == 255).all()
-    assert (samples.as_array(samples.to_channels(Image.fromarray(RAMP), 3)) == RAMP[..., None]).all()
+    assert (
+        samples.as_array(samples.to_channels(Image.fromarray(RAMP), 3)) == RAMP[..., None]
+    ).all()
 
 
 def test_fit_covers_and_keeps_the_centre():
@@ -207,5 +223,7 @@ def test_only_bad_files(tmp_path: Path):
     (tmp_path / "set").mkdir()
     for i in range(12):
         (tmp_path / "set" / f"{i:02}.png").write_text("x")
-    with pytest.raises(UserError, match=r"none of the images of set can be read: 00\.png.*and 2 more"):
+    with pytest.raises(
+        UserError, match=r"none of the images of set can be read: 00\.png.*and 2 more"
+    ):
         data.images(tmp_path / "set", size=8)

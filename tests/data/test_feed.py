@@ -30,7 +30,11 @@ Make = Callable[..., Path]
 
 def numbered(count: int, *, flip: bool = False, room: int = 0, task: Task = "images") -> Feed:
     """Pictures 4x6 whose every pixel is the picture's number."""
-    sides = {"images": {"x": count}, "domains": {"a": count, "b": count + 3}, "pairs": {"ab": count}}[task]
+    sides = {
+        "images": {"x": count},
+        "domains": {"a": count, "b": count + 3},
+        "pairs": {"ab": count},
+    }[task]
     pixels = {}
     for k, n in sides.items():
         one = np.arange(n, dtype=np.uint8)[:, None, None, None]
@@ -43,7 +47,10 @@ def noise(task: Task = "images") -> Feed:
     """Pictures 12x12, crops 8x8, flips: nothing about a draw goes unseen."""
     feed = numbered(11, flip=True, task=task)
     rng = np.random.default_rng(0)
-    pixels = {k: rng.integers(0, 256, (len(p), 12, 12, p.shape[3]), dtype=np.uint8) for k, p in feed._pixels.items()}
+    pixels = {
+        k: rng.integers(0, 256, (len(p), 12, 12, p.shape[3]), dtype=np.uint8)
+        for k, p in feed._pixels.items()
+    }
     info = Info(task, "noise", "", "all", 1, 8, 8, 11, "")
     return Feed(info, pixels, feed._labels, flip=True)
 
@@ -54,7 +61,9 @@ def which(batch: Batch, name: str = "x") -> list[int]:
 
 def equal(one: Batch, other: Batch) -> bool:
     names = one._fields.keys()
-    return names == other._fields.keys() and all(torch.equal(getattr(one, k), getattr(other, k)) for k in names)
+    return names == other._fields.keys() and all(
+        torch.equal(getattr(one, k), getattr(other, k)) for k in names
+    )
 
 
 TASKS: list[Task] = ["images", "pairs", "domains"]
@@ -65,16 +74,25 @@ TASKS: list[Task] = ["images", "pairs", "domains"]
 
 @pytest.mark.parametrize("task", TASKS)
 @settings(max_examples=20, deadline=None)
-@given(cursor=st.integers(0, 10**12), n=st.integers(1, 30), cut=st.integers(0, 30), seed=st.integers(0, 2**40))
+@given(
+    cursor=st.integers(0, 10**12),
+    n=st.integers(1, 30),
+    cut=st.integers(0, 30),
+    seed=st.integers(0, 2**40),
+)
 def test_a_draw_is_pure_and_splits_into_rows(task: Task, cursor: int, n: int, cut: int, seed: int):
     feed, cut = noise(task), min(cut, n)
     whole = feed.draw(cursor, n, seed=seed)
     assert equal(whole, feed.draw(cursor, n, seed=seed))
     for start, stop in ((0, cut), (cut, n)):
         if start < stop:
-            assert equal(feed.draw(cursor, n, seed=seed, rows=Rows(start, stop, n)), whole[start:stop])
+            assert equal(
+                feed.draw(cursor, n, seed=seed, rows=Rows(start, stop, n)), whole[start:stop]
+            )
     if cut < n:
-        assert equal(feed.draw(cursor + cut, n - cut, seed=seed), whole[cut:]), "positions count, not calls"
+        assert equal(feed.draw(cursor + cut, n - cut, seed=seed), whole[cut:]), (
+            "positions count, not calls"
+        )
 
 
 def test_every_epoch_holds_every_image_once():
@@ -165,7 +183,9 @@ def test_batches_pass_through_once():
     assert [which(b) for b in feed.batches(4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert [which(b) for b in feed.batches(4, 6)] == [[0, 1, 2, 3], [4, 5]]
     two = numbered(4, task="domains")
-    assert [i for part in (which(b, "b") for b in two.batches(3, side="b")) for i in part] == list(range(7))
+    assert [i for part in (which(b, "b") for b in two.batches(3, side="b")) for i in part] == list(
+        range(7)
+    )
     assert [i for part in (which(b, "b") for b in two.batches(3)) for i in part] == list(range(4))
 
 
@@ -256,7 +276,9 @@ def test_large_sets_are_mapped(make: Make, monkeypatch: pytest.MonkeyPatch):
     held = data.images(folder)
     monkeypatch.setattr(cache, "IN_MEMORY", 100)
     mapped = data.images(folder)
-    assert isinstance(mapped.raw()["x"].base, np.memmap) or isinstance(mapped._pixels["x"], np.memmap)
+    assert isinstance(mapped.raw()["x"].base, np.memmap) or isinstance(
+        mapped._pixels["x"], np.memmap
+    )
     assert not isinstance(held._pixels["x"], np.memmap)
     assert equal(held.draw(0, 7, seed=0), mapped.draw(0, 7, seed=0))
 
@@ -312,7 +334,9 @@ def test_killed_while_building(make: Make, cache_folder: Path):
     )
     source = Path(data.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(source)}
-    child = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=env, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=env, text=True
+    )
     assert child.stdout
     assert child.stdout.readline() == "\n"
     child.send_signal(signal.SIGKILL)
@@ -323,7 +347,9 @@ def test_killed_while_building(make: Make, cache_folder: Path):
     assert data.images(folder).info.count == 60
 
 
-def test_a_cache_that_cannot_be_written(make: Make, cache_folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_cache_that_cannot_be_written(
+    make: Make, cache_folder: Path, capsys: pytest.CaptureFixture[str]
+):
     cache_folder.write_text("a file where the folder should be")
     feed = data.images(make("1.png", "2.png"))
     assert feed.info.count == 2
@@ -336,7 +362,10 @@ def test_a_cache_that_cannot_be_written(make: Make, cache_folder: Path, capsys: 
 
 
 def test_a_full_disk_costs_the_cache_only(
-    make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make: Make,
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     add = cache._Writer.add
 
@@ -353,7 +382,9 @@ def test_a_full_disk_costs_the_cache_only(
     assert equal(feed.fixed(1), data.images(make()).fixed(1))
 
 
-def test_what_has_no_room_in_memory_is_refused(make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_has_no_room_in_memory_is_refused(
+    make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     cache_folder.write_text("a file where the folder should be")
     folder = make("1.png")
     monkeypatch.setattr(guards, "memory", lambda: 1000)
@@ -363,7 +394,11 @@ def test_what_has_no_room_in_memory_is_refused(make: Make, cache_folder: Path, m
 
 @pytest.mark.parametrize("file", ["x.npy", "x.labels.npy", "entry.json"])
 def test_one_flipped_bit_in_the_cache_is_noticed(
-    make: Make, cache_folder: Path, file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    cache_folder: Path,
+    file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     folder = make("cat/1.png", "dog/2.png", width=4, height=4)
     (folder / "dog" / "3.png").write_text("x")
@@ -380,12 +415,16 @@ def test_one_flipped_bit_in_the_cache_is_noticed(
         again = data.images(folder)
         assert again.info == good.info
         assert equal(again.fixed(2), good.fixed(2))
-        if "are decoded again" not in capsys.readouterr().err:  # numpy passes over the padding of its header
+        if (
+            "are decoded again" not in capsys.readouterr().err
+        ):  # numpy passes over the padding of its header
             assert hurt[:128] != whole[:128]
             assert file != "entry.json"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"streams": 3}', '{"streams": {"../x": 1}}', "[" * 3000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "3", '{"streams": 3}', '{"streams": {"../x": 1}}', "[" * 3000]
+)
 def test_an_entry_of_another_form_is_built_again(
     make: Make, cache_folder: Path, text: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -423,7 +462,9 @@ def test_many_pictures_by_threads_keep_their_order(make: Make):
     (folder / "070.png").write_text("x")
     feed = data.images(folder)
     kept = [i for i in range(150) if i != 70]
-    expected = np.stack([np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in kept])
+    expected = np.stack(
+        [np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in kept]
+    )
     assert (feed.raw()["x"] == expected).all()
 
 

@@ -28,7 +28,9 @@ def test_the_strongest_region_is_one_part_and_holds_the_maximum() -> None:
     part = mosaic.strongest(heat, (70, 140), 0.5)
     assert part[55, 110], "the maximum"
     assert not part[20, 40], "a part that does not hold it"
-    assert mosaic.strongest(heat, (70, 140), 0.5).sum() > mosaic.strongest(heat, (70, 140), 0.8).sum()
+    assert (
+        mosaic.strongest(heat, (70, 140), 0.5).sum() > mosaic.strongest(heat, (70, 140), 0.8).sum()
+    )
 
 
 def test_all_regions_and_the_strongest() -> None:
@@ -38,7 +40,9 @@ def test_all_regions_and_the_strongest() -> None:
     assert both[20, 40]
     assert both[55, 110]
     assert not both[0, 0]
-    assert (both & mosaic.strongest(heat, (70, 140), 0.5)).sum() == mosaic.strongest(heat, (70, 140), 0.5).sum()
+    assert (both & mosaic.strongest(heat, (70, 140), 0.5)).sum() == mosaic.strongest(
+        heat, (70, 140), 0.5
+    ).sum()
 
 
 def test_pixels_become_the_means_of_their_blocks_and_others_stay(picture: np.ndarray) -> None:
@@ -51,7 +55,9 @@ def test_pixels_become_the_means_of_their_blocks_and_others_stay(picture: np.nda
     made = mosaic.pixelate(picture, hidden, 8)
     assert np.array_equal(made[~hidden], picture[~hidden])
     for block in (np.s_[8:16, 16:24], np.s_[48:, 56:]):
-        assert np.array_equal(np.unique(made[block].reshape(-1, 3), axis=0)[0], np.rint(picture[block].mean((0, 1))))
+        assert np.array_equal(
+            np.unique(made[block].reshape(-1, 3), axis=0)[0], np.rint(picture[block].mean((0, 1)))
+        )
 
 
 @pytest.mark.parametrize("block", [4, 7, 12])
@@ -96,6 +102,8 @@ def test_smooth_enlargement_knows_the_blocks_alone(picture: np.ndarray) -> None:
     made = mosaic.pixelate(picture, everywhere, 8)
     smooth = mosaic.smooth(made, everywhere, 8)
     truth = picture.astype(float)
-    assert np.abs(smooth - truth).mean() < np.abs(made - truth).mean(), "a slope is nearer to it than steps"
+    assert np.abs(smooth - truth).mean() < np.abs(made - truth).mean(), (
+        "a slope is nearer to it than steps"
+    )
     nowhere = ~everywhere
     assert np.array_equal(mosaic.smooth(made, nowhere, 8), made)

@@ -102,13 +102,24 @@ def test_folders_deeper_than_the_stack(tmp_path: Path):
 
 # ---------------------------------------------------------------- names
 
-ODD = [b"\xff\xfe\x80", b"\x1b]0;owned\x07", b"a\nerror: all is well\nb", "‮gnp".encode(), b"it's $(touch x) `y`", b"-x"]
+ODD = [
+    b"\xff\xfe\x80",
+    b"\x1b]0;owned\x07",
+    b"a\nerror: all is well\nb",
+    "‮gnp".encode(),
+    b"it's $(touch x) `y`",
+    b"-x",
+]
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, odd: bytes):
     root = tmp_path / os.fsdecode(odd)
-    for name in ("plain/1.png", f"{os.fsdecode(odd)}/2.png", f"{os.fsdecode(odd)}/3{os.fsdecode(odd)}.png"):
+    for name in (
+        "plain/1.png",
+        f"{os.fsdecode(odd)}/2.png",
+        f"{os.fsdecode(odd)}/3{os.fsdecode(odd)}.png",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture(len(name))).save(root / name)
     (root / "plain" / f"{os.fsdecode(odd)}.png").write_text("x")
@@ -120,14 +131,24 @@ def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, 
     assert report.ok
     assert all(one_line(line) for line in report.lines())
     json.dumps(report.as_dict(), ensure_ascii=False).encode("utf-8")
-    words = shlex.split(report.fits[0]) if b"\\" not in odd and odd.isascii() and odd.decode().isprintable() else []
+    words = (
+        shlex.split(report.fits[0])
+        if b"\\" not in odd and odd.isascii() and odd.decode().isprintable()
+        else []
+    )
     assert not words or words[3] == str(root)
-    assert data.domains(root, size=8).info.counts == {"a": 2, "b": 1} or data.domains(root, size=8).info.count == 2
+    assert (
+        data.domains(root, size=8).info.counts == {"a": 2, "b": 1}
+        or data.domains(root, size=8).info.count == 2
+    )
 
 
 def test_a_shell_reads_what_is_quoted():
     for odd in ODD:
-        said = subprocess.run(["bash", "-c", f"printf %s {guards.shell_quoted(os.fsdecode(odd))}"], capture_output=True)
+        said = subprocess.run(
+            ["bash", "-c", f"printf %s {guards.shell_quoted(os.fsdecode(odd))}"],
+            capture_output=True,
+        )
         assert said.stdout.removeprefix(b"./") == odd
 
 
@@ -138,13 +159,17 @@ def test_a_shell_reads_what_is_quoted():
 @given(
     code=st.sampled_from([0, 8, 9, 10, 11, 12, 13, 14]),
     shape=st.one_of(
-        st.just((8, 4, 4)), st.lists(st.sampled_from([0, 1, 4, 65536, 2**32 - 1]), max_size=6), st.just([1] * 200)
+        st.just((8, 4, 4)),
+        st.lists(st.sampled_from([0, 1, 4, 65536, 2**32 - 1]), max_size=6),
+        st.just([1] * 200),
     ),
     body=st.binary(max_size=256),
     packed=st.booleans(),
     cut=st.integers(0, 40),
 )
-def test_idx_of_any_header(tmp_path_factory: pytest.TempPathFactory, code, shape, body, packed, cut):
+def test_idx_of_any_header(
+    tmp_path_factory: pytest.TempPathFactory, code, shape, body, packed, cut
+):
     path = tmp_path_factory.mktemp("idx") / "x-images-idx3-ubyte"
     raw = bytes([0, 0, code, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + body
     raw = gzip.compress(raw) if packed else raw
@@ -153,12 +178,18 @@ def test_idx_of_any_header(tmp_path_factory: pytest.TempPathFactory, code, shape
     assert one_line(said) if said else read.nbytes <= len(body)
 
 
-def test_idx_that_unpacks_to_more_than_it_announces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_idx_that_unpacks_to_more_than_it_announces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(1 << 22)))
+    path.write_bytes(
+        gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(1 << 22))
+    )
     with pytest.raises(UserError, match="more bytes than its header announces"):
         read_idx(path)
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 64, 64, 64) + bytes(1 << 18)))
+    path.write_bytes(
+        gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 64, 64, 64) + bytes(1 << 18))
+    )
     assert read_idx(path).shape == (64, 64, 64)
     monkeypatch.setattr(guards, "memory", lambda: 1 << 18)
     with pytest.raises(UserError, match="more than half of this machine's memory"):
@@ -177,15 +208,21 @@ def npz(path: Path, header: dict | None = None, body: bytes = b"", **arrays: np.
 
 
 @pytest.mark.parametrize("kind", ["|u1", "<f8", "|O", "<U1000000", "V0"])
-@pytest.mark.parametrize("shape", [(10**9, 16, 16, 3), (2**62, 4), (-1, 3), (1 << 40,), (4, 0, 2, 3), ()])
+@pytest.mark.parametrize(
+    "shape", [(10**9, 16, 16, 3), (2**62, 4), (-1, 3), (1 << 40,), (4, 0, 2, 3), ()]
+)
 def test_npz_whose_header_lies(tmp_path: Path, kind: str, shape: tuple[int, ...]):
-    path = npz(tmp_path / "a.npz", {"descr": kind, "fortran_order": False, "shape": shape}, bytes(100))
+    path = npz(
+        tmp_path / "a.npz", {"descr": kind, "fortran_order": False, "shape": shape}, bytes(100)
+    )
     with pytest.raises(UserError) as e:
         data.images(path)
     assert one_line(str(e.value))
 
 
-@pytest.mark.parametrize("labels", [np.array("x"), np.arange(8) * 1j, np.array([None] * 8), np.zeros(3), np.array(7)])
+@pytest.mark.parametrize(
+    "labels", [np.array("x"), np.arange(8) * 1j, np.array([None] * 8), np.zeros(3), np.array(7)]
+)
 def test_npz_of_odd_labels(tmp_path: Path, labels: np.ndarray):
     path = npz(tmp_path / "a.npz", images=np.zeros((8, 4, 4), np.uint8), labels=labels)
     with pytest.raises(UserError, match="labels"):
@@ -224,7 +261,9 @@ def test_dates_as_labels(tmp_path: Path):
 
 
 def test_npz_damaged_inside(tmp_path: Path):
-    np.savez_compressed(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16), np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16), np.uint8)
+    )
     whole = (tmp_path / "a.npz").read_bytes()
     for at in range(0, len(whole), 97):
         hurt = bytearray(whole)
@@ -235,7 +274,12 @@ def test_npz_damaged_inside(tmp_path: Path):
 
 
 def test_other_arrays_of_an_npz_are_named(tmp_path: Path):
-    path = npz(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), weights=np.zeros(3), boxes=np.zeros(3))
+    path = npz(
+        tmp_path / "a.npz",
+        images=np.zeros((2, 4, 4), np.uint8),
+        weights=np.zeros(3),
+        boxes=np.zeros(3),
+    )
     assert "2 arrays of a.npz not used: weights, boxes" in data.images(path).info.notes
 
 
@@ -310,8 +354,17 @@ def test_class_folders_beside_another_tools_dataset_json(make: Make, text: str):
     "text",
     [
         *("", "{", "\0", "\udcff", "[" * 100_000),
-        *('{"labels": 3}', '{"labels": {"a": 1}}', '{"labels": [["a.png"]]}', '{"labels": [[3, 1]]}'),
-        *('{"labels": [["a.png", -1]]}', '{"labels": [["a.png", true]]}', '{"labels": [["a.png", 1e400]]}'),
+        *(
+            '{"labels": 3}',
+            '{"labels": {"a": 1}}',
+            '{"labels": [["a.png"]]}',
+            '{"labels": [[3, 1]]}',
+        ),
+        *(
+            '{"labels": [["a.png", -1]]}',
+            '{"labels": [["a.png", true]]}',
+            '{"labels": [["a.png", 1e400]]}',
+        ),
         *('{"labels": [["a.png", ' + "9" * 5000 + "]]}", '{"labels": [["b\\u001b.png", 1]]}'),
     ],
 )
@@ -351,7 +404,9 @@ def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
     np.savez(tmp_path / "a.npz", images=np.full((2, 4, 4), 4095, np.uint16))
     assert data.check(tmp_path / "a.npz").brightest == 4095
     assert data.images(tmp_path / "a.npz", white=4095).raw()["x"].min() == 255
-    assert data.images(tmp_path / "a.npz", white=8190).raw()["x"].max() == 128, "one scale, not each image's own"
+    assert data.images(tmp_path / "a.npz", white=8190).raw()["x"].max() == 128, (
+        "one scale, not each image's own"
+    )
     with pytest.raises(UserError, match="got white=0"):
         data.images(folder, white=0)
 
@@ -370,7 +425,10 @@ def test_white_of_color_images(tmp_path: Path, make: Make):
 def test_sixteen_bits_stay_as_they_are(tmp_path: Path):
     folder = deep_set(tmp_path / "set", 65000)
     assert not any("would be" in n for n in data.check(folder).notes)
-    assert data.images(folder, white=65535).raw()["x"].tolist() == data.images(folder).raw()["x"].tolist()
+    assert (
+        data.images(folder, white=65535).raw()["x"].tolist()
+        == data.images(folder).raw()["x"].tolist()
+    )
 
 
 # ---------------------------------------------------------------- downloads
@@ -401,7 +459,9 @@ class Answer(BytesIO):
         (Answer(bytes(1000), step=1), "within a minute"),
     ],
 )
-def test_downloads_that_go_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, why: str):
+def test_downloads_that_go_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, why: str
+):
     def opened(request: object, timeout: float) -> object:
         if isinstance(answer, Exception):
             raise answer

@@ -38,7 +38,9 @@ def test_a_folder_of_images(make: Make):
     assert feed.info.shape.size == (16, 20)
     assert feed.info.classes == ()
     (batch,) = feed.batches(8)
-    assert same(batch.x, np.stack([picture(0), picture(2), picture(1)])), "in the order of the names"
+    assert same(batch.x, np.stack([picture(0), picture(2), picture(1)])), (
+        "in the order of the names"
+    )
     assert "y" not in batch
 
 
@@ -77,11 +79,15 @@ def test_letters_are_classes(make: Make):
         (["trainA/1.png", "trainB/2.png", "testA/3.png"], ("A", "B")),
     ],
 )
-def test_what_is_two_domains_and_what_are_classes(make: Make, names: list[str], classes: tuple[str, ...]):
+def test_what_is_two_domains_and_what_are_classes(
+    make: Make, names: list[str], classes: tuple[str, ...]
+):
     info = data.images(make(*names)).info
     assert info.classes == classes
     used = info.count + sum("test/" in n for n in names)
-    assert used == len(names) or any("are used, not 1 image in" in n for n in info.notes), "nothing is left out unsaid"
+    assert used == len(names) or any("are used, not 1 image in" in n for n in info.notes), (
+        "nothing is left out unsaid"
+    )
 
 
 def test_loose_images_beside_two_domains(make: Make):
@@ -150,7 +156,9 @@ def test_parts_are_not_classes(make: Make):
     folder = make("train/cat/1.png", "train/dog/2.png", "test/dog/3.png", "test/dog/4.png")
     train, test = data.images(folder), data.images(folder, part="test")
     assert (train.info.count, test.info.count) == (2, 2)
-    assert train.info.classes == test.info.classes == ("cat", "dog"), "a part without cats counts the same classes"
+    assert train.info.classes == test.info.classes == ("cat", "dog"), (
+        "a part without cats counts the same classes"
+    )
     assert next(test.batches(8)).y.tolist() == [1, 1]
 
 
@@ -191,7 +199,11 @@ def test_small_images_are_enlarged_and_counted(make: Make):
 def test_digits():
     feed = data.images("digits", size=32)
     assert feed.info.shape == data.images("digits", size=32).info.shape
-    assert (feed.info.count, feed.info.channels, feed.info.classes) == (1797, 1, tuple("0123456789"))
+    assert (feed.info.count, feed.info.channels, feed.info.classes) == (
+        1797,
+        1,
+        tuple("0123456789"),
+    )
     x = data.images("digits").fixed(200).x
     assert x.shape == (200, 1, 8, 8)
     assert (x.min(), x.max()) == (-1, 1)
@@ -217,7 +229,9 @@ def test_zip_is_read_in_place(make: Make, tmp_path: Path):
     assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "cache"}, "nothing is unpacked"
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "C:\\evil.png"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "C:\\evil.png"]
+)
 def test_zip_with_names_outside_is_refused(tmp_path: Path, name: str):
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as z:
         z.writestr("good.png", b"")
@@ -249,7 +263,10 @@ def write_idx(path: Path, a: np.ndarray, cut: int = 0) -> None:
 
 @pytest.mark.parametrize("ending", [".gz", ""])
 def test_idx(tmp_path: Path, ending: str):
-    train, test = picture(0, 5, 4, 7).transpose(2, 0, 1).copy(), picture(1, 5, 4, 3).transpose(2, 0, 1).copy()
+    train, test = (
+        picture(0, 5, 4, 7).transpose(2, 0, 1).copy(),
+        picture(1, 5, 4, 3).transpose(2, 0, 1).copy(),
+    )
     for name, a in (("train", train), ("t10k", test)):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte{ending}", a)
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte{ending}", np.arange(len(a), dtype=np.uint8))
@@ -263,11 +280,19 @@ def test_idx(tmp_path: Path, ending: str):
         data.images(tmp_path)
 
 
-@pytest.mark.parametrize("keys", [("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")])
+@pytest.mark.parametrize(
+    "keys", [("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")]
+)
 @pytest.mark.parametrize("kind", ["NHW", "NHWC", "NCHW", "float"])
 def test_npz(tmp_path: Path, keys: tuple[str, str], kind: str):
     a = np.stack([picture(i, 6, 5, 1 if kind == "NHW" else 3) for i in range(4)])
-    given = a.astype(np.float32) / 255 if kind == "float" else a.transpose(0, 3, 1, 2) if kind == "NCHW" else a
+    given = (
+        a.astype(np.float32) / 255
+        if kind == "float"
+        else a.transpose(0, 3, 1, 2)
+        if kind == "NCHW"
+        else a
+    )
     np.savez(tmp_path / "set.npz", **{keys[0]: given, keys[1]: np.array([[3], [1], [3], [9]])})
     feed = data.images(tmp_path / "set.npz")
     assert feed.info.classes == ("1", "3", "9")
@@ -317,7 +342,9 @@ def test_layouts_of_two(make: Make, layout: str):
     assert same(next(unpaired.batches(8)).b, np.stack([picture(2), picture(3)]))
 
 
-@pytest.mark.parametrize("layout", ["trainA trainB", "train_A train_B", "A/train B/train", "train/A train/B"])
+@pytest.mark.parametrize(
+    "layout", ["trainA trainB", "train_A train_B", "A/train B/train", "train/A train/B"]
+)
 def test_test_parts_of_two(make: Make, layout: str):
     names = [s.format(i) for s in SIDES[layout] for i in "12"]
     folder = make(*names, *[n.replace("train", "test") for n in names[::2]])
@@ -376,7 +403,10 @@ def test_direction(make: Make):
 
 
 def test_pairs_are_matched_past_a_and_b_endings(make: Make):
-    feed = data.pairs(make("trainA/2_A.png", "trainA/10_A.png", "trainB/10_B.png", "trainB/2_B.png"), size=(16, 20))
+    feed = data.pairs(
+        make("trainA/2_A.png", "trainA/10_A.png", "trainB/10_B.png", "trainB/2_B.png"),
+        size=(16, 20),
+    )
     (batch,) = feed.batches(8)
     assert same(batch.a, np.stack([picture(1), picture(0)]))
     assert same(batch.b, np.stack([picture(2), picture(3)]))
@@ -414,7 +444,9 @@ def test_a_broken_half_takes_its_partner_along(make: Make):
 
 
 def test_load_smaller_than_size(make: Make):
-    with pytest.raises(UserError, match="image smaller than the crop: load is 64x64 and size 128x128"):
+    with pytest.raises(
+        UserError, match="image smaller than the crop: load is 64x64 and size 128x128"
+    ):
         data.domains(make("A/1.png", "B/1.png"), size=128, load=64)
 
 
@@ -462,7 +494,9 @@ def test_download_is_checked_and_made_once(
 ):
     import hashlib
 
-    body = zipped(tmp_path / "f.zip", make("facades/trainA/1_A.jpg", "facades/trainB/1_B.jpg")).read_bytes()
+    body = zipped(
+        tmp_path / "f.zip", make("facades/trainA/1_A.jpg", "facades/trainB/1_B.jpg")
+    ).read_bytes()
     asked = []
 
     def answer(request, timeout):
@@ -476,7 +510,9 @@ def test_download_is_checked_and_made_once(
         data.pairs("facades", size=16)
     assert not list((cache_folder / "downloads" / "facades").iterdir()), "a wrong file is not kept"
     monkeypatch.setitem(
-        downloads.SETS, "facades", downloads._cyclegan("facades", len(body), hashlib.sha256(body).hexdigest())
+        downloads.SETS,
+        "facades",
+        downloads._cyclegan("facades", len(body), hashlib.sha256(body).hexdigest()),
     )
     asked.clear()
     assert data.pairs("facades", size=16).info.count == 1
@@ -489,7 +525,11 @@ def test_download_is_checked_and_made_once(
 
 def test_real_mnist(shared: Path):
     feed = data.images(shared / "data/mnist", part="test")
-    assert (feed.info.shape.channels, feed.info.shape.size, feed.info.count) == (1, (28, 28), 10_000)
+    assert (feed.info.shape.channels, feed.info.shape.size, feed.info.count) == (
+        1,
+        (28, 28),
+        10_000,
+    )
     assert next(feed.batches(10)).y.tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
 
 

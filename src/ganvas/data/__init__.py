@@ -103,7 +103,18 @@ def pairs(
     Raises `UserError` that names the images without a partner and the pairs of different
     shapes."""
     found = find_pairs(source, part, white=_level(white))
-    return _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, direction, white)
+    return _feed(
+        "pairs",
+        found,
+        _pair_of(size),
+        _pair_of(load),
+        channels,
+        flip,
+        strict,
+        False,
+        direction,
+        white,
+    )
 
 
 def domains(
@@ -126,7 +137,9 @@ def domains(
     load: see `pairs` (CycleGAN: 286 and 256)
     size, flip, strict, part, channels, white: see `images`"""
     found = find_domains(source, part, white=_level(white))
-    return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
+    return _feed(
+        "domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+    )
 
 
 def super_resolution(
@@ -159,11 +172,17 @@ def super_resolution(
     Raises `UserError` if `size` is not a multiple of `scale`."""
     height, width = _pair_of(size) or (0, 0)
     if scale < 2 or height % scale or width % scale:
-        raise UserError(f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more")
+        raise UserError(
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
+        )
     least = (height * 4 // 3, width * 4 // 3)
     found = find_images(source, part, labels=False, white=_level(white))
     x, crop = found.sets["x"], (height, width)
-    tiles = Tiles(x, _pair_of(load) or least) if part == "test" else Tiles.overlapping(x, crop, least, _pair_of(load))
+    tiles = (
+        Tiles(x, _pair_of(load) or least)
+        if part == "test"
+        else Tiles.overlapping(x, crop, least, _pair_of(load))
+    )
     tile = tiles.size
     if tiles.small and tiles.small == len(x):
         raise UserError(
@@ -197,9 +216,13 @@ def derived(
     load: see `pairs`
     size, flip, strict, part, channels, white: see `images`"""
     if kind not in KINDS:
-        raise UserError(f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from photographs")
+        raise UserError(
+            f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from photographs"
+        )
     found = find_images(source, part, labels=False, white=_level(white))
-    feed = _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
+    feed = _feed(
+        "pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+    )
     feed.derive = KINDS[kind]
     return feed
 
@@ -217,7 +240,9 @@ def _pair_of(size: Size | None) -> tuple[int, int] | None:
 def _level(white: int | None) -> int | None:
     """`white`, if it is valid. Raises `UserError` otherwise."""
     if white is not None and not 1 <= white <= 65535:
-        raise UserError(f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 bits)")
+        raise UserError(
+            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 bits)"
+        )
     return white
 
 
@@ -245,7 +270,9 @@ def _feed(
         streams = {"ab": [found.sets["a"], found.sets["b"]]}
     decoded = load_or_decode(streams, Options(load or size, channels, size, white), found.title)
     if strict and decoded.skipped:
-        raise UserError(f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}")
+        raise UserError(
+            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
+        )
     first = next(iter(decoded.pixels.values()))
     height, width = size or first.shape[1:3]
     channels_count = first.shape[3] // len(next(iter(streams.values())))
@@ -255,13 +282,17 @@ def _feed(
     if decoded.enlarged:
         small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
         if strict:
-            raise UserError(f"{small}: give a smaller size, or leave strict out to have them enlarged")
+            raise UserError(
+                f"{small}: give a smaller size, or leave strict out to have them enlarged"
+            )
         notes.append(f"{small}, enlarged")
     x = found.sets.get("x")
     labeled = labels and x is not None and "x" in decoded.labels
     origins = [i.pictures if isinstance(i, Tiles) else i for i in found.sets.values()]
     if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
-        notes.append(f"white={white} applies to gray images of more than 8 bits; color images are read in 8 bits")
+        notes.append(
+            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 bits"
+        )
     counts = {k: len(p) for k, p in decoded.pixels.items()}
     info = Info(
         task=task,
@@ -279,4 +310,10 @@ def _feed(
         skipped_count=decoded.count,
         notes=tuple(notes),
     )
-    return Feed(info, decoded.pixels, decoded.labels["x"] if labeled else None, flip=flip, direction=direction)
+    return Feed(
+        info,
+        decoded.pixels,
+        decoded.labels["x"] if labeled else None,
+        flip=flip,
+        direction=direction,
+    )

@@ -104,7 +104,9 @@ def _letters(part: str) -> Arrays | None:
         if not in_part.any():
             return None
         pixels, labels = archive["images"][in_part][..., None], archive["labels"][in_part]
-    return Arrays(pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())])
+    return Arrays(
+        pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())]
+    )
 
 
 SHIPPED: dict[str, Table] = {"digits": _digits, "letters": _letters}
@@ -127,13 +129,21 @@ def npz_table(path: Path, white: int | None) -> Table:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             keys = list(dict.fromkeys(name.removesuffix(".npy") for name in archive.namelist()))
     except Exception as e:  # zipfile raises many kinds for a damaged directory
-        raise UserError(f"{shown} is no readable .npz ({reason(e)}). Write it with numpy.savez.") from None
+        raise UserError(
+            f"{shown} is no readable .npz ({reason(e)}). Write it with numpy.savez."
+        ) from None
     images = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_IMAGES.items()}
-    labels = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_LABELS.items() if images[p]}
+    labels = {
+        p: next((k for k in names if k in keys), None)
+        for p, names in _NPZ_LABELS.items()
+        if images[p]
+    }
     if not any(images.values()):
         known = [k for names in _NPZ_IMAGES.values() for k in names]
         names = several([printable(k) for k in keys]) or "(none)"
-        raise UserError(f"{shown} has the arrays {names}; images were expected as {', '.join(known)}")
+        raise UserError(
+            f"{shown} has the arrays {names}; images were expected as {', '.join(known)}"
+        )
     unused = [printable(k) for k in keys if k not in {*images.values(), *labels.values()}]
 
     def table(part: str) -> Arrays | None:
@@ -142,12 +152,18 @@ def npz_table(path: Path, white: int | None) -> Table:
             return None
         array = _member(path, key)
         notes = (
-            [f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"] if unused else []
+            [
+                f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"
+            ]
+            if unused
+            else []
         )
         try:
             pixels, wide = _nhwc(array, white)
         except Exception as e:  # Broken, or too little memory
-            raise UserError(f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}") from None
+            raise UserError(
+                f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}"
+            ) from None
         y = None if label is None else _member(path, label)
         if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSfMm"):
             raise UserError(
@@ -158,7 +174,9 @@ def npz_table(path: Path, white: int | None) -> Table:
                 f"{shown} has {plural(len(pixels), 'image')} and {plural(len(y), 'label')}; expected one label for each image"
             )
         if y is not None and y.size != len(y):
-            notes.append(f"{label} has {y.size // len(y)} labels for each image, none of which is its class: not used")
+            notes.append(
+                f"{label} has {y.size // len(y)} labels for each image, none of which is its class: not used"
+            )
             y = None
         y = None if y is None else y.reshape(-1)
         return Arrays(pixels, y, None, [*_file_stamp(path), part], wide=wide, notes=notes)
@@ -177,20 +195,31 @@ def _member(path: Path, key: str) -> np.ndarray:
             names = archive.namelist()
             info = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
             require_memory(info.file_size, what)
-            if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > 2000 + MAX_RATIO * info.compress_size:
-                raise UserError(f"{what} announces more than its {info.compress_size} bytes can unpack to")
+            if (
+                info.compress_type == zipfile.ZIP_DEFLATED
+                and info.file_size > 2000 + MAX_RATIO * info.compress_size
+            ):
+                raise UserError(
+                    f"{what} announces more than its {info.compress_size} bytes can unpack to"
+                )
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
                 if version not in ((1, 0), (2, 0), (3, 0)):
-                    raise ValueError(f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0")
+                    raise ValueError(
+                        f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0"
+                    )
                 # 3.0 is 2.0 with field names in UTF-8, which arrays of numbers do not have
                 form = np.lib.format
-                read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+                read_header = (
+                    form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+                )
                 shape, _, kind = read_header(member)
                 rest = info.file_size - member.tell()
                 damaged = min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > rest
                 if damaged or kind.hasobject or not kind.itemsize:
-                    raise ValueError(f"its header announces {list(shape)} of {kind}, and {rest} bytes follow")
+                    raise ValueError(
+                        f"its header announces {list(shape)} of {kind}, and {rest} bytes follow"
+                    )
             with archive.open(info) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
     except UserError:
@@ -206,7 +235,9 @@ def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | No
     if a.ndim == 4 and a.shape[3] not in (1, 3, 4) and a.shape[1] in (1, 3, 4):
         a = a.transpose(0, 2, 3, 1)
     if a.ndim != 4 or a.shape[3] not in (1, 3, 4):
-        raise Broken(f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels")
+        raise Broken(
+            f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels"
+        )
     if not a.size:
         raise Broken("is empty")
     narrow = np.ascontiguousarray(eight_bit(a, white))
@@ -225,7 +256,11 @@ def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Tab
     def table(part: str) -> Arrays | None:
         notes: list[str] = []
         if path.is_dir():
-            files = [path / f for f in sorted(os.listdir(path)) if IDX_IMAGES.search(f) and _idx_part(f) == part]
+            files = [
+                path / f
+                for f in sorted(os.listdir(path))
+                if IDX_IMAGES.search(f) and _idx_part(f) == part
+            ]
             if not files:
                 return None
             images = files[0]
@@ -239,7 +274,9 @@ def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Tab
             images = path
         pixels = read_idx(images)
         if pixels.ndim == 1:
-            raise UserError(f"{printable(images)} holds labels; give the file of images, or the folder with both")
+            raise UserError(
+                f"{printable(images)} holds labels; give the file of images, or the folder with both"
+            )
         beside = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
         labels = None
         plain = beside.with_suffix("") if beside.suffix == ".gz" else beside
@@ -247,12 +284,18 @@ def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Tab
             if "labels" in name.name and name.exists():
                 labels = read_idx(name).reshape(-1)
         if labels is not None and len(labels) != len(pixels):
-            raise UserError(f"{printable(images.name)} has {len(pixels)} images, and its labels are {len(labels)}")
-        known = names if names is None or labels is None or labels.max(initial=0) < len(names) else None
+            raise UserError(
+                f"{printable(images.name)} has {len(pixels)} images, and its labels are {len(labels)}"
+            )
+        known = (
+            names if names is None or labels is None or labels.max(initial=0) < len(names) else None
+        )
         try:
             narrow, wide = _nhwc(pixels, white)
         except Exception as e:
-            raise UserError(f"{printable(images)} {e if isinstance(e, Broken) else reason(e)}") from None
+            raise UserError(
+                f"{printable(images)} {e if isinstance(e, Broken) else reason(e)}"
+            ) from None
         return Arrays(narrow, labels, known, _file_stamp(images), wide=wide, notes=notes)
 
     return table
@@ -278,7 +321,9 @@ def read_idx(path: Path) -> np.ndarray:
             stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # pyright: ignore[reportAssignmentType]
             head = stream.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
-                raise UserError(f"{shown} is no idx file: it does not begin with two zero bytes and a known type")
+                raise UserError(
+                    f"{shown} is no idx file: it does not begin with two zero bytes and a known type"
+                )
             kind, rank = np.dtype(_IDX_TYPES[head[2]]), head[3]
             if not 1 <= rank <= 4:
                 raise UserError(f"{shown} has {rank} axes; images have 3 or 4, and labels 1")
@@ -304,7 +349,9 @@ def read_idx(path: Path) -> np.ndarray:
     except UserError:
         raise
     except Exception as e:  # gzip's, zlib's, of memory
-        raise UserError(f"{shown} cannot be read ({reason(e)}): is it complete? Download it again.") from None
+        raise UserError(
+            f"{shown} cannot be read ({reason(e)}): is it complete? Download it again."
+        ) from None
 
 
 def _read_into(stream: IO[bytes], data: memoryview) -> int:
@@ -331,7 +378,9 @@ def cifar_table(path: Path) -> Table:
             )
         records = np.frombuffer(data, np.uint8).reshape(-1, 3073)
         pixels = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        return Arrays(pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*_file_stamp(path), part])
+        return Arrays(
+            pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*_file_stamp(path), part]
+        )
 
     return table
 

@@ -36,6 +36,7 @@ VERSION = 1  # of the decoding: raise it when the same file gives other pixels
 IN_MEMORY = 1 << 30  # bytes up to which an entry is held in memory, not mapped
 NAMED = 20  # names of unreadable images that an entry stores
 
+
 @dataclass(frozen=True)
 class Options:
     """How images are stored.
@@ -93,14 +94,18 @@ class _Entry(pydantic.BaseModel):
 
     def checksum(self) -> str:
         """Checksum of all fields but `sum`."""
-        return hashlib.blake2b(self.model_dump_json(exclude={"sum"}).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            self.model_dump_json(exclude={"sum"}).encode(), digest_size=16
+        ).hexdigest()
 
 
 class _Damaged(Exception):
     """An entry is damaged. The message is the reason."""
 
 
-def load_or_decode(streams: Mapping[str, Sequence[ImageSet]], options: Options, title: str) -> Stored:
+def load_or_decode(
+    streams: Mapping[str, Sequence[ImageSet]], options: Options, title: str
+) -> Stored:
     """Decode every stream to one size and one number of channels, through the cache.
 
     streams: name -> one image set, or several of equal length whose i-th images belong
@@ -168,11 +173,16 @@ def _open(folder: Path) -> Stored | None:
         entry = _Entry.model_validate_json(text)
         if entry.sum != entry.checksum():
             raise _Damaged("entry.json has a wrong checksum or none")
-        if any(os.path.basename(k) != k for k in entry.streams) or set(entry.labels) - set(entry.streams):
+        if any(os.path.basename(k) != k for k in entry.streams) or set(entry.labels) - set(
+            entry.streams
+        ):
             raise _Damaged("entry.json names files that an entry does not have")
         pixels = {k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in entry.streams}
         labels = {k: np.load(folder / f"{k}.labels.npy") for k in entry.labels}
-        if any(p.dtype != np.uint8 or p.ndim != 4 or p.shape[3] % entry.streams[k] for k, p in pixels.items()):
+        if any(
+            p.dtype != np.uint8 or p.ndim != 4 or p.shape[3] % entry.streams[k]
+            for k, p in pixels.items()
+        ):
             raise _Damaged("its arrays have a wrong shape or type")
         if any(y.dtype != np.int64 or y.shape != (len(pixels[k]),) for k, y in labels.items()):
             raise _Damaged("its labels are not one for each image")
@@ -188,7 +198,9 @@ def _open(folder: Path) -> Stored | None:
         raise _Damaged(reason(e)) from None
     if digest.hexdigest() != entry.fingerprint:
         raise _Damaged("its pixels or labels have a wrong checksum")
-    return Stored(pixels, labels, entry.fingerprint, tuple(entry.skipped), entry.skipped_count, entry.enlarged)
+    return Stored(
+        pixels, labels, entry.fingerprint, tuple(entry.skipped), entry.skipped_count, entry.enlarged
+    )
 
 
 def _digest_rows(digest: hashlib.blake2b, pixels: np.ndarray) -> None:
@@ -210,7 +222,9 @@ def _digest_rest(
 # ---------------------------------------------------------------- building an entry
 
 
-def _build(streams: Mapping[str, Sequence[ImageSet]], options: Options, title: str, folder: Path | None) -> Stored:
+def _build(
+    streams: Mapping[str, Sequence[ImageSet]], options: Options, title: str, folder: Path | None
+) -> Stored:
     """Decode all streams into files of `folder`; None: into memory."""
     skipped: list[str] = []
     usable: dict[str, np.ndarray] = {}
@@ -224,7 +238,9 @@ def _build(streams: Mapping[str, Sequence[ImageSet]], options: Options, title: s
                 sizes[header.width, header.height] += 1
                 depths[header.channels] += 1
     if not sizes:
-        raise UserError(f"none of the images of {title} can be read: {_named(skipped, len(skipped))}")
+        raise UserError(
+            f"none of the images of {title} can be read: {_named(skipped, len(skipped))}"
+        )
     size = options.size or _common_size(sizes, title)
     channels = options.channels or most_common_channels(depths)
     least = options.least or size
@@ -233,7 +249,9 @@ def _build(streams: Mapping[str, Sequence[ImageSet]], options: Options, title: s
         file = (folder / f"{k}.npy").open("wb") if folder else None
         row, most = (*size, channels * len(sets)), int(usable[k].sum())
         if file is None:
-            require_memory(most * math.prod(row), f"{title}, decoded,", "make room in the cache folder")
+            require_memory(
+                most * math.prod(row), f"{title}, decoded,", "make room in the cache folder"
+            )
         writer = _Writer(file, row, most)
         decoded = usable[k].copy()
 
@@ -250,7 +268,9 @@ def _build(streams: Mapping[str, Sequence[ImageSet]], options: Options, title: s
 
         try:
             numbers = np.flatnonzero(usable[k])
-            for i, result in zip(numbers, map_in_order(decode, numbers, f"decoding {title}", decoding_threads(sets))):
+            for i, result in zip(
+                numbers, map_in_order(decode, numbers, f"decoding {title}", decoding_threads(sets))
+            ):
                 if isinstance(result, Broken):
                     skipped.append(str(result))
                     decoded[i] = False
@@ -332,7 +352,9 @@ class _Writer:
         end = self.file.tell()
         self.file.seek(0)
         self._header(self.count)
-        assert end == self.file.tell() + self.count * int(np.prod(self.row)), "the header must keep its length"
+        assert end == self.file.tell() + self.count * int(np.prod(self.row)), (
+            "the header must keep its length"
+        )
         self.file.flush()
         os.fsync(self.file.fileno())
         return np.empty(0, np.uint8)  # opened again from the folder
@@ -356,13 +378,17 @@ def _usable(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Header | N
         return both
 
     unlike = []
-    for i, got in enumerate(map_in_order(headers, range(len(sets[0])), "reading headers", decoding_threads(sets))):
+    for i, got in enumerate(
+        map_in_order(headers, range(len(sets[0])), "reading headers", decoding_threads(sets))
+    ):
         if isinstance(got, Broken):
             skipped.append(str(got))
             yield None
             continue
         if len(got) > 1 and unequal(*got):
-            unlike.append(" and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got)))
+            unlike.append(
+                " and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got))
+            )
         yield got[0]._replace(channels=max(h.channels for h in got))
     if unlike:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A look at what lies in a data set before training on it."""
+"""Describe a data set before training on it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,30 @@ from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_su
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
 
-NAMED = 10  # names of files after which only their number is printed
+NAMED = 10  # names of files that are printed before their number
 
 
 @dataclass
 class Report:
-    """What `check` found. `problem`: why nothing can be trained on it, else None. Sizes are (least, median, most) in
-    pixels; `modes` are Pillow's; `plain` counts those of a single color; `brightest` is the largest value of gray images of
-    more than 8 bits, else None; `broken` and `unmatched` name files; `others` counts files that are no images by their
-    endings; `duplicates` are groups of files with the same pixels; `fits` are commands to run next, quoted for a shell.
-    All text is printable."""
+    """Description of a data set. All text is printable.
+
+    source: its name
+    layout: how its images lie there
+    count: images that can be read
+    parts, sides, classes: name -> images
+    width, height: (least, median, most) in pixels
+    modes: Pillow's mode -> images
+    channels: channels that it is trained with
+    pairs: pairs of the same name
+    plain: images of a single color
+    brightest: largest value of gray images of more than 8 bits; None: there are none
+    others: ending -> files that are not images
+    broken: "name: reason" of unreadable images
+    unmatched: images without a partner of the same name
+    duplicates: groups of files with the same pixels
+    notes: further lines for the user
+    fits: commands to run next, quoted for a shell
+    problem: why nothing can be trained on it, else None"""
 
     source: str
     layout: str = ""
@@ -57,14 +71,15 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether a model can be trained on it."""
         return self.problem is None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """All fields and `ok`, JSON-ready."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The description as lines of text."""
         out = [f"{self.source}: {self.layout}" if self.layout else self.source]
         if self.count:
             split = self.parts if len(self.parts) > 1 else {}
@@ -76,7 +91,11 @@ class Report:
             out.append(f"classes    {len(self.classes)}{_listed(self.classes)}")
         if self.width and self.height:
             for name, (low, mid, high) in (("width", self.width), ("height", self.height)):
-                out.append(f"{name:<10} {low} to {high}, median {mid:g}" if low < high else f"{name:<10} {low}")
+                out.append(
+                    f"{name:<10} {low} to {high}, median {mid:g}"
+                    if low < high
+                    else f"{name:<10} {low}"
+                )
             modes = ", ".join(f"{m}: {n}" for m, n in self.modes.items())
             out.append(f"modes      {modes}; trained as {plural(self.channels, 'channel')}")
         if self.others:
@@ -101,7 +120,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _some(title: str, names: Sequence[str], what: str) -> list[str]:
-    """A line with their number, then some of the names."""
+    """A line with the number of `names`, then some of them."""
     if not names:
         return []
     more = len(names) - NAMED
@@ -113,8 +132,9 @@ def _some(title: str, names: Sequence[str], what: str) -> list[str]:
 
 
 def check(source: Source) -> Report:
-    """Reads every picture of `source` and describes what is there; a data set that is no good is described, never
-    raised."""
+    """Read every image of `source` and describe the data set.
+
+    A defective data set is described, not raised."""
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     report = Report(",".join(printable(os.fspath(s)) for s in given))
     founds: list[Selection] = []
@@ -135,11 +155,11 @@ def check(source: Source) -> Report:
     seen: dict[bytes, list[str]] = {}
     for found in founds:
         for side, pictures in found.sets.items():
-            got = _look(pictures, report, seen, brightest)
-            headers += got
-            report.parts[found.part] = report.parts.get(found.part, 0) + len(got)
+            readable = _read(pictures, report, seen, brightest)
+            headers += readable
+            report.parts[found.part] = report.parts.get(found.part, 0) + len(readable)
             if side != "x":
-                report.sides[side] = report.sides.get(side, 0) + len(got)
+                report.sides[side] = report.sides.get(side, 0) + len(readable)
             if side == "x" and pictures.labels is not None:
                 counts = np.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
                 for c, n in zip(pictures.classes, counts, strict=True):
@@ -165,11 +185,16 @@ def _find(source: Source, part: AnyPart) -> Selection:
     return find_sides(source, part, alone=True) or find_images(source, part)
 
 
-def _look(pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]) -> list[Header]:
-    """Headers of all that decode; the others' names and reasons into the report, names by pixels into `seen`, and the
-    largest value of each image of more than 8 bits into `brightest`."""
+def _read(
+    pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]
+) -> list[Header]:
+    """Decode all images of a set. Returns the headers of those that can be read.
 
-    def look(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
+    report: receives the unreadable images and the number of images of a single color
+    seen: receives names by hash of the pixels
+    brightest: receives the largest value of each image of more than 8 bits"""
+
+    def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
             header, image = pictures.header(i), pictures.load(i)
             wide = pictures.deep(i)
@@ -178,10 +203,17 @@ def _look(pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brig
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
         pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
-        return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), None if wide is None else int(wide.max())
+        return (
+            header,
+            digest.digest(),
+            bool((pixels == pixels[0, 0]).all()),
+            None if wide is None else int(wide.max()),
+        )
 
     headers = []
-    for i, got in enumerate(map_in_order(look, range(len(pictures)), "reading images", decoding_threads([pictures]))):
+    for i, got in enumerate(
+        map_in_order(measure, range(len(pictures)), "reading images", decoding_threads([pictures]))
+    ):
         if isinstance(got, Broken):
             report.broken.append(str(got))
         else:
@@ -193,8 +225,9 @@ def _look(pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brig
 
 
 def _pair(found: Selection, report: Report) -> bool:
-    """Whether all images of the two sides are pairs by their names, of one shape each. Where none are, they are two
-    domains; where some are, the others are named."""
+    """Whether the images of both sides all form pairs, by name and of equal shapes.
+
+    If none do, they are two domains; if some do, the report names the others."""
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
         return False
@@ -221,8 +254,12 @@ def _pair(found: Selection, report: Report) -> bool:
     return not unmatched and not unlike
 
 
-def _advise(report: Report, headers: Sequence[Header], data: str, found: Selection, paired: bool) -> None:
-    """Notes, and commands that fit what was found and run as they are printed. `data`: quoted."""
+def _advise(
+    report: Report, headers: Sequence[Header], data: str, found: Selection, paired: bool
+) -> None:
+    """Add notes, and commands that fit the data set and run as they are printed.
+
+    data: its path, quoted for a shell"""
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
     assert report.height is not None
@@ -230,7 +267,9 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Selecti
     size = _power(middle, 32, 64)
     unlike = report.width[0] != report.width[2] or report.height[0] != report.height[2]
     if unlike:
-        report.notes.append(f"the images are of unlike sizes: training needs --size, as in --size {size}")
+        report.notes.append(
+            f"the images have different sizes: training needs --size, as in --size {size}"
+        )
     if small := sum(side < size for side in sides):
         report.notes.append(f"{plural(small, 'image')} smaller than {size}x{size}, to be enlarged")
     if report.plain:
@@ -253,7 +292,9 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Selecti
     halves = not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
 
     def fits(method: str, size: int, settings: str = "") -> None:
-        report.fits.append(f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first")
+        report.fits.append(
+            f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first"
+        )
 
     files = all(isinstance(pictures, Files) for pictures in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
@@ -262,14 +303,18 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Selecti
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
-        report.notes.append("all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A")
+        report.notes.append(
+            "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A"
+        )
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)
     large = sum(side >= 128 for side in sides)
-    if not report.sides and 2 * large >= len(headers):  # tiles of 128 pixels, at the pictures' own resolution
+    if not report.sides and 2 * large >= len(
+        headers
+    ):  # tiles of 128 pixels, at the images' own resolution
         fits("srresnet", 96)
 
 

@@ -122,7 +122,9 @@ class Feed:
         resolution: longer side in pixels, by averaging over areas, if it is less than
             the data's
         device: of the tensors"""
-        return self.finish(self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device)
+        return self.finish(
+            self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device
+        )
 
     def pick(
         self,
@@ -145,7 +147,9 @@ class Feed:
             index = shuffled_indices(positions, len(pixels), seed, stream)
             chance = _hashed(positions, rng.fold_in(seed, "augment", stream))
             down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
-            mirrored = (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
+            mirrored = (
+                (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
+            )
             if self._lies_on(device):
                 crops[stream] = Crops(index, None, self._places(pixels, down, across), mirrored)
                 continue
@@ -156,7 +160,10 @@ class Feed:
         return crops
 
     def finish(
-        self, crops: Mapping[str, Crops], resolution: int | None = None, device: torch.device | str | None = None
+        self,
+        crops: Mapping[str, Crops],
+        resolution: int | None = None,
+        device: torch.device | str | None = None,
     ) -> Batch:
         """The second half of `draw`: tensors from crops."""
         fields: dict[str, Tensor] = {}
@@ -166,7 +173,9 @@ class Feed:
                 assert p.places is not None
                 assert p.mirrored is not None
                 size = (self.info.height, self.info.width)
-                images = gathered(self._on_device(stream, device), p.index, *p.places, p.mirrored, size)
+                images = gathered(
+                    self._on_device(stream, device), p.index, *p.places, p.mirrored, size
+                )
             fields |= self._fields(stream, images, p.index, resolution, device)
         return Batch(**fields)
 
@@ -175,7 +184,9 @@ class Feed:
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
-            index = shuffled_indices(np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream)
+            index = shuffled_indices(
+                np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream
+            )
             fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
         return Batch(**fields)
 
@@ -214,13 +225,19 @@ class Feed:
             center = pixels[:, top : top + h, left : left + w]
             if stream == "ab":
                 one, other = center[..., :c], center[..., c:]
-                out |= {"a": one, "b": other} if self._direction == "a2b" else {"a": other, "b": one}
+                out |= (
+                    {"a": one, "b": other} if self._direction == "a2b" else {"a": other, "b": one}
+                )
             else:
                 out[stream] = center
         return out if self._labels is None else {**out, "y": self._labels}
 
     def _cropped(
-        self, pixels: np.ndarray, index: np.ndarray, down: np.ndarray | None = None, across: np.ndarray | None = None
+        self,
+        pixels: np.ndarray,
+        index: np.ndarray,
+        down: np.ndarray | None = None,
+        across: np.ndarray | None = None,
     ) -> np.ndarray:
         """Crops of `pixels` [N, H, W, C], uint8 [n, h, w, C].
 
@@ -229,13 +246,17 @@ class Feed:
         if pixels.shape[1:3] == (h, w):
             return pixels[index]
         center = np.full(len(index), np.nextafter(0.5, 0))
-        top, left = self._places(pixels, center if down is None else down, center if across is None else across)
+        top, left = self._places(
+            pixels, center if down is None else down, center if across is None else across
+        )
         out = np.empty((len(index), h, w, pixels.shape[3]), np.uint8)
         for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
             out[k] = pixels[i, t : t + h, u : u + w]
         return out
 
-    def _places(self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _places(
+        self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(top, left) of each crop in pixels, from its place in [0, 1)."""
         room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
         return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
@@ -249,17 +270,30 @@ class Feed:
     def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor:
         key = (stream, str(device))
         if key not in self._device_pixels:
-            self._device_pixels[key] = torch.from_numpy(np.ascontiguousarray(self._pixels[stream])).to(device)
+            self._device_pixels[key] = torch.from_numpy(
+                np.ascontiguousarray(self._pixels[stream])
+            ).to(device)
         return self._device_pixels[key]
 
     def _fields(
-        self, stream: str, images: np.ndarray | Tensor, index: np.ndarray, resolution: int | None, device: Any
+        self,
+        stream: str,
+        images: np.ndarray | Tensor,
+        index: np.ndarray,
+        resolution: int | None,
+        device: Any,
     ) -> dict[str, Tensor]:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)
             if device is not None and torch.device(device).type == "cuda":
                 images = images.pin_memory()
-        x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+        x = (
+            images.to(device, non_blocking=True)
+            .permute(0, 3, 1, 2)
+            .to(torch.float32)
+            .div_(127.5)
+            .sub_(1.0)
+        )
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -278,7 +312,12 @@ class Feed:
 
 
 def gathered(
-    pixels: Tensor, index: np.ndarray, top: np.ndarray, left: np.ndarray, mirrored: np.ndarray, size: tuple[int, int]
+    pixels: Tensor,
+    index: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    mirrored: np.ndarray,
+    size: tuple[int, int],
 ) -> Tensor:
     """Cut crops out on the device of `pixels`. Returns [n, h, w, C].
 
@@ -289,7 +328,10 @@ def gathered(
     h, w = size
     rows = top[:, None] + np.arange(h)
     columns = left[:, None] + np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w))
-    at = [torch.from_numpy(i).to(pixels.device) for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])]
+    at = [
+        torch.from_numpy(i).to(pixels.device)
+        for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
+    ]
     return pixels[at[0], at[1], at[2]]
 
 

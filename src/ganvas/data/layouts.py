@@ -34,18 +34,25 @@ from ganvas.media.samples import Broken
 CLASS_FOLDERS = "class folders"
 
 
-def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True, white: int | None = None) -> Selection:
+def find_images(
+    source: Source, part: AnyPart = "train", *, labels: bool = True, white: int | None = None
+) -> Selection:
     """Select one set of images. Class folders, two paths or dataset.json become labels.
 
     labels: False: do not read dataset.json
     white: see `ganvas.data.images`
 
     Raises `UserError` for a source that is missing, empty or unreadable."""
-    if two_paths(source) is not None and (sides := find_sides(source, part, white=white)) is not None:
+    if (
+        two_paths(source) is not None
+        and (sides := find_sides(source, part, white=white)) is not None
+    ):
         both = {"x": Concatenated(sides.sets["a"], sides.sets["b"])}
         return replace(sides, layout="two paths, taken as two classes", sets=both)
     if not isinstance(source, (str, os.PathLike)):
-        raise UserError(f"one set of images is one path; got {len(source)}: {', '.join(map(printable, source))}")
+        raise UserError(
+            f"one set of images is one path; got {len(source)}: {', '.join(map(printable, source))}"
+        )
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
         return _from_table(title, there, part)
@@ -59,16 +66,27 @@ def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True,
     if two.sides and not two.beside:
         got, notes = choose_part(two.sides, part)
         a, b = two.sides[got]["A"], two.sides[got]["B"]
-        files = Files(there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B"))
+        files = Files(
+            there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B")
+        )
         notes = [*foreign, *two.unused(), *empty_folder_notes(there), *notes]
-        return Selection(title, "two domains, taken as two classes", got, {"x": files}, notes, there.inventory.others)
+        return Selection(
+            title,
+            "two domains, taken as two classes",
+            got,
+            {"x": files},
+            notes,
+            there.inventory.others,
+        )
     parts, notes = split_parts(there)
     notes = [*foreign, *notes]
     got, more = choose_part(parts, part)
     entries = parts[got]
     start = 0 if "all" in parts else 1  # all parts below train/, val/, test/ have the same classes
     below = {i: f[start:] for i, f in enumerate(inner_folders(there)) if len(f) >= start}
-    while all(below.values()) and len({f[0] for f in below.values()}) == 1:  # one folder alone is no class
+    while (
+        all(below.values()) and len({f[0] for f in below.values()}) == 1
+    ):  # one folder alone is no class
         below = {i: f[1:] for i, f in below.items()}
     classes = sorted({f[0] for f in below.values() if f})
     loose = len(entries.within([i for i, f in below.items() if not f]))
@@ -89,7 +107,14 @@ def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True,
     plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
     layout = plain if y is None else CLASS_FOLDERS
     files = Files(there, entries, y, tuple(map(printable, classes)) if y is not None else ())
-    return Selection(title, layout, got, {"x": files}, [*notes, *empty_folder_notes(there), *more], there.inventory.others)
+    return Selection(
+        title,
+        layout,
+        got,
+        {"x": files},
+        [*notes, *empty_folder_notes(there), *more],
+        there.inventory.others,
+    )
 
 
 def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selection:
@@ -107,24 +132,44 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     entries, notes = parts[got], [*notes, *more, *([why] if why else [])]
     layout = f"a {'folder' if isinstance(tree, Folder) else 'zip'} of images"
     if numbers is None:
-        return Selection(title, layout, got, {"x": Files(tree, entries)}, notes, tree.inventory.others)
+        return Selection(
+            title, layout, got, {"x": Files(tree, entries)}, notes, tree.inventory.others
+        )
     start = len(described) - len(dataset_json.NAME)
     names = [e.name[start:].replace("\\", "/") for e in entries]
     labeled = [i for i, name in enumerate(names) if name in numbers]
     if len(labeled) < len(names):
         bare = [printable(name) for name in names if name not in numbers]
-        notes.append(f"{plural(len(bare), 'image')} without a label in {dataset_json.NAME}, left out: {several(bare)}")
+        notes.append(
+            f"{plural(len(bare), 'image')} without a label in {dataset_json.NAME}, left out: {several(bare)}"
+        )
     present = {e.name[start:].replace("\\", "/") for e in tree.entries}
     if absent := sorted(printable(name) for name in numbers if name not in present):
-        notes.append(f"{plural(len(absent), 'label')} in {dataset_json.NAME} without an image: {several(absent)}")
+        notes.append(
+            f"{plural(len(absent), 'label')} in {dataset_json.NAME} without an image: {several(absent)}"
+        )
     if not labeled:
-        raise UserError(f"{printable(described)} of {title} has a label for none of its images: {'; '.join(notes)}")
+        raise UserError(
+            f"{printable(described)} of {title} has a label for none of its images: {'; '.join(notes)}"
+        )
     values = np.array([numbers[names[i]] for i in labeled])
     classes, y = np.unique(values, return_inverse=True)
-    files = Files(tree, entries.take(labeled), y.reshape(-1).astype(np.int64), tuple(map(str, classes.tolist())))
+    files = Files(
+        tree,
+        entries.take(labeled),
+        y.reshape(-1).astype(np.int64),
+        tuple(map(str, classes.tolist())),
+    )
     if len(classes) < 2:
         files = Files(tree, entries.take(labeled))
-    return Selection(title, f"{layout}, labels in {dataset_json.NAME}", got, {"x": files}, notes, tree.inventory.others)
+    return Selection(
+        title,
+        f"{layout}, labels in {dataset_json.NAME}",
+        got,
+        {"x": files},
+        notes,
+        tree.inventory.others,
+    )
 
 
 def _from_table(title: str, table: Table, part: AnyPart) -> Selection:
@@ -132,7 +177,9 @@ def _from_table(title: str, table: Table, part: AnyPart) -> Selection:
         pictures = table(name)
         if pictures is not None:
             _, notes = choose_part({name: pictures}, part)
-            return Selection(title, "an array of images", name, {"x": pictures}, [*pictures.notes, *notes])
+            return Selection(
+                title, "an array of images", name, {"x": pictures}, [*pictures.notes, *notes]
+            )
     raise UserError(f"{title} holds no images that could be found")
 
 
@@ -165,10 +212,15 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
-        raise UserError(f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B images")
+        raise UserError(
+            f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B images"
+        )
     parts, notes = split_parts(there)
     got, more = choose_part(parts, part)
-    sets: dict[str, ImageSet] = {"a": Files(there, parts[got], half=0), "b": Files(there, parts[got], half=1)}
+    sets: dict[str, ImageSet] = {
+        "a": Files(there, parts[got], half=0),
+        "b": Files(there, parts[got], half=1),
+    }
     return Selection(title, "A|B in one image", got, sets, notes + more, there.inventory.others)
 
 
@@ -185,7 +237,9 @@ def find_sides(
         a, b = (find_images(path, part, labels=False, white=white) for path in two)
         notes = list(dict.fromkeys(a.notes + b.notes))
         sets = {"a": a.sets["x"], "b": b.sets["x"]}
-        return Selection(f"{a.title},{b.title}", "two paths", a.part, sets, notes, a.others + b.others)
+        return Selection(
+            f"{a.title},{b.title}", "two paths", a.part, sets, notes, a.others + b.others
+        )
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
@@ -195,7 +249,14 @@ def find_sides(
         return None
     got, notes = choose_part(found.sides, part)
     sets: dict[str, ImageSet] = {s.lower(): Files(there, found.sides[got][s]) for s in "AB"}
-    return Selection(title, "A and B", got, sets, [*found.unused(), *empty_folder_notes(there), *notes], there.inventory.others)
+    return Selection(
+        title,
+        "A and B",
+        got,
+        sets,
+        [*found.unused(), *empty_folder_notes(there), *notes],
+        there.inventory.others,
+    )
 
 
 def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | None:
@@ -227,7 +288,9 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     both = sorted(left.keys() & right.keys())
     unmatched = [a.name(i) for stem, i in left.items() if stem not in right]
     unmatched += [b.name(i) for stem, i in right.items() if stem not in left]
-    pair = [Files(s.tree, s.entries.take([of[k] for k in both])) for s, of in ((a, left), (b, right))]
+    pair = [
+        Files(s.tree, s.entries.take([of[k] for k in both])) for s, of in ((a, left), (b, right))
+    ]
     return pair[0], pair[1], sorted(unmatched)
 
 

@@ -24,7 +24,9 @@ from ganvas.media.decode import EXTENSIONS
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def open_source(source: str | os.PathLike[str], white: int | None = None) -> tuple[str, Tree | Table]:
+def open_source(
+    source: str | os.PathLike[str], white: int | None = None
+) -> tuple[str, Tree | Table]:
     """Open a folder, a zip file, an array file or a named data set.
 
     white: see `ganvas.data.images`
@@ -38,7 +40,9 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
         kind, path = downloads.fetch(name)
         if kind == "zip":
             return name, Zip(path)
-        return name, cifar_table(path) if kind == "cifar" else idx_table(path, downloads.SETS[name].classes, None)
+        return name, cifar_table(path) if kind == "cifar" else idx_table(
+            path, downloads.SETS[name].classes, None
+        )
     shown = printable(name)
     try:
         path = Path(name).expanduser()
@@ -54,7 +58,9 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError) as e:  # also a NUL in its name, and ~nobody
-        raise UserError(f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file") from None
+        raise UserError(
+            f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file"
+        ) from None
     lower = path.name.lower()
     if lower.endswith(".npz"):
         return printable(path.name), npz_table(path, white)
@@ -63,10 +69,14 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
     if "idx" in lower or (lower.endswith(("ubyte", ".gz")) and not lower.endswith(".tar.gz")):
         return printable(path.name), idx_table(path, None, white)
     if is_image(lower):
-        raise UserError(f"'{shown}' is one image. A data set is a folder of images: give {printable(path.parent)}")
+        raise UserError(
+            f"'{shown}' is one image. A data set is a folder of images: give {printable(path.parent)}"
+        )
     if archive := _ARCHIVE.fullmatch(lower):
         how = "" if archive[1] in ("7z", "rar") else f", as with tar -xf {shell_quoted(path)}"
-        raise UserError(f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it")
+        raise UserError(
+            f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it"
+        )
     raise UserError(
         f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip file, an .npz, MNIST's idx "
         f"files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
@@ -119,7 +129,11 @@ def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike
 def empty_folder_notes(tree: Tree) -> list[str]:
     """A note that names the folders without images, if there are any."""
     bare = tree.inventory.empty(tree.entries)
-    return [f"{len(bare)} folder{' holds' if len(bare) == 1 else 's hold'} no images: {several(bare)}"] if bare else []
+    return (
+        [f"{len(bare)} folder{' holds' if len(bare) == 1 else 's hold'} no images: {several(bare)}"]
+        if bare
+        else []
+    )
 
 
 def find_dataset_json(tree: Tree) -> str | None:
@@ -140,7 +154,9 @@ def source_title(source: Source) -> str:
 def require_files(pictures: ImageSet) -> Files:
     """`pictures`, if they are files. Raises `UserError` otherwise."""
     if not isinstance(pictures, Files):
-        raise UserError("pairs are matched by file name, and an array of images has none: give folders or zip files")
+        raise UserError(
+            "pairs are matched by file name, and an array of images has none: give folders or zip files"
+        )
     return pictures
 
 
@@ -187,7 +203,9 @@ def find_domain_folders(tree: Tree) -> Domains:
         parted = len(folders) > 1 and folders[0].lower() in PARTS
         name = "/".join(folders[: 2 if parted else 1])
         if side is None:
-            (spare if name.rpartition("/")[2].lower() in _SPARE else beside).setdefault(name, []).append(i)
+            (spare if name.rpartition("/")[2].lower() in _SPARE else beside).setdefault(
+                name, []
+            ).append(i)
             continue
         found.setdefault(side[0], {"A": [], "B": []})[side[1]].append(i)
         roots.setdefault(side, set()).add(name)
@@ -196,11 +214,19 @@ def find_domain_folders(tree: Tree) -> Domains:
             (lonely,) = (s for s in "AB" if both[s])
             spare.setdefault(sorted(roots[part, lonely])[0], []).extend(both[lonely])
             del found[part]
-    if any(len(roots[part, side]) > 1 for part in found for side in "AB"):  # a/ and A/, as in a set of letters
-        beside = {**beside, **{r: [] for part in found for side in "AB" for r in sorted(roots[part, side])[1:]}}
+    if any(
+        len(roots[part, side]) > 1 for part in found for side in "AB"
+    ):  # a/ and A/, as in a set of letters
+        beside = {
+            **beside,
+            **{r: [] for part in found for side in "AB" for r in sorted(roots[part, side])[1:]},
+        }
     entries = tree.entries
     return Domains(
-        {part: {side: entries.within(folders) for side, folders in both.items()} for part, both in found.items()},
+        {
+            part: {side: entries.within(folders) for side, folders in both.items()}
+            for part, both in found.items()
+        },
         sorted({printable(r) for part in found for side in "AB" for r in roots[part, side]}),
         {f: len(entries.within(at)) for f, at in beside.items()},
         {f: len(entries.within(at)) for f, at in spare.items()},
@@ -225,9 +251,17 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
 
     Returns (part -> files, or "all" -> files, notes). Raises `UserError` for no images."""
     if not len(tree.entries):
-        what = f"the folder {printable(tree.root)}" if isinstance(tree, Folder) else printable(tree.path)
+        what = (
+            f"the folder {printable(tree.root)}"
+            if isinstance(tree, Folder)
+            else printable(tree.path)
+        )
         others = tree.inventory.others
-        other = f" ({plural(others.total(), 'other file')}: {endings_summary(others)})" if others else ""
+        other = (
+            f" ({plural(others.total(), 'other file')}: {endings_summary(others)})"
+            if others
+            else ""
+        )
         raise UserError(
             f"{what} has no images in it{other}. Expected files ending in {', '.join(sorted(EXTENSIONS))}, "
             "or folders of them."
@@ -235,7 +269,10 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
     tops = [f[0].lower() if f else "" for f in inner_folders(tree)]
     if "train" not in {PARTS.get(t) for t in tops} or not all(t in PARTS for t in tops if t):
         return {"all": tree.entries}, []
-    parts = {p: [i for i, top in enumerate(tops) if top and PARTS[top] == p] for p in ("train", "val", "test")}
+    parts = {
+        p: [i for i, top in enumerate(tops) if top and PARTS[top] == p]
+        for p in ("train", "val", "test")
+    }
     loose = len(tree.entries.within([i for i, top in enumerate(tops) if not top]))
     notes = [f"{plural(loose, 'image')} beside train/ not used"] if loose else []
     return {p: tree.entries.within(folders) for p, folders in parts.items() if folders}, notes

@@ -19,7 +19,14 @@ from ganvas.media.samples import Broken
 
 Part = Literal["train", "test"]
 AnyPart = Literal["train", "test", "val"]
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val"}
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+}
 PARTS["validation"] = "val"
 
 
@@ -79,7 +86,11 @@ class Files:
         return printable(self.entries[i].name)
 
     def stamp(self) -> Any:
-        labels = None if self.labels is None else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        labels = (
+            None
+            if self.labels is None
+            else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        )
         return [self.tree.stamp(), self.half, labels, self.entries.digest()]
 
     def header(self, i: int) -> Header:
@@ -98,7 +109,9 @@ class Files:
         if self.half is None:
             return image
         w = image.width // 2
-        return image.crop((self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height))
+        return image.crop(
+            (self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height)
+        )
 
     def deep(self, i: int) -> np.ndarray | None:
         return self.tree.deep(self.entries[i].name)
@@ -160,7 +173,9 @@ class Selection:
 
 def endings_summary(endings: Mapping[str, int]) -> str:
     """`.txt: 3, .heic: 1`: numbers of files by ending, the largest first."""
-    return several([f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))])
+    return several(
+        [f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))]
+    )
 
 
 def several(names: Sequence[str], most: int = 10) -> str:

@@ -25,7 +25,15 @@ class Prefetch:
         self._next: tuple[Any, Future[dict[str, Crops]]] | None = None
         self._seconds = float("inf")  # of the last draw
 
-    def draw(self, cursor: int, n: int, *, resolution: int | None = None, device: Any = None, **options: Any) -> Batch:
+    def draw(
+        self,
+        cursor: int,
+        n: int,
+        *,
+        resolution: int | None = None,
+        device: Any = None,
+        **options: Any,
+    ) -> Batch:
         options["device"] = device
         ready, self._next = self._next, None
         if ready is not None and ready[0] == (cursor, n, options):
@@ -35,7 +43,10 @@ class Prefetch:
                 ready[1].cancel()
             crops = self._pick(cursor, n, options)
         if self._seconds > WORTH_A_THREAD:
-            self._next = (cursor + n, n, options), self._pool.submit(self._pick, cursor + n, n, options)
+            self._next = (
+                (cursor + n, n, options),
+                self._pool.submit(self._pick, cursor + n, n, options),
+            )
         return self.feed.finish(crops, resolution, device)
 
     def _pick(self, cursor: int, n: int, options: dict[str, Any]) -> dict[str, Crops]:

@@ -25,7 +25,9 @@ class Tiles:
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
-    def __init__(self, pictures: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, pictures: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)
+    ) -> None:
         self.pictures, self.size, self.overlap = pictures, size, overlap
         # tiles of one image are read one after the other
         self._header, self._whole = lru_cache(16)(pictures.header), lru_cache(16)(pictures.load)
@@ -34,7 +36,10 @@ class Tiles:
         for i in range(len(pictures)):
             try:
                 header = self._header(i)
-                tops, lefts = _evenly(header.height, size[0], overlap[0]), _evenly(header.width, size[1], overlap[1])
+                tops, lefts = (
+                    _evenly(header.height, size[0], overlap[0]),
+                    _evenly(header.width, size[1], overlap[1]),
+                )
                 self.small += not (tops and lefts)
             except Broken:
                 tops = lefts = []
@@ -43,7 +48,11 @@ class Tiles:
 
     @classmethod
     def overlapping(
-        cls, pictures: ImageSet, crop: tuple[int, int], least: tuple[int, int], size: tuple[int, int] | None = None
+        cls,
+        pictures: ImageSet,
+        crop: tuple[int, int],
+        least: tuple[int, int],
+        size: tuple[int, int] | None = None,
     ) -> Tiles:
         """Tiles that overlap by `crop` less one, so that every crop of an image lies in a tile.
 
@@ -73,12 +82,19 @@ class Tiles:
         return f"{self.pictures.name(image)} from {left},{top}"
 
     def stamp(self) -> Any:
-        return ["tiles", self.size, *([self.overlap] if any(self.overlap) else []), self.pictures.stamp()]
+        return [
+            "tiles",
+            self.size,
+            *([self.overlap] if any(self.overlap) else []),
+            self.pictures.stamp(),
+        ]
 
     def header(self, i: int) -> Header:
         header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
-            raise Broken(f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}")
+            raise Broken(
+                f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}"
+            )
         return header._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:

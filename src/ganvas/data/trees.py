@@ -50,7 +50,9 @@ class Folder:
                 with os.scandir(folder) as listing:
                     below = [f.name for f in listing if self._add(f, prefix, index)]
             except OSError as e:
-                raise UserError(f"the folder {printable(folder)} cannot be read: {reason(e)}") from None
+                raise UserError(
+                    f"the folder {printable(folder)} cannot be read: {reason(e)}"
+                ) from None
             self.inventory.folders.update(prefix + name for name in below)
             waiting += [(f"{prefix}{name}/", above) for name in reversed(below)]
 
@@ -91,8 +93,14 @@ class Folder:
         try:
             return open_regular(self.root / name)
         except OSError as e:
-            if e.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):  # of this process, not of the image
-                raise UserError(f"{printable(self.root / name)} cannot be opened: {reason(e)}") from None
+            if e.errno in (
+                errno.EMFILE,
+                errno.ENFILE,
+                errno.ENOMEM,
+            ):  # of this process, not of the image
+                raise UserError(
+                    f"{printable(self.root / name)} cannot be opened: {reason(e)}"
+                ) from None
             raise Broken(reason(e)) from None
 
 
@@ -129,7 +137,9 @@ class Zip:
             if info.is_dir():
                 self.inventory.folders.add(name.rstrip("/"))
             else:  # a damaged directory may claim sizes beyond 64 bits
-                self.inventory.add(info.filename, index, min(info.file_size, (1 << 63) - 1), info.CRC)
+                self.inventory.add(
+                    info.filename, index, min(info.file_size, (1 << 63) - 1), info.CRC
+                )
         self.entries = index.listing()
 
     def stamp(self) -> str:
@@ -144,7 +154,9 @@ class Zip:
 
     def deep(self, name: str) -> np.ndarray | None:
         # decompressing a member twice is slow: only if its header promises more than 8 bits
-        return deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
+        return (
+            deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
+        )
 
     def contents(self, name: str) -> bytes:
         with self._open(name) as file:
