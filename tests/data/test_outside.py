@@ -28,7 +28,7 @@ from ganvas import data
 from ganvas.core import guards
 from ganvas.core.errors import UserError
 from ganvas.data import downloads
-from ganvas.data.arrays import read_idx
+from ganvas.data.idx import read_idx
 from ganvas.data.open_source import open_source
 
 Make = Callable[..., Path]

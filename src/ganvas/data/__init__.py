@@ -186,7 +186,8 @@ def super_resolution(
     tile = tiles.size
     if tiles.small and tiles.small == len(x):
         raise UserError(
-            f"all images of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), from which crops of "
+            f"all images of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), "
+            "from which crops of "
             f"{height}x{width} are taken: give larger images, or a smaller --size"
         )
     tiled = replace(found, sets={"x": tiles})
@@ -217,7 +218,8 @@ def derived(
     size, flip, strict, part, channels, white: see `images`"""
     if kind not in KINDS:
         raise UserError(
-            f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from photographs"
+            f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from "
+            "photographs"
         )
     found = find_images(source, part, labels=False, white=_level(white))
     feed = _feed(
@@ -241,7 +243,8 @@ def _level(white: int | None) -> int | None:
     """`white`, if it is valid. Raises `UserError` otherwise."""
     if white is not None and not 1 <= white <= 65535:
         raise UserError(
-            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 bits)"
+            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 "
+            "bits)"
         )
     return white
 
@@ -262,7 +265,8 @@ def _feed(
         raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
     if load and size and (load[0] < size[0] or load[1] < size[1]):
         raise UserError(
-            f"image smaller than the crop: load is {load[0]}x{load[1]} and size {size[0]}x{size[1]} (height x width). "
+            f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
+            f"{size[0]}x{size[1]} (height x width). "
             "Give a load of at least the size, or none."
         )
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
@@ -291,7 +295,8 @@ def _feed(
     origins = [i.pictures if isinstance(i, Tiles) else i for i in found.sets.values()]
     if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
         notes.append(
-            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 bits"
+            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "
+            "bits"
         )
     counts = {k: len(p) for k, p in decoded.pixels.items()}
     info = Info(

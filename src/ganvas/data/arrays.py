@@ -1,18 +1,14 @@
-"""Arrays of images: npz, idx, CIFAR and scikit-learn's digits."""
+"""Image sets in arrays: npz, CIFAR and the sets that ship with packages."""
 
 from __future__ import annotations
 
-import gzip
 import math
-import os
-import re
 import string
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -153,13 +149,14 @@ def npz_table(path: Path, white: int | None) -> Table:
         array = _member(path, key)
         notes = (
             [
-                f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"
+                f"{plural(len(unused), 'array')} of {printable(path.name)} not used: "
+                f"{several(unused)}"
             ]
             if unused
             else []
         )
         try:
-            pixels, wide = _nhwc(array, white)
+            pixels, wide = nhwc(array, white)
         except Exception as e:  # Broken, or too little memory
             raise UserError(
                 f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}"
@@ -167,19 +164,22 @@ def npz_table(path: Path, white: int | None) -> Table:
         y = None if label is None else _member(path, label)
         if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSfMm"):
             raise UserError(
-                f"{shown}: the array {label!r} is {list(y.shape)} of {y.dtype}; expected a label for each image"
+                f"{shown}: the array {label!r} is {list(y.shape)} of {y.dtype}; expected a label "
+                "for each image"
             )
         if y is not None and len(y) != len(pixels):
             raise UserError(
-                f"{shown} has {plural(len(pixels), 'image')} and {plural(len(y), 'label')}; expected one label for each image"
+                f"{shown} has {plural(len(pixels), 'image')} and {plural(len(y), 'label')}; "
+                "expected one label for each image"
             )
         if y is not None and y.size != len(y):
             notes.append(
-                f"{label} has {y.size // len(y)} labels for each image, none of which is its class: not used"
+                f"{label} has {y.size // len(y)} labels for each image, none of which is its "
+                "class: not used"
             )
             y = None
         y = None if y is None else y.reshape(-1)
-        return Arrays(pixels, y, None, [*_file_stamp(path), part], wide=wide, notes=notes)
+        return Arrays(pixels, y, None, [*file_stamp(path), part], wide=wide, notes=notes)
 
     return table
 
@@ -228,7 +228,7 @@ def _member(path: Path, key: str) -> np.ndarray:
         raise UserError(f"{what} cannot be read ({reason(e)})") from None
 
 
-def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:
     """(uint8 [N, H, W, C], the same as stored if that is in more than 8 bits)."""
     if a.ndim == 3:
         a = a[..., None]
@@ -236,131 +236,13 @@ def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | No
         a = a.transpose(0, 2, 3, 1)
     if a.ndim != 4 or a.shape[3] not in (1, 3, 4):
         raise Broken(
-            f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels"
+            f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 "
+            "channels"
         )
     if not a.size:
         raise Broken("is empty")
     narrow = np.ascontiguousarray(eight_bit(a, white))
     return narrow, a if a.dtype.kind in "iu" and a.dtype.itemsize > 1 and a.max() > 255 else None
-
-
-IDX_IMAGES = re.compile(r"images.*(idx\d?|ubyte)(\.gz)?$", re.IGNORECASE)
-
-
-def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Table:
-    """MNIST's format (http://yann.lecun.com/exdb/mnist).
-
-    path: a folder of idx files, or one file of images
-    names: names of the classes, or None"""
-
-    def table(part: str) -> Arrays | None:
-        notes: list[str] = []
-        if path.is_dir():
-            files = [
-                path / f
-                for f in sorted(os.listdir(path))
-                if IDX_IMAGES.search(f) and _idx_part(f) == part
-            ]
-            if not files:
-                return None
-            images = files[0]
-            if len(files) > 1:
-                notes.append(
-                    f"only {printable(images.name)} is used, not {several([printable(f.name) for f in files[1:]])}"
-                )
-        elif _idx_part(path.name) != part:
-            return None
-        else:
-            images = path
-        pixels = read_idx(images)
-        if pixels.ndim == 1:
-            raise UserError(
-                f"{printable(images)} holds labels; give the file of images, or the folder with both"
-            )
-        beside = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        labels = None
-        plain = beside.with_suffix("") if beside.suffix == ".gz" else beside
-        for name in (plain, plain.with_name(plain.name + ".gz")):
-            if "labels" in name.name and name.exists():
-                labels = read_idx(name).reshape(-1)
-        if labels is not None and len(labels) != len(pixels):
-            raise UserError(
-                f"{printable(images.name)} has {len(pixels)} images, and its labels are {len(labels)}"
-            )
-        known = (
-            names if names is None or labels is None or labels.max(initial=0) < len(names) else None
-        )
-        try:
-            narrow, wide = _nhwc(pixels, white)
-        except Exception as e:
-            raise UserError(
-                f"{printable(images)} {e if isinstance(e, Broken) else reason(e)}"
-            ) from None
-        return Arrays(narrow, labels, known, _file_stamp(images), wide=wide, notes=notes)
-
-    return table
-
-
-def _idx_part(name: str) -> str:
-    return "test" if re.search(r"t10k|test", name, re.IGNORECASE) else "train"
-
-
-_IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """The array of an idx file, gzipped or not.
-
-    The size that its header announces is compared with the file's and with memory before
-    it is unpacked. Raises `UserError` for a file that is cut short or of another kind."""
-    shown = printable(path)
-    try:
-        with open_regular(path) as file:
-            packed, size = file.read(2) == b"\x1f\x8b", os.fstat(file.fileno()).st_size
-            file.seek(0)
-            stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # pyright: ignore[reportAssignmentType]
-            head = stream.read(4)
-            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
-                raise UserError(
-                    f"{shown} is no idx file: it does not begin with two zero bytes and a known type"
-                )
-            kind, rank = np.dtype(_IDX_TYPES[head[2]]), head[3]
-            if not 1 <= rank <= 4:
-                raise UserError(f"{shown} has {rank} axes; images have 3 or 4, and labels 1")
-            axes = stream.read(4 * rank)
-            if len(axes) < 4 * rank:
-                raise UserError(f"{shown} is cut short within its header. Download it again")
-            shape = struct.unpack(f">{rank}I", axes)
-            total = math.prod(shape) * kind.itemsize
-            expected = 4 + 4 * rank + total
-            if size * MAX_RATIO < expected if packed else size != expected:
-                raise UserError(
-                    f"{shown} has {size} bytes, but its header announces {expected}: it is cut short or damaged"
-                )
-            require_memory(total, shown)
-            data = np.empty(total, np.uint8)
-            got = _read_into(stream, data.data)
-            if got < total or stream.read(1):
-                raise UserError(
-                    f"{shown} has {'fewer' if got < total else 'more'} bytes than its header announces ({expected}): it is "
-                    "cut short or damaged"
-                )
-            return data.view(kind).reshape(shape)
-    except UserError:
-        raise
-    except Exception as e:  # gzip's, zlib's, of memory
-        raise UserError(
-            f"{shown} cannot be read ({reason(e)}): is it complete? Download it again."
-        ) from None
-
-
-def _read_into(stream: IO[bytes], data: memoryview) -> int:
-    """Fill `data` in parts. Returns the number of bytes read."""
-    at = 0
-    while at < len(data) and (part := stream.read(min(1 << 20, len(data) - at))):
-        data[at : at + len(part)] = part
-        at += len(part)
-    return at
 
 
 def cifar_table(path: Path) -> Table:
@@ -374,17 +256,18 @@ def cifar_table(path: Path) -> Table:
         data = downloads.tar_members(path, "data_batch_" if part == "train" else "test_batch")
         if not data or len(data) % 3073:
             raise UserError(
-                f"{printable(path)} is damaged: its records are {len(data)} bytes. Remove it to load it again"
+                f"{printable(path)} is damaged: its records are {len(data)} bytes. Remove it to "
+                "load it again"
             )
         records = np.frombuffer(data, np.uint8).reshape(-1, 3073)
         pixels = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         return Arrays(
-            pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*_file_stamp(path), part]
+            pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*file_stamp(path), part]
         )
 
     return table
 
 
-def _file_stamp(path: Path) -> list[Any]:
+def file_stamp(path: Path) -> list[Any]:
     s = path.stat()
     return [str(path.resolve()), s.st_size, s.st_mtime_ns]

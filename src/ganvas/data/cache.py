@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,18 @@ from typing import Annotated, BinaryIO
 import numpy as np
 import pydantic
 
-from ganvas.core.errors import UserError, printable
-from ganvas.core.guards import abandoned, memory, open_regular, plural, reason, require_memory, warn
+from ganvas.core.errors import UserError
+from ganvas.core.guards import abandoned, memory, open_regular, reason, require_memory, warn
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.downloads import cache_dir
-from ganvas.data.pictures import ImageSet, several
-from ganvas.media.decode import Header
+from ganvas.data.headers import (
+    common_size,
+    most_common_channels,
+    some_names,
+    unreadable,
+    usable_headers,
+)
+from ganvas.data.pictures import ImageSet
 from ganvas.media.samples import Broken, as_array, fit, to_channels
 
 VERSION = 1  # of the decoding: raise it when the same file gives other pixels
@@ -73,7 +79,7 @@ class Stored:
 
     def named(self) -> str:
         """Some names of unreadable images and the number of the others."""
-        return _named(self.skipped, self.count)
+        return some_names(self.skipped, self.count)
 
 
 class _Entry(pydantic.BaseModel):
@@ -150,7 +156,8 @@ def load_or_decode(
     finally:
         shutil.rmtree(writing, ignore_errors=True)
     warn(
-        f"the cache folder {cache_dir()} cannot be written ({problem}), so the images are decoded into memory, and again "
+        f"the cache folder {cache_dir()} cannot be written ({problem}), so the images are decoded "
+        "into memory, and again "
         "by the next run; make room there, or set GANVAS_CACHE to another folder"
     )
     return _build(streams, options, title, None)
@@ -232,16 +239,16 @@ def _build(
     depths: Counter[int] = Counter()
     for k, sets in streams.items():
         usable[k] = np.zeros(len(sets[0]), bool)
-        for i, header in enumerate(_usable(sets, skipped)):
+        for i, header in enumerate(usable_headers(sets, skipped)):
             if header is not None:
                 usable[k][i] = True
                 sizes[header.width, header.height] += 1
                 depths[header.channels] += 1
     if not sizes:
         raise UserError(
-            f"none of the images of {title} can be read: {_named(skipped, len(skipped))}"
+            f"none of the images of {title} can be read: {some_names(skipped, len(skipped))}"
         )
-    size = options.size or _common_size(sizes, title)
+    size = options.size or common_size(sizes, title)
     channels = options.channels or most_common_channels(depths)
     least = options.least or size
     pixels, labels, digest, enlarged_count = {}, {}, hashlib.blake2b(digest_size=16), 0
@@ -261,7 +268,7 @@ def _build(
                 try:
                     image = pictures.load(i)
                 except Broken as e:
-                    return _unreadable(pictures, i, e)
+                    return unreadable(pictures, i, e)
                 enlarged |= image.width < least[1] or image.height < least[0]
                 parts.append(as_array(fit(to_channels(image, channels), size)))
             return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], enlarged
@@ -278,7 +285,7 @@ def _build(
                 digest.update(writer.add(result[0]))
                 enlarged_count += result[1]
             if not decoded.any():
-                why = _named(skipped, len(skipped)) or "empty"
+                why = some_names(skipped, len(skipped)) or "empty"
                 raise UserError(f"side {k} of {title} has no image that can be read: {why}")
             pixels[k] = writer.done()
         finally:
@@ -303,16 +310,6 @@ def _build(
         entry.sum = entry.checksum()
         (folder / "entry.json").write_text(entry.model_dump_json(), encoding="utf-8")
     return result
-
-
-def _unreadable(pictures: ImageSet, i: int, e: Broken) -> Broken:
-    return Broken(f"{pictures.name(i)}: {printable(e)}")
-
-
-def _named(skipped: Sequence[str], count: int) -> str:
-    """Some names of unreadable images and the number of the others."""
-    some = sorted(skipped)[:10]
-    return ", ".join(some) + (f" and {count - len(some)} more" if count > len(some) else "")
 
 
 class _Writer:
@@ -358,65 +355,3 @@ class _Writer:
         self.file.flush()
         os.fsync(self.file.fileno())
         return np.empty(0, np.uint8)  # opened again from the folder
-
-
-def _usable(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Header | None]:
-    """Yield one header for each image or pair: the first one's size, the channels of both.
-
-    sets: one image set, or two of equal length
-    skipped: receives "name: reason" of unreadable images, for which None is yielded
-
-    Raises `UserError`, at the end, for pairs of different shapes."""
-
-    def headers(i: int) -> list[Header] | Broken:
-        both = []
-        for p in sets:
-            try:
-                both.append(p.header(i))
-            except Broken as e:
-                return _unreadable(p, i, e)
-        return both
-
-    unlike = []
-    for i, got in enumerate(
-        map_in_order(headers, range(len(sets[0])), "reading headers", decoding_threads(sets))
-    ):
-        if isinstance(got, Broken):
-            skipped.append(str(got))
-            yield None
-            continue
-        if len(got) > 1 and unequal(*got):
-            unlike.append(
-                " and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got))
-            )
-        yield got[0]._replace(channels=max(h.channels for h in got))
-    if unlike:
-        raise UserError(
-            f"{plural(len(unlike), 'pair')} of two shapes: {several(unlike)}. Both images of a pair must have the same "
-            "ratio of width to height; crop them, or train on them unpaired."
-        )
-
-
-def unequal(a: Header, b: Header) -> bool:
-    """Whether the ratios of width to height of two images differ by more than 2%."""
-    return abs(a.width * b.height - b.width * a.height) > 0.02 * a.width * b.height
-
-
-def most_common_channels(counts: Counter[int]) -> int:
-    """1 if all images are gray, 4 if more than half have alpha, else 3.
-
-    counts: channels -> number of images"""
-    if set(counts) == {1}:
-        return 1
-    return 4 if counts[4] * 2 > counts.total() else 3
-
-
-def _common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]:
-    sizes = sorted(counts)
-    if len(sizes) > 1:
-        some = several([f"{w}x{h}" for w, h in sizes], 5)
-        raise UserError(
-            f"the images of {title} have {len(sizes)} different sizes ({some}): say which one to train at, "
-            "as in --size 64"
-        )
-    return sizes[0][1], sizes[0][0]

@@ -15,8 +15,8 @@ import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
-from ganvas.data.cache import most_common_channels, unequal
 from ganvas.data.decoding import decoding_threads, map_in_order
+from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
@@ -249,7 +249,8 @@ def _pair(found: Selection, report: Report) -> bool:
             continue
     if unlike:
         report.notes.append(
-            f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: {several(unlike, 5)}"
+            f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: "
+            f"{several(unlike, 5)}"
         )
     return not unmatched and not unlike
 
@@ -278,8 +279,10 @@ def _advise(
     if report.brightest is not None and report.brightest < 1 << 15:
         white = max((1 << report.brightest.bit_length()) - 1, 255)
         report.notes.append(
-            f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would be "
-            f"{'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes that value white"
+            f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would "
+            "be "
+            f"{'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes that "
+            "value white"
         )
         more = f" --set data.white={white}"
     if report.count < 1000:

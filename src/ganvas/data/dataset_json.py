@@ -48,6 +48,7 @@ def parsed(data: bytes) -> tuple[dict[str, int] | None, str]:
 
 def _malformed(why: str) -> str:
     return (
-        f'is not as StyleGAN\'s tools write it ({why.lower()}); expected {{"labels": [["folder/image.png", 0], ...]}}, '
+        f"is not as StyleGAN's tools write it ({why.lower()}); "
+        'expected {"labels": [["folder/image.png", 0], ...]}, '
         "classes from 0. Mend it, or rename it to train without its labels"
     )

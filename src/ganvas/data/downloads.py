@@ -189,7 +189,8 @@ def _download(name: str, file: File, path: Path) -> None:
     by_hand = f"download {file.urls[0]} by other means and put the file at {shown}"
     if path.exists():
         raise UserError(
-            f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or {by_hand}"
+            f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or "
+            f"{by_hand}"
         )
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     failures = []
@@ -197,7 +198,8 @@ def _download(name: str, file: File, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"{printable(path.parent)} cannot be created ({reason(e)}): set GANVAS_CACHE to a folder that can"
+            f"{printable(path.parent)} cannot be created ({reason(e)}): set GANVAS_CACHE to a "
+            "folder that can"
         ) from None
     for old in abandoned(path.parent):
         old.unlink(missing_ok=True)
@@ -214,12 +216,14 @@ def _download(name: str, file: File, path: Path) -> None:
             return
     except OSError as e:
         raise UserError(
-            f"{printable(path.parent)} cannot be written ({reason(e)}): make room, or set GANVAS_CACHE"
+            f"{printable(path.parent)} cannot be written ({reason(e)}): make room, or set "
+            "GANVAS_CACHE"
         ) from None
     finally:
         partial.unlink(missing_ok=True)
     raise UserError(
-        f"{name} cannot be downloaded ({'; '.join(failures)}). Is there a network? Otherwise {by_hand}"
+        f"{name} cannot be downloaded ({'; '.join(failures)}). Is there a network? Otherwise "
+        f"{by_hand}"
     )
 
 
@@ -278,14 +282,16 @@ def _check(name: str, file: File, path: Path) -> None:
         got = hashlib.file_digest(f, "sha256").hexdigest()
     if got != file.sha256:
         raise UserError(
-            f"{file.name} of {name} has the SHA-256 {got}, expected {file.sha256}: it is damaged or "
+            f"{file.name} of {name} has the SHA-256 {got}, expected {file.sha256}: it is damaged "
+            "or "
             "another file, and was not "
-            f"used. Try again later, or give your own copy by its path instead of the name {name!r}."
+            "used. Try again later, or give your own copy by its path instead of the name "
+            f"{name!r}."
         )
 
 
 def tar_members(path: Path, prefix: str) -> bytes:
-    """Contents of all files of a tar archive whose names begin with `prefix`, in the order of names.
+    """Contents of the files in a tar archive whose names begin with `prefix`, in name order.
 
     Raises `UserError` for an unreadable archive."""
     try:
@@ -297,5 +303,6 @@ def tar_members(path: Path, prefix: str) -> bytes:
             return b"".join(f.read() for f in files if f)
     except Exception as e:
         raise UserError(
-            f"{printable(path)} cannot be read ({reason(e)}): remove it, so that it is downloaded again"
+            f"{printable(path)} cannot be read ({reason(e)}): remove it, so that it is downloaded "
+            "again"
         ) from None

@@ -355,7 +355,9 @@ def shuffled_indices(positions: np.ndarray, count: int, seed: int, stream: str) 
 
 
 def _hashed(positions: np.ndarray, key: int) -> np.ndarray:
-    """64 random bits for each position: SplitMix64 (Steele et al., 2014) with a counter as state."""
+    """64 random bits for each position.
+
+    SplitMix64 (Steele et al., 2014), whose state is a counter."""
     with np.errstate(over="ignore"):
         z = np.uint64(key) + (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

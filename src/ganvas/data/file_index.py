@@ -84,7 +84,8 @@ class FileIndex(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self._at)
 
-    def __getitem__(self, i: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride] (no slices)
+    # no slices
+    def __getitem__(self, i: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride]
         k = int(self._at[i])
         return Entry(
             self._files.raw(k).decode("utf-8", "surrogateescape"),

@@ -101,7 +101,8 @@ def find_images(
         y = of_folder[entries.folder]
         if two.sides:
             notes.append(
-                f"there are folders named as two domains ({two.names()}) and others beside them: each folder is taken as a "
+                f"there are folders named as two domains ({two.names()}) and others beside them: "
+                "each folder is taken as a "
                 "class here, and methods for two domains take only those two"
             )
     plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
@@ -141,16 +142,19 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     if len(labeled) < len(names):
         bare = [printable(name) for name in names if name not in numbers]
         notes.append(
-            f"{plural(len(bare), 'image')} without a label in {dataset_json.NAME}, left out: {several(bare)}"
+            f"{plural(len(bare), 'image')} without a label in {dataset_json.NAME}, left out: "
+            f"{several(bare)}"
         )
     present = {e.name[start:].replace("\\", "/") for e in tree.entries}
     if absent := sorted(printable(name) for name in numbers if name not in present):
         notes.append(
-            f"{plural(len(absent), 'label')} in {dataset_json.NAME} without an image: {several(absent)}"
+            f"{plural(len(absent), 'label')} in {dataset_json.NAME} without an image: "
+            f"{several(absent)}"
         )
     if not labeled:
         raise UserError(
-            f"{printable(described)} of {title} has a label for none of its images: {'; '.join(notes)}"
+            f"{printable(described)} of {title} has a label for none of its images: "
+            f"{'; '.join(notes)}"
         )
     values = np.array([numbers[names[i]] for i in labeled])
     classes, y = np.unique(values, return_inverse=True)
@@ -188,8 +192,10 @@ def find_domains(source: Source, part: AnyPart = "train", *, white: int | None =
     found = _find_two(source, part, white)
     if found is None:
         raise UserError(
-            f"two domains were expected in {source_title(source)}: folders A/ and B/, trainA/ and trainB/, or exactly two "
-            "folders of any names; or give two paths as PATH_A,PATH_B. See `ganvas data check` for what is there."
+            f"two domains were expected in {source_title(source)}: folders A/ and B/, trainA/ and "
+            "trainB/, or exactly two "
+            "folders of any names; or give two paths as PATH_A,PATH_B. See `ganvas data check` for "
+            "what is there."
         )
     return found
 
@@ -205,7 +211,8 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
         if unmatched:
             have = "image has" if len(unmatched) == 1 else "images have"
             raise UserError(
-                f"{len(unmatched)} {have} no partner of the same name in {found.title}: {several(unmatched)}. "
+                f"{len(unmatched)} {have} no partner of the same name in {found.title}: "
+                f"{several(unmatched)}. "
                 "Pairs are matched by the name without its extension; rename or remove these."
             )
         return replace(found, layout=f"{found.layout}, matched by name", sets={"a": a, "b": b})
@@ -213,7 +220,8 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
         raise UserError(
-            f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B images"
+            f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B "
+            "images"
         )
     parts, notes = split_parts(there)
     got, more = choose_part(parts, part)
@@ -303,7 +311,8 @@ def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
         stem = clean(os.path.splitext(e.name[start:].lstrip("/"))[0])
         if stem in stems:
             raise UserError(
-                f"{files.name(stems[stem])} and {files.name(i)} would both be the pair '{printable(stem)}': keep one of them"
+                f"{files.name(stems[stem])} and {files.name(i)} would both be the pair "
+                f"'{printable(stem)}': keep one of them"
             )
         stems[stem] = i
     return stems

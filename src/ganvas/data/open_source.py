@@ -15,8 +15,9 @@ from typing import Any
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_regular, shell_quoted
 from ganvas.data import downloads
-from ganvas.data.arrays import IDX_IMAGES, SHIPPED, Table, cifar_table, idx_table, npz_table
+from ganvas.data.arrays import SHIPPED, Table, cifar_table, npz_table
 from ganvas.data.file_index import FileIndex
+from ganvas.data.idx import IDX_IMAGES, idx_table
 from ganvas.data.pictures import PARTS, AnyPart, Files, ImageSet, endings_summary, several
 from ganvas.data.trees import Folder, Tree, Zip, is_image
 from ganvas.media.decode import EXTENSIONS
@@ -70,15 +71,18 @@ def open_source(
         return printable(path.name), idx_table(path, None, white)
     if is_image(lower):
         raise UserError(
-            f"'{shown}' is one image. A data set is a folder of images: give {printable(path.parent)}"
+            f"'{shown}' is one image. A data set is a folder of images: give "
+            f"{printable(path.parent)}"
         )
     if archive := _ARCHIVE.fullmatch(lower):
         how = "" if archive[1] in ("7z", "rar") else f", as with tar -xf {shell_quoted(path)}"
         raise UserError(
-            f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it"
+            f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of "
+            "it"
         )
     raise UserError(
-        f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip file, an .npz, MNIST's idx "
+        f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip "
+        "file, an .npz, MNIST's idx "
         f"files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
     )
 
@@ -106,7 +110,8 @@ def _suggestion(path: Path) -> str:
     return missing + (
         f"Did you mean '{printable(near[0])}'?"
         if near
-        else f"Give a folder, a zip, .npz or idx file, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
+        else "Give a folder, a zip, .npz or idx file, or one of: "
+        f"{', '.join([*SHIPPED, *downloads.SETS])}."
     )
 
 
@@ -121,7 +126,8 @@ def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike
         source = [p.strip() for p in text.split(",")]
     if len(source) != 2:
         raise UserError(
-            f"got {plural(len(source), 'path')} ({', '.join(map(printable, source))}), expected one, or two: PATH_A,PATH_B"
+            f"got {plural(len(source), 'path')} ({', '.join(map(printable, source))}), expected "
+            "one, or two: PATH_A,PATH_B"
         )
     return source[0], source[1]
 
@@ -155,7 +161,8 @@ def require_files(pictures: ImageSet) -> Files:
     """`pictures`, if they are files. Raises `UserError` otherwise."""
     if not isinstance(pictures, Files):
         raise UserError(
-            "pairs are matched by file name, and an array of images has none: give folders or zip files"
+            "pairs are matched by file name, and an array of images has none: give folders or zip "
+            "files"
         )
     return pictures
 
@@ -263,7 +270,8 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
             else ""
         )
         raise UserError(
-            f"{what} has no images in it{other}. Expected files ending in {', '.join(sorted(EXTENSIONS))}, "
+            f"{what} has no images in it{other}. Expected files ending in "
+            f"{', '.join(sorted(EXTENSIONS))}, "
             "or folders of them."
         )
     tops = [f[0].lower() if f else "" for f in inner_folders(tree)]

@@ -93,7 +93,8 @@ class Tiles:
         header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
             raise Broken(
-                f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}"
+                f"is {header.width}x{header.height}: smaller than a tile of "
+                f"{self.size[1]}x{self.size[0]}"
             )
         return header._replace(height=self.size[0], width=self.size[1])
 

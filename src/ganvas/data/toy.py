@@ -126,7 +126,9 @@ class Points:
 
 
 def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int = 0) -> Points:
-    """`count` points of the 25 Gaussians (`gaussian_grid`), drawn once. PacGAN trains on 100,000."""
+    """`count` points of the 25 Gaussians (`gaussian_grid`), drawn once.
+
+    PacGAN trains on 100,000."""
     return Points(
         draw_mixture(gaussian_grid(), sigma, count, seed),
         f"gaussian-grid, sigma {sigma:g}, seed {seed}",
@@ -134,7 +136,9 @@ def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int 
 
 
 def gaussian_ring_feed(count: int = COUNT, sigma: float = RING_SIGMA, seed: int = 0) -> Points:
-    """`count` points of the 8 Gaussians (`gaussian_ring`), drawn once. PacGAN trains on 100,000."""
+    """`count` points of the 8 Gaussians (`gaussian_ring`), drawn once.
+
+    PacGAN trains on 100,000."""
     return Points(
         draw_mixture(gaussian_ring(), sigma, count, seed),
         f"gaussian-ring, sigma {sigma:g}, seed {seed}",
@@ -161,7 +165,8 @@ def bigrams(kind: str, words: int = 8) -> np.ndarray:
         raise UserError(f"a toy language has 2 to 128 words, each a gray level; got {words}")
     if kind not in LANGUAGES:
         raise UserError(
-            f"there is no toy language {kind!r}. {did_you_mean(kind, LANGUAGES)} ({', '.join(LANGUAGES)})"
+            f"there is no toy language {kind!r}. {did_you_mean(kind, LANGUAGES)} "
+            f"({', '.join(LANGUAGES)})"
         )
     if kind == "uniform":
         return np.full((words, words), 1 / words)
@@ -193,7 +198,8 @@ def languages(
     Raises `UserError` for other values."""
     if size < 2 or count < 1:
         raise UserError(
-            f"a language needs sentences of at least 2 words, and one sentence; got {size} and {count}"
+            f"a language needs sentences of at least 2 words, and one sentence; got {size} and "
+            f"{count}"
         )
     chain = bigrams(source, words)
     levels = np.round(np.arange(words) * (255 / (words - 1))).astype(np.uint8)

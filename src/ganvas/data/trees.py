@@ -10,7 +10,7 @@ import zipfile
 from collections import Counter
 from io import BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image
@@ -119,7 +119,8 @@ class Zip:
             members = self.zip.infolist()
         except Exception as e:  # zipfile raises many kinds for a damaged directory
             raise UserError(
-                f"{printable(path)} is no readable zip file ({reason(e)}). Is it complete? Pack or download it again."
+                f"{printable(path)} is no readable zip file ({reason(e)}). Is it complete? Pack or "
+                "download it again."
             ) from None
         self.inventory = Inventory()
         index = FileIndexBuilder()
@@ -128,8 +129,10 @@ class Zip:
             parts = PurePosixPath(name).parts
             if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
                 raise UserError(
-                    f"{printable(path)} has a member named '{printable(info.filename)}', which points outside of the "
-                    "archive: refused. Do not trust this file; pack the images again yourself if you know where they "
+                    f"{printable(path)} has a member named '{printable(info.filename)}', which "
+                    "points outside of the "
+                    "archive: refused. Do not trust this file; pack the images again yourself if "
+                    "you know where they "
                     "come from."
                 )
             if any(map(_hidden, parts)):
@@ -147,7 +150,7 @@ class Zip:
 
     def header(self, name: str) -> Header:
         with self._open(name) as member:
-            return read_header(_Seekable(member))
+            return read_header(cast(IO[bytes], _Seekable(member)))
 
     def load(self, name: str) -> Image.Image:
         return read(BytesIO(self.contents(name)), white=self.white)

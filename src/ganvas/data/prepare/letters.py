@@ -30,8 +30,9 @@ WEIGHTS = {
     "black": 900,
 }
 _FAMILIES = {  # fontpkg's names; every part has serif, sans, display and handwritten families
-    "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro eb-garamond encode-sans "
-    "exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam montserrat oswald playfair-display "
+    "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro "
+    "eb-garamond encode-sans exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam montserrat "
+    "oswald playfair-display "
     "quicksand roboto-slab space-grotesk unbounded work-sans",
     "val": "alfa-slab-one caveat dosis lora orbitron raleway rubik zilla-slab",
     "test": "arvo delius league-spartan space-mono vollkorn",
@@ -80,7 +81,9 @@ class Face:
         return font
 
     def height(self) -> float:
-        """Height of a capital as a share of the image's side: `CAPITAL`, or less to fit all letters."""
+        """Height of a capital as a fraction of the image's side.
+
+        It is `CAPITAL`, or less if a letter would not fit."""
         font = self.font(MEASURED)
         capital = -font.getbbox("H", anchor="ls")[1]
         boxes = [font.getbbox(letter, anchor="ls") for letter in LETTERS]
@@ -144,7 +147,10 @@ def _faces(installed: dict[str, Any]) -> Iterator[Face]:
 
 
 def _install(problem: str) -> str:
-    return f"{problem}. Install them: pip install 'ganvas[demo]'. (The set `letters` at 32 px needs none of them.)"
+    return (
+        f"{problem}. Install them: pip install 'ganvas[demo]'. "
+        "(The set `letters` at 32 px needs none of them.)"
+    )
 
 
 def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
@@ -174,7 +180,8 @@ def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
     )
     if not written:
         raise UserError(
-            f"no family has both sides of {pairs} in strokes that are visible at {size} pixels. Choose a larger "
+            f"no family has both sides of {pairs} in strokes that are visible at {size} pixels. "
+            "Choose a larger "
             f"--size, or other weights of {', '.join(WEIGHTS)}"
         )
     return written

@@ -190,7 +190,8 @@ def hide(
     probability, heat = network.find(_tensor(image), number)
     if probability < least:
         raise Broken(
-            f"{network.name} does not find the class in it (probability {probability:.3f}, less than {least:g})"
+            f"{network.name} does not find the class in it (probability {probability:.3f}, less "
+            f"than {least:g})"
         )
     if not float(heat.max()) > 0:
         raise Broken(f"{network.name} finds the class in it, but no place that is evidence for it")
@@ -255,7 +256,8 @@ def _tree(photos: str | Path, out: Path) -> Folder | Zip:
         Path(os.path.expanduser(photos)).resolve()
     ):
         raise UserError(
-            f"{out} lies in {photos}, so that its images would be taken for photographs: choose another --out"
+            f"{out} lies in {photos}, so that its images would be taken for photographs: choose "
+            "another --out"
         )
     return tree
 
@@ -276,7 +278,8 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
         if unlike:
             differences = ", ".join(f"{k} {before.get(k)} (now {settings.get(k)})" for k in unlike)
             raise UserError(
-                f"{out} was built with {differences}: use the same settings to continue it, or choose another --out"
+                f"{out} was made with {differences}: use the same settings to continue it, or "
+                "choose another --out"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -297,7 +300,8 @@ def _check(
         raise UserError(f"images of {size} pixels have no room for blocks of {max(blocks)}")
     if not 0 < threshold <= 1:
         raise UserError(
-            f"--threshold is a fraction of the map's maximum, above 0 and at most 1; got {threshold:g}"
+            "--threshold is a fraction of the map's maximum, above 0 and at most 1; got "
+            f"{threshold:g}"
         )
     if not 0 <= least <= 1:
         raise UserError(f"--least is a probability from 0 to 1; got {least:g}")
