@@ -1,4 +1,4 @@
-"""Pictures for the tests of data, good and bad."""
+"""Valid and invalid images for the tests of data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 
-def picture(seed: int, width: int = 20, height: int = 16, channels: int = 3) -> np.ndarray:
-    """Noise, uint8 [H, W] or [H, W, C]: every picture is told from every other."""
+def noise_image(seed: int, width: int = 20, height: int = 16, channels: int = 3) -> np.ndarray:
+    """Noise, uint8 [H, W] or [H, W, C]: no two images are alike."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -30,7 +30,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def broken_set(folder: Path) -> Path:
-    """Eight good pictures among every kind of bad file."""
+    """Eight valid images among every kind of invalid file."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(8):
@@ -46,7 +46,7 @@ def broken_set(folder: Path) -> Path:
         bomb(10_000, 9_500)
     )  # between Pillow's warning and its error
     (folder / ".hidden.png").write_text("x")
-    (folder / "notes.txt").write_text("not an image, and does not claim to be")
+    (folder / "notes.txt").write_text("not an image")
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
     return folder
 

@@ -1,4 +1,4 @@
-"""Drawing is a pure function of a cursor, and a cache entry is complete or is not there."""
+"""Draws are a pure function of a cursor, and a cache entry is complete or absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Make = Callable[..., Path]
 
 
 def numbered(count: int, *, flip: bool = False, room: int = 0, task: Task = "images") -> Feed:
-    """Pictures 4x6 whose every pixel is the picture's number."""
+    """Images 4x6 whose pixels are all the image's number."""
     sides = {
         "images": {"x": count},
         "domains": {"a": count, "b": count + 3},
@@ -44,7 +44,7 @@ def numbered(count: int, *, flip: bool = False, room: int = 0, task: Task = "ima
 
 
 def noise(task: Task = "images") -> Feed:
-    """Pictures 12x12, crops 8x8, flips: nothing about a draw goes unseen."""
+    """Noise 12x12, crops 8x8, flips: every part of a draw shows in the result."""
     feed = numbered(11, flip=True, task=task)
     rng = np.random.default_rng(0)
     pixels = {
@@ -137,7 +137,7 @@ def test_flips_are_fair_and_drawn_anew():
     assert ((x[:, 0, 0, 5] == 1) == ~left).all()
     assert 0.46 < left.float().mean() < 0.54
     assert not (feed.draw(0, 40, seed=0).x == feed.draw(4, 40, seed=0).x).all()
-    assert (feed.fixed(4).x[:, 0, 0, 0] == 1).all(), "measuring sees no flips"
+    assert (feed.fixed(4).x[:, 0, 0, 0] == 1).all(), "evaluation has no flips"
 
 
 def test_crops_reach_every_place():
@@ -148,7 +148,7 @@ def test_crops_reach_every_place():
     corners, counts = np.unique(which(Batch(x=x)), return_counts=True)
     assert corners.tolist() == [0, 1, 2, 8, 9, 10, 16, 17, 18]
     assert counts.min() > 60
-    assert which(feed.fixed(3)) == [9, 9, 9], "measuring sees the centre"
+    assert which(feed.fixed(3)) == [9, 9, 9], "evaluation crops the center"
     assert feed.raw()["x"].shape == (3, 4, 6, 1)
     assert feed.raw()["x"][0, 0, 0, 0] == 9
 
@@ -353,9 +353,9 @@ def test_a_cache_that_cannot_be_written(
     cache_folder.write_text("a file where the folder should be")
     feed = data.images(make("1.png", "2.png"))
     assert feed.info.count == 2
-    said = capsys.readouterr().err
-    assert "cannot be written (Not a directory)" in said
-    assert said.count("\n") == 1, "one plain line, without a path and a line of the program"
+    warning = capsys.readouterr().err
+    assert "cannot be written (Not a directory)" in warning
+    assert warning.count("\n") == 1, "one plain line, without a path and a line of the program"
     cache_folder.unlink()
     assert equal(feed.fixed(2), data.images(make()).fixed(2))
     assert feed.info == data.images(make()).info
@@ -436,7 +436,7 @@ def test_an_entry_of_another_form_is_built_again(
 
 
 def test_fingerprints_are_those_of_earlier_versions(make: Make):
-    """Runs of earlier versions resume: their data must have the fingerprint that they wrote down."""
+    """Runs of earlier versions resume: fingerprints must stay the recorded ones."""
     folder = make("cat/1.png", "dog/2.png", width=4, height=4)
     assert data.images(folder).info.fingerprint == "9283618cdd5e343ceed190bbdb3ac028"
     pair = make("A/1.png", "B/1.png", width=8, height=8, root="pairs")
@@ -456,7 +456,7 @@ def test_no_home_for_the_cache_is_one_line(monkeypatch: pytest.MonkeyPatch, home
         data.images("digits")
 
 
-def test_many_pictures_by_threads_keep_their_order(make: Make):
+def test_many_images_by_threads_keep_their_order(make: Make):
     names = [f"{i:03}.png" for i in range(150)]
     folder = make(*names, width=8, height=8)
     (folder / "070.png").write_text("x")
@@ -477,7 +477,7 @@ def test_no_warnings_on_the_way(make: Make):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest.MonkeyPatch):
-    """The way of accelerators, taken by the processor: gathered there, cropped there, mirrored there."""
+    """The path of accelerators, on the CPU: the device gathers, crops and mirrors."""
     plain, there = noise(task), noise(task)
     monkeypatch.setattr(there, "_lies_on", lambda device: True)
     for cursor in (0, 5, 17):

@@ -1,4 +1,4 @@
-"""The shipped set `letters`, and rendering from the font packages where they are installed."""
+"""The shipped set `letters`, and rendering from installed font packages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_training_opens_the_training_families_only() -> None:
     assert train.info.fingerprint != test.info.fingerprint
 
 
-def test_licences_name_every_family() -> None:
+def test_licenses_name_every_family() -> None:
     text = (FILE.parent / "LICENSES.txt").read_text(encoding="utf-8")
     assert all(f"\n{name}\n" in text for names in letters.PARTS.values() for name in names)
     assert "SIL OPEN FONT LICENSE Version 1.1" in text
@@ -58,7 +58,8 @@ def test_rendering_again_gives_the_shipped_pixels(faces: list[letters.Face]) -> 
         images = face.render(32)
         assert rows.any() == letters.legible(images)
         if rows.any():
-            # Equal with the Pillow that rendered them; another FreeType may round otherwise. The
+            # Equal with the Pillow that rendered them; another FreeType may round
+            # differently. The
             # next weight of a family differs by 2 gray levels and more.
             difference = np.abs(shipped["images"][rows].astype(int) - images)
             assert difference.mean() < 0.25, face.name

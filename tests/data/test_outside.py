@@ -1,4 +1,6 @@
-"""Files from outside that lie, never end or have odd names: each is named in one line, and nothing else is lost."""
+"""Untrusted files: false headers, endless files and odd names.
+
+Each is reported in one line, and the other files of its set are read."""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sample_images import picture
+from sample_images import noise_image
 
 from ganvas import data
 from ganvas.core import guards
@@ -39,7 +41,7 @@ def one_line(text: str) -> bool:
 
 
 def refused(call: Callable[[], Any]) -> tuple[str, Any]:
-    """(the message of a `UserError`, or "", what else came)."""
+    """(message of a `UserError` or "", result of `call`)."""
     try:
         return "", call()
     except UserError as e:
@@ -87,11 +89,11 @@ def test_names_that_cannot_be_are_one_line(name: str):
 
 def test_folders_deeper_than_the_stack(tmp_path: Path):
     """Folders are walked without recursion. Few enough for pytest to remove them."""
-    Image.fromarray(picture(0)).save(tmp_path / "warm.png")
+    Image.fromarray(noise_image(0)).save(tmp_path / "warm.png")
     data.images(tmp_path)  # imports and plugins of Pillow need some stack of their own
     deepest = tmp_path / "set" / "/".join("d" * 400)
     deepest.mkdir(parents=True)
-    Image.fromarray(picture(0)).save(deepest / "1.png")
+    Image.fromarray(noise_image(0)).save(deepest / "1.png")
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 150)
     try:
@@ -121,7 +123,7 @@ def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, 
         f"{os.fsdecode(odd)}/3{os.fsdecode(odd)}.png",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(len(name))).save(root / name)
+        Image.fromarray(noise_image(len(name))).save(root / name)
     (root / "plain" / f"{os.fsdecode(odd)}.png").write_text("x")
     info = data.images(root).info
     assert (info.count, len(info.classes), info.skipped_count) == (3, 2, 1)
@@ -145,11 +147,11 @@ def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, 
 
 def test_a_shell_reads_what_is_quoted():
     for odd in ODD:
-        said = subprocess.run(
+        printed = subprocess.run(
             ["bash", "-c", f"printf %s {guards.shell_quoted(os.fsdecode(odd))}"],
             capture_output=True,
         )
-        assert said.stdout.removeprefix(b"./") == odd
+        assert printed.stdout.removeprefix(b"./") == odd
 
 
 # ---------------------------------------------------------------- arrays
@@ -174,8 +176,8 @@ def test_idx_of_any_header(
     raw = bytes([0, 0, code, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + body
     raw = gzip.compress(raw) if packed else raw
     path.write_bytes(raw[: len(raw) - cut])
-    said, read = refused(lambda: read_idx(path))
-    assert one_line(said) if said else read.nbytes <= len(body)
+    message, read = refused(lambda: read_idx(path))
+    assert one_line(message) if message else read.nbytes <= len(body)
 
 
 def test_idx_that_unpacks_to_more_than_it_announces(
@@ -247,7 +249,7 @@ def npy(a: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
 def test_every_npz_that_numpy_reads(
     tmp_path: Path, name: str, version: tuple[int, int], tail: bytes, method: int
 ):
-    images = np.stack([picture(i, 6, 5) for i in range(3)])
+    images = np.stack([noise_image(i, 6, 5) for i in range(3)])
     with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as z:
         z.writestr(name, npy(images, version) + tail)
     assert np.load(tmp_path / "a.npz")["images"].shape == images.shape
@@ -269,8 +271,8 @@ def test_npz_damaged_inside(tmp_path: Path):
         hurt = bytearray(whole)
         hurt[at] ^= 0x55
         (tmp_path / "a.npz").write_bytes(hurt)
-        said, _ = refused(lambda: data.images(tmp_path / "a.npz"))
-        assert one_line(said)
+        message, _ = refused(lambda: data.images(tmp_path / "a.npz"))
+        assert one_line(message)
 
 
 def test_other_arrays_of_an_npz_are_named(tmp_path: Path):
@@ -290,7 +292,7 @@ def test_a_mutated_zip_is_one_line(tmp_path_factory: pytest.TempPathFactory, dra
     with zipfile.ZipFile(folder / "a.zip", "w") as z:
         for i in range(2):
             image = BytesIO()
-            Image.fromarray(picture(i, 4, 4)).save(image, "PNG")
+            Image.fromarray(noise_image(i, 4, 4)).save(image, "PNG")
             z.writestr(f"é{i}.png", image.getvalue())
     raw = bytearray((folder / "a.zip").read_bytes())
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -390,7 +392,7 @@ def deep_set(folder: Path, most: int = 4095) -> Path:
     return folder
 
 
-def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
+def test_twelve_bits_are_reported_and_share_one_white(tmp_path: Path):
     folder = deep_set(tmp_path / "set")
     report = data.check(folder)
     assert report.brightest == 4095
@@ -412,13 +414,13 @@ def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
 
 
 def test_white_of_color_images(tmp_path: Path, make: Make):
-    """Arrays of 16-bit colors are scaled. Files of them are read in 8 bits, which a note says."""
+    """Arrays of 16-bit colors are scaled; a note says that files are not."""
     np.savez(tmp_path / "a.npz", images=np.full((2, 4, 4, 3), 4095, np.uint16))
     scaled = data.images(tmp_path / "a.npz", white=4095)
     assert scaled.raw()["x"].min() == 255
     assert scaled.info.notes == ()
     files = data.images(make("1.png", "2.png"), white=4095)
-    assert (files.raw()["x"][0] == picture(0)).all()
+    assert (files.raw()["x"][0] == noise_image(0)).all()
     assert any("white=4095 applies to gray images" in n for n in files.info.notes)
 
 
@@ -492,14 +494,14 @@ def test_zip_members_of_impossible_size(tmp_path: Path):
 
 
 def test_a_tiff_in_a_zip_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Its header lies at the end and points back, which zipfile answers by starting anew."""
+    """A TIFF header at the end points back, and zipfile rewinds to the beginning."""
     image = BytesIO()
-    Image.fromarray(picture(0, 64, 64)).save(image, "TIFF", description="x" * 500)
+    Image.fromarray(noise_image(0, 64, 64)).save(image, "TIFF", description="x" * 500)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
         z.writestr("a.tif", image.getvalue())
     monkeypatch.setattr(zipfile.ZipExtFile, "seek", lambda *_: pytest.fail("rewound"))
     feed = data.images(tmp_path / "a.zip")
-    assert (feed.raw()["x"][0] == picture(0, 64, 64)).all()
+    assert (feed.raw()["x"][0] == noise_image(0, 64, 64)).all()
     report = data.check(tmp_path / "a.zip")
     assert (report.count, report.broken) == (1, [])
 

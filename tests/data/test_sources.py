@@ -1,4 +1,4 @@
-"""Every layout that people have opens as what it is; what is missing or ambiguous is said."""
+"""Every usual layout is recognized; missing and ambiguous parts are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
-from sample_images import picture
+from sample_images import noise_image
 
 from ganvas import data
 from ganvas.core.errors import UserError
@@ -38,7 +38,7 @@ def test_a_folder_of_images(make: Make):
     assert feed.info.shape.size == (16, 20)
     assert feed.info.classes == ()
     (batch,) = feed.batches(8)
-    assert same(batch.x, np.stack([picture(0), picture(2), picture(1)])), (
+    assert same(batch.x, np.stack([noise_image(0), noise_image(2), noise_image(1)])), (
         "in the order of the names"
     )
     assert "y" not in batch
@@ -86,7 +86,7 @@ def test_what_is_two_domains_and_what_are_classes(
     assert info.classes == classes
     used = info.count + sum("test/" in n for n in names)
     assert used == len(names) or any("are used, not 1 image in" in n for n in info.notes), (
-        "nothing is left out unsaid"
+        "nothing is left out without a note"
     )
 
 
@@ -124,13 +124,13 @@ def test_packed_archives_say_what_to_do(tmp_path: Path, name: str):
 def test_kinds_that_pillow_opens_are_read(tmp_path: Path, kind: str):
     if not {".avif": features.check("avif"), ".jp2": features.check("jpg_2000")}.get(kind, True):
         pytest.skip(f"this Pillow cannot write {kind}")
-    Image.fromarray(picture(0, 32, 32)).save(tmp_path / f"1{kind}")
+    Image.fromarray(noise_image(0, 32, 32)).save(tmp_path / f"1{kind}")
     assert data.images(tmp_path).info.count == 1
 
 
 def test_crops_lie_anywhere(tmp_path: Path):
     """Every place of a crop lies in a tile, and most in exactly one."""
-    Image.fromarray(picture(0, 91, 76)).save(tmp_path / "1.png")
+    Image.fromarray(noise_image(0, 91, 76)).save(tmp_path / "1.png")
     tree = Folder(tmp_path)
     tiles = Tiles.overlapping(Files(tree, tree.entries), (16, 16), (21, 21))
     assert tiles.size == (32, 32)
@@ -225,7 +225,7 @@ def test_zip_is_read_in_place(make: Make, tmp_path: Path):
     before = sorted(tmp_path.iterdir())
     feed = data.images(path)
     assert feed.info.classes == ("cat", "dog", "train")
-    assert same(next(feed.batches(8)).x, np.stack([picture(i) for i in range(3)]))
+    assert same(next(feed.batches(8)).x, np.stack([noise_image(i) for i in range(3)]))
     assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "cache"}, "nothing is unpacked"
 
 
@@ -264,8 +264,8 @@ def write_idx(path: Path, a: np.ndarray, cut: int = 0) -> None:
 @pytest.mark.parametrize("ending", [".gz", ""])
 def test_idx(tmp_path: Path, ending: str):
     train, test = (
-        picture(0, 5, 4, 7).transpose(2, 0, 1).copy(),
-        picture(1, 5, 4, 3).transpose(2, 0, 1).copy(),
+        noise_image(0, 5, 4, 7).transpose(2, 0, 1).copy(),
+        noise_image(1, 5, 4, 3).transpose(2, 0, 1).copy(),
     )
     for name, a in (("train", train), ("t10k", test)):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte{ending}", a)
@@ -285,7 +285,7 @@ def test_idx(tmp_path: Path, ending: str):
 )
 @pytest.mark.parametrize("kind", ["NHW", "NHWC", "NCHW", "float"])
 def test_npz(tmp_path: Path, keys: tuple[str, str], kind: str):
-    a = np.stack([picture(i, 6, 5, 1 if kind == "NHW" else 3) for i in range(4)])
+    a = np.stack([noise_image(i, 6, 5, 1 if kind == "NHW" else 3) for i in range(4)])
     given = (
         a.astype(np.float32) / 255
         if kind == "float"
@@ -335,11 +335,11 @@ def test_layouts_of_two(make: Make, layout: str):
     folder = make(*[a.format(i) for i in "12"], *[b.format(i) for i in "12"])
     feed = data.pairs(folder, size=(16, 20), flip=False)
     (batch,) = feed.batches(8)
-    assert same(batch.a, np.stack([picture(0), picture(1)]))
-    assert same(batch.b, np.stack([picture(2), picture(3)]))
+    assert same(batch.a, np.stack([noise_image(0), noise_image(1)]))
+    assert same(batch.b, np.stack([noise_image(2), noise_image(3)]))
     unpaired = data.domains(folder, size=(16, 20))
     assert unpaired.info.counts == {"a": 2, "b": 2}
-    assert same(next(unpaired.batches(8)).b, np.stack([picture(2), picture(3)]))
+    assert same(next(unpaired.batches(8)).b, np.stack([noise_image(2), noise_image(3)]))
 
 
 @pytest.mark.parametrize(
@@ -375,12 +375,12 @@ def test_halves_of_one_image(make: Make):
     folder = make("train/1.png", "train/2.png", "val/3.png", width=40)
     feed = data.pairs(folder, size=(16, 20), flip=False)
     (batch,) = feed.batches(8)
-    assert same(batch.a, np.stack([picture(i, 40)[:, :20] for i in range(2)]))
-    assert same(batch.b, np.stack([picture(i, 40)[:, 20:] for i in range(2)]))
+    assert same(batch.a, np.stack([noise_image(i, 40)[:, :20] for i in range(2)]))
+    assert same(batch.b, np.stack([noise_image(i, 40)[:, 20:] for i in range(2)]))
     assert data.pairs(folder, size=(16, 20), part="test").info.count == 1
 
 
-def test_odd_pictures_are_no_halves(make: Make):
+def test_images_of_other_shapes_are_no_halves(make: Make):
     make("1.png", width=40)
     make("2.png", width=21)
     folder = make("3.png", width=16)  # a photograph, not two
@@ -408,8 +408,8 @@ def test_pairs_are_matched_past_a_and_b_endings(make: Make):
         size=(16, 20),
     )
     (batch,) = feed.batches(8)
-    assert same(batch.a, np.stack([picture(1), picture(0)]))
-    assert same(batch.b, np.stack([picture(2), picture(3)]))
+    assert same(batch.a, np.stack([noise_image(1), noise_image(0)]))
+    assert same(batch.b, np.stack([noise_image(2), noise_image(3)]))
 
 
 def test_unmatched_pairs_are_named(make: Make):
@@ -426,9 +426,11 @@ def test_unmatched_pairs_are_named(make: Make):
 
 def test_pairs_of_two_shapes_are_named(make: Make):
     folder = make("A/1.png", "A/2.png", "B/1.png")
-    Image.fromarray(picture(9, 40, 32)).save(folder / "B/2.png")  # larger, but of the same shape
+    Image.fromarray(noise_image(9, 40, 32)).save(
+        folder / "B/2.png"
+    )  # larger, but of the same shape
     assert data.pairs(folder, size=16).info.count == 2
-    Image.fromarray(picture(9, 30, 32)).save(folder / "B/2.png")
+    Image.fromarray(noise_image(9, 30, 32)).save(folder / "B/2.png")
     with pytest.raises(UserError, match=r"A/2\.png \(20x16\) and B/2\.png \(30x32\)"):
         data.pairs(folder, size=16)
 
@@ -439,8 +441,8 @@ def test_a_broken_half_takes_its_partner_along(make: Make):
     feed = data.pairs(folder, size=(16, 20), flip=False)
     assert feed.info.skipped == ("B/2.png: not an image (its contents are no known image format)",)
     (batch,) = feed.batches(8)
-    assert same(batch.a, np.stack([picture(0), picture(2)]))
-    assert same(batch.b, np.stack([picture(3), picture(5)]))
+    assert same(batch.a, np.stack([noise_image(0), noise_image(2)]))
+    assert same(batch.b, np.stack([noise_image(3), noise_image(5)]))
 
 
 def test_load_smaller_than_size(make: Make):
@@ -497,10 +499,10 @@ def test_download_is_checked_and_made_once(
     body = zipped(
         tmp_path / "f.zip", make("facades/trainA/1_A.jpg", "facades/trainB/1_B.jpg")
     ).read_bytes()
-    asked = []
+    requests = []
 
     def answer(request, timeout):
-        asked.append(request.full_url)
+        requests.append(request.full_url)
         return (tmp_path / "f.zip").open("rb")
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
@@ -514,10 +516,10 @@ def test_download_is_checked_and_made_once(
         "facades",
         downloads._cyclegan("facades", len(body), hashlib.sha256(body).hexdigest()),
     )
-    asked.clear()
+    requests.clear()
     assert data.pairs("facades", size=16).info.count == 1
     assert data.pairs("facades", size=16).info.source == "facades"
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 # ---------------------------------------------------------------- real data
@@ -537,9 +539,9 @@ def test_real_facades(shared: Path):
     feed = data.pairs(shared / "data/facades", size=64, part="test")
     assert feed.info.count == 80
     batch = feed.fixed(8)
-    colours = [len(np.unique(((t + 1) * 15).round().numpy())) for t in (batch.a, batch.b)]
-    assert colours[0] > 0
-    assert batch.b.std() > batch.a.std(), "label maps on the right are of full colours"
+    colors = [len(np.unique(((t + 1) * 15).round().numpy())) for t in (batch.a, batch.b)]
+    assert colors[0] > 0
+    assert batch.b.std() > batch.a.std(), "label maps on the right are of full colors"
 
 
 def test_real_npz(shared: Path):

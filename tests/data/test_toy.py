@@ -1,4 +1,4 @@
-"""Points in the plane: where they lie, and the feed's contract. Toy languages: what they say."""
+"""Toy points: positions and the contract of feeds. Toy languages: statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganvas.core.errors import UserError
 from ganvas.data import toy
 
 
-def test_centres() -> None:
+def test_centers() -> None:
     grid, ring = toy.gaussian_grid(), toy.gaussian_ring()
     assert sorted(grid.tolist()) == [
         [float(i), float(j)] for i in (-4, -2, 0, 2, 4) for j in (-4, -2, 0, 2, 4)
@@ -84,17 +84,17 @@ def test_a_language_is_its_chain_and_the_other_is_its_cipher(kind: str) -> None:
         (1, 6),
         words,
     )
-    said = {
+    words_of = {
         k: np.round(v[:, 0, :, 0] / 255 * (words - 1)).astype(int) for k, v in feed.raw().items()
     }
-    said["b"] = np.argsort(truth)[said["b"]]
-    for sentences in said.values():
+    words_of["b"] = np.argsort(truth)[words_of["b"]]
+    for sentences in words_of.values():
         pairs = np.zeros((words, words))
         np.add.at(pairs, (sentences[:, :-1].ravel(), sentences[:, 1:].ravel()), 1)
         assert np.abs(pairs / pairs.sum(1, keepdims=True) - chain).max() < 0.03
         first = np.bincount(sentences[:, 0], minlength=words) / len(sentences)
         assert np.abs(first - first @ chain).max() < 0.03, "stationary from the first word"
-    assert not (said["a"] == said["b"]).all(1).mean() > 0.1, "sentences are drawn apart"
+    assert not (words_of["a"] == words_of["b"]).all(1).mean() > 0.1, "sentences are drawn apart"
 
 
 @pytest.mark.parametrize(

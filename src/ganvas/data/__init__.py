@@ -1,9 +1,9 @@
 """Load image data sets as batches of tensors in [-1, 1].
 
-`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip file,
-MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by name, and
-return a `Feed`. Images are decoded once, into a cache; crops and flips happen when a
-batch is drawn, which is a pure function of a cursor."""
+`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip
+file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by
+name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
+when a batch is drawn, which is a pure function of a cursor."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def images(
     channels: 1, 3 or 4; None: 1 if all are gray, 4 if more than half have alpha, else 3
     flip: mirror half of the draws
     labels: False: no `y`
-    strict: raise for an unreadable or enlarged image, which is otherwise skipped or noted
+    strict: raise for an unreadable or enlarged image, which is otherwise skipped or
+        noted
     part: "test" opens the set's test or validation part, if it has one
-    white: the value that becomes 255, the same for all images (4095 for 12 bits), in gray
-        image files of more than 8 bits and in arrays of such integers; None: 65535.
-        Color files of 16 bits are read in 8 bits, whatever `white` is
+    white: the value that becomes 255, the same for all images (4095 for 12 bits), in
+        gray image files of more than 8 bits and in arrays of such integers; None:
+        65535. Color files of 16 bits are read in 8 bits, whatever `white` is
 
     Raises `UserError` for a source that is missing, empty or unreadable, and for images
     of different sizes without `size`."""
@@ -92,16 +93,16 @@ def pairs(
     """Open pairs of images.
 
     Pairs are A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by
-    stem, or A|B halves of one image. Batches hold the input as `a` and `x` and the target
-    as `b` and `y`, [n, C, H, W].
+    stem, or A|B halves of one image. Batches hold the input as `a` and `x` and the
+    target as `b` and `y`, [n, C, H, W].
 
-    load: size that images are scaled to before a random crop of `size` (pix2pix: 286 and
-        256); None: no random crop. Both images of a pair get the same crop and flip
+    load: size that images are scaled to before a random crop of `size` (pix2pix: 286
+        and 256); None: no random crop. Both images of a pair get the same crop and flip
     direction: "b2a" makes B the input
     size, flip, strict, part, channels, white: see `images`
 
-    Raises `UserError` that names the images without a partner and the pairs of different
-    shapes."""
+    Raises `UserError` that names the images without a partner and the pairs of
+    different shapes."""
     found = find_pairs(source, part, white=_level(white))
     return _feed(
         "pairs",
@@ -130,9 +131,10 @@ def domains(
 ) -> Feed:
     """Open two sets of images that are not paired.
 
-    The sets are the folders of `pairs`, any two class folders (in alphabetical order), or
-    two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W]. Each set
-    is shuffled by itself, so that all images of both are drawn if their lengths differ.
+    The sets are the folders of `pairs`, any two class folders (in alphabetical order),
+    or two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W]. Each
+    set is shuffled by itself, so that all images of both are drawn if their lengths
+    differ.
 
     load: see `pairs` (CycleGAN: 286 and 256)
     size, flip, strict, part, channels, white: see `images`"""
@@ -156,17 +158,17 @@ def super_resolution(
 ) -> Feed:
     """Open images and their reductions by `scale`, at the images' own resolution.
 
-    Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and their
-    reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a` and `x`,
+    Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and
+    their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a` and `x`,
     [n, C, H / scale, W / scale].
 
     scale: upscaling factor, 2 or more
-    load: size of the tiles that images are cut into, from which crops are taken; smaller
-        images are skipped and named. Tiles for training overlap by the crop's size less
-        one, so that crops lie anywhere in an image, at every place equally often; larger
-        tiles take less room in the cache. None: as large as all images of at least 4/3
-        of `size` hold, at most twice `size`. Tiles of the test part are of 4/3 of `size`
-        and overlap as little as possible
+    load: size of the tiles that images are cut into, from which crops are taken;
+        smaller images are skipped and named. Tiles for training overlap by the crop's
+        size less one, so that crops lie anywhere in an image, at every place equally
+        often; larger tiles take less room in the cache. None: as large as all images of
+        at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
+        4/3 of `size` and overlap as little as possible
     size, flip, strict, part, channels, white: see `images`
 
     Raises `UserError` if `size` is not a multiple of `scale`."""
@@ -210,8 +212,8 @@ def derived(
 ) -> Feed:
     """Open photographs and images derived from them.
 
-    Batches hold the photographs as the target `b` and `y`, and the derived images as the
-    input `a` and `x`, [n, C, H, W].
+    Batches hold the photographs as the target `b` and `y`, and the derived images as
+    the input `a` and `x`, [n, C, H, W].
 
     kind: "gray" removes the chroma, "edges" leaves dark lines on white
     load: see `pairs`
@@ -292,7 +294,7 @@ def _feed(
         notes.append(f"{small}, enlarged")
     x = found.sets.get("x")
     labeled = labels and x is not None and "x" in decoded.labels
-    origins = [i.pictures if isinstance(i, Tiles) else i for i in found.sets.values()]
+    origins = [i.image_set if isinstance(i, Tiles) else i for i in found.sets.values()]
     if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
         notes.append(
             f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "

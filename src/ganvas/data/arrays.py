@@ -208,7 +208,7 @@ def _member(path: Path, key: str) -> np.ndarray:
                     raise ValueError(
                         f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0"
                     )
-                # 3.0 is 2.0 with field names in UTF-8, which arrays of numbers do not have
+                # 3.0 is 2.0 with field names in UTF-8; numbers have no fields
                 form = np.lib.format
                 read_header = (
                     form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0

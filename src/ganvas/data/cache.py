@@ -170,7 +170,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _open(folder: Path) -> Stored | None:
-    """Open an entry. Returns None if there is none. Raises `_Damaged` for a damaged one."""
+    """Open an entry, or return None if there is none. Raises `_Damaged`."""
     try:
         with open_regular(folder / "entry.json") as file:
             text = file.read()
@@ -264,11 +264,11 @@ def _build(
 
         def decode(i: int, sets: Sequence[ImageSet] = sets) -> tuple[np.ndarray, bool] | Broken:
             parts, enlarged = [], False
-            for pictures in sets:
+            for image_set in sets:
                 try:
-                    image = pictures.load(i)
+                    image = image_set.load(i)
                 except Broken as e:
-                    return unreadable(pictures, i, e)
+                    return unreadable(image_set, i, e)
                 enlarged |= image.width < least[1] or image.height < least[0]
                 parts.append(as_array(fit(to_channels(image, channels), size)))
             return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], enlarged
@@ -341,7 +341,7 @@ class _Writer:
         return data
 
     def done(self) -> np.ndarray:
-        """Finish the file. Returns the images if they are in memory, else an empty array."""
+        """Finish the file. Returns the images of memory; else an empty array."""
         if self.rows is not None:
             return self.rows[: self.count]
         assert self.file is not None

@@ -154,15 +154,15 @@ def check(source: Source) -> Report:
     paired = "a" in founds[0].sets
     seen: dict[bytes, list[str]] = {}
     for found in founds:
-        for side, pictures in found.sets.items():
-            readable = _read(pictures, report, seen, brightest)
+        for side, image_set in found.sets.items():
+            readable = _read(image_set, report, seen, brightest)
             headers += readable
             report.parts[found.part] = report.parts.get(found.part, 0) + len(readable)
             if side != "x":
                 report.sides[side] = report.sides.get(side, 0) + len(readable)
-            if side == "x" and pictures.labels is not None:
-                counts = np.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
-                for c, n in zip(pictures.classes, counts, strict=True):
+            if side == "x" and image_set.labels is not None:
+                counts = np.bincount(image_set.labels, minlength=len(image_set.classes)).tolist()
+                for c, n in zip(image_set.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
             paired &= _pair(found, report)
@@ -186,7 +186,7 @@ def _find(source: Source, part: AnyPart) -> Selection:
 
 
 def _read(
-    pictures: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]
+    image_set: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]
 ) -> list[Header]:
     """Decode all images of a set. Returns the headers of those that can be read.
 
@@ -196,10 +196,10 @@ def _read(
 
     def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
-            header, image = pictures.header(i), pictures.load(i)
-            wide = pictures.deep(i)
+            header, image = image_set.header(i), image_set.load(i)
+            wide = image_set.deep(i)
         except Broken as e:
-            return Broken(f"{pictures.name(i)}: {printable(e)}")
+            return Broken(f"{image_set.name(i)}: {printable(e)}")
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
         pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
@@ -212,7 +212,9 @@ def _read(
 
     headers = []
     for i, got in enumerate(
-        map_in_order(measure, range(len(pictures)), "reading images", decoding_threads([pictures]))
+        map_in_order(
+            measure, range(len(image_set)), "reading images", decoding_threads([image_set])
+        )
     ):
         if isinstance(got, Broken):
             report.broken.append(str(got))
@@ -220,7 +222,7 @@ def _read(
             headers.append(got[0])
             report.plain += got[2]
             brightest += [] if got[3] is None else [got[3]]
-            seen.setdefault(got[1], []).append(pictures.name(i))
+            seen.setdefault(got[1], []).append(image_set.name(i))
     return headers
 
 
@@ -240,19 +242,19 @@ def _pair(found: Selection, report: Report) -> bool:
         return False
     report.pairs += len(one)
     report.unmatched += unmatched
-    unlike = []
+    differing = []
     for i in range(len(one)):
         try:
             if unequal(one.header(i), other.header(i)):
-                unlike.append(f"{one.name(i)} and {other.name(i)}")
-        except Broken:  # named already
+                differing.append(f"{one.name(i)} and {other.name(i)}")
+        except Broken:  # the report has it already
             continue
-    if unlike:
+    if differing:
         report.notes.append(
-            f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: "
-            f"{several(unlike, 5)}"
+            f"{plural(len(differing), 'pair')} of two shapes, which cannot be trained on: "
+            f"{several(differing, 5)}"
         )
-    return not unmatched and not unlike
+    return not unmatched and not differing
 
 
 def _advise(
@@ -266,8 +268,8 @@ def _advise(
     assert report.height is not None
     middle = min(report.width[1], report.height[1])
     size = _power(middle, 32, 64)
-    unlike = report.width[0] != report.width[2] or report.height[0] != report.height[2]
-    if unlike:
+    sizes_differ = report.width[0] != report.width[2] or report.height[0] != report.height[2]
+    if sizes_differ:
         report.notes.append(
             f"the images have different sizes: training needs --size, as in --size {size}"
         )
@@ -299,7 +301,7 @@ def _advise(
             f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first"
         )
 
-    files = all(isinstance(pictures, Files) for pictures in found.sets.values())
+    files = all(isinstance(image_set, Files) for image_set in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
     halves = halves and files and not two
     if paired or halves:

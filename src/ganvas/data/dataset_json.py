@@ -1,4 +1,4 @@
-"""Labels in dataset.json beside the images, the format of StyleGAN's dataset_tool.py."""
+"""Labels in dataset.json, in the format of StyleGAN's dataset_tool.py."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Data sets by name, downloaded once from their official addresses, checked by SHA-256.
 
-Checksums and sizes are those that TensorFlow Datasets records for the same addresses (its
-url_checksums/ mnist, fashion_mnist, cifar10 and cycle_gan). LeCun's own server no longer
-serves MNIST to programs, so its files come from the mirror that TensorFlow Datasets uses.
-Facades is CycleGAN's edition (400 + 106, photographs A and label maps B, of the same name
-but for the ending), whose checksum is known; pix2pix's own archive has none on record."""
+Checksums and sizes are those that TensorFlow Datasets records for the same addresses
+(its url_checksums/ mnist, fashion_mnist, cifar10 and cycle_gan). LeCun's own server no
+longer serves MNIST to programs, so its files come from the mirror that TensorFlow
+Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label maps B,
+of the same name but for the ending), whose checksum is known; pix2pix's own archive has
+none on record."""
 
 from __future__ import annotations
 
@@ -175,7 +176,7 @@ def fetch_file(name: str, file: File, folder: Path) -> Path:
     """Path of `file` in `folder`, after download and check if it is missing.
 
     name: of its data set, for messages"""
-    # the size tells a complete file at once; a download has been checked by its checksum
+    # a download has been checked by its checksum: its size tells whether it is complete
     path = folder / file.name
     if not path.exists() or path.stat().st_size != file.size:
         _download(name, file, path)
@@ -291,7 +292,7 @@ def _check(name: str, file: File, path: Path) -> None:
 
 
 def tar_members(path: Path, prefix: str) -> bytes:
-    """Contents of the files in a tar archive whose names begin with `prefix`, in name order.
+    """Contents of the files of a tar archive with a prefix, in the order of their names.
 
     Raises `UserError` for an unreadable archive."""
     try:

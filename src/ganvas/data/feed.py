@@ -80,12 +80,12 @@ class Feed:
     flip: mirror half of the draws
     direction: "b2a" exchanges input and target of pairs
 
-    Batches hold `x` (and `y`, labels) for images, `a` and `b` for domains, and `a`, `b`,
-    `x` and `y` for pairs: a and x are the input, b and y the target. All images are
-    float32 [n, C, H, W] in [-1, 1], channels last in memory.
+    Batches hold `x` (and `y`, labels) for images, `a` and `b` for domains, and `a`,
+    `b`, `x` and `y` for pairs: a and x are the input, b and y the target. All images
+    are float32 [n, C, H, W] in [-1, 1], channels last in memory.
 
-    `derive`, if not None, computes the input of a pair from the stream "x", which is the
-    target; the input is `scale` times smaller."""
+    `derive`, if not None, computes the input of a pair from the stream "x", which is
+    the target; the input is `scale` times smaller."""
 
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
@@ -180,7 +180,7 @@ class Feed:
         return Batch(**fields)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n different images (at most all), chosen by the seed, without augmentation."""
+        """n different images (at most all) without augmentation, chosen by the seed."""
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
@@ -198,7 +198,7 @@ class Feed:
         side: str | None = None,
         device: torch.device | str | None = None,
     ) -> Iterator[Batch]:
-        """Iterate over all images once, in the order of their names, without augmentation.
+        """Iterate over all images once, in order of name, without augmentation.
 
         limit: largest number of images
         side: "a" or "b": only this domain; None: both, until the shorter one ends"""
@@ -216,8 +216,8 @@ class Feed:
     def raw(self) -> dict[str, np.ndarray]:
         """The stored images, uint8 [N, H, W, C], and `y`, labels [N], if there are any.
 
-        Images that are stored larger, for random crops, are cropped to their center. Large
-        data sets are mapped from disk."""
+        Images that are stored larger, for random crops, are cropped to their center.
+        Large data sets are mapped from disk."""
         out: dict[str, np.ndarray] = {}
         h, w, c = self.info.height, self.info.width, self.info.channels
         for stream, pixels in self._pixels.items():
@@ -262,7 +262,7 @@ class Feed:
         return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
 
     def _lies_on(self, device: torch.device | str | None) -> bool:
-        """Whether the device holds the pixels: an accelerator with at most `ON_DEVICE` bytes."""
+        """Whether the device, an accelerator, holds the (at most `ON_DEVICE`) bytes."""
         if device is None or torch.device(device).type == "cpu":
             return False
         return sum(p.nbytes for p in self._pixels.values()) <= ON_DEVICE

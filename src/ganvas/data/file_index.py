@@ -1,6 +1,7 @@
 """Compact index of the files of a folder or a zip file.
 
-Names are concatenated in one buffer and numbers are in arrays, for millions of files."""
+Names are concatenated in one buffer and numbers are in arrays, for millions of
+files."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ class FileIndexBuilder:
 
 
 class _Files(NamedTuple):
-    """All files of a tree. Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]]."""
+    """All files of a tree.
+
+    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]]."""
 
     names: bytes
     ends: np.ndarray

@@ -14,7 +14,7 @@ from ganvas.media.samples import Broken
 
 
 def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Header | None]:
-    """Yield one header for each image or pair: the first one's size, the channels of both.
+    """Yield a header for each image or pair: the first one's size, the channels of both.
 
     sets: one image set, or two of equal length
     skipped: receives "name: reason" of unreadable images, for which None is yielded
@@ -30,7 +30,7 @@ def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Hea
                 return unreadable(p, i, e)
         return both
 
-    unlike = []
+    differing = []
     for i, got in enumerate(
         map_in_order(headers, range(len(sets[0])), "reading headers", decoding_threads(sets))
     ):
@@ -39,13 +39,13 @@ def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Hea
             yield None
             continue
         if len(got) > 1 and unequal(*got):
-            unlike.append(
+            differing.append(
                 " and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got))
             )
         yield got[0]._replace(channels=max(h.channels for h in got))
-    if unlike:
+    if differing:
         raise UserError(
-            f"{plural(len(unlike), 'pair')} of two shapes: {several(unlike)}. Both images of a "
+            f"{plural(len(differing), 'pair')} of two shapes: {several(differing)}. Both images of a "
             "pair must have the same "
             "ratio of width to height; crop them, or train on them unpaired."
         )
@@ -77,8 +77,8 @@ def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]
     return sizes[0][1], sizes[0][0]
 
 
-def unreadable(pictures: ImageSet, i: int, e: Broken) -> Broken:
-    return Broken(f"{pictures.name(i)}: {printable(e)}")
+def unreadable(image_set: ImageSet, i: int, e: Broken) -> Broken:
+    return Broken(f"{image_set.name(i)}: {printable(e)}")
 
 
 def some_names(skipped: Sequence[str], count: int) -> str:

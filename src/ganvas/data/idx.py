@@ -89,8 +89,9 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 def read_idx(path: Path) -> np.ndarray:
     """The array of an idx file, gzipped or not.
 
-    The size that its header announces is compared with the file's and with memory before
-    it is unpacked. Raises `UserError` for a file that is cut short or of another kind."""
+    The size that its header announces is compared with the file's and with memory
+    before it is unpacked. Raises `UserError` for a file that is cut short or of another
+    kind."""
     shown = printable(path)
     try:
         with open_regular(path) as file:

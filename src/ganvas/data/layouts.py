@@ -1,4 +1,4 @@
-"""Find the images of a source in the layouts that image projects use. Decodes nothing."""
+"""Find the images of a source, in the usual layouts. Decodes nothing."""
 
 from __future__ import annotations
 
@@ -119,11 +119,12 @@ def find_images(
 
 
 def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selection:
-    """Select images with their classes of dataset.json. Images without one are left out.
+    """Select images with classes of dataset.json, without images that have none.
 
     described: path of dataset.json in `tree`
 
-    Raises `UserError` for a malformed dataset.json, and `Foreign` for another tool's."""
+    Raises `UserError` for a malformed dataset.json, and `Foreign` for another
+    tool's."""
     try:
         numbers, why = dataset_json.parsed(tree.contents(described))
     except Broken as e:
@@ -178,17 +179,17 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
 
 def _from_table(title: str, table: Table, part: AnyPart) -> Selection:
     for name in part_preference(part):
-        pictures = table(name)
-        if pictures is not None:
-            _, notes = choose_part({name: pictures}, part)
+        image_set = table(name)
+        if image_set is not None:
+            _, notes = choose_part({name: image_set}, part)
             return Selection(
-                title, "an array of images", name, {"x": pictures}, [*pictures.notes, *notes]
+                title, "an array of images", name, {"x": image_set}, [*image_set.notes, *notes]
             )
     raise UserError(f"{title} holds no images that could be found")
 
 
 def find_domains(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Selection:
-    """Select two sets of images, `a` and `b`. Raises `UserError` if there are not two."""
+    """Select two sets of images, `a` and `b`. Raises `UserError` for other numbers."""
     found = _find_two(source, part, white)
     if found is None:
         raise UserError(
@@ -268,7 +269,7 @@ def find_sides(
 
 
 def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | None:
-    """`find_sides`, or exactly two class folders of any names; None if there are neither."""
+    """`find_sides`, or exactly two class folders of any names, else None."""
     found = find_sides(source, part, white=white)
     if found is not None:
         return found

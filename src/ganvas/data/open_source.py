@@ -1,4 +1,4 @@
-"""Open the source of a data set (a folder, a file or the name of a set) and find its parts."""
+"""Open the source of a data set (folder, file or name of a set), find its parts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _suggestion(path: Path) -> str:
-    """The nearest name of a data set or of a file beside `path`, or a list of what is expected."""
+    """The nearest name of a data set or a file beside `path`, or the expected kinds."""
     known, missing = [*SHIPPED, *downloads.SETS], ""
     try:
         where = "" if str(path.parent) == "." else f"{path.parent}/"
@@ -157,14 +157,14 @@ def source_title(source: Source) -> str:
     return ",".join(printable(os.fspath(p)) for p in paths)
 
 
-def require_files(pictures: ImageSet) -> Files:
-    """`pictures`, if they are files. Raises `UserError` otherwise."""
-    if not isinstance(pictures, Files):
+def require_files(image_set: ImageSet) -> Files:
+    """`image_set`, if they are files. Raises `UserError` otherwise."""
+    if not isinstance(image_set, Files):
         raise UserError(
             "pairs are matched by file name, and an array of images has none: give folders or zip "
             "files"
         )
-    return pictures
+    return image_set
 
 
 @dataclass
@@ -256,7 +256,8 @@ def _domain_of(folders: tuple[str, ...]) -> tuple[str, str] | None:
 def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
     """Divide the images by train/, val/ and test/ at the top.
 
-    Returns (part -> files, or "all" -> files, notes). Raises `UserError` for no images."""
+    Returns (part -> files, or "all" -> files, notes). Raises `UserError` for no
+    images."""
     if not len(tree.entries):
         what = (
             f"the folder {printable(tree.root)}"

@@ -134,23 +134,23 @@ class Concatenated:
         return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
 
     def name(self, i: int) -> str:
-        pictures, at = self._at(i)
-        return pictures.name(at)
+        image_set, at = self._at(i)
+        return image_set.name(at)
 
     def stamp(self) -> Any:
         return [self.a.stamp(), self.b.stamp()]
 
     def header(self, i: int) -> Header:
-        pictures, at = self._at(i)
-        return pictures.header(at)
+        image_set, at = self._at(i)
+        return image_set.header(at)
 
     def load(self, i: int) -> Image.Image:
-        pictures, at = self._at(i)
-        return pictures.load(at)
+        image_set, at = self._at(i)
+        return image_set.load(at)
 
     def deep(self, i: int) -> np.ndarray | None:
-        pictures, at = self._at(i)
-        return pictures.deep(at)
+        image_set, at = self._at(i)
+        return image_set.deep(at)
 
 
 @dataclass

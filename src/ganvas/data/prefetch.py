@@ -16,8 +16,8 @@ class Prefetch:
     """A feed that draws the next batch ahead, on a thread, while the step runs.
 
     It uses the thread only if a draw takes longer than `WORTH_A_THREAD`. `draw` returns
-    the same batches as the feed's; a request other than the next batch only takes longer.
-    All other attributes are the feed's."""
+    the same batches as the feed's; a request other than the next batch only takes
+    longer. All other attributes are the feed's."""
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed

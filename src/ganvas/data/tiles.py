@@ -14,26 +14,26 @@ from ganvas.media.samples import Broken
 
 
 class Tiles:
-    """Image set of the tiles that cover every image of `pictures` evenly.
+    """Image set of the tiles that cover every image of `image_set` evenly.
 
     size: (height, width) of a tile in pixels
     overlap: least overlap of neighbors in pixels (height, width)
 
-    An image that is smaller or unreadable is one tile, which raises `Broken`. `small` is
-    the number of smaller images."""
+    An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
+    is the number of smaller images."""
 
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
     def __init__(
-        self, pictures: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)
+        self, image_set: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)
     ) -> None:
-        self.pictures, self.size, self.overlap = pictures, size, overlap
+        self.image_set, self.size, self.overlap = image_set, size, overlap
         # tiles of one image are read one after the other
-        self._header, self._whole = lru_cache(16)(pictures.header), lru_cache(16)(pictures.load)
+        self._header, self._whole = lru_cache(16)(image_set.header), lru_cache(16)(image_set.load)
         self.small = 0
         places: list[tuple[int, int, int]] = []  # image, top, left
-        for i in range(len(pictures)):
+        for i in range(len(image_set)):
             try:
                 header = self._header(i)
                 tops, lefts = (
@@ -49,44 +49,44 @@ class Tiles:
     @classmethod
     def overlapping(
         cls,
-        pictures: ImageSet,
+        image_set: ImageSet,
         crop: tuple[int, int],
         least: tuple[int, int],
         size: tuple[int, int] | None = None,
     ) -> Tiles:
-        """Tiles that overlap by `crop` less one, so that every crop of an image lies in a tile.
+        """Tiles that overlap so that every crop of an image lies in a tile.
 
-        crop: (height, width) in pixels
-        least: (height, width); smaller tiles do not overlap, since they would store most
-            pixels many times
+        crop: (height, width) in pixels; the overlap is one less
+        least: (height, width); smaller tiles do not overlap, since they would store
+            most pixels many times
         size: (height, width) of the tiles; None: the largest that all images of at
             least `least` hold, up to twice `crop`"""
         if size is None:
             height, width = 2 * crop[0], 2 * crop[1]
-            for i in range(len(pictures)):
+            for i in range(len(image_set)):
                 try:
-                    header = pictures.header(i)
+                    header = image_set.header(i)
                 except Broken:
                     continue
                 if header.height >= least[0] and header.width >= least[1]:
                     height, width = min(height, header.height), min(width, header.width)
             size = height, width
         enough = size[0] >= least[0] and size[1] >= least[1]
-        return cls(pictures, size, (crop[0] - 1, crop[1] - 1) if enough else (0, 0))
+        return cls(image_set, size, (crop[0] - 1, crop[1] - 1) if enough else (0, 0))
 
     def __len__(self) -> int:
         return len(self.places)
 
     def name(self, i: int) -> str:
         image, top, left = self.places[i].tolist()
-        return f"{self.pictures.name(image)} from {left},{top}"
+        return f"{self.image_set.name(image)} from {left},{top}"
 
     def stamp(self) -> Any:
         return [
             "tiles",
             self.size,
             *([self.overlap] if any(self.overlap) else []),
-            self.pictures.stamp(),
+            self.image_set.stamp(),
         ]
 
     def header(self, i: int) -> Header:

@@ -1,9 +1,9 @@
 """Toy data with a known ground truth: mixtures of Gaussians and pairs of languages.
 
-Points in the plane are mixtures of Gaussians, to count the modes that a generator finds. A
-point is an image of one pixel and two channels, [n, 2, 1, 1], so that every method trains
-on points without changes. Unlike images, points are not scaled to [-1, 1]: the protocols
-below are in the papers' own coordinates.
+Points in the plane are mixtures of Gaussians, to count the modes that a generator
+finds. A point is an image of one pixel and two channels, [n, 2, 1, 1], so that every
+method trains on points without changes. Unlike images, points are not scaled to [-1,
+1]: the protocols below are in the papers' own coordinates.
 
 In a pair of toy languages, one is the other under a substitution cipher, so that the
 accuracy of a translation can be measured. A sentence is an image of one row,
@@ -42,8 +42,8 @@ def gaussian_ring() -> Tensor:
     """Centers of the 8 Gaussians of the ring, on the unit circle: [8, 2].
 
     Each has a standard deviation of `RING_SIGMA`. PacGAN, section 4.1 (2D-ring). Papers
-    differ here: other rings have a radius of 2 or a deviation of .02, so a figure on this
-    ring compares only with figures on this ring."""
+    differ here: other rings have a radius of 2 or a deviation of .02, so a figure on
+    this ring compares only with figures on this ring."""
     angle = torch.arange(8) * (torch.pi / 4)
     return torch.stack([angle.cos(), angle.sin()], dim=1)
 
@@ -95,7 +95,7 @@ class Points:
         resolution: int | None = None,
         device: torch.device | str | None = None,
     ) -> Batch:
-        """Draw positions `cursor` to `cursor + n` of an endless stream, see `Feed.draw`."""
+        """Draw positions `cursor` to `cursor + n` of an endless stream: `Feed.draw`."""
         rows = rows or Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
@@ -153,11 +153,12 @@ LANGUAGES = ("distinct", "ring", "uniform")
 def bigrams(kind: str, words: int = 8) -> np.ndarray:
     """P(next word | word) of a toy language, [words, words].
 
-    kind: "ring": the next word is k words further along a circle with a probability that
-        halves with each k, so that only distances distinguish words, and a rotation of
-        the circle changes nothing. "distinct": that ring, with each word more likely than
-        the first by a factor of its own, up to 4, so that no other order of the words has
-        the same statistics. "uniform": every word is equally likely after any other
+    kind: "ring": the next word is k words further along a circle with a probability
+        that halves with each k, so that only distances distinguish words, and a
+        rotation of the circle changes nothing. "distinct": that ring, with each word
+        more likely than the first by a factor of its own, up to 4, so that no other
+        order of the words has the same statistics. "uniform": every word is equally
+        likely after any other
     words: 2 to 128
 
     Raises `UserError` for other values."""

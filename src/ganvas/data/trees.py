@@ -156,7 +156,7 @@ class Zip:
         return read(BytesIO(self.contents(name)), white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
-        # decompressing a member twice is slow: only if its header promises more than 8 bits
+        # decompression is slow: only if the header promises more than 8 bits
         return (
             deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
         )

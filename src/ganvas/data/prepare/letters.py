@@ -1,8 +1,10 @@
-"""Render capital letters of open typefaces from the `fontpkg-*` packages of the extra `demo`.
+"""Render capital letters of open typefaces.
 
-The families are divided into three parts, so that a model and the classifier that measures
-it never share a typeface: `train` for generative models, `val` for the classifier, `test`
-for real letters that neither has seen."""
+The typefaces come from the `fontpkg-*` packages of the extra `demo`.
+
+The families are divided into three parts, so that a model and the classifier that
+measures it never share a typeface: `train` for generative models, `val` for the
+classifier, `test` for real letters that neither has seen."""
 
 from __future__ import annotations
 
@@ -32,8 +34,7 @@ WEIGHTS = {
 _FAMILIES = {  # fontpkg's names; every part has serif, sans, display and handwritten families
     "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro "
     "eb-garamond encode-sans exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam montserrat "
-    "oswald playfair-display "
-    "quicksand roboto-slab space-grotesk unbounded work-sans",
+    "oswald playfair-display quicksand roboto-slab space-grotesk unbounded work-sans",
     "val": "alfa-slab-one caveat dosis lora orbitron raleway rubik zilla-slab",
     "test": "arvo delius league-spartan space-mono vollkorn",
 }
@@ -41,9 +42,8 @@ PARTS = {part: names.split() for part, names in _FAMILIES.items()}
 
 CAPITAL = 22 / 32  # height of a capital as a share of the image's side
 MARGIN = 1 / 32  # free on every side
-OVERSAMPLING = (
-    8  # letters are drawn larger by this factor and averaged: no hinting, subpixel positions
-)
+# letters are drawn larger by this factor and averaged: no hinting, subpixel positions
+OVERSAMPLING = 8
 FAINTEST = 150  # gray level that the darkest pixel of the letter I must be below
 MEASURED = 1000  # pixels per em at which outlines are measured
 
@@ -116,8 +116,8 @@ class Face:
 def faces() -> list[Face]:
     """All faces of the families in `PARTS`, sorted.
 
-    These are the static files, and each multiple of 100 in the weight range of a variable
-    font. Raises `UserError` if a font package is missing."""
+    These are the static files, and each multiple of 100 in the weight range of a
+    variable font. Raises `UserError` if a font package is missing."""
     try:
         import fontpkg
     except ImportError:
@@ -159,12 +159,12 @@ def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
     out: new or empty folder
     size: side in pixels, 8 or more
     pairs: None: class folders, `PART/LETTER/FACE.png`. Two weights ("thin,black",
-        "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names, drawn
-        at one scale
+        "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names,
+        drawn at one scale
 
-    Faces that are too thin for the size are left out. Returns the number of files. Raises
-    `UserError` for a folder that has files, a size below 8, unknown or equal sides of a
-    pair, or missing font packages."""
+    Faces that are too thin for the size are left out. Returns the number of files.
+    Raises `UserError` for a folder that has files, a size below 8, unknown or equal
+    sides of a pair, or missing font packages."""
     if size < 8:
         raise UserError(f"got a size of {size} pixels; letters need at least 8")
     sides = None if pairs is None else _parse_pairs(pairs)

@@ -1,4 +1,6 @@
-"""Hide the regions that a classifier responds to behind a mosaic (`ganvas data mosaic`).
+"""Hide the regions that a classifier responds to behind a mosaic.
+
+The command is `ganvas data mosaic`.
 
 The result is pairs to train on, or an automatic redaction.
 
@@ -89,15 +91,16 @@ def make(
     weights: file of the network's weights, or None
     blocks: sides in pixels; the name of an image decides which one it gets
     size: side in pixels of squares around the mosaic, for training; None: whole images
-    threshold: the mosaic covers the places at which the class's map reaches this fraction
-        of its maximum: in the one region around the maximum, or with `redact` in all
+    threshold: the mosaic covers the places at which the class's map reaches this
+        fraction of its maximum: in the one region around the maximum, or with `redact`
+        in all
     least: images in which the class has a lower probability are skipped and named
     test: fraction of the images, chosen by their names, that is kept for tests
     redact: write only the images with the mosaic
     said: receives (done, total) before each image and at the end
 
-    Raises `UserError` for invalid settings, an unknown class, images whose results would
-    have the same name, and a folder with other files in it."""
+    Raises `UserError` for invalid settings, an unknown class, images whose results
+    would have the same name, and a folder with other files in it."""
     out = Path(out)
     _check(blocks, size, threshold, least, test)
     tree = _tree(photos, out)
@@ -195,7 +198,7 @@ def hide(
         )
     if not float(heat.max()) > 0:
         raise Broken(f"{network.name} finds the class in it, but no place that is evidence for it")
-    if size:  # the shorter side becomes `size`; blocks are those of the reduced picture
+    if size:  # the shorter side becomes `size`; blocks are those of the reduced image
         scale = size / min(image.size)
         width, height = (max(round(side * scale), size) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
@@ -214,7 +217,7 @@ def hide(
 
 
 def _start(marked: np.ndarray, size: int, side: int) -> int:
-    """Start of a part of length `size` with the marked places in its middle, if there is room.
+    """Start of a part of length `size` around the marked places, if there is room.
 
     marked: positions, ascending
     side: length of the whole"""
@@ -227,7 +230,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 def _files(out: Path, name: str, test: float, redact: bool) -> dict[str, Path]:
-    """Kind -> output file of an image. Its name decides its part, so that it never changes."""
+    """Kind -> output file of an image. The image's name decides its part."""
     if redact:
         return {"A": out / name}
     part = "test" if rng.fold_in(name, "part") % 10_000 < test * 10_000 else "train"
@@ -237,7 +240,8 @@ def _files(out: Path, name: str, test: float, redact: bool) -> dict[str, Path]:
 def _png(pixels: np.ndarray, about: str) -> bytes:
     """Encode an image as PNG.
 
-    It has none of the photograph's metadata, whose preview would show the hidden region."""
+    It has none of the photograph's metadata, whose preview would show the hidden
+    region."""
     info, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
     if about:
         info.add_text("Software", provenance.SOFTWARE)
@@ -263,7 +267,7 @@ def _tree(photos: str | Path, out: Path) -> Folder | Zip:
 
 
 def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
-    """Create the folder, or accept an empty one or that of a call with the same settings.
+    """Create the folder, or accept an empty one or that of an equal earlier call.
 
     Raises `UserError` for any other folder."""
     record = out / SETTINGS
@@ -272,11 +276,11 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
             before = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
-        unlike = [
+        changed = [
             k for k in dict.fromkeys([*before, *settings]) if before.get(k) != settings.get(k)
         ]
-        if unlike:
-            differences = ", ".join(f"{k} {before.get(k)} (now {settings.get(k)})" for k in unlike)
+        if changed:
+            differences = ", ".join(f"{k} {before.get(k)} (now {settings.get(k)})" for k in changed)
             raise UserError(
                 f"{out} was made with {differences}: use the same settings to continue it, or "
                 "choose another --out"
