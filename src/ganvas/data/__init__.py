@@ -189,8 +189,8 @@ def super_resolution(
     if tiles.small and tiles.small == len(x):
         raise UserError(
             f"all images of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), "
-            "from which crops of "
-            f"{height}x{width} are taken: give larger images, or a smaller --size"
+            f"from which crops of {height}x{width} are taken: give larger images, or a smaller "
+            "--size"
         )
     tiled = replace(found, sets={"x": tiles})
     feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
@@ -268,8 +268,7 @@ def _feed(
     if load and size and (load[0] < size[0] or load[1] < size[1]):
         raise UserError(
             f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
-            f"{size[0]}x{size[1]} (height x width). "
-            "Give a load of at least the size, or none."
+            f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
         )
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
     if "b" in found.sets and task == "pairs":

@@ -157,8 +157,8 @@ def load_or_decode(
         shutil.rmtree(writing, ignore_errors=True)
     warn(
         f"the cache folder {cache_dir()} cannot be written ({problem}), so the images are decoded "
-        "into memory, and again "
-        "by the next run; make room there, or set GANVAS_CACHE to another folder"
+        "into memory, and again by the next run; make room there, or set GANVAS_CACHE to another "
+        "folder"
     )
     return _build(streams, options, title, None)
 

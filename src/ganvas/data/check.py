@@ -211,18 +211,18 @@ def _read(
         )
 
     headers = []
-    for i, got in enumerate(
+    for i, result in enumerate(
         map_in_order(
             measure, range(len(image_set)), "reading images", decoding_threads([image_set])
         )
     ):
-        if isinstance(got, Broken):
-            report.broken.append(str(got))
+        if isinstance(result, Broken):
+            report.broken.append(str(result))
         else:
-            headers.append(got[0])
-            report.plain += got[2]
-            brightest += [] if got[3] is None else [got[3]]
-            seen.setdefault(got[1], []).append(image_set.name(i))
+            headers.append(result[0])
+            report.plain += result[2]
+            brightest += [] if result[3] is None else [result[3]]
+            seen.setdefault(result[1], []).append(image_set.name(i))
     return headers
 
 
@@ -282,9 +282,8 @@ def _advise(
         white = max((1 << report.brightest.bit_length()) - 1, 255)
         report.notes.append(
             f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would "
-            "be "
-            f"{'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes that "
-            "value white"
+            f"be {'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes "
+            "that value white"
         )
         more = f" --set data.white={white}"
     if report.count < 1000:

@@ -284,10 +284,8 @@ def _check(name: str, file: File, path: Path) -> None:
     if got != file.sha256:
         raise UserError(
             f"{file.name} of {name} has the SHA-256 {got}, expected {file.sha256}: it is damaged "
-            "or "
-            "another file, and was not "
-            "used. Try again later, or give your own copy by its path instead of the name "
-            f"{name!r}."
+            "or another file, and was not used. Try again later, or give your own copy by its path "
+            f"instead of the name {name!r}."
         )
 
 

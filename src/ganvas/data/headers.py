@@ -31,23 +31,23 @@ def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Hea
         return both
 
     differing = []
-    for i, got in enumerate(
+    for i, result in enumerate(
         map_in_order(headers, range(len(sets[0])), "reading headers", decoding_threads(sets))
     ):
-        if isinstance(got, Broken):
-            skipped.append(str(got))
+        if isinstance(result, Broken):
+            skipped.append(str(result))
             yield None
             continue
-        if len(got) > 1 and unequal(*got):
+        if len(result) > 1 and unequal(*result):
             differing.append(
-                " and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, got))
+                " and ".join(f"{p.name(i)} ({h.width}x{h.height})" for p, h in zip(sets, result))
             )
-        yield got[0]._replace(channels=max(h.channels for h in got))
+        yield result[0]._replace(channels=max(h.channels for h in result))
     if differing:
         raise UserError(
-            f"{plural(len(differing), 'pair')} of two shapes: {several(differing)}. Both images of a "
-            "pair must have the same "
-            "ratio of width to height; crop them, or train on them unpaired."
+            f"{plural(len(differing), 'pair')} of two shapes: {several(differing)}. Both images of "
+            "a pair must have the same ratio of width to height; crop them, or train on them "
+            "unpaired."
         )
 
 
@@ -66,13 +66,15 @@ def most_common_channels(counts: Counter[int]) -> int:
 
 
 def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]:
+    """(height, width) of all images. Raises `UserError` if their sizes differ.
+
+    counts: (width, height) -> number of images"""
     sizes = sorted(counts)
     if len(sizes) > 1:
         some = several([f"{w}x{h}" for w, h in sizes], 5)
         raise UserError(
             f"the images of {title} have {len(sizes)} different sizes ({some}): say which one to "
-            "train at, "
-            "as in --size 64"
+            "train at, as in --size 64"
         )
     return sizes[0][1], sizes[0][0]
 

@@ -124,8 +124,7 @@ def read_idx(path: Path) -> np.ndarray:
             if got < total or stream.read(1):
                 raise UserError(
                     f"{shown} has {'fewer' if got < total else 'more'} bytes than its header "
-                    f"announces ({expected}): it is "
-                    "cut short or damaged"
+                    f"announces ({expected}): it is cut short or damaged"
                 )
             return data.view(kind).reshape(shape)
     except UserError:

@@ -64,8 +64,8 @@ def find_images(
             foreign = [str(e)]
     two = find_domain_folders(there)
     if two.sides and not two.beside:
-        got, notes = choose_part(two.sides, part)
-        a, b = two.sides[got]["A"], two.sides[got]["B"]
+        opened_part, notes = choose_part(two.sides, part)
+        a, b = two.sides[opened_part]["A"], two.sides[opened_part]["B"]
         files = Files(
             there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B")
         )
@@ -73,15 +73,15 @@ def find_images(
         return Selection(
             title,
             "two domains, taken as two classes",
-            got,
+            opened_part,
             {"x": files},
             notes,
             there.inventory.others,
         )
     parts, notes = split_parts(there)
     notes = [*foreign, *notes]
-    got, more = choose_part(parts, part)
-    entries = parts[got]
+    opened_part, more = choose_part(parts, part)
+    entries = parts[opened_part]
     start = 0 if "all" in parts else 1  # all parts below train/, val/, test/ have the same classes
     below = {i: f[start:] for i, f in enumerate(inner_folders(there)) if len(f) >= start}
     while (
@@ -102,8 +102,8 @@ def find_images(
         if two.sides:
             notes.append(
                 f"there are folders named as two domains ({two.names()}) and others beside them: "
-                "each folder is taken as a "
-                "class here, and methods for two domains take only those two"
+                "each folder is taken as a class here, and methods for two domains take only those "
+                "two"
             )
     plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
     layout = plain if y is None else CLASS_FOLDERS
@@ -111,7 +111,7 @@ def find_images(
     return Selection(
         title,
         layout,
-        got,
+        opened_part,
         {"x": files},
         [*notes, *empty_folder_notes(there), *more],
         there.inventory.others,
@@ -130,12 +130,12 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     except Broken as e:
         raise UserError(f"{printable(described)} of {title} {e}") from None
     parts, notes = split_parts(tree)
-    got, more = choose_part(parts, part)
-    entries, notes = parts[got], [*notes, *more, *([why] if why else [])]
+    opened_part, more = choose_part(parts, part)
+    entries, notes = parts[opened_part], [*notes, *more, *([why] if why else [])]
     layout = f"a {'folder' if isinstance(tree, Folder) else 'zip'} of images"
     if numbers is None:
         return Selection(
-            title, layout, got, {"x": Files(tree, entries)}, notes, tree.inventory.others
+            title, layout, opened_part, {"x": Files(tree, entries)}, notes, tree.inventory.others
         )
     start = len(described) - len(dataset_json.NAME)
     names = [e.name[start:].replace("\\", "/") for e in entries]
@@ -170,7 +170,7 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     return Selection(
         title,
         f"{layout}, labels in {dataset_json.NAME}",
-        got,
+        opened_part,
         {"x": files},
         notes,
         tree.inventory.others,
@@ -194,9 +194,8 @@ def find_domains(source: Source, part: AnyPart = "train", *, white: int | None =
     if found is None:
         raise UserError(
             f"two domains were expected in {source_title(source)}: folders A/ and B/, trainA/ and "
-            "trainB/, or exactly two "
-            "folders of any names; or give two paths as PATH_A,PATH_B. See `ganvas data check` for "
-            "what is there."
+            "trainB/, or exactly two folders of any names; or give two paths as PATH_A,PATH_B. See "
+            "`ganvas data check` for what is there."
         )
     return found
 
@@ -213,8 +212,8 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
             have = "image has" if len(unmatched) == 1 else "images have"
             raise UserError(
                 f"{len(unmatched)} {have} no partner of the same name in {found.title}: "
-                f"{several(unmatched)}. "
-                "Pairs are matched by the name without its extension; rename or remove these."
+                f"{several(unmatched)}. Pairs are matched by the name without its extension; "
+                "rename or remove these."
             )
         return replace(found, layout=f"{found.layout}, matched by name", sets={"a": a, "b": b})
     assert isinstance(source, (str, os.PathLike))
@@ -225,12 +224,14 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
             "images"
         )
     parts, notes = split_parts(there)
-    got, more = choose_part(parts, part)
+    opened_part, more = choose_part(parts, part)
     sets: dict[str, ImageSet] = {
-        "a": Files(there, parts[got], half=0),
-        "b": Files(there, parts[got], half=1),
+        "a": Files(there, parts[opened_part], half=0),
+        "b": Files(there, parts[opened_part], half=1),
     }
-    return Selection(title, "A|B in one image", got, sets, notes + more, there.inventory.others)
+    return Selection(
+        title, "A|B in one image", opened_part, sets, notes + more, there.inventory.others
+    )
 
 
 def find_sides(
@@ -256,12 +257,12 @@ def find_sides(
     found = find_domain_folders(there)
     if not found.sides or (alone and found.beside):
         return None
-    got, notes = choose_part(found.sides, part)
-    sets: dict[str, ImageSet] = {s.lower(): Files(there, found.sides[got][s]) for s in "AB"}
+    opened_part, notes = choose_part(found.sides, part)
+    sets: dict[str, ImageSet] = {s.lower(): Files(there, found.sides[opened_part][s]) for s in "AB"}
     return Selection(
         title,
         "A and B",
-        got,
+        opened_part,
         sets,
         [*found.unused(), *empty_folder_notes(there), *notes],
         there.inventory.others,

@@ -82,8 +82,7 @@ def open_source(
         )
     raise UserError(
         f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip "
-        "file, an .npz, MNIST's idx "
-        f"files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
+        f"file, an .npz, MNIST's idx files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
     )
 
 
@@ -272,8 +271,7 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
         )
         raise UserError(
             f"{what} has no images in it{other}. Expected files ending in "
-            f"{', '.join(sorted(EXTENSIONS))}, "
-            "or folders of them."
+            f"{', '.join(sorted(EXTENSIONS))}, or folders of them."
         )
     tops = [f[0].lower() if f else "" for f in inner_folders(tree)]
     if "train" not in {PARTS.get(t) for t in tops} or not all(t in PARTS for t in tops if t):

@@ -100,8 +100,7 @@ class Files:
         if h.width < 1.3 * h.height or (h.width % 2 and h.width < 1.9 * h.height):
             raise Broken(
                 f"is {h.width}x{h.height}: A|B in one image needs an even width of two equal "
-                "halves, at least 1.3 times "
-                "the height; this is one image, not a pair"
+                "halves, at least 1.3 times the height; this is one image, not a pair"
             )
         return h._replace(width=h.width // 2)
 

@@ -130,10 +130,8 @@ class Zip:
             if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
                 raise UserError(
                     f"{printable(path)} has a member named '{printable(info.filename)}', which "
-                    "points outside of the "
-                    "archive: refused. Do not trust this file; pack the images again yourself if "
-                    "you know where they "
-                    "come from."
+                    "points outside of the archive: refused. Do not trust this file; pack the "
+                    "images again yourself if you know where they come from."
                 )
             if any(map(_hidden, parts)):
                 continue

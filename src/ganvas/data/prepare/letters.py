@@ -33,8 +33,8 @@ WEIGHTS = {
 }
 _FAMILIES = {  # fontpkg's names; every part has serif, sans, display and handwritten families
     "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro "
-    "eb-garamond encode-sans exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam montserrat "
-    "oswald playfair-display quicksand roboto-slab space-grotesk unbounded work-sans",
+    "eb-garamond encode-sans exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam "
+    "montserrat oswald playfair-display quicksand roboto-slab space-grotesk unbounded work-sans",
     "val": "alfa-slab-one caveat dosis lora orbitron raleway rubik zilla-slab",
     "test": "arvo delius league-spartan space-mono vollkorn",
 }
@@ -148,8 +148,8 @@ def _faces(installed: dict[str, Any]) -> Iterator[Face]:
 
 def _install(problem: str) -> str:
     return (
-        f"{problem}. Install them: pip install 'ganvas[demo]'. "
-        "(The set `letters` at 32 px needs none of them.)"
+        f"{problem}. Install them: pip install 'ganvas[demo]'. (The set `letters` at 32 px needs "
+        "none of them.)"
     )
 
 
@@ -181,8 +181,7 @@ def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
     if not written:
         raise UserError(
             f"no family has both sides of {pairs} in strokes that are visible at {size} pixels. "
-            "Choose a larger "
-            f"--size, or other weights of {', '.join(WEIGHTS)}"
+            f"Choose a larger --size, or other weights of {', '.join(WEIGHTS)}"
         )
     return written
 
