@@ -4,19 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pictures import picture
 from PIL import Image
+from sample_images import noise_image
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Path]:
-    """make("A/1.png", "A/2.png", ...) writes noise pictures of unlike seeds and gives their folder."""
+    """make("A/1.png", "A/2.png", ...) writes noise images with different seeds.
 
-    def write(*names: str, width: int = 20, height: int = 16, channels: int = 3, root: str = "set") -> Path:
+    Returns their folder."""
+
+    def write(
+        *names: str, width: int = 20, height: int = 16, channels: int = 3, root: str = "set"
+    ) -> Path:
         for i, name in enumerate(names):
             path = tmp_path / root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture(i, width, height, channels)).save(path)
+            Image.fromarray(noise_image(i, width, height, channels)).save(path)
         return tmp_path / root
 
     return write

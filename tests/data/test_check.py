@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import BAD, broken_set, picture
 from PIL import Image
+from sample_images import BAD, broken_set, noise_image
 
 from ganvas import recipes
 from ganvas.data import check, images
@@ -47,7 +47,7 @@ def test_every_broken_file_is_named(tmp_path: Path):
 
 def test_duplicates_by_pixels(make: Make):
     folder = make("1.png", "2.png")
-    Image.fromarray(picture(0)).save(folder / "copy.bmp")
+    Image.fromarray(noise_image(0)).save(folder / "copy.bmp")
     assert check(folder).duplicates == [["1.png", "copy.bmp"]]
 
 
@@ -91,16 +91,18 @@ def test_digits():
     assert (report.count, len(report.classes), report.channels) == (1797, 10, 1)
 
 
-def test_what_is_passed_over_is_counted_by_kind(make: Make):
+def test_other_files_are_counted_by_kind(make: Make):
     folder = make("cat/1.png", "dog/2.png")
-    Image.fromarray(picture(0)).save(folder / "cat" / "3.jfif", "JPEG")
+    Image.fromarray(noise_image(0)).save(folder / "cat" / "3.jfif", "JPEG")
     for name in ("a.txt", "b.txt", "c.mp4", "README"):
         (folder / "cat" / name).write_text("x")
     (folder / "eel").mkdir()
     report = check(folder)
     assert report.count == 3, "a .jfif is a JPEG"
     assert report.others == {".txt": 2, ".mp4": 1, "no ending": 1}
-    assert any(line.startswith("other      4 (.txt: 2, .mp4: 1, no ending: 1)") for line in report.lines())
+    assert any(
+        line.startswith("other      4 (.txt: 2, .mp4: 1, no ending: 1)") for line in report.lines()
+    )
     assert any("1 folder holds no images: eel" in n for n in report.notes)
 
 
@@ -135,7 +137,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("halves", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool):
-    """Every line's data, settings and networks fit one another, up to the first step."""
+    """The data, settings and networks of every line fit, up to the first step."""
     names, side = LAYOUTS[layout]
     folder = make(*names, width=2 * side if halves else side, height=side, root=layout)
     report = check(folder)

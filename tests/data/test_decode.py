@@ -1,4 +1,4 @@
-"""Every image mode that people have becomes the right 8-bit pixels; what cannot be decoded is named."""
+"""Every image mode decodes to the right 8-bit pixels; unreadable files are named."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import BAD, broken_set
 from PIL import Image
+from sample_images import BAD, broken_set
 
 from ganvas import data
 from ganvas.core.errors import UserError
@@ -31,12 +31,12 @@ def read(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
     file.seek(0)
     header = decode.read_header(file)
     assert (header.height, header.width, header.channels) == pixels.shape, (
-        "the header foretells what is decoded"
+        "the header predicts the decoded image"
     )
     return pixels
 
 
-def test_gray_and_colour_are_kept():
+def test_gray_and_color_are_kept():
     assert (read(Image.fromarray(RAMP))[..., 0] == RAMP).all()
     assert (read(Image.fromarray(RGB)) == RGB).all()
 
@@ -72,16 +72,16 @@ def test_float_tiff():
 
 def test_palette_and_its_transparency():
     image = Image.frombytes("P", (16, 16), (RAMP // 64).tobytes())
-    colours = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]
-    image.putpalette(colours)
-    expected = np.array(colours).reshape(4, 3)[RAMP // 64]
+    colors = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]
+    image.putpalette(colors)
+    expected = np.array(colors).reshape(4, 3)[RAMP // 64]
     assert (read(image) == expected).all()
     clear = read(image, transparency=0)
     assert clear.shape[2] == 4
     assert (clear[..., 3] == np.where(RAMP // 64 == 0, 0, 255)).all()
 
 
-def test_rgb_with_a_transparent_colour():
+def test_rgb_with_a_transparent_color():
     got = read(Image.fromarray(RGB), transparency=tuple(int(v) for v in RGB[3, 5]))
     assert got.shape[2] == 4
     assert got[3, 5, 3] == 0
@@ -136,7 +136,7 @@ ODD = {
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("name", ODD)
 def test_orientations_that_are_none(name: str, kind: str):
-    """Whatever a file says in place of a number from 1 to 8, the image is used as it lies."""
+    """An orientation that is not a number from 1 to 8 is ignored."""
     wide = Image.fromarray(np.zeros((16, 32, 3), np.uint8))
     file = saved(wide, kind, exif=b"Exif\0\0" + ODD[name])
     file.seek(0)
@@ -146,7 +146,7 @@ def test_orientations_that_are_none(name: str, kind: str):
 
 
 def test_fit_at_sizes_whose_quotient_rounds():
-    """A side divided by the scale and back may come out a rounding error larger than it is."""
+    """A side divided by the scale and back may be a rounding error too large."""
     sides = np.random.default_rng(0).integers(2, 600, (400, 2)).tolist()
     for width, height in [*sides, (116, 107), (107, 116), (395, 197), (374, 237)]:
         for size in ((64, 64), (32, 32), (48, 64)):
@@ -164,7 +164,7 @@ def test_channels():
     ).all()
 
 
-def test_fit_covers_and_keeps_the_centre():
+def test_fit_covers_and_keeps_the_center():
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, 32:64] = 255  # only the middle third is white
     got = samples.as_array(samples.fit(Image.fromarray(wide), (16, 16)))

@@ -1,4 +1,4 @@
-"""Drawing is a pure function of a cursor, and a cache entry is complete or is not there."""
+"""Draws are a pure function of a cursor, and a cache entry is complete or absent."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ Make = Callable[..., Path]
 
 
 def numbered(count: int, *, flip: bool = False, room: int = 0, task: Task = "images") -> Feed:
-    """Pictures 4x6 whose every pixel is the picture's number."""
-    sides = {"images": {"x": count}, "domains": {"a": count, "b": count + 3}, "pairs": {"ab": count}}[task]
+    """Images 4x6 whose pixels are all the image's number."""
+    sides = {
+        "images": {"x": count},
+        "domains": {"a": count, "b": count + 3},
+        "pairs": {"ab": count},
+    }[task]
     pixels = {}
     for k, n in sides.items():
         one = np.arange(n, dtype=np.uint8)[:, None, None, None]
@@ -40,10 +44,13 @@ def numbered(count: int, *, flip: bool = False, room: int = 0, task: Task = "ima
 
 
 def noise(task: Task = "images") -> Feed:
-    """Pictures 12x12, crops 8x8, flips: nothing about a draw goes unseen."""
+    """Noise 12x12, crops 8x8, flips: every part of a draw shows in the result."""
     feed = numbered(11, flip=True, task=task)
     rng = np.random.default_rng(0)
-    pixels = {k: rng.integers(0, 256, (len(p), 12, 12, p.shape[3]), dtype=np.uint8) for k, p in feed._pixels.items()}
+    pixels = {
+        k: rng.integers(0, 256, (len(p), 12, 12, p.shape[3]), dtype=np.uint8)
+        for k, p in feed._pixels.items()
+    }
     info = Info(task, "noise", "", "all", 1, 8, 8, 11, "")
     return Feed(info, pixels, feed._labels, flip=True)
 
@@ -54,7 +61,9 @@ def which(batch: Batch, name: str = "x") -> list[int]:
 
 def equal(one: Batch, other: Batch) -> bool:
     names = one._fields.keys()
-    return names == other._fields.keys() and all(torch.equal(getattr(one, k), getattr(other, k)) for k in names)
+    return names == other._fields.keys() and all(
+        torch.equal(getattr(one, k), getattr(other, k)) for k in names
+    )
 
 
 TASKS: list[Task] = ["images", "pairs", "domains"]
@@ -65,16 +74,25 @@ TASKS: list[Task] = ["images", "pairs", "domains"]
 
 @pytest.mark.parametrize("task", TASKS)
 @settings(max_examples=20, deadline=None)
-@given(cursor=st.integers(0, 10**12), n=st.integers(1, 30), cut=st.integers(0, 30), seed=st.integers(0, 2**40))
+@given(
+    cursor=st.integers(0, 10**12),
+    n=st.integers(1, 30),
+    cut=st.integers(0, 30),
+    seed=st.integers(0, 2**40),
+)
 def test_a_draw_is_pure_and_splits_into_rows(task: Task, cursor: int, n: int, cut: int, seed: int):
     feed, cut = noise(task), min(cut, n)
     whole = feed.draw(cursor, n, seed=seed)
     assert equal(whole, feed.draw(cursor, n, seed=seed))
     for start, stop in ((0, cut), (cut, n)):
         if start < stop:
-            assert equal(feed.draw(cursor, n, seed=seed, rows=Rows(start, stop, n)), whole[start:stop])
+            assert equal(
+                feed.draw(cursor, n, seed=seed, rows=Rows(start, stop, n)), whole[start:stop]
+            )
     if cut < n:
-        assert equal(feed.draw(cursor + cut, n - cut, seed=seed), whole[cut:]), "positions count, not calls"
+        assert equal(feed.draw(cursor + cut, n - cut, seed=seed), whole[cut:]), (
+            "positions count, not calls"
+        )
 
 
 def test_every_epoch_holds_every_image_once():
@@ -119,7 +137,7 @@ def test_flips_are_fair_and_drawn_anew():
     assert ((x[:, 0, 0, 5] == 1) == ~left).all()
     assert 0.46 < left.float().mean() < 0.54
     assert not (feed.draw(0, 40, seed=0).x == feed.draw(4, 40, seed=0).x).all()
-    assert (feed.fixed(4).x[:, 0, 0, 0] == 1).all(), "measuring sees no flips"
+    assert (feed.fixed(4).x[:, 0, 0, 0] == 1).all(), "evaluation has no flips"
 
 
 def test_crops_reach_every_place():
@@ -130,7 +148,7 @@ def test_crops_reach_every_place():
     corners, counts = np.unique(which(Batch(x=x)), return_counts=True)
     assert corners.tolist() == [0, 1, 2, 8, 9, 10, 16, 17, 18]
     assert counts.min() > 60
-    assert which(feed.fixed(3)) == [9, 9, 9], "measuring sees the centre"
+    assert which(feed.fixed(3)) == [9, 9, 9], "evaluation crops the center"
     assert feed.raw()["x"].shape == (3, 4, 6, 1)
     assert feed.raw()["x"][0, 0, 0, 0] == 9
 
@@ -165,7 +183,9 @@ def test_batches_pass_through_once():
     assert [which(b) for b in feed.batches(4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert [which(b) for b in feed.batches(4, 6)] == [[0, 1, 2, 3], [4, 5]]
     two = numbered(4, task="domains")
-    assert [i for part in (which(b, "b") for b in two.batches(3, side="b")) for i in part] == list(range(7))
+    assert [i for part in (which(b, "b") for b in two.batches(3, side="b")) for i in part] == list(
+        range(7)
+    )
     assert [i for part in (which(b, "b") for b in two.batches(3)) for i in part] == list(range(4))
 
 
@@ -256,7 +276,9 @@ def test_large_sets_are_mapped(make: Make, monkeypatch: pytest.MonkeyPatch):
     held = data.images(folder)
     monkeypatch.setattr(cache, "IN_MEMORY", 100)
     mapped = data.images(folder)
-    assert isinstance(mapped.raw()["x"].base, np.memmap) or isinstance(mapped._pixels["x"], np.memmap)
+    assert isinstance(mapped.raw()["x"].base, np.memmap) or isinstance(
+        mapped._pixels["x"], np.memmap
+    )
     assert not isinstance(held._pixels["x"], np.memmap)
     assert equal(held.draw(0, 7, seed=0), mapped.draw(0, 7, seed=0))
 
@@ -303,16 +325,18 @@ def test_two_builders_do_not_meet(make: Make, cache_folder: Path, monkeypatch: p
 def test_killed_while_building(make: Make, cache_folder: Path):
     folder = make(*[f"{i:03}.png" for i in range(60)], width=64, height=64)
     code = (
-        "import sys, threading\nfrom ganvas import data\nfrom ganvas.data import trees\n"
-        "load = trees.Folder.load\n"
+        "import sys, threading\nfrom ganvas import data\nfrom ganvas.data.trees import Folder\n"
+        "load = Folder.load\n"
         "def stuck(self, name):\n"
         "    if '030' in name:\n        print(flush=True); threading.Event().wait()\n"
         "    return load(self, name)\n"
-        "trees.Folder.load = stuck\ndata.images(sys.argv[1])\n"
+        "Folder.load = stuck\ndata.images(sys.argv[1])\n"
     )
     source = Path(data.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(source)}
-    child = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=env, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, env=env, text=True
+    )
     assert child.stdout
     assert child.stdout.readline() == "\n"
     child.send_signal(signal.SIGKILL)
@@ -323,20 +347,25 @@ def test_killed_while_building(make: Make, cache_folder: Path):
     assert data.images(folder).info.count == 60
 
 
-def test_a_cache_that_cannot_be_written(make: Make, cache_folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_cache_that_cannot_be_written(
+    make: Make, cache_folder: Path, capsys: pytest.CaptureFixture[str]
+):
     cache_folder.write_text("a file where the folder should be")
     feed = data.images(make("1.png", "2.png"))
     assert feed.info.count == 2
-    said = capsys.readouterr().err
-    assert "cannot be written (Not a directory)" in said
-    assert said.count("\n") == 1, "one plain line, without a path and a line of the program"
+    warning = capsys.readouterr().err
+    assert "cannot be written (Not a directory)" in warning
+    assert warning.count("\n") == 1, "one plain line, without a path and a line of the program"
     cache_folder.unlink()
     assert equal(feed.fixed(2), data.images(make()).fixed(2))
     assert feed.info == data.images(make()).info
 
 
 def test_a_full_disk_costs_the_cache_only(
-    make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make: Make,
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     add = cache._Writer.add
 
@@ -353,7 +382,9 @@ def test_a_full_disk_costs_the_cache_only(
     assert equal(feed.fixed(1), data.images(make()).fixed(1))
 
 
-def test_what_has_no_room_in_memory_is_refused(make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_has_no_room_in_memory_is_refused(
+    make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     cache_folder.write_text("a file where the folder should be")
     folder = make("1.png")
     monkeypatch.setattr(guards, "memory", lambda: 1000)
@@ -363,7 +394,11 @@ def test_what_has_no_room_in_memory_is_refused(make: Make, cache_folder: Path, m
 
 @pytest.mark.parametrize("file", ["x.npy", "x.labels.npy", "entry.json"])
 def test_one_flipped_bit_in_the_cache_is_noticed(
-    make: Make, cache_folder: Path, file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    cache_folder: Path,
+    file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     folder = make("cat/1.png", "dog/2.png", width=4, height=4)
     (folder / "dog" / "3.png").write_text("x")
@@ -380,12 +415,16 @@ def test_one_flipped_bit_in_the_cache_is_noticed(
         again = data.images(folder)
         assert again.info == good.info
         assert equal(again.fixed(2), good.fixed(2))
-        if "are decoded again" not in capsys.readouterr().err:  # numpy passes over the padding of its header
+        if (
+            "are decoded again" not in capsys.readouterr().err
+        ):  # numpy passes over the padding of its header
             assert hurt[:128] != whole[:128]
             assert file != "entry.json"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"streams": 3}', '{"streams": {"../x": 1}}', "[" * 3000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "3", '{"streams": 3}', '{"streams": {"../x": 1}}', "[" * 3000]
+)
 def test_an_entry_of_another_form_is_built_again(
     make: Make, cache_folder: Path, text: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -397,7 +436,7 @@ def test_an_entry_of_another_form_is_built_again(
 
 
 def test_fingerprints_are_those_of_earlier_versions(make: Make):
-    """Runs of earlier versions resume: their data must have the fingerprint that they wrote down."""
+    """Runs of earlier versions resume: fingerprints must stay the recorded ones."""
     folder = make("cat/1.png", "dog/2.png", width=4, height=4)
     assert data.images(folder).info.fingerprint == "9283618cdd5e343ceed190bbdb3ac028"
     pair = make("A/1.png", "B/1.png", width=8, height=8, root="pairs")
@@ -417,13 +456,15 @@ def test_no_home_for_the_cache_is_one_line(monkeypatch: pytest.MonkeyPatch, home
         data.images("digits")
 
 
-def test_many_pictures_by_threads_keep_their_order(make: Make):
+def test_many_images_by_threads_keep_their_order(make: Make):
     names = [f"{i:03}.png" for i in range(150)]
     folder = make(*names, width=8, height=8)
     (folder / "070.png").write_text("x")
     feed = data.images(folder)
     kept = [i for i in range(150) if i != 70]
-    expected = np.stack([np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in kept])
+    expected = np.stack(
+        [np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in kept]
+    )
     assert (feed.raw()["x"] == expected).all()
 
 
@@ -436,7 +477,7 @@ def test_no_warnings_on_the_way(make: Make):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest.MonkeyPatch):
-    """The way of accelerators, taken by the processor: gathered there, cropped there, mirrored there."""
+    """The path of accelerators, on the CPU: the device gathers, crops and mirrors."""
     plain, there = noise(task), noise(task)
     monkeypatch.setattr(there, "_lies_on", lambda device: True)
     for cursor in (0, 5, 17):

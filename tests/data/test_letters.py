@@ -1,4 +1,4 @@
-"""The shipped set `letters`, and rendering from the font packages where they are installed."""
+"""The shipped set `letters`, and rendering from installed font packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def faces() -> list[letters.Face]:
 
 def test_every_face_has_every_letter_and_parts_share_no_family() -> None:
     with np.load(FILE) as archive:
-        families = {part: set(archive["family"][archive["split"] == part]) for part in letters.PARTS}
+        families = {
+            part: set(archive["family"][archive["split"] == part]) for part in letters.PARTS
+        }
         assert families == {part: set(names) for part, names in letters.PARTS.items()}
         assert (np.bincount(archive["labels"]) == len(archive["labels"]) / 26).all()
 
@@ -40,7 +42,7 @@ def test_training_opens_the_training_families_only() -> None:
     assert train.info.fingerprint != test.info.fingerprint
 
 
-def test_licences_name_every_family() -> None:
+def test_licenses_name_every_family() -> None:
     text = (FILE.parent / "LICENSES.txt").read_text(encoding="utf-8")
     assert all(f"\n{name}\n" in text for names in letters.PARTS.values() for name in names)
     assert "SIL OPEN FONT LICENSE Version 1.1" in text
@@ -56,14 +58,17 @@ def test_rendering_again_gives_the_shipped_pixels(faces: list[letters.Face]) -> 
         images = face.render(32)
         assert rows.any() == letters.legible(images)
         if rows.any():
-            # Equal with the Pillow that rendered them; another FreeType may round otherwise. The
+            # Equal with the Pillow that rendered them; another FreeType may round
+            # differently. The
             # next weight of a family differs by 2 gray levels and more.
             difference = np.abs(shipped["images"][rows].astype(int) - images)
             assert difference.mean() < 0.25, face.name
             assert set(shipped["split"][rows]) == {face.part}
 
 
-def test_class_folders(faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_folders(
+    faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = [f for f in faces if f.family in ("arvo", "kalam")]
     monkeypatch.setattr(letters, "faces", lambda: few)
     assert letters.make(tmp_path / "set", size=16) == 26 * len(few)
@@ -75,14 +80,20 @@ def test_class_folders(faces: list[letters.Face], tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("pairs", ["light,bold", "roman,italic"])
-def test_pairs(faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: str) -> None:
-    few = [f for f in faces if f.family in ("fredoka", "kalam", "lora") and f.weight in (300, 400, 700)]
+def test_pairs(
+    faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: str
+) -> None:
+    few = [
+        f for f in faces if f.family in ("fredoka", "kalam", "lora") and f.weight in (300, 400, 700)
+    ]
     monkeypatch.setattr(letters, "faces", lambda: few)
     letters.make(tmp_path / "set", size=32, pairs=pairs)
     feed = data.pairs(tmp_path / "set")
     assert feed.info.layout.endswith("matched by name")
     if pairs == "light,bold":  # the same letter on both sides, darker on one
-        a, b = (np.asarray(Image.open(tmp_path / "set/train" / side / "kalam-H.png")) for side in "AB")
+        a, b = (
+            np.asarray(Image.open(tmp_path / "set/train" / side / "kalam-H.png")) for side in "AB"
+        )
         assert a.mean() > b.mean() + 10
         assert not (tmp_path / "set/val").exists()
 
@@ -101,11 +112,15 @@ def test_mistakes(tmp_path: Path, pairs: str, message: str) -> None:
         letters.make(tmp_path / "set", pairs=pairs)
 
 
-def test_missing_packages_are_named(faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named(
+    faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fontpkg
 
     installed = fontpkg.families()
     installed.pop("arvo")
     monkeypatch.setattr(fontpkg, "families", lambda: installed)
-    with pytest.raises(UserError, match=r"missing: fontpkg-arvo\. Install them: pip install 'ganvas\[demo\]'"):
+    with pytest.raises(
+        UserError, match=r"missing: fontpkg-arvo\. Install them: pip install 'ganvas\[demo\]'"
+    ):
         letters.make(tmp_path / "set")

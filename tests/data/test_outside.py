@@ -1,14 +1,18 @@
-"""Files from outside that lie, never end or have odd names: each is named in one line, and nothing else is lost."""
+"""Untrusted files: false headers, endless files and odd names.
+
+Each is reported in one line, and the other files of its set are read."""
 
 from __future__ import annotations
 
 import gzip
 import http.client
+import inspect
 import json
 import os
 import shlex
 import struct
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -19,14 +23,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import picture
 from PIL import Image
+from sample_images import noise_image
 
 from ganvas import data
 from ganvas.core import guards
 from ganvas.core.errors import UserError
 from ganvas.data import downloads
-from ganvas.data.arrays import read_idx
+from ganvas.data.idx import read_idx
 from ganvas.data.open_source import open_source
 
 Make = Callable[..., Path]
@@ -37,7 +41,7 @@ def one_line(text: str) -> bool:
 
 
 def refused(call: Callable[[], Any]) -> tuple[str, Any]:
-    """(the message of a `UserError`, or "", what else came)."""
+    """(message of a `UserError` or "", result of `call`)."""
     try:
         return "", call()
     except UserError as e:
@@ -83,31 +87,43 @@ def test_names_that_cannot_be_are_one_line(name: str):
     assert one_line(str(e.value))
 
 
-def test_deep_folders(tmp_path: Path):
-    at = tmp_path
-    for _ in range(1200):
-        at = at / "d"
-        if len(str(at)) > 3000:
-            break
-        at.mkdir()
+def test_folders_deeper_than_the_stack(tmp_path: Path):
+    """Folders are walked without recursion. Few enough for pytest to remove them."""
+    Image.fromarray(noise_image(0)).save(tmp_path / "warm.png")
+    data.images(tmp_path)  # imports and plugins of Pillow need some stack of their own
+    deepest = tmp_path / "set" / "/".join("d" * 400)
+    deepest.mkdir(parents=True)
+    Image.fromarray(noise_image(0)).save(deepest / "1.png")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
     try:
-        Image.fromarray(picture(0)).save(at.parent / "1.png")
-        assert data.images(tmp_path / "d").info.count == 1
-    finally:  # too deep for Python's own ways
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+        assert data.images(tmp_path / "set").info.count == 1
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 # ---------------------------------------------------------------- names
 
-ODD = [b"\xff\xfe\x80", b"\x1b]0;owned\x07", b"a\nerror: all is well\nb", "‮gnp".encode(), b"it's $(touch x) `y`", b"-x"]
+ODD = [
+    b"\xff\xfe\x80",
+    b"\x1b]0;owned\x07",
+    b"a\nerror: all is well\nb",
+    "‮gnp".encode(),
+    b"it's $(touch x) `y`",
+    b"-x",
+]
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, odd: bytes):
     root = tmp_path / os.fsdecode(odd)
-    for name in ("plain/1.png", f"{os.fsdecode(odd)}/2.png", f"{os.fsdecode(odd)}/3{os.fsdecode(odd)}.png"):
+    for name in (
+        "plain/1.png",
+        f"{os.fsdecode(odd)}/2.png",
+        f"{os.fsdecode(odd)}/3{os.fsdecode(odd)}.png",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(len(name))).save(root / name)
+        Image.fromarray(noise_image(len(name))).save(root / name)
     (root / "plain" / f"{os.fsdecode(odd)}.png").write_text("x")
     info = data.images(root).info
     assert (info.count, len(info.classes), info.skipped_count) == (3, 2, 1)
@@ -117,15 +133,25 @@ def test_odd_names_are_usable_and_shown_on_one_line(make: Make, tmp_path: Path, 
     assert report.ok
     assert all(one_line(line) for line in report.lines())
     json.dumps(report.as_dict(), ensure_ascii=False).encode("utf-8")
-    words = shlex.split(report.fits[0]) if b"\\" not in odd and odd.isascii() and odd.decode().isprintable() else []
+    words = (
+        shlex.split(report.fits[0])
+        if b"\\" not in odd and odd.isascii() and odd.decode().isprintable()
+        else []
+    )
     assert not words or words[3] == str(root)
-    assert data.domains(root, size=8).info.counts == {"a": 2, "b": 1} or data.domains(root, size=8).info.count == 2
+    assert (
+        data.domains(root, size=8).info.counts == {"a": 2, "b": 1}
+        or data.domains(root, size=8).info.count == 2
+    )
 
 
 def test_a_shell_reads_what_is_quoted():
     for odd in ODD:
-        said = subprocess.run(["bash", "-c", f"printf %s {guards.shell_quoted(os.fsdecode(odd))}"], capture_output=True)
-        assert said.stdout.removeprefix(b"./") == odd
+        printed = subprocess.run(
+            ["bash", "-c", f"printf %s {guards.shell_quoted(os.fsdecode(odd))}"],
+            capture_output=True,
+        )
+        assert printed.stdout.removeprefix(b"./") == odd
 
 
 # ---------------------------------------------------------------- arrays
@@ -135,27 +161,37 @@ def test_a_shell_reads_what_is_quoted():
 @given(
     code=st.sampled_from([0, 8, 9, 10, 11, 12, 13, 14]),
     shape=st.one_of(
-        st.just((8, 4, 4)), st.lists(st.sampled_from([0, 1, 4, 65536, 2**32 - 1]), max_size=6), st.just([1] * 200)
+        st.just((8, 4, 4)),
+        st.lists(st.sampled_from([0, 1, 4, 65536, 2**32 - 1]), max_size=6),
+        st.just([1] * 200),
     ),
     body=st.binary(max_size=256),
     packed=st.booleans(),
     cut=st.integers(0, 40),
 )
-def test_idx_of_any_header(tmp_path_factory: pytest.TempPathFactory, code, shape, body, packed, cut):
+def test_idx_of_any_header(
+    tmp_path_factory: pytest.TempPathFactory, code, shape, body, packed, cut
+):
     path = tmp_path_factory.mktemp("idx") / "x-images-idx3-ubyte"
     raw = bytes([0, 0, code, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + body
     raw = gzip.compress(raw) if packed else raw
     path.write_bytes(raw[: len(raw) - cut])
-    said, read = refused(lambda: read_idx(path))
-    assert one_line(said) if said else read.nbytes <= len(body)
+    message, read = refused(lambda: read_idx(path))
+    assert one_line(message) if message else read.nbytes <= len(body)
 
 
-def test_idx_that_unpacks_to_more_than_it_announces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_idx_that_unpacks_to_more_than_it_announces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(1 << 22)))
+    path.write_bytes(
+        gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(1 << 22))
+    )
     with pytest.raises(UserError, match="more bytes than its header announces"):
         read_idx(path)
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 64, 64, 64) + bytes(1 << 18)))
+    path.write_bytes(
+        gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 64, 64, 64) + bytes(1 << 18))
+    )
     assert read_idx(path).shape == (64, 64, 64)
     monkeypatch.setattr(guards, "memory", lambda: 1 << 18)
     with pytest.raises(UserError, match="more than half of this machine's memory"):
@@ -174,34 +210,78 @@ def npz(path: Path, header: dict | None = None, body: bytes = b"", **arrays: np.
 
 
 @pytest.mark.parametrize("kind", ["|u1", "<f8", "|O", "<U1000000", "V0"])
-@pytest.mark.parametrize("shape", [(10**9, 16, 16, 3), (2**62, 4), (-1, 3), (1 << 40,), (4, 0, 2, 3), ()])
+@pytest.mark.parametrize(
+    "shape", [(10**9, 16, 16, 3), (2**62, 4), (-1, 3), (1 << 40,), (4, 0, 2, 3), ()]
+)
 def test_npz_whose_header_lies(tmp_path: Path, kind: str, shape: tuple[int, ...]):
-    path = npz(tmp_path / "a.npz", {"descr": kind, "fortran_order": False, "shape": shape}, bytes(100))
+    path = npz(
+        tmp_path / "a.npz", {"descr": kind, "fortran_order": False, "shape": shape}, bytes(100)
+    )
     with pytest.raises(UserError) as e:
         data.images(path)
     assert one_line(str(e.value))
 
 
-@pytest.mark.parametrize("labels", [np.array("x"), np.arange(8) * 1j, np.array([None] * 8), np.zeros(3), np.array(7)])
+@pytest.mark.parametrize(
+    "labels", [np.array("x"), np.arange(8) * 1j, np.array([None] * 8), np.zeros(3), np.array(7)]
+)
 def test_npz_of_odd_labels(tmp_path: Path, labels: np.ndarray):
     path = npz(tmp_path / "a.npz", images=np.zeros((8, 4, 4), np.uint8), labels=labels)
     with pytest.raises(UserError, match="labels"):
         data.images(path)
 
 
+def npy(a: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    raw = BytesIO()
+    np.lib.format.write_array(raw, a, version=version)
+    return raw.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "tail", "method"),
+    [
+        ("images.npy", (2, 0), b"", zipfile.ZIP_STORED),
+        ("images.npy", (3, 0), b"", zipfile.ZIP_BZIP2),
+        ("images.npy", (1, 0), b"\0\0", zipfile.ZIP_DEFLATED),
+        ("images", (1, 0), b"", zipfile.ZIP_LZMA),
+    ],
+)
+def test_every_npz_that_numpy_reads(
+    tmp_path: Path, name: str, version: tuple[int, int], tail: bytes, method: int
+):
+    images = np.stack([noise_image(i, 6, 5) for i in range(3)])
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as z:
+        z.writestr(name, npy(images, version) + tail)
+    assert np.load(tmp_path / "a.npz")["images"].shape == images.shape
+    assert (data.images(tmp_path / "a.npz").raw()["x"] == images).all()
+
+
+def test_dates_as_labels(tmp_path: Path):
+    days = np.array(["2020-01-02", "2020-01-01"], "M8[D]")
+    path = npz(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), labels=days)
+    assert data.images(path).info.classes == ("2020-01-01", "2020-01-02")
+
+
 def test_npz_damaged_inside(tmp_path: Path):
-    np.savez_compressed(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16), np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16), np.uint8)
+    )
     whole = (tmp_path / "a.npz").read_bytes()
     for at in range(0, len(whole), 97):
         hurt = bytearray(whole)
         hurt[at] ^= 0x55
         (tmp_path / "a.npz").write_bytes(hurt)
-        said, _ = refused(lambda: data.images(tmp_path / "a.npz"))
-        assert one_line(said)
+        message, _ = refused(lambda: data.images(tmp_path / "a.npz"))
+        assert one_line(message)
 
 
 def test_other_arrays_of_an_npz_are_named(tmp_path: Path):
-    path = npz(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), weights=np.zeros(3), boxes=np.zeros(3))
+    path = npz(
+        tmp_path / "a.npz",
+        images=np.zeros((2, 4, 4), np.uint8),
+        weights=np.zeros(3),
+        boxes=np.zeros(3),
+    )
     assert "2 arrays of a.npz not used: weights, boxes" in data.images(path).info.notes
 
 
@@ -212,7 +292,7 @@ def test_a_mutated_zip_is_one_line(tmp_path_factory: pytest.TempPathFactory, dra
     with zipfile.ZipFile(folder / "a.zip", "w") as z:
         for i in range(2):
             image = BytesIO()
-            Image.fromarray(picture(i, 4, 4)).save(image, "PNG")
+            Image.fromarray(noise_image(i, 4, 4)).save(image, "PNG")
             z.writestr(f"é{i}.png", image.getvalue())
     raw = bytearray((folder / "a.zip").read_bytes())
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -262,12 +342,31 @@ def test_dataset_json_without_labels(make: Make):
     assert data.images(folder, labels=False).info.fingerprint == plain, "runs without labels go on"
 
 
+@pytest.mark.parametrize("text", ["[]", "3", '{"info": {}}', '{"name": "x", "images": []}'])
+def test_class_folders_beside_another_tools_dataset_json(make: Make, text: str):
+    folder = make("cat/a.png", "dog/b.png")
+    (folder / "dataset.json").write_text(text)
+    info = data.images(folder).info
+    assert info.classes == ("cat", "dog")
+    assert "has no labels in it" in info.notes[0]
+    assert data.check(folder).classes == {"cat": 1, "dog": 1}
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "[]", "{", "\0", "\udcff", "[" * 100_000),
-        *('{"labels": 3}', '{"labels": {"a": 1}}', '{"labels": [["a.png"]]}', '{"labels": [[3, 1]]}'),
-        *('{"labels": [["a.png", -1]]}', '{"labels": [["a.png", true]]}', '{"labels": [["a.png", 1e400]]}'),
+        *("", "{", "\0", "\udcff", "[" * 100_000),
+        *(
+            '{"labels": 3}',
+            '{"labels": {"a": 1}}',
+            '{"labels": [["a.png"]]}',
+            '{"labels": [[3, 1]]}',
+        ),
+        *(
+            '{"labels": [["a.png", -1]]}',
+            '{"labels": [["a.png", true]]}',
+            '{"labels": [["a.png", 1e400]]}',
+        ),
         *('{"labels": [["a.png", ' + "9" * 5000 + "]]}", '{"labels": [["b\\u001b.png", 1]]}'),
     ],
 )
@@ -293,7 +392,7 @@ def deep_set(folder: Path, most: int = 4095) -> Path:
     return folder
 
 
-def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
+def test_twelve_bits_are_reported_and_share_one_white(tmp_path: Path):
     folder = deep_set(tmp_path / "set")
     report = data.check(folder)
     assert report.brightest == 4095
@@ -307,15 +406,31 @@ def test_twelve_bits_are_said_and_have_one_white(tmp_path: Path):
     np.savez(tmp_path / "a.npz", images=np.full((2, 4, 4), 4095, np.uint16))
     assert data.check(tmp_path / "a.npz").brightest == 4095
     assert data.images(tmp_path / "a.npz", white=4095).raw()["x"].min() == 255
-    assert data.images(tmp_path / "a.npz", white=8190).raw()["x"].max() == 128, "one scale, not each image's own"
+    assert data.images(tmp_path / "a.npz", white=8190).raw()["x"].max() == 128, (
+        "one scale, not each image's own"
+    )
     with pytest.raises(UserError, match="got white=0"):
         data.images(folder, white=0)
+
+
+def test_white_of_color_images(tmp_path: Path, make: Make):
+    """Arrays of 16-bit colors are scaled; a note says that files are not."""
+    np.savez(tmp_path / "a.npz", images=np.full((2, 4, 4, 3), 4095, np.uint16))
+    scaled = data.images(tmp_path / "a.npz", white=4095)
+    assert scaled.raw()["x"].min() == 255
+    assert scaled.info.notes == ()
+    files = data.images(make("1.png", "2.png"), white=4095)
+    assert (files.raw()["x"][0] == noise_image(0)).all()
+    assert any("white=4095 applies to gray images" in n for n in files.info.notes)
 
 
 def test_sixteen_bits_stay_as_they_are(tmp_path: Path):
     folder = deep_set(tmp_path / "set", 65000)
     assert not any("would be" in n for n in data.check(folder).notes)
-    assert data.images(folder, white=65535).raw()["x"].tolist() == data.images(folder).raw()["x"].tolist()
+    assert (
+        data.images(folder, white=65535).raw()["x"].tolist()
+        == data.images(folder).raw()["x"].tolist()
+    )
 
 
 # ---------------------------------------------------------------- downloads
@@ -346,7 +461,9 @@ class Answer(BytesIO):
         (Answer(bytes(1000), step=1), "within a minute"),
     ],
 )
-def test_downloads_that_go_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, why: str):
+def test_downloads_that_go_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, why: str
+):
     def opened(request: object, timeout: float) -> object:
         if isinstance(answer, Exception):
             raise answer
@@ -374,3 +491,26 @@ def test_zip_members_of_impossible_size(tmp_path: Path):
         z.writestr("a.png", b"x")
     _, tree = open_source(tmp_path / "a.zip")
     assert len(tree.entries) == 1  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_a_tiff_in_a_zip_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A TIFF header at the end points back, and zipfile rewinds to the beginning."""
+    image = BytesIO()
+    Image.fromarray(noise_image(0, 64, 64)).save(image, "TIFF", description="x" * 500)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("a.tif", image.getvalue())
+    monkeypatch.setattr(zipfile.ZipExtFile, "seek", lambda *_: pytest.fail("rewound"))
+    feed = data.images(tmp_path / "a.zip")
+    assert (feed.raw()["x"][0] == noise_image(0, 64, 64)).all()
+    report = data.check(tmp_path / "a.zip")
+    assert (report.count, report.broken) == (1, [])
+
+
+def test_zip_members_that_unpack_to_more_than_a_gibibyte_are_named(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        z.writestr("a.png", b"x")
+        z.getinfo("a.png").file_size = (1 << 30) + 1
+    report = data.check(tmp_path / "a.zip")
+    assert "possible bomb" in report.broken[0]
+    with pytest.raises(UserError, match="possible bomb"):
+        data.images(tmp_path / "a.zip")

@@ -1,8 +1,9 @@
-"""What people have -> tensors in [-1, 1].
+"""Load image data sets as batches of tensors in [-1, 1].
 
-`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip file, MNIST's idx, an .npz, `digits`
-(comes with scikit-learn) or an official set by name, and return a `Feed`. Pictures are decoded once, into a cache; crops and
-flips happen when a batch is drawn, which is a pure function of a cursor."""
+`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip
+file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by
+name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
+when a batch is drawn, which is a pure function of a cursor."""
 
 from __future__ import annotations
 
@@ -14,14 +15,15 @@ from typing import Literal
 
 from ganvas.core.errors import UserError
 from ganvas.core.guards import plural
-from ganvas.data.cache import Options, stored
+from ganvas.data.arrays import Arrays
+from ganvas.data.cache import Options, load_or_decode
 from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed, Info, Task
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source
-from ganvas.data.pictures import Found, Part
+from ganvas.data.pictures import Part, Selection
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.tiles import Tiles
 
@@ -53,17 +55,25 @@ def images(
     part: Part = "train",
     white: int | None = None,
 ) -> Feed:
-    """One set of images; class subfolders (or the set's own labels, or two paths, "PATH_A,PATH_B") become `y`. Batches hold
-    `x` [n, C, H, W] and `y`
-    [n].
+    """Open one set of images.
 
-    `size`: a side in pixels, or (height, width); images are scaled (bicubic, antialiased) until they cover it and
-    their centres are cut out; None: their own size, if they all have the same. `channels`: 1, 3 or 4; None: 1 if all
-    are gray, 4 if more than half have alpha, else 3. `flip`: mirror half of the draws. `strict`: one unreadable or
-    enlarged image is an error, where it is otherwise skipped or noted. `part`: "test" opens the set's test or
-    validation part, if it has one. `white`: the value of gray images of more than 8 bits that becomes 255 (4095 for 12 bits),
-    the same for all; None: 65535. Raises `UserError` for a source that is missing, empty, unreadable or of unlike
-    sizes."""
+    Class folders (or the set's own labels, or two paths, "PATH_A,PATH_B") become `y`.
+    Batches hold `x` [n, C, H, W] and `y` [n].
+
+    size: a side in pixels, or (height, width). Images are scaled (bicubic, antialiased)
+        to cover it and cropped to their center; None: their own size, if all are equal
+    channels: 1, 3 or 4; None: 1 if all are gray, 4 if more than half have alpha, else 3
+    flip: mirror half of the draws
+    labels: False: no `y`
+    strict: raise for an unreadable or enlarged image, which is otherwise skipped or
+        noted
+    part: "test" opens the set's test or validation part, if it has one
+    white: the value that becomes 255, the same for all images (4095 for 12 bits), in
+        gray image files of more than 8 bits and in arrays of such integers; None:
+        65535. Color files of 16 bits are read in 8 bits, whatever `white` is
+
+    Raises `UserError` for a source that is missing, empty or unreadable, and for images
+    of different sizes without `size`."""
     found = find_images(source, part, labels=labels, white=_level(white))
     return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
 
@@ -80,15 +90,32 @@ def pairs(
     channels: int | None = None,
     white: int | None = None,
 ) -> Feed:
-    """Pairs of images: A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by stem, or A|B halves
-    of one image. Batches hold the input as `a` and `x`, the target as `b` and `y`, [n, C, H, W]; `direction` "b2a"
-    makes B the input.
+    """Open pairs of images.
 
-    `load`: the size that images are brought to before a random crop of `size` (pix2pix: 286 and 256); None: no random
-    crop. Crops and flips are the same for both of a pair. Others as in `images`. Raises `UserError`, naming them, for
-    pictures without a partner and for pairs of unlike shapes."""
+    Pairs are A/ and B/ (trainA/ and trainB/, train/A, A/train, or two paths) matched by
+    stem, or A|B halves of one image. Batches hold the input as `a` and `x` and the
+    target as `b` and `y`, [n, C, H, W].
+
+    load: size that images are scaled to before a random crop of `size` (pix2pix: 286
+        and 256); None: no random crop. Both images of a pair get the same crop and flip
+    direction: "b2a" makes B the input
+    size, flip, strict, part, channels, white: see `images`
+
+    Raises `UserError` that names the images without a partner and the pairs of
+    different shapes."""
     found = find_pairs(source, part, white=_level(white))
-    return _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, direction, white)
+    return _feed(
+        "pairs",
+        found,
+        _pair_of(size),
+        _pair_of(load),
+        channels,
+        flip,
+        strict,
+        False,
+        direction,
+        white,
+    )
 
 
 def domains(
@@ -102,12 +129,19 @@ def domains(
     channels: int | None = None,
     white: int | None = None,
 ) -> Feed:
-    """Two sets of images that are not paired: the folders of `pairs`, any two class folders (in the order of the
-    alphabet), or two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W], each shuffled by itself,
-    so that sets of unlike length both run through fully. `load` as in `pairs` (CycleGAN: 286 and 256), others as in
-    `images`."""
+    """Open two sets of images that are not paired.
+
+    The sets are the folders of `pairs`, any two class folders (in alphabetical order),
+    or two paths, also as "PATH_A,PATH_B". Batches hold `a` and `b`, [n, C, H, W]. Each
+    set is shuffled by itself, so that all images of both are drawn if their lengths
+    differ.
+
+    load: see `pairs` (CycleGAN: 286 and 256)
+    size, flip, strict, part, channels, white: see `images`"""
     found = find_domains(source, part, white=_level(white))
-    return _feed("domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
+    return _feed(
+        "domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+    )
 
 
 def super_resolution(
@@ -122,30 +156,44 @@ def super_resolution(
     channels: int | None = None,
     white: int | None = None,
 ) -> Feed:
-    """Images at their own resolution, and what becomes of them `scale` times smaller. Batches hold random crops of `size`
-    as the target `b` and `y`, [n, C, H, W], and their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a`
-    and `x`, [n, C, H / scale, W / scale].
+    """Open images and their reductions by `scale`, at the images' own resolution.
 
-    Pictures are cut into tiles of `load`, from which the crops are taken; smaller ones are skipped and named. Tiles for
-    training overlap by the crop's size less one, so that crops lie anywhere in a picture, each place as often as any other;
-    larger tiles take less room in the cache. None: as large as all pictures of at least 4/3 of `size` hold, at most twice
-    `size`. Tiles of the test part are of 4/3 of `size` and overlap as little as they must. Others as in `images`. Raises
-    `UserError` where `size` is no multiple of `scale`."""
+    Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and
+    their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a` and `x`,
+    [n, C, H / scale, W / scale].
+
+    scale: upscaling factor, 2 or more
+    load: size of the tiles that images are cut into, from which crops are taken;
+        smaller images are skipped and named. Tiles for training overlap by the crop's
+        size less one, so that crops lie anywhere in an image, at every place equally
+        often; larger tiles take less room in the cache. None: as large as all images of
+        at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
+        4/3 of `size` and overlap as little as possible
+    size, flip, strict, part, channels, white: see `images`
+
+    Raises `UserError` if `size` is not a multiple of `scale`."""
     height, width = _pair_of(size) or (0, 0)
     if scale < 2 or height % scale or width % scale:
-        raise UserError(f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more")
+        raise UserError(
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
+        )
     least = (height * 4 // 3, width * 4 // 3)
     found = find_images(source, part, labels=False, white=_level(white))
     x, crop = found.sets["x"], (height, width)
-    tiles = Tiles(x, _pair_of(load) or least) if part == "test" else Tiles.overlapping(x, crop, least, _pair_of(load))
+    tiles = (
+        Tiles(x, _pair_of(load) or least)
+        if part == "test"
+        else Tiles.overlapping(x, crop, least, _pair_of(load))
+    )
     tile = tiles.size
     if tiles.small and tiles.small == len(x):
         raise UserError(
-            f"all pictures of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), from which crops of "
-            f"{height}x{width} are taken: give larger pictures, or a smaller --size"
+            f"all images of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), "
+            f"from which crops of {height}x{width} are taken: give larger images, or a smaller "
+            "--size"
         )
-    cut = replace(found, sets={"x": tiles})
-    feed = _feed("pairs", cut, crop, tile, channels, flip, strict, False, white=white)
+    tiled = replace(found, sets={"x": tiles})
+    feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
     return feed
 
@@ -162,18 +210,29 @@ def derived(
     channels: int | None = 3,
     white: int | None = None,
 ) -> Feed:
-    """Photographs as the target `b` and `y`, and what `kind` makes of them as the input `a` and `x`, [n, C, H, W]: "gray" takes
-    their chroma, "edges" leaves dark lines on white. `load` as in `pairs`, others as in `images`."""
+    """Open photographs and images derived from them.
+
+    Batches hold the photographs as the target `b` and `y`, and the derived images as
+    the input `a` and `x`, [n, C, H, W].
+
+    kind: "gray" removes the chroma, "edges" leaves dark lines on white
+    load: see `pairs`
+    size, flip, strict, part, channels, white: see `images`"""
     if kind not in KINDS:
-        raise UserError(f"what is made of photographs is {' or '.join(KINDS)}; got {kind!r}")
+        raise UserError(
+            f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from "
+            "photographs"
+        )
     found = find_images(source, part, labels=False, white=_level(white))
-    feed = _feed("pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white)
+    feed = _feed(
+        "pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+    )
     feed.derive = KINDS[kind]
     return feed
 
 
 def _pair_of(size: Size | None) -> tuple[int, int] | None:
-    """(height, width)."""
+    """(height, width) of a side or a pair. Raises `UserError` for other values."""
     if size is None:
         return None
     two = (size, size) if isinstance(size, int) else tuple(size)
@@ -183,14 +242,18 @@ def _pair_of(size: Size | None) -> tuple[int, int] | None:
 
 
 def _level(white: int | None) -> int | None:
+    """`white`, if it is valid. Raises `UserError` otherwise."""
     if white is not None and not 1 <= white <= 65535:
-        raise UserError(f"got white={white}; expected the value that is white, from 1 to 65535 (4095 for 12 bits)")
+        raise UserError(
+            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 "
+            "bits)"
+        )
     return white
 
 
 def _feed(
     task: Task,
-    found: Found,
+    found: Selection,
     size: tuple[int, int] | None,
     load: tuple[int, int] | None,
     channels: int | None,
@@ -204,42 +267,59 @@ def _feed(
         raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
     if load and size and (load[0] < size[0] or load[1] < size[1]):
         raise UserError(
-            f"image smaller than the crop: load is {load[0]}x{load[1]} and size {size[0]}x{size[1]} (height x width). "
-            "Give a load of at least the size, or none."
+            f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
+            f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
         )
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
     if "b" in found.sets and task == "pairs":
         streams = {"ab": [found.sets["a"], found.sets["b"]]}
-    got = stored(streams, Options(load or size, channels, size, white), found.title)
-    if strict and got.skipped:
-        raise UserError(f"{plural(got.count, 'image')} of {found.title} cannot be read: {got.named()}")
-    first = next(iter(got.pixels.values()))
+    decoded = load_or_decode(streams, Options(load or size, channels, size, white), found.title)
+    if strict and decoded.skipped:
+        raise UserError(
+            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
+        )
+    first = next(iter(decoded.pixels.values()))
     height, width = size or first.shape[1:3]
+    channels_count = first.shape[3] // len(next(iter(streams.values())))
     notes = list(found.notes)
-    if got.skipped:
-        notes.append(f"{plural(got.count, 'image')} cannot be read, skipped: {got.named()}")
-    if got.enlarged:
-        small = f"{plural(got.enlarged, 'image')} smaller than {width}x{height}"
+    if decoded.skipped:
+        notes.append(f"{plural(decoded.count, 'image')} cannot be read, skipped: {decoded.named()}")
+    if decoded.enlarged:
+        small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
         if strict:
-            raise UserError(f"{small}: give a smaller size, or leave strict out to have them enlarged")
+            raise UserError(
+                f"{small}: give a smaller size, or leave strict out to have them enlarged"
+            )
         notes.append(f"{small}, enlarged")
     x = found.sets.get("x")
-    labelled = labels and x is not None and "x" in got.labels
-    counts = {k: len(p) for k, p in got.pixels.items()}
+    labeled = labels and x is not None and "x" in decoded.labels
+    origins = [i.image_set if isinstance(i, Tiles) else i for i in found.sets.values()]
+    if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
+        notes.append(
+            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "
+            "bits"
+        )
+    counts = {k: len(p) for k, p in decoded.pixels.items()}
     info = Info(
         task=task,
         source=found.title,
         layout=found.layout,
         part=found.part,
-        channels=first.shape[3] // len(next(iter(streams.values()))),
+        channels=channels_count,
         height=height,
         width=width,
         count=max(counts.values()),
-        fingerprint=got.fingerprint,
-        classes=x.classes if labelled and x is not None else (),
+        fingerprint=decoded.fingerprint,
+        classes=x.classes if labeled and x is not None else (),
         counts=counts if task == "domains" else {},
-        skipped=got.skipped,
-        skipped_count=got.count,
+        skipped=decoded.skipped,
+        skipped_count=decoded.count,
         notes=tuple(notes),
     )
-    return Feed(info, got.pixels, got.labels["x"] if labelled else None, flip=flip, direction=direction)
+    return Feed(
+        info,
+        decoded.pixels,
+        decoded.labels["x"] if labeled else None,
+        flip=flip,
+        direction=direction,
+    )

@@ -1,18 +1,14 @@
-"""Arrays of images: npz, idx, CIFAR and scikit-learn's digits."""
+"""Image sets in arrays: npz, CIFAR and the sets that ship with packages."""
 
 from __future__ import annotations
 
-import gzip
 import math
-import os
-import re
 import string
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,11 +20,18 @@ from ganvas.data.pictures import several
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image, eight_bit
 
-DEFLATE = 1032  # times smaller than what it unpacks to is the most that zlib's format can be
+MAX_RATIO = 1032  # largest ratio of unpacked to packed bytes that zlib's format allows
 
 
 class Arrays:
-    """Pictures that come as one array: uint8 [N, H, W, C]. `wide`: the same in more than 8 bits, as they are stored."""
+    """Images of one array.
+
+    pixels: uint8 [N, H, W, C]
+    labels: [N], of any type that sorts, or None
+    names: names of the classes 0, 1, ...; None: the labels' own values
+    stamp: JSON-ready, changes if the images may have changed
+    wide: the same images as they are stored, if that is in more than 8 bits
+    notes: lines for the user"""
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Arrays:
         self.classes: tuple[str, ...] = ()
         if labels is not None:
             values, index = np.unique(labels, return_inverse=True)
-            if names is not None:  # the set's own names: every class has its number, present or not
+            if names is not None:  # every class of the set keeps its number, even if it is absent
                 self.labels, self.classes = labels.astype(np.int64), tuple(names)
             elif len(values) > 1:
                 self.labels, self.classes = (
@@ -73,11 +76,11 @@ class Arrays:
         return None if self._wide is None else self._wide[i]
 
 
-Table = Callable[[str], Arrays | None]  # a part's name -> its pictures
+Table = Callable[[str], Arrays | None]  # name of a part -> its images
 
 
 def _digits(part: str) -> Arrays | None:
-    """scikit-learn's 1,797 handwritten digits, 8x8, 0 to 16."""
+    """scikit-learn's 1,797 handwritten digits, 8x8, gray levels 0 to 16."""
     if part != "all":
         return None
     import sklearn
@@ -89,14 +92,17 @@ def _digits(part: str) -> Arrays | None:
 
 
 def _letters(part: str) -> Arrays | None:
-    """Capital letters in open typefaces, 32x32, black on white; each part has families of its own
-    (`prepare/letters.py`)."""
+    """Capital letters in open typefaces, 32x32, black on white.
+
+    No family is in two parts (`prepare/letters.py`)."""
     with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
-        chosen = archive["split"] == part
-        if not chosen.any():
+        in_part = archive["split"] == part
+        if not in_part.any():
             return None
-        pixels, labels = archive["images"][chosen][..., None], archive["labels"][chosen]
-    return Arrays(pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())])
+        pixels, labels = archive["images"][in_part][..., None], archive["labels"][in_part]
+    return Arrays(
+        pixels, labels, string.ascii_uppercase, ["letters", part, zlib.crc32(pixels.tobytes())]
+    )
 
 
 SHIPPED: dict[str, Table] = {"digits": _digits, "letters": _letters}
@@ -112,69 +118,108 @@ _NPZ_LABELS = {
 }
 
 
-def _npz(path: Path, white: int | None) -> Table:
+def npz_table(path: Path, white: int | None) -> Table:
+    """An .npz file that holds images under one of the names in `_NPZ_IMAGES`."""
     shown = printable(path)
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except Exception as e:  # a damaged directory makes zipfile trip over many things
-        raise UserError(f"{shown} is no readable .npz ({reason(e)}). Write it with numpy.savez.") from None
+            keys = list(dict.fromkeys(name.removesuffix(".npy") for name in archive.namelist()))
+    except Exception as e:  # zipfile raises many kinds for a damaged directory
+        raise UserError(
+            f"{shown} is no readable .npz ({reason(e)}). Write it with numpy.savez."
+        ) from None
     images = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_IMAGES.items()}
-    labels = {p: next((k for k in names if k in keys), None) for p, names in _NPZ_LABELS.items() if images[p]}
+    labels = {
+        p: next((k for k in names if k in keys), None)
+        for p, names in _NPZ_LABELS.items()
+        if images[p]
+    }
     if not any(images.values()):
         known = [k for names in _NPZ_IMAGES.values() for k in names]
-        some = several([printable(k) for k in keys]) or "(none)"
-        raise UserError(f"{shown} has the arrays {some}; images were expected as {', '.join(known)}")
+        names = several([printable(k) for k in keys]) or "(none)"
+        raise UserError(
+            f"{shown} has the arrays {names}; images were expected as {', '.join(known)}"
+        )
     unused = [printable(k) for k in keys if k not in {*images.values(), *labels.values()}]
 
     def table(part: str) -> Arrays | None:
         key, label = images.get(part), labels.get(part)
         if key is None:
             return None
-        stored = _member(path, key)
+        array = _member(path, key)
         notes = (
-            [f"{plural(len(unused), 'array')} of {printable(path.name)} not used: {several(unused)}"] if unused else []
+            [
+                f"{plural(len(unused), 'array')} of {printable(path.name)} not used: "
+                f"{several(unused)}"
+            ]
+            if unused
+            else []
         )
         try:
-            pixels, wide = _nhwc(stored, white)
-        except Exception as e:  # Broken, or too little memory for what it becomes
-            raise UserError(f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}") from None
-        y = None if label is None else _member(path, label)
-        if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSf"):
+            pixels, wide = nhwc(array, white)
+        except Exception as e:  # Broken, or too little memory
             raise UserError(
-                f"{shown}: the array {label!r} is {list(y.shape)} of {y.dtype}; expected a label for each image"
+                f"{shown}: the array {key!r} {e if isinstance(e, Broken) else reason(e)}"
+            ) from None
+        y = None if label is None else _member(path, label)
+        if y is not None and (y.ndim == 0 or y.dtype.kind not in "iubUSfMm"):
+            raise UserError(
+                f"{shown}: the array {label!r} is {list(y.shape)} of {y.dtype}; expected a label "
+                "for each image"
             )
         if y is not None and len(y) != len(pixels):
             raise UserError(
-                f"{shown} has {plural(len(pixels), 'image')} and {plural(len(y), 'label')}; expected one label for each image"
+                f"{shown} has {plural(len(pixels), 'image')} and {plural(len(y), 'label')}; "
+                "expected one label for each image"
             )
         if y is not None and y.size != len(y):
-            notes.append(f"{label} has {y.size // len(y)} labels for each image, none of which is its class: not used")
+            notes.append(
+                f"{label} has {y.size // len(y)} labels for each image, none of which is its "
+                "class: not used"
+            )
             y = None
         y = None if y is None else y.reshape(-1)
-        return Arrays(pixels, y, None, [*_file_stamp(path), part], wide=wide, notes=notes)
+        return Arrays(pixels, y, None, [*file_stamp(path), part], wide=wide, notes=notes)
 
     return table
 
 
 def _member(path: Path, key: str) -> np.ndarray:
-    """An array of an .npz. What it announces is compared with what is there before it is unpacked."""
+    """An array of an .npz file.
+
+    The size that its header announces is compared with the file's before it is
+    unpacked. Raises `UserError` for a damaged array."""
     what = f"{printable(path)}: the array {key!r}"
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            info = archive.getinfo(f"{key}.npy")
+            names = archive.namelist()
+            info = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
             require_memory(info.file_size, what)
-            if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > 2000 + DEFLATE * info.compress_size:
-                raise UserError(f"{what} announces more than its {info.compress_size} bytes can unpack to")
+            if (
+                info.compress_type == zipfile.ZIP_DEFLATED
+                and info.file_size > 2000 + MAX_RATIO * info.compress_size
+            ):
+                raise UserError(
+                    f"{what} announces more than its {info.compress_size} bytes can unpack to"
+                )
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
-                if version not in ((1, 0), (2, 0)):
-                    raise ValueError(f"its format is {version[0]}.{version[1]}, which arrays of numbers never are")
-                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                if version not in ((1, 0), (2, 0), (3, 0)):
+                    raise ValueError(
+                        f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0"
+                    )
+                # 3.0 is 2.0 with field names in UTF-8; numbers have no fields
+                form = np.lib.format
+                read_header = (
+                    form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+                )
                 shape, _, kind = read_header(member)
                 rest = info.file_size - member.tell()
-                if kind.hasobject or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != rest:
-                    raise ValueError(f"its header announces {list(shape)} of {kind}, and {rest} bytes follow")
+                damaged = min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > rest
+                if damaged or kind.hasobject or not kind.itemsize:
+                    raise ValueError(
+                        f"its header announces {list(shape)} of {kind}, and {rest} bytes follow"
+                    )
             with archive.open(info) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
     except UserError:
@@ -183,120 +228,27 @@ def _member(path: Path, key: str) -> np.ndarray:
         raise UserError(f"{what} cannot be read ({reason(e)})") from None
 
 
-def _nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(uint8 [N, H, W, C], the same in more than 8 bits, where it has more)."""
+def nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """(uint8 [N, H, W, C], the same as stored if that is in more than 8 bits)."""
     if a.ndim == 3:
         a = a[..., None]
     if a.ndim == 4 and a.shape[3] not in (1, 3, 4) and a.shape[1] in (1, 3, 4):
         a = a.transpose(0, 2, 3, 1)
     if a.ndim != 4 or a.shape[3] not in (1, 3, 4):
-        raise Broken(f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels")
+        raise Broken(
+            f"has the shape {list(a.shape)}; expected [N, H, W] or [N, H, W, C] with 1, 3 or 4 "
+            "channels"
+        )
     if not a.size:
         raise Broken("is empty")
-    bits = np.ascontiguousarray(eight_bit(a, white))
-    return bits, a if a.dtype.kind in "iu" and a.dtype.itemsize > 1 and a.max() > 255 else None
+    narrow = np.ascontiguousarray(eight_bit(a, white))
+    return narrow, a if a.dtype.kind in "iu" and a.dtype.itemsize > 1 and a.max() > 255 else None
 
 
-_IDX_IMAGES = re.compile(r"images.*(idx\d?|ubyte)(\.gz)?$", re.IGNORECASE)
+def cifar_table(path: Path) -> Table:
+    """CIFAR-10 in its binary version (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-
-def _idx(path: Path, names: Sequence[str] | None, white: int | None) -> Table:
-    """MNIST's format (http://yann.lecun.com/exdb/mnist): a folder of idx files or one file of images."""
-
-    def table(part: str) -> Arrays | None:
-        notes: list[str] = []
-        if path.is_dir():
-            files = [path / f for f in sorted(os.listdir(path)) if _IDX_IMAGES.search(f) and _idx_part(f) == part]
-            if not files:
-                return None
-            images = files[0]
-            if len(files) > 1:
-                notes.append(
-                    f"only {printable(images.name)} is used, not {several([printable(f.name) for f in files[1:]])}"
-                )
-        elif _idx_part(path.name) != part:
-            return None
-        else:
-            images = path
-        pixels = read_idx(images)
-        if pixels.ndim == 1:
-            raise UserError(f"{printable(images)} holds labels; give the file of images, or the folder with both")
-        beside = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        labels = None
-        plain = beside.with_suffix("") if beside.suffix == ".gz" else beside
-        for name in (plain, plain.with_name(plain.name + ".gz")):
-            if "labels" in name.name and name.exists():
-                labels = read_idx(name).reshape(-1)
-        if labels is not None and len(labels) != len(pixels):
-            raise UserError(f"{printable(images.name)} has {len(pixels)} images, and its labels are {len(labels)}")
-        known = names if names is None or labels is None or labels.max(initial=0) < len(names) else None
-        try:
-            bits, wide = _nhwc(pixels, white)
-        except Exception as e:
-            raise UserError(f"{printable(images)} {e if isinstance(e, Broken) else reason(e)}") from None
-        return Arrays(bits, labels, known, _file_stamp(images), wide=wide, notes=notes)
-
-    return table
-
-
-def _idx_part(name: str) -> str:
-    return "test" if re.search(r"t10k|test", name, re.IGNORECASE) else "train"
-
-
-_IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """An idx file, gzipped or not. What it announces is compared with its size and with memory before it is unpacked.
-    Raises `UserError` for one that is cut short or of another kind."""
-    shown = printable(path)
-    try:
-        with open_regular(path) as file:
-            packed, size = file.read(2) == b"\x1f\x8b", os.fstat(file.fileno()).st_size
-            file.seek(0)
-            stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # pyright: ignore[reportAssignmentType]
-            head = stream.read(4)
-            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES:
-                raise UserError(f"{shown} is no idx file: it does not begin with two zero bytes and a known type")
-            kind, rank = np.dtype(_IDX_TYPES[head[2]]), head[3]
-            if not 1 <= rank <= 4:
-                raise UserError(f"{shown} has {rank} axes; images have 3 or 4, and labels 1")
-            axes = stream.read(4 * rank)
-            if len(axes) < 4 * rank:
-                raise UserError(f"{shown} is cut short within its header. Download it again")
-            shape = struct.unpack(f">{rank}I", axes)
-            total = math.prod(shape) * kind.itemsize
-            expected = 4 + 4 * rank + total
-            if size * DEFLATE < expected if packed else size != expected:
-                raise UserError(
-                    f"{shown} has {size} bytes where its header announces {expected}: it is cut short or damaged"
-                )
-            require_memory(total, shown)
-            data = np.empty(total, np.uint8)
-            got = _read_into(stream, data.data)
-            if got < total or stream.read(1):
-                raise UserError(
-                    f"{shown} has {'fewer' if got < total else 'more'} bytes than its header announces ({expected}): it is "
-                    "cut short or damaged"
-                )
-            return data.view(kind).reshape(shape)
-    except UserError:
-        raise
-    except Exception as e:  # gzip's, zlib's, of memory
-        raise UserError(f"{shown} cannot be read ({reason(e)}): is it complete? Download it again.") from None
-
-
-def _read_into(stream: IO[bytes], data: memoryview) -> int:
-    """Fill `data` in parts; how much there was."""
-    at = 0
-    while at < len(data) and (part := stream.read(min(1 << 20, len(data) - at))):
-        data[at : at + len(part)] = part
-        at += len(part)
-    return at
-
-
-def _cifar(path: Path) -> Table:
-    """The binary version of https://www.cs.toronto.edu/~kriz/cifar.html: records of a label and 3 x 32 x 32 bytes."""
+    Records of a label and 3 x 32 x 32 bytes."""
 
     def table(part: str) -> Arrays | None:
         if part not in ("train", "test"):
@@ -304,15 +256,18 @@ def _cifar(path: Path) -> Table:
         data = downloads.tar_members(path, "data_batch_" if part == "train" else "test_batch")
         if not data or len(data) % 3073:
             raise UserError(
-                f"{printable(path)} is damaged: its records are {len(data)} bytes. Remove it to load it again"
+                f"{printable(path)} is damaged: its records are {len(data)} bytes. Remove it to "
+                "load it again"
             )
         records = np.frombuffer(data, np.uint8).reshape(-1, 3073)
         pixels = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        return Arrays(pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*_file_stamp(path), part])
+        return Arrays(
+            pixels, records[:, 0], downloads.SETS["cifar10"].classes, [*file_stamp(path), part]
+        )
 
     return table
 
 
-def _file_stamp(path: Path) -> list[Any]:
+def file_stamp(path: Path) -> list[Any]:
     s = path.stat()
     return [str(path.resolve()), s.st_size, s.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""A look at what lies in a data set before training on it."""
+"""Describe a data set before training on it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,38 @@ import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
-from ganvas.data.cache import _threads, in_order, most_common_channels, unequal
+from ganvas.data.decoding import decoding_threads, map_in_order
+from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.open_source import Source
-from ganvas.data.pictures import AnyPart, Files, Found, Pictures, kinds, several
+from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
 
-NAMED = 10  # names of files after which only their number is printed
+NAMED = 10  # names of files that are printed before their number
 
 
 @dataclass
 class Report:
-    """What `check` found. `problem`: why nothing can be trained on it, else None. Sizes are (least, median, most) in
-    pixels; `modes` are Pillow's; `plain` counts those of a single color; `brightest` is the largest value of gray images of
-    more than 8 bits, else None; `broken` and `unmatched` name files; `others` counts files that are no images by their
-    endings; `duplicates` are groups of files with the same pixels; `fits` are commands to run next, quoted for a shell.
-    All text is printable."""
+    """Description of a data set. All text is printable.
+
+    source: its name
+    layout: how its images lie there
+    count: images that can be read
+    parts, sides, classes: name -> images
+    width, height: (least, median, most) in pixels
+    modes: Pillow's mode -> images
+    channels: channels that it is trained with
+    pairs: pairs of the same name
+    plain: images of a single color
+    brightest: largest value of gray images of more than 8 bits; None: there are none
+    others: ending -> files that are not images
+    broken: "name: reason" of unreadable images
+    unmatched: images without a partner of the same name
+    duplicates: groups of files with the same pixels
+    notes: further lines for the user
+    fits: commands to run next, quoted for a shell
+    problem: why nothing can be trained on it, else None"""
 
     source: str
     layout: str = ""
@@ -56,14 +71,15 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether a model can be trained on it."""
         return self.problem is None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """All fields and `ok`, JSON-ready."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The description as lines of text."""
         out = [f"{self.source}: {self.layout}" if self.layout else self.source]
         if self.count:
             split = self.parts if len(self.parts) > 1 else {}
@@ -75,11 +91,15 @@ class Report:
             out.append(f"classes    {len(self.classes)}{_listed(self.classes)}")
         if self.width and self.height:
             for name, (low, mid, high) in (("width", self.width), ("height", self.height)):
-                out.append(f"{name:<10} {low} to {high}, median {mid:g}" if low < high else f"{name:<10} {low}")
+                out.append(
+                    f"{name:<10} {low} to {high}, median {mid:g}"
+                    if low < high
+                    else f"{name:<10} {low}"
+                )
             modes = ", ".join(f"{m}: {n}" for m, n in self.modes.items())
             out.append(f"modes      {modes}; trained as {plural(self.channels, 'channel')}")
         if self.others:
-            out.append(f"other      {sum(self.others.values())} ({kinds(self.others)})")
+            out.append(f"other      {sum(self.others.values())} ({endings_summary(self.others)})")
         out += _some("unreadable", self.broken, "skipped in training")
         out += _some("unmatched ", self.unmatched, "without a partner of the same name")
         if self.duplicates:
@@ -100,7 +120,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _some(title: str, names: Sequence[str], what: str) -> list[str]:
-    """A line with their number, then some of the names."""
+    """A line with the number of `names`, then some of them."""
     if not names:
         return []
     more = len(names) - NAMED
@@ -112,11 +132,12 @@ def _some(title: str, names: Sequence[str], what: str) -> list[str]:
 
 
 def check(source: Source) -> Report:
-    """Reads every picture of `source` and describes what is there; a data set that is no good is described, never
-    raised."""
+    """Read every image of `source` and describe the data set.
+
+    A defective data set is described, not raised."""
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     report = Report(",".join(printable(os.fspath(s)) for s in given))
-    founds: list[Found] = []
+    founds: list[Selection] = []
     try:
         for part in get_args(AnyPart):
             found = _find(source, part)
@@ -133,15 +154,15 @@ def check(source: Source) -> Report:
     paired = "a" in founds[0].sets
     seen: dict[bytes, list[str]] = {}
     for found in founds:
-        for side, pictures in found.sets.items():
-            got = _look(pictures, report, seen, brightest)
-            headers += got
-            report.parts[found.part] = report.parts.get(found.part, 0) + len(got)
+        for side, image_set in found.sets.items():
+            readable = _read(image_set, report, seen, brightest)
+            headers += readable
+            report.parts[found.part] = report.parts.get(found.part, 0) + len(readable)
             if side != "x":
-                report.sides[side] = report.sides.get(side, 0) + len(got)
-            if side == "x" and pictures.labels is not None:
-                counts = np.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
-                for c, n in zip(pictures.classes, counts, strict=True):
+                report.sides[side] = report.sides.get(side, 0) + len(readable)
+            if side == "x" and image_set.labels is not None:
+                counts = np.bincount(image_set.labels, minlength=len(image_set.classes)).tolist()
+                for c, n in zip(image_set.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
             paired &= _pair(found, report)
@@ -160,40 +181,55 @@ def check(source: Source) -> Report:
     return report
 
 
-def _find(source: Source, part: AnyPart) -> Found:
+def _find(source: Source, part: AnyPart) -> Selection:
     return find_sides(source, part, alone=True) or find_images(source, part)
 
 
-def _look(pictures: Pictures, report: Report, seen: dict[bytes, list[str]], brightest: list[int]) -> list[Header]:
-    """Headers of all that decode; the others' names and reasons into the report, names by pixels into `seen`, and the
-    largest value of each image of more than 8 bits into `brightest`."""
+def _read(
+    image_set: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]
+) -> list[Header]:
+    """Decode all images of a set. Returns the headers of those that can be read.
 
-    def look(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
+    report: receives the unreadable images and the number of images of a single color
+    seen: receives names by hash of the pixels
+    brightest: receives the largest value of each image of more than 8 bits"""
+
+    def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
-            header, image = pictures.header(i), pictures.load(i)
-            wide = pictures.deep(i)
+            header, image = image_set.header(i), image_set.load(i)
+            wide = image_set.deep(i)
         except Broken as e:
-            return Broken(f"{pictures.name(i)}: {printable(e)}")
+            return Broken(f"{image_set.name(i)}: {printable(e)}")
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
         pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
-        return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), None if wide is None else int(wide.max())
+        return (
+            header,
+            digest.digest(),
+            bool((pixels == pixels[0, 0]).all()),
+            None if wide is None else int(wide.max()),
+        )
 
     headers = []
-    for i, got in enumerate(in_order(look, range(len(pictures)), "reading images", _threads([pictures]))):
-        if isinstance(got, Broken):
-            report.broken.append(str(got))
+    for i, result in enumerate(
+        map_in_order(
+            measure, range(len(image_set)), "reading images", decoding_threads([image_set])
+        )
+    ):
+        if isinstance(result, Broken):
+            report.broken.append(str(result))
         else:
-            headers.append(got[0])
-            report.plain += got[2]
-            brightest += [] if got[3] is None else [got[3]]
-            seen.setdefault(got[1], []).append(pictures.name(i))
+            headers.append(result[0])
+            report.plain += result[2]
+            brightest += [] if result[3] is None else [result[3]]
+            seen.setdefault(result[1], []).append(image_set.name(i))
     return headers
 
 
-def _pair(found: Found, report: Report) -> bool:
-    """Whether all images of the two sides are pairs by their names, of one shape each. Where none are, they are two
-    domains; where some are, the others are named."""
+def _pair(found: Selection, report: Report) -> bool:
+    """Whether the images of both sides all form pairs, by name and of equal shapes.
+
+    If none do, they are two domains; if some do, the report names the others."""
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
         return False
@@ -206,30 +242,37 @@ def _pair(found: Found, report: Report) -> bool:
         return False
     report.pairs += len(one)
     report.unmatched += unmatched
-    unlike = []
+    differing = []
     for i in range(len(one)):
         try:
             if unequal(one.header(i), other.header(i)):
-                unlike.append(f"{one.name(i)} and {other.name(i)}")
-        except Broken:  # named already
+                differing.append(f"{one.name(i)} and {other.name(i)}")
+        except Broken:  # the report has it already
             continue
-    if unlike:
+    if differing:
         report.notes.append(
-            f"{plural(len(unlike), 'pair')} of two shapes, which cannot be trained on: {several(unlike, 5)}"
+            f"{plural(len(differing), 'pair')} of two shapes, which cannot be trained on: "
+            f"{several(differing, 5)}"
         )
-    return not unmatched and not unlike
+    return not unmatched and not differing
 
 
-def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, paired: bool) -> None:
-    """Notes, and commands that fit what was found and run as they are printed. `data`: quoted."""
+def _advise(
+    report: Report, headers: Sequence[Header], data: str, found: Selection, paired: bool
+) -> None:
+    """Add notes, and commands that fit the data set and run as they are printed.
+
+    data: its path, quoted for a shell"""
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
     assert report.height is not None
     middle = min(report.width[1], report.height[1])
     size = _power(middle, 32, 64)
-    unlike = report.width[0] != report.width[2] or report.height[0] != report.height[2]
-    if unlike:
-        report.notes.append(f"the images are of unlike sizes: training needs --size, as in --size {size}")
+    sizes_differ = report.width[0] != report.width[2] or report.height[0] != report.height[2]
+    if sizes_differ:
+        report.notes.append(
+            f"the images have different sizes: training needs --size, as in --size {size}"
+        )
     if small := sum(side < size for side in sides):
         report.notes.append(f"{plural(small, 'image')} smaller than {size}x{size}, to be enlarged")
     if report.plain:
@@ -238,8 +281,9 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, 
     if report.brightest is not None and report.brightest < 1 << 15:
         white = max((1 << report.brightest.bit_length()) - 1, 255)
         report.notes.append(
-            f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would be "
-            f"{'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes that value white"
+            f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would "
+            f"be {'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes "
+            "that value white"
         )
         more = f" --set data.white={white}"
     if report.count < 1000:
@@ -252,23 +296,29 @@ def _advise(report: Report, headers: Sequence[Header], data: str, found: Found, 
     halves = not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
 
     def fits(method: str, size: int, settings: str = "") -> None:
-        report.fits.append(f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first")
+        report.fits.append(
+            f"ganvas train {method} {data} --size {size}{settings}{more} --out runs/first"
+        )
 
-    files = all(isinstance(pictures, Files) for pictures in found.sets.values())
+    files = all(isinstance(image_set, Files) for image_set in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
     halves = halves and files and not two
     if paired or halves:
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
-        report.notes.append("all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A")
+        report.notes.append(
+            "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A"
+        )
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)
     large = sum(side >= 128 for side in sides)
-    if not report.sides and 2 * large >= len(headers):  # tiles of 128 pixels, at the pictures' own resolution
+    if not report.sides and 2 * large >= len(
+        headers
+    ):  # tiles of 128 pixels, at the images' own resolution
         fits("srresnet", 96)
 
 

@@ -1,9 +1,11 @@
-"""Data sets by name, from their official addresses, checked by SHA-256, downloaded once.
+"""Data sets by name, downloaded once from their official addresses, checked by SHA-256.
 
-Sums and sizes of the files are those that TensorFlow Datasets records for the same addresses (its url_checksums/
-mnist, fashion_mnist, cifar10 and cycle_gan). LeCun's own server no longer gives MNIST to programs, so its files come
-from the mirror that TensorFlow Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label maps
-B, of the same name but for the ending), whose sum is known; pix2pix's own archive has none on record."""
+Checksums and sizes are those that TensorFlow Datasets records for the same addresses
+(its url_checksums/ mnist, fashion_mnist, cifar10 and cycle_gan). LeCun's own server no
+longer serves MNIST to programs, so its files come from the mirror that TensorFlow
+Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label maps B,
+of the same name but for the ending), whose checksum is known; pix2pix's own archive has
+none on record."""
 
 from __future__ import annotations
 
@@ -22,12 +24,15 @@ from typing import Literal
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import abandoned, open_regular, reason
 
-SLOWEST = 1024  # bytes a second, over a minute; less than that never ends
+SLOWEST = 1024  # bytes per second, averaged over a minute, below which a download is given up
 
 
 @dataclass(frozen=True)
 class File:
-    """One file: its name, bytes, SHA-256, and the addresses where it may be had."""
+    """A file to download.
+
+    size: in bytes
+    urls: addresses, tried in this order"""
 
     name: str
     size: int
@@ -37,6 +42,8 @@ class File:
 
 @dataclass(frozen=True)
 class Official:
+    """An official data set: its format, files and class names."""
+
     kind: Literal["idx", "cifar", "zip"]
     files: tuple[File, ...]
     classes: tuple[str, ...] | None = None
@@ -128,7 +135,9 @@ SETS: dict[str, Official] = {
         ),
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
-    "facades": _cyclegan("facades", 35135868, "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"),
+    "facades": _cyclegan(
+        "facades", 35135868, "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"
+    ),
     "horse2zebra": _cyclegan(
         "horse2zebra", 116867962, "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"
     ),
@@ -136,22 +145,27 @@ SETS: dict[str, Official] = {
 
 
 def cache_dir() -> Path:
-    """Where downloaded and decoded data lies: $GANVAS_CACHE, or ~/.cache/ganvas. Raises `UserError` if that names a home
-    folder which is not known."""
+    """Folder of downloaded and decoded data: $GANVAS_CACHE, or ~/.cache/ganvas.
+
+    Raises `UserError` for a home folder that is not known."""
     given = os.environ.get("GANVAS_CACHE")
     try:
         return Path(given).expanduser() if given else Path.home() / ".cache" / "ganvas"
     except RuntimeError:
-        what = (
+        problem = (
             f"GANVAS_CACHE={printable(given)} names a home folder that is not known"
             if given
             else "there is no home folder"
         )
-        raise UserError(f"{what}, so there is no place for decoded images: set GANVAS_CACHE to a folder") from None
+        raise UserError(
+            f"{problem}, so there is no place for decoded images: set GANVAS_CACHE to a folder"
+        ) from None
 
 
 def fetch(name: str) -> tuple[str, Path]:
-    """(kind, path) of an official set: a file, or for idx the folder. Downloads what is not there yet."""
+    """Download the missing files of an official set.
+
+    Returns (kind, path of its file or, for idx, of its folder)."""
     official = SETS[name]
     folder = cache_dir() / "downloads" / name
     paths = [fetch_file(name, file, folder) for file in official.files]
@@ -159,8 +173,10 @@ def fetch(name: str) -> tuple[str, Path]:
 
 
 def fetch_file(name: str, file: File, folder: Path) -> Path:
-    """`file` in `folder`; downloaded and checked where it is not there yet. `name`: what it belongs to, for messages."""
-    # the length tells a complete file at once; what was downloaded was checked by its sum then
+    """Path of `file` in `folder`, after download and check if it is missing.
+
+    name: of its data set, for messages"""
+    # a download has been checked by its checksum: its size tells whether it is complete
     path = folder / file.name
     if not path.exists() or path.stat().st_size != file.size:
         _download(name, file, path)
@@ -173,14 +189,18 @@ def _download(name: str, file: File, path: Path) -> None:
     shown = printable(path)
     by_hand = f"download {file.urls[0]} by other means and put the file at {shown}"
     if path.exists():
-        raise UserError(f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or {by_hand}")
+        raise UserError(
+            f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or "
+            f"{by_hand}"
+        )
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     failures = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"{printable(path.parent)} cannot be made ({reason(e)}): set GANVAS_CACHE to a folder that can"
+            f"{printable(path.parent)} cannot be created ({reason(e)}): set GANVAS_CACHE to a "
+            "folder that can"
         ) from None
     for old in abandoned(path.parent):
         old.unlink(missing_ok=True)
@@ -188,7 +208,7 @@ def _download(name: str, file: File, path: Path) -> None:
         for url in file.urls:
             try:
                 _receive(url, partial, f"{name}: {file.name}", file.size)
-            except _Failed as e:
+            except _DownloadError as e:
                 failures.append(f"{url}: {e}")
                 continue
             _check(name, file, partial)
@@ -197,20 +217,27 @@ def _download(name: str, file: File, path: Path) -> None:
             return
     except OSError as e:
         raise UserError(
-            f"{printable(path.parent)} cannot be written ({reason(e)}): make room, or set GANVAS_CACHE"
+            f"{printable(path.parent)} cannot be written ({reason(e)}): make room, or set "
+            "GANVAS_CACHE"
         ) from None
     finally:
         partial.unlink(missing_ok=True)
-    raise UserError(f"{name} cannot be downloaded ({'; '.join(failures)}). Is there a network? Otherwise {by_hand}")
+    raise UserError(
+        f"{name} cannot be downloaded ({'; '.join(failures)}). Is there a network? Otherwise "
+        f"{by_hand}"
+    )
 
 
-class _Failed(Exception):
-    """An address does not give the file; the message says why."""
+class _DownloadError(Exception):
+    """An address does not serve the file. The message is the reason."""
 
 
 def _receive(url: str, to: Path, title: str, size: int) -> None:
-    """Write what `url` gives to a file. Raises `_Failed` for whatever a server or a network does, also where it gives more
-    than `size` bytes or next to nothing for a minute, and `OSError` where the file cannot be written."""
+    """Download `url` to a file.
+
+    Raises `_DownloadError` for any failure of the server or the network, also for more
+    than `size` bytes and for next to nothing within a minute, and `OSError` if the file
+    cannot be written."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -225,48 +252,56 @@ def _receive(url: str, to: Path, title: str, size: int) -> None:
 
 
 def _blocks(url: str, size: int) -> Generator[bytes]:
-    """What `url` gives, `size` bytes at most. Raises `_Failed`."""
+    """Blocks of the file at `url`, of `size` bytes. Raises `_DownloadError`."""
     request = urllib.request.Request(url, headers={"User-Agent": "ganvas"})
     got, minute, at_minute = 0, time.monotonic(), 0
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            while block := answer.read1(1 << 16):
+        with urllib.request.urlopen(request, timeout=30) as response:
+            while block := response.read1(1 << 16):
                 got += len(block)
                 if got > size:
-                    raise _Failed(f"it sends more than the file's {size} bytes")
+                    raise _DownloadError(f"it sends more than the file's {size} bytes")
                 yield block
                 if (now := time.monotonic()) - minute >= 60:
                     if got - at_minute < 60 * SLOWEST:
-                        raise _Failed(f"it sent {got - at_minute} bytes within a minute, of {size} in all")
+                        raise _DownloadError(
+                            f"it sent {got - at_minute} bytes within a minute, of {size} in all"
+                        )
                     minute, at_minute = now, got
-    except (_Failed, GeneratorExit):
+    except (_DownloadError, GeneratorExit):
         raise
-    except Exception as e:  # of the network, the protocol, an odd address that it was sent on to
+    except Exception as e:  # of the network, the protocol, an odd address of a redirection
         why = getattr(e, "reason", e)  # URLError's own text is in brackets
-        raise _Failed(reason(why if isinstance(why, Exception) else e)) from None
+        raise _DownloadError(reason(why if isinstance(why, Exception) else e)) from None
     if got < size:
-        raise _Failed(f"it sent {got} bytes of {size}")
+        raise _DownloadError(f"it sent {got} bytes of {size}")
 
 
 def _check(name: str, file: File, path: Path) -> None:
+    """Raise `UserError` for a wrong SHA-256."""
     with open_regular(path) as f:
         got = hashlib.file_digest(f, "sha256").hexdigest()
     if got != file.sha256:
         raise UserError(
-            f"{file.name} of {name} has the SHA-256 {got}, expected {file.sha256}: it is damaged or "
-            "another file, and was not "
-            f"used. Try again later, or give your own copy by its path instead of the name {name!r}."
+            f"{file.name} of {name} has the SHA-256 {got}, expected {file.sha256}: it is damaged "
+            "or another file, and was not used. Try again later, or give your own copy by its path "
+            f"instead of the name {name!r}."
         )
 
 
 def tar_members(path: Path, prefix: str) -> bytes:
-    """The contents of all files of a tar archive whose names begin with `prefix`, in the order of their names."""
+    """Contents of the files of a tar archive with a prefix, in the order of their names.
+
+    Raises `UserError` for an unreadable archive."""
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file) as tar:
-            members = [m for m in tar.getmembers() if m.isfile() and Path(m.name).name.startswith(prefix)]
+            members = [
+                m for m in tar.getmembers() if m.isfile() and Path(m.name).name.startswith(prefix)
+            ]
             files = [tar.extractfile(m) for m in sorted(members, key=lambda m: m.name)]
             return b"".join(f.read() for f in files if f)
     except Exception as e:
         raise UserError(
-            f"{printable(path)} cannot be read ({reason(e)}): remove it, so that it is loaded again"
+            f"{printable(path)} cannot be read ({reason(e)}): remove it, so that it is downloaded "
+            "again"
         ) from None

@@ -1,5 +1,7 @@
-"""Decoded pictures -> batches. What is drawn is a pure function of a cursor, so that a run resumes exactly without any
-generator's state, and ranks agree with one process."""
+"""Batches of decoded images, as a pure function of a cursor.
+
+A run therefore resumes exactly without the state of a random generator, and several
+processes draw the same batches as one."""
 
 from __future__ import annotations
 
@@ -15,14 +17,22 @@ from torch import Tensor
 from ganvas.core import Batch, Shape, rng
 
 Task = Literal["images", "pairs", "domains"]
-ON_DEVICE = 4 << 30  # bytes of pixels that an accelerator may hold, so that nothing is copied to it while training
+ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a feed holds. `count`: images or pairs; for domains the larger of `counts`, which makes an epoch.
-    `fingerprint` is a hash of all decoded pixels and labels. `skipped`: "file: reason" of what could not be read, the
-    first 20 of `skipped_count`. All names are printable text. `notes`: what else the user should know."""
+    """Description of a data set. All text is printable.
+
+    source: name of the source
+    layout: how its images lie there, for the user
+    part: the opened part
+    count: images or pairs of an epoch; for domains the larger one of `counts`
+    fingerprint: hash of all decoded pixels and labels
+    classes: names of the labels, in their order
+    counts: domain -> images; empty for other tasks
+    skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
+    notes: further lines for the user"""
 
     task: Task
     source: str
@@ -45,25 +55,37 @@ class Info:
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Images of a stream that were chosen, and are not tensors yet: cut out (uint8 [n, h, w, C]), or None and where they are
-    to be cut out (top and left of each crop, and which are mirrored) by the device that holds the pixels."""
+class Crops:
+    """Crops of a stream that are not tensors yet.
+
+    index: image of each crop, int64 [n]
+    images: the crops, uint8 [n, h, w, C]; None if the device that holds the pixels cuts
+        them out at `places`
+    places: (top, left) of each crop in pixels, int64 [n] each
+    mirrored: which crops are mirrored, bool [n]"""
 
     index: np.ndarray
     images: np.ndarray | None
     places: tuple[np.ndarray, np.ndarray] | None = None
-    turned: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
 
 
 class Feed:
     """Batches of one data set.
 
-    `pixels`: stream -> uint8 [N, H, W, C], where H and W may exceed `info`'s by the room for random crops. The streams
-    are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b one behind the other on the last axis, so that
-    both get the same crop and flip). Batches hold `x` (and `y`, labels); `a` and `b` (domains); or `a`, `b`, `x` and
-    `y` (pairs; a and x are the input and b and y the target, which the direction "b2a" exchanges). All images are
-    float32 [n, C, H, W] in [-1, 1], channels last in memory. `derive`: the stream "x" is the target of pairs, and the input is
-    what this makes of it, `scale` times smaller."""
+    pixels: stream -> uint8 [N, H, W, C]; H and W may exceed `info`'s, for random crops.
+        The streams are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b are
+        concatenated on the last axis, so that both get the same crop and flip)
+    labels: int64 [N], of the stream "x", or None
+    flip: mirror half of the draws
+    direction: "b2a" exchanges input and target of pairs
+
+    Batches hold `x` (and `y`, labels) for images, `a` and `b` for domains, and `a`,
+    `b`, `x` and `y` for pairs: a and x are the input, b and y the target. All images
+    are float32 [n, C, H, W] in [-1, 1], channels last in memory.
+
+    `derive`, if not None, computes the input of a pair from the stream "x", which is
+    the target; the input is `scale` times smaller."""
 
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
@@ -79,7 +101,7 @@ class Feed:
     ) -> None:
         self.info, self._pixels, self._labels = info, pixels, labels
         self._flip, self._direction = flip, direction
-        self._held: dict[tuple[str, str], Tensor] = {}  # streams that lie on an accelerator
+        self._device_pixels: dict[tuple[str, str], Tensor] = {}  # (stream, device) -> pixels
 
     def draw(
         self,
@@ -91,11 +113,18 @@ class Feed:
         resolution: int | None = None,
         device: torch.device | str | None = None,
     ) -> Batch:
-        """Positions cursor..cursor+n of an endless stream that passes through all images once per epoch, each epoch in
-        an order of its own, decided by (seed, epoch). `rows`: only these of the n. `resolution`: the longer side in
-        pixels, by averaging over areas, where it is less than the data's. The same call gives the same batch,
-        always."""
-        return self.finish(self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device)
+        """Draw positions `cursor` to `cursor + n` of an endless stream of images.
+
+        The stream holds every image once per epoch, in an order that (seed, epoch)
+        decides. The same arguments always give the same batch.
+
+        rows: draw only these of the n
+        resolution: longer side in pixels, by averaging over areas, if it is less than
+            the data's
+        device: of the tensors"""
+        return self.finish(
+            self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device
+        )
 
     def pick(
         self,
@@ -105,48 +134,59 @@ class Feed:
         seed: int,
         rows: rng.Rows | None = None,
         device: torch.device | str | None = None,
-    ) -> dict[str, Picked]:
-        """The first half of `draw`, which a thread may do: no tensor is made, since torch's threads for one thread's tensors
-        would be in the way of another's (docs/performance.md)."""
+    ) -> dict[str, Crops]:
+        """The first half of `draw`, which another thread may run.
+
+        It creates no tensors, since torch's threads for the tensors of one thread would
+        slow down another's (docs/performance.md)."""
         rows = rows or rng.Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
-        picked: dict[str, Picked] = {}
+        crops: dict[str, Crops] = {}
         for stream, pixels in self._pixels.items():
-            index = _shuffled(positions, len(pixels), seed, stream)
+            index = shuffled_indices(positions, len(pixels), seed, stream)
             chance = _hashed(positions, rng.fold_in(seed, "augment", stream))
             down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
-            turned = (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
+            mirrored = (
+                (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
+            )
             if self._lies_on(device):
-                picked[stream] = Picked(index, None, self._places(pixels, down, across), turned)
+                crops[stream] = Crops(index, None, self._places(pixels, down, across), mirrored)
                 continue
             images = self._cropped(pixels, index, down, across)
             if self._flip:
-                images[turned] = images[turned, :, ::-1]
-            picked[stream] = Picked(index, images)
-        return picked
+                images[mirrored] = images[mirrored, :, ::-1]
+            crops[stream] = Crops(index, images)
+        return crops
 
     def finish(
-        self, picked: Mapping[str, Picked], resolution: int | None = None, device: torch.device | str | None = None
+        self,
+        crops: Mapping[str, Crops],
+        resolution: int | None = None,
+        device: torch.device | str | None = None,
     ) -> Batch:
-        """The second half of `draw`."""
+        """The second half of `draw`: tensors from crops."""
         fields: dict[str, Tensor] = {}
-        for stream, p in picked.items():
+        for stream, p in crops.items():
             images: np.ndarray | Tensor | None = p.images
             if images is None:
                 assert p.places is not None
-                assert p.turned is not None
+                assert p.mirrored is not None
                 size = (self.info.height, self.info.width)
-                images = gathered(self._on_device(stream, device), p.index, *p.places, p.turned, size)
+                images = gathered(
+                    self._on_device(stream, device), p.index, *p.places, p.mirrored, size
+                )
             fields |= self._fields(stream, images, p.index, resolution, device)
         return Batch(**fields)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n images (fewer where there are not so many), chosen by the seed, none twice, without augmentation."""
+        """n different images (at most all) without augmentation, chosen by the seed."""
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
-            index = _shuffled(np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream)
+            index = shuffled_indices(
+                np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream
+            )
             fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
         return Batch(**fields)
 
@@ -158,8 +198,10 @@ class Feed:
         side: str | None = None,
         device: torch.device | str | None = None,
     ) -> Iterator[Batch]:
-        """All images once, in the order of their names, without augmentation. Domains: `side` "a" or "b" passes
-        through that one; without it both go side by side until the shorter one ends."""
+        """Iterate over all images once, in order of name, without augmentation.
+
+        limit: largest number of images
+        side: "a" or "b": only this domain; None: both, until the shorter one ends"""
         paired = "ab" in self._pixels or self.derive is not None  # one stream holds both sides
         chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or paired}
         assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
@@ -172,59 +214,86 @@ class Feed:
             yield Batch(**fields)
 
     def raw(self) -> dict[str, np.ndarray]:
-        """The pictures themselves, uint8 [N, H, W, C] (centres, where they are stored larger for random crops; mapped
-        from disk where they are many), and `y`, labels [N], where there are any."""
+        """The stored images, uint8 [N, H, W, C], and `y`, labels [N], if there are any.
+
+        Images that are stored larger, for random crops, are cropped to their center.
+        Large data sets are mapped from disk."""
         out: dict[str, np.ndarray] = {}
         h, w, c = self.info.height, self.info.width, self.info.channels
         for stream, pixels in self._pixels.items():
             top, left = (pixels.shape[1] - h) // 2, (pixels.shape[2] - w) // 2
-            centre = pixels[:, top : top + h, left : left + w]
+            center = pixels[:, top : top + h, left : left + w]
             if stream == "ab":
-                one, other = centre[..., :c], centre[..., c:]
-                out |= {"a": one, "b": other} if self._direction == "a2b" else {"a": other, "b": one}
+                one, other = center[..., :c], center[..., c:]
+                out |= (
+                    {"a": one, "b": other} if self._direction == "a2b" else {"a": other, "b": one}
+                )
             else:
-                out[stream] = centre
+                out[stream] = center
         return out if self._labels is None else {**out, "y": self._labels}
 
     def _cropped(
-        self, pixels: np.ndarray, index: np.ndarray, down: np.ndarray | None = None, across: np.ndarray | None = None
+        self,
+        pixels: np.ndarray,
+        index: np.ndarray,
+        down: np.ndarray | None = None,
+        across: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Rows of `pixels` [n, H, W, C]; `down` and `across` in [0, 1) place the crop, None: the centre."""
+        """Crops of `pixels` [N, H, W, C], uint8 [n, h, w, C].
+
+        down, across: places of the crops in [0, 1); None: the center"""
         h, w = self.info.height, self.info.width
         if pixels.shape[1:3] == (h, w):
             return pixels[index]
-        centre = np.full(len(index), np.nextafter(0.5, 0))
-        top, left = self._places(pixels, centre if down is None else down, centre if across is None else across)
+        center = np.full(len(index), np.nextafter(0.5, 0))
+        top, left = self._places(
+            pixels, center if down is None else down, center if across is None else across
+        )
         out = np.empty((len(index), h, w, pixels.shape[3]), np.uint8)
         for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
             out[k] = pixels[i, t : t + h, u : u + w]
         return out
 
-    def _places(self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(top, left) of each crop in pixels, from where it lies in [0, 1)."""
+    def _places(
+        self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(top, left) of each crop in pixels, from its place in [0, 1)."""
         room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
         return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
 
     def _lies_on(self, device: torch.device | str | None) -> bool:
-        """Whether the pixels are held by the device: an accelerator holds what fits, a processor reads them where they are."""
+        """Whether the device, an accelerator, holds the (at most `ON_DEVICE`) bytes."""
         if device is None or torch.device(device).type == "cpu":
             return False
         return sum(p.nbytes for p in self._pixels.values()) <= ON_DEVICE
 
     def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor:
         key = (stream, str(device))
-        if key not in self._held:
-            self._held[key] = torch.from_numpy(np.ascontiguousarray(self._pixels[stream])).to(device)
-        return self._held[key]
+        if key not in self._device_pixels:
+            self._device_pixels[key] = torch.from_numpy(
+                np.ascontiguousarray(self._pixels[stream])
+            ).to(device)
+        return self._device_pixels[key]
 
     def _fields(
-        self, stream: str, images: np.ndarray | Tensor, index: np.ndarray, resolution: int | None, device: Any
+        self,
+        stream: str,
+        images: np.ndarray | Tensor,
+        index: np.ndarray,
+        resolution: int | None,
+        device: Any,
     ) -> dict[str, Tensor]:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)
             if device is not None and torch.device(device).type == "cuda":
                 images = images.pin_memory()
-        x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+        x = (
+            images.to(device, non_blocking=True)
+            .permute(0, 3, 1, 2)
+            .to(torch.float32)
+            .div_(127.5)
+            .sub_(1.0)
+        )
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -235,26 +304,38 @@ class Feed:
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
         if self.derive is not None:
-            made = self.derive(x)
-            return {"a": made, "b": x, "x": made, "y": x}
+            derived = self.derive(x)
+            return {"a": derived, "b": x, "x": derived, "y": x}
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
 
 
 def gathered(
-    pixels: Tensor, index: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray, size: tuple[int, int]
+    pixels: Tensor,
+    index: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    mirrored: np.ndarray,
+    size: tuple[int, int],
 ) -> Tensor:
-    """Crops of `size` from `pixels` [N, H, W, C], at `top` and `left`, those that are `turned` mirrored: [n, h, w, C], made
-    where the pixels are."""
+    """Cut crops out on the device of `pixels`. Returns [n, h, w, C].
+
+    pixels: [N, H, W, C]
+    index, top, left: image and place of each crop, int64 [n]
+    mirrored: which crops are mirrored, bool [n]
+    size: (h, w)"""
     h, w = size
     rows = top[:, None] + np.arange(h)
-    columns = left[:, None] + np.where(turned[:, None], np.arange(w)[::-1], np.arange(w))
-    at = [torch.from_numpy(i).to(pixels.device) for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])]
+    columns = left[:, None] + np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w))
+    at = [
+        torch.from_numpy(i).to(pixels.device)
+        for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
+    ]
     return pixels[at[0], at[1], at[2]]
 
 
-@lru_cache(maxsize=4)  # two streams, and two epochs where a batch spans them
+@lru_cache(maxsize=4)  # two streams, and two epochs if a batch spans them
 def _permutation(count: int, seed: int) -> np.ndarray:
     return (
         np.random.Generator(np.random.Philox(seed))
@@ -263,7 +344,7 @@ def _permutation(count: int, seed: int) -> np.ndarray:
     )
 
 
-def _shuffled(positions: np.ndarray, count: int, seed: int, stream: str) -> np.ndarray:
+def shuffled_indices(positions: np.ndarray, count: int, seed: int, stream: str) -> np.ndarray:
     """Positions of the endless shuffled stream -> indices below `count`."""
     epochs, within = np.divmod(positions.astype(np.int64), count)
     index = np.empty(len(positions), np.int64)
@@ -274,7 +355,9 @@ def _shuffled(positions: np.ndarray, count: int, seed: int, stream: str) -> np.n
 
 
 def _hashed(positions: np.ndarray, key: int) -> np.ndarray:
-    """64 random bits for each position: SplitMix64 (Steele et al., 2014), whose state is a counter."""
+    """64 random bits for each position.
+
+    SplitMix64 (Steele et al., 2014), whose state is a counter."""
     with np.errstate(over="ignore"):
         z = np.uint64(key) + (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,5 +1,7 @@
-"""The files of a folder or a zip file, a million of them as readily as ten: names lie behind one another in one buffer, and
-numbers in arrays."""
+"""Compact index of the files of a folder or a zip file.
+
+Names are concatenated in one buffer and numbers are in arrays, for millions of
+files."""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ import numpy as np
 
 
 class Entry(NamedTuple):
-    """A file in a tree: its path with forward slashes, bytes, and when it was last changed."""
+    """A file in a tree.
+
+    name: path with forward slashes
+    size: in bytes
+    changed: time of the last change, or a checksum"""
 
     name: str
     size: int
@@ -20,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class FileIndexBuilder:
-    """Files as they are found, in any order; `listing` puts them in that of their names."""
+    """Collect files in any order; `listing` sorts them by name."""
 
     def __init__(self) -> None:
         self.names, self.ends = bytearray(), array("q")
@@ -35,14 +41,19 @@ class FileIndexBuilder:
         self.folder.append(self.folders.setdefault(name.rpartition("/")[0], len(self.folders)))
 
     def listing(self) -> FileIndex:
+        """Index of the collected files, in the order of their names."""
         folders = tuple(tuple(f.split("/")) if f else () for f in self.folders)
-        ends, sizes, changed, folder = (np.array(a) for a in (self.ends, self.sizes, self.changed, self.folder))
+        ends, sizes, changed, folder = (
+            np.array(a) for a in (self.ends, self.sizes, self.changed, self.folder)
+        )
         files = _Files(bytes(self.names), ends, sizes, changed, folder, folders)
         return FileIndex(files, files.sorted())
 
 
 class _Files(NamedTuple):
-    """All files of a tree: name i is names[ends[i - 1] : ends[i]], and lies in folders[folder[i]]."""
+    """All files of a tree.
+
+    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]]."""
 
     names: bytes
     ends: np.ndarray
@@ -55,7 +66,7 @@ class _Files(NamedTuple):
         return self.names[self.ends[i - 1] if i else 0 : self.ends[i]]
 
     def sorted(self) -> np.ndarray:
-        """Their numbers, in the order of their names."""
+        """Numbers of the files, in the order of their names."""
         lengths = np.diff(self.ends, prepend=0)
         if not len(lengths):
             return np.empty(0, np.int64)
@@ -65,8 +76,10 @@ class _Files(NamedTuple):
 
 
 class FileIndex(Sequence[Entry]):
-    """Some or all files of a tree, in an order. `folders`: the path of every folder of the tree that holds a file, in parts;
-    `folder` [N]: the number of each file's own."""
+    """Some or all files of a tree, in an order.
+
+    folders: paths of all folders of the tree that hold a file, in parts
+    folder: number of each file's folder, [N]"""
 
     def __init__(self, files: _Files, at: np.ndarray) -> None:
         self._files, self._at = files, at
@@ -74,7 +87,8 @@ class FileIndex(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self._at)
 
-    def __getitem__(self, i: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride] (no slices)
+    # no slices
+    def __getitem__(self, i: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride]
         k = int(self._at[i])
         return Entry(
             self._files.raw(k).decode("utf-8", "surrogateescape"),
@@ -97,7 +111,7 @@ class FileIndex(Sequence[Entry]):
         return FileIndex(self._files, self._at[np.asarray(positions, np.int64)])
 
     def within(self, folders: Sequence[int]) -> FileIndex:
-        """The files of these folders."""
+        """The files of the folders with these numbers."""
         return FileIndex(self._files, self._at[np.isin(self.folder, list(folders))])
 
     def followed_by(self, other: FileIndex) -> FileIndex:
@@ -105,7 +119,7 @@ class FileIndex(Sequence[Entry]):
         return FileIndex(self._files, np.concatenate([self._at, other._at]))
 
     def digest(self) -> str:
-        """Changes whenever a name, a size or a time does."""
+        """Hash of all names, sizes and times."""
         hashed = hashlib.blake2b(digest_size=16)
         for k in self._at.tolist():
             hashed.update(self._files.raw(k) + b"\0")

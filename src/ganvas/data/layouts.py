@@ -1,5 +1,4 @@
-"""What people have: folders, zip files, idx, npz and named sets, in the layouts that image projects use. Finding and
-listing only; nothing here decodes a picture before it is asked to."""
+"""Find the images of a source, in the usual layouts. Decodes nothing."""
 
 from __future__ import annotations
 
@@ -12,56 +11,82 @@ import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural
-from ganvas.data import labelling
+from ganvas.data import dataset_json
 from ganvas.data.arrays import Table
 from ganvas.data.open_source import (
     Source,
-    _below_top,
-    _choose,
-    _described,
-    _empty,
-    _files,
-    _parts,
-    _shown,
-    _sides,
-    _two,
-    _wanted,
+    choose_part,
+    empty_folder_notes,
+    find_dataset_json,
+    find_domain_folders,
+    inner_folders,
     open_source,
+    part_preference,
+    require_files,
+    source_title,
+    split_parts,
+    two_paths,
 )
-from ganvas.data.pictures import AnyPart, Files, Found, Joined, Pictures, several
+from ganvas.data.pictures import AnyPart, Concatenated, Files, ImageSet, Selection, several
 from ganvas.data.trees import Folder, Tree, Zip
 from ganvas.media.samples import Broken
 
 CLASS_FOLDERS = "class folders"
 
 
-def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True, white: int | None = None) -> Found:
-    """One set of images; class folders, two paths or dataset.json become labels.
+def find_images(
+    source: Source, part: AnyPart = "train", *, labels: bool = True, white: int | None = None
+) -> Selection:
+    """Select one set of images. Class folders, two paths or dataset.json become labels.
 
-    `labels`: false where no labels are wanted, so that dataset.json is not looked at."""
-    if _two(source) is not None and (sides := find_sides(source, part, white=white)) is not None:
-        both = {"x": Joined(sides.sets["a"], sides.sets["b"])}
+    labels: False: do not read dataset.json
+    white: see `ganvas.data.images`
+
+    Raises `UserError` for a source that is missing, empty or unreadable."""
+    if (
+        two_paths(source) is not None
+        and (sides := find_sides(source, part, white=white)) is not None
+    ):
+        both = {"x": Concatenated(sides.sets["a"], sides.sets["b"])}
         return replace(sides, layout="two paths, taken as two classes", sets=both)
     if not isinstance(source, (str, os.PathLike)):
-        raise UserError(f"one set of images is one path; got {len(source)}: {', '.join(map(printable, source))}")
+        raise UserError(
+            f"one set of images is one path; got {len(source)}: {', '.join(map(printable, source))}"
+        )
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
         return _from_table(title, there, part)
-    if labels and (described := _described(there)):
-        return _labelled(title, there, described, part)
-    two = _sides(there)
+    foreign: list[str] = []
+    if labels and (described := find_dataset_json(there)):
+        try:
+            return _labelled(title, there, described, part)
+        except dataset_json.Foreign as e:
+            foreign = [str(e)]
+    two = find_domain_folders(there)
     if two.sides and not two.beside:
-        got, notes = _choose(two.sides, part)
-        a, b = two.sides[got]["A"], two.sides[got]["B"]
-        files = Files(there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B"))
-        notes = [*two.unused(), *_empty(there), *notes]
-        return Found(title, "two domains, taken as two classes", got, {"x": files}, notes, there.seen.others)
-    parts, notes = _parts(there)
-    got, more = _choose(parts, part)
-    entries = parts[got]
-    start = 0 if "all" in parts else 1  # below train/, val/, test/: all parts have the same classes
-    below = {i: f[start:] for i, f in enumerate(_below_top(there)) if len(f) >= start}
-    while all(below.values()) and len({f[0] for f in below.values()}) == 1:  # one folder alone is no class
+        opened_part, notes = choose_part(two.sides, part)
+        a, b = two.sides[opened_part]["A"], two.sides[opened_part]["B"]
+        files = Files(
+            there, a.followed_by(b), np.repeat(np.arange(2), [len(a), len(b)]), ("A", "B")
+        )
+        notes = [*foreign, *two.unused(), *empty_folder_notes(there), *notes]
+        return Selection(
+            title,
+            "two domains, taken as two classes",
+            opened_part,
+            {"x": files},
+            notes,
+            there.inventory.others,
+        )
+    parts, notes = split_parts(there)
+    notes = [*foreign, *notes]
+    opened_part, more = choose_part(parts, part)
+    entries = parts[opened_part]
+    start = 0 if "all" in parts else 1  # all parts below train/, val/, test/ have the same classes
+    below = {i: f[start:] for i, f in enumerate(inner_folders(there)) if len(f) >= start}
+    while (
+        all(below.values()) and len({f[0] for f in below.values()}) == 1
+    ):  # one folder alone is no class
         below = {i: f[1:] for i, f in below.items()}
     classes = sorted({f[0] for f in below.values() if f})
     loose = len(entries.within([i for i, f in below.items() if not f]))
@@ -76,116 +101,176 @@ def find_images(source: Source, part: AnyPart = "train", *, labels: bool = True,
         y = of_folder[entries.folder]
         if two.sides:
             notes.append(
-                f"there are folders named as two domains ({two.names()}) and others beside them: each folder is taken as a "
-                "class here, and methods for two domains take only those two"
+                f"there are folders named as two domains ({two.names()}) and others beside them: "
+                "each folder is taken as a class here, and methods for two domains take only those "
+                "two"
             )
     plain = "a folder of images" if isinstance(there, Folder) else "a zip of images"
     layout = plain if y is None else CLASS_FOLDERS
     files = Files(there, entries, y, tuple(map(printable, classes)) if y is not None else ())
-    return Found(title, layout, got, {"x": files}, [*notes, *_empty(there), *more], there.seen.others)
+    return Selection(
+        title,
+        layout,
+        opened_part,
+        {"x": files},
+        [*notes, *empty_folder_notes(there), *more],
+        there.inventory.others,
+    )
 
 
-def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Found:
-    """Images with the classes that dataset.json gives them; those without one are left out, and named."""
+def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selection:
+    """Select images with classes of dataset.json, without images that have none.
+
+    described: path of dataset.json in `tree`
+
+    Raises `UserError` for a malformed dataset.json, and `Foreign` for another
+    tool's."""
     try:
-        numbers, why = labelling.parsed(tree.contents(described))
+        numbers, why = dataset_json.parsed(tree.contents(described))
     except Broken as e:
         raise UserError(f"{printable(described)} of {title} {e}") from None
-    parts, notes = _parts(tree)
-    got, more = _choose(parts, part)
-    entries, notes = parts[got], [*notes, *more, *([why] if why else [])]
+    parts, notes = split_parts(tree)
+    opened_part, more = choose_part(parts, part)
+    entries, notes = parts[opened_part], [*notes, *more, *([why] if why else [])]
     layout = f"a {'folder' if isinstance(tree, Folder) else 'zip'} of images"
     if numbers is None:
-        return Found(title, layout, got, {"x": Files(tree, entries)}, notes, tree.seen.others)
-    start = len(described) - len(labelling.NAME)
+        return Selection(
+            title, layout, opened_part, {"x": Files(tree, entries)}, notes, tree.inventory.others
+        )
+    start = len(described) - len(dataset_json.NAME)
     names = [e.name[start:].replace("\\", "/") for e in entries]
-    kept = [i for i, name in enumerate(names) if name in numbers]
-    if len(kept) < len(names):
+    labeled = [i for i, name in enumerate(names) if name in numbers]
+    if len(labeled) < len(names):
         bare = [printable(name) for name in names if name not in numbers]
-        notes.append(f"{plural(len(bare), 'image')} without a label in {labelling.NAME}, left out: {several(bare)}")
-    every = {e.name[start:].replace("\\", "/") for e in tree.entries}
-    if absent := sorted(printable(name) for name in numbers if name not in every):
-        notes.append(f"{plural(len(absent), 'label')} in {labelling.NAME} without an image: {several(absent)}")
-    if not kept:
-        raise UserError(f"{printable(described)} of {title} has a label for none of its images: {'; '.join(notes)}")
-    values = np.array([numbers[names[i]] for i in kept])
+        notes.append(
+            f"{plural(len(bare), 'image')} without a label in {dataset_json.NAME}, left out: "
+            f"{several(bare)}"
+        )
+    present = {e.name[start:].replace("\\", "/") for e in tree.entries}
+    if absent := sorted(printable(name) for name in numbers if name not in present):
+        notes.append(
+            f"{plural(len(absent), 'label')} in {dataset_json.NAME} without an image: "
+            f"{several(absent)}"
+        )
+    if not labeled:
+        raise UserError(
+            f"{printable(described)} of {title} has a label for none of its images: "
+            f"{'; '.join(notes)}"
+        )
+    values = np.array([numbers[names[i]] for i in labeled])
     classes, y = np.unique(values, return_inverse=True)
-    files = Files(tree, entries.take(kept), y.reshape(-1).astype(np.int64), tuple(map(str, classes.tolist())))
+    files = Files(
+        tree,
+        entries.take(labeled),
+        y.reshape(-1).astype(np.int64),
+        tuple(map(str, classes.tolist())),
+    )
     if len(classes) < 2:
-        files = Files(tree, entries.take(kept))
-    return Found(title, f"{layout}, labels in {labelling.NAME}", got, {"x": files}, notes, tree.seen.others)
+        files = Files(tree, entries.take(labeled))
+    return Selection(
+        title,
+        f"{layout}, labels in {dataset_json.NAME}",
+        opened_part,
+        {"x": files},
+        notes,
+        tree.inventory.others,
+    )
 
 
-def _from_table(title: str, table: Table, part: AnyPart) -> Found:
-    for name in _wanted(part):
-        pictures = table(name)
-        if pictures is not None:
-            _, notes = _choose({name: pictures}, part)
-            return Found(title, "an array of images", name, {"x": pictures}, [*pictures.notes, *notes])
+def _from_table(title: str, table: Table, part: AnyPart) -> Selection:
+    for name in part_preference(part):
+        image_set = table(name)
+        if image_set is not None:
+            _, notes = choose_part({name: image_set}, part)
+            return Selection(
+                title, "an array of images", name, {"x": image_set}, [*image_set.notes, *notes]
+            )
     raise UserError(f"{title} holds no images that could be found")
 
 
-def find_domains(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Found:
-    """Two sets of images, `a` and `b`."""
+def find_domains(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Selection:
+    """Select two sets of images, `a` and `b`. Raises `UserError` for other numbers."""
     found = _find_two(source, part, white)
     if found is None:
         raise UserError(
-            f"two domains were expected in {_shown(source)}: folders A/ and B/, trainA/ and trainB/, or exactly two "
-            "folders of any names; or give two paths as PATH_A,PATH_B. See `ganvas data check` for what is there."
+            f"two domains were expected in {source_title(source)}: folders A/ and B/, trainA/ and "
+            "trainB/, or exactly two folders of any names; or give two paths as PATH_A,PATH_B. See "
+            "`ganvas data check` for what is there."
         )
     return found
 
 
-def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Found:
-    """Two sets of images of which the i-th belong together: A/ and B/ matched by stem, or the halves of A|B in one
-    image. Raises `UserError` that names every picture without
-    a partner."""
+def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Selection:
+    """Select two sets of images whose i-th images form a pair.
+
+    Pairs are A/ and B/ matched by stem, or the halves of A|B in one image. Raises
+    `UserError` that names every image without a partner."""
     found = _find_two(source, part, white)
     if found is not None:
-        a, b, unmatched = match(_files(found.sets["a"]), _files(found.sets["b"]))
+        a, b, unmatched = match(require_files(found.sets["a"]), require_files(found.sets["b"]))
         if unmatched:
             have = "image has" if len(unmatched) == 1 else "images have"
             raise UserError(
-                f"{len(unmatched)} {have} no partner of the same name in {found.title}: {several(unmatched)}. "
-                "Pairs are matched by the name without its extension; rename or remove these."
+                f"{len(unmatched)} {have} no partner of the same name in {found.title}: "
+                f"{several(unmatched)}. Pairs are matched by the name without its extension; "
+                "rename or remove these."
             )
         return replace(found, layout=f"{found.layout}, matched by name", sets={"a": a, "b": b})
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
-        raise UserError(f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B images")
-    parts, notes = _parts(there)
-    got, more = _choose(parts, part)
-    sets: dict[str, Pictures] = {"a": Files(there, parts[got], half=0), "b": Files(there, parts[got], half=1)}
-    return Found(title, "A|B in one image", got, sets, notes + more, there.seen.others)
+        raise UserError(
+            f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B "
+            "images"
+        )
+    parts, notes = split_parts(there)
+    opened_part, more = choose_part(parts, part)
+    sets: dict[str, ImageSet] = {
+        "a": Files(there, parts[opened_part], half=0),
+        "b": Files(there, parts[opened_part], half=1),
+    }
+    return Selection(
+        title, "A|B in one image", opened_part, sets, notes + more, there.inventory.others
+    )
 
 
 def find_sides(
     source: Source, part: AnyPart = "train", *, white: int | None = None, alone: bool = False
-) -> Found | None:
-    """Two sets, `a` and `b`, of two paths or of folders named A and B; None where there are no such.
+) -> Selection | None:
+    """Select two sets, `a` and `b`, from two paths or from folders named A and B.
 
-    `alone`: only where no other folders of images lie beside them."""
-    two = _two(source)
+    alone: accept the folders only if no other folders of images lie beside them
+
+    Returns None if the source has no such sets."""
+    two = two_paths(source)
     if two is not None:
         a, b = (find_images(path, part, labels=False, white=white) for path in two)
         notes = list(dict.fromkeys(a.notes + b.notes))
         sets = {"a": a.sets["x"], "b": b.sets["x"]}
-        return Found(f"{a.title},{b.title}", "two paths", a.part, sets, notes, a.others + b.others)
+        return Selection(
+            f"{a.title},{b.title}", "two paths", a.part, sets, notes, a.others + b.others
+        )
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
         return None
-    found = _sides(there)
+    found = find_domain_folders(there)
     if not found.sides or (alone and found.beside):
         return None
-    got, notes = _choose(found.sides, part)
-    sets: dict[str, Pictures] = {s.lower(): Files(there, found.sides[got][s]) for s in "AB"}
-    return Found(title, "A and B", got, sets, [*found.unused(), *_empty(there), *notes], there.seen.others)
+    opened_part, notes = choose_part(found.sides, part)
+    sets: dict[str, ImageSet] = {s.lower(): Files(there, found.sides[opened_part][s]) for s in "AB"}
+    return Selection(
+        title,
+        "A and B",
+        opened_part,
+        sets,
+        [*found.unused(), *empty_folder_notes(there), *notes],
+        there.inventory.others,
+    )
 
 
-def _find_two(source: Source, part: AnyPart, white: int | None) -> Found | None:
-    """`find_sides`, or exactly two class folders of any names."""
+def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | None:
+    """`find_sides`, or exactly two class folders of any names, else None."""
     found = find_sides(source, part, white=white)
     if found is not None:
         return found
@@ -200,8 +285,12 @@ def _find_two(source: Source, part: AnyPart, white: int | None) -> Found | None:
 
 
 def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
-    """The pictures of both that share a stem, in the order of the names, and the names of those that have no partner.
-    Endings _A and _B are passed over where nothing matches with them (1_A.jpg, 1_B.jpg)."""
+    """Match two sets by stem.
+
+    The endings _A and _B are ignored if nothing matches with them (1_A.jpg, 1_B.jpg).
+
+    Returns the matched images of both in the order of their names, and the names of the
+    images without a partner. Raises `UserError` if two images of a set share a stem."""
     for clean in (lambda stem: stem, lambda stem: re.sub(r"[_-]?[ABab]$", "", stem)):
         left, right = _by_stem(a, clean), _by_stem(b, clean)
         if left.keys() & right.keys():
@@ -209,12 +298,14 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     both = sorted(left.keys() & right.keys())
     unmatched = [a.name(i) for stem, i in left.items() if stem not in right]
     unmatched += [b.name(i) for stem, i in right.items() if stem not in left]
-    pair = [Files(s.tree, s.entries.take([of[k] for k in both])) for s, of in ((a, left), (b, right))]
+    pair = [
+        Files(s.tree, s.entries.take([of[k] for k in both])) for s, of in ((a, left), (b, right))
+    ]
     return pair[0], pair[1], sorted(unmatched)
 
 
 def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
-    """Stem -> position."""
+    """Stem -> position in `files`."""
     folders = {files.entries.folders[i] for i in np.unique(files.entries.folder).tolist()}
     start = len(os.path.commonpath(["/".join(f) for f in folders])) if folders else 0
     stems: dict[str, int] = {}
@@ -222,7 +313,8 @@ def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
         stem = clean(os.path.splitext(e.name[start:].lstrip("/"))[0])
         if stem in stems:
             raise UserError(
-                f"{files.name(stems[stem])} and {files.name(i)} would both be the pair '{printable(stem)}': keep one of them"
+                f"{files.name(stems[stem])} and {files.name(i)} would both be the pair "
+                f"'{printable(stem)}': keep one of them"
             )
         stems[stem] = i
     return stems

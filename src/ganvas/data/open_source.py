@@ -1,4 +1,4 @@
-"""Open what a user names as data: a folder, a file or a data set's name, and its parts."""
+"""Open the source of a data set (folder, file or name of a set), find its parts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from typing import Any
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_regular, shell_quoted
 from ganvas.data import downloads
-from ganvas.data.arrays import _IDX_IMAGES, SHIPPED, Table, _cifar, _idx, _npz
+from ganvas.data.arrays import SHIPPED, Table, cifar_table, npz_table
 from ganvas.data.file_index import FileIndex
-from ganvas.data.pictures import PARTS, AnyPart, Files, Pictures, kinds, several
+from ganvas.data.idx import IDX_IMAGES, idx_table
+from ganvas.data.pictures import PARTS, AnyPart, Files, ImageSet, endings_summary, several
 from ganvas.data.trees import Folder, Tree, Zip, is_image
 from ganvas.media.decode import EXTENSIONS
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def open_source(source: str | os.PathLike[str], white: int | None = None) -> tuple[str, Tree | Table]:
-    """(title, what is there). Raises `UserError` for what does not exist or is nothing that we read."""
+def open_source(
+    source: str | os.PathLike[str], white: int | None = None
+) -> tuple[str, Tree | Table]:
+    """Open a folder, a zip file, an array file or a named data set.
+
+    white: see `ganvas.data.images`
+
+    Returns (title, tree of image files or table of arrays). Raises `UserError` for a
+    source that does not exist or is of an unknown kind."""
     name = os.fspath(source)
     if name in SHIPPED:
         return name, SHIPPED[name]
@@ -33,38 +41,48 @@ def open_source(source: str | os.PathLike[str], white: int | None = None) -> tup
         kind, path = downloads.fetch(name)
         if kind == "zip":
             return name, Zip(path)
-        return name, _cifar(path) if kind == "cifar" else _idx(path, downloads.SETS[name].classes, None)
+        return name, cifar_table(path) if kind == "cifar" else idx_table(
+            path, downloads.SETS[name].classes, None
+        )
     shown = printable(name)
     try:
         path = Path(name).expanduser()
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             title = printable(path.resolve().name)
-            if any(_IDX_IMAGES.search(f) for f in os.listdir(path)):
-                return title, _idx(path, None, white)
+            if any(IDX_IMAGES.search(f) for f in os.listdir(path)):
+                return title, idx_table(path, None, white)
             return title, Folder(path, white)
         require_regular(mode)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"there is no '{shown}'. {_nearest(Path(name).expanduser())}") from None
+        raise UserError(f"there is no '{shown}'. {_suggestion(Path(name).expanduser())}") from None
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError) as e:  # also a NUL in its name, and ~nobody
-        raise UserError(f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file") from None
+        raise UserError(
+            f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file"
+        ) from None
     lower = path.name.lower()
     if lower.endswith(".npz"):
-        return printable(path.name), _npz(path, white)
+        return printable(path.name), npz_table(path, white)
     if lower.endswith(".zip") or _is_zip(path):
         return printable(path.name), Zip(path, white)
     if "idx" in lower or (lower.endswith(("ubyte", ".gz")) and not lower.endswith(".tar.gz")):
-        return printable(path.name), _idx(path, None, white)
+        return printable(path.name), idx_table(path, None, white)
     if is_image(lower):
-        raise UserError(f"'{shown}' is one image. A data set is a folder of images: give {printable(path.parent)}")
+        raise UserError(
+            f"'{shown}' is one image. A data set is a folder of images: give "
+            f"{printable(path.parent)}"
+        )
     if archive := _ARCHIVE.fullmatch(lower):
         how = "" if archive[1] in ("7z", "rar") else f", as with tar -xf {shell_quoted(path)}"
-        raise UserError(f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of it")
+        raise UserError(
+            f"'{shown}' is a packed archive: unpack it{how}, and give the folder that comes out of "
+            "it"
+        )
     raise UserError(
-        f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip file, an .npz, MNIST's idx "
-        f"files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
+        f"'{shown}' is one file of a kind that is no data set. Expected a folder of images, a zip "
+        f"file, an .npz, MNIST's idx files, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
     )
 
 
@@ -79,8 +97,8 @@ def _is_zip(path: Path) -> bool:
         raise UserError(f"{printable(path)} cannot be read: {reason(e)}") from None
 
 
-def _nearest(path: Path) -> str:
-    """The nearest name of a data set or beside `path`, or what could be given."""
+def _suggestion(path: Path) -> str:
+    """The nearest name of a data set or a file beside `path`, or the expected kinds."""
     known, missing = [*SHIPPED, *downloads.SETS], ""
     try:
         where = "" if str(path.parent) == "." else f"{path.parent}/"
@@ -91,12 +109,15 @@ def _nearest(path: Path) -> str:
     return missing + (
         f"Did you mean '{printable(near[0])}'?"
         if near
-        else f"Give a folder, a zip, .npz or idx file, or one of: {', '.join([*SHIPPED, *downloads.SETS])}."
+        else "Give a folder, a zip, .npz or idx file, or one of: "
+        f"{', '.join([*SHIPPED, *downloads.SETS])}."
     )
 
 
-def _two(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike[str]] | None:
-    """The two paths of "PATH_A,PATH_B" or of a sequence; None where the source is one."""
+def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike[str]] | None:
+    """The two paths of "PATH_A,PATH_B" or of a sequence; None for one path.
+
+    Raises `UserError` for more than two paths."""
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
         if "," not in text or os.path.exists(text):
@@ -104,42 +125,56 @@ def _two(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike[str]
         source = [p.strip() for p in text.split(",")]
     if len(source) != 2:
         raise UserError(
-            f"got {plural(len(source), 'path')} ({', '.join(map(printable, source))}), expected one, or two: PATH_A,PATH_B"
+            f"got {plural(len(source), 'path')} ({', '.join(map(printable, source))}), expected "
+            "one, or two: PATH_A,PATH_B"
         )
     return source[0], source[1]
 
 
-def _empty(tree: Tree) -> list[str]:
-    bare = tree.seen.empty(tree.entries)
-    return [f"{len(bare)} folder{' holds' if len(bare) == 1 else 's hold'} no images: {several(bare)}"] if bare else []
+def empty_folder_notes(tree: Tree) -> list[str]:
+    """A note that names the folders without images, if there are any."""
+    bare = tree.inventory.empty(tree.entries)
+    return (
+        [f"{len(bare)} folder{' holds' if len(bare) == 1 else 's hold'} no images: {several(bare)}"]
+        if bare
+        else []
+    )
 
 
-def _described(tree: Tree) -> str | None:
-    """The dataset.json that lies above all images, if there is one."""
-    for name in sorted(tree.seen.labels, key=lambda name: (name.count("/"), name)):
+def find_dataset_json(tree: Tree) -> str | None:
+    """Path of the dataset.json that lies above all images; None if there is none."""
+    for name in sorted(tree.inventory.labels, key=lambda name: (name.count("/"), name)):
         above = tuple(name.split("/")[:-1])
         if all(f[: len(above)] == above for f in tree.entries.folders):
             return name
     return None
 
 
-def _shown(source: Source) -> str:
-    """A source's name as text."""
+def source_title(source: Source) -> str:
+    """Name of a source, printable."""
     paths = [source] if isinstance(source, (str, os.PathLike)) else source
     return ",".join(printable(os.fspath(p)) for p in paths)
 
 
-def _files(pictures: Pictures) -> Files:
-    if not isinstance(pictures, Files):
-        raise UserError("pairs are matched by file name, and an array of images has none: give folders or zip files")
-    return pictures
+def require_files(image_set: ImageSet) -> Files:
+    """`image_set`, if they are files. Raises `UserError` otherwise."""
+    if not isinstance(image_set, Files):
+        raise UserError(
+            "pairs are matched by file name, and an array of images has none: give folders or zip "
+            "files"
+        )
+    return image_set
 
 
 @dataclass
-class _Two:
-    """Folders named as two domains. `sides`: part -> "A" and "B" -> files; empty where there are none. `beside`: other
-    folders -> how many images they hold ("" for images outside of folders); `spare`: those that belong to such layouts, as
-    masks/ and a testA/ without testB/."""
+class Domains:
+    """Folders named as two domains.
+
+    sides: part -> "A" and "B" -> files; empty if there are no such folders
+    folders: names of the folders of `sides`, printable
+    beside: other folders -> number of their images ("" for images outside of folders)
+    spare: the same for folders that belong to such layouts, as masks/, or a testA/
+        without testB/"""
 
     sides: dict[str, dict[str, FileIndex]]
     folders: list[str]
@@ -150,28 +185,33 @@ class _Two:
         return several(self.folders, 4)
 
     def unused(self) -> list[str]:
-        """What those leave out who take the two domains."""
-        left = {**self.beside, **self.spare}
-        left = {f"in {printable(f)}/" if f else "outside of folders": n for f, n in sorted(left.items()) if n}
-        many = several([f"{plural(n, 'image')} {where}" for where, n in left.items()])
-        return [f"only {self.names()} are used, not {many}"] if left else []
+        """A note that names the images outside of the two domains, if there are any."""
+        counts = {**self.beside, **self.spare}
+        unused = [
+            f"{plural(n, 'image')} {f'in {printable(f)}/' if f else 'outside of folders'}"
+            for f, n in sorted(counts.items())
+            if n
+        ]
+        return [f"only {self.names()} are used, not {several(unused)}"] if unused else []
 
 
 _SPARE = ("masks",)  # `ganvas data mosaic` writes masks/ beside A/ and B/
 
 
-def _sides(tree: Tree) -> _Two:
-    """The folders named A and B, in every layout, and whether anything lies beside them."""
+def find_domain_folders(tree: Tree) -> Domains:
+    """Find the folders named A and B, in every layout, and the folders beside them."""
     found: dict[str, dict[str, list[int]]] = {}
     roots: dict[tuple[str, str], set[str]] = {}
     beside: dict[str, list[int]] = {}
     spare: dict[str, list[int]] = {}
-    for i, folders in enumerate(_below_top(tree)):
-        side = _side(folders)
+    for i, folders in enumerate(inner_folders(tree)):
+        side = _domain_of(folders)
         parted = len(folders) > 1 and folders[0].lower() in PARTS
         name = "/".join(folders[: 2 if parted else 1])
         if side is None:
-            (spare if name.rpartition("/")[2].lower() in _SPARE else beside).setdefault(name, []).append(i)
+            (spare if name.rpartition("/")[2].lower() in _SPARE else beside).setdefault(
+                name, []
+            ).append(i)
             continue
         found.setdefault(side[0], {"A": [], "B": []})[side[1]].append(i)
         roots.setdefault(side, set()).add(name)
@@ -180,18 +220,26 @@ def _sides(tree: Tree) -> _Two:
             (lonely,) = (s for s in "AB" if both[s])
             spare.setdefault(sorted(roots[part, lonely])[0], []).extend(both[lonely])
             del found[part]
-    if any(len(roots[part, side]) > 1 for part in found for side in "AB"):  # a/ and A/, as of letters
-        beside = {**beside, **{r: [] for part in found for side in "AB" for r in sorted(roots[part, side])[1:]}}
+    if any(
+        len(roots[part, side]) > 1 for part in found for side in "AB"
+    ):  # a/ and A/, as in a set of letters
+        beside = {
+            **beside,
+            **{r: [] for part in found for side in "AB" for r in sorted(roots[part, side])[1:]},
+        }
     entries = tree.entries
-    return _Two(
-        {part: {side: entries.within(folders) for side, folders in both.items()} for part, both in found.items()},
+    return Domains(
+        {
+            part: {side: entries.within(folders) for side, folders in both.items()}
+            for part, both in found.items()
+        },
         sorted({printable(r) for part in found for side in "AB" for r in roots[part, side]}),
         {f: len(entries.within(at)) for f, at in beside.items()},
         {f: len(entries.within(at)) for f, at in spare.items()},
     )
 
 
-def _side(folders: tuple[str, ...]) -> tuple[str, str] | None:
+def _domain_of(folders: tuple[str, ...]) -> tuple[str, str] | None:
     """("train", "A") for files in trainA/, train_A/, A/train/, train/A/ and A/."""
     first, second = (*(f.lower() for f in folders[:2]), "", "")[:2]
     joined = re.fullmatch(r"([a-z]+?)[_-]?([ab])", first)
@@ -204,46 +252,62 @@ def _side(folders: tuple[str, ...]) -> tuple[str, str] | None:
     return None
 
 
-def _parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
-    """Part -> files, where train/, val/ and test/ lie at the top; else "all"."""
+def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
+    """Divide the images by train/, val/ and test/ at the top.
+
+    Returns (part -> files, or "all" -> files, notes). Raises `UserError` for no
+    images."""
     if not len(tree.entries):
-        what = f"the folder {printable(tree.root)}" if isinstance(tree, Folder) else printable(tree.path)
-        others = tree.seen.others
-        other = f" ({plural(others.total(), 'other file')}: {kinds(others)})" if others else ""
-        raise UserError(
-            f"{what} has no images in it{other}. Expected files ending in {', '.join(sorted(EXTENSIONS))}, "
-            "or folders of them."
+        what = (
+            f"the folder {printable(tree.root)}"
+            if isinstance(tree, Folder)
+            else printable(tree.path)
         )
-    tops = [f[0].lower() if f else "" for f in _below_top(tree)]
+        others = tree.inventory.others
+        other = (
+            f" ({plural(others.total(), 'other file')}: {endings_summary(others)})"
+            if others
+            else ""
+        )
+        raise UserError(
+            f"{what} has no images in it{other}. Expected files ending in "
+            f"{', '.join(sorted(EXTENSIONS))}, or folders of them."
+        )
+    tops = [f[0].lower() if f else "" for f in inner_folders(tree)]
     if "train" not in {PARTS.get(t) for t in tops} or not all(t in PARTS for t in tops if t):
         return {"all": tree.entries}, []
-    parts = {p: [i for i, top in enumerate(tops) if top and PARTS[top] == p] for p in ("train", "val", "test")}
+    parts = {
+        p: [i for i, top in enumerate(tops) if top and PARTS[top] == p]
+        for p in ("train", "val", "test")
+    }
     loose = len(tree.entries.within([i for i, top in enumerate(tops) if not top]))
     notes = [f"{plural(loose, 'image')} beside train/ not used"] if loose else []
     return {p: tree.entries.within(folders) for p, folders in parts.items() if folders}, notes
 
 
-def _below_top(tree: Tree) -> list[tuple[str, ...]]:
-    """Every folder of the listing, without those that hold everything, as zip files often have
-    (horse2zebra/trainA/...)."""
+def inner_folders(tree: Tree) -> list[tuple[str, ...]]:
+    """Paths of all folders with images, below a folder that holds everything else.
+
+    Zip files often have one (horse2zebra/trainA/...)."""
     folders = list(tree.entries.folders)
     while folders and all(folders) and len({f[0] for f in folders}) == 1:
         top = folders[0][0].lower()
-        if top in PARTS or _side((top,)):
+        if top in PARTS or _domain_of((top,)):
             break
         folders = [f[1:] for f in folders]
     return folders
 
 
-def _wanted(part: AnyPart) -> tuple[str, ...]:
+def part_preference(part: AnyPart) -> tuple[str, ...]:
+    """Parts that may be opened as `part`, the best first."""
     return {"train": ("train", "all", "test", "val"), "val": ("val", "test", "train", "all")}.get(
         part, ("test", "val", "train", "all")
     )
 
 
-def _choose(parts: Mapping[str, Any], part: AnyPart) -> tuple[str, list[str]]:
-    """The part to open, and a note where it is not the one asked for."""
-    got = next(p for p in _wanted(part) if p in parts)
+def choose_part(parts: Mapping[str, Any], part: AnyPart) -> tuple[str, list[str]]:
+    """Choose the part to open. Returns (its name, a note if it is not `part`)."""
+    got = next(p for p in part_preference(part) if p in parts)
     right = got in ("train", "all") if part == "train" else got in ("test", "val")
-    used = "all images are" if got == "all" else f"{got} is"
-    return got, [] if right else [f"there is no {part} part: {used} used instead"]
+    substitute = "all images are" if got == "all" else f"{got} is"
+    return got, [] if right else [f"there is no {part} part: {substitute} used instead"]

@@ -1,4 +1,4 @@
-"""Uniform access to the images of a source."""
+"""Image sets: uniform access to the images of a source."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from ganvas.media.samples import Broken
 
 Part = Literal["train", "test"]
 AnyPart = Literal["train", "test", "val"]
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val"}
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+}
 PARTS["validation"] = "val"
 
 
-class Pictures(Protocol):
-    """A sequence of pictures, not yet decoded. `labels`: indices into `classes` (int64 [N]), or None."""
+class ImageSet(Protocol):
+    """A sequence of images that are not decoded yet.
+
+    labels: indices into `classes`, int64 [N], or None"""
 
     @property
     def labels(self) -> np.ndarray | None: ...
@@ -35,29 +44,34 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, i: int) -> str:
-        """For people: one printable line."""
+        """Name of image `i`, one printable line."""
         ...
 
     def stamp(self) -> Any:
-        """JSON-ready; changes whenever the pictures may have."""
+        """JSON-ready value that changes if the images may have changed."""
         ...
 
     def header(self, i: int) -> Header:
-        """Raises `Broken`."""
+        """Size, mode and channels of image `i`. Raises `Broken`."""
         ...
 
     def load(self, i: int) -> Image.Image:
-        """Mode L, RGB or RGBA. Raises `Broken`."""
+        """Image `i` in mode L, RGB or RGBA. Raises `Broken`."""
         ...
 
     def deep(self, i: int) -> np.ndarray | None:
-        """The stored values of a gray image of more than 8 bits; None for others. Raises `Broken`."""
+        """Stored values of a gray image of more than 8 bits; None for others.
+
+        Raises `Broken`."""
         ...
 
 
 @dataclass
 class Files:
-    """Image files of a tree. `half` 0 or 1: the left or right half of each."""
+    """Image files of a tree.
+
+    labels: indices into `classes`, int64 [N], or None
+    half: 0 or 1: the left or right half of each; None: the whole"""
 
     tree: Tree
     entries: FileIndex
@@ -72,7 +86,11 @@ class Files:
         return printable(self.entries[i].name)
 
     def stamp(self) -> Any:
-        labels = None if self.labels is None else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        labels = (
+            None
+            if self.labels is None
+            else hashlib.blake2b(self.labels.tobytes(), digest_size=16).hexdigest()
+        )
         return [self.tree.stamp(), self.half, labels, self.entries.digest()]
 
     def header(self, i: int) -> Header:
@@ -81,8 +99,8 @@ class Files:
             return h
         if h.width < 1.3 * h.height or (h.width % 2 and h.width < 1.9 * h.height):
             raise Broken(
-                f"is {h.width}x{h.height}: A|B in one picture needs an even width, two equal halves side by side, and at "
-                "least 1.3 times the height; one picture is no pair"
+                f"is {h.width}x{h.height}: A|B in one image needs an even width of two equal "
+                "halves, at least 1.3 times the height; this is one image, not a pair"
             )
         return h._replace(width=h.width // 2)
 
@@ -91,66 +109,76 @@ class Files:
         if self.half is None:
             return image
         w = image.width // 2
-        return image.crop((self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height))
+        return image.crop(
+            (self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height)
+        )
 
     def deep(self, i: int) -> np.ndarray | None:
         return self.tree.deep(self.entries[i].name)
 
 
-class Joined:
-    """Two sets of pictures as one, of the classes A and B."""
+class Concatenated:
+    """Two image sets as one, with the classes A and B."""
 
     classes: tuple[str, ...] = ("A", "B")
 
-    def __init__(self, a: Pictures, b: Pictures) -> None:
+    def __init__(self, a: ImageSet, b: ImageSet) -> None:
         self.a, self.b = a, b
         self.labels: np.ndarray | None = np.repeat(np.arange(2), [len(a), len(b)])
 
     def __len__(self) -> int:
         return len(self.a) + len(self.b)
 
-    def _at(self, i: int) -> tuple[Pictures, int]:
+    def _at(self, i: int) -> tuple[ImageSet, int]:
         return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
 
     def name(self, i: int) -> str:
-        pictures, at = self._at(i)
-        return pictures.name(at)
+        image_set, at = self._at(i)
+        return image_set.name(at)
 
     def stamp(self) -> Any:
         return [self.a.stamp(), self.b.stamp()]
 
     def header(self, i: int) -> Header:
-        pictures, at = self._at(i)
-        return pictures.header(at)
+        image_set, at = self._at(i)
+        return image_set.header(at)
 
     def load(self, i: int) -> Image.Image:
-        pictures, at = self._at(i)
-        return pictures.load(at)
+        image_set, at = self._at(i)
+        return image_set.load(at)
 
     def deep(self, i: int) -> np.ndarray | None:
-        pictures, at = self._at(i)
-        return pictures.deep(at)
+        image_set, at = self._at(i)
+        return image_set.deep(at)
 
 
 @dataclass
-class Found:
-    """What a source holds for one task: `x`, or `a` and `b`. `layout` names it for people; `part` is what was
-    opened; `others` counts files that are no images, by their endings."""
+class Selection:
+    """The image sets of a source for one task.
+
+    title: name of the source, printable
+    layout: description for the user
+    part: the opened part
+    sets: "x" -> images, or "a" and "b" -> images
+    notes: lines for the user
+    others: numbers of files that are not images, by their endings"""
 
     title: str
     layout: str
     part: str
-    sets: Mapping[str, Pictures]
+    sets: Mapping[str, ImageSet]
     notes: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
 
 
-def kinds(endings: Mapping[str, int]) -> str:
-    """`.txt: 3, .heic: 1`: how many files of which endings."""
-    return several([f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))])
+def endings_summary(endings: Mapping[str, int]) -> str:
+    """`.txt: 3, .heic: 1`: numbers of files by ending, the largest first."""
+    return several(
+        [f"{e}: {n}" for e, n in sorted(endings.items(), key=lambda kind: (-kind[1], kind[0]))]
+    )
 
 
 def several(names: Sequence[str], most: int = 10) -> str:
-    """Up to ten names, then a count."""
+    """Up to `most` names, then the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

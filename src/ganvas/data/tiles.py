@@ -1,4 +1,4 @@
-"""Pictures of any sizes as squares of one size at their own resolution, for what learns from details."""
+"""Cut images of any sizes into tiles of one size, at their own resolution."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganvas.data.pictures import Pictures
+from ganvas.data.pictures import ImageSet
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
 
 
 class Tiles:
-    """Every picture of `pictures` cut into tiles of `size` (height, width) that cover it evenly.
+    """Image set of the tiles that cover every image of `image_set` evenly.
 
-    overlap: least overlap of neighbours in pixels (height, width)
+    size: (height, width) of a tile in pixels
+    overlap: least overlap of neighbors in pixels (height, width)
 
-    A picture that is smaller, or that cannot be read, is one tile, which says so when it is asked for. `small`: how many
-    are smaller."""
+    An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
+    is the number of smaller images."""
 
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
-    def __init__(self, pictures: Pictures, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)) -> None:
-        self.pictures, self.size, self.overlap = pictures, size, overlap
-        # Tiles of one picture are asked for one after the other.
-        self._header, self._whole = lru_cache(16)(pictures.header), lru_cache(16)(pictures.load)
+    def __init__(
+        self, image_set: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.image_set, self.size, self.overlap = image_set, size, overlap
+        # tiles of one image are read one after the other
+        self._header, self._whole = lru_cache(16)(image_set.header), lru_cache(16)(image_set.load)
         self.small = 0
-        places: list[tuple[int, int, int]] = []  # picture, top, left
-        for i in range(len(pictures)):
+        places: list[tuple[int, int, int]] = []  # image, top, left
+        for i in range(len(image_set)):
             try:
                 header = self._header(i)
-                tops, lefts = _evenly(header.height, size[0], overlap[0]), _evenly(header.width, size[1], overlap[1])
+                tops, lefts = (
+                    _evenly(header.height, size[0], overlap[0]),
+                    _evenly(header.width, size[1], overlap[1]),
+                )
                 self.small += not (tops and lefts)
             except Broken:
                 tops = lefts = []
@@ -42,50 +48,65 @@ class Tiles:
 
     @classmethod
     def overlapping(
-        cls, pictures: Pictures, crop: tuple[int, int], least: tuple[int, int], size: tuple[int, int] | None = None
+        cls,
+        image_set: ImageSet,
+        crop: tuple[int, int],
+        least: tuple[int, int],
+        size: tuple[int, int] | None = None,
     ) -> Tiles:
-        """Tiles that overlap by `crop` less one, so that every crop of a picture lies in a tile.
+        """Tiles that overlap so that every crop of an image lies in a tile.
 
-        size: of the tiles; None: the largest that all pictures of at least `least` hold, up to twice `crop`. The larger
-        the tiles, the fewer pixels are stored more than once; those below `least` would take too much, and do not overlap."""
+        crop: (height, width) in pixels; the overlap is one less
+        least: (height, width); smaller tiles do not overlap, since they would store
+            most pixels many times
+        size: (height, width) of the tiles; None: the largest that all images of at
+            least `least` hold, up to twice `crop`"""
         if size is None:
             height, width = 2 * crop[0], 2 * crop[1]
-            for i in range(len(pictures)):
+            for i in range(len(image_set)):
                 try:
-                    header = pictures.header(i)
+                    header = image_set.header(i)
                 except Broken:
                     continue
                 if header.height >= least[0] and header.width >= least[1]:
                     height, width = min(height, header.height), min(width, header.width)
             size = height, width
         enough = size[0] >= least[0] and size[1] >= least[1]
-        return cls(pictures, size, (crop[0] - 1, crop[1] - 1) if enough else (0, 0))
+        return cls(image_set, size, (crop[0] - 1, crop[1] - 1) if enough else (0, 0))
 
     def __len__(self) -> int:
         return len(self.places)
 
     def name(self, i: int) -> str:
-        picture, top, left = self.places[i].tolist()
-        return f"{self.pictures.name(picture)} from {left},{top}"
+        image, top, left = self.places[i].tolist()
+        return f"{self.image_set.name(image)} from {left},{top}"
 
     def stamp(self) -> Any:
-        return ["tiles", self.size, *([self.overlap] if any(self.overlap) else []), self.pictures.stamp()]
+        return [
+            "tiles",
+            self.size,
+            *([self.overlap] if any(self.overlap) else []),
+            self.image_set.stamp(),
+        ]
 
     def header(self, i: int) -> Header:
         header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
-            raise Broken(f"is {header.width}x{header.height}: smaller than a tile of {self.size[1]}x{self.size[0]}")
+            raise Broken(
+                f"is {header.width}x{header.height}: smaller than a tile of "
+                f"{self.size[1]}x{self.size[0]}"
+            )
         return header._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:
         return None
 
     def load(self, i: int) -> Image.Image:
-        picture, top, left = self.places[i].tolist()
-        return self._whole(picture).crop((left, top, left + self.size[1], top + self.size[0]))
+        image, top, left = self.places[i].tolist()
+        return self._whole(image).crop((left, top, left + self.size[1], top + self.size[0]))
 
 
 def _evenly(side: int, part: int, overlap: int) -> list[int]:
-    """Where parts begin that cover a side; nowhere where it is shorter than one."""
+    """Starts of the parts that cover a side evenly; [] if it is shorter than a part."""
     count = max(-(-(side - overlap) // (part - overlap)), 1) if side >= part else 0
     return [round(i * (side - part) / max(count - 1, 1)) for i in range(count)]

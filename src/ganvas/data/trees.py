@@ -8,34 +8,36 @@ import re
 import stat
 import zipfile
 from collections import Counter
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, reason
-from ganvas.data import file_index, labelling
-from ganvas.data.file_index import FileIndex
+from ganvas.data import dataset_json
+from ganvas.data.file_index import FileIndex, FileIndexBuilder
 from ganvas.media.decode import EXTENSIONS, Header, deep, read, read_header
 from ganvas.media.samples import Broken
 
-MAX_FILE = 1 << 30  # bytes of one encoded picture; a zip entry may claim to unpack to anything
+MAX_FILE = 1 << 30  # bytes of one encoded image; a zip entry may claim to unpack to anything
 
 
 class Folder:
-    """A folder and everything below it; links are followed. `white`: see `ganvas.data.images`."""
+    """A folder and everything below it; links are followed.
+
+    white: see `ganvas.data.images`"""
 
     def __init__(self, root: Path, white: int | None = None) -> None:
         self.root, self.title, self.white = root, printable(root.name or root), white
-        self.seen = _Seen()
-        found = file_index.FileIndexBuilder()
-        self._walk(found)
-        self.entries = found.listing()
+        self.inventory = Inventory()
+        index = FileIndexBuilder()
+        self._walk(index)
+        self.entries = index.listing()
 
-    def _walk(self, found: file_index.FileIndexBuilder) -> None:
+    def _walk(self, index: FileIndexBuilder) -> None:
         waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
         while waiting:
             prefix, above = waiting.pop()
@@ -46,14 +48,16 @@ class Folder:
                     continue
                 above |= {(here.st_dev, here.st_ino)}
                 with os.scandir(folder) as listing:
-                    below = [f.name for f in listing if self._add(f, prefix, found)]
+                    below = [f.name for f in listing if self._add(f, prefix, index)]
             except OSError as e:
-                raise UserError(f"the folder {printable(folder)} cannot be read: {reason(e)}") from None
-            self.seen.folders.update(prefix + name for name in below)
+                raise UserError(
+                    f"the folder {printable(folder)} cannot be read: {reason(e)}"
+                ) from None
+            self.inventory.folders.update(prefix + name for name in below)
             waiting += [(f"{prefix}{name}/", above) for name in reversed(below)]
 
-    def _add(self, f: os.DirEntry[str], prefix: str, found: file_index.FileIndexBuilder) -> bool:
-        """Whether it is a folder, to be walked through. Files are listed or counted."""
+    def _add(self, f: os.DirEntry[str], prefix: str, index: FileIndexBuilder) -> bool:
+        """Enter a file into the index. Returns whether `f` is a folder instead."""
         if _hidden(f.name):
             return False
         try:
@@ -61,9 +65,9 @@ class Folder:
                 return True
             s = f.stat()
             size, changed = (s.st_size, s.st_mtime_ns) if stat.S_ISREG(s.st_mode) else (0, 0)
-        except OSError:  # a link to nowhere or to itself: reading it will say so by name
+        except OSError:  # a link to nowhere or to itself: reading it raises an error that names it
             size, changed = 0, 0
-        self.seen.add(prefix + f.name, found, size, changed)
+        self.inventory.add(prefix + f.name, index, size, changed)
         return False
 
     def stamp(self) -> str:
@@ -89,61 +93,77 @@ class Folder:
         try:
             return open_regular(self.root / name)
         except OSError as e:
-            if e.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):  # of this process, not of the image
-                raise UserError(f"{printable(self.root / name)} cannot be opened: {reason(e)}") from None
+            if e.errno in (
+                errno.EMFILE,
+                errno.ENFILE,
+                errno.ENOMEM,
+            ):  # of this process, not of the image
+                raise UserError(
+                    f"{printable(self.root / name)} cannot be opened: {reason(e)}"
+                ) from None
             raise Broken(reason(e)) from None
 
 
 class Zip:
-    """A zip file, read in place: nothing is unpacked. A member whose name leaves the archive is refused."""
+    """A zip file, read in place without unpacking.
+
+    white: see `ganvas.data.images`
+
+    Raises `UserError` for a member whose name points outside of the archive."""
 
     def __init__(self, path: Path, white: int | None = None) -> None:
         self.path, self.title, self.white = path, printable(path.name), white
         try:
-            open_regular(path).close()  # a pipe has no end to look at
+            open_regular(path).close()  # zipfile would wait for a pipe
             self.zip = zipfile.ZipFile(path)
             members = self.zip.infolist()
-        except Exception as e:  # what a damaged directory makes zipfile trip over is of many kinds
+        except Exception as e:  # zipfile raises many kinds for a damaged directory
             raise UserError(
-                f"{printable(path)} is no readable zip file ({reason(e)}). Is it complete? Pack or download it again."
+                f"{printable(path)} is no readable zip file ({reason(e)}). Is it complete? Pack or "
+                "download it again."
             ) from None
-        self.seen = _Seen()
-        found = file_index.FileIndexBuilder()
+        self.inventory = Inventory()
+        index = FileIndexBuilder()
         for info in members:
             name = info.filename.replace("\\", "/")
             parts = PurePosixPath(name).parts
             if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
                 raise UserError(
-                    f"{printable(path)} has a member named '{printable(info.filename)}', which points outside of the "
-                    "archive: refused. Do not trust this file; pack the images again yourself if you know where they "
-                    "come from."
+                    f"{printable(path)} has a member named '{printable(info.filename)}', which "
+                    "points outside of the archive: refused. Do not trust this file; pack the "
+                    "images again yourself if you know where they come from."
                 )
             if any(map(_hidden, parts)):
                 continue
             if info.is_dir():
-                self.seen.folders.add(name.rstrip("/"))
+                self.inventory.folders.add(name.rstrip("/"))
             else:  # a damaged directory may claim sizes beyond 64 bits
-                self.seen.add(info.filename, found, min(info.file_size, (1 << 63) - 1), info.CRC)
-        self.entries = found.listing()
+                self.inventory.add(
+                    info.filename, index, min(info.file_size, (1 << 63) - 1), info.CRC
+                )
+        self.entries = index.listing()
 
     def stamp(self) -> str:
         return str(self.path.resolve())
 
     def header(self, name: str) -> Header:
-        with self._open(name) as file:
-            return read_header(file)
+        with self._open(name) as member:
+            return read_header(cast(IO[bytes], _Seekable(member)))
 
     def load(self, name: str) -> Image.Image:
         return read(BytesIO(self.contents(name)), white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
-        return deep(BytesIO(self.contents(name)))
+        # decompression is slow: only if the header promises more than 8 bits
+        return (
+            deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
+        )
 
     def contents(self, name: str) -> bytes:
         with self._open(name) as file:
             try:
                 return file.read()
-            except Exception as e:  # a damaged member: zlib's errors, wrong sums
+            except Exception as e:  # a damaged member: zlib's errors, wrong checksums
                 raise Broken(f"damaged inside the zip file ({reason(e)})") from None
 
     def _open(self, name: str) -> IO[bytes]:
@@ -153,30 +173,71 @@ class Zip:
             return self.zip.open(name)
         except Broken:
             raise
-        except Exception as e:  # encrypted, or compressed in a way that this Python lacks
+        except Exception as e:  # encrypted, or a compression that this Python lacks
             raise Broken(reason(e)) from None
 
 
-class _Seen:
-    """What a tree holds besides images. `folders`: paths of all folders; `others`: endings of other files, counted;
-    `labels`: paths of files named dataset.json."""
+class _Seekable(RawIOBase):
+    """A member of a zip file that is decompressed once, however often it is rewound.
+
+    A TIFF header jumps forth and back, and zipfile decompresses from the beginning
+    after each jump back."""
+
+    def __init__(self, member: IO[bytes]) -> None:
+        self._member, self._buffer, self._end = member, BytesIO(), False
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._buffer.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            self._fill(MAX_FILE)
+        return self._buffer.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._fill(MAX_FILE if size is None or size < 0 else self._buffer.tell() + size)
+        return self._buffer.read(size)
+
+    def _fill(self, stop: int) -> None:
+        """Decompress up to position `stop`."""
+        position = self._buffer.tell()
+        length = self._buffer.seek(0, os.SEEK_END)
+        while length < stop and not self._end:
+            block = self._member.read(min(stop - length, 1 << 20))
+            self._end = not block
+            length += self._buffer.write(block)
+        self._buffer.seek(position)
+
+
+class Inventory:
+    """The contents of a tree besides images.
+
+    folders: paths of all folders
+    others: numbers of other files by their endings
+    labels: paths of files named dataset.json"""
 
     def __init__(self) -> None:
         self.folders: set[str] = set()
         self.others: Counter[str] = Counter()
         self.labels: list[str] = []
 
-    def add(self, name: str, found: file_index.FileIndexBuilder, size: int, changed: int) -> None:
-        """Put a file where it belongs."""
+    def add(self, name: str, index: FileIndexBuilder, size: int, changed: int) -> None:
+        """Enter a file into the index if it is an image, else count it here."""
         if is_image(name):
-            found.add(name, size, changed)
-        elif name.rpartition("/")[2] == labelling.NAME:
+            index.add(name, size, changed)
+        elif name.rpartition("/")[2] == dataset_json.NAME:
             self.labels.append(name)
         else:
             self.others[printable(os.path.splitext(name)[1].lower()) or "no ending"] += 1
 
     def empty(self, entries: FileIndex) -> list[str]:
-        """Folders that hold no images, without those within others of them."""
+        """Names of the topmost folders that hold no images."""
         used = {"/".join(f[:i]) for f in entries.folders for i in range(1, len(f) + 1)}
         bare = self.folders - used
         return sorted(printable(f) for f in bare if f.rpartition("/")[0] not in bare)

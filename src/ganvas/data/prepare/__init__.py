@@ -1,1 +1,1 @@
-"""Data sets made on the user's machine from what other packages install."""
+"""Build data sets on the user's machine."""

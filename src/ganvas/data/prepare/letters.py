@@ -1,8 +1,10 @@
-"""Capital letters of open typefaces, rendered from the `fontpkg-*` packages of the extra `demo`.
+"""Render capital letters of open typefaces.
 
-The families are divided into three parts, so that a model and its examiner never share a
-typeface: `train` for generative models, `val` for the classifier that examines them, `test`
-for real letters that neither has seen."""
+The typefaces come from the `fontpkg-*` packages of the extra `demo`.
+
+The families are divided into three parts, so that a model and the classifier that
+measures it never share a typeface: `train` for generative models, `val` for the
+classifier, `test` for real letters that neither has seen."""
 
 from __future__ import annotations
 
@@ -29,10 +31,10 @@ WEIGHTS = {
     "extrabold": 800,
     "black": 900,
 }
-_FAMILIES = {  # by fontpkg's names; every part has serif, sans, display and handwritten ones
-    "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro eb-garamond encode-sans "
-    "exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam montserrat oswald playfair-display "
-    "quicksand roboto-slab space-grotesk unbounded work-sans",
+_FAMILIES = {  # fontpkg's names; every part has serif, sans, display and handwritten families
+    "train": "abril-fatface bitter bodoni-moda cinzel comfortaa cormorant crimson-pro "
+    "eb-garamond encode-sans exo-2 fraunces fredoka jetbrains-mono josefin-sans jost kalam "
+    "montserrat oswald playfair-display quicksand roboto-slab space-grotesk unbounded work-sans",
     "val": "alfa-slab-one caveat dosis lora orbitron raleway rubik zilla-slab",
     "test": "arvo delius league-spartan space-mono vollkorn",
 }
@@ -40,14 +42,18 @@ PARTS = {part: names.split() for part, names in _FAMILIES.items()}
 
 CAPITAL = 22 / 32  # height of a capital as a share of the image's side
 MARGIN = 1 / 32  # free on every side
-OVERSAMPLING = 8  # letters are drawn larger by this factor and averaged: no hinting, fine positions
-FAINTEST = 150  # gray level of 255: where the letter I is nowhere darker, strokes are too thin for the size
+# letters are drawn larger by this factor and averaged: no hinting, subpixel positions
+OVERSAMPLING = 8
+FAINTEST = 150  # gray level that the darkest pixel of the letter I must be below
 MEASURED = 1000  # pixels per em at which outlines are measured
 
 
 @dataclass(frozen=True)
 class Face:
-    """One typeface: a family in one weight, roman or italic. `part`: a key of `PARTS`."""
+    """A typeface: a family in one weight, roman or italic.
+
+    variable: whether the font file has an axis of weights
+    part: a key of `PARTS`"""
 
     family: str
     weight: int
@@ -58,18 +64,26 @@ class Face:
 
     @property
     def name(self) -> str:
+        """Family, weight and style, as in file names."""
         return f"{self.family}-{self.weight}{'-italic' * self.italic}"
 
     def font(self, pixels_per_em: float) -> ImageFont.FreeTypeFont:
-        font = ImageFont.truetype(str(self.path), pixels_per_em, layout_engine=ImageFont.Layout.BASIC)
+        """The font at a size in pixels per em."""
+        font = ImageFont.truetype(
+            str(self.path), pixels_per_em, layout_engine=ImageFont.Layout.BASIC
+        )
         if self.variable:
             axes: list[Any] = font.get_variation_axes()
             weight = [b"Weight" in (a["name"] or b"") for a in axes]
-            font.set_variation_by_axes([self.weight if w else a["default"] for w, a in zip(weight, axes, strict=True)])
+            font.set_variation_by_axes(
+                [self.weight if w else a["default"] for w, a in zip(weight, axes, strict=True)]
+            )
         return font
 
     def height(self) -> float:
-        """Height of a capital (share of the image's side): `CAPITAL`, or what lets every letter fit."""
+        """Height of a capital as a fraction of the image's side.
+
+        It is `CAPITAL`, or less if a letter would not fit."""
         font = self.font(MEASURED)
         capital = -font.getbbox("H", anchor="ls")[1]
         boxes = [font.getbbox(letter, anchor="ls") for letter in LETTERS]
@@ -80,8 +94,11 @@ class Face:
         return min(CAPITAL, (1 - 2 * MARGIN) / most)
 
     def render(self, size: int, height: float | None = None) -> np.ndarray:
-        """A to Z as black on white, uint8 [26, size, size]. Capitals are `height` (share of `size`;
-        None: the face's own) high and stand in the middle; each letter is centered."""
+        """Render A to Z in black on white, uint8 [26, size, size].
+
+        height: height of a capital as a share of `size`; None: see `Face.height`
+
+        Capitals are centered vertically, and each letter horizontally."""
         side = size * OVERSAMPLING
         height = self.height() if height is None else height
         capital = -self.font(MEASURED).getbbox("H", anchor="ls")[1]
@@ -97,8 +114,10 @@ class Face:
 
 
 def faces() -> list[Face]:
-    """All faces of the families in `PARTS`: the static files, and each multiple of 100 in the weight
-    range of a variable font. Raises `UserError` where a font package is missing."""
+    """All faces of the families in `PARTS`, sorted.
+
+    These are the static files, and each multiple of 100 in the weight range of a
+    variable font. Raises `UserError` if a font package is missing."""
     try:
         import fontpkg
     except ImportError:
@@ -106,7 +125,9 @@ def faces() -> list[Face]:
     installed = fontpkg.families()
     missing = [f for families in PARTS.values() for f in families if f not in installed]
     if missing:
-        raise UserError(_install(f"font packages are missing: {', '.join('fontpkg-' + m for m in missing)}"))
+        raise UserError(
+            _install(f"font packages are missing: {', '.join('fontpkg-' + m for m in missing)}")
+        )
     return sorted(_faces(installed), key=lambda f: (f.family, f.italic, f.weight))
 
 
@@ -114,41 +135,59 @@ def _faces(installed: dict[str, Any]) -> Iterator[Face]:
     for part, families in PARTS.items():
         for family in families:
             for file in installed[family].files:
-                weights = [w for w in WEIGHTS.values() if file.covers(w)] if file.variable else [file.weight]
+                weights = (
+                    [w for w in WEIGHTS.values() if file.covers(w)]
+                    if file.variable
+                    else [file.weight]
+                )
                 for weight in weights:
-                    yield Face(family, weight, file.style == "italic", file.path, file.variable, part)
+                    yield Face(
+                        family, weight, file.style == "italic", file.path, file.variable, part
+                    )
 
 
-def _install(what: str) -> str:
-    return f"{what}. Install them: pip install 'ganvas[demo]'. (The set `letters` at 32 px needs none of them.)"
+def _install(problem: str) -> str:
+    return (
+        f"{problem}. Install them: pip install 'ganvas[demo]'. (The set `letters` at 32 px needs "
+        "none of them.)"
+    )
 
 
 def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
-    """Write the letters as PNG files of `size` x `size` pixels into the new folder `out`.
+    """Write the letters as PNG files into a new folder.
 
-    Without `pairs`: `PART/LETTER/FACE.png`, class folders. With it, two weights ("thin,black",
-    "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names, drawn at one scale.
-    Faces too thin for the size are left out.
+    out: new or empty folder
+    size: side in pixels, 8 or more
+    pairs: None: class folders, `PART/LETTER/FACE.png`. Two weights ("thin,black",
+        "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names,
+        drawn at one scale
 
-    Returns the number of files. Raises `UserError` for a folder that has files, a size below 8,
-    unknown or equal sides of a pair, or missing font packages."""
+    Faces that are too thin for the size are left out. Returns the number of files.
+    Raises `UserError` for a folder that has files, a size below 8, unknown or equal
+    sides of a pair, or missing font packages."""
     if size < 8:
         raise UserError(f"got a size of {size} pixels; letters need at least 8")
-    sides = None if pairs is None else _sides(pairs)
+    sides = None if pairs is None else _parse_pairs(pairs)
     available = faces()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{printable(out)} already exists; nothing was written. Choose a new or an empty folder")
-    written = _write_classes(out, available, size) if sides is None else _write_pairs(out, available, size, *sides)
+        raise UserError(
+            f"{printable(out)} already exists; nothing was written. Choose a new or an empty folder"
+        )
+    written = (
+        _write_classes(out, available, size)
+        if sides is None
+        else _write_pairs(out, available, size, *sides)
+    )
     if not written:
         raise UserError(
-            f"no family has both sides of {pairs} in strokes that show at {size} pixels. Choose a larger "
-            f"--size, or other weights of {', '.join(WEIGHTS)}"
+            f"no family has both sides of {pairs} in strokes that are visible at {size} pixels. "
+            f"Choose a larger --size, or other weights of {', '.join(WEIGHTS)}"
         )
     return written
 
 
 def legible(images: np.ndarray) -> bool:
-    """Whether rendered letters [26, size, size] have strokes that are dark enough to see."""
+    """Whether the strokes of rendered letters [26, size, size] are dark enough."""
     return int(images[LETTERS.index("I")].min()) < FAINTEST
 
 
@@ -163,25 +202,29 @@ def _write_classes(out: Path, available: list[Face], size: int) -> int:
     return written
 
 
-Side = int | bool  # a weight, or whether it is italic
+Side = int | bool  # a weight; or True for italic, False for roman
 
 
-def _sides(pairs: str) -> tuple[Side, Side]:
+def _parse_pairs(pairs: str) -> tuple[Side, Side]:
     words = [w.strip().lower() for w in pairs.split(",")]
     if words in (["roman", "italic"], ["italic", "roman"]):
         return words[0] == "italic", words[1] == "italic"
     for word in words:
         if word not in WEIGHTS and word not in map(str, WEIGHTS.values()):
-            raise UserError(f"--pairs: {word!r} is no weight. {did_you_mean(word, [*WEIGHTS, 'roman,italic'])}")
+            raise UserError(
+                f"--pairs: {word!r} is no weight. {did_you_mean(word, [*WEIGHTS, 'roman,italic'])}"
+            )
     weights = [WEIGHTS.get(word) or int(word) for word in words]
     if len(weights) != 2 or weights[0] == weights[1]:
-        raise UserError(f"--pairs takes two different weights, as thin,black, or roman,italic; got {pairs!r}")
+        raise UserError(
+            f"--pairs takes two different weights, as thin,black, or roman,italic; got {pairs!r}"
+        )
     return weights[0], weights[1]
 
 
 def _write_pairs(out: Path, available: list[Face], size: int, a: Side, b: Side) -> int:
     def key(face: Face) -> tuple[str, Side]:
-        """What both faces of a pair have in common, as part of a file's name."""
+        """(common part of the file names of a pair, side of the pair)."""
         if isinstance(a, bool):
             return f"{face.family}-{face.weight}", face.italic
         return f"{face.family}{'-italic' * face.italic}", face.weight

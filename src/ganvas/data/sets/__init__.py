@@ -1,1 +1,1 @@
-"""Data sets that ship with the package; their licences lie beside them."""
+"""Data sets that ship with the package; their licenses lie beside them."""

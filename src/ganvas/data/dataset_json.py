@@ -1,4 +1,4 @@
-"""Labels as StyleGAN's dataset_tool.py writes them: dataset.json beside the images, in a folder or a zip file."""
+"""Labels in dataset.json, in the format of StyleGAN's dataset_tool.py."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ NAME = "dataset.json"
 _Class = Annotated[int, pydantic.Field(strict=True, ge=0, lt=1 << 31)]
 
 
+class Foreign(Exception):
+    """A dataset.json that is not StyleGAN's. The message is a note for the user."""
+
+
 class _File(pydantic.BaseModel):
-    """What is read of dataset.json; other keys are other tools'."""
+    """The part of dataset.json that is read. Other tools may add keys."""
 
     labels: list[tuple[str, _Class]] | list[tuple[str, list[float]]] | None
 
 
 def parsed(data: bytes) -> tuple[dict[str, int] | None, str]:
-    """(name -> class, why there are no classes). Raises `Broken` for what is not of the declared form."""
+    """Read the classes of dataset.json.
+
+    Returns (name -> class, ""), or (None, note) if it declares no classes. Raises
+    `Broken` for labels in another form, and `Foreign` for another tool's file."""
     try:
         labels = _File.model_validate_json(data).labels
     except pydantic.ValidationError as e:
         first = e.errors(include_url=False, include_context=False)[0]
-        if first["type"] == "missing" and first["loc"] == ("labels",):
-            return None, f"{NAME} has no labels in it and is not used"
+        if first["loc"] in ((), ("labels",)) and first["type"] in ("missing", "model_type"):
+            raise Foreign(f"{NAME} has no labels in it and is not used") from None
         raise Broken(_malformed(first["msg"])) from None
     except Exception as e:
         raise Broken(_malformed(reason(e))) from None
@@ -41,6 +48,7 @@ def parsed(data: bytes) -> tuple[dict[str, int] | None, str]:
 
 def _malformed(why: str) -> str:
     return (
-        f'is not as StyleGAN\'s tools write it ({why.lower()}); expected {{"labels": [["folder/image.png", 0], ...]}}, '
+        f"is not as StyleGAN's tools write it ({why.lower()}); "
+        'expected {"labels": [["folder/image.png", 0], ...]}, '
         "classes from 0. Mend it, or rename it to train without its labels"
     )
