@@ -42,7 +42,7 @@ def main() -> None:
         status = _status()
     finally:
         if "ganvas.core.distributed" in sys.modules:
-            sys.modules["ganvas.core.distributed"].stop(wait=not status)
+            sys.modules["ganvas.core.distributed"].destroy(wait=not status)
     raise SystemExit(status)
 
 
