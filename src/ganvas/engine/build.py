@@ -14,9 +14,14 @@ from torch import Tensor, nn
 from ganvas.core import Method, Run, Shape, Translates, distributed
 from ganvas.core.allocator import total_memory
 from ganvas.core.errors import UserError, printable
+from ganvas.core.meta_device import on_meta
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # torch.compile's
+MAX_BATCH = 1_000_000
+MAX_IMAGES = 1 << 53  # beyond it JSON's readers disagree
+MAX_SEED = (1 << 63) - 1  # torch's
+MAX_SETTING = 1 << 20  # of a network: widths, numbers of layers
 EXECUTION_FLAGS = ("fused", "foreach")  # an optimizer's settings that decide how it computes, not what
 
 
@@ -35,6 +40,14 @@ def check_numbers(run: Run) -> None:
         raise UserError(f"compile mode {run.compile!r} is not known; choose {', '.join(COMPILE_MODES)}")
     if run.images < 1 or run.batch < 1:
         raise UserError(f"--images and --batch must be at least 1; got {run.images} and {run.batch}")
+    if run.batch > MAX_BATCH or run.images > MAX_IMAGES:
+        raise UserError(
+            f"--batch may be at most {MAX_BATCH:,} and --images at most {MAX_IMAGES:,}; got {run.batch} and {run.images}"
+        )
+    if run.micro is not None and not 1 <= run.micro <= MAX_BATCH:
+        raise UserError(f"micro={run.micro}: expected a number of images per forward pass, 1 to {MAX_BATCH:,}, or null")
+    if not 0 <= run.seed <= MAX_SEED:
+        raise UserError(f"seed={run.seed}: expected 0 to {MAX_SEED}")
     if run.batch < distributed.world() or run.batch % distributed.world():
         raise UserError(
             f"a batch of {run.batch} cannot be shared by {distributed.world()} processes: give --batch a multiple of it"
@@ -50,6 +63,38 @@ def build(run: Run, shape: Shape) -> Method:
     except (ValueError, TypeError, ArithmeticError, AssertionError, IndexError, RuntimeError, MemoryError) as e:
         reason = str(e).strip().partition("\n")[0] or type(e).__name__
         raise UserError(f"the networks cannot be built with these settings: {printable(reason)}") from e
+
+
+def require_buildable(run: Run, shape: Shape, device: torch.device) -> None:
+    """Raise `UserError` for networks of absurdly many layers, or larger than the device's memory.
+
+    A description may come from anybody: nothing is allocated before this has passed."""
+    for value in _numbers(run.method):
+        if abs(value) > MAX_SETTING:
+            raise UserError(f"the networks cannot be built: the setting {value} is larger than {MAX_SETTING:,}")
+    with on_meta(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        method = build(run, shape)
+    _require_memory(method, device)
+
+
+def _numbers(part: Any) -> list[int]:
+    """The whole numbers among the settings of a part of a run and of the parts in it."""
+    if isinstance(part, partial):
+        part = [p for k, p in part.keywords.items()]
+    if isinstance(part, list | tuple):
+        return [n for p in part for n in _numbers(p)]
+    return [part] if isinstance(part, int) else []
+
+
+def _require_memory(method: Method, device: torch.device) -> None:
+    memory = total_memory(device)
+    weights = sum(w.numel() for w in method.parameters())
+    if memory is not None and 4 * 4 * weights > memory:  # weights, gradients, two moments: float32
+        raise UserError(
+            f"the networks have {weights:,} weights, and training them takes {4 * 4 * weights / 2**30:,.0f} GiB; there "
+            f"are {memory / 2**30:,.0f} GiB: give smaller networks"
+        )
 
 
 def check_players(run: Run, method: Method) -> None:
@@ -84,14 +129,9 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
         if any(w.numel() == 0 for net in nets for w in net.parameters()):
             raise UserError(f"{player} has layers without weights: give a width of at least 1")
     _check_sides(run, method, shape)
+    _require_memory(method, device)
     memory = total_memory(device)
     if memory is not None:
-        weights = sum(w.numel() for w in method.parameters())
-        if 4 * 4 * weights > memory:  # weights, gradients and two moments, in float32
-            raise UserError(
-                f"the networks have {weights:,} weights, and training them takes {4 * 4 * weights / 2**30:,.0f} GiB; there "
-                f"are {memory / 2**30:,.0f} GiB: give smaller networks"
-            )
         batch = 4 * run.batch // distributed.world() * shape.channels * shape.height * shape.width
         if batch > memory:
             raise UserError(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganvas.core import Clock, Method, Shape, config, distributed
@@ -16,7 +17,7 @@ from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
-from ganvas.engine.build import build
+from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine
 from ganvas.engine.run_dir import _read_local, absolute, portable, read_lines, read_record, run_of
 
@@ -61,7 +62,9 @@ def restore(
             f"(fingerprint {feed.info.fingerprint}, was {record['data']['fingerprint']}): restore it, name its place with "
             "--data, or start a new run with the new data"
         )
-    engine = Engine(run, Prefetch(feed), usable_device(device))
+    where_to = usable_device(device)
+    require_buildable(run, feed.info.shape, torch.device(where_to))
+    engine = Engine(run, Prefetch(feed), where_to)
     found = _chosen(out, which)
     loaded = _first_sound(out, found) if found else None
     if loaded is None:
@@ -85,7 +88,9 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
     if not found:
         raise UserError(f"{out} has no checkpoint yet")
     values, shared, _ = _first_sound(out, found)
-    method = build(run, Shape(**{k: record["shape"][k] for k in ("channels", "height", "width", "classes")}))
+    shape = Shape(**{k: record["shape"][k] for k in ("channels", "height", "width", "classes")})
+    require_buildable(run, shape, torch.device("cpu"))
+    method = build(run, shape)
     tensors = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
     tensors |= {k.removeprefix("ema/"): v for k, v in shared.items() if k.startswith("ema/")}
     own = {name for name, m in method.named_modules() if getattr(m, "per_rank", False)}

@@ -39,7 +39,7 @@ def walk(
     """A walk as a film (.gif, .mp4) or as a strip (.png …), a leg a row. `through`: how many of `seed`'s pictures, or which
     (`inspect.latents.pictures`). `all_classes`: every frame shows all classes of the same latent, in two rows. Returns how
     many frames there are."""
-    names: Any = int(through) if through.isdigit() else naming.pictures(through)
+    names: Any = naming.first_or_named(through)
     film = out.suffix.lower() in (".gif", ".mp4")
     frames = frames or (fps if film else STRIP)
     how: dict[str, Any] = {"seed": seed, "frames": frames, "loop": loop, "curve": curve, "truncation": truncation}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganvas import __version__, methods
 from ganvas.core import Method, Shape, Stage, rng
 from ganvas.core.errors import UserError, printable
+from ganvas.core.meta_device import Bounded
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.unit import Translator
@@ -34,6 +35,8 @@ from ganvas.nets import (
     stylegan2,
     super_resolution,
 )
+
+MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
 
 
 @final
@@ -61,10 +64,14 @@ class StoredBigGAN(Method):
 
 
 def _noise(net: Any) -> Shape:
-    """What a network that starts from noise makes, by making one."""
+    """The shape that a network makes from noise, found without computing or allocating it."""
+    from torch._subclasses import FakeTensorMode  # takes long to import
+
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
-    with torch.no_grad():
-        made = net(torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode, Bounded(MAX_ELEMENTS):
+        weights = {k: mode.from_tensor(v) for k, v in (*net.named_parameters(), *net.named_buffers())}
+        inputs = (torch.zeros(1, net.latent), *([torch.zeros(1, dtype=torch.int64)] if classes else []))
+        made = torch.func.functional_call(net, weights, inputs)
     made = made if isinstance(made, Tensor) else made[0]  # of coupled ones the first
     channels, height, width = made.shape[1:]
     return Shape(channels, height, width, classes)
@@ -143,12 +150,15 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     kind, shown = METHODS[type(net)]
     known: Any = net.float().eval()
     try:
-        shape = shape or shown(known)
+        found = shown(known) if shape is None or shown is _noise else shape
     except Exception as e:  # layers that fit one by one, and not one another
         raise UserError(f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})") from None
-    classes = getattr(getattr(known, "mapping", known), "classes", 0) if shown is _noise else 0
-    if shape.classes != classes:
+    classes = found.classes if shown is _noise else 0
+    if shape is not None and shape.classes != classes:
         raise UserError(f"this {name} has {classes} classes, and its description says {shape.classes}")
+    if shape is not None and shape != found:
+        raise UserError(f"this {name} generates {found}, and its description says {shape}")
+    shape = found
     told = {"labels": bool(shape.classes)} if getattr(kind, "func", kind) in LABELLED else {}
     made = kind(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **told)
     if hasattr(known, "resolutions"):  # grown

@@ -11,6 +11,7 @@ from torch import Tensor
 from ganvas.core import Samples, Styled, Truncates, rng
 from ganvas.core.errors import UserError
 
+MAX_PICTURES = 10_000  # of one walk or sheet
 Picture = tuple[int, int]  # seed, number
 
 
@@ -19,16 +20,27 @@ def pictures(text: str) -> list[Picture]:
     along the rows of a grid; `"0:3-5"`: pictures 3 to 5 of seed 0. Raises `UserError` for anything else."""
     found: list[Picture] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(?:(\d+):)?(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(?:([0-9]{1,18}):)?([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
         if match is None:
             raise UserError(
-                f"pictures are named as 3,7 (seeds), 0-4 (a range of seeds) or 0:12 (picture 12 of seed 0); got {text!r}"
+                f"pictures are named as 3,7 (seeds), 0-4 (a range of seeds) or 0:12 (picture 12 of seed 0); got {text[:100]!r}"
             )
         seed, first, last = match[1], int(match[2]), int(match[3] or match[2])
+        if last - first >= MAX_PICTURES or len(found) >= MAX_PICTURES:
+            raise UserError(f"{text[:100]!r} names more than {MAX_PICTURES:,} pictures: name fewer")
         found += [(n, 0) if seed is None else (int(seed), n) for n in range(first, last + 1)]
     if not found:
         raise UserError(f"{text!r} names no picture: a range goes from the smaller number to the larger")
     return found
+
+
+def first_or_named(text: str) -> int | list[Picture]:
+    """How many first pictures `"6"` asks for, or which ones any other text names."""
+    if not re.fullmatch("[0-9]+", text):
+        return pictures(text)
+    if len(text) > 18 or int(text) > MAX_PICTURES:
+        raise UserError(f"{text[:100]!r} are more than {MAX_PICTURES:,} pictures: ask for fewer")
+    return int(text)
 
 
 def latents(method: Samples, named: Sequence[Picture]) -> Tensor:
