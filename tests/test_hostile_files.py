@@ -7,15 +7,18 @@ import json
 import random
 import resource
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, safe_open, save_file
+from torch import nn
 from toys import toy_images
 
 from ganvas import data
@@ -27,7 +30,7 @@ from ganvas.engine.run_dir import read_lines, read_record, run_of
 from ganvas.evaluation.compare import compare
 from ganvas.evaluation.report import write_report
 from ganvas.inference import model_file
-from ganvas.inference.importers.as_method import import_model
+from ganvas.inference.importers import as_method
 from ganvas.inference.latent import naming
 from ganvas.inference.load import load
 from ganvas.training.trainer import resume, train
@@ -76,10 +79,12 @@ def text_of(value: Any, rng: random.Random) -> bytes:
 
 def endures(*calls: Callable[[], Any]) -> None:
     for call in calls:
+        message = ""
         try:
             call()
         except UserError as e:
-            assert str(e).isprintable()
+            message = str(e)
+        assert message.isprintable()
 
 
 @pytest.fixture(scope="module")
@@ -214,25 +219,34 @@ def test_a_walk_is_of_bounded_length(text: str) -> None:
         naming.first_or_named(text)
 
 
-def test_a_small_file_of_a_huge_image_takes_no_memory(tmp_path: Path) -> None:
-    """A DCGAN's layers of one channel each double the sides: 20 of them fit in a few kilobytes."""
-    levels = 20
-    state: dict[str, torch.Tensor] = {}
-    for i in range(levels):
-        state[f"main.{3 * i}.weight"] = torch.zeros(1, 1, 4, 4)
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            state[f"main.{3 * i + 1}.{name}"] = torch.zeros(1)
-        state[f"main.{3 * i + 1}.num_batches_tracked"] = torch.tensor(0)
-    state[f"main.{3 * levels}.weight"] = torch.zeros(1, 3, 4, 4)
-    torch.save(state, tmp_path / "net.pth")
+class _Enlarging(nn.Module):
+    """A network of few weights and one huge image."""
+
+    latent = 4
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(z[:, :3, None, None], scale_factor=1 << 15)
+
+
+def test_a_small_network_of_a_huge_image_takes_no_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError):
-        import_model(tmp_path / "net.pth", tmp_path / "out")
+    with pytest.raises(UserError, match="too large"):
+        as_method._noise(_Enlarging())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19
 
 
+def test_a_member_of_a_zip_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    sound = toy_images(tmp_path / "data", count=1) / "000.png"
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sound.png", sound.read_bytes())
+        archive.writestr("bomb.png", sound.read_bytes() + bytes(1 << 27))
+    info = data.images(tmp_path / "x.zip", size=8).info
+    assert (info.count, info.skipped_count) == (1, 1)
+    assert "possible bomb" in info.skipped[0]
+
+
 def test_an_imported_model_is_no_other_shape_than_it_generates(shared: Path, tmp_path: Path) -> None:
-    import_model(shared / "golden" / "dcgan" / "generator.pth", tmp_path / "m")
+    as_method.import_model(shared / "golden" / "dcgan" / "generator.pth", tmp_path / "m")
     source = tmp_path / "m" / "model.safetensors"
     with safe_open(source, "pt") as f:
         header = json.loads(f.metadata()["ganvas"])

@@ -23,6 +23,8 @@ from ganvas.media.decode import EXTENSIONS, Header, deep, read, read_header
 from ganvas.media.samples import Broken
 
 MAX_FILE = 1 << 30  # bytes of one encoded picture; a zip entry may claim to unpack to anything
+PLAUSIBLE_FILE = 1 << 26  # bytes that a member of a zip may unpack to, whatever it is packed to
+MAX_RATIO = 100  # beyond that; images are compressed already
 
 
 class Folder:
@@ -148,8 +150,11 @@ class Zip:
 
     def _open(self, name: str) -> IO[bytes]:
         try:
-            if self.zip.getinfo(name).file_size > MAX_FILE:
+            info = self.zip.getinfo(name)
+            if info.file_size > MAX_FILE:
                 raise Broken("unpacks to more than 1 GiB, refused as a possible bomb")
+            if info.file_size > max(PLAUSIBLE_FILE, MAX_RATIO * info.compress_size):
+                raise Broken(f"unpacks to more than {MAX_RATIO} times its size, refused as a possible bomb")
             return self.zip.open(name)
         except Broken:
             raise
