@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +114,7 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)})
+        _sort_metadata(temporary)
         os.replace(temporary, path)
         write_atomically(folder / "model.json", _pretty(text))
         write_atomically(folder / "README.md", _card(header))
@@ -120,6 +122,18 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise UserError(f"the model could not be written to {printable(folder)}: {printable(e)}") from None
+
+
+def _sort_metadata(file: Path) -> None:
+    """Order the entries of a safetensors header, whose order is random, so that equal models are equal files."""
+    with file.open("r+b") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        header = json.loads(f.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        assert len(text) == length, "the header's JSON is written otherwise than expected"
+        f.seek(8)
+        f.write(text)
 
 
 def _pretty(text: str) -> str:
