@@ -35,7 +35,13 @@ from ganvas.inference.latent import naming
 from ganvas.inference.load import load
 from ganvas.training.trainer import resume, train
 
-SETTINGS: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu", "images": 16, "set": ["G.width=4", "D.width=4"]}
+SETTINGS: dict[str, Any] = {
+    "size": 16,
+    "batch": 8,
+    "device": "cpu",
+    "images": 16,
+    "set": ["G.width=4", "D.width=4"],
+}
 EXAMPLES = settings(max_examples=60)
 SEEDS = st.integers(0, 1 << 32)
 ODD: list[Any] = [
@@ -50,7 +56,10 @@ def mutated(value: Any, rng: random.Random) -> Any:
     for _ in range(rng.choice([1, 1, 2, 3])):
         node, parent, key = value, None, None
         while isinstance(node, dict | list) and node and (parent is None or rng.random() < 0.75):
-            parent, key = node, rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
+            parent, key = (
+                node,
+                rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node)),
+            )
             node = node[key]
         if parent is None:
             return copy.deepcopy(rng.choice(ODD))
@@ -60,7 +69,9 @@ def mutated(value: Any, rng: random.Random) -> Any:
         elif what == 1 and isinstance(parent, dict):
             parent[rng.choice(["$new", "$partial", "x", f"{key}_"])] = parent.pop(key)
         elif what == 2 and isinstance(node, int | float) and not isinstance(node, bool):
-            parent[key] = rng.choice([-node, node * 10**6, node + 1, 0, str(node), [node], node / 2])
+            parent[key] = rng.choice(
+                [-node, node * 10**6, node + 1, 0, str(node), [node], node / 2]
+            )
         else:
             parent[key] = copy.deepcopy(rng.choice(ODD))
     return value
@@ -108,7 +119,11 @@ def test_any_run_json(run: Path, finished: Path, seed: int) -> None:
     rng = random.Random(seed)
     record = json.loads((finished / "run.json").read_text())
     (run / "run.json").write_bytes(text_of(mutated(record, rng), rng))
-    endures(lambda: run_of(run, read_record(run)), lambda: weights_of(run), lambda: load(run, checkpoint="best"))
+    endures(
+        lambda: run_of(run, read_record(run)),
+        lambda: weights_of(run),
+        lambda: load(run, checkpoint="best"),
+    )
 
 
 @EXAMPLES
@@ -137,7 +152,9 @@ def test_any_run_is_reported(run: Path, finished: Path, seed: int) -> None:
 
 @EXAMPLES
 @given(SEEDS)
-def test_any_model_header(finished: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+def test_any_model_header(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
     rng = random.Random(seed)
     source = finished / "model" / "model.safetensors"
     with safe_open(source, "pt") as f:
@@ -145,7 +162,9 @@ def test_any_model_header(finished: Path, tmp_path_factory: pytest.TempPathFacto
     tensors = load_file(source)
     text = text_of(mutated(header, rng), rng).decode("utf-8", "replace")
     at = tmp_path_factory.getbasetemp() / "hostile.safetensors"
-    save_file(tensors, at, metadata={"ganvas": text, "blake2b": model_file._checksum(text, tensors)})
+    save_file(
+        tensors, at, metadata={"ganvas": text, "blake2b": model_file._checksum(text, tensors)}
+    )
     endures(lambda: load(at).sample(1))
 
 
@@ -183,7 +202,16 @@ def test_any_dataset_json(tmp_path_factory: pytest.TempPathFactory, seed: int) -
 
 @pytest.mark.parametrize(
     "assignment",
-    ["micro=-1", "micro=0", "images=-5", "images=0", f"seed={2**70}", "seed=-1", "batch=1000000000", f"images={2**60}"],
+    [
+        "micro=-1",
+        "micro=0",
+        "images=-5",
+        "images=0",
+        f"seed={2**70}",
+        "seed=-1",
+        "batch=1000000000",
+        f"images={2**60}",
+    ],
 )
 def test_numbers_that_no_run_can_have(finished: Path, tmp_path: Path, assignment: str) -> None:
     changed = config.override(run_of(finished, read_record(finished)), assignment)
@@ -207,7 +235,9 @@ def test_a_run_of_huge_networks_takes_no_memory(finished: Path, tmp_path: Path, 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19  # KiB
 
 
-@pytest.mark.parametrize("text", ["0-999999999", "0:0-99999999", "9" * 5000, "0-" + "9" * 30, "\N{SUPERSCRIPT TWO}"])
+@pytest.mark.parametrize(
+    "text", ["0-999999999", "0:0-99999999", "9" * 5000, "0-" + "9" * 30, "\N{SUPERSCRIPT TWO}"]
+)
 def test_pictures_are_named_in_bounded_numbers(text: str) -> None:
     with pytest.raises(UserError):
         naming.pictures(text)
@@ -245,15 +275,19 @@ def test_a_member_of_a_zip_that_unpacks_to_much_is_refused(tmp_path: Path) -> No
     assert "possible bomb" in info.skipped[0]
 
 
-def test_an_imported_model_is_no_other_shape_than_it_generates(shared: Path, tmp_path: Path) -> None:
+def test_an_imported_model_is_no_other_shape_than_it_generates(
+    shared: Path, tmp_path: Path
+) -> None:
     as_method.import_model(shared / "golden" / "dcgan" / "generator.pth", tmp_path / "m")
     source = tmp_path / "m" / "model.safetensors"
     with safe_open(source, "pt") as f:
         header = json.loads(f.metadata()["ganvas"])
     header["shape"]["height"] = 2 * header["shape"]["height"]
     tensors, text = load_file(source), json.dumps(header)
-    save_file(tensors, tmp_path / "x.safetensors", metadata={"ganvas": text, "blake2b": model_file._checksum(text, tensors)})
+    save_file(
+        tensors,
+        tmp_path / "x.safetensors",
+        metadata={"ganvas": text, "blake2b": model_file._checksum(text, tensors)},
+    )
     with pytest.raises(UserError, match="its description says"):
         load(tmp_path / "x.safetensors")
-
-
