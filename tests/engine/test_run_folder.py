@@ -364,7 +364,7 @@ def test_a_checkpoint_is_used_without_data_and_optimizers(run: Path, monkeypatch
     engine, _, _ = restore(run, "best", "cpu")
     expected = Model(engine.model(), run_dir.read_record(run)).sample(4, seed=3, output="torch")
     monkeypatch.setattr(torch.optim.Optimizer, "__init__", None)
-    monkeypatch.setattr(run_dir, "Prefetch", None)
+    monkeypatch.setattr("ganvas.engine.restore.Prefetch", None)
     (run / "local.json").unlink()
     model = load(run, checkpoint="best")
     assert torch.equal(model.sample(4, seed=3, output="torch"), expected)
