@@ -200,6 +200,14 @@ def test_what_is_no_model_is_not_opened(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- Python
 
 
+def test_equal_models_are_equal_files(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = _save(tmp_path / "m", labels=True).read_bytes()
+    for _ in range(8):
+        torch.manual_seed(0)
+        assert _save(tmp_path / "m", labels=True).read_bytes() == first
+
+
 def test_a_model_says_what_it_is(tmp_path: Path) -> None:
     assert {"Model", "load", "train", "measure", "resume", "import_network", "UserError"} <= set(dir(ganvas))
     text = repr(ganvas.load(_save(tmp_path / "m", labels=True)))

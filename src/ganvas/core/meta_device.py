@@ -14,10 +14,18 @@ from ganvas.core.errors import ConfigError
 MAX_CALLS = 30_000  # operations of torch to build networks; BigGAN-deep takes 6,000
 
 
-class _Bounded(TorchFunctionMode):
-    """Limit the operations of torch."""
+class Bounded(TorchFunctionMode):
+    """Limit the number of torch operations, and the size of their results.
+
+    elements: numbers in one tensor; None: any number
+
+    Raises `ConfigError` beyond either limit."""
 
     calls = 0
+
+    def __init__(self, elements: int | None = None) -> None:
+        super().__init__()
+        self.elements = elements
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
@@ -26,7 +34,13 @@ class _Bounded(TorchFunctionMode):
                 f"a network with this many layers is rejected: building it takes over "
                 f"{MAX_CALLS:,} operations"
             )
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        too_large = self.elements is not None and isinstance(result, torch.Tensor)
+        if too_large and result.numel() > self.elements:
+            raise ConfigError(
+                f"a tensor of {result.numel():,} numbers is too large; the limit is {self.elements:,}"
+            )
+        return result
 
 
 @contextmanager
@@ -34,5 +48,5 @@ def on_meta() -> Iterator[None]:
     """Within the context, give new tensors shapes and no memory.
 
     Raises `ConfigError` after `MAX_CALLS` operations."""
-    with torch.device("meta"), _Bounded():
+    with torch.device("meta"), Bounded():
         yield

@@ -23,6 +23,8 @@ from ganvas.media.decode import EXTENSIONS, Header, deep, read, read_header
 from ganvas.media.samples import Broken
 
 MAX_FILE = 1 << 30  # bytes of one encoded image; a zip entry may claim to unpack to anything
+PLAUSIBLE_FILE = 1 << 26  # bytes that a zip entry may unpack to, whatever its packed size
+MAX_RATIO = 100  # of unpacked to packed size beyond that: images are already compressed
 
 
 class Folder:
@@ -168,8 +170,12 @@ class Zip:
 
     def _open(self, name: str) -> IO[bytes]:
         try:
-            if self.zip.getinfo(name).file_size > MAX_FILE:
+            info = self.zip.getinfo(name)
+            if info.file_size > MAX_FILE:
                 raise Broken("unpacks to more than 1 GiB, refused as a possible bomb")
+            if info.file_size > max(PLAUSIBLE_FILE, MAX_RATIO * info.compress_size):
+                ratio = f"more than {MAX_RATIO} times its size"
+                raise Broken(f"unpacks to {ratio}, refused as a possible bomb")
             return self.zip.open(name)
         except Broken:
             raise

@@ -19,12 +19,17 @@ from torch import Tensor, nn
 from ganvas.core import Method, Run, Shape, Translates, distributed
 from ganvas.core.environment import memory
 from ganvas.core.errors import CapabilityError, ConfigError, UserError, printable
+from ganvas.core.meta_device import on_meta
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 # torch.compile's
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 # An optimizer's settings that decide how it computes, not what.
 EXECUTION_FLAGS = ("fused", "foreach")
+MAX_BATCH = 1_000_000
+MAX_IMAGES = 1 << 53  # beyond it JSON's readers disagree
+MAX_SEED = (1 << 63) - 1  # torch's
+MAX_SETTING = 1 << 20  # of a network: widths, numbers of layers
 # Weights, gradients and two moments, in float32.
 TRAINING_BYTES_PER_WEIGHT = 4 * 4
 
@@ -50,12 +55,39 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
         if any(w.numel() == 0 for net in nets for w in net.parameters()):
             raise ConfigError(f"{player} has layers without weights: give a width of at least 1")
     _check_sides(run, method, shape)
-    _check_memory(run, method, shape, memory(device, unknown=sys.maxsize))
+    available = memory(device, unknown=sys.maxsize)
+    _check_weights(method, available)
+    _check_batch(run, shape, available)
     return method
 
 
+def require_buildable(run: Run, shape: Shape, device: torch.device) -> None:
+    """Check a description that may come from anybody, before memory is taken for it.
+
+    Raises `ConfigError` for networks of too many layers, and for networks that are larger
+    than the device's memory."""
+    for value in _whole_numbers(run.method):
+        if abs(value) > MAX_SETTING:
+            raise ConfigError(
+                f"the networks cannot be built: the setting {value} is larger than {MAX_SETTING:,}"
+            )
+    with on_meta(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        method = build(run, shape)
+    _check_weights(method, memory(device, unknown=sys.maxsize))
+
+
+def _whole_numbers(part: Any) -> list[int]:
+    """The whole numbers among the settings of a part of a run, and of the parts in it."""
+    if isinstance(part, partial):
+        part = list(part.keywords.values())
+    if isinstance(part, list | tuple):
+        return [n for p in part for n in _whole_numbers(p)]
+    return [part] if isinstance(part, int) else []
+
+
 def check_numbers(run: Run) -> None:
-    """Raise `ConfigError` for an unknown precision or compile mode, or an impossible batch."""
+    """Raise `ConfigError` for an unknown precision or compile mode, or impossible counts."""
     if run.precision not in PRECISIONS:
         raise ConfigError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
     if run.compile is not None and run.compile not in COMPILE_MODES:
@@ -65,6 +97,17 @@ def check_numbers(run: Run) -> None:
         raise ConfigError(
             f"--images and --batch must be at least 1; got {run.images} and {run.batch}"
         )
+    if run.batch > MAX_BATCH or run.images > MAX_IMAGES:
+        raise ConfigError(
+            f"--batch may be at most {MAX_BATCH:,} and --images at most {MAX_IMAGES:,}; "
+            f"got {run.batch} and {run.images}"
+        )
+    if run.micro is not None and not 1 <= run.micro <= MAX_BATCH:
+        raise ConfigError(
+            f"micro={run.micro}: expected images per forward pass, 1 to {MAX_BATCH:,}, or null"
+        )
+    if not 0 <= run.seed <= MAX_SEED:
+        raise ConfigError(f"seed={run.seed}: expected 0 to {MAX_SEED}")
     world = distributed.world()
     if run.batch < world or run.batch % world:
         raise ConfigError(
@@ -186,8 +229,8 @@ def _has_depth(part: Any, method: Method) -> bool:
     return "depth" in known and method.upscale == 1
 
 
-def _check_memory(run: Run, method: Method, shape: Shape, available: int) -> None:
-    """Raise `ConfigError` if the weights or a batch need more than `available` bytes."""
+def _check_weights(method: Method, available: int) -> None:
+    """Raise `ConfigError` if training the weights needs more than `available` bytes."""
     weights = sum(w.numel() for w in method.parameters())
     need = TRAINING_BYTES_PER_WEIGHT * weights
     if need > available:
@@ -195,6 +238,10 @@ def _check_memory(run: Run, method: Method, shape: Shape, available: int) -> Non
             f"the networks have {weights:,} weights, and training them takes "
             f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give smaller networks"
         )
+
+
+def _check_batch(run: Run, shape: Shape, available: int) -> None:
+    """Raise `ConfigError` if a batch of images needs more than `available` bytes."""
     pixels = shape.height * shape.width
     need = 4 * run.batch // distributed.world() * shape.channels * pixels
     if need > available:

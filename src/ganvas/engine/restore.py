@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
@@ -19,7 +20,7 @@ from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
-from ganvas.engine.build import build
+from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine
 from ganvas.engine.run_dir import (
     absolute,
@@ -67,7 +68,9 @@ def restore(
     if command := read_local(out).command:
         record["command"] = command
     feed = _open_data(run, record, out)
-    engine = Engine(run, Prefetch(feed), usable_device(device))
+    target = usable_device(device)
+    require_buildable(run, feed.info.shape, torch.device(target))
+    engine = Engine(run, Prefetch(feed), target)
     paths = _checkpoints(out, which)
     if not paths:  # killed before its first checkpoint
         return engine, record, {}
@@ -97,7 +100,9 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
     sides = {k: record["shape"][k] for k in ("channels", "height", "width", "classes")}
-    method = build(run, Shape(**sides))
+    shape = Shape(**sides)
+    require_buildable(run, shape, torch.device("cpu"))
+    method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}
     try:
         missing, unexpected = method.load_state_dict(tensors, strict=False)

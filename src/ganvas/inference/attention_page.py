@@ -50,7 +50,9 @@ def page(
     method = model.method
     name = type(method).__name__
     if not isinstance(method, Samples):
-        raise CapabilityError(f"{name} translates images: attention pages are for generators from noise")
+        raise CapabilityError(
+            f"{name} translates images: attention pages are for generators from noise"
+        )
     with attention_maps(method, points) as recorded:
         images = model.sample(n, seed=seed, output="torch")
     if not recorded:

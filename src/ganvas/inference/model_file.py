@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -128,6 +129,7 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
         save_file(
             tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)}
         )
+        _sort_metadata(temporary)
         os.replace(temporary, path)
         files.write(folder / "model.json", _pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)
@@ -137,6 +139,18 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
         raise UserError(
             f"the model could not be written to {printable(folder)}: {printable(e)}"
         ) from None
+
+
+def _sort_metadata(file: Path) -> None:
+    """Sort a safetensors header's entries, whose order is random: equal models, equal files."""
+    with file.open("r+b") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        header = json.loads(f.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        assert len(text) == length, "safetensors writes its header's JSON in another form"
+        f.seek(8)
+        f.write(text)
 
 
 def _pretty(text: str) -> str:

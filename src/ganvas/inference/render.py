@@ -44,7 +44,7 @@ def walk(
     all_classes: every frame shows all classes of one latent, in two rows
 
     Returns the number of frames."""
-    names: Any = int(through) if through.isdigit() else naming.sample_names(through)
+    names: Any = naming.count_or_names(through)
     is_video = out.suffix.lower() in (".gif", ".mp4")
     frames = frames or (fps if is_video else STRIP_FRAMES)
     options: dict[str, Any] = {

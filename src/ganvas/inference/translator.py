@@ -55,9 +55,13 @@ class Translator:
             directions = " or ".join(method.directions)
             raise CapabilityError(f"this model translates to {directions}, not to {to!r}")
         if tile is not None and tile < ops.MIN_TILE:
-            raise CapabilityError(f"tile is {tile}; the smallest tile has {ops.MIN_TILE} pixels a side")
+            raise CapabilityError(
+                f"tile is {tile}; the smallest tile has {ops.MIN_TILE} pixels a side"
+            )
         if at_training_size and self.upscale > 1:
-            raise CapabilityError("at_training_size is for models that keep the size; this model upscales")
+            raise CapabilityError(
+                "at_training_size is for models that keep the size; this model upscales"
+            )
         return Options(to, tile, seed, at_training_size)
 
     @property
@@ -152,7 +156,9 @@ class Translator:
     def _method(self) -> Translates:
         method = self.runtime.method
         if not isinstance(method, Translates):
-            raise CapabilityError(f"{type(method).__name__} generates images from noise: use sample")
+            raise CapabilityError(
+                f"{type(method).__name__} generates images from noise: use sample"
+            )
         return method
 
     def _result(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ganvas import __version__, methods
 from ganvas.core import Method, Shape, Stage, Translates, rng
 from ganvas.core.errors import UserError, printable
+from ganvas.core.meta_device import Bounded
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.unit import Translator
@@ -35,6 +36,8 @@ from ganvas.nets import (
     stylegan2,
     super_resolution,
 )
+
+MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
 
 
 @final
@@ -67,11 +70,19 @@ class StoredBigGAN(Method):
 
 
 def _shape_from_noise(net: Any) -> Shape:
-    """The output shape of a network that starts from noise, by a forward pass."""
+    """The output shape of a network that starts from noise, without computing its output.
+
+    Fake tensors have shapes and no memory, so that a hostile file cannot fill it."""
+    from torch._subclasses import FakeTensorMode  # takes long to import
+
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
-    with torch.no_grad():
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.no_grad(), fake as mode, Bounded(MAX_ELEMENTS):
+        named = (*net.named_parameters(), *net.named_buffers())
+        weights = {k: mode.from_tensor(v) for k, v in named}
         labels = [torch.zeros(1, dtype=torch.int64)] if classes else []
-        images = net(torch.zeros(1, net.latent), *labels)
+        inputs = (torch.zeros(1, net.latent), *labels)
+        images = torch.func.functional_call(net, weights, inputs)
     images = images if isinstance(images, Tensor) else images[0]  # the first of coupled domains
     channels, height, width = images.shape[1:]
     return Shape(channels, height, width, classes)
@@ -185,18 +196,20 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     factory, shape_of = METHODS[type(net)]
     known: Any = net.float().eval()
     try:
-        shape = shape or shape_of(known)
+        from_noise = shape_of is _shape_from_noise
+        own = shape_of(known) if shape is None or from_noise else shape
     except Exception as e:  # layers may fit singly and not together
         raise UserError(
             f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})"
         ) from None
-    classes = 0
-    if shape_of is _shape_from_noise:
-        classes = getattr(getattr(known, "mapping", known), "classes", 0)
-    if shape.classes != classes:
+    classes = own.classes if from_noise else 0
+    if shape is not None and shape.classes != classes:
         raise UserError(
             f"this {name} has {classes} classes, and its description says {shape.classes}"
         )
+    if shape is not None and shape != own:
+        raise UserError(f"this {name} generates {own}, and its description says {shape}")
+    shape = own
     labels = {"labels": bool(shape.classes)} if getattr(factory, "func", factory) in LABELED else {}
     method = factory(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **labels)
     if hasattr(known, "resolutions"):  # progressive

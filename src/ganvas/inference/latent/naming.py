@@ -11,7 +11,10 @@ from torch import Tensor
 from ganvas.core import Samples, Styled, Truncates, rng
 from ganvas.core.errors import UserError
 
+MAX_SAMPLES = 10_000  # of one walk or sheet
 SampleName = tuple[int, int]  # seed, number
+
+NAME = re.compile(r"\s*(?:([0-9]{1,18}):)?([0-9]{1,18})(?:-([0-9]{1,18}))?\s*")
 
 
 def sample_names(text: str) -> list[SampleName]:
@@ -24,19 +27,32 @@ def sample_names(text: str) -> list[SampleName]:
     Raises `UserError` for anything else."""
     names: list[SampleName] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(?:(\d+):)?(\d+)(?:-(\d+))?\s*", part)
+        match = NAME.fullmatch(part)
         if match is None:
             raise UserError(
                 "samples are named as 3,7 (seeds), 0-4 (a range of seeds) or 0:12 (sample 12 of "
-                f"seed 0); got {text!r}"
+                f"seed 0); got {text[:100]!r}"
             )
         seed, first, last = match[1], int(match[2]), int(match[3] or match[2])
+        if last - first >= MAX_SAMPLES or len(names) >= MAX_SAMPLES:
+            raise UserError(f"{text[:100]!r} names more than {MAX_SAMPLES:,} samples: name fewer")
         names += [(n, 0) if seed is None else (int(seed), n) for n in range(first, last + 1)]
     if not names:
         raise UserError(
             f"{text!r} names no sample: a range goes from the smaller number to the larger"
         )
     return names
+
+
+def count_or_names(text: str) -> int | list[SampleName]:
+    """A number of samples (`"6"`: the first six), or the samples that any other text names.
+
+    Raises `UserError` for more than `MAX_SAMPLES`."""
+    if not re.fullmatch("[0-9]+", text):
+        return sample_names(text)
+    if len(text) > 18 or int(text) > MAX_SAMPLES:
+        raise UserError(f"{text[:100]!r} are more than {MAX_SAMPLES:,} samples: ask for fewer")
+    return int(text)
 
 
 def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
