@@ -48,9 +48,18 @@ TOY = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Every kind of method on this accelerator.")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seconds", type=float, default=540, help="stop before a measurement that would begin later")
-    parser.add_argument("--only", default="", metavar="TEXT", help="measurements whose name has this in it")
-    parser.add_argument("--most", type=int, default=1000, metavar="N", help="no more than so many measurements")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=540,
+        help="stop before a measurement that would begin later",
+    )
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="measurements whose name has this in it"
+    )
+    parser.add_argument(
+        "--most", type=int, default=1000, metavar="N", help="no more than so many measurements"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--toy", action="store_true")
@@ -68,7 +77,9 @@ def main() -> None:
             if time.monotonic() > until or made == args.most:
                 left += 1
                 continue
-            found[name] = measured(args, [*arguments, *(TOY[arguments[0]] if args.toy else []), *more])
+            found[name] = measured(
+                args, [*arguments, *(TOY[arguments[0]] if args.toy else []), *more]
+            )
             made += 1
             args.out.write_text(json.dumps(found, indent=1) + "\n")
             print(name, summary(found[name]), flush=True)

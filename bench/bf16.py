@@ -37,8 +37,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "src" / "performance.md.in"
 LONGEST = 12.0  # processor seconds of one recipe's rounds
 BATCH = 32
 SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of data
-WIDTHS = "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images
-SETTINGS: dict[str, list[str]] = {  # what makes networks for 128 px and more ones for 32 or 64 px and little time
+WIDTHS = (
+    "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images
+)
+SETTINGS: dict[
+    str, list[str]
+] = {  # what makes networks for 128 px and more ones for 32 or 64 px and little time
     **{name: ["G.depth=6"] for name in ("dualgan", "dualgan_official", "pix2pix", "pix2pix_pixel")},
     **{
         name: [f"{net}.{k}" for net in "GD" for k in ("width=32", "attention=[16]")]
@@ -51,7 +55,10 @@ SETTINGS: dict[str, list[str]] = {  # what makes networks for 128 px and more on
         for name in ("progan", "progan_labels", "stylegan")
     },
     "stylegan_digits": ["start=32"],
-    **{name: [f"G.widths={WIDTHS}", f"D.widths={WIDTHS}"] for name in ("r3gan", "r3gan_64", "r3gan_256")},
+    **{
+        name: [f"G.widths={WIDTHS}", f"D.widths={WIDTHS}"]
+        for name in ("r3gan", "r3gan_64", "r3gan_256")
+    },
     **{
         name: [f"G.widths={WIDTHS}", f"D.widths={WIDTHS}"]
         for name in ("stylegan2", "stylegan2_ada_cifar", "stylegan2_digits")
@@ -126,23 +133,36 @@ def write_table(found: dict[str, Any]) -> None:
     start = end = lines.index(HEADER)
     while end < len(lines) and lines[end].startswith("|"):
         end += 1
-    PAGE.write_text("\n".join([*lines[:start], *table(found), *lines[end:]]) + "\n", encoding="utf-8")
+    PAGE.write_text(
+        "\n".join([*lines[:start], *table(found), *lines[end:]]) + "\n", encoding="utf-8"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The gain of bf16 by recipe.")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--only", default="", metavar="TEXT", help="recipes whose name has this in it")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="recipes whose name has this in it"
+    )
     parser.add_argument("--again", action="store_true", help="measure again what has been measured")
-    parser.add_argument("--table", action="store_true", help="write the table of the documentation anew")
+    parser.add_argument(
+        "--table", action="store_true", help="write the table of the documentation anew"
+    )
     args = parser.parse_args()
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"recipes": {}}
+    found: dict[str, Any] = (
+        json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"recipes": {}}
+    )
     if args.table:
         write_table(found)
         return
     torch.set_num_threads(1)
     retain_heap()
-    found |= {"command": "python bench/bf16.py", "machine": machine(), "torch": torch.__version__, "commit": commit()}
+    found |= {
+        "command": "python bench/bf16.py",
+        "machine": machine(),
+        "torch": torch.__version__,
+        "commit": commit(),
+    }
     for recipe in recipes.all_recipes():
         if args.only not in recipe or (recipe in found["recipes"] and not args.again):
             continue
@@ -151,7 +171,10 @@ def main() -> None:
             continue
         found["recipes"][recipe] = row
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"{recipe:<24} {row['gain']:.2f}  {row['seconds_per_step']['fp32']:.3f} s in fp32", flush=True)
+        print(
+            f"{recipe:<24} {row['gain']:.2f}  {row['seconds_per_step']['fp32']:.3f} s in fp32",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def one(seed: int, folder: Path, *more: str) -> dict[str, Any]:
     began, used = time.monotonic(), cpu_seconds()
     ganvas("train", "dcgan_digits", "digits", "--out", run, "--seed", str(seed), *more)
     trained, used = time.monotonic() - began, cpu_seconds() - used
-    record = json.loads(ganvas("measure", run, "--against", "digits", "--also", "recognizability", "--json"))
+    record = json.loads(
+        ganvas("measure", run, "--against", "digits", "--also", "recognizability", "--json")
+    )
     recognized = record["also"]["recognizability"]
     figures = {**recognized["values"], **recognized["protocol"]}
     kept = (
@@ -63,12 +65,17 @@ def one(seed: int, folder: Path, *more: str) -> dict[str, Any]:
         **{k: figures[k] for k in kept},
     }
     found["class_shares"] = recognized["class_shares"]
-    found["good"] = found["ratio"] >= RATIO and SMALLEST <= found["smallest_share"] <= found["largest_share"] <= LARGEST
+    found["good"] = (
+        found["ratio"] >= RATIO
+        and SMALLEST <= found["smallest_share"] <= found["largest_share"] <= LARGEST
+    )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     source = commit()  # of what is about to run

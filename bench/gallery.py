@@ -64,21 +64,38 @@ TABLE: dict[str, Training] = {
     "sngan_projection": Training(
         "sngan_projection",
         30,
-        (*_both("width=64"), "n_critic=1", "g_batch=1", "optim.D.lr=4e-4", "lr.start={images/2}", "lr.end={images}"),
+        (
+            *_both("width=64"),
+            "n_critic=1",
+            "g_batch=1",
+            "optim.D.lr=4e-4",
+            "lr.start={images/2}",
+            "lr.end={images}",
+        ),
     ),
     "biggan": Training("biggan_digits", 30, (*_both("width=24"), "ema.images=10000")),
     "r3gan": Training("r3gan_small", 30, (*DECAY, "ema.images=10000")),
-    "wgan_gp": Training("wgan_gp_dcgan", 30, (*_both("width=32"), "optim.G.lr=5e-4", "optim.D.lr=5e-4")),
+    "wgan_gp": Training(
+        "wgan_gp_dcgan", 30, (*_both("width=32"), "optim.G.lr=5e-4", "optim.D.lr=5e-4")
+    ),
     "dcgan": Training("dcgan_letters", 30, (*DECAY, "ema.images=20000")),
     "sagan": Training("sagan_digits", 30, (*_both("width=24"), "ema.images=10000")),
     "stylegan": Training(
         "stylegan_digits",
         30,
-        (*_both("widths=[64,64,64,32]"), "fade={images/8}", "hold={images/8}", "r1_weight=0.3", "ema.images=10000"),
+        (
+            *_both("widths=[64,64,64,32]"),
+            "fade={images/8}",
+            "hold={images/8}",
+            "r1_weight=0.3",
+            "ema.images=10000",
+        ),
     ),
     "progan": Training("progan_labels", 30, (*_both(WIDE), "fade={images/8}", "hold={images/8}")),
     "cgan": Training("cgan_dcgan", 30),
-    "vaegan": Training("vaegan_small", 30, ("Enc.width=32", "Dec.width=32", "Dis.width=32", "latent=32")),
+    "vaegan": Training(
+        "vaegan_small", 30, ("Enc.width=32", "Dec.width=32", "Dis.width=32", "latent=32")
+    ),
     "vae": Training("vae_small", 15, ("Enc.width=32", "Dec.width=32", "latent=32")),
     "wgan": Training("wgan", 30, (*_both("width=32"), "optim.G.lr=2e-4", "optim.D.lr=2e-4")),
     "gan": Training("gan", 15),
@@ -124,12 +141,16 @@ def cpu_seconds(pid: int) -> float:
 def carried_out(name: str, runs: Path) -> None:
     """Start or continue one run until its images or a fifth more than its minutes are used."""
     row, folder, note = TABLE[name], runs / name, runs / f"{name}.json"
-    state: dict[str, Any] = json.loads(note.read_text()) if note.is_file() else {"cpu_seconds": 0.0, "complete": False}
+    state: dict[str, Any] = (
+        json.loads(note.read_text()) if note.is_file() else {"cpu_seconds": 0.0, "complete": False}
+    )
     if state["complete"]:
         return
     if "images" not in state:
         command = [sys.executable, __file__, "--rate", name]
-        state["rate"] = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        state["rate"] = float(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
         state["images"] = round(state["rate"] * row.minutes * 60 / TICKS / 1000) * 1000
         state["settings"] = settings_of(row, state["images"])
         write(note, state)
@@ -137,10 +158,21 @@ def carried_out(name: str, runs: Path) -> None:
     if (folder / "run.json").is_file():
         command = [*ganvas, "resume", str(folder)]
     else:
-        command = [*ganvas, "train", row.recipe, row.data, "--out", str(folder), "--size", str(row.size)]
+        command = [
+            *ganvas,
+            "train",
+            row.recipe,
+            row.data,
+            "--out",
+            str(folder),
+            "--size",
+            str(row.size),
+        ]
         command += ["--precision", "auto", "--images", str(state["images"])]
         command += [word for setting in state["settings"] for word in ("--set", setting)]
-    state["command"] = " ".join(["ganvas", *command[3:]]) if "command" not in state else state["command"]
+    state["command"] = (
+        " ".join(["ganvas", *command[3:]]) if "command" not in state else state["command"]
+    )
     before, limit = state["cpu_seconds"], row.minutes * 60 * 1.2
     began, process = time.monotonic(), subprocess.Popen(command)
     try:
@@ -159,7 +191,10 @@ def carried_out(name: str, runs: Path) -> None:
     state["complete"] = process.returncode == 0 or (over and process.returncode in STOPPED)
     state["seconds"] = round(state.get("seconds", 0.0) + time.monotonic() - began, 1)
     write(note, state)
-    print(f"{name}: exit {process.returncode}, {state['cpu_seconds'] / 60:.1f} processor minutes", flush=True)
+    print(
+        f"{name}: exit {process.returncode}, {state['cpu_seconds'] / 60:.1f} processor minutes",
+        flush=True,
+    )
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -177,7 +212,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.list:
         for name, row in TABLE.items():
-            print(f"{name:<18} {row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min  {' '.join(row.settings)}")
+            print(
+                f"{name:<18} {row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min  {' '.join(row.settings)}"
+            )
     elif args.rate:
         print(rate(TABLE[args.rate]))
     else:

@@ -41,7 +41,10 @@ from ganvas.training.start import with_data
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 UNASKED = "torch unasked"
 PER_TURN = 7  # times that a turn makes the pictures in every way
-CASES = {"cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]), "dcgan 64 px batch 64": ("dcgan", 64, [])}
+CASES = {
+    "cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]),
+    "dcgan 64 px batch 64": ("dcgan", 64, []),
+}
 
 
 def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
@@ -119,7 +122,9 @@ def compared(folder: Path, recipe: str, rounds: int, threads: int) -> dict[str, 
             str(threads),
             *side,
         ]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
 
     pairs = [(turn("--unasked"), turn()) for _ in range(rounds)]
     first, found = torch.load(folder / f"{UNASKED}.pt"), {}
@@ -171,7 +176,9 @@ def main() -> None:
             result[case] = compared(place, recipe, args.rounds, args.threads)
             print(case, json.dumps(result[case], indent=1), flush=True)
         place = str(Path(folder) / "dcgan")
-        result["first_picture_seconds"] = process("-c", f"import ganvas; ganvas.load({place!r}).sample(1)")
+        result["first_picture_seconds"] = process(
+            "-c", f"import ganvas; ganvas.load({place!r}).sample(1)"
+        )
         result["help_seconds"] = process("-m", "ganvas", "--help")
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print("first picture", result["first_picture_seconds"], "help", result["help_seconds"])

@@ -58,9 +58,9 @@ def photograph(file: Path, width: int, height: int) -> None:
     """scikit-learn's sample photograph at another size: a JPEG."""
     from sklearn.datasets import load_sample_image
 
-    Image.fromarray(load_sample_image("china.jpg")).resize((width, height), Image.Resampling.BICUBIC).save(
-        file, quality=90
-    )
+    Image.fromarray(load_sample_image("china.jpg")).resize(
+        (width, height), Image.Resampling.BICUBIC
+    ).save(file, quality=90)
 
 
 def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str, Any]:
@@ -95,9 +95,13 @@ def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", help="cases whose network's name holds this; the others keep their records")
+    parser.add_argument(
+        "--only", help="cases whose network's name holds this; the others keep their records"
+    )
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -117,8 +121,19 @@ def main() -> None:
             torch.save(NETS[name]().state_dict(), here / "net.pth")
             import_model(here / "net.pth", here / "model")
             photograph(here / "photo.jpg", width, height)
-            command = [sys.executable, __file__, "--threads", str(options.threads), "--child", str(here / "model")]
-            command += [str(here / "photo.jpg"), "whole" if side is None else str(side), str(here / "made")]
+            command = [
+                sys.executable,
+                __file__,
+                "--threads",
+                str(options.threads),
+                "--child",
+                str(here / "model"),
+            ]
+            command += [
+                str(here / "photo.jpg"),
+                "whole" if side is None else str(side),
+                str(here / "made"),
+            ]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             case = cases.setdefault(f"{name}, {width}x{height} px", {})
             case["whole" if side is None else "parts"] = json.loads(done.stdout.splitlines()[-1])
@@ -126,7 +141,12 @@ def main() -> None:
                 took = case["parts"]["processor_seconds"] / case["whole"]["processor_seconds"]
                 case["times_as_long"] = round(took, 2)
             print(json.dumps(case), flush=True)
-            record = {"commit": commit(), "machine": machine(), "threads": options.threads, "cases": cases}
+            record = {
+                "commit": commit(),
+                "machine": machine(),
+                "threads": options.threads,
+                "cases": cases,
+            }
             RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 
 

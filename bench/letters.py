@@ -99,7 +99,9 @@ def augmented(x: Tensor) -> Tensor:
         1,
     )
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    ink = F.grid_sample((1 - x) / 2, grid, align_corners=False)  # 0 is paper: nothing comes in at the border
+    ink = F.grid_sample(
+        (1 - x) / 2, grid, align_corners=False
+    )  # 0 is paper: nothing comes in at the border
     which = torch.randint(4, (n, 1, 1, 1))
     ink = torch.where(which == 0, F.max_pool2d(ink, 3, 1, 1), ink)
     ink = torch.where(which == 1, (ink * 0.5 + 0.5 * F.avg_pool2d(ink, 3, 1, 1)), ink)
@@ -163,7 +165,9 @@ class Judge:
         """What real letters reach, for comparison."""
         return {
             "recognised_test": float(self.real.mean()),
-            "recognised_train": float(recognised(self.net, self.training.images, self.training.labels).mean()),
+            "recognised_train": float(
+                recognised(self.net, self.training.images, self.training.labels).mean()
+            ),
             "smallest_class_test": float(self.real.min()),
             "repeat_distance": self.distance,
             "repeats_test": self._repeats(self.test.images, self.test.labels),
@@ -182,7 +186,11 @@ class Judge:
             "class_shares": dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", shares.tolist(), strict=True)),
             "repeats": self._repeats(x, y),
         }
-        good = found["ratio"] >= RATIO and found["smallest_class_ratio"] >= CLASS_RATIO and found["repeats"] <= REPEATS
+        good = (
+            found["ratio"] >= RATIO
+            and found["smallest_class_ratio"] >= CLASS_RATIO
+            and found["repeats"] <= REPEATS
+        )
         return {**found, "holds": good}
 
     def _repeats(self, x: Tensor, y: Tensor) -> float:
@@ -215,7 +223,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             run, command = trained(seed, args.runs or Path(folder))
             record = json.loads((run / "run.json").read_text())
-            row = {"seed": seed, "trained_by": command, "commit": record["commit"], **judge.verdict(run, seed)}
+            row = {
+                "seed": seed,
+                "trained_by": command,
+                "commit": record["commit"],
+                **judge.verdict(run, seed),
+            }
             row["images"] = json.loads((run / "model" / "model.json").read_text())["images_trained"]
             if row["images"] != record["images"]:
                 sys.exit(f"{run} is not finished: ganvas resume {run}")

@@ -101,7 +101,9 @@ def measure(feed: Feed, batch: int, seconds: float, scratch: Path) -> dict[str, 
     return {
         name: {
             "images_per_second": round(STEPS * batch / statistics.median(t), 1),
-            "time_over_tensors_in_memory": round(statistics.median(a / b for a, b in zip(t, base)), 4),
+            "time_over_tensors_in_memory": round(
+                statistics.median(a / b for a, b in zip(t, base)), 4
+            ),
             "rounds": len(t),
         }
         for name, t in times.items()
@@ -111,11 +113,15 @@ def measure(feed: Feed, batch: int, seconds: float, scratch: Path) -> dict[str, 
 def cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.processor())
+    return next(
+        (x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.processor()
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Images per second of the loader, beside tensors in memory.")
+    parser = argparse.ArgumentParser(
+        description="Images per second of the loader, beside tensors in memory."
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
@@ -125,9 +131,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(feed, args.batch, args.seconds, Path(scratch))
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    machine = {"cpu": cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
     machine["load_average"] = load
-    what = {"data": args.folder.resolve().name, "images": feed.info.count, "size": args.size, "batch": args.batch}
+    what = {
+        "data": args.folder.resolve().name,
+        "images": feed.info.count,
+        "size": args.size,
+        "batch": args.batch,
+    }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine, **what, "results": rows}, indent=2) + "\n")
     print(
@@ -135,7 +151,9 @@ def main() -> None:
     )
     print(f"{'':<28}{'images/s':>12}{'time / in memory':>20}")
     for name, r in rows.items():
-        print(f"{name:<28}{r['images_per_second']:>12,.0f}{r['time_over_tensors_in_memory']:>20.3f}")
+        print(
+            f"{name:<28}{r['images_per_second']:>12,.0f}{r['time_over_tensors_in_memory']:>20.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def folder_of(count: int, root: Path) -> Path:
     rng, first = np.random.default_rng(0), root / "first"
     first.mkdir(parents=True)
     for i in range(DIFFERENT):
-        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(first / f"{i}.png")
+        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(
+            first / f"{i}.png"
+        )
     images = root / "images"
     for i in range(count):
         part = (
@@ -45,11 +47,25 @@ def folder_of(count: int, root: Path) -> Path:
 
 
 def trained(images: Path, out: Path, cache: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "ganvas", "train", "dcgan", str(images), "--out", str(out), "--size", str(SIZE)]
+    command = [
+        sys.executable,
+        "-m",
+        "ganvas",
+        "train",
+        "dcgan",
+        str(images),
+        "--out",
+        str(out),
+        "--size",
+        str(SIZE),
+    ]
     command += ["--images", "6400", "--batch", "64", "--set", "G.width=8", "--set", "D.width=8"]
     start = time.monotonic()
     process = subprocess.Popen(
-        command, env={**os.environ, "GANVAS_CACHE": str(cache)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env={**os.environ, "GANVAS_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     most = 0
     while process.poll() is None:
@@ -57,7 +73,9 @@ def trained(images: Path, out: Path, cache: Path) -> dict[str, float]:
             status = Path(f"/proc/{process.pid}/status").read_text()
         except OSError:
             break
-        private = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
+        private = [
+            int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")
+        ]
         most = max(most, *private, 0)
         time.sleep(0.05)
     assert process.wait() == 0, f"{command} failed"
@@ -67,17 +85,27 @@ def trained(images: Path, out: Path, cache: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of training on many images.")
     parser.add_argument("--counts", default="10000,100000,1000000")
-    parser.add_argument("--folder", type=Path, help="where there is room (default: the system's temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where there is room (default: the system's temporary folder)"
+    )
     args = parser.parse_args()
     found = {}
     for count in map(int, args.counts.split(",")):
         with tempfile.TemporaryDirectory(dir=args.folder) as place:
             root = Path(place)
             images = folder_of(count, root / "data")
-            runs = {name: trained(images, root / name, root / "cache") for name in ("decoding", "decoded")}
+            runs = {
+                name: trained(images, root / name, root / "cache")
+                for name in ("decoding", "decoded")
+            }
             found[str(count)] = runs
             print(count, json.dumps(runs), flush=True)
-    result = {"command": "python bench/many.py", "machine": machine(), "commit": commit(), "images": found}
+    result = {
+        "command": "python bench/many.py",
+        "machine": machine(),
+        "commit": commit(),
+        "images": found,
+    }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
 

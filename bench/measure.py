@@ -43,7 +43,9 @@ def noise(count: int, seed: int) -> Iterator[Tensor]:
 def halves(folder: Path, count: int) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
     """The images of a folder in random order, cut in two."""
     feed = data.images(folder, size=32, channels=3)
-    assert feed.info.count >= 2 * count, f"{folder} has {feed.info.count} images, and {2 * count} are needed"
+    assert feed.info.count >= 2 * count, (
+        f"{folder} has {feed.info.count} images, and {2 * count} are needed"
+    )
 
     def part(first: int) -> Iterator[Tensor]:
         for start in range(first, first + count, BATCH):
@@ -59,7 +61,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--count", type=int, default=10_000)
     args = parser.parse_args()
-    real, fake = halves(args.folder, args.count) if args.folder else (noise(args.count, 0), noise(args.count, 1))
+    real, fake = (
+        halves(args.folder, args.count)
+        if args.folder
+        else (noise(args.count, 0), noise(args.count, 1))
+    )
     extract = extractor(args.features, args.weights)
     load = os.getloadavg()[0]
     marks = [(time.perf_counter(), time.process_time())]
@@ -69,7 +75,10 @@ def main() -> None:
     marks.append((time.perf_counter(), time.process_time()))
 
     def between(a: int, b: int) -> dict[str, float]:
-        return {"seconds": round(marks[b][0] - marks[a][0], 1), "cpu_seconds": round(marks[b][1] - marks[a][1], 1)}
+        return {
+            "seconds": round(marks[b][0] - marks[a][0], 1),
+            "cpu_seconds": round(marks[b][1] - marks[a][1], 1),
+        }
 
     threads = torch.get_num_threads()
     result = {

@@ -44,16 +44,27 @@ SETTINGS = ["G.width=32", "D.width=32", "D.layers=2"]
 
 def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
     """`made` against the originals, inside the masks."""
-    how: dict[str, Any] = {"protocol": "rgb", "lpips": "squeeze-caffe", "weights": weights, "mask": held_out / "masks"}
+    how: dict[str, Any] = {
+        "protocol": "rgb",
+        "lpips": "squeeze-caffe",
+        "weights": weights,
+        "mask": held_out / "masks",
+    }
     record = compare(made, held_out / "B", **how)
     found = {
-        n: {k: v[k] for k in ("mean", "low", "high")} for n, v in record.items() if isinstance(v, dict) and "mean" in v
+        n: {k: v[k] for k in ("mean", "low", "high")}
+        for n, v in record.items()
+        if isinstance(v, dict) and "mean" in v
     }
     judge = classifier("mobilenet-v2", weights)
     number, probabilities = judge.number("daisy"), []
     for file in sorted(made.glob("*.png")):
         with Image.open(file) as image:
-            x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
+            x = (
+                torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float()
+                / 127.5
+                - 1
+            )
         probabilities.append(judge.find(x, number)[0])
     return found | {"daisy": float(np.mean(probabilities))}
 
@@ -63,7 +74,9 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
     out.mkdir(parents=True)
     for file in sorted((held_out / "A").glob("*.png")):
         masked = masks.of(file, file.name)
-        Image.fromarray(mosaic.smooth(np.array(masked.image), masked.mask, block)).save(out / file.name)
+        Image.fromarray(mosaic.smooth(np.array(masked.image), masked.mask, block)).save(
+            out / file.name
+        )
     return out
 
 
@@ -71,25 +84,41 @@ def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
     """Processor minutes that it took."""
     start = time.process_time()
     how: dict[str, Any] = {"size": size, "batch": BATCH, "seed": seed, "images": images}
-    train("restore", pairs, out=out, set=[*SETTINGS, f"lr.start={images // 2}", f"lr.end={images}"], **how)
+    train(
+        "restore",
+        pairs,
+        out=out,
+        set=[*SETTINGS, f"lr.start={images // 2}", f"lr.end={images}"],
+        **how,
+    )
     return round((time.process_time() - start) / 60, 2)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--images", type=int, default=4_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--out", type=Path, help="folder for the runs and the pictures (default: a temporary one)")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the runs and the pictures (default: a temporary one)"
+    )
     parser.add_argument("--record", type=Path, default=RESULTS)
     args = parser.parse_args()
     data, weights = args.shared / "data" / "flowers" / "daisy", args.shared / "data" / "weights"
     out = args.out or Path(tempfile.mkdtemp())
     pairs, held_out = out / "pairs", out / "pairs" / "test"
-    how: dict[str, Any] = {"weights": weights, "blocks": (args.block,), "size": args.size, "least": 0.01, "test": 0.2}
+    how: dict[str, Any] = {
+        "weights": weights,
+        "blocks": (args.block,),
+        "size": args.size,
+        "least": 0.01,
+        "test": 0.2,
+    }
     report = mosaic_pairs.make(data, pairs, network="mobilenet-v2", wanted="daisy", **how)
     counts = {p: len(list((pairs / p / "A").glob("*.png"))) for p in ("train", "test")}
     print(counts, len(report.skipped), "skipped", flush=True)
@@ -108,7 +137,12 @@ def main() -> None:
         minutes = trained(pairs, out / f"run{seed}", args.size, seed, args.images)
         made = out / f"restored{seed}"
         translate_files(out / f"run{seed}", [held_out / "A"], made, masks=Masks(held_out / "masks"))
-        found = {"seed": seed, "images": args.images, "cpu_minutes": minutes, **figures(made, held_out, weights)}
+        found = {
+            "seed": seed,
+            "images": args.images,
+            "cpu_minutes": minutes,
+            **figures(made, held_out, weights),
+        }
         parts["restored"].append(found)
         kept.write_text(json.dumps(found))
         print(json.dumps(found), flush=True)
@@ -118,7 +152,9 @@ def main() -> None:
         "machine": machine(),
         "commit": commit(),
         "settings": [*SETTINGS, f"data.size={args.size}", f"batch={BATCH}"],
-        "pairs": json.loads((pairs / mosaic_pairs.SETTINGS).read_text()) | counts | {"skipped": len(report.skipped)},
+        "pairs": json.loads((pairs / mosaic_pairs.SETTINGS).read_text())
+        | counts
+        | {"skipped": len(report.skipped)},
         "protocol": {
             "psnr, ssim": "rgb, inside the masks",
             "lpips": "squeeze-caffe, whole pictures",

@@ -50,8 +50,12 @@ def fluorescence(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         if np.abs(np.diff(rgb.astype(int), axis=-1)).mean() > 1 or np.median(rgb) > 100:
             continue
         with Image.open(folder / "masks" / file.name) as opened:
-            instances.append(np.asarray(opened.resize((SIDE, SIDE), Image.Resampling.NEAREST)).astype(int))
-        pictures.append(np.asarray(Image.fromarray(rgb).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)))
+            instances.append(
+                np.asarray(opened.resize((SIDE, SIDE), Image.Resampling.NEAREST)).astype(int)
+            )
+        pictures.append(
+            np.asarray(Image.fromarray(rgb).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+        )
     return np.stack(pictures), np.stack(instances)
 
 
@@ -59,7 +63,9 @@ def drawn(instances: np.ndarray) -> np.ndarray:
     """What pix2pix sees of instances [SIDE, SIDE]: nuclei gray, their borders white, so that neighbours stay apart."""
     border = np.zeros(instances.shape, bool)
     for axis in (0, 1):
-        border |= (instances != np.roll(instances, 1, axis)) | (instances != np.roll(instances, -1, axis))
+        border |= (instances != np.roll(instances, 1, axis)) | (
+            instances != np.roll(instances, -1, axis)
+        )
     return np.where(instances == 0, 0, np.where(border, 255, 128)).astype(np.uint8)
 
 
@@ -67,7 +73,9 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
     """Instances [count, SIDE, SIDE], of nuclei cut out of given ones."""
     made = np.zeros((count, SIDE, SIDE), int)
     for canvas in made:
-        source = instances[rng.integers(len(instances))]  # pictures differ in scale: one picture's nuclei stay together
+        source = instances[
+            rng.integers(len(instances))
+        ]  # pictures differ in scale: one picture's nuclei stay together
         labels = np.unique(source)[1:]
         for number in range(1, len(labels) + 1):
             rows, columns = np.nonzero(source == rng.choice(labels))
@@ -76,7 +84,10 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
             nucleus = np.rot90(nucleus, int(rng.integers(4)))[:: rng.choice([-1, 1])]
             h, w = nucleus.shape
             for _ in range(20):  # tries to find room
-                y, x = int(rng.integers(-h // 2, SIDE - h // 2)), int(rng.integers(-w // 2, SIDE - w // 2))
+                y, x = (
+                    int(rng.integers(-h // 2, SIDE - h // 2)),
+                    int(rng.integers(-w // 2, SIDE - w // 2)),
+                )
                 top, left, bottom, right = max(y, 0), max(x, 0), min(y + h, SIDE), min(x + w, SIDE)
                 part = nucleus[top - y : bottom - y, left - x : right - x]
                 place = canvas[top:bottom, left:right]
@@ -86,7 +97,9 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
     return made
 
 
-def generator(pictures: np.ndarray, instances: np.ndarray, out: Path, seed: int, images: int) -> Model:
+def generator(
+    pictures: np.ndarray, instances: np.ndarray, out: Path, seed: int, images: int
+) -> Model:
     for side, arrays in (("A", [drawn(i) for i in instances]), ("B", list(pictures))):
         (out / "pairs" / side).mkdir(parents=True)
         for k, a in enumerate(arrays):
@@ -156,7 +169,9 @@ def normal(pictures: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--labelled", type=int, default=8)
     parser.add_argument("--images", type=int, default=6_000)
@@ -164,7 +179,9 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--out", type=Path, help="folder for runs and pictures (default: a temporary one)")
+    parser.add_argument(
+        "--out", type=Path, help="folder for runs and pictures (default: a temporary one)"
+    )
     parser.add_argument("--record", type=Path, default=RESULTS)
     args = parser.parse_args()
     pictures, instances = fluorescence(args.shared / "data" / "nuclei")
@@ -183,11 +200,15 @@ def main() -> None:
         model = generator(*real, out / str(seed), seed, args.images)
         masks = new_masks(real[1], args.generated, rng)
         made = as_pictures(model, masks), masks
-        sheet = [np.concatenate([drawn(m), p], 1) for m, p in zip(masks[:8], made[0][:8], strict=True)]
-        sheet += [np.concatenate([drawn(m), p], 1) for m, p in zip(real[1][:8], real[0][:8], strict=True)]
-        Image.fromarray(np.concatenate([np.concatenate(sheet[k : k + 4], 1) for k in range(0, 16, 4)])).save(
-            out / f"{seed}.png"
-        )
+        sheet = [
+            np.concatenate([drawn(m), p], 1) for m, p in zip(masks[:8], made[0][:8], strict=True)
+        ]
+        sheet += [
+            np.concatenate([drawn(m), p], 1) for m, p in zip(real[1][:8], real[0][:8], strict=True)
+        ]
+        Image.fromarray(
+            np.concatenate([np.concatenate(sheet[k : k + 4], 1) for k in range(0, 16, 4)])
+        ).save(out / f"{seed}.png")
         sources = {"real": crops(*real), "generated": crops(*made)}
         sources["both"] = mixed(sources["real"], sources["generated"])
         found: dict[str, Any] = {"seed": seed}
@@ -200,7 +221,9 @@ def main() -> None:
         parts.append(found)
         kept.write_text(json.dumps(found))
         print(json.dumps(found), flush=True)
-    settings = [f"--{k}={getattr(args, k)}" for k in ("labelled", "images", "steps", "generated", "seeds")]
+    settings = [
+        f"--{k}={getattr(args, k)}" for k in ("labelled", "images", "steps", "generated", "seeds")
+    ]
     result = {
         "command": shlex.join(["python", "bench/nuclei.py", *settings]),
         "machine": machine(),

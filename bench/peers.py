@@ -72,7 +72,9 @@ class Fixed:
     def __init__(self, shape: Shape, **fields: Tensor) -> None:
         self.info = types.SimpleNamespace(shape=shape)
         last = torch.channels_last
-        self.fields = {k: v.contiguous(memory_format=last) if v.ndim == 4 else v for k, v in fields.items()}
+        self.fields = {
+            k: v.contiguous(memory_format=last) if v.ndim == 4 else v for k, v in fields.items()
+        }
 
     def draw(self, *_: Any, device: Any = None, **__: Any) -> Batch:
         return Batch(**{k: v.to(device) for k, v in self.fields.items()})
@@ -121,12 +123,20 @@ class DCGAN(Peer):
         }  # fmt: skip
         run(wanted, self.names)
         for name, network in (("netG", "Generator"), ("netD", "Discriminator")):
-            self.names[name] = self.names[network](1).to(self.device).apply(self.names["weights_init"])
+            self.names[name] = (
+                self.names[network](1).to(self.device).apply(self.names["weights_init"])
+            )
             self.names[f"optimizer{name[-1]}"] = torch.optim.Adam(
                 self.names[name].parameters(), lr=2e-4, betas=(0.5, 0.999)
             )
-        loop = next(n for n in ast.walk(tree) if isinstance(n, ast.For) and "dataloader" in ast.unparse(n.iter))
-        body = [n for n in loop.body if not isinstance(n, ast.If) and "print(" not in ast.unparse(n)]
+        loop = next(
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.For) and "dataloader" in ast.unparse(n.iter)
+        )
+        body = [
+            n for n in loop.body if not isinstance(n, ast.If) and "print(" not in ast.unparse(n)
+        ]
         self.body = compile(ast.Module(body, []), "dcgan/main.py", "exec")
         self.networks = {"G": self.names["netG"], "D": self.names["netD"]}
         self.real = torch.rand(self.batch, 3, 64, 64) * 2 - 1
@@ -184,7 +194,9 @@ class Junyanz(Peer):
     def step(self) -> dict[str, float]:
         self.theirs.set_input({"A": self.a, "B": self.b, "A_paths": [], "B_paths": []})
         self.theirs.optimize_parameters()
-        return self.losses({k: getattr(self.theirs, f"loss_{k}").item() for k in self.theirs.loss_names})
+        return self.losses(
+            {k: getattr(self.theirs, f"loss_{k}").item() for k in self.theirs.loss_names}
+        )
 
     @abstractmethod
     def losses(self, theirs: dict[str, float]) -> dict[str, float]: ...
@@ -211,12 +223,19 @@ class Pix2Pix(Junyanz):
     model = "pix2pix"
 
     def __init__(self, *args: Any) -> None:
-        self.options = ("--netG", f"unet_{args[1]}", "--no_dropout")  # each draws its masks in its own way
+        self.options = (
+            "--netG",
+            f"unet_{args[1]}",
+            "--no_dropout",
+        )  # each draws its masks in its own way
         super().__init__(*args)
         self.networks = {"G": self.theirs.netG, "D": self.theirs.netD}
 
     def losses(self, theirs: dict[str, float]) -> dict[str, float]:
-        return {"G/loss": theirs["G_GAN"] + theirs["G_L1"], "D/loss": (theirs["D_real"] + theirs["D_fake"]) / 2}
+        return {
+            "G/loss": theirs["G_GAN"] + theirs["G_L1"],
+            "D/loss": (theirs["D_real"] + theirs["D_fake"]) / 2,
+        }
 
     def feed(self) -> Fixed:
         return Fixed(Shape(3, self.size, self.size), x=self.a, y=self.b)
@@ -233,7 +252,9 @@ class BigGAN(Peer):
         assert self.size == 32, "this reference's script makes images of 32x32"
         absent("torchvision", "h5py", "tqdm")
         sys.path.insert(0, str(self.checkout))
-        model, training, utils = (importlib.import_module(m) for m in ("BigGAN", "train_fns", "utils"))
+        model, training, utils = (
+            importlib.import_module(m) for m in ("BigGAN", "train_fns", "utils")
+        )
         losses: Any = importlib.import_module("losses")
         size = {"resolution": 32, "n_classes": 10}
         how = {"SN_eps": 1e-8, "BN_eps": 1e-5, "adam_eps": 1e-8, "skip_init": False}
@@ -280,7 +301,10 @@ class BigGAN(Peer):
             return found
 
         losses.discriminator_loss = noted
-        self.x, self.labels = torch.rand(self.batch, 3, 32, 32) * 2 - 1, torch.randint(10, (self.batch,))
+        self.x, self.labels = (
+            torch.rand(self.batch, 3, 32, 32) * 2 - 1,
+            torch.randint(10, (self.batch,)),
+        )
         self.draws = {
             "latent": [torch.randn(self.batch, 128) for _ in range(self.N_CRITIC + 1)],
             "drawn": [torch.randint(10, (self.batch,)) for _ in range(self.N_CRITIC + 1)],
@@ -380,13 +404,23 @@ class StyleGAN2(Peer):
         self.G = networks.Generator(
             z_dim=512, w_dim=512, mapping_kwargs={"num_layers": 2}, synthesis_kwargs=width, **shape
         )
-        self.D = networks.Discriminator(architecture="orig", epilogue_kwargs={"mbstd_group_size": 32}, **width, **shape)
+        self.D = networks.Discriminator(
+            architecture="orig", epilogue_kwargs={"mbstd_group_size": 32}, **width, **shape
+        )
         self.networks = {"G": self.G, "D": self.D}
         self.average = copy.deepcopy(self.G).eval()
         self.seen: dict[str, float] = {}
-        loss.training_stats.report = lambda name, value: self.seen.__setitem__(name, float(value.detach().mean()))
+        loss.training_stats.report = lambda name, value: self.seen.__setitem__(
+            name, float(value.detach().mean())
+        )
         self.loss = loss.StyleGAN2Loss(
-            self.device, self.G.mapping, self.G.synthesis, self.D, style_mixing_prob=0, r1_gamma=0.01, pl_weight=0
+            self.device,
+            self.G.mapping,
+            self.G.synthesis,
+            self.D,
+            style_mixing_prob=0,
+            r1_gamma=0.01,
+            pl_weight=0,
         )
         self.optimizers = {}
         for net, every in ((self.G, 4), (self.D, self.R1_EVERY)):
@@ -423,7 +457,10 @@ class StyleGAN2(Peer):
             for mean, buffer in zip(self.average.buffers(), self.G.buffers(), strict=True):
                 mean.copy_(buffer)
         self.steps += 1
-        d = [self.seen["Loss/D/loss"], *([every * self.seen["Loss/D/reg"]] if len(phases) == 3 else [])]
+        d = [
+            self.seen["Loss/D/loss"],
+            *([every * self.seen["Loss/D/reg"]] if len(phases) == 3 else []),
+        ]
         return {"G/loss": self.seen["Loss/G/loss"], "D/loss": statistics.mean(d)}
 
     def feed(self) -> Fixed:
@@ -500,18 +537,24 @@ def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engi
     recipe = recipes.find(RECIPES.get(method, method))(1)
     for setting in settings:
         recipe = override(recipe, setting)
-    return Engine(replace(recipe, precision=case.precision, compile=case.compile, lr=None), feed, case.device)
+    return Engine(
+        replace(recipe, precision=case.precision, compile=case.compile, lr=None), feed, case.device
+    )
 
 
 def named(state: dict[str, Tensor], net: torch.nn.Module) -> dict[str, Tensor]:
     """The reference's weights under the names of ganvas's network: as `ganvas.import_network` finds them, where they differ."""
     if state.keys() == net.state_dict().keys():
         return state
-    return next(found for found in (recognise(state) for recognise in FORMATS.values()) if found is not None).state
+    return next(
+        found for found in (recognise(state) for recognise in FORMATS.values()) if found is not None
+    ).state
 
 
 def compared(
-    losses: Mapping[str, Mapping[str, float]], tolerance: float, exact: Mapping[str, Mapping[str, float]] | None = None
+    losses: Mapping[str, Mapping[str, float]],
+    tolerance: float,
+    exact: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """One step's losses of "reference" and "ganvas" by name, each with how far they are apart and may be, relative.
 
@@ -521,11 +564,20 @@ def compared(
     for name, reference in losses["reference"].items():
         mine = losses["ganvas"][name]
         scale = abs(exact["reference"][name] if exact else reference)
-        entry: dict[str, Any] = {"reference": reference, "ganvas": mine, "difference": abs(reference - mine) / scale}
+        entry: dict[str, Any] = {
+            "reference": reference,
+            "ganvas": mine,
+            "difference": abs(reference - mine) / scale,
+        }
         entry["allowed"] = tolerance
         if exact:
-            entry["float64_difference"] = abs(exact["reference"][name] - exact["ganvas"][name]) / scale
-            rounding = {side: abs(losses[side][name] - exact[side][name]) / scale for side in ("reference", "ganvas")}
+            entry["float64_difference"] = (
+                abs(exact["reference"][name] - exact["ganvas"][name]) / scale
+            )
+            rounding = {
+                side: abs(losses[side][name] - exact[side][name]) / scale
+                for side in ("reference", "ganvas")
+            }
             entry["rounding"] = rounding
             entry["allowed"] = sum(rounding.values()) + HALF["float64"]
         found[name] = entry
@@ -537,12 +589,18 @@ def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found = []
     for name, loss in losses.items():
         if not loss["difference"] <= loss["allowed"]:  # NaN is a disagreement, too
-            found.append(f"{name} differs by {loss['difference']:.2g}, and {loss['allowed']:.2g} is allowed")
+            found.append(
+                f"{name} differs by {loss['difference']:.2g}, and {loss['allowed']:.2g} is allowed"
+            )
         if not loss.get("float64_difference", 0.0) <= HALF["float64"]:
-            found.append(f"{name} differs by {loss['float64_difference']:.2g} in float64: this is another step")
+            found.append(
+                f"{name} differs by {loss['float64_difference']:.2g} in float64: this is another step"
+            )
         for side, rounding in loss.get("rounding", {}).items():
             if not rounding <= HALF["float32"]:
-                found.append(f"{name} of {side} is {rounding:.2g} from its own float64: this is no fp32")
+                found.append(
+                    f"{name} of {side} is {rounding:.2g} from its own float64: this is no fp32"
+                )
     return found
 
 
@@ -551,7 +609,9 @@ class Worker:
 
     def __init__(self, side: str, arguments: list[str], folder: str, *more: str) -> None:
         command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder, *more]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.ready = self._answer()
 
     def step(self) -> dict[str, Any]:
@@ -602,7 +662,9 @@ def work(case: argparse.Namespace) -> None:
             retain_heap()
         start = torch.load(shared, weights_only=True)
         if case.wide:
-            torch.set_default_dtype(torch.float64)  # for the engine lays its weights out as it is made
+            torch.set_default_dtype(
+                torch.float64
+            )  # for the engine lays its weights out as it is made
         engine = ours(case, Fixed(Shape(*start["shape"]), **start["fields"]), start["settings"])
         for name, weights in start["weights"].items():
             net = engine.method.get_submodule(name)
@@ -632,7 +694,9 @@ def work(case: argparse.Namespace) -> None:
         seconds = time.perf_counter() - began
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         mib = held / 1024 if case.device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
-        print(json.dumps({"seconds": seconds, "losses": losses, "mib": mib}), file=answers, flush=True)
+        print(
+            json.dumps({"seconds": seconds, "losses": losses, "mib": mib}), file=answers, flush=True
+        )
 
 
 def in_float64(arguments: list[str]) -> dict[str, dict[str, float]] | None:
@@ -671,7 +735,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         peer, mine = (Worker(side, arguments, folder) for side in ("reference", "ganvas"))
         first = {"reference": peer.step()["losses"], "ganvas": mine.step()["losses"]}
-        losses = compared(first, TOLERANCE[case.precision], in_float64(arguments) if case.precision == "fp32" else None)
+        losses = compared(
+            first,
+            TOLERANCE[case.precision],
+            in_float64(arguments) if case.precision == "fp32" else None,
+        )
         if reasons := disagreements(losses):
             told = f"{'; '.join(reasons)}\n{json.dumps(losses, indent=1)}"
             raise SystemExit(f"one step from the same start gives other losses: {told}")
@@ -693,7 +761,8 @@ def main() -> None:
         "load_average": round(os.getloadavg()[0], 1),
         "losses": losses,
         "seconds": {
-            s: statistics.median(p[i]["seconds"] for p in pairs) for i, s in enumerate(("reference", "ganvas"))
+            s: statistics.median(p[i]["seconds"] for p in pairs)
+            for i, s in enumerate(("reference", "ganvas"))
         },
         "ratios": ratios,
         "times_as_fast": statistics.median(ratios),
@@ -706,8 +775,12 @@ def main() -> None:
     )
     case.out.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(case.out.read_text()) if case.out.is_file() else {}
-    case.out.write_text(json.dumps(dict(sorted({**kept, case_name: found}.items())), indent=1) + "\n")
-    print(f"{case_name}: {found['times_as_fast']:.2f} times as fast, {found['share_of_memory']:.2f} of the memory")
+    case.out.write_text(
+        json.dumps(dict(sorted({**kept, case_name: found}.items())), indent=1) + "\n"
+    )
+    print(
+        f"{case_name}: {found['times_as_fast']:.2f} times as fast, {found['share_of_memory']:.2f} of the memory"
+    )
 
 
 if __name__ == "__main__":

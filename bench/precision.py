@@ -44,9 +44,17 @@ def main() -> None:
     args = parser.parse_args()
     retain_heap()
     extract = extractor(args.features, args.weights)
-    real = filled(FeatureSet(extract, "real"), (b.x for b in data.images(args.data, size=32, part="test").batches(256)))
+    real = filled(
+        FeatureSet(extract, "real"),
+        (b.x for b in data.images(args.data, size=32, part="test").batches(256)),
+    )
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"runs": {}}
-    found |= {"machine": machine(), "torch": torch.__version__, "commit": commit(), "threads": torch.get_num_threads()}
+    found |= {
+        "machine": machine(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "threads": torch.get_num_threads(),
+    }
     for seed in range(args.seeds):
         for recipe, (batch, images) in CASES.items():
             for precision in ("fp32", "bf16"):
@@ -68,7 +76,9 @@ def main() -> None:
                     engine.step()
                 seconds = time.perf_counter() - start
                 model = Model(engine.model(), {"shape": asdict(feed.info.shape)})
-                measured = measure_samples(model.batches(SAMPLES, seed=seed), real, extract, seed=seed)
+                measured = measure_samples(
+                    model.batches(SAMPLES, seed=seed), real, extract, seed=seed
+                )
                 found["runs"][name] = {
                     "frechet": measured["values"]["frechet"],
                     "seconds": round(seconds, 1),
@@ -83,7 +93,10 @@ def verdict(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
     """By recipe: the range of the distances in each precision, and whether the ranges overlap."""
     found = {}
     for recipe in CASES:
-        values = {p: [r["frechet"] for k, r in runs.items() if k.startswith(f"{recipe} {p}")] for p in ("fp32", "bf16")}
+        values = {
+            p: [r["frechet"] for k, r in runs.items() if k.startswith(f"{recipe} {p}")]
+            for p in ("fp32", "bf16")
+        }
         if all(values.values()):
             low = {p: min(v) for p, v in values.items()}
             high = {p: max(v) for p, v in values.items()}

@@ -33,7 +33,11 @@ from ganvas.training import benchmark
 from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
-GROWTH: dict[str, tuple[int, ...]] = {"batch": (16, 32, 64, 128), "side": (32, 64, 128), "width": (16, 32, 64, 128)}
+GROWTH: dict[str, tuple[int, ...]] = {
+    "batch": (16, 32, 64, 128),
+    "side": (32, 64, 128),
+    "width": (16, 32, 64, 128),
+}
 SHARED = {
     "dcgan 64 px batch 64": ("dcgan", 64, ["batch=64"]),
     "wgan_gp_dcgan 32 px batch 64": ("wgan_gp_dcgan", 32, ["batch=64"]),
@@ -70,13 +74,22 @@ def grown() -> dict[str, Any]:
             widths = [f"{net}.width={s['width']}" for net in "GD"]
             costs.append(seconds(engine("dcgan", s["side"], [f"batch={s['batch']}", *widths])))
         slope = np.polyfit(np.log(sizes), np.log(costs), 1)[0]
-        found[what] = {"sizes": sizes, "seconds_per_step": costs, "exponent": float(slope), "others": usual}
+        found[what] = {
+            "sizes": sizes,
+            "seconds_per_step": costs,
+            "exponent": float(slope),
+            "others": usual,
+        }
         print(what, json.dumps(found[what]), flush=True)
     return found
 
 
 def turn(case: str, processes: int) -> dict[str, float]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
+    torchrun = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        if processes == 2
+        else []
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
     command = [sys.executable, *torchrun, __file__, "--turn", case]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
@@ -105,7 +118,9 @@ def work(case: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The cost of a step as things grow and as processes share it.")
+    parser = argparse.ArgumentParser(
+        description="The cost of a step as things grow and as processes share it."
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -34,11 +34,20 @@ from ganvas.training.trainer import resume
 
 RESULTS = Path(__file__).parent / "results" / "superres.json"
 SCALE, BATCH, TIMED = 4, 16, 160
-SETTINGS = ["G.width=48", "G.blocks=6", "D.width=32", "optim.G.lr=3e-4", "optim.D.lr=3e-4", "layer=relu3_1"]
+SETTINGS = [
+    "G.width=48",
+    "G.blocks=6",
+    "D.width=32",
+    "optim.G.lr=3e-4",
+    "optim.D.lr=3e-4",
+    "layer=relu3_1",
+]
 
 
 def figures(made: Path, data: Path) -> dict[str, Any]:
-    record = compare(made, data / "set5", protocol="y-crop4", lpips="squeeze-caffe", weights=data / "weights")
+    record = compare(
+        made, data / "set5", protocol="y-crop4", lpips="squeeze-caffe", weights=data / "weights"
+    )
     return {
         name: {k: value[k] for k in ("mean", "low", "high")}
         for name, value in record.items()
@@ -56,13 +65,17 @@ def enlarged_bicubically(small: Path, out: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--game", type=float, default=10)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder for the run and the pictures (default: a temporary one)")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the run and the pictures (default: a temporary one)"
+    )
     args = parser.parse_args()
     data, small = args.shared / "data", args.shared / "data" / "set5_lr_x4"
     vgg = data / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
@@ -76,7 +89,9 @@ def main() -> None:
             resume(run, images=until, set=settings)
         else:
             how: dict[str, Any] = {"size": args.size, "batch": BATCH, "seed": args.seed}
-            trainer.train("srgan", data / "t91", out=run, images=until, set=[*SETTINGS, *settings], **how)
+            trainer.train(
+                "srgan", data / "t91", out=run, images=until, set=[*SETTINGS, *settings], **how
+            )
         spent, images = time.process_time() - before, until
 
     def stage(name: str, minutes: float, *settings: str) -> None:
@@ -90,7 +105,11 @@ def main() -> None:
             first += spent
         pictures = out / name
         translate_files(run, [small], pictures)
-        parts[name] = {"images": images, "cpu_minutes": round(first / 60, 2), **figures(pictures, data)}
+        parts[name] = {
+            "images": images,
+            "cpu_minutes": round(first / 60, 2),
+            **figures(pictures, data),
+        }
         print(name, json.dumps(parts[name]), flush=True)
 
     parts["bicubic"] = figures(enlarged_bicubically(small, out / "bicubic"), data)

@@ -63,10 +63,18 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
     to = nn.Module.to
     return {
         "channels last": [
-            (nn.Module, "to", lambda self, *a, memory_format=None, **k: to(self, *a, **k) if a or k else self)
+            (
+                nn.Module,
+                "to",
+                lambda self, *a, memory_format=None, **k: to(self, *a, **k) if a or k else self,
+            )
         ],
-        "own instance norm": [(InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))],
-        "fused optimizer": [(engines, "_fast", lambda make: partial(make, fused=False, foreach=False))],
+        "own instance norm": [
+            (InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))
+        ],
+        "fused optimizer": [
+            (engines, "_fast", lambda make: partial(make, fused=False, foreach=False))
+        ],
         "weights in memory order": [(engines, "_in_memory_order", lambda t: t)],
     }
 
@@ -114,7 +122,9 @@ def turn(case: str, precision: str, threads: int, how: str) -> float:
         "--how",
         how,
     ]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return float(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def work(case: str, precision: str, how: str) -> None:
@@ -148,9 +158,15 @@ def main() -> None:
         for precision in ("fp32", "bf16"):
             name = f"{case} {precision}"
             found[name] = {k: brought(case, precision, v, args.rounds) for k, v in undone().items()}
-            for trick, how in (("kept memory", "freed memory"), ("thread without tensors", "tensors in a thread")):
+            for trick, how in (
+                ("kept memory", "freed memory"),
+                ("thread without tensors", "tensors in a thread"),
+            ):
                 pairs = [
-                    (turn(case, precision, args.threads, how), turn(case, precision, args.threads, ""))
+                    (
+                        turn(case, precision, args.threads, how),
+                        turn(case, precision, args.threads, ""),
+                    )
                     for _ in range(3)
                 ]
                 found[name][trick] = statistics.median(a / b for a, b in pairs)

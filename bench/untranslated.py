@@ -33,7 +33,9 @@ def main() -> None:
     found: dict[str, object] = {"commit": commit(), "machine": machine()}
     for to in "ba":
         other = "a" if to == "b" else "b"
-        real = filled(FeatureSet(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to)))
+        real = filled(
+            FeatureSet(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to))
+        )
         # At random, as `ganvas measure` chooses what it translates: files are often sorted by what they show.
         n = min(args.count, feed.info.counts[other])
         fake = (getattr(feed.draw(i, min(64, n - i), seed=0), other) for i in range(0, n, 64))

@@ -39,7 +39,11 @@ from ganvas.metrics.suite import measure_samples
 from ganvas.training.start import with_data
 
 ROOT = Path(__file__).parents[1]
-RESULTS, SHEETS, PAGE = ROOT / "bench" / "results" / "zoo.json", ROOT / "docs" / "zoo", ROOT / "docs" / "src" / "zoo.md.in"
+RESULTS, SHEETS, PAGE = (
+    ROOT / "bench" / "results" / "zoo.json",
+    ROOT / "docs" / "zoo",
+    ROOT / "docs" / "src" / "zoo.md.in",
+)
 SAMPLES = 2048
 # Recipe, and what is smaller than there so that a processor gets somewhere: sizes and counts of images, nothing else. The
 # rates, penalties and R1 of the small recipes (vae_small, .._digits, r3gan_small) were chosen for their own data.
@@ -79,13 +83,20 @@ SHOWN = {"frechet": "Fréchet distance", "precision": "precision", "recall": "re
 def asked(method: str, args: argparse.Namespace) -> dict[str, Any]:
     """What a cell in the record must have been made with to be kept."""
     recipe, settings = METHODS[method]
-    return {"recipe": recipe, "settings": settings, "minutes": args.minutes, "device": args.device} | {
+    return {
+        "recipe": recipe,
+        "settings": settings,
+        "minutes": args.minutes,
+        "device": args.device,
+    } | {
         "features": args.features,
         "samples": args.samples,
     }
 
 
-def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Path | None) -> dict[str, Any]:
+def cell(
+    method: str, data: str, seed: int, args: argparse.Namespace, sheet: Path | None
+) -> dict[str, Any]:
     torch.set_num_threads(1)
     retain_heap()
     recipe, settings = METHODS[method]
@@ -102,14 +113,23 @@ def cell(method: str, data: str, seed: int, args: argparse.Namespace, sheet: Pat
         if cuda:
             torch.cuda.synchronize()  # else what is queued would not be counted
     seconds, shape = now() - start, feed.info.shape
-    facts = {"shape": asdict(shape), "task": "images", "images_trained": engine.clock.images, "recipe": recipe}
+    facts = {
+        "shape": asdict(shape),
+        "task": "images",
+        "images_trained": engine.clock.images,
+        "recipe": recipe,
+    }
     facts |= {"data": {"fingerprint": feed.info.fingerprint, "classes": feed.info.classes}}
     with tempfile.TemporaryDirectory() as folder:
         model_file.save(Path(folder), engine.model(), run, shape, facts)
         model = load(folder, device=args.device)
         # As `ganvas measure` does, without its judge: training one takes longer than all else.
-        real = RealFeatures(model, Path(folder), data, "test", extractor_named(args.features, args.weights, None))
-        record = measure_samples(model.batches(args.samples, seed=0), real.features("x"), real.extractor)
+        real = RealFeatures(
+            model, Path(folder), data, "test", extractor_named(args.features, args.weights, None)
+        )
+        record = measure_samples(
+            model.batches(args.samples, seed=0), real.features("x"), real.extractor
+        )
         if sheet is not None:
             made = model.sample(64, output="torch")
             told = {"recipe": recipe, "data": sheet.stem, "images_trained": engine.clock.images}
@@ -164,7 +184,10 @@ def report(found: dict[str, Any]) -> str:
             continue
         lines += [f"## Results: {data}", ""]
         if data == "cifar10":
-            lines += ["This copy of the data set is lossy (JPEG, quality 75): its figures compare only with each other.", ""]
+            lines += [
+                "This copy of the data set is lossy (JPEG, quality 75): its figures compare only with each other.",
+                "",
+            ]
         names = ["method", "seeds", "minutes", *SHOWN.values(), "images", "images/s"]
         lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
         sheets = []
@@ -179,7 +202,9 @@ def report(found: dict[str, Any]) -> str:
             sheet = f"zoo/{data}-{method}.png"
             if (SHEETS.parent / sheet).is_file():
                 sheets += [f"`{method}`", "", f"![samples of {method}]({sheet})", ""]
-        if failed := [f"`{k}` (`{c['error'].split(': ', 1)[-1]}`)" for k, c in every.items() if "error" in c]:
+        if failed := [
+            f"`{k}` (`{c['error'].split(': ', 1)[-1]}`)" for k, c in every.items() if "error" in c
+        ]:
             lines += ["", f"Failed: {', '.join(failed)}."]
         if missing := [f"`{m}`" for m in METHODS if not any(k.startswith(f"{m} ") for k in every)]:
             lines += ["", f"Not run: {', '.join(missing)}."]
@@ -201,7 +226,9 @@ def _middle(cells: dict[str, Any], names: str) -> str:
 
     ordered = sorted(cells, key=lambda key: value(cells[key]))
     middle = shown(ordered[(len(ordered) - 1) // 2])
-    return middle if len(ordered) == 1 else f"{middle} ({shown(ordered[0])} to {shown(ordered[-1])})"
+    return (
+        middle if len(ordered) == 1 else f"{middle} ({shown(ordered[0])} to {shown(ordered[-1])})"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -217,18 +244,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--sheets", type=Path, default=SHEETS)
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--cell", nargs=3, metavar=("METHOD", "NAME", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--cell", nargs=3, metavar=("METHOD", "NAME", "SEED"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args(arguments)
     methods = args.methods.split(",")
     if unknown := set(methods) - set(METHODS):
-        raise SystemExit(f"no method is called {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
+        raise SystemExit(
+            f"no method is called {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}"
+        )
     data = dict(pair.split("=", 1) for pair in args.data)
     if args.cell:
         method, name, seed = args.cell
         sheet = args.sheets / f"{name}-{method}.png" if seed == "0" else None
         print(json.dumps(cell(method, data[name], int(seed), args, sheet)))
         return
-    found: dict[str, Any] = json.loads(args.out.read_text()) if args.out.is_file() else {"cells": {}}
+    found: dict[str, Any] = (
+        json.loads(args.out.read_text()) if args.out.is_file() else {"cells": {}}
+    )
     if found.setdefault("minutes", args.minutes) != args.minutes and not args.report:
         raise SystemExit(
             f"{args.out} has cells of {found['minutes']} minutes; give --minutes {found['minutes']} or another --out"
@@ -242,15 +275,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if "values" in had and {**had, **asked(method, args)} == had:
                     continue
                 command = [sys.executable, __file__, *args.data, "--cell", method, name, str(seed)]
-                command += ["--minutes", str(args.minutes), "--device", args.device, "--features", args.features]
+                command += [
+                    "--minutes",
+                    str(args.minutes),
+                    "--device",
+                    args.device,
+                    "--features",
+                    args.features,
+                ]
                 command += ["--samples", str(args.samples), "--sheets", str(args.sheets)]
                 command += ["--weights", str(args.weights)] if args.weights else []
                 done = subprocess.run(
-                    command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+                    command,
+                    env={**os.environ, "OMP_NUM_THREADS": "1"},
+                    capture_output=True,
+                    text=True,
+                    check=False,
                 )
                 last = (done.stdout.strip().splitlines() or [""])[-1]
-                found["cells"][key] = json.loads(last) if done.returncode == 0 else {"error": _reason(done.stderr)}
-                write(args.out, (json.dumps(found, indent=1) + "\n").encode())  # whole or not at all
+                found["cells"][key] = (
+                    json.loads(last) if done.returncode == 0 else {"error": _reason(done.stderr)}
+                )
+                write(
+                    args.out, (json.dumps(found, indent=1) + "\n").encode()
+                )  # whole or not at all
                 cell_ = found["cells"][key]
                 print(key, cell_.get("values", {}).get("frechet", cell_.get("error")), flush=True)
     if args.report:

@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 LIMIT = 1800.0  # seconds
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", "NO_COLOR": "1", "PYTHONWARNINGS": "error"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "COLUMNS": "160",
+    "NO_COLOR": "1",
+    "PYTHONWARNINGS": "error",
+}
 T = TypeVar("T")
 
 
@@ -27,7 +33,12 @@ def completed(
     """Run a command to its end. `ok`: whether it must succeed; None: it may do either."""
     words = [str(word) for word in command]
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=LIMIT, env=env, cwd=None if cwd is None else str(cwd)
+        words,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=env,
+        cwd=None if cwd is None else str(cwd),
     )
     output = f"{words} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     assert "Traceback" not in done.stderr or ok is None, output
@@ -36,7 +47,10 @@ def completed(
 
 
 def ganvas(
-    *arguments: object, ok: bool | None = True, env: Mapping[str, str] = ENVIRONMENT, cwd: object = None
+    *arguments: object,
+    ok: bool | None = True,
+    env: Mapping[str, str] = ENVIRONMENT,
+    cwd: object = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `ganvas ARGUMENTS` in a process of its own."""
     return completed([sys.executable, "-m", "ganvas", *arguments], ok=ok, env=env, cwd=cwd)
@@ -47,7 +61,9 @@ def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None =
     end = time.monotonic() + LIMIT
     while not (found := condition()):
         if process is not None and process.poll() is not None and not condition():
-            raise AssertionError(f"{process.args} ended with {process.returncode}: {process.communicate()}")
+            raise AssertionError(
+                f"{process.args} ended with {process.returncode}: {process.communicate()}"
+            )
         assert time.monotonic() < end, f"nothing within {LIMIT:.0f} s"
         time.sleep(0.01)
     return found

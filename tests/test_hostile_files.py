@@ -54,7 +54,9 @@ def mutated(value: Any, rng: random.Random) -> Any:
     """`value` with one to three of its parts removed, renamed or replaced."""
     value = copy.deepcopy(value)
     for _ in range(rng.choice([1, 1, 2, 3])):
-        node, parent, key = value, None, None
+        node: Any = value
+        parent: Any = None
+        key: Any = None
         while isinstance(node, dict | list) and node and (parent is None or rng.random() < 0.75):
             parent, key = (
                 node,
@@ -240,13 +242,13 @@ def test_a_run_of_huge_networks_takes_no_memory(finished: Path, tmp_path: Path, 
 )
 def test_pictures_are_named_in_bounded_numbers(text: str) -> None:
     with pytest.raises(UserError):
-        naming.pictures(text)
+        naming.sample_names(text)
 
 
 @pytest.mark.parametrize("text", ["99999999", "9" * 5000, "\N{SUPERSCRIPT TWO}", "0-999999999"])
 def test_a_walk_is_of_bounded_length(text: str) -> None:
     with pytest.raises(UserError):
-        naming.first_or_named(text)
+        naming.count_or_names(text)
 
 
 class _Enlarging(nn.Module):
@@ -261,7 +263,7 @@ class _Enlarging(nn.Module):
 def test_a_small_network_of_a_huge_image_takes_no_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="too large"):
-        as_method._noise(_Enlarging())
+        as_method._shape_from_noise(_Enlarging())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19
 
 

@@ -35,7 +35,9 @@ REDUCE = {"mean": statistics.fmean, "median": statistics.median, "min": min, "ma
 UNITS = "dB|ms|s|min|h|seconds?|minutes?|hours?|images/s|steps/s|x|×|[kMG]i?B"
 
 NUMBER = r"[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
-FIGURE = re.compile(rf"(?<![\w.:/,@#-])(?P<number>{NUMBER})(?P<unit>\s?%|\s?(?:{UNITS})(?![\w/]))?(?![\w]|\.\d)")
+FIGURE = re.compile(
+    rf"(?<![\w.:/,@#-])(?P<number>{NUMBER})(?P<unit>\s?%|\s?(?:{UNITS})(?![\w/]))?(?![\w]|\.\d)"
+)
 REFERENCE = re.compile(
     r"\{\{(?:(?P<literal>[^{};\n]+); not measured: [^{}\s][^{}\n]*"
     r"|(?P<format>\S+) (?:(?P<reduce>mean|median|min|max) )?(?P<path>\S+\.json) (?P<names>[^{}\n]+))\}\}"
@@ -122,7 +124,10 @@ def check(root: Path = ROOT) -> list[str]:
         wrong = problems(source.read_text(encoding="utf-8"), source.name in STRICT, root)
         found += [f"{source.relative_to(root)}:{w}" for w in wrong]
     if not found:
-        found = [f"{page.relative_to(root)} is outdated: run `python tools/docs.py`" for page in outdated(root)]
+        found = [
+            f"{page.relative_to(root)} is outdated: run `python tools/docs.py`"
+            for page in outdated(root)
+        ]
     return found
 
 
@@ -131,7 +136,8 @@ def outdated(root: Path = ROOT) -> list[Path]:
     return [
         page
         for source, page in templates(root).items()
-        if not page.is_file() or page.read_text(encoding="utf-8") != render(source.read_text(encoding="utf-8"), root)
+        if not page.is_file()
+        or page.read_text(encoding="utf-8") != render(source.read_text(encoding="utf-8"), root)
     ]
 
 
@@ -160,7 +166,9 @@ def _needs_reference(line: str, figure: re.Match[str], table: bool) -> bool:
     if figure["unit"] or "." in figure["number"] or "e" in figure["number"]:
         return True
     before, after = line[: figure.start()], line[figure.end() :]
-    alone = not before.rpartition("|")[2].strip(" *\x00") and not after.partition("|")[0].strip(" *\x00")
+    alone = not before.rpartition("|")[2].strip(" *\x00") and not after.partition("|")[0].strip(
+        " *\x00"
+    )
     return table and alone and before.count("|") > 1
 
 

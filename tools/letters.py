@@ -34,7 +34,9 @@ def main() -> None:
         split=np.array([face.part for face in every]),
     )
     (SETS / "LICENSES.txt").write_text(licenses(list(faces)), encoding="utf-8")
-    print(f"{len(every)} letters of {len(faces)} faces, {(SETS / 'letters.npz').stat().st_size:,} bytes")
+    print(
+        f"{len(every)} letters of {len(faces)} faces, {(SETS / 'letters.npz').stat().st_size:,} bytes"
+    )
 
 
 def licenses(faces: list[letters.Face]) -> str:
@@ -50,7 +52,12 @@ def licenses(faces: list[letters.Face]) -> str:
         names = TTFont(path)["name"]
         text = (path.parents[1] / "LICENSE").read_text(encoding="utf-8")
         without = "The font names no licence; its package holds the one below."
-        lines += [family, f"    {names.getDebugName(COPYRIGHT)}", f"    {names.getDebugName(LICENSE) or without}", ""]
+        lines += [
+            family,
+            f"    {names.getDebugName(COPYRIGHT)}",
+            f"    {names.getDebugName(LICENSE) or without}",
+            "",
+        ]
         start = next(m for m in ("SIL OPEN FONT LICENSE Version", "Apache License") if m in text)
         texts.setdefault(start, text[text.index(start) :].strip())
     rule = "-" * 88

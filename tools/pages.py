@@ -64,7 +64,9 @@ class Facts:
     def __init__(self, kind: type[Method], ideas: Mapping[str, Any]) -> None:
         self.kind, self.file = kind, kind.__module__.rpartition(".")[2]
         if self.file not in ideas:
-            raise SystemExit(f"docs/methods/ideas.toml has no table [{self.file}]: add one with name, idea, use")
+            raise SystemExit(
+                f"docs/methods/ideas.toml has no table [{self.file}]: add one with name, idea, use"
+            )
         self.idea: Mapping[str, Any] = ideas[self.file]
         first, *self.text = paragraphs(inspect.getdoc(kind) or "")
         found = TITLE.fullmatch(" ".join(first.split()))
@@ -114,7 +116,9 @@ def table(facts: list[Facts]) -> str:
         task = "image to image" if hasattr(f.kind, "translate") else "noise to image"
         named = ", ".join(f"`{r}`" for r in f.recipes)
         claims = "<br>".join(f"[{c.name}]({f.file}.md#{c.name}): {verdict(c)}" for c in f.own)
-        lines.append(table_row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet"))
+        lines.append(
+            table_row(f"[{f.name}]({f.file}.md)", paper, task, named, claims or "none yet")
+        )
     of_none = [c for c in CLAIMS if not any(c in f.own for f in facts)]
     theory = ", ".join(f"{c.name}: {verdict(c)}" for c in of_none)
     return blocks(
@@ -123,7 +127,9 @@ def table(facts: list[Facts]) -> str:
         "recipes and the results of its claims. Claims are small experiments on two processor "
         "cores: a claim that does not hold here may still hold at the paper's scale.",
         "\n".join(lines),
-        f"Claims of no method's paper ([all claims](../claims/README.md)): {theory}." if theory else "",
+        f"Claims of no method's paper ([all claims](../claims/README.md)): {theory}."
+        if theory
+        else "",
         WRITTEN,
     )
 
@@ -186,7 +192,9 @@ def shown(text: str) -> str:
     """Markdown of a docstring's paragraph. Formulas keep their layout.
 
     A formula has aligned parts, or an equation and no full stop at its end."""
-    formula = re.search(r"\S {2,}\S", text) or (" = " in text and not text.rstrip().endswith((".", ":")))
+    formula = re.search(r"\S {2,}\S", text) or (
+        " = " in text and not text.rstrip().endswith((".", ":"))
+    )
     narrower = re.sub(r"(?<=\S) {6,}(?=\()", " " * 5, text)
     return f"```text\n{narrower}\n```" if formula else arxiv(flat(text))
 
@@ -234,7 +242,9 @@ def sizes(name: str, data: str) -> tuple[Shape, dict[str, int]]:
         shape = run.data(data).info.shape
     with torch.device("meta"):
         built = run.method(shape)
-    counts = {part: sum(p.numel() for p in net.parameters()) for part, net in built.named_children()}
+    counts = {
+        part: sum(p.numel() for p in net.parameters()) for part, net in built.named_children()
+    }
     return shape, {part: count for part, count in counts.items() if count}
 
 
@@ -255,20 +265,26 @@ def claim(claim: Claim) -> str:
     kinds = sorted(k.__module__.rpartition(".")[2] for k in methods_of(claim))
     code = Path(inspect.getsourcefile(claim.experiment) or "").name
     by = " and ".join(f"`{k}`" for k in kinds)
-    how = f"Methods: {by}" if kinds else "The experiment uses networks of its own and no method of ganvas"
+    how = (
+        f"Methods: {by}"
+        if kinds
+        else "The experiment uses networks of its own and no method of ganvas"
+    )
     how += f" ([experiment](../../src/ganvas/claims/experiments/{code})"
     how += f", [protocol and every seed](../claims/README.md#{claim.name}))" if record else ")"
     if record is None:
         result = f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} minutes on two cores."
     elif runner.is_stale(claim, record):
-        result = (
-            f"**Stale**: the record's bounds differ from those of the code. Run again: `ganvas claim run {claim.name}`."
-        )
+        result = f"**Stale**: the record's bounds differ from those of the code. Run again: `ganvas claim run {claim.name}`."
     else:
         result = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
         result += "".join(f" Seed {x['seed']} failed." for x in record["failures"])
     quoted = (record or {}).get("paper_figures", claim.paper_figures)
-    plot = f"![{claim.name}](../claims/{claim.name}.png)" if (DOCS / "claims" / f"{claim.name}.png").is_file() else ""
+    plot = (
+        f"![{claim.name}](../claims/{claim.name}.png)"
+        if (DOCS / "claims" / f"{claim.name}.png").is_file()
+        else ""
+    )
     return blocks(
         f"### {claim.name}",
         f"> {claim.sentence}",
@@ -285,7 +301,9 @@ def checks_table(claim: Claim, record: Mapping[str, Any] | None) -> str:
 
     All of them, since the description of one may refer to the one before."""
     if record is None:
-        checks = [{"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over} for c in claim.checks]
+        checks = [
+            {"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over} for c in claim.checks
+        ]
         figures = dict.fromkeys([*claim.figures_in_words, *(c["figure"] for c in checks)])
         lines = [table_row("figure", "bound"), "|---" * 2 + "|"]
         for name in figures:
@@ -305,7 +323,9 @@ def checks_table(claim: Claim, record: Mapping[str, Any] | None) -> str:
     ):
         values, span = [s["figures"].get(name) for s in record["seeds"]], "none"
         if values and None not in values:
-            span = " to ".join(reference(f"{f.__name__} {file} seeds.*.figures.{name}") for f in (min, max))
+            span = " to ".join(
+                reference(f"{f.__name__} {file} seeds.*.figures.{name}") for f in (min, max)
+            )
         checks = [(i, c) for i, c in enumerate(record["checks"]) if c["figure"] == name]
         for i, c in checks:
             value = "none" if c["value"] is None else reference(f"{file} checks.{i}.value")
@@ -330,7 +350,9 @@ def reference(value: str) -> str:
 
 def words(claim: Claim, figure: str) -> str:
     """A figure's name and description. Numbers in the description are marked as unmeasured."""
-    text = f"`{figure}`" + (f": {claim.figures_in_words[figure]}" if figure in claim.figures_in_words else "")
+    text = f"`{figure}`" + (
+        f": {claim.figures_in_words[figure]}" if figure in claim.figures_in_words else ""
+    )
     return re.sub(
         r"(?<![\w.`])-?\d+(?:\.\d+)?%|(?<![\w.`])-?\d+\.\d+",
         r"{{\g<0>; not measured: in words}}",
@@ -340,7 +362,9 @@ def words(claim: Claim, figure: str) -> str:
 
 def imports(f: Facts) -> str:
     """The files of other projects that hold this method's networks."""
-    formats = [name for name in importers.FORMATS if any(p in name for p in f.idea.get("formats", ()))]
+    formats = [
+        name for name in importers.FORMATS if any(p in name for p in f.idea.get("formats", ()))
+    ]
     if not formats:
         return "No format of another project is supported for this method's networks."
     return blocks(

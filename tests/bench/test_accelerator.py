@@ -14,7 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def call(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bench" / "accelerator.py"), "--toy", "--device", "cpu", "--steps", "1"]
+    command = [
+        sys.executable,
+        str(ROOT / "bench" / "accelerator.py"),
+        "--toy",
+        "--device",
+        "cpu",
+        "--steps",
+        "1",
+    ]
     return completed([*command, "--out", out, *more], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -27,8 +35,12 @@ def test_it_is_cut_and_continues(tmp_path: Path) -> None:
     call(out, "--only", "fp32")
     found = json.loads(out.read_text())
     assert len(found) == 6, "every case"
-    assert [k for k, v in found.items() if v.get("kept")] == [first[0]], "what was measured is not measured again"
-    assert all("failed" not in v and v["seconds_per_step"]["memory"] > 0 for v in found.values()), found
+    assert [k for k, v in found.items() if v.get("kept")] == [first[0]], (
+        "what was measured is not measured again"
+    )
+    assert all("failed" not in v and v["seconds_per_step"]["memory"] > 0 for v in found.values()), (
+        found
+    )
 
 
 def test_what_does_not_run_is_recorded(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_every_setting_of_the_gallery_fits_its_recipe(name: str) -> None:
         assert run.lr.end == 80_000  # type: ignore[union-attr]
 
 
-def test_a_complete_training_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_training_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dcgan.json").write_text('{"cpu_seconds": 9.0, "complete": true}')
     monkeypatch.setattr(gallery.subprocess, "Popen", None)  # nothing may be started
     gallery.carried_out("dcgan", tmp_path)
@@ -55,7 +57,9 @@ def test_letters_near_the_training_set_are_repeats() -> None:
     """Copies are; the letters of unseen families are not, but for one in a hundred."""
     training_letters, unseen = letters.Letters("train"), letters.Letters("test")
     distance = letters.repeat_distance(training_letters)
-    copies = letters.nearest(training_letters.images[:260], training_letters.labels[:260], training_letters)
+    copies = letters.nearest(
+        training_letters.images[:260], training_letters.labels[:260], training_letters
+    )
     assert (copies < distance).all()
     others = letters.nearest(unseen.images, unseen.labels, training_letters)
     assert float((others < distance).double().mean()) < letters.REPEATS

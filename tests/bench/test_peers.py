@@ -12,7 +12,9 @@ from torch import nn
 
 
 def _peers() -> Any:
-    spec = importlib.util.spec_from_file_location("peers", Path(__file__).parents[2] / "bench" / "peers.py")
+    spec = importlib.util.spec_from_file_location(
+        "peers", Path(__file__).parents[2] / "bench" / "peers.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -21,7 +23,12 @@ def _peers() -> Any:
 
 
 peers = _peers()
-HALF, TOLERANCE, compared, disagreements = peers.HALF, peers.TOLERANCE, peers.compared, peers.disagreements
+HALF, TOLERANCE, compared, disagreements = (
+    peers.HALF,
+    peers.TOLERANCE,
+    peers.compared,
+    peers.disagreements,
+)
 Losses = dict[str, dict[str, float]]
 
 
@@ -44,12 +51,15 @@ def step(dtype: torch.dtype, order: int, rate: float = 2e-3) -> dict[str, float]
 def test_rounding_is_no_disagreement_and_another_step_is() -> None:
     def reasons(rate: float) -> list[str]:
         fp32, exact = (
-            {"reference": step(dtype, 1), "ganvas": step(dtype, -1, rate)} for dtype in (torch.float32, torch.float64)
+            {"reference": step(dtype, 1), "ganvas": step(dtype, -1, rate)}
+            for dtype in (torch.float32, torch.float64)
         )
         return disagreements(compared(fp32, TOLERANCE["fp32"], exact))
 
     assert reasons(2e-3) == []
-    assert any("in float64: this is another step" in reason for reason in reasons(2e-3 * (1 + 1e-4)))
+    assert any(
+        "in float64: this is another step" in reason for reason in reasons(2e-3 * (1 + 1e-4))
+    )
 
 
 def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
@@ -61,7 +71,9 @@ def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
     assert found["G"]["difference"] > TOLERANCE["fp32"]
     assert found["G"]["allowed"] == pytest.approx(1.5e-5 + HALF["float64"], rel=1e-3)
     assert disagreements(found) == []
-    (reason,) = disagreements(compared(fp32, TOLERANCE["fp32"]))  # without a judge the number decides
+    (reason,) = disagreements(
+        compared(fp32, TOLERANCE["fp32"])
+    )  # without a judge the number decides
     assert reason == "G differs by 1.5e-05, and 1e-05 is allowed"
 
 

@@ -50,7 +50,9 @@ def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:
     cell["kept"] = True
     out.write_text(json.dumps(record))
     call(out, "vae")
-    assert json.loads(out.read_text())["cells"][key].get("kept"), "what was measured is not measured again"
+    assert json.loads(out.read_text())["cells"][key].get("kept"), (
+        "what was measured is not measured again"
+    )
     call(out, "vae", "--samples", "17")
     again = json.loads(out.read_text())["cells"][key]
     assert "kept" not in again

@@ -56,7 +56,11 @@ def test_a_check_judges_the_worst_seed_the_mean_or_the_median() -> None:
     assert Check("a", ">", 0, "", "median").judged([1, 6, 2]) == 2
     assert Check("a", "<=", 1, "").holds([1, 0.5])
     assert not Check("a", "<", 1, "").holds([1, 0.5])
-    for check in (Check("a", "<", 1, ""), Check("a", "<", 1, "", "mean"), Check("a", "<", 1, "", "median")):
+    for check in (
+        Check("a", "<", 1, ""),
+        Check("a", "<", 1, "", "mean"),
+        Check("a", "<", 1, "", "median"),
+    ):
         assert not check.holds([0, math.nan, 0])
         assert not check.holds([])
 
@@ -85,7 +89,9 @@ def test_a_figure_that_is_nan_or_missing_fails_its_bound(tmp_path: Path) -> None
     assert "NaN" not in (tmp_path / "toy.json").read_text()
 
 
-def test_an_experiment_that_fails_loses_neither_its_other_seeds_nor_other_claims(tmp_path: Path, only) -> None:
+def test_an_experiment_that_fails_loses_neither_its_other_seeds_nor_other_claims(
+    tmp_path: Path, only
+) -> None:
     def breaks(seed: int) -> Finding:
         return Finding({"a": 1 / (seed - 1) ** 2, "b": 0}, {"x": [1]})
 
@@ -113,7 +119,9 @@ def test_a_claim_without_its_data_is_left_out_and_its_record_stays(tmp_path: Pat
     assert runner.read("flowers", tmp_path) == kept
 
 
-def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command_keeps_its_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     def interrupted(seed: int) -> Finding:
@@ -131,7 +139,9 @@ def test_an_interrupted_command_keeps_its_seeds(tmp_path: Path, monkeypatch: pyt
     assert sorted(os.listdir(tmp_path)) == ["other.json", "toy.json"]
 
 
-def test_seeds_of_another_source_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_of_another_source_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     def interrupted(seed: int) -> Finding:
@@ -155,17 +165,29 @@ def test_a_partial_file_that_is_no_json_is_begun_anew(tmp_path: Path) -> None:
 def test_the_page_shows_what_fails_what_is_stale_and_what_is_missing(tmp_path: Path, only) -> None:
     fails, changed = toy(name="fails", checks=[Check("a", ">", 1, "because")]), toy(name="changed")
     runner.run([fails, changed, toy()], where=tmp_path)
-    only(fails, dataclasses.replace(changed, checks=[Check("a", ">=", 0.5, "moved")]), toy(), toy(name="new"))
+    only(
+        fails,
+        dataclasses.replace(changed, checks=[Check("a", ">=", 0.5, "moved")]),
+        toy(),
+        toy(name="new"),
+    )
     page = write_report(tmp_path).read_text()
     rows = {
-        line.split("|")[1].strip(" `[").partition("`")[0]: line for line in page.splitlines() if line.startswith("|")
+        line.split("|")[1].strip(" `[").partition("`")[0]: line
+        for line in page.splitlines()
+        if line.startswith("|")
     }
     assert rows["fails"].endswith("| > 1 in every seed | 2 (1 to 3) | **does not hold** |")
     assert rows["toy"].endswith("| 2 (1 to 3) | holds |")
     assert rows["changed"].endswith("| stale |")
     assert rows["new"].endswith("| not run |")
     assert "1 of 4 hold, 1 have not been run, 1 were judged by other bounds" in page
-    assert [r["result"] for r in runner.rows(tmp_path)] == ["does not hold", "stale", "holds", "not run"]
+    assert [r["result"] for r in runner.rows(tmp_path)] == [
+        "does not hold",
+        "stale",
+        "holds",
+        "not run",
+    ]
     assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
     elsewhere = write_report(tmp_path, tmp_path / "site" / "claims.md").read_text()
     assert "(../toy.json)" in elsewhere
@@ -190,7 +212,10 @@ def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
         arguments = ["claim", "run", "inverse-cdf", "--seeds", str(seeds), "--out", str(tmp_path)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
         return subprocess.Popen(
-            [sys.executable, "-m", "ganvas", *arguments], stderr=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-m", "ganvas", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     victim = command(10_000)
@@ -199,7 +224,9 @@ def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
         assert "  seed " in victim.stderr.readline()
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
-    assert sorted(f.suffix for f in tmp_path.iterdir() if not f.name.startswith(".")) == [".partial"]
+    assert sorted(f.suffix for f in tmp_path.iterdir() if not f.name.startswith(".")) == [
+        ".partial"
+    ]
     kept = json.loads((tmp_path / "inverse-cdf.json.partial").read_text())["seeds"]
     assert len(kept) >= 3
     heir = command(len(kept) + 1)

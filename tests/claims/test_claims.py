@@ -37,14 +37,20 @@ def test_a_claim_says_what_it_is(name: str) -> None:
     assert claim.minutes > 0
     assert claim.seeds >= 3
     assert all(len(c.why) > 20 and math.isfinite(c.bound) for c in claim.checks)
-    assert {c.figure for c in claim.checks} <= claim.figures_in_words.keys() or not claim.figures_in_words
+    assert {
+        c.figure for c in claim.checks
+    } <= claim.figures_in_words.keys() or not claim.figures_in_words
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_its_record_is_what_the_bounds_make_of_the_figures(name: str) -> None:
     claim, record = CLAIMS[name], record_of(name)
-    assert not runner.is_stale(claim, record), "the bounds were changed after the run: run it again, and say so"
-    assert {k: record[k] for k in ("checks", "holds")} == runner.judge(claim, record["seeds"], record["failures"])
+    assert not runner.is_stale(claim, record), (
+        "the bounds were changed after the run: run it again, and say so"
+    )
+    assert {k: record[k] for k in ("checks", "holds")} == runner.judge(
+        claim, record["seeds"], record["failures"]
+    )
     assert [s["seed"] for s in record["seeds"]] == list(range(len(record["seeds"])))
     assert len(record["seeds"]) + len(record["failures"]) >= 3
     assert record["commit"]
@@ -60,7 +66,9 @@ def test_its_plot_draws_from_the_record(name: str) -> None:
     FigureCanvasAgg(figure)
     CLAIMS[name].plot(figure, record_of(name)["seeds"])
     figure.draw_without_rendering()
-    said = [(a.get_xlabel(), a.get_ylabel(), a.get_title(), a.get_title("left")) for a in figure.axes]
+    said = [
+        (a.get_xlabel(), a.get_ylabel(), a.get_title(), a.get_title("left")) for a in figure.axes
+    ]
     assert any(map(any, said))
 
 
@@ -68,7 +76,9 @@ def test_the_page_is_made_of_the_records(tmp_path: Path) -> None:
     for file in RECORDS.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     page = write_report(tmp_path).read_text(encoding="utf-8")
-    assert page == (RECORDS / "README.md").read_text(encoding="utf-8"), "write it again: ganvas claim report"
+    assert page == (RECORDS / "README.md").read_text(encoding="utf-8"), (
+        "write it again: ganvas claim report"
+    )
     for file in RECORDS.glob("*.json"):
         assert file.with_suffix(".png").is_file()
 
@@ -78,4 +88,6 @@ def test_there_is_no_record_without_its_claim() -> None:
     assert not list(RECORDS.glob("*.partial"))
     for file in RECORDS.glob("*.json"):
         assert file.stat().st_size < 400_000
-        json.loads(file.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # NaN and infinity are no JSON
+        json.loads(
+            file.read_text(encoding="utf-8"), parse_constant=pytest.fail
+        )  # NaN and infinity are no JSON

@@ -10,7 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from ganvas.claims import Claim
-from ganvas.claims.experiments import attention_helps, singular_values_tell, spectral_norm_is_stable, truncation_trades
+from ganvas.claims.experiments import (
+    attention_helps,
+    singular_values_tell,
+    spectral_norm_is_stable,
+    truncation_trades,
+)
 from ganvas.claims.kit import quality
 from ganvas.nets.attention import SelfAttention
 
@@ -25,7 +30,12 @@ def test_stability_scores() -> None:
 
 def test_truncation_scores() -> None:
     found = truncation_trades.scores(
-        {"truncation": [2, 1, 0.5], "precision": [0.5, 0.7, 0.9], "recall": [0.9, 0.4, 0.1], "diversity": [3, 2, 1]}
+        {
+            "truncation": [2, 1, 0.5],
+            "precision": [0.5, 0.7, 0.9],
+            "recall": [0.9, 0.4, 0.1],
+            "diversity": [3, 2, 1],
+        }
     )
     assert (found["precision_spearman"], found["recall_spearman"]) == pytest.approx((-1, 1))
     assert (found["precision_gain"], found["recall_loss"]) == pytest.approx((0.4, 0.8))
@@ -43,7 +53,9 @@ def test_collapse_scores() -> None:
         "sigma0": {"input": [1, 2, 2, 2.2], "output": [1, 1, 1, 1]},
     }
     found = singular_values_tell.scores(calm, fast)
-    assert found["collapse"] == pytest.approx(20 / 3)  # the median of the last three, which is the middle one
+    assert found["collapse"] == pytest.approx(
+        20 / 3
+    )  # the median of the last three, which is the middle one
     assert (found["growth"], found["calm_growth"], found["before"]) == pytest.approx((3, 1.1, 2))
 
 
@@ -59,7 +71,9 @@ def test_the_residual_block_has_the_weights_of_attention() -> None:
 def small_stable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(spectral_norm_is_stable, "BATCHES", 5)
     patch.setattr(spectral_norm_is_stable, "COUNT", quality.PART)
-    patch.setattr(spectral_norm_is_stable, "SETTINGS", {k: spectral_norm_is_stable.SETTINGS[k] for k in "AD"})
+    patch.setattr(
+        spectral_norm_is_stable, "SETTINGS", {k: spectral_norm_is_stable.SETTINGS[k] for k in "AD"}
+    )
     patch.setattr(spectral_norm_is_stable, "AGGRESSIVE", "D")
 
 
@@ -97,10 +111,14 @@ def _shorter(patch: pytest.MonkeyPatch, claim: Any) -> None:
     ],
     ids=lambda x: x.name if isinstance(x, Claim) else "",
 )
-def test_experiment(claim: Claim, small: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiment(
+    claim: Claim, small: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every figure that a check looks at is there, the same seed gives the same figures, and the plot is drawn."""
     small(monkeypatch)
     one, two = claim.experiment(7), claim.experiment(7)
     assert {check.figure for check in claim.checks} <= one.figures.keys()
     assert one == two
-    claim.plot(Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}])
+    claim.plot(
+        Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}]
+    )

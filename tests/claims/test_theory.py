@@ -22,7 +22,11 @@ from ganvas.claims.experiments import (
 def test_inverse_cdf_judges_by_the_densitys_own_integral() -> None:
     for x in (-2.9, -1.5, -0.2, 0.4, 1.5, 2.7):
         area, _ = quad(
-            lambda t: float(inverse_cdf.density(np.array(t))), -3, x, points=[-2.25, -1.5, -0.75, 0], limit=200
+            lambda t: float(inverse_cdf.density(np.array(t))),
+            -3,
+            x,
+            points=[-2.25, -1.5, -0.75, 0],
+            limit=200,
         )
         assert float(inverse_cdf.cdf(np.array(x))) == pytest.approx(area, abs=1e-6)
     assert inverse_cdf.cdf(np.array([-3.0, 3.0])).tolist() == pytest.approx([0, 1])
@@ -34,7 +38,9 @@ def test_kl_of_two_gaussians_is_the_closed_form() -> None:
         kl_is_likelihood.gaussian_cdf(torch.tensor([mean, math.log(s)]).double(), edges).diff()
         for mean, s in ((0.0, 1.0), (1.0, 2.0))
     )
-    assert float(kl_is_likelihood.kl(p, q)) == pytest.approx(math.log(2) + (1 + 1) / 8 - 0.5, abs=1e-5)
+    assert float(kl_is_likelihood.kl(p, q)) == pytest.approx(
+        math.log(2) + (1 + 1) / 8 - 0.5, abs=1e-5
+    )
 
 
 def test_expectation_maximisation_is_at_the_likelihoods_top() -> None:
@@ -43,7 +49,9 @@ def test_expectation_maximisation_is_at_the_likelihoods_top() -> None:
     best = kl_is_likelihood.expectation_maximisation(x)
 
     def likelihood(w: np.ndarray) -> float:
-        return float(np.log(w[0] * norm.pdf(x, w[1], w[2]) + (1 - w[0]) * norm.pdf(x, w[3], w[4])).sum())
+        return float(
+            np.log(w[0] * norm.pdf(x, w[1], w[2]) + (1 - w[0]) * norm.pdf(x, w[3], w[4])).sum()
+        )
 
     for i in range(5):
         for step in (-0.01, 0.01):
@@ -67,7 +75,8 @@ def test_jsd_by_the_integral() -> None:
     assert float(torch.trapezoid(p, optimal_discriminator.GRID)) == pytest.approx(1, abs=1e-9)
     x = optimal_discriminator.real(200_000)[:, 0]  # the sampler and the density are of one law
     assert float(x.square().mean()) == pytest.approx(
-        float(torch.trapezoid(p * optimal_discriminator.GRID.square(), optimal_discriminator.GRID)), rel=0.02
+        float(torch.trapezoid(p * optimal_discriminator.GRID.square(), optimal_discriminator.GRID)),
+        rel=0.02,
     )
 
 
@@ -94,7 +103,9 @@ def test_networks_side_by_side_are_networks() -> None:
     ],
     ids=lambda x: x.__name__.rpartition(".")[2] if hasattr(x, "__name__") else "",
 )
-def test_experiments_depend_on_their_seed_alone(module, sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiments_depend_on_their_seed_alone(
+    module, sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in sizes.items():
         monkeypatch.setattr(module, name, value)
     first, other = module.experiment(5), module.experiment(6)

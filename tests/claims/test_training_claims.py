@@ -93,7 +93,9 @@ def test_quality() -> None:
 def test_translation_scores() -> None:
     truth = torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     assert unpaired_digits.translation_scores(truth + 0.001, truth) == pytest.approx((1, 1, 1))
-    assert unpaired_digits.translation_scores(truth[3:4].expand_as(truth), truth) == pytest.approx((0.1, 0.1, 0))
+    assert unpaired_digits.translation_scores(truth[3:4].expand_as(truth), truth) == pytest.approx(
+        (0.1, 0.1, 0)
+    )
     assert unpaired_digits.translation_scores(truth.roll(1, 0), truth) == pytest.approx(
         (0, 1, 1)
     )  # diverse, and all wrong
@@ -118,7 +120,9 @@ def test_digits_and_negatives_share_no_digit() -> None:
 
 def test_symmetries_of_languages() -> None:
     """No other order, every turn of the circle, every order."""
-    found = {kind: mapping_up_to_symmetry.automorphisms(toy.bigrams(kind, 5)) for kind in toy.LANGUAGES}
+    found = {
+        kind: mapping_up_to_symmetry.automorphisms(toy.bigrams(kind, 5)) for kind in toy.LANGUAGES
+    }
     assert [len(found[kind]) for kind in ("distinct", "ring", "uniform")] == [1, 5, 120]
     assert {tuple(p) for p in found["ring"]} == {tuple((np.arange(5) + k) % 5) for k in range(5)}
 
@@ -126,13 +130,16 @@ def test_symmetries_of_languages() -> None:
 def test_scores_of_a_mapping() -> None:
     truth = toy.cipher(5, seed=3)
     none, ring, every = (
-        mapping_up_to_symmetry.automorphisms(toy.bigrams(kind, 5)) for kind in ("distinct", "ring", "uniform")
+        mapping_up_to_symmetry.automorphisms(toy.bigrams(kind, 5))
+        for kind in ("distinct", "ring", "uniform")
     )
     turned = truth[(np.arange(5) + 2) % 5]
     assert mapping_up_to_symmetry.scores(truth, truth, none) == (1, 1, 1)
     assert mapping_up_to_symmetry.scores(turned, truth, none) == (0, 0, 1)
     assert mapping_up_to_symmetry.scores(turned, truth, ring) == (0, 1, 1)
-    assert mapping_up_to_symmetry.scores(truth[[0, 0, 0, 3, 4]], truth, every) == pytest.approx((0.6, 0.6, 0.6))
+    assert mapping_up_to_symmetry.scores(truth[[0, 0, 0, 3, 4]], truth, every) == pytest.approx(
+        (0.6, 0.6, 0.6)
+    )
 
 
 def test_domain_and_digit_are_told_apart() -> None:
@@ -146,7 +153,9 @@ def test_smoothing_passes_over_a_single_reading() -> None:
 
 def test_settled() -> None:
     assert progressive_is_faster.settled([1, 2, 3, 4], [9, 3, 2, 1], 3) == 2
-    assert progressive_is_faster.settled([1, 2, 3, 4], [1, 9, 2, 1], 3) == 3  # touching it by luck does not count
+    assert (
+        progressive_is_faster.settled([1, 2, 3, 4], [1, 9, 2, 1], 3) == 3
+    )  # touching it by luck does not count
     assert progressive_is_faster.settled([1, 2, 3, 4], [1, 1, 1, 4], 3) is None
 
 
@@ -158,22 +167,32 @@ def test_spread_is_within_classes() -> None:
 
 def test_detail_is_the_energy_of_fine_waves() -> None:
     at = torch.arange(16.0)
-    slow, fast = (torch.cos(2 * torch.pi * cycles * at / 16).expand(1, 1, 16, 16) for cycles in (1, 6))
+    slow, fast = (
+        torch.cos(2 * torch.pi * cycles * at / 16).expand(1, 1, 16, 16) for cycles in (1, 6)
+    )
     assert vae_is_blurrier.detail(slow) == pytest.approx(0, abs=1e-6)
-    assert vae_is_blurrier.detail(slow + 2 * fast) == pytest.approx(4 * vae_is_blurrier.detail(fast))
+    assert vae_is_blurrier.detail(slow + 2 * fast) == pytest.approx(
+        4 * vae_is_blurrier.detail(fast)
+    )
     assert vae_is_blurrier.spectrum(fast)[6] == max(vae_is_blurrier.spectrum(fast))
 
 
 def curve(speed: float, floor: float = 0.0) -> dict[str, list[float]]:
     seconds = [float(t) for t in range(1, 101)]
-    return {"seconds": seconds, "images": seconds, "frechet": [floor + math.exp(-speed * t / 25) for t in seconds]}
+    return {
+        "seconds": seconds,
+        "images": seconds,
+        "frechet": [floor + math.exp(-speed * t / 25) for t in seconds],
+    }
 
 
 def test_race() -> None:
     assert progressive_is_faster.race(curve(1), curve(2))["speedup"] == pytest.approx(2, abs=0.05)
     assert progressive_is_faster.race(curve(1), curve(1))["speedup"] == 1
     assert progressive_is_faster.race(curve(1), curve(0.5))["speedup"] == 0  # never got there
-    assert progressive_is_faster.race(curve(1), curve(5, floor=0.1))["speedup"] == 0  # faster at first, and stuck
+    assert (
+        progressive_is_faster.race(curve(1), curve(5, floor=0.1))["speedup"] == 0
+    )  # faster at first, and stuck
 
 
 def small_wgan(patch: pytest.MonkeyPatch) -> None:
@@ -181,7 +200,9 @@ def small_wgan(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wgan_loss_means_quality, "WARM_UP", 1)
     patch.setattr(wgan_loss_means_quality, "Quality", partial(Quality, count=PART))
     patch.setattr(
-        wgan_loss_means_quality, "WASSERSTEIN", replace(wgan_loss_means_quality.WASSERSTEIN, batch=4, images=5 * 5 * 4)
+        wgan_loss_means_quality,
+        "WASSERSTEIN",
+        replace(wgan_loss_means_quality.WASSERSTEIN, batch=4, images=5 * 5 * 4),
     )
     patch.setattr(
         wgan_loss_means_quality,
@@ -199,7 +220,11 @@ def small_modes(patch: pytest.MonkeyPatch) -> None:
 
 
 def small_asked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(class_asked_is_class_drawn, "_run", _shorter(class_asked_is_class_drawn._run, batch=4, images=4))
+    patch.setattr(
+        class_asked_is_class_drawn,
+        "_run",
+        _shorter(class_asked_is_class_drawn._run, batch=4, images=4),
+    )
     patch.setattr(class_asked_is_class_drawn, "EACH", 2)
 
 
@@ -214,7 +239,9 @@ def small_r3gan(patch: pytest.MonkeyPatch) -> None:
 def small_blurrier(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(vae_is_blurrier, "COUNT", 8)
     patch.setattr(
-        vae_is_blurrier, "RUNS", {k: replace(run, batch=4, images=4) for k, run in vae_is_blurrier.RUNS.items()}
+        vae_is_blurrier,
+        "RUNS",
+        {k: replace(run, batch=4, images=4) for k, run in vae_is_blurrier.RUNS.items()},
     )
 
 
@@ -232,21 +259,29 @@ def small_progressive(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(progressive_is_faster, "SLICES", 3)
     patch.setattr(progressive_is_faster, "PHASE", 8)
     patch.setattr(progressive_is_faster, "COUNT", PART)
-    patch.setattr(progressive_is_faster, "_run", _shorter(progressive_is_faster._run, batch=4, images=12))
+    patch.setattr(
+        progressive_is_faster, "_run", _shorter(progressive_is_faster._run, batch=4, images=12)
+    )
 
 
 def small_cycle(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cycle_prevents_collapse, "_run", _shorter(cycle_prevents_collapse._run, batch=2, images=4))
+    patch.setattr(
+        cycle_prevents_collapse, "_run", _shorter(cycle_prevents_collapse._run, batch=2, images=4)
+    )
 
 
 def small_disco_modes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(discogan_covers_modes, "_run", _shorter(discogan_covers_modes._run, batch=4, images=8))
+    patch.setattr(
+        discogan_covers_modes, "_run", _shorter(discogan_covers_modes._run, batch=4, images=8)
+    )
     patch.setattr(discogan_covers_modes, "SAMPLES", 400)
 
 
 def small_disco_pairs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(discogan_recovers_pairs, "EVERY", 3)
-    patch.setattr(discogan_recovers_pairs, "_run", _shorter(discogan_recovers_pairs._run, batch=4, images=24))
+    patch.setattr(
+        discogan_recovers_pairs, "_run", _shorter(discogan_recovers_pairs._run, batch=4, images=24)
+    )
 
 
 def small_dualgan(patch: pytest.MonkeyPatch) -> None:
@@ -259,12 +294,16 @@ def small_dualgan(patch: pytest.MonkeyPatch) -> None:
 
 def test_shape_is_without_contrast() -> None:
     x = torch.rand(3, 1, 4, 4)
-    torch.testing.assert_close(discogan_recovers_pairs.shape(0.1 * x - 0.5), discogan_recovers_pairs.shape(x))
+    torch.testing.assert_close(
+        discogan_recovers_pairs.shape(0.1 * x - 0.5), discogan_recovers_pairs.shape(x)
+    )
     assert not torch.allclose(discogan_recovers_pairs.shape(-x), discogan_recovers_pairs.shape(x))
 
 
 def test_found_after() -> None:
-    assert discogan_recovers_pairs.found_after([0.1, 0.85, 0.7]) == 2 * discogan_recovers_pairs.EVERY
+    assert (
+        discogan_recovers_pairs.found_after([0.1, 0.85, 0.7]) == 2 * discogan_recovers_pairs.EVERY
+    )
     assert discogan_recovers_pairs.found_after([0.1, 0.2]) == 3 * discogan_recovers_pairs.EVERY, (
         "never: one reading more than there were"
     )
@@ -273,7 +312,9 @@ def test_found_after() -> None:
 def test_coverage_of_modes() -> None:
     clusters = torch.arange(100) // 20
     both = discogan_covers_modes.B[torch.arange(100) // 10]  # each cluster in two modes of its own
-    assert discogan_covers_modes.coverage(both, clusters) == pytest.approx({"modes": 10, "overlap": 0, "good": 1})
+    assert discogan_covers_modes.coverage(both, clusters) == pytest.approx(
+        {"modes": 10, "overlap": 0, "good": 1}
+    )
     one = discogan_covers_modes.coverage(discogan_covers_modes.B[:1].expand(100, 2) + 1.0, clusters)
     assert one == pytest.approx({"modes": 1, "overlap": 0.8, "good": 0})
 
@@ -282,8 +323,12 @@ def test_noise_and_cycle() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(10, 1, 4, 4, generator=generator)
     exact = dualgan_noise_and_cycle.noise_and_cycle(x, (-x).expand(3, *x.shape), x, -x)
-    assert exact == pytest.approx({"noise": 0, "noise_share": 0, "cycle_share": 0, "matched": 1, "returned": 1})
-    noisy = dualgan_noise_and_cycle.noise_and_cycle(x, torch.stack([-x, 2 / 255 - x]), x.roll(1, 0), -x)
+    assert exact == pytest.approx(
+        {"noise": 0, "noise_share": 0, "cycle_share": 0, "matched": 1, "returned": 1}
+    )
+    noisy = dualgan_noise_and_cycle.noise_and_cycle(
+        x, torch.stack([-x, 2 / 255 - x]), x.roll(1, 0), -x
+    )
     assert noisy["noise"] == pytest.approx(1)
     assert noisy["cycle_share"] == pytest.approx(1)
     assert noisy["returned"] == 0
@@ -309,19 +354,27 @@ def small_style(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "STYLEGAN", replace(small_stylegan.STYLEGAN, batch=4, images=20))
     patch.setattr(stylegan_w_is_straighter, "PATHS", 200)
     patch.setattr(style_mixing_by_scale, "PAIRS", 8)
-    patch.setattr(stylegan2_no_droplets, "STYLEGAN2", replace(stylegan2_no_droplets.STYLEGAN2, batch=4, images=20))
+    patch.setattr(
+        stylegan2_no_droplets,
+        "STYLEGAN2",
+        replace(stylegan2_no_droplets.STYLEGAN2, batch=4, images=20),
+    )
     patch.setattr(stylegan2_no_droplets, "PICTURES", 8)
 
 
 def noise_feed(count: int, channels: int, stored: int, side: int) -> Feed:
     """Pairs of images that lie one behind the other, or of images and their reductions where there are 3 channels."""
-    pixels = np.random.default_rng(0).integers(0, 256, (count, stored, stored, channels), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (count, stored, stored, channels), dtype=np.uint8
+    )
     info = Info("pairs", "noise", "an array", "train", 3, side, side, count, "")
     return Feed(info, {"ab" if channels == 6 else "x": pixels})
 
 
 def toy_lpips() -> LPIPS:
-    return LPIPS(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)), (0,), [torch.ones(2)], "toy").requires_grad_(False)
+    return LPIPS(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)), (0,), [torch.ones(2)], "toy"
+    ).requires_grad_(False)
 
 
 def small_facades(patch: pytest.MonkeyPatch) -> None:
@@ -336,8 +389,16 @@ def small_facades(patch: pytest.MonkeyPatch) -> None:
 
 def small_trades(patch: pytest.MonkeyPatch) -> None:
     feed = noise_feed(4, 3, 20, 16)
-    feed.scale, feed.derive = super_resolution_trades.SCALE, partial(reduced, scale=super_resolution_trades.SCALE)
-    test = {super_resolution_trades.PICTURE: (torch.rand(1, 3, 5, 6) * 2 - 1, torch.rand(1, 3, 20, 24) * 2 - 1)}
+    feed.scale, feed.derive = (
+        super_resolution_trades.SCALE,
+        partial(reduced, scale=super_resolution_trades.SCALE),
+    )
+    test = {
+        super_resolution_trades.PICTURE: (
+            torch.rand(1, 3, 5, 6) * 2 - 1,
+            torch.rand(1, 3, 20, 24) * 2 - 1,
+        )
+    }
     needed = super_resolution_trades.Needed(feed, test, toy_lpips(), vgg="")
     patch.setattr(super_resolution_trades, "ready", lambda: needed)
     patch.setattr(super_resolution_trades, "TOP", 0)
@@ -351,12 +412,16 @@ def small_trades(patch: pytest.MonkeyPatch) -> None:
 
 
 def small_coupled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(coupled_pairs_agree, "_run", _shorter(coupled_pairs_agree._run, batch=2, images=4))
+    patch.setattr(
+        coupled_pairs_agree, "_run", _shorter(coupled_pairs_agree._run, batch=2, images=4)
+    )
     patch.setattr(coupled_pairs_agree, "PAIRS", 16)
 
 
 def small_shared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(shared_latent_translates, "_run", _shorter(shared_latent_translates._run, batch=2, images=2))
+    patch.setattr(
+        shared_latent_translates, "_run", _shorter(shared_latent_translates._run, batch=2, images=2)
+    )
 
 
 def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
@@ -367,11 +432,21 @@ def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
     assert (coupled_pairs_agree.outlines(torch.zeros(1, 1, 28, 28)) == -1).all()
     raw = feed.raw()
     own = (
-        ((coupled_pairs_agree.outlines(torch.from_numpy(raw["a"]).movedim(-1, 1).float() / 127.5 - 1) + 1) * 127.5)
+        (
+            (
+                coupled_pairs_agree.outlines(
+                    torch.from_numpy(raw["a"]).movedim(-1, 1).float() / 127.5 - 1
+                )
+                + 1
+            )
+            * 127.5
+        )
         .round()
         .byte()
     )
-    assert not {p.numpy().tobytes() for p in own} & {p.tobytes() for p in raw["b"].transpose(0, 3, 1, 2)}
+    assert not {p.numpy().tobytes() for p in own} & {
+        p.tobytes() for p in raw["b"].transpose(0, 3, 1, 2)
+    }
 
 
 def small_ada(patch: pytest.MonkeyPatch) -> None:
@@ -380,7 +455,10 @@ def small_ada(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         ada_helps_on_few_images,
         "VARIANTS",
-        {k: replace(run, batch=4, images=12) for k, run in ada_helps_on_few_images.VARIANTS.items()},
+        {
+            k: replace(run, batch=4, images=12)
+            for k, run in ada_helps_on_few_images.VARIANTS.items()
+        },
     )
 
 
@@ -391,7 +469,9 @@ def small_beats(patch: pytest.MonkeyPatch) -> None:
     feeds = dict.fromkeys(r3gan_beats_dcgan.SETS, images("digits", size=16, labels=False))
     patch.setattr(r3gan_beats_dcgan, "ready", lambda: (feeds, extractor("random-conv-v1")))
     patch.setattr(
-        r3gan_beats_dcgan, "METHODS", {k: replace(run, batch=4) for k, run in r3gan_beats_dcgan.METHODS.items()}
+        r3gan_beats_dcgan,
+        "METHODS",
+        {k: replace(run, batch=4) for k, run in r3gan_beats_dcgan.METHODS.items()},
     )
 
 
@@ -405,7 +485,9 @@ def small_stacked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stacked_mnist_modes, "TRIPLETS", 16)
     patch.setattr(stacked_mnist_modes, "SAMPLES", 12)
     patch.setattr(stacked_mnist_modes, "PART", 8)
-    patch.setattr(stacked_mnist_modes, "ready", lambda: (images("digits", size=16), judge_of_digits()))
+    patch.setattr(
+        stacked_mnist_modes, "ready", lambda: (images("digits", size=16), judge_of_digits())
+    )
     patch.setattr(
         stacked_mnist_modes,
         "METHODS",
@@ -415,9 +497,13 @@ def small_stacked(patch: pytest.MonkeyPatch) -> None:
 
 def small_mnist(patch: pytest.MonkeyPatch) -> None:
     digits = images("digits", size=32)
-    patch.setattr(class_asked_is_class_drawn_mnist, "ready", lambda: (digits, digits, judge_of_digits()))
     patch.setattr(
-        class_asked_is_class_drawn_mnist, "RUN", replace(class_asked_is_class_drawn_mnist.RUN, batch=4, images=4)
+        class_asked_is_class_drawn_mnist, "ready", lambda: (digits, digits, judge_of_digits())
+    )
+    patch.setattr(
+        class_asked_is_class_drawn_mnist,
+        "RUN",
+        replace(class_asked_is_class_drawn_mnist.RUN, batch=4, images=4),
     )
     patch.setattr(class_asked_is_class_drawn_mnist, "EACH", 2)
     patch.setattr(class_asked_is_class_drawn_mnist, "REAL", 100)
@@ -426,18 +512,27 @@ def small_mnist(patch: pytest.MonkeyPatch) -> None:
 def test_the_end_of_a_run_against_its_best() -> None:
     flat = [0.0] * 6
     found = ada_helps_on_few_images.end(
-        {"frechet": [9, 3, 3, 3, 6, 6], "trained": [5.0] * 6, "held_out": [1.0] * 6, "generated": flat}
+        {
+            "frechet": [9, 3, 3, 3, 6, 6],
+            "trained": [5.0] * 6,
+            "held_out": [1.0] * 6,
+            "generated": flat,
+        }
     )
     assert found == {"overfitting": pytest.approx(0.8), "frechet": 5, "worse": pytest.approx(5 / 3)}
 
 
 def test_few_and_others_share_no_digit() -> None:
-    few, others = ({p.tobytes() for p in feed.raw()["x"]} for feed in ada_helps_on_few_images.split())
+    few, others = (
+        {p.tobytes() for p in feed.raw()["x"]} for feed in ada_helps_on_few_images.split()
+    )
     assert len(few) == ada_helps_on_few_images.FEW
     assert not few & others
 
 
-def test_a_claims_data_lie_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claims_data_lie_where_the_user_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(data.DATA_VARIABLE, raising=False)
     assert data.place("mnist") == "mnist"  # downloaded
     with pytest.raises(UserError, match=r"flowers.*GANVAS_DATA"):
@@ -461,7 +556,9 @@ def test_excess_is_of_a_place_not_of_a_size() -> None:
     x = torch.randn(2, 64, 16, 16)
     plain = stylegan2_no_droplets.excess(x)
     assert (plain < 1.6).all()
-    torch.testing.assert_close(stylegan2_no_droplets.excess(x * 100 + 7), plain, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        stylegan2_no_droplets.excess(x * 100 + 7), plain, atol=1e-3, rtol=1e-3
+    )
     x[:, :, 3, 5] = 100.0
     assert (stylegan2_no_droplets.excess(x) > 10).all()
 
@@ -514,7 +611,9 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
     ],
     ids=lambda x: x.name if isinstance(x, Claim) else "",
 )
-def test_experiment(claim: Claim, small: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiment(
+    claim: Claim, small: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every figure that a check looks at is there, the same seed gives the same figures, and the plot is drawn."""
     small(monkeypatch)
     one, two = claim.experiment(7), claim.experiment(7)
@@ -522,4 +621,6 @@ def test_experiment(claim: Claim, small: Callable[[pytest.MonkeyPatch], None], m
     assert {check.figure for check in claim.checks} <= one.figures.keys()
     if claim is not progressive_is_faster.CLAIM:  # which measures time
         assert one == two
-    claim.plot(Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}])
+    claim.plot(
+        Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}]
+    )

@@ -38,7 +38,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a toy DCGAN."""
     out = tmp_path_factory.mktemp("runs") / "p"
-    ganvas("train", "dcgan", photos, "--out", out, "--size", 16, "--batch", 8, "--images", 160, *small("dcgan"))
+    ganvas(
+        "train",
+        "dcgan",
+        photos,
+        "--out",
+        out,
+        "--size",
+        16,
+        "--batch",
+        8,
+        "--images",
+        160,
+        *small("dcgan"),
+    )
     return out
 
 
@@ -82,11 +95,15 @@ def test_help_shows_an_example_for_every_command() -> None:
     top = ganvas("--help").stdout
     listed = re.findall(rf"^[ │|]+({'|'.join(COMMANDS)}) ", top, re.MULTILINE)
     assert set(listed) == COMMANDS
-    assert len(re.findall(r"^[ │|]+[a-z]+ {2,}\w", top, re.MULTILINE)) == len(COMMANDS), "a command is not in COMMANDS"
+    assert len(re.findall(r"^[ │|]+[a-z]+ {2,}\w", top, re.MULTILINE)) == len(COMMANDS), (
+        "a command is not in COMMANDS"
+    )
     groups = {"data": ["check"], "claim": ["list", "run", "report"]}
     for command in COMMANDS:
         for arguments in [[command, sub] for sub in groups.get(command, ())] or [[command]]:
-            assert "Example: ganvas " in re.sub(r"\s+", " ", ganvas(*arguments, "--help").stdout), arguments
+            assert "Example: ganvas " in re.sub(r"\s+", " ", ganvas(*arguments, "--help").stdout), (
+                arguments
+            )
 
 
 def test_help_does_not_import_torch() -> None:
@@ -128,10 +145,15 @@ def test_a_run_folder_explains_itself(run: Path) -> None:
     html = (run / "report.html").read_text()
     assert "generated" in html
     loaded = re.search(
-        r'<(img|script|link|iframe|source|object)[^>]*(src|href|data)="(?!data:)|@import|url\((?!["\']?(data:|#))', html
+        r'<(img|script|link|iframe|source|object)[^>]*(src|href|data)="(?!data:)|@import|url\((?!["\']?(data:|#))',
+        html,
     )
     assert not loaded, "the report must need no other file and no network"
-    assert {p.name for p in (run / "model").iterdir()} == {"model.safetensors", "model.json", "README.md"}
+    assert {p.name for p in (run / "model").iterdir()} == {
+        "model.safetensors",
+        "model.json",
+        "README.md",
+    }
 
 
 def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_path: Path) -> None:
@@ -143,16 +165,33 @@ def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_pat
     files = sorted((tmp_path / "folder").iterdir())
     assert [pixels(f).shape[:2] for f in files] == [(16, 16)] * 3
     assert all(provenance.read(f)["generated"] for f in files)
-    assert "already has files" in ganvas("sample", run, "--out", tmp_path / "folder", ok=False).stderr
+    assert (
+        "already has files" in ganvas("sample", run, "--out", tmp_path / "folder", ok=False).stderr
+    )
 
 
-def test_a_run_is_walked_through_and_projected_onto(run: Path, photos: Path, tmp_path: Path) -> None:
-    assert "6 frames" in ganvas("walk", run, "--through", 2, "--frames", 3, "--out", tmp_path / "w.gif").stdout
-    assert "psnr" in ganvas("project", run, photos / "000.png", "--steps", 5, "--out", tmp_path / "found").stdout
-    assert {p.name for p in (tmp_path / "found").iterdir()} == {"000.png", "000.safetensors", "projections.json"}
+def test_a_run_is_walked_through_and_projected_onto(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    assert (
+        "6 frames"
+        in ganvas("walk", run, "--through", 2, "--frames", 3, "--out", tmp_path / "w.gif").stdout
+    )
+    assert (
+        "psnr"
+        in ganvas(
+            "project", run, photos / "000.png", "--steps", 5, "--out", tmp_path / "found"
+        ).stdout
+    )
+    assert {p.name for p in (tmp_path / "found").iterdir()} == {
+        "000.png",
+        "000.safetensors",
+        "projections.json",
+    }
     ganvas("neighbours", run, "--against", photos, "-n", 2, "--out", tmp_path / "n.png")
     assert all(
-        provenance.read(p)["generated"] for p in (tmp_path / "w.gif", tmp_path / "found/000.png", tmp_path / "n.png")
+        provenance.read(p)["generated"]
+        for p in (tmp_path / "w.gif", tmp_path / "found/000.png", tmp_path / "n.png")
     )
     assert (
         "has no truncation"
@@ -203,12 +242,25 @@ def test_stopping_early_and_resuming_is_the_whole_run(recipe: str, tmp_path: Pat
     a, b = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert a.keys() == b.keys()
     assert not [k for k in a if not torch.equal(a[k], b[k])]
-    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "parts" / "log.jsonl").read_text()
+    assert (tmp_path / "whole" / "log.jsonl").read_text() == (
+        tmp_path / "parts" / "log.jsonl"
+    ).read_text()
 
 
 def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     data = toy_data("cyclegan", tmp_path / "data")
-    ganvas("train", "cyclegan", data, "--size", 16, "--images", 8, "--out", tmp_path / "run", *small("cyclegan"))
+    ganvas(
+        "train",
+        "cyclegan",
+        data,
+        "--size",
+        16,
+        "--images",
+        8,
+        "--out",
+        tmp_path / "run",
+        *small("cyclegan"),
+    )
     garden = toy_images(tmp_path / "garden", 2, side=21)
     Image.fromarray(np.full((30, 17), 90, np.uint8)).save(garden / "gray.jpg")
     (garden / "broken.png").write_text("not an image")
@@ -221,19 +273,34 @@ def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     assert "0 images" in again.stdout  # nothing is overwritten
     assert (
         "to b or a"
-        in ganvas("translate", tmp_path / "run", garden, "--out", tmp_path / "x", "--to", "c", ok=False).stderr
+        in ganvas(
+            "translate", tmp_path / "run", garden, "--out", tmp_path / "x", "--to", "c", ok=False
+        ).stderr
     )
 
 
 def test_the_best_checkpoint_can_be_used(run: Path, tmp_path: Path) -> None:
     ganvas("sample", run, "-n", 2, "--checkpoint", "best", "--out", tmp_path / "best.png")
-    message = ganvas("sample", run, "-n", 2, "--checkpoint", "7", "--out", tmp_path / "x.png", ok=False).stderr
+    message = ganvas(
+        "sample", run, "-n", 2, "--checkpoint", "7", "--out", tmp_path / "x.png", ok=False
+    ).stderr
     assert "it has last, best and:" in message
 
 
 def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "ganvas", "train", "dcgan", str(photos), "--out", str(out), "--size", "16"]
+    command = [
+        sys.executable,
+        "-m",
+        "ganvas",
+        "train",
+        "dcgan",
+        str(photos),
+        "--out",
+        str(out),
+        "--size",
+        "16",
+    ]
     process = subprocess.Popen(
         [*command, "--batch", "8", "--images", "10000000", *small("dcgan")],
         stderr=subprocess.PIPE,
@@ -279,14 +346,21 @@ def test_mistakes_before_training(arguments: list[str], message: str, tmp_path: 
 
 
 def test_an_unknown_option_or_command_is_named() -> None:
-    assert "--batch" in ganvas("train", "dcgan", "digits", "--out", "x", "--bach", "3", ok=False).stderr
+    assert (
+        "--batch"
+        in ganvas("train", "dcgan", "digits", "--out", "x", "--bach", "3", ok=False).stderr
+    )
     assert "No such command" in ganvas("trian", ok=False).stderr
 
 
-def test_folders_that_hold_something_are_left_alone(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_folders_that_hold_something_are_left_alone(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
     assert f"ganvas resume {run}" in ganvas("train", "dcgan", photos, "--out", run, ok=False).stderr
     before = sorted(photos.iterdir())
-    assert "not an empty folder" in ganvas("train", "dcgan", photos, "--out", photos, ok=False).stderr
+    assert (
+        "not an empty folder" in ganvas("train", "dcgan", photos, "--out", photos, ok=False).stderr
+    )
     assert sorted(photos.iterdir()) == before
     assert "no run" in ganvas("resume", tmp_path, ok=False).stderr
     assert "complete" in ganvas("resume", run, ok=False).stderr
@@ -294,7 +368,9 @@ def test_folders_that_hold_something_are_left_alone(run: Path, photos: Path, tmp
     for command in ("sample", run.parent, "--out", tmp_path / "x.png"), ("resume", run.parent):
         assert f"there is: {run}" in ganvas(*command, ok=False).stderr
     assert ".png" in ganvas("sample", run, "--out", tmp_path / "x.xyz", ok=False).stderr
-    assert "use sample" in ganvas("translate", run, photos, "--out", tmp_path / "t", ok=False).stderr
+    assert (
+        "use sample" in ganvas("translate", run, photos, "--out", tmp_path / "t", ok=False).stderr
+    )
 
 
 def test_a_checkpoint_cut_short_falls_back_to_the_one_before(run: Path, tmp_path: Path) -> None:
@@ -328,7 +404,20 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(run: Path, tmp_path
 
 def test_a_checkpoint_of_another_method_is_refused(run: Path, photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    ganvas("train", "wgan_gp", photos, "--out", other, "--size", 16, "--batch", 8, "--images", 16, *small("wgan_gp"))
+    ganvas(
+        "train",
+        "wgan_gp",
+        photos,
+        "--out",
+        other,
+        "--size",
+        16,
+        "--batch",
+        8,
+        "--images",
+        16,
+        *small("wgan_gp"),
+    )
     shutil.rmtree(other / "checkpoints")
     shutil.copytree(run / "checkpoints", other / "checkpoints")
     assert "another method" in ganvas("resume", other, "--images", 400, ok=False).stderr
@@ -337,13 +426,26 @@ def test_a_checkpoint_of_another_method_is_refused(run: Path, photos: Path, tmp_
 def test_changed_data_is_noticed(tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos")
     ganvas(
-        "train", "dcgan", photos, "--out", tmp_path / "run", "--size", 16, "--batch", 8, "--images", 16, *small("dcgan")
+        "train",
+        "dcgan",
+        photos,
+        "--out",
+        tmp_path / "run",
+        "--size",
+        16,
+        "--batch",
+        8,
+        "--images",
+        16,
+        *small("dcgan"),
     )
     (photos / "000.png").unlink()
     assert "has changed" in ganvas("resume", tmp_path / "run", "--images", 32, ok=False).stderr
 
 
-def test_nan_stops_names_the_term_and_keeps_the_last_good_checkpoint(photos: Path, tmp_path: Path) -> None:
+def test_nan_stops_names_the_term_and_keeps_the_last_good_checkpoint(
+    photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     common = ["--size", 16, "--batch", 8, *small("wgan_gp")]
     ganvas("train", "wgan_gp", photos, "--out", out, "--images", 64, *common)
@@ -364,12 +466,27 @@ def test_a_full_disk_loses_nothing(photos: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
     ).returncode:
         pytest.skip("this system does not let the tests mount a tiny disk")
     try:
         out = disk / "run"
-        ganvas("train", "dcgan", photos, "--out", out, "--size", 16, "--batch", 8, "--images", 16, *small("dcgan"))
+        ganvas(
+            "train",
+            "dcgan",
+            photos,
+            "--out",
+            out,
+            "--size",
+            16,
+            "--batch",
+            8,
+            "--images",
+            16,
+            *small("dcgan"),
+        )
         before = state(out)
         filler = disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as f:
@@ -402,7 +519,9 @@ def test_bench_times_steps_of_any_kind_of_data(recipe: str) -> None:
         ).stdout
     )
     assert found["seconds_per_step"]["memory"] > 0
-    assert found["images_per_second"]["memory"] == pytest.approx(2 / found["seconds_per_step"]["memory"])
+    assert found["images_per_second"]["memory"] == pytest.approx(
+        2 / found["seconds_per_step"]["memory"]
+    )
     assert 0 < found["products"]["share"] < 1
     assert found["products"]["operations"] > 1e5
     assert found["peak_mib"] >= 0

@@ -32,7 +32,9 @@ def test_from_photographs_alone(recipe: str, tmp_path: Path) -> None:
             to_lab(torch.from_numpy(x).movedim(-1, 0)[None].float() / 127.5 - 1)[0, 0]
             for x in (np.array(made), gray[..., None].repeat(3, -1))
         )
-        assert (next(light) - next(light)).abs().mean() < 1, "of 100: the light is what it was, up to 8 bits"
+        assert (next(light) - next(light)).abs().mean() < 1, (
+            "of 100: the light is what it was, up to 8 bits"
+        )
 
 
 @pytest.mark.parametrize("kind", ["gray", "edges"])

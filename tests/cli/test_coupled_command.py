@@ -29,10 +29,15 @@ def test_from_two_folders_to_pairs(tmp_path: Path) -> None:
 
     loaded = load(out)
     pairs = loaded.sample(6, seed=3, output="torch")
-    each = [loaded.sample(3, seed=3, labels=[loaded.class_number(d)] * 3, output="torch") for d in ("a", "b")]
+    each = [
+        loaded.sample(3, seed=3, labels=[loaded.class_number(d)] * 3, output="torch")
+        for d in ("a", "b")
+    ]
     torch.testing.assert_close(pairs, torch.stack(each, 1).flatten(0, 1))
     assert len(loaded.walk(2, frames=2, label=1)) == 4
-    by_folder, by_paths = (measure(out, against, n=16) for against in (data, f"{a},{b}"))  # as two classes
+    by_folder, by_paths = (
+        measure(out, against, n=16) for against in (data, f"{a},{b}")
+    )  # as two classes
     assert by_folder["values"] == by_paths["values"]
     assert by_folder["protocol"]["real"]["count"] == 13
 

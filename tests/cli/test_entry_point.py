@@ -37,18 +37,50 @@ def _raising(error: BaseException) -> Any:
     [
         (UserError("two\nlines \x1b[31m[bold]"), 1, "error: two\\nlines \\x1b[31m[bold]\n"),
         (MemoryError(), 1, "error: memory ran out (MemoryError). Try smaller or fewer images\n"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), 1, "error: memory ran out (CUDA out of memory. Tried)"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 1, "error: memory ran out"),
-        (RuntimeError("Storage size calculation overflowed with sizes=[9]"), 1, "error: memory ran out"),
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device. Free some space"),
-        (OSError(errno.EROFS, "Read-only file system", "/a\nb"), 1, "error: /a\\nb: Read-only file system. Write"),
-        (PermissionError(errno.EACCES, "Permission denied", b"/a"), 1, "error: /a: Permission denied\n"),
-        (OSError(errno.EMFILE, "Too many open files"), 1, "error: too many files are open at the same time (the limit"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            1,
+            "error: memory ran out (CUDA out of memory. Tried)",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
+            1,
+            "error: memory ran out",
+        ),
+        (
+            RuntimeError("Storage size calculation overflowed with sizes=[9]"),
+            1,
+            "error: memory ran out",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "error: No space left on device. Free some space",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/a\nb"),
+            1,
+            "error: /a\\nb: Read-only file system. Write",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", b"/a"),
+            1,
+            "error: /a: Permission denied\n",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            1,
+            "error: too many files are open at the same time (the limit",
+        ),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
         (KeyboardInterrupt(), 130, "stopped\n"),
         (SystemExit(143), 143, ""),
         (SystemExit("text"), 1, "text\n"),
-        (ZeroDivisionError("division by zero"), DEFECT, "error: ZeroDivisionError: division by zero. This is a defect"),
+        (
+            ZeroDivisionError("division by zero"),
+            DEFECT,
+            "error: ZeroDivisionError: division by zero. This is a defect",
+        ),
     ],
     ids=repr,
 )
@@ -63,19 +95,25 @@ def test_any_failure_is_one_line_and_a_status(
     assert ended.err.count("\n") <= 1
 
 
-def test_the_traceback_of_a_defect_is_printed_when_asked_for(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_traceback_of_a_defect_is_printed_when_asked_for(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(catalog, "rows", _raising(ZeroDivisionError("no")))
     assert "in rows" in command("list").err
     monkeypatch.setattr(catalog, "rows", _raising(UserError("no")))
     assert command("list").err == "error: no\n"
 
 
-def test_a_setting_that_torch_refuses_is_named(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_torch_refuses_is_named(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("GANVAS_TRACEBACK")
     monkeypatch.setattr("ganvas.training.trainer.train", lambda *_, **__: _torch())
     ended = command("train", "dcgan", "digits", "--out", "x", "--set", "G.width=0")
     assert ended.status == 1
-    assert ended.err.startswith("error: torch does not accept these settings (--set G.width=0): mat1 and mat2")
+    assert ended.err.startswith(
+        "error: torch does not accept these settings (--set G.width=0): mat1 and mat2"
+    )
     assert command("train", "dcgan", "digits", "--out", "x").status == DEFECT
 
 
@@ -100,7 +138,9 @@ def test_warnings_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         "catalog.rows = lambda: warnings.warn('a\\nb') or []\nmain()\n"
     )
     env = {**ENVIRONMENT, "PYTHONWARNINGS": "default"}
-    done = subprocess.run([sys.executable, "-c", code, "list", "--json"], capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "list", "--json"], capture_output=True, text=True, env=env
+    )
     assert (done.returncode, done.stderr) == (0, "warning: a\\nb\n")
 
 
@@ -116,7 +156,11 @@ def test_completion_can_be_installed(command: Any) -> None:
 def test_a_full_standard_output_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "ganvas", "list"], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+            [sys.executable, "-m", "ganvas", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("error: No space left on device")
@@ -127,7 +171,10 @@ def test_a_closed_pipe_is_quiet() -> None:
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "ganvas", "list", "--json"], stdout=write, stderr=subprocess.PIPE, env=ENVIRONMENT
+            [sys.executable, "-m", "ganvas", "list", "--json"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
         )
     finally:
         os.close(write)
@@ -179,7 +226,9 @@ def test_a_home_that_is_not_there_is_named(
     where: str, command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GANVAS_CACHE", where)
-    ended = command("train", "dcgan", toy_images(tmp_path / "d", 2), "--out", tmp_path / "r", "--size", 16)
+    ended = command(
+        "train", "dcgan", toy_images(tmp_path / "d", 2), "--out", tmp_path / "r", "--size", 16
+    )
     assert ended.status == 1
     assert "set GANVAS_CACHE to a folder" in ended.err
     assert command("data", "check", where).err.count("Traceback") == 0

@@ -23,7 +23,18 @@ from ganvas.media import provenance
 from ganvas.metrics import suite
 from ganvas.training import benchmark, snapshot
 
-KINDS = ["noise", "labels", "attention", "styles", "encoder", "coupled", "domains", "pairs", "upscaling", "sentences"]
+KINDS = [
+    "noise",
+    "labels",
+    "attention",
+    "styles",
+    "encoder",
+    "coupled",
+    "domains",
+    "pairs",
+    "upscaling",
+    "sentences",
+]
 GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
 
 
@@ -39,7 +50,17 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "sample": [run, "-n", 3, "--out", out / "s.png"],
         "walk": [run, "--through", 2, "--frames", 2, "--out", out / "w.gif"],
         "mix": [run, "--rows", "0-1", "--columns", "2", "--out", out / "m.png"],
-        "sweep": [run, "--against", data, "-n", 10, "--truncations", "0.5", "--out", out / "sweep.png"],
+        "sweep": [
+            run,
+            "--against",
+            data,
+            "-n",
+            10,
+            "--truncations",
+            "0.5",
+            "--out",
+            out / "sweep.png",
+        ],
         "project": [run, image, "--steps", 1, "--out", out / "projected"],
         "neighbours": [run, "--against", data, "-n", 2, "--out", out / "n.png"],
         "import": [run / "model" / "model.safetensors", "--out", out / "imported"],
@@ -52,7 +73,15 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "spectra": [run, "--out", out / "spectra.png"],
         "data check": [data],
         "data letters": [out / "letters", "--pairs", "none"],
-        "data mosaic": [data, "--out", out / "pairs", "--classifier", out / "none", "--class", "daisy"],
+        "data mosaic": [
+            data,
+            "--out",
+            out / "pairs",
+            "--classifier",
+            out / "none",
+            "--class",
+            "daisy",
+        ],
         "pixels": [image, image],
         "claim list": [],
         "claim run": ["no-such-claim"],
@@ -78,7 +107,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, well: Any, tmp_path: Path) -> None:
+def test_every_command_works_or_says_why_not(
+    kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
+) -> None:
     found = toy(kind)
     run = shutil.copytree(found.run, tmp_path / "run")
     ended = {}
@@ -97,7 +128,9 @@ def test_every_command_works_or_says_why_not(kind: str, toy: Any, command: Any, 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 @pytest.mark.parametrize("columns", ["20", "80"])
-def test_help_renders_at_any_width(name: str, columns: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_renders_at_any_width(
+    name: str, columns: str, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("TERMINAL_WIDTH", columns)
     ended = command(*name.split(), "--help")
@@ -117,25 +150,50 @@ PLACES = {"out", "help", "everything", "tensorboard", "device"}
 
 @st.composite
 def calls_with_odd_options(draw: st.DrawFn) -> tuple[str, list[str]]:
-    name, found = draw(st.sampled_from([c for c in commands() if c[0] not in ("claim run", "bench", "import")]))
+    name, found = draw(
+        st.sampled_from([c for c in commands() if c[0] not in ("claim run", "bench", "import")])
+    )
     options = [p for p in found.params if p.param_type_name == "option" and p.name not in PLACES]
     arguments: list[str] = []
-    for option in draw(st.lists(st.sampled_from(options), min_size=1, max_size=2, unique_by=id)) if options else []:
+    for option in (
+        draw(st.lists(st.sampled_from(options), min_size=1, max_size=2, unique_by=id))
+        if options
+        else []
+    ):
         word = draw(st.sampled_from(option.opts))
         if option.is_flag:
             arguments.append(word)
         elif option.name == "set":
             path = draw(
-                st.sampled_from(["optim.D.lr", "optim.D.betas", "G.width", "batch", "images", "micro", "seed", "x"])
+                st.sampled_from(
+                    [
+                        "optim.D.lr",
+                        "optim.D.betas",
+                        "G.width",
+                        "batch",
+                        "images",
+                        "micro",
+                        "seed",
+                        "x",
+                    ]
+                )
             )
-            value = draw(st.sampled_from([*ODD, "[1,1]", "1000000000", "-4", "[" * 99, "{", "null"]))
+            value = draw(
+                st.sampled_from([*ODD, "[1,1]", "1000000000", "-4", "[" * 99, "{", "null"])
+            )
             arguments += [word, f"{path}={value}"]
         else:
-            arguments += [word, draw(st.sampled_from(ODD if option.name in PATIENCE else ODD + HUGE))]
+            arguments += [
+                word,
+                draw(st.sampled_from(ODD if option.name in PATIENCE else ODD + HUGE)),
+            ]
     return name, arguments
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=120,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(call=calls_with_odd_options(), kind=st.sampled_from(["noise", "styles", "domains"]))
 def test_any_values_of_options_work_or_are_refused_in_one_line(
     call: tuple[str, list[str]], kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
@@ -150,7 +208,9 @@ def test_any_values_of_options_work_or_are_refused_in_one_line(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["work"]
 
 
-def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toy: Any, tmp_path: Path) -> None:
+def test_suggested_commands_are_quoted_and_fit_the_model(
+    command: Any, toy: Any, tmp_path: Path
+) -> None:
     """One paste away: a folder named `x; touch PWNED #` must stay a folder."""
     folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
     run = shutil.copytree(toy("noise").run, folder / "run")
@@ -172,7 +232,9 @@ def test_suggested_commands_are_quoted_and_fit_the_model(command: Any, toy: Any,
 
 
 @pytest.mark.parametrize(("n", "columns"), [(16, 4), (64, 8), (2, 2), (9, 4)])
-def test_grids_of_two_classes_are_nearly_square(n: int, columns: int, command: Any, toy: Any, tmp_path: Path) -> None:
+def test_grids_of_two_classes_are_nearly_square(
+    n: int, columns: int, command: Any, toy: Any, tmp_path: Path
+) -> None:
     """With whole groups of classes in a row."""
     out = tmp_path / "grid.png"
     assert command("sample", toy("labels").run, "-n", n, "--out", out).status == 0

@@ -79,12 +79,16 @@ def test_fifty_deaths(tmp_path: Path) -> None:
 
     def assert_ended_alike(victim: Path) -> None:
         a, b = (
-            load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors") for r in (undisturbed, victim)
+            load_file(checkpoint.all_of(r / "checkpoints")[-1] / "shared.safetensors")
+            for r in (undisturbed, victim)
         )
         assert a.keys() == b.keys()
         assert not [k for k in a if not torch.equal(a[k], b[k])]
         assert (undisturbed / "log.jsonl").read_bytes() == (victim / "log.jsonl").read_bytes()
-        images = [json.loads(line)["images"] for line in (victim / "measures.jsonl").read_text().splitlines()]
+        images = [
+            json.loads(line)["images"]
+            for line in (victim / "measures.jsonl").read_text().splitlines()
+        ]
         assert images == sorted(set(images)), "the quality curve counts a moment twice"
         left = [p.name for p in victim.rglob("*") if p.name.endswith(".tmp")]
         assert not left, f"half-written files were left behind: {left}"
@@ -97,7 +101,9 @@ def test_fifty_deaths(tmp_path: Path) -> None:
     while killed < KILLS:
         victim = tmp_path / f"victim{survived}"
         status = attempt(victim, rng.uniform(0.0, 0.15 * whole))
-        assert status in (-signal.SIGKILL, 0), f"an attempt ended with {status}: the run could not go on"
+        assert status in (-signal.SIGKILL, 0), (
+            f"an attempt ended with {status}: the run could not go on"
+        )
         killed += status == -signal.SIGKILL
         kept = checkpoint.all_of(victim / "checkpoints")
         if kept:  # what a rename made visible is whole

@@ -40,7 +40,9 @@ def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path
     settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))] + list(more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "write_report_quietly", lambda *args, **options: None)
-        ganvas.train(recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu")
+        ganvas.train(
+            recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu"
+        )
     return out
 
 
@@ -74,7 +76,9 @@ def run(runs: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """Run `ganvas …`: (exit code, standard output, standard error)."""
 
     def called(*arguments: object) -> tuple[int, str, str]:
@@ -110,12 +114,21 @@ def _counted(parts: Any, counts: list[int]) -> Any:
 def test_a_record_carries_its_protocol(
     run: Path, photos: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, _ = command("measure", run, "--against", photos, "-n", 32, "--json", "--out", tmp_path / "m.json")
+    code, out, _ = command(
+        "measure", run, "--against", photos, "-n", 32, "--json", "--out", tmp_path / "m.json"
+    )
     record = json.loads(out)
     assert code == 0
-    assert record == json.loads((tmp_path / "m.json").read_text()) == json.loads((run / "measure.json").read_text())
+    assert (
+        record
+        == json.loads((tmp_path / "m.json").read_text())
+        == json.loads((run / "measure.json").read_text())
+    )
     protocol = record["protocol"]
-    assert (protocol["extractor"], protocol["resizer"]) == ("random-conv-v1", "bilinear-antialias-32")
+    assert (protocol["extractor"], protocol["resizer"]) == (
+        "random-conv-v1",
+        "bilinear-antialias-32",
+    )
     assert protocol["fake"] == {"count": 32}
     assert protocol["real"].items() >= {"count": 24, "part": "all"}.items()
     assert len(protocol["real"]["fingerprint"]) == 32
@@ -128,7 +141,9 @@ def test_a_record_carries_its_protocol(
         assert sheet.width > 100
     page = write_report(run).read_text(encoding="utf-8")
     assert "protocol.real.fingerprint" in page
-    code, out, _ = command("measure", run, "--against", photos, "-n", 32, "--resizer", "clean", "--extrapolate")
+    code, out, _ = command(
+        "measure", run, "--against", photos, "-n", 32, "--resizer", "clean", "--extrapolate"
+    )
     assert code == 0
     assert "clean-32, 32 generated against 24 real images (all)" in out
     assert "frechet_infinity" in out
@@ -188,7 +203,9 @@ def test_recognizability_is_measured_on_request(run: Path, tmp_path: Path) -> No
     found = record["also"]["recognizability"]
     assert found["protocol"]["samples"] == 70
     assert set(found["class_shares"]) == {"0", "1"}
-    assert {"real_confident", "fake_confident", "ratio", "unrecognized_share"} <= set(found["values"])
+    assert {"real_confident", "fake_confident", "ratio", "unrecognized_share"} <= set(
+        found["values"]
+    )
     assert record["data"]["source"] == "data"
 
 
@@ -270,7 +287,11 @@ UNLIKE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value"), UNLIKE)
 def test_unlike_records_are_refused(
-    field: str, value: Any, record: dict[str, Any], tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+    field: str,
+    value: Any,
+    record: dict[str, Any],
+    tmp_path: Path,
+    command: Callable[..., tuple[int, str, str]],
 ) -> None:
     other = copy.deepcopy(record)
     *path, last = field.split(".")
@@ -333,7 +354,15 @@ def test_mistakes_are_one_line(
         ([run, "--against", gray, "-n", 9], "are gray and the model's are colour"),
         ([run, "--against", photos, "--features", "squeezenet"], "needs the file squeezenet1_0"),
         (
-            [run, "--against", photos, "--features", "squeezenet", "--features-file", tmp_path / "wrong.pth"],
+            [
+                run,
+                "--against",
+                photos,
+                "--features",
+                "squeezenet",
+                "--features-file",
+                tmp_path / "wrong.pth",
+            ],
             "has the SHA-256",
         ),
         ([run, "--against", photos, "--resizer", "lanczos"], "no resizer 'lanczos'"),
@@ -348,8 +377,12 @@ def test_mistakes_are_one_line(
         assert len(err.splitlines()) == 1, err
 
 
-def test_a_model_that_makes_nan_is_named(run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Model, "batches", lambda self, n, **_: iter([torch.full((n, 3, 16, 16), torch.nan)]))
+def test_a_model_that_makes_nan_is_named(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Model, "batches", lambda self, n, **_: iter([torch.full((n, 3, 16, 16), torch.nan)])
+    )
     with pytest.raises(UserError, match="NaN"):
         ganvas.measure(run, photos, n=16)
 
@@ -358,7 +391,11 @@ def test_channels_that_a_run_asked_for_are_no_mistake(photos: Path, tmp_path: Pa
     out = trained("dcgan", photos, tmp_path / "gray", 8, "data.channels=1")
     other = toy_images(tmp_path / "other", 12)
     assert ganvas.measure(out, other, n=16)["protocol"]["image"] == [1, 16, 16]
-    assert ganvas.measure(out / "model", photos, n=16)["protocol"]["image"] == [1, 16, 16]  # its own data
+    assert ganvas.measure(out / "model", photos, n=16)["protocol"]["image"] == [
+        1,
+        16,
+        16,
+    ]  # its own data
     with pytest.raises(UserError, match="are colour and the model's are gray"):
         ganvas.measure(out / "model", other, n=16)
 
@@ -374,7 +411,9 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(downloads, "_receive", no_network)
-    with pytest.raises(UserError, match=r"cannot be downloaded .* put the file at .*weights.pt_inception"):
+    with pytest.raises(
+        UserError, match=r"cannot be downloaded .* put the file at .*weights.pt_inception"
+    ):
         ganvas.measure(run, photos, n=16, features="inception-2015")
     assert asked == list(inception.ADDRESSES)
     monkeypatch.setenv("GANVAS_WEIGHTS", str(tmp_path))
@@ -387,7 +426,9 @@ def test_what_a_further_measure_refuses_is_refused_first(
     run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after minutes of measuring, whose figures would be lost with it."""
-    monkeypatch.setattr(evaluate, "measure_samples", lambda *_, **__: pytest.fail("it was measured first"))
+    monkeypatch.setattr(
+        evaluate, "measure_samples", lambda *_, **__: pytest.fail("it was measured first")
+    )
     with pytest.raises(UserError, match="test part"):
         measure(run, str(photos), n=16, also=["memorisation"])
     with pytest.raises(UserError, match="Did you mean 'accuracy'"):
@@ -409,9 +450,15 @@ def test_path_length_and_modes_of_a_trained_model(
     monkeypatch.setattr("ganvas.evaluation.diagnostics.PATHS", 6)
     monkeypatch.setattr("ganvas.evaluation.diagnostics.STACKED_SAMPLES", 64)
     weights = shared / "data" / "weights"
-    found = measure(tmp_path / "p", str(photos), n=16, also=["path-length", "stacked-mnist"], weights=weights)["also"]
+    found = measure(
+        tmp_path / "p", str(photos), n=16, also=["path-length", "stacked-mnist"], weights=weights
+    )["also"]
     assert found["path-length"]["values"]["value"] > 0
-    assert found["path-length"]["protocol"] == {"space": "z", "paths": 6, "distance": "lpips-squeeze-caffe"}
+    assert found["path-length"]["protocol"] == {
+        "space": "z",
+        "paths": 6,
+        "distance": "lpips-squeeze-caffe",
+    }
     assert 1 <= found["stacked-mnist"]["values"]["found"] <= 64
     assert found["stacked-mnist"]["values"]["reverse_kl"] > 0
 

@@ -29,7 +29,9 @@ TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
 def red(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Class 1 where the picture is red."""
-    heat = torch.nn.functional.adaptive_avg_pool2d((image[0, 0] - image[0, -2])[None], (6, 6))[0].relu()
+    heat = torch.nn.functional.adaptive_avg_pool2d((image[0, 0] - image[0, -2])[None], (6, 6))[
+        0
+    ].relu()
     return torch.stack([torch.zeros(()), 20 * heat.max() - 4]), heat
 
 
@@ -50,7 +52,9 @@ def photos(tmp_path: Path) -> Path:
         pixels = rng.integers(60, 120, (h, w, 3))
         y, x = int(rng.integers(0, h - 16)), int(rng.integers(0, w - 16))
         pixels[y : y + 16, x : x + 16] = rng.integers([200, 10, 10], [255, 60, 60], (16, 16, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / ("more" if i % 2 else "") / f"{i:02d}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(
+            folder / ("more" if i % 2 else "") / f"{i:02d}.png"
+        )
     Image.fromarray(rng.integers(60, 120, (50, 50, 3)).astype(np.uint8)).save(folder / "plain.png")
     (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff no more")
     return folder
@@ -85,11 +89,17 @@ def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
     for part in ("train", "test"):
         for file in (made / part / "A").rglob("*.png"):
             name = file.relative_to(made / part / "A")
-            a, b, mask = opened(file), opened(made / part / "B" / name), opened(made / part / "masks" / name) > 0
+            a, b, mask = (
+                opened(file),
+                opened(made / part / "B" / name),
+                opened(made / part / "masks" / name) > 0,
+            )
             assert a.shape == b.shape == (32, 32, 3)
             assert np.array_equal(a[~mask], b[~mask])
             assert (a[mask] != b[mask]).any()
-            assert (b[..., 0] > 190)[mask].sum() >= 0.8 * (b[..., 0] > 190).sum(), "the red spot is hidden"
+            assert (b[..., 0] > 190)[mask].sum() >= 0.8 * (b[..., 0] > 190).sum(), (
+                "the red spot is hidden"
+            )
             assert Masks(None).of(file, name).mask[mask].mean() > 0.9, "and found again"
     assert pairs(made, size=32).info.count + pairs(made, size=32, part="test").info.count == 24
 
@@ -102,7 +112,9 @@ def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
     for file in restored:
         name = file.relative_to(out)
         a, mask = opened(held_out / "A" / name), opened(held_out / "masks" / name) > 0
-        assert np.array_equal(opened(file)[~mask], a[~mask]), "outside the mask every bit is the original's"
+        assert np.array_equal(opened(file)[~mask], a[~mask]), (
+            "outside the mask every bit is the original's"
+        )
         assert (opened(file)[mask] != a[mask]).any()
     record = compare(out, held_out / "B", protocol="rgb", mask=held_out / "masks")
     assert record["psnr"]["protocol"] == "rgb, masked"
@@ -211,7 +223,9 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
         Masks(tmp_path / "nowhere")
     with pytest.raises(UserError, match="say where the mosaic is"):
         Masks(None).of(picture, "00.png")
-    painted = Image.new("RGBA", (2, 1), (255, 255, 255, 0))  # white, and transparent: nothing was painted
+    painted = Image.new(
+        "RGBA", (2, 1), (255, 255, 255, 0)
+    )  # white, and transparent: nothing was painted
     painted.putpixel((1, 0), (255, 255, 255, 255))
     assert marked(painted).tolist() == [[False, True]]
 
@@ -227,7 +241,13 @@ def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_p
     mask[5:20, 7:30] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     model = train(
-        "restore", toy_data("restore", tmp_path / "data"), out=tmp_path / "run", size=16, batch=2, images=2, set=TOY
+        "restore",
+        toy_data("restore", tmp_path / "data"),
+        out=tmp_path / "run",
+        size=16,
+        batch=2,
+        images=2,
+        set=TOY,
     )
     assert model.info["recipe"] == "restore"
     report = translate_files(

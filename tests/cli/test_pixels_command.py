@@ -88,7 +88,9 @@ def test_gray_pictures_have_a_protocol_of_their_own(folders: tuple[Path, Path]) 
             image.convert("L").convert("RGB").save(file)
     as_rgb = compare(a, b)
     assert as_rgb["psnr"]["protocol"] == "y-crop4"
-    for i, file in enumerate(f for name in ("one", "two", "three") for f in (a / f"{name}.png", b / f"{name}.bmp")):
+    for i, file in enumerate(
+        f for name in ("one", "two", "three") for f in (a / f"{name}.png", b / f"{name}.bmp")
+    ):
         with Image.open(file) as image:
             image.convert("L").save(file)
         if i == 1:
@@ -99,7 +101,9 @@ def test_gray_pictures_have_a_protocol_of_their_own(folders: tuple[Path, Path]) 
     assert record["psnr"]["protocol"] == record["ssim"]["protocol"] == "gray-crop4"
     assert as_rgb["psnr"]["mean"] - record["psnr"]["mean"] == pytest.approx(1.32, abs=0.01)
     assert compare(a, b, protocol="rgb-crop4")["psnr"]["protocol"] == "rgb-crop4"
-    assert compare(a, b, protocol="rgb-crop4")["psnr"]["mean"] == pytest.approx(record["psnr"]["mean"])
+    assert compare(a, b, protocol="rgb-crop4")["psnr"]["mean"] == pytest.approx(
+        record["psnr"]["mean"]
+    )
 
 
 def test_lpips_beside_them(folders: tuple[Path, Path], shared: Path) -> None:
@@ -117,7 +121,9 @@ def test_bicubic_on_set5_is_28_43_db_from_files(shared: Path, tmp_path: Path) ->
             (tmp_path / folder).mkdir(exist_ok=True)
             if pixels is None:
                 original = Image.open(shared / "data" / "set5" / path.name)
-                original.crop((0, 0, low.shape[-1] * 4, low.shape[-2] * 4)).save(tmp_path / folder / path.name)
+                original.crop((0, 0, low.shape[-1] * 4, low.shape[-2] * 4)).save(
+                    tmp_path / folder / path.name
+                )
             else:
                 Image.fromarray(pixels).save(tmp_path / folder / path.name)
     record = compare(tmp_path / "up", tmp_path / "hr")

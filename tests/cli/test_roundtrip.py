@@ -48,7 +48,11 @@ class Same(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.conv(x)
-        return nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x
+        return (
+            nn.functional.interpolate(x, scale_factor=self.scale, mode="nearest")
+            if self.scale > 1
+            else x
+        )
 
 
 def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model:
@@ -56,7 +60,11 @@ def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model
     if kind == "restores":
         method: Any = SRResNet(shape, lambda **_: Same(channels, scale))
     else:
-        method = CycleGAN(shape, lambda **_: Same(channels), partial(patchgan.PatchDiscriminator, width=4, layers=1))
+        method = CycleGAN(
+            shape,
+            lambda **_: Same(channels),
+            partial(patchgan.PatchDiscriminator, width=4, layers=1),
+        )
     return Model(method, {"shape": asdict(shape), "recipe": "same", "task": "domains"})
 
 
@@ -87,7 +95,9 @@ def png16(samples: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG of 16 bits, which Pillow writes of gray alone."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     height, width, channels = samples.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
@@ -169,7 +179,10 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
         "P, transparent": (".png", by_pillow(_palette(True), ".png")),
         "RGB": (".png", by_pillow(photo, ".png")),
         "RGB, profile": (".png", by_pillow(photo, ".png", icc_profile=SRGB)),
-        "RGB, tRNS": (".png", by_pillow(photo, ".png", transparency=tuple(np.asarray(photo)[2, 2].tolist()))),
+        "RGB, tRNS": (
+            ".png",
+            by_pillow(photo, ".png", transparency=tuple(np.asarray(photo)[2, 2].tolist())),
+        ),
         "RGBA": (".png", by_pillow(clear, ".png")),
         "RGBA, profile": (".png", by_pillow(clear, ".png", icc_profile=SRGB)),
         "gray 16 PNG": (".png", by_pillow(sixteen, ".png")),
@@ -177,11 +190,17 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
         "gray 16 TIFF": (".tif", by_pillow(sixteen, ".tif")),
         "gray 16 TIFF, profile": (".tif", by_pillow(sixteen, ".tif", icc_profile=GRAY)),
         "I": (".tif", by_pillow(sixteen.convert("I"), ".tif")),
-        "F": (".tif", by_pillow(Image.fromarray((deep(1)[..., 0] / 65535).astype(np.float32)), ".tif")),
+        "F": (
+            ".tif",
+            by_pillow(Image.fromarray((deep(1)[..., 0] / 65535).astype(np.float32)), ".tif"),
+        ),
         "gray and alpha 16": (".png", raw(png16(deep(2)))),
         "RGB 16": (".png", raw(png16(deep(3)))),
         "RGB 16, profile": (".png", raw(png16(deep(3), (b"iCCP", b"x\0\0" + zlib.compress(SRGB))))),
-        "RGB 16, tRNS": (".png", raw(png16(deep(3) // 60000, (b"tRNS", struct.pack(">HHH", 1, 1, 0))))),
+        "RGB 16, tRNS": (
+            ".png",
+            raw(png16(deep(3) // 60000, (b"tRNS", struct.pack(">HHH", 1, 1, 0)))),
+        ),
         "RGBA 16": (".png", raw(png16(deep(4)))),
         "CMYK JPEG": (".jpg", by_pillow(photo.convert("CMYK"), ".jpg")),
         "CMYK TIFF": (".tif", by_pillow(photo.convert("CMYK"), ".tif")),
@@ -200,7 +219,10 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
     }
     for orientation in range(1, 9):
         ending = (".jpg", ".png", ".tif")[orientation % 3]
-        found[f"orientation {orientation}"] = (ending, by_pillow(photo, ending, exif=_turned(orientation)))
+        found[f"orientation {orientation}"] = (
+            ending,
+            by_pillow(photo, ending, exif=_turned(orientation)),
+        )
     deep_turned = png16(deep(3), (b"eXIf", _turned(6).tobytes()[6:]))
     found["RGB 16, orientation 6"] = (".png", raw(deep_turned))
     if ".avif" in Image.registered_extensions():
@@ -228,7 +250,9 @@ def test_it_comes_out_as_it_went_in(name: str, same: Callable[..., None], tmp_pa
     if plain is not None:
         mode = {1: "L", 2: "RGBA", 3: "RGB", 4: "RGBA"}[image.samples().shape[2]]
         assert plain.mode == mode
-        assert np.array_equal(np.asarray(plain.convert("RGBA")), np.asarray(as_rgba(image.samples())))
+        assert np.array_equal(
+            np.asarray(plain.convert("RGBA")), np.asarray(as_rgba(image.samples()))
+        )
     mask = np.zeros((image.height, image.width), np.uint8)
     mask[3:9, 2:11] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -297,10 +321,14 @@ def test_python_keeps_sixteen_bits_of_color(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("format", "bits"), [("jpg", 8), ("webp", 8), ("png", 16), ("tif", 16)])
-def test_what_a_format_does_not_hold_is_said(format: str, bits: int, same: Any, tmp_path: Path) -> None:
+def test_what_a_format_does_not_hold_is_said(
+    format: str, bits: int, same: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    Image.fromarray(np.full((12, 9, 4), (200, 100, 50, 0), np.uint8)).save(folder / "clear.png", icc_profile=SRGB)
+    Image.fromarray(np.full((12, 9, 4), (200, 100, 50, 0), np.uint8)).save(
+        folder / "clear.png", icc_profile=SRGB
+    )
     Image.fromarray(np.full((12, 9, 3), 77, np.uint8)).save(folder / "solid.png")
     (folder / "deep.png").write_bytes(png16(deep(3)))
     report = translate_files(Path("m"), [folder], tmp_path / "out", format=format)
@@ -323,7 +351,9 @@ def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "x.png")
     sizes = []
     for quality in (10, 95):
-        translate_files(Path("m"), [tmp_path / "x.png"], tmp_path / str(quality), format="jpg", quality=quality)
+        translate_files(
+            Path("m"), [tmp_path / "x.png"], tmp_path / str(quality), format="jpg", quality=quality
+        )
         sizes.append((tmp_path / str(quality) / "x.jpg").stat().st_size)
     assert sizes[0] < sizes[1]
     wrongs: list[tuple[dict[str, Any], str]] = [
@@ -394,7 +424,9 @@ def test_at_training_size(tmp_path: Path) -> None:
         identity(scale=2).translate(tmp_path / "x.png", at_training_size=True)
 
 
-def test_a_larger_image_than_those_of_training_is_noted(same: Callable[..., None], tmp_path: Path) -> None:
+def test_a_larger_image_than_those_of_training_is_noted(
+    same: Callable[..., None], tmp_path: Path
+) -> None:
     Image.fromarray(noise(3)).resize((99, 80)).save(tmp_path / "x.png")
     same(kind="translates")
     (note,) = translate_files(Path("m"), [tmp_path / "x.png"], tmp_path / "a").notes
@@ -425,7 +457,11 @@ def test_names(same: Any, tmp_path: Path) -> None:
     for made, kept in ((3, 0), (0, 3)):
         report = translate_files(Path("m"), [folder], folder / "made")
         assert (report.made, report.kept, report.skipped) == (made, kept, [])
-    assert sorted(p.name for p in (folder / "made").iterdir()) == ["a.jpg.png", "a.png.png", f"{'n' * 251}.png"]
+    assert sorted(p.name for p in (folder / "made").iterdir()) == [
+        "a.jpg.png",
+        "a.png.png",
+        f"{'n' * 251}.png",
+    ]
     with pytest.raises(UserError, match="choose another --out"):
         translate_files(Path("m"), [folder], folder)
     report = translate_files(Path("m"), list(folder.glob("*.*")), tmp_path / "webp", format="webp")
@@ -448,7 +484,9 @@ def test_images_of_few_pixels(size: tuple[int, int]) -> None:
     assert model.translate(Image.new("RGB", size), tile=16).size == size
 
 
-def test_more_pixels_than_memory_has_room_for(same: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_pixels_than_memory_has_room_for(
+    same: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     Image.fromarray(noise(3)[:4, :4].copy()).save(tmp_path / "b.png")
     monkeypatch.setattr(environment, "available", lambda: 16 * 100)
@@ -488,7 +526,13 @@ def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
         (["b.png"], 1, "0 images in"),
         (["a.png", "b.png"], 1, "there already"),
     ):
-        arguments = ["translate", "m", *(str(tmp_path / f) for f in files), "--out", str(tmp_path / "out")]
+        arguments = [
+            "translate",
+            "m",
+            *(str(tmp_path / f) for f in files),
+            "--out",
+            str(tmp_path / "out"),
+        ]
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == status
         assert said in done.output
@@ -499,7 +543,14 @@ def test_marks_of_python_images(tmp_path: Path) -> None:
     image = generated.generated(noise(3), seed=7)
     assert isinstance(image, Image.Image)
     for i, made in enumerate(
-        (image, image.crop((0, 0, 5, 5)), image.resize((9, 9)), image.convert("L"), image.copy(), image.rotate(30))
+        (
+            image,
+            image.crop((0, 0, 5, 5)),
+            image.resize((9, 9)),
+            image.convert("L"),
+            image.copy(),
+            image.rotate(30),
+        )
     ):
         for suffix in (".png", ".jpg", ".webp", ".tif"):
             made.save(tmp_path / f"{i}{suffix}")

@@ -22,6 +22,7 @@ from toys import lively, toy_images
 from ganvas.core import Shape, environment
 from ganvas.core.environment import memory
 from ganvas.core.errors import UserError
+from ganvas.inference import image_input
 from ganvas.inference.importers import import_network
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.load import load
@@ -41,7 +42,9 @@ def model(net: torch.nn.Module, out: Path) -> Path:
 
 def photo(file: Path, width: int, height: int, mode: str = "RGB") -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
-    Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(file)
+    Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(
+        file
+    )
     return file
 
 
@@ -62,7 +65,9 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
     assert np.abs(made.astype(int) - theirs).max() <= 1
     golden = load_file(source.with_suffix(".safetensors"))
     with torch.no_grad():
-        torch.testing.assert_close(import_network(source)(golden["input"]), golden["output"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            import_network(source)(golden["input"]), golden["output"], rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
@@ -79,14 +84,18 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
         folder = model(lively(net), tmp_path / type(net).__name__)
         loaded = load(folder)
         whole = loaded.translate(file, output="torch")
-        torch.testing.assert_close(loaded.translate(file, output="torch", tile=side), whole, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            loaded.translate(file, output="torch", tile=side), whole, rtol=1e-4, atol=1e-4
+        )
         narrow = load(folder, precision="bf16").translate(file, output="torch", tile=side)
         assert (narrow - whole).abs().mean() < 0.05
         assert translate_files(folder, [file], folder / "made", tile=side) == Translated(made=1)
         made = folder / "made" / "photo.png"
         assert np.abs(pixels(made).astype(int) - np.asarray(loaded.translate(file))).max() <= 1
         assert provenance.read(made)["facts"]["source"] == "photo.png"
-        assert [p.name for p in made.parent.iterdir()] == ["photo.png"], "what was stored for a while is gone"
+        assert [p.name for p in made.parent.iterdir()] == ["photo.png"], (
+            "what was stored for a while is gone"
+        )
         with pytest.raises(UserError, match="at least"):
             loaded.translate(file, tile=3)
 
@@ -113,16 +122,24 @@ def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
     method.G_ab = Failing(method.G_ab, 1)
     torch.testing.assert_close(loaded.translate(x, output="torch"), whole, rtol=1e-4, atol=1e-4)
     method.G_ab.times = 9
-    with pytest.raises(UserError, match="50x30 pixels needs more memory than there is, even in the smallest tiles"):
+    with pytest.raises(
+        UserError, match="50x30 pixels needs more memory than there is, even in the smallest tiles"
+    ):
         loaded.translate(x, output="torch")
     # What looks at the whole picture at once is done whole, and refused where that is too much.
-    method.G_ab = torch.nn.Sequential(method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52)))
-    torch.testing.assert_close(loaded.translate(x, output="torch", tile=16), whole, rtol=1e-4, atol=1e-4)
+    method.G_ab = torch.nn.Sequential(
+        method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52))
+    )
+    torch.testing.assert_close(
+        loaded.translate(x, output="torch", tile=16), whole, rtol=1e-4, atol=1e-4
+    )
     monkeypatch.setattr(environment, "memory", lambda device: 1 << 20)
     with pytest.raises(UserError, match="cannot run in tiles: it calls flatten"):
         loaded.translate(x, output="torch")
     monkeypatch.undo()
-    monkeypatch.setattr(graph.OnDisk, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full")))
+    monkeypatch.setattr(
+        graph.OnDisk, "write", lambda *_: (_ for _ in ()).throw(UserError("disk is full"))
+    )
     with pytest.raises(UserError, match="disk is full"):
         loaded.translate(Image.new("RGB", (30, 30)), tile=16)
 
@@ -144,7 +161,9 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
         "translating._translate = stuck\nmain()\n"
     )
     command = [sys.executable, "-c", code, "translate", folder, garden, "--out", out]
-    victim = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    victim = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert victim.stdout is not None
     assert victim.stdout.readline() == "\n"
     victim.kill()
@@ -161,7 +180,9 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     report = translate_files(folder, [garden], out)
     assert (report.made, report.kept) == (40 - len(before), len(before))
     assert [s.split(": ")[0].rpartition("/")[2] for s in report.skipped] == ["cut.png", "text.jpg"]
-    assert all(p.read_bytes() == data for p, data in before.items()), "what was made is not made again"
+    assert all(p.read_bytes() == data for p, data in before.items()), (
+        "what was made is not made again"
+    )
     assert not abandoned.exists()
     assert (out / "deep" / "003.png").is_file()
 
@@ -184,9 +205,9 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
     file = tmp_path / "large.png"
     Image.new("1", (10_000, 9_500)).save(file)
     loaded = load(folder)
-    decoded = loaded._decoded(file)
+    decoded = image_input.decoded(file)
     assert (decoded.width, decoded.height) == (10_000, 9_500)
-    assert not loaded._fits(10_000 * 9_500) or memory(torch.device("cpu")) > 700 << 30
+    assert not loaded._translator.fits(10_000 * 9_500) or memory(torch.device("cpu")) > 700 << 30
     with pytest.raises(UserError, match="possible bomb"):
         loaded.fitted(file)
 
@@ -200,6 +221,8 @@ def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
     drawing = Model(method.eval(), {"shape": asdict(shape)})
     file = photo(tmp_path / "photo.png", 48, 40)
     for tile in (None, 16):
-        one, again, other = (drawing.translate(file, output="torch", seed=s, tile=tile) for s in (0, 0, 1))
+        one, again, other = (
+            drawing.translate(file, output="torch", seed=s, tile=tile) for s in (0, 0, 1)
+        )
         assert torch.equal(one, again)
         assert not torch.equal(one, other)

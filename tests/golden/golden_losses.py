@@ -64,7 +64,9 @@ def main() -> None:
         print(f"another host: {record['host']}; the record is of {known['host']}")
     unlike = [r for r in record["losses"] if record["losses"][r] != known["losses"].get(r)]
     missing = sorted(known["losses"].keys() - record["losses"].keys())
-    print(f"{len(record['losses'])} recipes, unlike: {unlike or 'none'}, missing: {missing or 'none'}")
+    print(
+        f"{len(record['losses'])} recipes, unlike: {unlike or 'none'}, missing: {missing or 'none'}"
+    )
     raise SystemExit(bool(unlike or missing))
 
 

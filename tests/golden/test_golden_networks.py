@@ -55,7 +55,9 @@ class Golden(NamedTuple):
     def check(self, got: Tensor, expected: str) -> None:
         want = self.tensors[expected]
         assert got.shape == want.shape
-        assert (got - want).abs().max() <= self.meta["tolerance"] * max(1.0, want.abs().max().item())
+        assert (got - want).abs().max() <= self.meta["tolerance"] * max(
+            1.0, want.abs().max().item()
+        )
 
 
 @pytest.fixture
@@ -213,7 +215,10 @@ def test_safetensors_and_half_precision(golden: Callable[[str], Golden], tmp_pat
 
     g = golden("dcgan/generator")
     state = torch.load(g.file, weights_only=True)
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, tmp_path / "g.safetensors")
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in state.items()},
+        tmp_path / "g.safetensors",
+    )
     got = import_network(tmp_path / "g.safetensors")(g.tensors["input"])
     assert got.dtype == torch.float32
     assert (got - g.tensors["output"]).abs().max() < 0.02
@@ -248,7 +253,9 @@ def test_stylegan2_discriminator_with_labels(golden: Callable[[str], Golden]) ->
 
 
 @torch.no_grad()
-def test_stylegan2_checkpoint_of_several_networks(golden: Callable[[str], Golden], tmp_path: Path) -> None:
+def test_stylegan2_checkpoint_of_several_networks(
+    golden: Callable[[str], Golden], tmp_path: Path
+) -> None:
     g = golden("stylegan2_ada/generator")
     state = torch.load(g.file, weights_only=True)
     other = {k: v + 1 for k, v in state.items()}

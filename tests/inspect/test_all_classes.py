@@ -22,7 +22,10 @@ CLASSES = 3
 
 def model(labels: bool = True) -> Model:
     run = start.with_data(
-        recipes.find("dcgan_letters")(10), "", 16, ["G.width=4", "D.width=4", f"labels={str(labels).lower()}"]
+        recipes.find("dcgan_letters")(10),
+        "",
+        16,
+        ["G.width=4", "D.width=4", f"labels={str(labels).lower()}"],
     )
     shape = Shape(channels=1, height=16, width=16, classes=CLASSES)
     method = run.method(shape)

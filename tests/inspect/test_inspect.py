@@ -29,7 +29,11 @@ from ganvas.inference.model import Model
 from ganvas.media import provenance, video
 
 SHAPE = Shape(3, 16, 16)
-INFO = {"shape": {"channels": 3, "height": 16, "width": 16, "classes": 0}, "recipe": "toy", "images_trained": 0}
+INFO = {
+    "shape": {"channels": 3, "height": 16, "width": 16, "classes": 0},
+    "recipe": "toy",
+    "images_trained": 0,
+}
 
 
 class Plain(Method):
@@ -102,7 +106,9 @@ def test_an_arc_keeps_its_speed_and_its_length() -> None:
     found = interpolation.path(torch.cat([a, b]), 3, loop=False, curve="spherical")
     angle = torch.tensor([0.0, 30.0, 60.0, 90.0]).deg2rad()
     torch.testing.assert_close(found, 2 * torch.stack([angle.cos(), angle.sin()], 1))
-    torch.testing.assert_close(interpolation.slerp(a, 3 * a, torch.full((1, 1), 0.5)), 2 * a)  # no angle between them
+    torch.testing.assert_close(
+        interpolation.slerp(a, 3 * a, torch.full((1, 1), 0.5)), 2 * a
+    )  # no angle between them
 
 
 def test_a_walk_passes_its_pictures_and_closes() -> None:
@@ -136,7 +142,13 @@ def test_default_walks_pass_likely_latents_only(recipe: str, tmp_path: Path) -> 
 def test_walks_and_mixes_truncate_the_layers_that_samples_do(recipe: str) -> None:
     """At 64 px: 10 layers, of which StyleGAN truncates 8."""
     run = recipes.find(recipe)(1)
-    for assignment in ("G.widths=[4,4,4,4,4]", "G.latent=8", "G.style=8", "G.mapping=2", "D.widths=[4,4,4,4,4]"):
+    for assignment in (
+        "G.widths=[4,4,4,4,4]",
+        "G.latent=8",
+        "G.style=8",
+        "G.mapping=2",
+        "D.widths=[4,4,4,4,4]",
+    ):
         run = override(run, assignment)
     torch.manual_seed(0)
     method = run.method(Shape(3, 64, 64))
@@ -165,7 +177,9 @@ def test_mixed_layers_are_the_columns() -> None:
 
 def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() -> None:
     m = model()
-    torch.testing.assert_close(m.sample(3, truncation=1.0, output="torch"), m.sample(3, output="torch"))
+    torch.testing.assert_close(
+        m.sample(3, truncation=1.0, output="torch"), m.sample(3, output="torch")
+    )
     narrow, wide = (m.sample(64, truncation=t, output="torch").std(0).mean() for t in (0.2, 1.0))
     assert narrow < wide / 2
     for ask in (lambda m: m.sample(1, truncation=0.5), lambda m: m.mix([(0, 0)], [(1, 0)])):
@@ -185,7 +199,11 @@ def test_a_projection_finds_what_the_model_made(kind: type[Plain], space: Any, s
     found = project(m.method, x, space=space, steps=steps)  # type: ignore[arg-type]
     assert found.space == {Plain: "z", WithStyles: space or "w", WithEncoder: "z"}[kind]
     assert found.psnr.min() > 30  # dB
-    again = m.method.synthesize(found.latent) if kind is WithStyles else m.method.sample(2, z=found.latent)  # type: ignore[operator]
+    again = (
+        m.method.synthesize(found.latent)
+        if kind is WithStyles
+        else m.method.sample(2, z=found.latent)
+    )  # type: ignore[operator]
     torch.testing.assert_close(again.clamp(-1, 1), found.images)
     with pytest.raises(UserError, match=r"it has .*z"):
         project(m.method, x, space="v")  # type: ignore[arg-type]
@@ -224,8 +242,12 @@ def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:
 def test_a_sweep_is_a_plot_and_a_record(tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 24, side=16)
     run: Run = toy_run("dcgan", photos)
-    model_file.save(tmp_path / "m", WithStyles(), replace(run, method=partial(WithStyles)), SHAPE, dict(INFO))
-    record = truncation_sweep.sweep(tmp_path / "m", str(photos), tmp_path / "s.png", truncations=(0.5, 1.0), n=16)
+    model_file.save(
+        tmp_path / "m", WithStyles(), replace(run, method=partial(WithStyles)), SHAPE, dict(INFO)
+    )
+    record = truncation_sweep.sweep(
+        tmp_path / "m", str(photos), tmp_path / "s.png", truncations=(0.5, 1.0), n=16
+    )
     assert [p["truncation"] for p in record["sweep"]] == [0.5, 1.0]
     assert {"precision", "recall"} <= record["sweep"][0]["values"].keys()
     assert record["protocol"]["fake"]["count"] == 16

@@ -21,7 +21,9 @@ def test_known_colours() -> None:
     colours = {(1, 1, 1): (100, 0, 0), (1, 0, 0): (53.24, 80.09, 67.20), (0, 1, 0): (87.73, -86.18, 83.18),
                (0, 0, 1): (32.30, 79.19, -107.86), (0, 0, 0): (0, 0, 0), (0.5, 0.5, 0.5): (53.39, 0, 0)}  # fmt: skip
     x = torch.tensor(list(colours)).float().T[None, :, None] * 2 - 1
-    torch.testing.assert_close(to_lab(x)[0, :, 0].T, torch.tensor(list(colours.values())).float(), atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        to_lab(x)[0, :, 0].T, torch.tensor(list(colours.values())).float(), atol=0.03, rtol=0
+    )
 
 
 def test_there_and_back_with_gradients() -> None:
@@ -33,7 +35,9 @@ def test_there_and_back_with_gradients() -> None:
     (again,) = torch.autograd.grad(gradient.sum(), x)
     assert torch.isfinite(again).all()
     flat = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2).clone().requires_grad_()
-    assert torch.isfinite(torch.autograd.grad(to_rgb(to_lab(flat)).sum(), flat)[0]).all(), "black and white"
+    assert torch.isfinite(torch.autograd.grad(to_rgb(to_lab(flat)).sum(), flat)[0]).all(), (
+        "black and white"
+    )
 
 
 def test_colouring_keeps_the_light_and_does_not_see_the_colours() -> None:
@@ -49,7 +53,13 @@ def test_colouring_keeps_the_light_and_does_not_see_the_colours() -> None:
 
 def test_chroma_is_reduced_to_what_srgb_has_and_lightness_stays() -> None:
     g = seeded()
-    lab = torch.cat([torch.rand(2, 1, 40, 40, generator=g) * 100, torch.rand(2, 2, 40, 40, generator=g) * 220 - 110], 1)
+    lab = torch.cat(
+        [
+            torch.rand(2, 1, 40, 40, generator=g) * 100,
+            torch.rand(2, 2, 40, 40, generator=g) * 220 - 110,
+        ],
+        1,
+    )
     lab[:, 0, 0, :2] = torch.tensor([0.0, 100.0])
     clipped, made = to_rgb(lab).clamp(-1, 1), to_rgb(in_gamut(lab))
     assert (to_lab(clipped) - lab)[:, 0].abs().max() > 5, "what clipping does"
@@ -61,9 +71,9 @@ def test_chroma_is_reduced_to_what_srgb_has_and_lightness_stays() -> None:
     edge[:, 1:] *= 1.002
     beyond = (to_rgb(lab).abs() > 1.001).any(1)
     assert beyond.any()
-    assert ((to_rgb(edge).abs() > 1).any(1) | (edge[:, 1:].abs().amax(1) < 1))[beyond].double().mean() > 0.95, (
-        "no more than that"
-    )
+    assert ((to_rgb(edge).abs() > 1).any(1) | (edge[:, 1:].abs().amax(1) < 1))[
+        beyond
+    ].double().mean() > 0.95, "no more than that"
 
 
 def test_colors_that_srgb_has_stay_and_others_have_gradients() -> None:

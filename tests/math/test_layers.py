@@ -36,7 +36,13 @@ def run(norm: nn.Module, x: Tensor) -> list[Tensor]:
     (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     g.square().sum().backward()
     assert x.grad is not None
-    return [y, g, x.grad, *[p.grad for p in norm.parameters() if p.grad is not None], *norm.buffers()]
+    return [
+        y,
+        g,
+        x.grad,
+        *[p.grad for p in norm.parameters() if p.grad is not None],
+        *norm.buffers(),
+    ]
 
 
 @pytest.mark.parametrize("over_ranks", [False, True])
@@ -48,7 +54,9 @@ def run(norm: nn.Module, x: Tensor) -> list[Tensor]:
         (BatchNorm1d, nn.BatchNorm1d, (2, 3, 4)),
     ],
 )
-def test_batch_norm_is_torchs(ours, theirs, shape, over_ranks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_norm_is_torchs(
+    ours, theirs, shape, over_ranks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     a, b = ours(3, dtype=torch.float64), theirs(3, dtype=torch.float64)
     nn.init.uniform_(a.weight)
     nn.init.uniform_(a.bias)
@@ -63,14 +71,20 @@ def test_batch_norm_is_torchs(ours, theirs, shape, over_ranks: bool, monkeypatch
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_over_ranks_differentiated_once_is_torchs(dtype: torch.dtype, affine: bool) -> None:
+def test_batch_norm_over_ranks_differentiated_once_is_torchs(
+    dtype: torch.dtype, affine: bool
+) -> None:
     """The way by torch's kernels; `run` above differentiates twice and takes the plain formula."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     a, b = BatchNorm2d(3, affine=affine, dtype=wide), nn.BatchNorm2d(3, affine=affine, dtype=wide)
     if affine:
         nn.init.uniform_(a.weight)
     b.load_state_dict(a.state_dict())
-    x = (torch.randn(4, 3, 5, 2, dtype=wide) * 2 + 1).to(dtype).contiguous(memory_format=torch.channels_last)
+    x = (
+        (torch.randn(4, 3, 5, 2, dtype=wide) * 2 + 1)
+        .to(dtype)
+        .contiguous(memory_format=torch.channels_last)
+    )
     found = []
     for norm in (lambda x: a._over_ranks(x, 40), b):
         here = x.clone().requires_grad_()
@@ -81,7 +95,10 @@ def test_batch_norm_over_ranks_differentiated_once_is_torchs(dtype: torch.dtype,
     torch.testing.assert_close(*found, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(list(a.buffers()), list(b.buffers()), rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(
-        [p.grad for p in a.parameters()], [p.grad for p in b.parameters()], rtol=tolerance, atol=tolerance
+        [p.grad for p in a.parameters()],
+        [p.grad for p in b.parameters()],
+        rtol=tolerance,
+        atol=tolerance,
     )
 
 
@@ -101,7 +118,9 @@ def test_batch_norm_refuses_a_batch_of_one_value() -> None:
 
 
 def _data() -> Tensor:
-    return torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 2
+    return (
+        torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 2
+    )
 
 
 def _objective(norm: nn.Module, x: Tensor) -> Tensor:
@@ -116,7 +135,9 @@ def _rank(rank: int, folder: Path) -> None:
     _objective(norm, x).backward()
     # One value per channel and rank is no batch of one here: there are two ranks.
     assert BatchNorm1d(3)(torch.ones(1, 3) * rank).abs().max() > 0.9
-    torch.save([x.grad, *[p.grad for p in norm.parameters()], *norm.buffers()], folder / f"{rank}.pt")
+    torch.save(
+        [x.grad, *[p.grad for p in norm.parameters()], *norm.buffers()], folder / f"{rank}.pt"
+    )
     dist.destroy_process_group()
 
 
@@ -129,7 +150,9 @@ def test_batch_norm_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
     # Each rank's loss is a mean over its half: ranks' gradients are averaged, by the engine for weights.
     torch.testing.assert_close(torch.cat([first[0], second[0]]) / 2, x.grad)
-    for got_0, got_1, want in zip(first[1:3], second[1:3], [p.grad for p in norm.parameters()], strict=True):
+    for got_0, got_1, want in zip(
+        first[1:3], second[1:3], [p.grad for p in norm.parameters()], strict=True
+    ):
         torch.testing.assert_close((got_0 + got_1) / 2, want)
     for got_0, got_1, want in zip(first[3:], second[3:], norm.buffers(), strict=True):
         torch.testing.assert_close(got_0, want)
@@ -166,22 +189,30 @@ def test_equalized_layers_keep_variance() -> None:
     torch.manual_seed(0)
     for width in (16, 256):
         layer = EqualizedLinear(width, 4096)
-        assert layer.weight.std().item() == pytest.approx(1.0, rel=0.05), "the scale is not in the weights"
+        assert layer.weight.std().item() == pytest.approx(1.0, rel=0.05), (
+            "the scale is not in the weights"
+        )
         y = layer(torch.randn(64, width))
         assert y.relu().square().mean().item() == pytest.approx(1.0, rel=0.2)
     conv = EqualizedConv2d(64, 512, 3, gain=1.0)
-    assert conv(torch.randn(2, 64, 9, 9))[..., 1:-1, 1:-1].var().item() == pytest.approx(1.0, rel=0.1)
+    assert conv(torch.randn(2, 64, 9, 9))[..., 1:-1, 1:-1].var().item() == pytest.approx(
+        1.0, rel=0.1
+    )
     nn.init.ones_(layer.bias)
     torch.testing.assert_close(layer(torch.zeros(1, 256)), torch.ones(1, 4096))
 
 
 def test_minibatch_stddev_by_hand() -> None:
-    x = torch.tensor([0.0, 2.0, 5.0, 5.0]).view(4, 1, 1, 1) * torch.tensor([1.0, 3.0]).view(1, 2, 1, 1)
+    x = torch.tensor([0.0, 2.0, 5.0, 5.0]).view(4, 1, 1, 1) * torch.tensor([1.0, 3.0]).view(
+        1, 2, 1, 1
+    )
     x = x.expand(4, 2, 2, 3)
     y = MinibatchStdDev(group=2)(x)
     torch.testing.assert_close(y[:, :2], x)
     # Pairs (0, 2) and (0, 6) deviate by 1 and 3: 2 on average. The pairs of fives do not deviate.
-    torch.testing.assert_close(y[:, 2], torch.tensor([2.0, 2.0, 1e-4, 1e-4]).view(4, 1, 1).expand(4, 2, 3))
+    torch.testing.assert_close(
+        y[:, 2], torch.tensor([2.0, 2.0, 1e-4, 1e-4]).view(4, 1, 1).expand(4, 2, 3)
+    )
     unbiased = MinibatchStdDev(group=2, correction=1)(x)
     torch.testing.assert_close(unbiased[:2, 2], torch.full((2, 2, 3), 2 * math.sqrt(2)))
 
@@ -189,10 +220,14 @@ def test_minibatch_stddev_by_hand() -> None:
 def test_minibatch_stddev_groups() -> None:
     x = torch.randn(6, 2, 2, 2)
     whole = MinibatchStdDev(group=6)(x)
-    torch.testing.assert_close(MinibatchStdDev(group=4)(x), whole)  # 6 is no multiple of 4: one group
+    torch.testing.assert_close(
+        MinibatchStdDev(group=4)(x), whole
+    )  # 6 is no multiple of 4: one group
     torch.testing.assert_close(MinibatchStdDev(group=8)(x), whole)  # nor enough for one of 8
     parts = torch.cat([MinibatchStdDev(group=3)(x[:3]), MinibatchStdDev(group=3)(x[3:])])
-    torch.testing.assert_close(MinibatchStdDev(group=3)(x), parts)  # two ranks' rows keep their groups
+    torch.testing.assert_close(
+        MinibatchStdDev(group=3)(x), parts
+    )  # two ranks' rows keep their groups
     assert (MinibatchStdDev(group=4)(x[:1])[:, 2] == 0).all()
 
 
@@ -260,7 +295,9 @@ def test_blur_filters_in_float32_under_bf16_autocast_on_cpu(settings: dict) -> N
         narrow = derivatives(x, on=True)
     assert seen.dtypes == {torch.float32}
     for a, b in zip(narrow, derivatives(wide, on=False), strict=True):
-        torch.testing.assert_close(a.float(), b, rtol=0.0, atol=0.02 * float(b.detach().abs().max()))
+        torch.testing.assert_close(
+            a.float(), b, rtol=0.0, atol=0.02 * float(b.detach().abs().max())
+        )
 
 
 class _Convolutions(TorchDispatchMode):

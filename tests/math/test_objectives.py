@@ -28,7 +28,9 @@ def test_bce_is_the_sigmoids_cross_entropy(real: bool) -> None:
 
 def test_feature_matching_compares_means_over_the_batch() -> None:
     wanted = [torch.tensor([[0.0, 4.0], [2.0, 0.0]]), torch.zeros(2, 1)]
-    assert mean_features([w.flip(0) for w in wanted], wanted).item() == 0, "which image is which does not matter"
+    assert mean_features([w.flip(0) for w in wanted], wanted).item() == 0, (
+        "which image is which does not matter"
+    )
     moved = [wanted[0] + torch.tensor([1.0, 3.0]), wanted[1] + 2]
     assert mean_features(moved, wanted).item() == pytest.approx((1 + 9) / 2 + 4)
 
@@ -53,8 +55,12 @@ def test_lsgan() -> None:
 
 def test_relativistic_judges_pairs() -> None:
     a, b = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 0.0])
-    assert relativistic(a, b).item() == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2, rel=1e-6)
-    assert relativistic(a + 1e4, b + 1e4).item() == pytest.approx(relativistic(a, b).item()), "only differences count"
+    assert relativistic(a, b).item() == pytest.approx(
+        (math.log1p(math.exp(-2)) + math.log(2)) / 2, rel=1e-6
+    )
+    assert relativistic(a + 1e4, b + 1e4).item() == pytest.approx(relativistic(a, b).item()), (
+        "only differences count"
+    )
 
 
 def test_the_variational_bound() -> None:
@@ -72,7 +78,9 @@ def test_the_variational_bound() -> None:
     )
     normal = torch.distributions.Normal(out, 0.5)
     differences = normal.log_prob(out) - normal.log_prob(x)  # without the constant
-    assert gaussian_nll(out, x, 0.5).item() == pytest.approx(differences.sum((1, 2, 3)).mean().item(), rel=1e-5)
+    assert gaussian_nll(out, x, 0.5).item() == pytest.approx(
+        differences.sum((1, 2, 3)).mean().item(), rel=1e-5
+    )
     z = reparameterised(torch.tensor([[[2.0], [math.log(9.0)]]]).expand(20_000, -1, -1))
     assert z.mean().item() == pytest.approx(2, abs=0.1)
     assert z.std().item() == pytest.approx(3, abs=0.1)
@@ -84,13 +92,20 @@ def test_gradient_penalty_of_a_linear_critic(target: float) -> None:
     real, fake = torch.randn(2, 6, 3, 4, 5)
     got = gradient_penalty(lambda x: x.flatten(1) @ w, real, fake, target)
     assert got.item() == pytest.approx((w.norm().item() - target) ** 2, rel=1e-5)
-    assert r1(lambda x: x.flatten(1) @ w, real).item() == pytest.approx(w.square().sum().item(), rel=1e-5)
-    torch.testing.assert_close(score_and_penalty(lambda x: x.flatten(1) @ w, real)[0], real.flatten(1) @ w)
+    assert r1(lambda x: x.flatten(1) @ w, real).item() == pytest.approx(
+        w.square().sum().item(), rel=1e-5
+    )
+    torch.testing.assert_close(
+        score_and_penalty(lambda x: x.flatten(1) @ w, real)[0], real.flatten(1) @ w
+    )
 
 
 def test_gradient_penalty_looks_between_real_and_fake() -> None:
     """Points lie on each sample's own segment, uniformly."""
-    real, fake = torch.zeros(2000, 1, 1, 2), torch.ones(2000, 1, 1, 2) * torch.arange(1, 2001).view(-1, 1, 1, 1)
+    real, fake = (
+        torch.zeros(2000, 1, 1, 2),
+        torch.ones(2000, 1, 1, 2) * torch.arange(1, 2001).view(-1, 1, 1, 1),
+    )
     seen: list[Tensor] = []
 
     def critic(x: Tensor) -> Tensor:
@@ -101,7 +116,9 @@ def test_gradient_penalty_looks_between_real_and_fake() -> None:
     gradient_penalty(critic, real, fake)
     share = seen[0][:, 0, 0] / fake[:, 0, 0]
     torch.testing.assert_close(share[:, 0], share[:, 1])  # one number for each image
-    torch.testing.assert_close(share[:, 0].sort().values, torch.linspace(0, 1, 2000), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        share[:, 0].sort().values, torch.linspace(0, 1, 2000), atol=0.05, rtol=0
+    )
 
 
 class Critic(nn.Module):
@@ -133,7 +150,9 @@ def test_penalties_gradient_against_finite_differences(penalty: str) -> None:
             p.data.view(-1)[i] -= 2e-5
             down = value()
             p.data.view(-1)[i] += 1e-5
-            assert p.grad.view(-1)[i].item() == pytest.approx((up - down).item() / 2e-5, rel=1e-5, abs=1e-8)
+            assert p.grad.view(-1)[i].item() == pytest.approx(
+                (up - down).item() / 2e-5, rel=1e-5, abs=1e-8
+            )
 
 
 def test_gradient_penalty_where_the_gradient_is_zero() -> None:

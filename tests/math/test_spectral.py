@@ -12,7 +12,13 @@ from torch.nn.functional import conv2d
 
 from ganvas.core import rng
 from ganvas.nets.attention import SelfAttention
-from ganvas.nets.spectral import orthogonality, singular_values, spectral, spectral_, subspace_sigmas
+from ganvas.nets.spectral import (
+    orthogonality,
+    singular_values,
+    spectral,
+    spectral_,
+    subspace_sigmas,
+)
 from ganvas.nets.standing_stats import Standing
 
 LAYERS = [
@@ -116,7 +122,9 @@ def test_singular_values() -> None:
     for i in range(3):
         assert float(found[f"sigma{i}/2"]) == pytest.approx(float(exact[i]), rel=0.02)
     state = torch.get_rng_state()
-    assert torch.equal(subspace_sigmas(torch.diag(torch.tensor([3.0, 2.0]))), torch.tensor([3.0, 2.0]))
+    assert torch.equal(
+        subspace_sigmas(torch.diag(torch.tensor([3.0, 2.0]))), torch.tensor([3.0, 2.0])
+    )
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -174,7 +182,9 @@ def test_standing_statistics_are_plain_averages() -> None:
     stand(net, make, 0.5)
     assert torch.equal(torch.get_rng_state(), state)
     assert not net[0].training
-    torch.testing.assert_close(net[0].running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0))
+    torch.testing.assert_close(
+        net[0].running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
+    )
     first = net[0].running_mean.clone()
     stand(net, make, 1.0)
     stand(net, make, 0.5)  # kept, not made again

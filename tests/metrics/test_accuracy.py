@@ -26,12 +26,16 @@ def test_faults_of_a_generator_cost_what_they_should(digits) -> None:
     new = classification_accuracy_score(x[600:1200], y[600:1200], *real, *test, steps=STEPS)
     assert torch.equal(state, torch.random.get_rng_state())
     assert new.reference > 0.9
-    assert new.score == pytest.approx(new.reference, abs=0.03)  # real images do as well as real images
+    assert new.score == pytest.approx(
+        new.reference, abs=0.03
+    )  # real images do as well as real images
     assert (new.trained_on, new.tested_on, new.labels) == (600, 597, tuple(range(10)))
     # A generator that never makes a 7, an 8 or a 9: it is right about the other seven only.
     some = y[600:1200] < 7
     n = int(some.sum())
-    dropped = classification_accuracy_score(x[600:1200][some], y[600:1200][some], *real, *test, steps=STEPS)
+    dropped = classification_accuracy_score(
+        x[600:1200][some], y[600:1200][some], *real, *test, steps=STEPS
+    )
     share = float((test[1] < 7).float().mean())
     assert dropped.trained_on == n
     assert dropped.classes[7:] == (0, 0, 0)

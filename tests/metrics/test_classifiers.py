@@ -47,12 +47,19 @@ def test_grad_cam_of_an_averaging_network_is_its_class_activation_map() -> None:
 
 def test_a_class_by_name_or_number() -> None:
     c = Classifier("net", "", lambda x, k: (x, x), LABELS)
-    assert [c.number(n) for n in ("daisy", "Rose Hip", "3", "crane")] == [2, 3, 3, 1]  # the last is a whole label
+    assert [c.number(n) for n in ("daisy", "Rose Hip", "3", "crane")] == [
+        2,
+        3,
+        3,
+        1,
+    ]  # the last is a whole label
     with pytest.raises(UserError, match=r"no class 'rose'\. Near: rose hip \(3\)"):
         c.number("rose")
     with pytest.raises(UserError, match=r"Near: daisy \(2\)"):
         c.number("daysy")
-    with pytest.raises(UserError, match=r"2 classes of net are called 'x': 0 \(x, one\); 1 \(x, two\)"):
+    with pytest.raises(
+        UserError, match=r"2 classes of net are called 'x': 0 \(x, one\); 1 \(x, two\)"
+    ):
         Classifier("net", "", c.look, ["x, one", "x, two"]).number("x")
     with pytest.raises(UserError, match="classes 0 to 4, and no 5"):
         c.number("5")
@@ -70,7 +77,11 @@ def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
     }
     for file, (wanted, (left, top, right, bottom)) in animals.items():
         with Image.open(shared / "data" / "photos" / file) as image:
-            x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
+            x = (
+                torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float()
+                / 127.5
+                - 1
+            )
         probability, heat = c.find(x, c.number(wanted))
         assert probability > 0.5
         part = strongest(heat, (x.shape[2], x.shape[3]), 0.5)
@@ -79,7 +90,9 @@ def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
         assert left < x < right
 
 
-def test_unknown_classifiers_and_missing_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_classifiers_and_missing_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="Did you mean 'squeezenet'"):
         classifier("squezenet")
     with pytest.raises(UserError, match="holds no model of transformers"):
@@ -106,8 +119,14 @@ def test_unknown_classifiers_and_missing_libraries(tmp_path: Path, monkeypatch: 
 def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     if kind == "ViT":
-        sizes: dict[str, int] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-        config = transformers.ViTConfig(**sizes, intermediate_size=16, image_size=32, patch_size=8, num_labels=3)
+        sizes: dict[str, int] = {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        }
+        config = transformers.ViTConfig(
+            **sizes, intermediate_size=16, image_size=32, patch_size=8, num_labels=3
+        )
     else:
         config = transformers.ResNetConfig(
             embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=3
@@ -116,7 +135,9 @@ def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
     getattr(transformers, f"{kind}ForImageClassification")(config).save_pretrained(tmp_path / "net")
     (tmp_path / "net" / "preprocessor_config.json").write_text(json.dumps({"size": 32}))
     c = classifier(str(tmp_path / "net"))
-    probability, heat = c.find(torch.rand(1, 3, 20, 30, generator=seeded()) * 2 - 1, c.number("oak"))
+    probability, heat = c.find(
+        torch.rand(1, 3, 20, 30, generator=seeded()) * 2 - 1, c.number("oak")
+    )
     assert 0 < probability < 1
     assert kind != "ViT" or heat.shape == (4, 4), "the class token has no place"
     assert (heat >= 0).all()
@@ -146,7 +167,12 @@ def onnx_that_averages(weight: np.ndarray, side: int) -> bytes:
         return field(1, *inputs) + field(2, output) + field(4, kind)
 
     k = len(weight)
-    numbers = field(1, k, 3, 1, 1) + field(2, 1) + field(8, "w") + field(9, weight.astype("<f4").tobytes())
+    numbers = (
+        field(1, k, 3, 1, 1)
+        + field(2, 1)
+        + field(8, "w")
+        + field(9, weight.astype("<f4").tobytes())
+    )
     nodes = field(1, node("Conv", ["x", "w"], "maps"), node("GlobalAveragePool", ["maps"], "y"))
     graph = nodes + field(2, "net") + field(5, numbers)
     graph += field(11, tensor("x", 1, 3, side, side)) + field(12, tensor("y", 1, k, 1, 1))
@@ -163,9 +189,16 @@ def test_an_onnx_classifier_is_covered_part_by_part(tmp_path: Path) -> None:
     x = torch.zeros(1, 3, 40, 64)
     x[:, 0, 20:30, 8:24] = 1  # rows 4 and 5 of 8, columns 1 and 2
     probability, heat = c.find(x, c.number("red"))
-    normal = ((x[0] + 1) / 2 - torch.tensor(IMAGENET[0]).view(3, 1, 1)) / torch.tensor(IMAGENET[1]).view(3, 1, 1)
+    normal = ((x[0] + 1) / 2 - torch.tensor(IMAGENET[0]).view(3, 1, 1)) / torch.tensor(
+        IMAGENET[1]
+    ).view(3, 1, 1)
     logits = torch.tensor(weight).float() @ normal.mean((1, 2))
     assert probability == pytest.approx(float(logits.softmax(0)[1]), abs=1e-3)
     assert heat.shape == (8, 8)
-    assert set(map(tuple, (heat > 0.99 * heat.max()).nonzero().tolist())) <= {(4, 1), (4, 2), (5, 1), (5, 2)}
+    assert set(map(tuple, (heat > 0.99 * heat.max()).nonzero().tolist())) <= {
+        (4, 1),
+        (4, 2),
+        (5, 1),
+        (5, 2),
+    }
     assert heat[0].max() < 0.1 * heat.max()

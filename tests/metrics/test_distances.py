@@ -49,8 +49,12 @@ def test_kernel_golden(shared: Path, name: str) -> None:
         f = rng.choice(len(fake), options["kid_subset_size"], replace=False)
         r = rng.choice(len(real), options["kid_subset_size"], replace=False)
         values.append(kernel_distance(fake[f], real[r]))
-    assert np.mean(values) == pytest.approx(protocol["mean_std"]["kernel_inception_distance_mean"], rel=1e-6)
-    assert np.std(values) == pytest.approx(protocol["mean_std"]["kernel_inception_distance_std"], rel=1e-6)
+    assert np.mean(values) == pytest.approx(
+        protocol["mean_std"]["kernel_inception_distance_mean"], rel=1e-6
+    )
+    assert np.std(values) == pytest.approx(
+        protocol["mean_std"]["kernel_inception_distance_std"], rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -71,9 +75,13 @@ def test_frechet_against_scipy_and_closed_form() -> None:
     assert frechet_distance(m2, c2, m1, c1) == pytest.approx(expected, rel=1e-9)
     # For covariances that commute: |m1 - m2|^2 + sum (sqrt(l1) - sqrt(l2))^2.
     l1, l2 = torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 9.0, 0.0])
-    assert frechet_distance(torch.zeros(3), l1.diag(), torch.ones(3), l2.diag()) == pytest.approx(3 + 1 + 4)
+    assert frechet_distance(torch.zeros(3), l1.diag(), torch.ones(3), l2.diag()) == pytest.approx(
+        3 + 1 + 4
+    )
     assert frechet_distance(m1, c1, m1, c1) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(torch.zeros(3), torch.zeros(3, 3), torch.ones(3), torch.zeros(3, 3)) == pytest.approx(3)
+    assert frechet_distance(
+        torch.zeros(3), torch.zeros(3, 3), torch.ones(3), torch.zeros(3, 3)
+    ) == pytest.approx(3)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
@@ -91,7 +99,10 @@ def test_agrees_with_torchmetrics() -> None:
             return x.flatten(1)
 
     g = torch.Generator().manual_seed(1)
-    real, fake = torch.rand(300, 3, 4, 4, generator=g), torch.rand(300, 3, 4, 4, generator=g).pow(1.3)
+    real, fake = (
+        torch.rand(300, 3, 4, 4, generator=g),
+        torch.rand(300, 3, 4, 4, generator=g).pow(1.3),
+    )
     fid = FrechetInceptionDistance(feature=Flatten(), normalize=True, input_img_size=(3, 4, 4))
     fid.set_dtype(torch.float64)
     kid = KernelInceptionDistance(feature=Flatten(), subsets=1, subset_size=300, normalize=True)
@@ -99,7 +110,9 @@ def test_agrees_with_torchmetrics() -> None:
         metric.update(real, real=True)
         metric.update(fake, real=False)
     x, y = real.flatten(1).double(), fake.flatten(1).double()
-    assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(float(fid.compute()), rel=1e-4)
+    assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(
+        float(fid.compute()), rel=1e-4
+    )
     assert kernel_distance(x, y) == pytest.approx(float(kid.compute()[0]), rel=1e-2)
 
 
@@ -127,10 +140,13 @@ def test_subsets_share_what_they_share() -> None:
     got = kernel_distance_interval(x, y, subsets=20, size=30, seed=3)
     rng = np.random.default_rng(3)
     alone = [
-        kernel_distance(x[rng.choice(90, 30, replace=False)], y[rng.choice(70, 23, replace=False)]) for _ in range(20)
+        kernel_distance(x[rng.choice(90, 30, replace=False)], y[rng.choice(70, 23, replace=False)])
+        for _ in range(20)
     ]
     assert got.value == pytest.approx(kernel_distance(x, y), rel=1e-9)
-    assert (got.subset_mean, got.subset_std) == pytest.approx((np.mean(alone), np.std(alone, ddof=1)), rel=1e-9)
+    assert (got.subset_mean, got.subset_std) == pytest.approx(
+        (np.mean(alone), np.std(alone, ddof=1)), rel=1e-9
+    )
 
 
 def test_frechet_of_gaussians_by_its_closed_form() -> None:
@@ -161,7 +177,9 @@ def inception_score(logits: torch.Tensor, splits: int) -> tuple[float, float]:
     return score.score()
 
 
-@pytest.mark.parametrize(("key", "splits"), [("shuffled", 10), ("unshuffled", 10), ("single_split", 1)])
+@pytest.mark.parametrize(
+    ("key", "splits"), [("shuffled", 10), ("unshuffled", 10), ("single_split", 1)]
+)
 def test_inception_score_golden(shared: Path, key: str, splits: int) -> None:
     folder = shared / "golden" / "metrics"
     logits = load_file(folder / "inception_score_logits.safetensors")["logits"].double()
@@ -176,7 +194,9 @@ def test_inception_score_golden(shared: Path, key: str, splits: int) -> None:
 def test_inception_score_at_random_is_that_of_shuffled_images(shared: Path) -> None:
     folder = shared / "golden" / "metrics"
     logits = load_file(folder / "inception_score_logits.safetensors")["logits"].double()
-    expected = json.loads((folder / "inception_score_logits.json").read_text())["results"]["shuffled"]
+    expected = json.loads((folder / "inception_score_logits.json").read_text())["results"][
+        "shuffled"
+    ]
     found = []
     for seed in range(5):
         score = InceptionScore(logits.shape[1], seed)

@@ -31,7 +31,9 @@ from ganvas.metrics.frechet import frechet_distance
 @pytest.fixture(scope="module")
 def digits() -> torch.Tensor:
     x = torch.from_numpy(load_digits(return_X_y=True)[0]).view(-1, 8, 8).float()[:, None] / 8 - 1
-    return F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)[torch.randperm(1797, generator=_seeded())]
+    return F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)[
+        torch.randperm(1797, generator=_seeded())
+    ]
 
 
 def _seeded() -> torch.Generator:
@@ -142,7 +144,9 @@ def test_wrong_names_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             extractor(name, tmp_path)
     (tmp_path / "mnist_lenet.pth").write_bytes(b"no weights")
     got = hashlib.sha256(b"no weights").hexdigest()
-    with pytest.raises(UserError, match=f"SHA-256 {got}, expected {lenet.SHA256}: .* fetch it again"):
+    with pytest.raises(
+        UserError, match=f"SHA-256 {got}, expected {lenet.SHA256}: .* fetch it again"
+    ):
         extractor("lenet-mnist", tmp_path)
     monkeypatch.setenv("GANVAS_WEIGHTS", str(tmp_path))
     with pytest.raises(UserError, match="expected"):
@@ -153,7 +157,10 @@ def test_wrong_names_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_or_its_folder(shared: Path) -> None:
     folder = shared / "data" / "weights"
-    assert extractor("lenet-mnist", folder / "mnist_lenet.pth").hash == extractor("lenet-mnist", folder).hash
+    assert (
+        extractor("lenet-mnist", folder / "mnist_lenet.pth").hash
+        == extractor("lenet-mnist", folder).hash
+    )
 
 
 # ---------------------------------------------------------------- resizing
@@ -170,7 +177,9 @@ def test_clean_resizing_is_pillows(height: int, width: int) -> None:
     resized = RESIZERS["clean"](x, 75)
     for image, got in zip(x.flatten(0, 1).numpy(), resized.flatten(0, 1), strict=True):
         expected = np.asarray(Image.fromarray(image).resize((75, 75), Image.Resampling.BICUBIC))
-        assert np.abs(got.numpy() - expected).max() < 0.02  # of 255; Pillow weighs in double precision
+        assert (
+            np.abs(got.numpy() - expected).max() < 0.02
+        )  # of 255; Pillow weighs in double precision
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 130)])
@@ -184,15 +193,21 @@ def test_legacy_resizing_is_tensorflows(height: int, width: int) -> None:
         below, right = min(top + 1, height - 1), min(left + 1, width - 1)
         upper = x[..., top, left] * (1 - u + left) + x[..., top, right] * (u - left)
         lower = x[..., below, left] * (1 - u + left) + x[..., below, right] * (u - left)
-        torch.testing.assert_close(resized[..., i, j], upper * (1 - v + top) + lower * (v - top), rtol=0, atol=1e-2)
+        torch.testing.assert_close(
+            resized[..., i, j], upper * (1 - v + top) + lower * (v - top), rtol=0, atol=1e-2
+        )
 
 
 def test_resizers_differ_where_they_reduce() -> None:
     stripes = torch.zeros(1, 1, 64, 64)
     stripes[..., ::2] = 1  # as fine as pixels are: only antialiasing turns them gray
     spread = {name: resize(stripes, 24).std().item() for name, resize in RESIZERS.items()}
-    assert max(spread["clean"], spread["bilinear-antialias"]) < 0.1 < 0.3 < spread["legacy-tensorflow"]
-    assert not torch.equal(RESIZERS["legacy-pytorch"](stripes, 24), RESIZERS["legacy-tensorflow"](stripes, 24))
+    assert (
+        max(spread["clean"], spread["bilinear-antialias"]) < 0.1 < 0.3 < spread["legacy-tensorflow"]
+    )
+    assert not torch.equal(
+        RESIZERS["legacy-pytorch"](stripes, 24), RESIZERS["legacy-tensorflow"](stripes, 24)
+    )
 
 
 # ---------------------------------------------------------------- inception-2015
@@ -222,14 +237,26 @@ def test_inception_has_the_published_count() -> None:
         net = inception.Inception2015()
     body = sum(p.numel() for name, p in net.named_parameters() if not name.startswith("fc."))
     assert body == 21_768_352 + 17_216
-    numbers = sum(t.numel() for name, t in net.state_dict().items() if not name.endswith("num_batches_tracked"))
+    numbers = sum(
+        t.numel()
+        for name, t in net.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
     assert numbers == body + 2 * 17_216 + 2049 * 1008 == 23_885_392
     assert 0 < inception.BYTES - 4 * numbers < 120_000  # names and lengths
 
 
-def test_inception_loads_both_layouts(random_inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = {k: v for k, v in torch.load(random_inception).items() if not k.endswith("num_batches_tracked")}
-    other = tmp_path / inception.FILES[1]  # as converted from TensorFlow: without the counters that torch adds
+def test_inception_loads_both_layouts(
+    random_inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {
+        k: v
+        for k, v in torch.load(random_inception).items()
+        if not k.endswith("num_batches_tracked")
+    }
+    other = (
+        tmp_path / inception.FILES[1]
+    )  # as converted from TensorFlow: without the counters that torch adds
     torch.save(plain, other)
     x = torch.rand(2, 3, 40, 30, generator=_seeded()) * 2 - 1
     found = []
@@ -243,7 +270,12 @@ def test_inception_loads_both_layouts(random_inception: Path, tmp_path: Path, mo
     assert torch.equal(found[0][0], found[1][0])
     features, logits = found[0]
     assert (features.shape, logits.shape) == ((2, 2048), (2, 1008))
-    assert (e.dim, e.classes, e.distance, e.resizer(40, 30)) == (2048, 1008, "fid", "legacy-pytorch-299")
+    assert (e.dim, e.classes, e.distance, e.resizer(40, 30)) == (
+        2048,
+        1008,
+        "fid",
+        "legacy-pytorch-299",
+    )
     torch.testing.assert_close(logits, features @ plain["fc.weight"].T)  # without the bias
 
 
@@ -261,7 +293,11 @@ def test_inception_by_its_blocks(random_inception: Path) -> None:
     with torch.no_grad():
         net(torch.rand(1, 3, 299, 299, generator=_seeded()) * 2 - 1)
     assert (shapes["Conv2d_4a_3x3"], shapes["Mixed_5d"]) == ((192, 71, 71), (288, 35, 35))
-    assert (shapes["Mixed_6e"], shapes["Mixed_7a"], shapes["Mixed_7c"]) == ((768, 17, 17), (1280, 8, 8), (2048, 8, 8))
+    assert (shapes["Mixed_6e"], shapes["Mixed_7a"], shapes["Mixed_7c"]) == (
+        (768, 17, 17),
+        (1280, 8, 8),
+        (2048, 8, 8),
+    )
     flat, peak = torch.ones(1, 1280, 8, 8), torch.zeros(1, 2048, 8, 8)
     peak[..., 4, 4] = 1
     with torch.no_grad():
@@ -270,10 +306,14 @@ def test_inception_by_its_blocks(random_inception: Path) -> None:
     torch.testing.assert_close(mean, mean[..., 4:5, 4:5].expand_as(mean))
     reached = spread.abs().amax(1)[0].view(8, 8) > 0
     assert reached.nonzero().tolist() == [[i, j] for i in (3, 4, 5) for j in (3, 4, 5)]
-    assert torch.equal(spread.view(192, 8, 8)[:, 3, 3], spread.view(192, 8, 8)[:, 4, 4])  # undiluted: the maximum
+    assert torch.equal(
+        spread.view(192, 8, 8)[:, 3, 3], spread.view(192, 8, 8)[:, 4, 4]
+    )  # undiluted: the maximum
 
 
-@pytest.mark.parametrize(("resizer", "black"), [("legacy-pytorch", -1.0), ("legacy-tensorflow", -1.0), ("clean", -1.0)])
+@pytest.mark.parametrize(
+    ("resizer", "black"), [("legacy-pytorch", -1.0), ("legacy-tensorflow", -1.0), ("clean", -1.0)]
+)
 def test_inception_scales_pixels_as_the_protocol_does(
     resizer: str, black: float, random_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,13 +330,24 @@ def test_inception_scales_pixels_as_the_protocol_does(
 # ---------------------------------------------------------------- networks of photographs
 
 
-PHOTOS = {"parrot.jpg": "macaw", "cat.bmp": "Egyptian cat", "bird.bmp": "chickadee", "sunflower.bmp": "daisy"}
+PHOTOS = {
+    "parrot.jpg": "macaw",
+    "cat.bmp": "Egyptian cat",
+    "bird.bmp": "chickadee",
+    "sunflower.bmp": "daisy",
+}
 
 
-@pytest.mark.parametrize(("name", "background", "least"), [("squeezenet", 0, 0.8), ("mobilenet-v2", 1, 0.75)])
+@pytest.mark.parametrize(
+    ("name", "background", "least"), [("squeezenet", 0, 0.8), ("mobilenet-v2", 1, 0.75)]
+)
 def test_knows_the_photos(shared: Path, name: str, background: int, least: float) -> None:
     e = extractor(name, shared / "data" / "weights")
-    labels = (shared / "data" / "weights" / "imagenet_labels.txt").read_text().splitlines()[1 - background :]
+    labels = (
+        (shared / "data" / "weights" / "imagenet_labels.txt")
+        .read_text()
+        .splitlines()[1 - background :]
+    )
     assert len(labels) == e.classes
     for file, label in PHOTOS.items():
         with Image.open(shared / "data" / "photos" / file) as image:
@@ -308,7 +359,10 @@ def test_knows_the_photos(shared: Path, name: str, background: int, least: float
         torch.testing.assert_close(features, e(x))
         assert features.shape == (1, e.dim)
     assert e.distance == "frechet"
-    assert (e.resizer(32, 32), e.resizer(65, 32)) == ("bilinear-antialias-96", "bilinear-antialias-224")
+    assert (e.resizer(32, 32), e.resizer(65, 32)) == (
+        "bilinear-antialias-96",
+        "bilinear-antialias-224",
+    )
 
 
 def test_mobilenet_has_the_published_count() -> None:
@@ -327,7 +381,9 @@ def test_lenet_reads_mnist(shared: Path) -> None:
         x = np.frombuffer(f.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     with gzip.open(shared / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz") as f:
         y = np.frombuffer(f.read(), np.uint8, offset=8)
-    features = torch.cat([e(torch.from_numpy(part / np.float32(127.5) - 1)) for part in np.split(x, 10)])
+    features = torch.cat(
+        [e(torch.from_numpy(part / np.float32(127.5) - 1)) for part in np.split(x, 10)]
+    )
     assert features.shape == (10000, 94)
     assert (features[:, -10:].argmax(1).numpy() == y).mean() > 0.99
 
@@ -338,17 +394,30 @@ def test_lenet_reads_mnist(shared: Path) -> None:
 def test_a_backbone_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=8,
     )
     with torch.random.fork_rng():
         transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
-    (tmp_path / "vit" / "preprocessor_config.json").write_text('{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}')
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(
+        '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}'
+    )
     e = extractor(f"transformers:{tmp_path / 'vit'}")
     x = torch.rand(3, 1, 20, 20, generator=_seeded()) * 2 - 1
     assert e(x).shape == (3, 16) == (3, e.dim)
-    assert (e.name, e.distance, e.resizer(20, 20)) == ("transformers:vit", "frechet", "bilinear-antialias-32")
+    assert (e.name, e.distance, e.resizer(20, 20)) == (
+        "transformers:vit",
+        "frechet",
+        "bilinear-antialias-32",
+    )
     (tmp_path / "vit" / "preprocessor_config.json").write_text("{}")
-    assert extractor(f"transformers:{tmp_path / 'vit'}").hash != e.hash  # another scale of pixels: other features
+    assert (
+        extractor(f"transformers:{tmp_path / 'vit'}").hash != e.hash
+    )  # another scale of pixels: other features
 
 
 def test_a_backbone_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

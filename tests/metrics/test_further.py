@@ -62,10 +62,16 @@ def feed_class(source: Path, name: str) -> int:
     return images(str(source), size=16, channels=3).info.classes.index(name)
 
 
-def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(source: Path) -> None:
+def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(
+    source: Path,
+) -> None:
     train, test = everything(source), everything(source, "test")
-    copied = run_diagnostics(["memorisation"], subject(source, Made(train.x)))["memorisation"]["values"]
-    fresh = run_diagnostics(["memorisation"], subject(source, Made(test.x)))["memorisation"]["values"]
+    copied = run_diagnostics(["memorisation"], subject(source, Made(train.x)))["memorisation"][
+        "values"
+    ]
+    fresh = run_diagnostics(["memorisation"], subject(source, Made(test.x)))["memorisation"][
+        "values"
+    ]
     assert copied["ratio"] == pytest.approx(0, abs=1e-6)
     assert copied["z"] < -3
     assert fresh["ratio"] == pytest.approx(1, abs=0.2)

@@ -23,7 +23,12 @@ def picture(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_closed_form() -> None:
     """Two taps of a network that passes its (normalised) pixels on: unit vectors and weights by hand."""
-    net = LPIPS(nn.Sequential(nn.Identity(), nn.ReLU()), (0, 1), [torch.tensor([1.0, 2.0, 3.0]), torch.ones(3)], "tiny")
+    net = LPIPS(
+        nn.Sequential(nn.Identity(), nn.ReLU()),
+        (0, 1),
+        [torch.tensor([1.0, 2.0, 3.0]), torch.ones(3)],
+        "tiny",
+    )
     shift, scale = torch.tensor(SHIFT).view(1, 3, 1, 1), torch.tensor(SCALE).view(1, 3, 1, 1)
     u, v = torch.tensor([3.0, 0.0, 4.0]), torch.tensor([0.0, 2.0, -2.0])
     a, b = (x.view(1, 3, 1, 1).expand(2, 3, 4, 5) * scale + shift for x in (u, v))
@@ -35,7 +40,9 @@ def test_closed_form() -> None:
     assert net(a, a).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("make", "count"), [(alexnet, 2_469_696), (vgg16, 14_714_688), (squeezenet11, 722_496)])
+@pytest.mark.parametrize(
+    ("make", "count"), [(alexnet, 2_469_696), (vgg16, 14_714_688), (squeezenet11, 722_496)]
+)
 def test_published_parameter_counts(make, count: int) -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in make().parameters()) == count
@@ -71,12 +78,16 @@ def test_grows_with_noise_and_blur(shared: Path) -> None:
     a = picture(1, 3, 96, 96) + 0.2 * picture(1, 3, 96, 96, seed=3)[..., torch.randperm(96)]
     noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
     noisy = [float(measure(a, a + s * noise)) for s in (0, 0.05, 0.2, 0.5)]
-    blurred = [float(measure(a, F.avg_pool2d(a, k, 1, k // 2, count_include_pad=False))) for k in (1, 3, 7)]
+    blurred = [
+        float(measure(a, F.avg_pool2d(a, k, 1, k // 2, count_include_pad=False))) for k in (1, 3, 7)
+    ]
     assert noisy[0] == blurred[0] == 0
     assert noisy == sorted(set(noisy))
     assert blurred == sorted(set(blurred))
     gray = measure(a[:, :1], noise[:, :1])
-    torch.testing.assert_close(gray, measure(a[:, :1].expand(-1, 3, -1, -1), noise[:, :1].expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(
+        gray, measure(a[:, :1].expand(-1, 3, -1, -1), noise[:, :1].expand(-1, 3, -1, -1))
+    )
     b = (a + 0.2 * noise).requires_grad_()
     measure(a, b).sum().backward()
     assert b.grad is not None
@@ -104,7 +115,9 @@ def test_every_head_loads(shared: Path) -> None:
         assert "\n" not in str(e.value)
 
 
-def test_files_that_are_missing_or_others(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_missing_or_others(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = shared / "data" / "weights"
     monkeypatch.delenv("GANVAS_WEIGHTS", raising=False)
     with pytest.raises(UserError, match="Did you mean 'squeeze'"):
@@ -117,7 +130,9 @@ def test_files_that_are_missing_or_others(tmp_path: Path, shared: Path, monkeypa
     with pytest.raises(UserError, match="expected 7be5be79"):
         lpips("alex", weights, backbone=tmp_path)
     with pytest.raises(UserError, match="is not the file"):
-        lpips("squeeze", weights, backbone=weights / "squeezenet1_1_features_imagenet_caffe_bgr.pth")
+        lpips(
+            "squeeze", weights, backbone=weights / "squeezenet1_1_features_imagenet_caffe_bgr.pth"
+        )
     measure = lpips("squeeze-caffe", weights)
     a = picture(1, 3, 32, 32)
     with pytest.raises(UserError, match="one shape"):

@@ -32,7 +32,9 @@ def pixels(digits: tuple[torch.Tensor, np.ndarray]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def classifier(pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]) -> RecognitionClassifier:
+def classifier(
+    pixels: np.ndarray, digits: tuple[torch.Tensor, np.ndarray]
+) -> RecognitionClassifier:
     return RecognitionClassifier(pixels, digits[1])
 
 
@@ -94,7 +96,9 @@ def test_only_the_official_network_gives_a_fid() -> None:
 def test_infinitely_many_images_have_no_bias() -> None:
     record = measure_samples([noise(600, 0)], [noise(600, 1)], tiny(), extrapolate=True)
     values = record["values"]
-    assert abs(values["frechet_infinity"]) < 0.3 * values["frechet"]  # one distribution: the truth is 0
+    assert (
+        abs(values["frechet_infinity"]) < 0.3 * values["frechet"]
+    )  # one distribution: the truth is 0
     assert not [note for note in record["notes"] if "infinitely" in note]
     few = measure_samples([noise(40, 0)], [noise(40, 1)], tiny(), extrapolate=True)
     assert "Take at least 48 images" in few["notes"][1]
@@ -151,7 +155,10 @@ def test_wrong_input() -> None:
     x = torch.zeros(50, 1, 4, 4)
     with pytest.raises(UserError, match="several sizes"):
         measure_samples([x, torch.zeros(50, 1, 8, 8)], [x], tiny())
-    with pytest.raises(UserError, match="real images are 4x4 with 3 channels and generated ones 4x4 with 1 channel:"):
+    with pytest.raises(
+        UserError,
+        match="real images are 4x4 with 3 channels and generated ones 4x4 with 1 channel:",
+    ):
         measure_samples([x], [torch.zeros(50, 3, 4, 4)], tiny())
     with pytest.raises(UserError, match="got 50 real and 4 generated"):
         measure_samples([x[:4]], [x], tiny())
@@ -168,7 +175,9 @@ def test_constant_images_are_measured() -> None:
     assert values["diversity"] is None
 
 
-def test_classifier_is_accurate_and_calibrated(classifier: RecognitionClassifier, pixels: np.ndarray) -> None:
+def test_classifier_is_accurate_and_calibrated(
+    classifier: RecognitionClassifier, pixels: np.ndarray
+) -> None:
     assert classifier.accuracy > 0.95
     assert classifier.calibration_error < 0.035
     assert classifier.real_confident > 0.8
@@ -194,14 +203,22 @@ def test_classifier_is_not_fooled(
     i, j = rng.integers(len(pixels), size=(2, 600))
     unlike = y[i] != y[j]
     blends = ((pixels[i].astype(int) + pixels[j]) // 2).astype(np.uint8)[unlike]
-    averages = np.stack([pixels[rng.choice(len(pixels), 20)].mean(0) for _ in range(200)]).astype(np.uint8)
-    blobs = F.interpolate(torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0)), size=(32, 32))
+    averages = np.stack([pixels[rng.choice(len(pixels), 20)].mean(0) for _ in range(200)]).astype(
+        np.uint8
+    )
+    blobs = F.interpolate(
+        torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0)), size=(32, 32)
+    )
     for what, images, limit in (
         ("white noise", rng.integers(0, 256, (300, 32, 32, 1)).astype(np.uint8), 0.02),
         ("coarse noise", (blobs * 255).to(torch.uint8).movedim(1, -1).numpy(), 0.05),
         ("averages of twenty", averages, 0.02),
         ("blends of two", blends, 0.15),
-        ("flat", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 32, 32, 1)), 0.02),
+        (
+            "flat",
+            np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 32, 32, 1)),
+            0.02,
+        ),
         ("inverted", 255 - pixels[:300], 0.02),
     ):
         assert classifier.report(images)["fake_confident"] <= limit, what

@@ -10,14 +10,22 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from ganvas.core.errors import UserError
-from ganvas.metrics.mode_coverage import birthday, memorisation, score_modes, score_stacked_mnist, stacked_mnist
+from ganvas.metrics.mode_coverage import (
+    birthday,
+    memorisation,
+    score_modes,
+    score_stacked_mnist,
+    stacked_mnist,
+)
 from ganvas.metrics.precision_recall import duplicates, nearest
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
 
 def test_closed_form() -> None:
-    samples = torch.tensor([[0.0, 0.0], [0.0, 0.29], [9.71, 0.0], [10.0, 0.31], [0.0, 9.0], [6.0, 9.0]])
+    samples = torch.tensor(
+        [[0.0, 0.0], [0.0, 0.29], [9.71, 0.0], [10.0, 0.31], [0.0, 9.0], [6.0, 9.0]]
+    )
     score = score_modes(samples, CENTRES, sigma=0.1)
     assert (score.found, score.total, score.counts) == (2, 4, (2, 1, 0, 0))
     assert score.good == 3 / 6
@@ -50,7 +58,10 @@ def test_mistakes() -> None:
 
 
 def test_stacked_digits_are_what_their_mode_says() -> None:
-    digits, labels = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 1, 4, 5), torch.arange(20) % 10
+    digits, labels = (
+        torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 1, 4, 5),
+        torch.arange(20) % 10,
+    )
     images, modes = stacked_mnist(digits, labels, 500, seed=3)
     assert images.shape == (500, 3, 4, 5)
     assert images.dtype == torch.uint8
@@ -104,7 +115,9 @@ def test_stacked_mnist_read_by_lenet(shared: Path) -> None:
 def test_birthday_counts_the_days_of_a_year() -> None:
     g = torch.Generator().manual_seed(0)
     year = torch.randn(365, 6, generator=g) * 100
-    people = year[torch.randint(365, (2500,), generator=g)] + 0.01 * torch.randn(2500, 6, generator=g)
+    people = year[torch.randint(365, (2500,), generator=g)] + 0.01 * torch.randn(
+        2500, 6, generator=g
+    )
     found = birthday(people, threshold=1.0, shown=7)
     assert found.low < 365 < found.high
     assert found.support == pytest.approx(365, rel=0.05)
@@ -119,7 +132,9 @@ def test_birthday_without_duplicates_gives_a_bound() -> None:
     points = torch.arange(60.0)[:, None] ** 2
     found = birthday(points, threshold=0.5, shown=3)
     assert (found.duplicates, found.support, found.high) == (0, math.inf, math.inf)
-    assert found.low == pytest.approx(60 * 59 / 2 / -math.log(0.025))  # where no pair has a chance of 2.5%
+    assert found.low == pytest.approx(
+        60 * 59 / 2 / -math.log(0.025)
+    )  # where no pair has a chance of 2.5%
     assert [(i, j, d) for i, j, d in found.pairs] == [(0, 1, 1.0), (1, 2, 3.0), (0, 2, 4.0)]
     collapsed = birthday(torch.ones(50, 2), 0.0)
     assert (collapsed.duplicates, collapsed.support) == (50 * 49 // 2, 1)
@@ -129,7 +144,10 @@ def test_birthday_without_duplicates_gives_a_bound() -> None:
 
 def test_memorisation_closed_form() -> None:
     training = torch.tensor([[0.0], [100.0]])
-    heldout, samples = torch.tensor([[2.0], [104.0], [-6.0]]), torch.tensor([[1.0], [101.0], [97.0]])
+    heldout, samples = (
+        torch.tensor([[2.0], [104.0], [-6.0]]),
+        torch.tensor([[1.0], [101.0], [97.0]]),
+    )
     found = memorisation(samples, training, heldout)
     assert found.ratio == pytest.approx(1 / 4)
     # Distances 1, 1, 3 against 2, 4, 6: of 9 pairs the sample is the further one in 1.
@@ -146,7 +164,10 @@ def test_memorisation_tells_copies_from_new_samples() -> None:
     assert memorisation(copies, training, heldout).z < -10
     assert memorisation(copies, training, heldout).ratio < 0.2
     assert memorisation(far, training, heldout).z > 10
-    u = mannwhitneyu(nearest(new, training, 1)[0].numpy().ravel(), nearest(heldout, training, 1)[0].numpy().ravel())
+    u = mannwhitneyu(
+        nearest(new, training, 1)[0].numpy().ravel(),
+        nearest(heldout, training, 1)[0].numpy().ravel(),
+    )
     expected = (u.statistic - 400 * 400 / 2) / math.sqrt(400 * 400 * 801 / 12)
     assert memorisation(new, training, heldout).z == pytest.approx(expected)
     with pytest.raises(UserError, match="at least 2"):

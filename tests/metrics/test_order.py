@@ -67,16 +67,30 @@ def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("limit", [10_000, 200])
-def test_sorted_and_in_turn_give_what_shuffled_gives(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sorted_and_in_turn_give_what_shuffled_gives(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once with all features kept, where most figures are exact, and once with a third of them."""
     monkeypatch.setattr(feature_set, "KEPT", limit)
     monkeypatch.setattr(suite, "PAIRS", limit // 2)
     fake, real = blobs(0), blobs(1)
     random = [figures(shuffled(i)(fake), shuffled(i + 50)(real)) for i in range(8)]
-    exact = ["frechet", *(["precision", "recall", "density", "coverage", "kernel", "diversity"] if limit > 600 else [])]
+    exact = [
+        "frechet",
+        *(
+            ["precision", "recall", "density", "coverage", "kernel", "diversity"]
+            if limit > 600
+            else []
+        ),
+    ]
     by_class: Callable[[Tensor], Tensor] = torch.clone  # as they are
     backwards: Callable[[Tensor], Tensor] = lambda x: x.flip(0)  # noqa: E731
-    for order, other in ((in_turn, in_turn), (by_class, by_class), (in_turn, by_class), (by_class, backwards)):
+    for order, other in (
+        (in_turn, in_turn),
+        (by_class, by_class),
+        (in_turn, by_class),
+        (by_class, backwards),
+    ):
         found = figures(order(fake), other(real))
         for name, value in found.items():
             values = [r[name] for r in random]
@@ -104,7 +118,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("order")
     for part, count in (("train", 60), ("test", 60)):
         for i, name in enumerate(("gray", "colour")):
-            toy_images(root / part / name, count, channels=3 if i else 1, seed=count + i + 10 * (part == "test"))
+            toy_images(
+                root / part / name,
+                count,
+                channels=3 if i else 1,
+                seed=count + i + 10 * (part == "test"),
+            )
     return root
 
 
@@ -129,7 +148,9 @@ def subject(source: Path) -> EvaluationContext:
     whole = feed.draw(0, feed.info.count, seed=0)
     assert whole.y is not None
     real = filled(FeatureSet(extract, "real"), (b.x for b in feed.batches(64)))
-    return EvaluationContext(Sorted(whole.x, whole.y), feed, real, str(source), extract, 120, seed=0)  # type: ignore[arg-type]
+    return EvaluationContext(
+        Sorted(whole.x, whole.y), feed, real, str(source), extract, 120, seed=0
+    )  # type: ignore[arg-type]
 
 
 def shares_of_gray(features: Tensor, source: Path) -> float:
@@ -145,17 +166,23 @@ def shares_of_gray(features: Tensor, source: Path) -> float:
 
 
 @pytest.mark.parametrize("name", ["trained_on", "heldout", "fakes"])
-def test_a_limit_leaves_images_of_every_class(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_leaves_images_of_every_class(
+    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(diagnostics, "LIMIT", 40)
     s = subject(source)
-    if name == "fakes":  # how many are made is asked of the model; which of them are compared is not
+    if (
+        name == "fakes"
+    ):  # how many are made is asked of the model; which of them are compared is not
         monkeypatch.setattr(diagnostics, "LIMIT", 120)
     features = getattr(s, name)[:40]
     assert len(features) == 40
     assert 0.25 < shares_of_gray(features, source) < 0.75
 
 
-def test_held_out_images_of_both_classes_judge_samples_of_both(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_images_of_both_classes_judge_samples_of_both(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Samples that are half of the held-out images are as new as these, whatever the limit."""
     s = subject(source)
     test = images(str(source), size=16, channels=3, part="test").draw(0, 120, seed=1)

@@ -34,7 +34,9 @@ class Linear:
     def synthesize(self, w: torch.Tensor) -> torch.Tensor:
         return (w @ self.A.T).view(-1, 1, 2, 3)
 
-    def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
+    def sample(
+        self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None
+    ) -> torch.Tensor:
         assert z is not None
         assert len(z) == n
         return self.synthesize(self.styles(z))
@@ -51,10 +53,12 @@ def test_a_line_in_w_has_the_same_length_everywhere() -> None:
     kept = lengths[3 : n - 3]  # quantiles .01 and .99 of 400 fall on the 4th and the 397th
     assert got.kept == len(kept)
     assert got.value == pytest.approx(float(kept.mean()), rel=1e-6)
-    assert got.high - got.low == pytest.approx(2 * 1.96 * float(kept.std()) / math.sqrt(len(kept)), rel=1e-6)
-    assert path_length(model, squared, n, space="w", batch=n, seed=5, ends=True).value == pytest.approx(
-        got.value, rel=1e-6
+    assert got.high - got.low == pytest.approx(
+        2 * 1.96 * float(kept.std()) / math.sqrt(len(kept)), rel=1e-6
     )
+    assert path_length(
+        model, squared, n, space="w", batch=n, seed=5, ends=True
+    ).value == pytest.approx(got.value, rel=1e-6)
     # On average 2 |2 A|^2 (two independent normal ends); the outer hundredths take a little of it.
     many = path_length(model, squared, 20_000, space="w", batch=5000)
     assert many.value == pytest.approx(8 * float(model.A.square().sum()), rel=0.05)
@@ -86,14 +90,18 @@ def test_a_path_stays_within_a_class_and_paths_take_all_classes(space: Literal["
             ends.append(y)
             return 2 * z + 1000 * y[:, None]
 
-        def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
+        def sample(
+            self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None
+        ) -> torch.Tensor:
             assert z is not None
             return self.synthesize(self.styles(z, y))
 
     found = path_length(Classes(), squared, 20, space=space, batch=5)
     without = path_length(Linear(), squared, 20, space=space, batch=5)
     assert found.value == pytest.approx(without.value, rel=1e-3), "classes far apart add nothing"
-    assert set(torch.cat(ends).tolist()) == set(range(7)), "in batches of fewer images than classes, too"
+    assert set(torch.cat(ends).tolist()) == set(range(7)), (
+        "in batches of fewer images than classes, too"
+    )
 
 
 def test_paths_of_uniform_noise_are_lines() -> None:
@@ -103,7 +111,9 @@ def test_paths_of_uniform_noise_are_lines() -> None:
         def latent(self, n: int) -> torch.Tensor:
             return torch.rand(n, self.dim, dtype=torch.float64) * 2 - 1
 
-        def sample(self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None) -> torch.Tensor:
+        def sample(
+            self, n: int, z: torch.Tensor | None = None, y: torch.Tensor | None = None
+        ) -> torch.Tensor:
             assert z is not None
             assert z.abs().max() <= 1 + 1e-3
             return super().sample(n, z)
@@ -119,7 +129,11 @@ def test_slerp_and_lerp() -> None:
     torch.testing.assert_close(slerp(a, b, torch.ones(2)), b)
     torch.testing.assert_close(lerp(a, b, half), torch.tensor([[1.0, 1.0], [1.0, 1.0]]))
     maps = torch.randn(3, 4, 1, 1)
-    assert slerp(maps, maps.flip(0), torch.rand(3)).shape == lerp(maps, maps, torch.rand(3)).shape == maps.shape
+    assert (
+        slerp(maps, maps.flip(0), torch.rand(3)).shape
+        == lerp(maps, maps, torch.rand(3)).shape
+        == maps.shape
+    )
 
 
 def test_the_seed_decides_and_batches_do_not_disturb_others_draws() -> None:

@@ -22,13 +22,18 @@ SET5 = ("baby", "bird", "butterfly", "head", "woman")
 @pytest.fixture(scope="module")
 def golden(shared: Path) -> tuple[dict[str, torch.Tensor], dict]:
     path = shared / "golden" / "metrics" / "images_psnr_ssim_bicubic"
-    return load_file(path.with_suffix(".safetensors")), json.loads(path.with_suffix(".json").read_text())
+    return load_file(path.with_suffix(".safetensors")), json.loads(
+        path.with_suffix(".json").read_text()
+    )
 
 
 def pictures(*stems: str, folder: Path) -> list[torch.Tensor]:
     """uint8 [1, 3, H, W]"""
     return [
-        torch.from_numpy(np.array(Image.open(folder / f"{s}.png").convert("RGB"))).permute(2, 0, 1)[None] for s in stems
+        torch.from_numpy(np.array(Image.open(folder / f"{s}.png").convert("RGB"))).permute(2, 0, 1)[
+            None
+        ]
+        for s in stems
     ]
 
 
@@ -42,8 +47,12 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_golden_figures(golden, protocol: str, key: str) -> None:
     tensors, meta = golden
     a, b = (tensors[k].permute(2, 0, 1)[None] / 255 for k in ("image1", "image2"))
-    assert float(psnr(a, b, protocol)) == pytest.approx(meta["results"][key]["psnr"], abs=meta["tolerance"]["psnr"])
-    assert float(ssim(a, b, protocol)) == pytest.approx(meta["results"][key]["ssim"], abs=meta["tolerance"]["ssim"])
+    assert float(psnr(a, b, protocol)) == pytest.approx(
+        meta["results"][key]["psnr"], abs=meta["tolerance"]["psnr"]
+    )
+    assert float(ssim(a, b, protocol)) == pytest.approx(
+        meta["results"][key]["ssim"], abs=meta["tolerance"]["ssim"]
+    )
     both = psnr(torch.cat([a, b]), torch.cat([b, b]), protocol)
     assert both[0] == psnr(a, b, protocol)[0]
     assert both[1] == math.inf
@@ -51,7 +60,9 @@ def test_golden_figures(golden, protocol: str, key: str) -> None:
 
 def test_golden_luma(golden) -> None:
     a = golden[0]["image1"].permute(2, 0, 1)[None].double() / 255
-    torch.testing.assert_close(luma(a)[0, 0] * 255, golden[0]["image1_y"].double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        luma(a)[0, 0] * 255, golden[0]["image1_y"].double(), atol=1e-4, rtol=0
+    )
     assert (luma(torch.ones(1, 3, 1, 1)) * 255).item() == pytest.approx(235)
     assert (luma(torch.zeros(1, 3, 1, 1)) * 255).item() == pytest.approx(16)
 
@@ -75,7 +86,8 @@ def test_set5_reductions_are_matlabs_bit_by_bit(shared: Path) -> None:
     nothing but the outer two rows and columns; without the rounding between the two sides 11% are off, by 2 at most."""
     different = total = rounded_once = 0
     for original, want in zip(
-        pictures(*SET5, folder=shared / "data" / "set5"), pictures(*SET5, folder=shared / "data" / "set5_lr_x4")
+        pictures(*SET5, folder=shared / "data" / "set5"),
+        pictures(*SET5, folder=shared / "data" / "set5_lr_x4"),
     ):
         x = modcrop(original, 4)
         got = bicubic(x, 1 / 4, border="replicate")
@@ -93,12 +105,15 @@ def test_bicubic_x4_on_set5_is_28_43_db(shared: Path) -> None:
     """The figure that every super-resolution paper prints (SRGAN, arXiv:1609.04802, table 2 among them)."""
     values = []
     for original, low in zip(
-        pictures(*SET5, folder=shared / "data" / "set5"), pictures(*SET5, folder=shared / "data" / "set5_lr_x4")
+        pictures(*SET5, folder=shared / "data" / "set5"),
+        pictures(*SET5, folder=shared / "data" / "set5_lr_x4"),
     ):
         x = modcrop(original, 4) / 255
         enlarged = bicubic(low, 4) / 255
         values.append(float(psnr(enlarged, x, protocol="y-crop4")))
-        reduced = bicubic(x, scale=1 / 4).clamp(0, 1)  # ours instead of MATLAB's, in floats throughout
+        reduced = bicubic(x, scale=1 / 4).clamp(
+            0, 1
+        )  # ours instead of MATLAB's, in floats throughout
         assert float(psnr(bicubic(reduced, scale=4), x)) == pytest.approx(values[-1], abs=0.05)
     assert np.mean(values) == pytest.approx(28.43, abs=0.02)
 
@@ -107,7 +122,9 @@ def test_bicubic_reproduces_what_it_must() -> None:
     ramp = torch.arange(32.0, dtype=torch.float64).expand(1, 1, 8, 32) / 32
     up = bicubic(ramp, 2)
     expected = (torch.arange(64, dtype=torch.float64) + 0.5) / 2 / 32 - 0.5 / 32
-    torch.testing.assert_close(up[0, 0, 8, 6:-6], expected[6:-6])  # a cubic kernel keeps straight lines
+    torch.testing.assert_close(
+        up[0, 0, 8, 6:-6], expected[6:-6]
+    )  # a cubic kernel keeps straight lines
     flat = torch.full((2, 3, 9, 7), 0.3)
     torch.testing.assert_close(bicubic(flat, 1 / 3), torch.full((2, 3, 3, 3), 0.3))
     assert bicubic(flat, size=(5, 20)).shape == (2, 3, 5, 20)
@@ -121,7 +138,9 @@ def test_bicubic_reproduces_what_it_must() -> None:
 
 def test_psnr_closed_form() -> None:
     a, b = torch.full((2, 1, 20, 20), 0.5), torch.full((2, 1, 20, 20), 0.6)
-    torch.testing.assert_close(psnr(a, b, "rgb"), torch.full((2,), 20.0, dtype=torch.float64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        psnr(a, b, "rgb"), torch.full((2,), 20.0, dtype=torch.float64), atol=1e-4, rtol=0
+    )
     b[:, :, :4] = 0  # the border that is shaved
     assert float(psnr(a, b)[0]) == pytest.approx(20, abs=1e-4)
     assert float(psnr(a, b, "rgb")[0]) < 15
@@ -179,7 +198,13 @@ def test_mistakes() -> None:
         ssim(a[..., :18], a[..., :18])
     with pytest.raises(UserError, match="at least 176 pixels"):
         ms_ssim(a, a, "rgb")
-    for mistake in ({}, {"scale": 2, "size": (3, 3)}, {"scale": 0}, {"size": (0, 3)}, {"scale": 2, "border": "wrap"}):
+    for mistake in (
+        {},
+        {"scale": 2, "size": (3, 3)},
+        {"scale": 0},
+        {"size": (0, 3)},
+        {"scale": 2, "border": "wrap"},
+    ):
         with pytest.raises(UserError):
             bicubic(a, **mistake)  # type: ignore[arg-type]
     with pytest.raises(UserError):

@@ -33,7 +33,9 @@ def test_against_scikit_learn() -> None:
     counts = confusion(torch.from_numpy(t), torch.from_numpy(p), 5)
     assert np.array_equal(counts.numpy(), confusion_matrix(t.ravel(), p.ravel()))
     score = segmentation(counts)
-    assert score.class_accuracy == pytest.approx(recall_score(t.ravel(), p.ravel(), average="macro"))
+    assert score.class_accuracy == pytest.approx(
+        recall_score(t.ravel(), p.ravel(), average="macro")
+    )
     assert score.mean_iou == pytest.approx(jaccard_score(t.ravel(), p.ravel(), average="macro"))
 
 

@@ -114,7 +114,9 @@ def test_rectangles() -> None:
     assert ADA(1.0)(x).shape == x.shape
 
 
-@pytest.mark.parametrize("augment", [DiffAugment(("color",)), DiffAugment(("translation", "cutout")), ADA(0.9)])
+@pytest.mark.parametrize(
+    "augment", [DiffAugment(("color",)), DiffAugment(("translation", "cutout")), ADA(0.9)]
+)
 def test_penalties_pass_through(augment: nn.Module) -> None:
     """The gradient of R1 with respect to D's weights exists and agrees with finite differences."""
     torch.manual_seed(0)
@@ -201,10 +203,14 @@ def test_ada_colours_by_their_statistics() -> None:
     hue, saturation = changed(3), changed(4)
     torch.testing.assert_close(hue.mean(1), gray)
     torch.testing.assert_close(hue.norm(dim=1), x[:, :, 0, 0].norm(dim=1))
-    spread = (saturation - saturation.mean(1, keepdim=True)).norm(dim=1) / (x[0, :, 0, 0] - gray[0]).norm()
+    spread = (saturation - saturation.mean(1, keepdim=True)).norm(dim=1) / (
+        x[0, :, 0, 0] - gray[0]
+    ).norm()
     assert spread.log2().std() == pytest.approx(1, rel=0.1)
     flat = x[:, :1]
-    assert torch.allclose(only(2, flat, "_color_transformed").abs(), flat.abs(), atol=1e-6)  # gray ones turn negative
+    assert torch.allclose(
+        only(2, flat, "_color_transformed").abs(), flat.abs(), atol=1e-6
+    )  # gray ones turn negative
 
 
 def test_p_follows_the_sign_of_the_scores() -> None:
@@ -220,7 +226,10 @@ def test_p_follows_the_sign_of_the_scores() -> None:
 
 def test_p_follows_the_mean_of_several_discriminators() -> None:
     ada = ADA(every=1, images=1000)
-    found = ada.adapt({"D/a/sign": torch.tensor(0.5), "D/b/sign": torch.tensor(0.9), "D/loss": torch.tensor(0.0)}, 50)
+    found = ada.adapt(
+        {"D/a/sign": torch.tensor(0.5), "D/b/sign": torch.tensor(0.9), "D/loss": torch.tensor(0.0)},
+        50,
+    )
     assert float(found["p"]) == pytest.approx(0.05)
 
 

@@ -35,7 +35,10 @@ def made(m: Model, count: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_openvino_makes_the_same_pictures(recipe: str, precision: str, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    torchs, its = model(recipe, tmp_path), model(recipe, tmp_path, backend="openvino", precision=precision)
+    torchs, its = (
+        model(recipe, tmp_path),
+        model(recipe, tmp_path, backend="openvino", precision=precision),
+    )
     for count in (3, 2):  # any number from the first call on
         a, b = made(torchs, count), made(its, count)
         assert b.dtype == torch.float32
@@ -86,4 +89,10 @@ def test_batches_are_sized_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     sizes = {"SC_PHYS_PAGES": 1 << 21, "SC_PAGE_SIZE": 4096}  # 8 GiB
     monkeypatch.setattr("os.sysconf", sizes.__getitem__)
-    assert [batch_that_fits(side, side, cpu) for side in (32, 128, 256, 1024, 8192)] == [64, 64, 16, 1, 1]
+    assert [batch_that_fits(side, side, cpu) for side in (32, 128, 256, 1024, 8192)] == [
+        64,
+        64,
+        16,
+        1,
+        1,
+    ]

@@ -79,12 +79,19 @@ def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> Non
 def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
     """Pairs in turn, of which each is what the file's own project makes of one z."""
     file = shared / "golden" / "cogan" / "generator_pair.pth"
-    assert import_model(file, tmp_path / "m")["shape"] == {"channels": 1, "height": 28, "width": 28, "classes": 0}
+    assert import_model(file, tmp_path / "m")["shape"] == {
+        "channels": 1,
+        "height": 28,
+        "width": 28,
+        "classes": 0,
+    }
     model = load(tmp_path / "m")
     made = model.sample(4, seed=5, output="torch")
     with torch.no_grad():
         a, b = import_network(file)(latents(model.method, [(5, 0), (5, 1)]))  # type: ignore[arg-type]
-    torch.testing.assert_close((made + 1) / 2, torch.stack([a[0], b[0], a[1], b[1]]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        (made + 1) / 2, torch.stack([a[0], b[0], a[1], b[1]]), rtol=1e-5, atol=1e-5
+    )
     assert torch.equal(model.sample(2, seed=5, labels=[1, 1], output="torch"), made[1::2])
     assert model.class_number("b") == 1
 
@@ -94,7 +101,9 @@ def test_unit_translates_both_ways(shared: Path, tmp_path: Path) -> None:
     import_model(file, tmp_path / "m")
     model = load(tmp_path / "m")
     t = load_file(file.with_suffix(".safetensors"))
-    torch.testing.assert_close(model.translate(t["input"], output="torch"), t["output_ab"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        model.translate(t["input"], output="torch"), t["output_ab"], rtol=1e-5, atol=1e-5
+    )
     assert not torch.equal(model.translate(t["input"], to="a", output="torch"), t["output_ab"])
 
 
@@ -123,7 +132,9 @@ def test_truncation_is_the_projects_own(shared: Path, tmp_path: Path) -> None:
         both("r3gan/generator")[0].sample(truncation=0.5)
 
 
-@pytest.mark.parametrize("name", ["msrresnet_x4", "rrdbnet_x4", "esrgan_oldarch_x4", "srvgg_compact_x4"])
+@pytest.mark.parametrize(
+    "name", ["msrresnet_x4", "rrdbnet_x4", "esrgan_oldarch_x4", "srvgg_compact_x4"]
+)
 def test_enlarging_networks(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / "basicsr" / f"{name}.pth"
     import_model(file, tmp_path / "m")
@@ -132,7 +143,9 @@ def test_enlarging_networks(name: str, shared: Path, tmp_path: Path) -> None:
     x = load_file(file.with_suffix(".safetensors"))["input"].float()
     with torch.no_grad():
         theirs = import_network(file)(x).clamp(0, 1)
-    torch.testing.assert_close(model.translate(2 * x - 1, output="torch"), 2 * theirs - 1, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        model.translate(2 * x - 1, output="torch"), 2 * theirs - 1, rtol=1e-4, atol=1e-4
+    )
     with pytest.raises(UserError, match="translates images"):
         model.sample()
 
@@ -159,13 +172,17 @@ def test_folding_networks_take_any_size(scale: int, tmp_path: Path) -> None:
 def test_an_srgan_restores_set5(shared: Path, tmp_path: Path) -> None:
     """leftthomas/SRGAN's generator: 30.66 dB on luminance, 4 pixels of border left out."""
     import_model(shared / "data" / "weights" / "srgan_x4_leftthomas.pth", tmp_path / "m")
-    assert translate_files(tmp_path / "m", [shared / "data" / "set5_lr_x4"], tmp_path / "made").made == 5
+    assert (
+        translate_files(tmp_path / "m", [shared / "data" / "set5_lr_x4"], tmp_path / "made").made
+        == 5
+    )
     record = compare(tmp_path / "made", shared / "data" / "set5", protocol="y-crop4")
     assert record["psnr"]["mean"] == pytest.approx(30.66, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet9_instance", "resnet6_batch_dropout", "unet128_instance", "unet256_batch_dropout"]
+    "name",
+    ["resnet9_instance", "resnet6_batch_dropout", "unet128_instance", "unet256_batch_dropout"],
 )
 def test_translators_translate(name: str, shared: Path, tmp_path: Path) -> None:
     file = shared / "golden" / "cyclegan_pix2pix" / f"{name}.pth"
@@ -183,7 +200,9 @@ def test_translators_translate(name: str, shared: Path, tmp_path: Path) -> None:
         model.translate(x, to="a")
 
 
-@pytest.mark.parametrize("name", ["dcgan/discriminator", "cyclegan_pix2pix/pixel_batch", "pgan_zoo/discriminator"])
+@pytest.mark.parametrize(
+    "name", ["dcgan/discriminator", "cyclegan_pix2pix/pixel_batch", "pgan_zoo/discriminator"]
+)
 def test_discriminators_are_for_python(name: str, shared: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="from Python only"):
         import_model(shared / "golden" / f"{name}.pth", tmp_path / "m")

@@ -25,7 +25,9 @@ from ganvas.nets.norm import InstanceNorm2d, Norm
     [
         lambda: dcgan.Generator(latent=7, width=3, size=(16, 24), channels=4),
         lambda: dcgan.Generator(latent=7, width=3, size=8, channels=1),
-        lambda: image_to_image.ResNetGenerator(1, 4, width=3, blocks=6, norm="instance", dropout=True),
+        lambda: image_to_image.ResNetGenerator(
+            1, 4, width=3, blocks=6, norm="instance", dropout=True
+        ),
         lambda: image_to_image.ResNetGenerator(4, 1, width=3, blocks=2, norm="batch"),
         lambda: image_to_image.UNetGenerator(2, 1, width=2, depth=5, norm="batch"),
         lambda: image_to_image.UNetGenerator(1, 2, width=2, depth=6, norm="instance"),
@@ -39,9 +41,14 @@ def test_recognises_every_shape(make, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "net.pth")
     random = torch.get_rng_state()
     again = import_network(tmp_path / "net.pth")
-    assert torch.equal(torch.get_rng_state(), random), "importing must not disturb the run's randomness"
+    assert torch.equal(torch.get_rng_state(), random), (
+        "importing must not disturb the run's randomness"
+    )
     assert str(again) == str(net)
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True)
+    )
 
 
 NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
@@ -51,11 +58,18 @@ NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
 def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
     """As junyanz's project saves them, through nn.DataParallel, and before torch 0.4: nobody says what they are."""
     nets: list[nn.Module] = [
-        image_to_image.ResNetGenerator(*channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur)
+        image_to_image.ResNetGenerator(
+            *channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur
+        )
         for channels, width in (((3, 3), 2), ((1, 4), 3))
         for blocks in (1, 6, 9)
         for dropout in (False, True)
-        for blur in ({}, {"blur_down": True}, {"blur_up": True}, {"blur_down": True, "blur_up": True})
+        for blur in (
+            {},
+            {"blur_down": True},
+            {"blur_up": True},
+            {"blur_down": True, "blur_up": True},
+        )
     ]
     nets += [
         image_to_image.UNetGenerator(*channels, width=width, depth=depth, norm=norm)
@@ -73,7 +87,9 @@ def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
             if isinstance(module, nn.Upsample):
                 row = torch.tensor([1.0, 3.0, 3.0, 1.0])
                 state[f"{at}.filt"] = (row.outer(row) / 16).repeat(7, 1, 1, 1)
-        state = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        state = {
+            f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")
+        }
         torch.save(state, tmp_path / "latest_net_G.pth")
         again = import_network(tmp_path / "latest_net_G.pth")
         assert str(again) == str(net)
@@ -85,13 +101,17 @@ def test_another_blur_is_refused(tmp_path: Path) -> None:
     state = image_to_image.ResNetGenerator(width=2, blocks=1, blur_down=True).state_dict()
     state["model.7.filt"] = state["model.11.filt"] = torch.ones(1, 1, 3, 3) / 9
     torch.save(state, tmp_path / "net.pth")
-    with pytest.raises(UserError, match=r"anti-aliased ResNet .*model\.7\.filt is not the filter \[1, 2, 1\]"):
+    with pytest.raises(
+        UserError, match=r"anti-aliased ResNet .*model\.7\.filt is not the filter \[1, 2, 1\]"
+    ):
         import_network(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("size", [(8, 12), (32, 32)])
-def test_discriminator_gives_probabilities(size: tuple[int, int], norm: bool, tmp_path: Path) -> None:
+def test_discriminator_gives_probabilities(
+    size: tuple[int, int], norm: bool, tmp_path: Path
+) -> None:
     net = dcgan.Discriminator(width=3, size=size, channels=1, norm=norm).eval()
     torch.save(net.state_dict(), tmp_path / "net.pth")
     x = torch.randn(2, 1, *size)
@@ -181,24 +201,36 @@ def test_wrappers_leave_prefixes(prefix: str, tmp_path: Path) -> None:
 
 def _lightning(parts: dict[str, nn.Module], **more: object) -> dict:
     state = {f"{name}.{k}": v for name, net in parts.items() for k, v in net.state_dict().items()}
-    return {"epoch": 3, "state_dict": {**state, "counter": torch.zeros(())}, "optimizer_states": [], **more}
+    return {
+        "epoch": 3,
+        "state_dict": {**state, "counter": torch.zeros(())},
+        "optimizer_states": [],
+        **more,
+    }
 
 
-@pytest.mark.parametrize("name", ["generator", "netG", "G", "gen", "_orig_mod.generator", "model.generator", "net"])
+@pytest.mark.parametrize(
+    "name", ["generator", "netG", "G", "gen", "_orig_mod.generator", "model.generator", "net"]
+)
 def test_lightning_checkpoints(name: str, tmp_path: Path) -> None:
     net = dcgan.Generator(width=2, size=8)
     parts: dict[str, nn.Module] = {name: net, "features": nn.Linear(2, 2)}
     if "model" in name:
         parts = {name: net}
     if name != "net":
-        parts[f"{name.rpartition('.')[0]}.discriminator".lstrip(".")] = dcgan.Discriminator(width=2, size=8)
+        parts[f"{name.rpartition('.')[0]}.discriminator".lstrip(".")] = dcgan.Discriminator(
+            width=2, size=8
+        )
     torch.save(_lightning(parts), tmp_path / "last.ckpt")
     again = import_network(tmp_path / "last.ckpt").state_dict()
     assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
 
 
 def test_parts_of_a_lightning_checkpoint(tmp_path: Path) -> None:
-    D, nets = dcgan.Discriminator(width=2, size=8), {n: dcgan.Generator(width=2, size=8) for n in ("one", "two")}
+    D, nets = (
+        dcgan.Discriminator(width=2, size=8),
+        {n: dcgan.Generator(width=2, size=8) for n in ("one", "two")},
+    )
     torch.save(_lightning({**nets, "discriminator": D}), tmp_path / "last.ckpt")
     with pytest.raises(UserError, match="choose one with `part`: discriminator, one, two"):
         import_network(tmp_path / "last.ckpt")
@@ -227,13 +259,19 @@ def _old_esrgan(net: super_resolution.RRDBNet) -> tuple[dict[str, torch.Tensor],
             state[f"{at[layer]}.{name}"] = value
     tail: list[nn.Module] = []
     for name in net.ups:
-        tail += [nn.Upsample(scale_factor=2, mode="nearest"), net.get_submodule(name), nn.LeakyReLU(0.2)]
+        tail += [
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            net.get_submodule(name),
+            nn.LeakyReLU(0.2),
+        ]
     return state, nn.Sequential(*tail, net.conv_hr, nn.LeakyReLU(0.2), net.conv_last)
 
 
 @pytest.mark.parametrize("doublings", [0, 1, 2, 3])
 def test_old_names_of_esrgan(doublings: int, tmp_path: Path) -> None:
-    net = super_resolution.RRDBNet(width=4, blocks=2, growth=2, scale=1 << doublings, doublings=doublings)
+    net = super_resolution.RRDBNet(
+        width=4, blocks=2, growth=2, scale=1 << doublings, doublings=doublings
+    )
     state, tail = _old_esrgan(net)
     torch.save(state, tmp_path / "old.pth")
     x = torch.rand(1, 3, 7, 9)
@@ -278,7 +316,9 @@ def test_weights_are_floating_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 5), (4, 9), (8, 1)])
-def test_both_forms_of_leftthomas_srgan(scale: int, blocks: int, activated: bool, tmp_path: Path) -> None:
+def test_both_forms_of_leftthomas_srgan(
+    scale: int, blocks: int, activated: bool, tmp_path: Path
+) -> None:
     net = super_resolution.SRResNet(3, 4, blocks, scale, bounded=True, activated=activated).eval()
     for buffer in net.buffers():
         if buffer.is_floating_point():
@@ -321,8 +361,16 @@ def _zip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "says"),
     [
-        (lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 6\n"), "git lfs pull"),
-        (lambda f: f.write_text("<!DOCTYPE html><html></html>"), "web page, not the file: download it again"),
+        (
+            lambda f: f.write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 6\n"
+            ),
+            "git lfs pull",
+        ),
+        (
+            lambda f: f.write_text("<!DOCTYPE html><html></html>"),
+            "web page, not the file: download it again",
+        ),
         (lambda f: f.write_text("\n <HTML lang='en'>"), "web page"),
         (_torchscript, r"TorchScript archive: .*torch\.jit\.load\(FILE\)\.state_dict\(\)"),
         (_zip, "zip archive"),
@@ -334,7 +382,12 @@ def _zip(file: Path) -> None:
         (lambda f: f.write_text('{"epoch": 3}'), "text file"),
         (os.mkfifo, "not a regular file"),
         (lambda f: f.symlink_to("/dev/zero"), "not a regular file"),
-        (lambda f: torch.save({f"layer{i}\x1b[31m.weight": torch.zeros(1) for i in range(500)}, f), "500 tensors"),
+        (
+            lambda f: torch.save(
+                {f"layer{i}\x1b[31m.weight": torch.zeros(1) for i in range(500)}, f
+            ),
+            "500 tensors",
+        ),
     ],
 )
 def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
@@ -345,7 +398,9 @@ def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
     assert len(str(e.value)) < 600
 
 
-def test_numbers_in_names_do_not_decide_how_much_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_in_names_do_not_decide_how_much_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A block of the number 10**9 is no reason to build as many."""
     monkeypatch.setattr(meta_device, "MAX_CALLS", 2000)
     for key in ("a.enc.model.1000000000.conv.weight", "a.enc.model." + "9" * 5000 + ".conv.weight"):

@@ -17,19 +17,29 @@ from ganvas.nets.layers import Dropout
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "ResNet, instance norm": lambda: image_to_image.ResNetGenerator(width=4, blocks=6),
-    "ResNet, batch norm": lambda: image_to_image.ResNetGenerator(width=4, blocks=6, norm="batch", dropout=True),
+    "ResNet, batch norm": lambda: image_to_image.ResNetGenerator(
+        width=4, blocks=6, norm="batch", dropout=True
+    ),
     "ResNet, no norm": lambda: image_to_image.ResNetGenerator(1, 2, width=4, blocks=2, norm="none"),
-    "ResNet, anti-aliased": lambda: image_to_image.ResNetGenerator(width=4, blocks=3, blur_down=True, blur_up=True),
+    "ResNet, anti-aliased": lambda: image_to_image.ResNetGenerator(
+        width=4, blocks=3, blur_down=True, blur_up=True
+    ),
     "U-Net, instance norm": lambda: image_to_image.UNetGenerator(width=4, depth=5, norm="instance"),
     "U-Net, batch norm": lambda: image_to_image.UNetGenerator(width=4, depth=5),
     "SRResNet": lambda: super_resolution.SRResNet(width=8, blocks=9),
-    "SRResNet x2, bounded": lambda: super_resolution.SRResNet(width=8, blocks=2, scale=2, bounded=True),
+    "SRResNet x2, bounded": lambda: super_resolution.SRResNet(
+        width=8, blocks=2, scale=2, bounded=True
+    ),
     "MSRResNet": lambda: super_resolution.MSRResNet(width=8, blocks=3),
     "MSRResNet x3": lambda: super_resolution.MSRResNet(width=8, blocks=1, scale=3),
     "RRDBNet": lambda: super_resolution.RRDBNet(width=8, blocks=2, growth=4),
     "RRDBNet x1": lambda: super_resolution.RRDBNet(width=8, blocks=1, growth=4, scale=1),
-    "colouring": lambda: Colouring(net=lambda **to: image_to_image.UNetGenerator(width=4, depth=5, **to)),
-    "layer norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), unit.LayerNorm(4), nn.ReLU(), nn.Conv2d(4, 2, 3)),
+    "colouring": lambda: Colouring(
+        net=lambda **to: image_to_image.UNetGenerator(width=4, depth=5, **to)
+    ),
+    "layer norm": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), unit.LayerNorm(4), nn.ReLU(), nn.Conv2d(4, 2, 3)
+    ),
     "compact": lambda: super_resolution.CompactNet(width=8, layers=12),
 }
 
@@ -47,7 +57,9 @@ def test_parts_make_the_whole(name: str) -> None:
     x = torch.rand(1, 1 if name == "ResNet, no norm" else 3, 96, 160) * 2 - 1
     whole = net(x)
     for side in (48, 23):
-        assert (in_parts(net, x, side) - whole).abs().max() <= 5e-5 * max(1.0, float(whole.abs().max()))
+        assert (in_parts(net, x, side) - whole).abs().max() <= 5e-5 * max(
+            1.0, float(whole.abs().max())
+        )
 
 
 @torch.no_grad()
@@ -77,17 +89,27 @@ def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_large_means_do_not_cancel() -> None:
     """A variance of 1 beside a mean of 1000, over parts of unlike means."""
-    x = torch.randn(1, 2, 64, 64) + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1) + torch.arange(64.0)
+    x = (
+        torch.randn(1, 2, 64, 64)
+        + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1)
+        + torch.arange(64.0)
+    )
     tiles = executor.Tiles(64 * 64, x.device, 1 << 20, 16)
     mean, var = tiles.statistics(tiles.image(x).node)
     exact = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close((var.double(), mean.double()), exact, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
 @torch.no_grad()
 def test_out_of_memory_halves_the_parts(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x, failed = lively(image_to_image.ResNetGenerator(width=4, blocks=2)), torch.randn(1, 3, 64, 64), []
+    net, x, failed = (
+        lively(image_to_image.ResNetGenerator(width=4, blocks=2)),
+        torch.randn(1, 3, 64, 64),
+        [],
+    )
     whole, run = net(x), ops.Conv.run
 
     def limited(self: ops.Conv, window: ops.Window, *parts: Tensor) -> Tensor:

@@ -37,21 +37,32 @@ def _run(method: Callable[..., Any]) -> Run:
 def _save(folder: Path, **more: Any) -> Path:
     """A DCGAN of three classes."""
     build = partial(
-        DCGAN, G=partial(dcgan.Generator, width=4, latent=5), D=partial(dcgan.Discriminator, width=4), **more
+        DCGAN,
+        G=partial(dcgan.Generator, width=4, latent=5),
+        D=partial(dcgan.Discriminator, width=4),
+        **more,
     )
-    facts = {"recipe": "dcgan", "task": "images", "data": {"source": "x", "classes": ["cat", "dog", "1"]}}
+    facts = {
+        "recipe": "dcgan",
+        "task": "images",
+        "data": {"source": "x", "classes": ["cat", "dog", "1"]},
+    }
     model_file.save(folder, build(SHAPE), _run(build), SHAPE, facts)
     return folder / "model.safetensors"
 
 
-def _rewritten(file: Path, change: Callable[[dict[str, Any]], Any], *, sum_of_its_own: bool = True) -> Path:
+def _rewritten(
+    file: Path, change: Callable[[dict[str, Any]], Any], *, sum_of_its_own: bool = True
+) -> Path:
     """`file` with another header, which `change` returns or makes of the old one, and its checksum."""
     with safe_open(file, "pt") as f:
         header = json.loads(f.metadata()["ganvas"])
         tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
     changed = change(header)
     text = changed if isinstance(changed, str) else json.dumps(header)
-    metadata = {"ganvas": text} | ({"blake2b": model_file._checksum(text, tensors)} if sum_of_its_own else {})
+    metadata = {"ganvas": text} | (
+        {"blake2b": model_file._checksum(text, tensors)} if sum_of_its_own else {}
+    )
     other = file.with_name("other.safetensors")
     save_file(tensors, other, metadata=metadata)
     return other
@@ -83,7 +94,10 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         (lambda h: h["shape"].update(height="16"), "shape.height: "),
         (lambda h: h["shape"].update(height=-16), "shape.height: "),
         (lambda h: h["shape"].update(height=0), "shape.height: "),
-        (lambda h: h["shape"].update(height=1 << 16, width=1 << 16), "does not fit its own description"),
+        (
+            lambda h: h["shape"].update(height=1 << 16, width=1 << 16),
+            "does not fit its own description",
+        ),
         (lambda h: h["shape"].update(height=1 << 40), "shape.height: "),
         (lambda h: h["shape"].update(depth=16), "shape.depth: "),
         (lambda h: h["shape"].update(channels=7), "shape.channels: "),
@@ -126,7 +140,9 @@ def test_a_flipped_bit_is_noticed(name: str, tmp_path: Path) -> None:
     file = _save(tmp_path / "m").with_name(name)
     whole, draw = file.read_bytes(), random.Random(0)
     header = 8 + struct.unpack("<Q", whole[:8])[0] if name == "model.safetensors" else len(whole)
-    bits = [draw.randrange(8 * header) for _ in range(150)] + [draw.randrange(8 * len(whole)) for _ in range(150)]
+    bits = [draw.randrange(8 * header) for _ in range(150)] + [
+        draw.randrange(8 * len(whole)) for _ in range(150)
+    ]
     for bit in bits:
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -141,7 +157,9 @@ def test_a_flipped_bit_is_noticed(name: str, tmp_path: Path) -> None:
 def test_files_of_format_1_have_no_checksum(tmp_path: Path) -> None:
     file = _save(tmp_path / "m")
     old = _rewritten(file, lambda h: h.update(format=1), sum_of_its_own=False)
-    assert torch.equal(ganvas.load(old).sample(2, output="torch"), ganvas.load(file).sample(2, output="torch"))
+    assert torch.equal(
+        ganvas.load(old).sample(2, output="torch"), ganvas.load(file).sample(2, output="torch")
+    )
     new = _rewritten(file, lambda h: None, sum_of_its_own=False)
     with pytest.raises(UserError, match="damaged"):
         ganvas.load(new)
@@ -160,7 +178,11 @@ def test_shape_and_type_of_every_tensor_are_compared(tmp_path: Path) -> None:
         {**tensors, name: tensors[name].half()},
         {**tensors, name: tensors[name][:1].contiguous()},
     ):
-        save_file(changed, file.with_name("o"), {"ganvas": text, "blake2b": model_file._checksum(text, changed)})
+        save_file(
+            changed,
+            file.with_name("o"),
+            {"ganvas": text, "blake2b": model_file._checksum(text, changed)},
+        )
         with pytest.raises(UserError, match="does not fit its own description"):
             ganvas.load(file.with_name("o"))
 
@@ -176,9 +198,17 @@ def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
     )
     shape = Shape(3, 32, 32)
     method = build(shape)
-    model_file.save(tmp_path / "s", method, _run(partial(build, vgg="/a/path/of/mine")), shape, {"task": "pairs"})
+    model_file.save(
+        tmp_path / "s",
+        method,
+        _run(partial(build, vgg="/a/path/of/mine")),
+        shape,
+        {"task": "pairs"},
+    )
     assert "of/mine" not in (tmp_path / "s" / "model.json").read_text()
-    old = _rewritten(tmp_path / "s" / "model.safetensors", lambda h: h["method"].update(vgg="/a/path/of/mine"))
+    old = _rewritten(
+        tmp_path / "s" / "model.safetensors", lambda h: h["method"].update(vgg="/a/path/of/mine")
+    )
     x = torch.rand(1, 3, 8, 8)
     made = [ganvas.load(f).translate(x, output="torch") for f in (old, tmp_path / "s")]
     assert torch.equal(*made)
@@ -209,7 +239,9 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
 
 
 def test_a_model_says_what_it_is(tmp_path: Path) -> None:
-    assert {"Model", "load", "train", "measure", "resume", "import_network", "UserError"} <= set(dir(ganvas))
+    assert {"Model", "load", "train", "measure", "resume", "import_network", "UserError"} <= set(
+        dir(ganvas)
+    )
     text = repr(ganvas.load(_save(tmp_path / "m", labels=True)))
     for part in ("DCGAN", "16x16x3", "3 classes: cat, dog, 1", str(tmp_path / "m")):
         assert part in text
@@ -229,7 +261,8 @@ def test_labels_are_names_or_numbers(tmp_path: Path) -> None:
     for labels in several:
         assert torch.equal(model.sample(3, labels=labels, output="torch"), want)
     assert torch.equal(
-        model.walk(2, frames=2, label="dog", output="torch"), model.walk(2, frames=2, label=1, output="torch")
+        model.walk(2, frames=2, label="dog", output="torch"),
+        model.walk(2, frames=2, label=1, output="torch"),
     )
     for labels, says in (
         (["cow"], "no class 'cow'"),
@@ -252,7 +285,9 @@ def test_python_keeps_its_allocator(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(allocator.ctypes, "CDLL", refused)
     ganvas.load(_save(tmp_path / "m")).sample(1)
     settings = ["G.width=2", "D.width=2", "data.size=16", "batch=8"]
-    ganvas.train("dcgan", "digits", out=tmp_path / "run", size=16, images=8, set=settings, device="cpu")
+    ganvas.train(
+        "dcgan", "digits", out=tmp_path / "run", size=16, images=8, set=settings, device="cpu"
+    )
 
 
 def test_asdict_is_what_a_header_holds(tmp_path: Path) -> None:

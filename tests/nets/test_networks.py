@@ -84,7 +84,10 @@ PUBLISHED = [
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),
     (lambda: biggan.Generator(classes=1000), 70_433_988),
     (lambda: biggan.Discriminator(classes=1000), 87_982_370),
-    (lambda: biggan.Generator(128, 64, 32, classes=10, shared=0, split=False, attention=()), 4_304_387),
+    (
+        lambda: biggan.Generator(128, 64, 32, classes=10, shared=0, split=False, attention=()),
+        4_304_387,
+    ),
     (lambda: biggan.Discriminator(64, 32, classes=10, attention=()), 4_207_361),
     # The published ones have 128 outputs in their last convolution, of which they show 3.
     (lambda: biggan.DeepGenerator(classes=1000), 50_388_609 - 125 * (128 * 9 + 1)),
@@ -162,7 +165,9 @@ def test_noise_to_images_to_scores(family: str, channels: int, size) -> None:
     scores.sum().backward()
     for net in (G, D):
         missing = [n for n, p in net.named_parameters() if p.grad is None]
-        assert all(re.search(r"\b(to|from)_rgb", n) for n in missing), "every weight of the full network takes part"
+        assert all(re.search(r"\b(to|from)_rgb", n) for n in missing), (
+            "every weight of the full network takes part"
+        )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -174,7 +179,9 @@ def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("size", "bottleneck"), [((16, 16), 0), ((16, 24), 0), ((32, 40), 3)])
-def test_discogan_translates_and_judges(channels: int, size: tuple[int, int], bottleneck: int) -> None:
+def test_discogan_translates_and_judges(
+    channels: int, size: tuple[int, int], bottleneck: int
+) -> None:
     net = discogan.Generator(channels, 5 - channels, width=2, depth=3, bottleneck=bottleneck)
     made = net(torch.randn(2, channels, *size))
     assert made.shape == (2, 5 - channels, *size)
@@ -198,7 +205,9 @@ def test_dualgans_critic_takes_any_side(size) -> None:
 
 def test_dualgans_generator_has_its_authors_kernels() -> None:
     net = image_to_image.UNetGenerator(width=2, depth=4, norm="affine", kernel=3, ends=5, dropout=3)
-    kernels = [m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    kernels = [
+        m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+    ]
     assert kernels == [5, 3, 3, 3, 3, 3, 3, 5]
     assert sum(type(m).__name__ == "Dropout" for m in net.modules()) == 3
     assert net(torch.randn(1, 3, 32, 48)).shape == (1, 3, 32, 48)
@@ -227,7 +236,12 @@ def test_without_skips_everything_passes_the_bottleneck(skip: bool) -> None:
 
 
 def test_patch_discriminator_shapes() -> None:
-    assert patchgan.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (1, 1, 30, 30)
+    assert patchgan.PatchDiscriminator(4, width=1)(torch.randn(1, 4, 256, 256)).shape == (
+        1,
+        1,
+        30,
+        30,
+    )
     assert patchgan.PatchDiscriminator(1, width=1)(torch.randn(1, 1, 24, 30)).shape == (1, 1, 1, 1)
     assert patchgan.PixelDiscriminator(2, width=1)(torch.randn(1, 2, 5, 3)).shape == (1, 1, 5, 3)
 
@@ -317,9 +331,21 @@ def test_a_size_without_pixels(size) -> None:
 @pytest.mark.parametrize(
     ("net", "size", "says"),
     [
-        (lambda: image_to_image.ResNetGenerator(width=1, blocks=1), (30, 33), "30x33.*multiples of 4.*28x32 or 32x36"),
-        (lambda: image_to_image.ResNetGenerator(width=1, blocks=1), (4, 4), "at least 8.*Nearest: 8x8"),
-        (lambda: image_to_image.UNetGenerator(width=1, depth=5), (48, 64), "multiples of 32.*32x64 or 64x64"),
+        (
+            lambda: image_to_image.ResNetGenerator(width=1, blocks=1),
+            (30, 33),
+            "30x33.*multiples of 4.*28x32 or 32x36",
+        ),
+        (
+            lambda: image_to_image.ResNetGenerator(width=1, blocks=1),
+            (4, 4),
+            "at least 8.*Nearest: 8x8",
+        ),
+        (
+            lambda: image_to_image.UNetGenerator(width=1, depth=5),
+            (48, 64),
+            "multiples of 32.*32x64 or 64x64",
+        ),
         (lambda: patchgan.PatchDiscriminator(width=1), (20, 64), "20x64.*at least 24 pixels"),
         (lambda: unit.MultiscaleDiscriminator(width=1), (63, 64), "63x64.*at least 64 pixels"),
         (lambda: lambda x: unit.Encoders(width=1, blocks=1)(x, 0), (30, 33), "multiples of 4"),
@@ -335,9 +361,15 @@ def test_images_that_cannot_be_taken(net, size: tuple[int, int], says: str) -> N
 @pytest.mark.parametrize("family", ["perceptrons", "convolutions"])
 def test_autoencoders(family: str, channels: int, size) -> None:
     if family == "perceptrons":
-        Enc, Dec = autoencoder.MLPEncoder(5, 6, size, channels), autoencoder.MLPDecoder(5, 6, size, channels)
+        Enc, Dec = (
+            autoencoder.MLPEncoder(5, 6, size, channels),
+            autoencoder.MLPDecoder(5, 6, size, channels),
+        )
     else:
-        Enc, Dec = autoencoder.Encoder(5, 2, size, channels), autoencoder.Decoder(5, 2, size, channels)
+        Enc, Dec = (
+            autoencoder.Encoder(5, 2, size, channels),
+            autoencoder.Decoder(5, 2, size, channels),
+        )
     x = torch.randn(2, channels, *((size, size) if isinstance(size, int) else size))
     q = Enc(x)
     assert q.shape == (2, 2, 5)
@@ -350,9 +382,19 @@ def test_autoencoders(family: str, channels: int, size) -> None:
 def test_vaegan_at_64_px_is_the_papers() -> None:
     """Larsen et al., 2015: channels of each convolution, units of each linear layer."""
     nets = (autoencoder.Encoder(), autoencoder.Decoder(), autoencoder.FeatureDiscriminator())
-    layers = [[m for m in n.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)] for n in nets]
-    widths = [[m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in each] for each in layers]
-    assert widths == [[64, 128, 256, 2048, 256], [8 * 8 * 256, 256, 128, 32, 3], [32, 128, 256, 256, 512, 1]]
+    layers = [
+        [m for m in n.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+        for n in nets
+    ]
+    widths = [
+        [m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in each]
+        for each in layers
+    ]
+    assert widths == [
+        [64, 128, 256, 2048, 256],
+        [8 * 8 * 256, 256, 128, 32, 3],
+        [32, 128, 256, 256, 512, 1],
+    ]
 
 
 @pytest.mark.parametrize("size", [20, 28, 36, (28, 20), (20, 44)])
@@ -367,7 +409,9 @@ def test_coupled_networks(channels: int, size) -> None:
     assert not torch.equal(*made)
 
 
-@pytest.mark.parametrize(("size", "nearest"), [(32, "28x28|36x36"), (8, "20x20"), ((28, 30), "28x28")])
+@pytest.mark.parametrize(
+    ("size", "nearest"), [(32, "28x28|36x36"), (8, "20x20"), ((28, 30), "28x28")]
+)
 def test_sides_of_coupled_networks(size, nearest: str) -> None:
     for net in (cogan.Generators, cogan.Discriminators):
         with pytest.raises(UserError, match=f"Nearest: {nearest}"):
@@ -387,7 +431,9 @@ def test_tied_layers_are_one() -> None:
     with torch.device("meta"):
         two = nn.ModuleList([unit.Encoders(shared=1), unit.Decoders(shared=1)])
         block = unit.Block(256)
-    assert sum(w.numel() for w in two.parameters()) == 2 * 11_140_483 - 2 * sum(w.numel() for w in block.parameters())
+    assert sum(w.numel() for w in two.parameters()) == 2 * 11_140_483 - 2 * sum(
+        w.numel() for w in block.parameters()
+    )
 
 
 @pytest.mark.parametrize("size", [8, 16, (20, 12)])
@@ -406,13 +452,25 @@ def test_unit_networks(channels: int, size) -> None:
 
 def test_dong_at_64_px_is_the_authors() -> None:
     """The layers of zsdonghao/Unsup-Im2Im: channels of each convolution, units of each linear layer."""
-    nets = (dong2017.Generator(), dong2017.Discriminator(), dong2017.Encoder(), dong2017.Generator(100, 5, 128))
+    nets = (
+        dong2017.Generator(),
+        dong2017.Discriminator(),
+        dong2017.Encoder(),
+        dong2017.Generator(100, 5, 128),
+    )
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding
     layers = [[m for m in n.modules() if isinstance(m, kinds)] for n in nets]
     weights = [[m.get_parameter("weight") for m in each] for each in layers]
     shapes = [[(*w.shape[:2], *w.shape[2:3]) for w in each] for each in weights]
     convolutions = [(64, 3, 5), (128, 64, 5), (256, 128, 5), (512, 256, 5)]
-    assert shapes[0] == [(2, 2), (100, 512, 4), (512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
+    assert shapes[0] == [
+        (2, 2),
+        (100, 512, 4),
+        (512, 256, 5),
+        (256, 128, 5),
+        (128, 64, 5),
+        (64, 3, 5),
+    ]
     assert shapes[1] == [*convolutions, (1, 8192), (2, 8192)]
     assert shapes[2] == [*convolutions, (98, 8192)]
     assert shapes[3][:3] == [(2, 5), (105, 1024, 4), (1024, 512, 5)]
@@ -445,18 +503,32 @@ def test_initial_weights() -> None:
     torch.manual_seed(0)
     G = dcgan.Generator()
     assert spread(G, "main.3.weight")[1] == pytest.approx(0.02, rel=0.02)
-    assert spread(G, "main.1.weight")[:2] == (pytest.approx(1.0, abs=0.01), pytest.approx(0.02, rel=0.2))
+    assert spread(G, "main.1.weight")[:2] == (
+        pytest.approx(1.0, abs=0.01),
+        pytest.approx(0.02, rel=0.2),
+    )
     net = image_to_image.ResNetGenerator(blocks=1)
     assert spread(net, "model.10.conv_block.1.weight")[1] == pytest.approx(0.02, rel=0.02)
     assert spread(net, "model.10.conv_block.1.bias") == (0, 0, 0)
-    assert spread(progan.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(1.0, rel=0.02)
+    assert spread(progan.ProgressiveGenerator(size=8), "blocks.0.conv1.weight")[1] == pytest.approx(
+        1.0, rel=0.02
+    )
     assert 0.049 < spread(mlp.MLPGenerator(), "net.0.weight")[2] <= 0.05
     assert 0.0045 < spread(mlp.MaxoutDiscriminator(), "net.2.linear.weight")[2] <= 0.005
     torch.manual_seed(0)
     bare = dcgan.Generator(width=16, norm=False)
-    spreads = [bare.main[:i](torch.randn(64, 100, 1, 1)).std().item() for i in (4, 7, 10, 13)]  # after each convolution
-    assert all(0.7 < s < 1.5 for s in spreads), "without a norm, no stage enlarges or shrinks what it is given"
-    shape = {"size": 8, "width": 16, "attention": [], "init": "normal"}  # ajbrock/BigGAN-PyTorch's N(0, .02)
+    spreads = [
+        bare.main[:i](torch.randn(64, 100, 1, 1)).std().item() for i in (4, 7, 10, 13)
+    ]  # after each convolution
+    assert all(0.7 < s < 1.5 for s in spreads), (
+        "without a norm, no stage enlarges or shrinks what it is given"
+    )
+    shape = {
+        "size": 8,
+        "width": 16,
+        "attention": [],
+        "init": "normal",
+    }  # ajbrock/BigGAN-PyTorch's N(0, .02)
     G, D = (
         biggan.Generator(latent=64, classes=200, shared=0, split=False, **shape),
         biggan.Discriminator(classes=200, **shape),
@@ -468,5 +540,9 @@ def test_initial_weights() -> None:
             assert weight.abs().max() > 0, f"{name} stays as torch draws it"
     # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
     critic = resnet.Discriminator()
-    assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx((4 / (2 * 9 * 128)) ** 0.5, rel=0.02)
-    assert spread(critic, "blocks.1.shortcut.weight")[1] == pytest.approx((2 / (2 * 128)) ** 0.5, rel=0.02)
+    assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx(
+        (4 / (2 * 9 * 128)) ** 0.5, rel=0.02
+    )
+    assert spread(critic, "blocks.1.shortcut.weight")[1] == pytest.approx(
+        (2 / (2 * 128)) ** 0.5, rel=0.02
+    )

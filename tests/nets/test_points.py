@@ -21,7 +21,9 @@ def test_shapes_and_sizes() -> None:
     assert x.shape == (5, 2, 1, 1)
     assert D(x).shape == (5,)
     # 4 hidden layers of 400 without biases, each with batch norm's 2 x 400, and the last layer's 2 x 400 + 2.
-    assert sum(p.numel() for p in G.parameters()) == 2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
+    assert (
+        sum(p.numel() for p in G.parameters()) == 2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
+    )
     # 3 maxout layers of 200 units with 5 pieces, with biases, and 200 + 1.
     assert sum(p.numel() for p in D.parameters()) == (2 + 1) * 1000 + 2 * (200 + 1) * 1000 + 201
 
@@ -57,11 +59,17 @@ def test_methods_train_on_points(method: type) -> None:
         batch=20,
         images=1000,
     )
-    run = config.load(config.dump(run))  # the run is written down and read back, as a run's folder does it
+    run = config.load(
+        config.dump(run)
+    )  # the run is written down and read back, as a run's folder does it
     engine = Engine(run, run.data())
     before = {k: v.clone() for k, v in engine.method.state_dict().items()}
     for _ in range(2):
         engine.step()
-    moved = {k.split(".")[0] for k, v in engine.method.state_dict().items() if not torch.equal(v, before[k])}
+    moved = {
+        k.split(".")[0]
+        for k, v in engine.method.state_dict().items()
+        if not torch.equal(v, before[k])
+    }
     assert moved == {"G", "D"}
     assert engine.model().sample(7).shape == (7, 2, 1, 1)  # type: ignore[operator]

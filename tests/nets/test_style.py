@@ -82,7 +82,9 @@ def test_what_has_yet_to_grow_takes_fewer_styles() -> None:
     w = net.styles(torch.randn(2, 5), layers=4)
     coarse, fine = net.synthesis(w, resolution=4), net.synthesis(w, resolution=8)
     larger = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    torch.testing.assert_close(net.synthesis(w, resolution=8, alpha=0.25), 0.75 * larger + 0.25 * fine)
+    torch.testing.assert_close(
+        net.synthesis(w, resolution=8, alpha=0.25), 0.75 * larger + 0.25 * fine
+    )
 
 
 def test_a_label_has_its_own_score() -> None:
@@ -114,7 +116,9 @@ def test_path_lengths_of_a_linear_map() -> None:
     w = torch.randn(2000, layers, d, requires_grad=True)
     lengths = path_lengths(lambda w: (w.sum(1) @ A.T).view(-1, 1, 8, 8), w)
     assert lengths.shape == (2000,)
-    torch.testing.assert_close(lengths.square().mean(), torch.tensor(9 * d / pixels), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        lengths.square().mean(), torch.tensor(9 * d / pixels), rtol=0.05, atol=0
+    )
 
 
 def test_penalties_reach_every_weight() -> None:
@@ -129,7 +133,10 @@ def test_penalties_reach_every_weight() -> None:
         torch.manual_seed(1)
         return path_lengths(G.synthesis, w.requires_grad_()).square().mean()
 
-    for penalty, weight in ((lambda: r1(D, x), D.blocks[0].conv2.weight), (path, G.synthesis.up[0].conv.weight)):
+    for penalty, weight in (
+        (lambda: r1(D, x), D.blocks[0].conv2.weight),
+        (path, G.synthesis.up[0].conv.weight),
+    ):
         (grad,) = torch.autograd.grad(penalty(), weight)
         with torch.no_grad():
             step = torch.randn_like(weight)
@@ -138,4 +145,6 @@ def test_penalties_reach_every_weight() -> None:
         above = float(penalty().detach())
         weight.data -= 2 * eps * step
         below = float(penalty().detach())
-        assert abs((above - below) / (2 * eps) - float((grad * step).sum())) < 1e-4 * (1 + abs(above))
+        assert abs((above - below) / (2 * eps) - float((grad * step).sum())) < 1e-4 * (
+            1 + abs(above)
+        )

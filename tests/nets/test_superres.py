@@ -55,8 +55,13 @@ def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     feed = data.super_resolution(tmp_path, size=24, scale=4, flip=False)
     assert feed.info.count == 2 * 2, "tiles of 48 over 50 x 70 that overlap by 23"
-    assert data.super_resolution(tmp_path, size=24, part="test").info.count == 2 * 3, "tiles of 32 that overlap little"
-    assert sorted(s.split(":")[0].split(" ")[0] for s in feed.info.skipped) == ["broken.png", "small.png"]
+    assert data.super_resolution(tmp_path, size=24, part="test").info.count == 2 * 3, (
+        "tiles of 32 that overlap little"
+    )
+    assert sorted(s.split(":")[0].split(" ")[0] for s in feed.info.skipped) == [
+        "broken.png",
+        "small.png",
+    ]
     batch = feed.draw(0, 3, seed=0)
     assert batch.y.shape == (3, 3, 24, 24)
     assert batch.x.shape == (3, 3, 6, 6)
@@ -96,12 +101,18 @@ def test_vgg19_is_the_usual_layers(tmp_path: Path) -> None:
         VGG19(str(tmp_path / "absent.pth"))
 
 
-def vgg(blocks: tuple[int, ...], widths: tuple[int, ...], norms: bool = False, bias: bool = True) -> nn.Sequential:
+def vgg(
+    blocks: tuple[int, ...], widths: tuple[int, ...], norms: bool = False, bias: bool = True
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     before = 3
     for count, width in zip(blocks, widths, strict=True):
         for _ in range(count):
-            layers += [nn.Conv2d(before, width, 3, padding=1, bias=bias), *[nn.BatchNorm2d(width)] * norms, nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, width, 3, padding=1, bias=bias),
+                *[nn.BatchNorm2d(width)] * norms,
+                nn.ReLU(),
+            ]
             before = width
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)
@@ -115,7 +126,9 @@ def vgg(blocks: tuple[int, ...], widths: tuple[int, ...], norms: bool = False, b
         (vgg((2, 2, 4), (4, 8, 16), bias=False), "has no bias"),
         (
             nn.Sequential(
-                *(nn.Conv2d(3 if i == 0 else 4, 4, 3) for i in range(6)), nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3)
+                *(nn.Conv2d(3 if i == 0 else 4, 4, 3) for i in range(6)),
+                nn.Conv2d(4, 8, 3),
+                nn.Conv2d(8, 8, 3),
             ),
             "block 3",
         ),
@@ -129,7 +142,10 @@ def test_files_of_other_networks_are_no_vgg19(net: nn.Module, reason: str, tmp_p
 
 def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: Path) -> None:
     """Not in the game's first step, after the pretraining."""
-    torch.save({f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()}, tmp_path / "vgg.pth")
+    torch.save(
+        {f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()},
+        tmp_path / "vgg.pth",
+    )
     made = partial(
         SRGAN,
         G=partial(super_resolution.SRResNet, width=4, blocks=1),
@@ -155,8 +171,14 @@ def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
 
 def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:
     """The encoders of universal style transfer are scaled so that every channel's mean activation is about 1."""
-    file = shared / "data" / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
-    photo = Image.open(next((shared / "data" / "photos").glob("*.jpg"))).convert("RGB").resize((128, 128))
+    file = (
+        shared / "data" / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
+    )
+    photo = (
+        Image.open(next((shared / "data" / "photos").glob("*.jpg")))
+        .convert("RGB")
+        .resize((128, 128))
+    )
     x = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None] / 255
     features = VGG19(str(file), "relu3_1")(x)
     assert features.shape == (1, 256, 32, 32)

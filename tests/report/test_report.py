@@ -37,16 +37,32 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "run.json").write_text(json.dumps(RUN))
     with (tmp_path / "log.jsonl").open("w") as log, (tmp_path / "timing.jsonl").open("w") as timing:
         for step in range(1, 101):
-            line = {"step": step, "images": step * 64, "D/loss": 1 / step, "G/loss": step / 50, "D/penalty <b>": 0.1}
+            line = {
+                "step": step,
+                "images": step * 64,
+                "D/loss": 1 / step,
+                "G/loss": step / 50,
+                "D/penalty <b>": 0.1,
+            }
             print(json.dumps(line), file=log)
-            print(json.dumps({"images": step * 64, "seconds": step * 37.0, "images_per_second": 512.3}), file=timing)
+            print(
+                json.dumps(
+                    {"images": step * 64, "seconds": step * 37.0, "images_per_second": 512.3}
+                ),
+                file=timing,
+            )
     with (tmp_path / "measures.jsonl").open("w") as measures:
         for images, value in ((640, 9.0), (3200, 0.125), (6400, 0.5)):
-            print(json.dumps({"images": images, "frechet": value, "extractor": "random-conv-v1"}), file=measures)
+            print(
+                json.dumps({"images": images, "frechet": value, "extractor": "random-conv-v1"}),
+                file=measures,
+            )
     for images in (640, 3200, 6400):
         grid = media.grid(torch.rand(16, 1, 8, 8) * 2 - 1)
         encode.save(grid, tmp_path / "samples" / f"{images:09d}.png", images_trained=images)
-    sheet = neighbour_sheet(torch.zeros(4, 1, 8, 8), torch.ones(9, 1, 8, 8), torch.tensor([[0, 1, 2]] * 4))
+    sheet = neighbour_sheet(
+        torch.zeros(4, 1, 8, 8), torch.ones(9, 1, 8, 8), torch.tensor([[0, 1, 2]] * 4)
+    )
     encode.save(sheet, tmp_path / "neighbours.png")
     record = {
         "values": {"frechet": 0.375, "kernel": 2e-4, "precision": 0.75},
@@ -55,7 +71,12 @@ def run(tmp_path: Path) -> Path:
         "notes": ["Only <500> images."],
     }
     shares = {"0": 0.375, "1": 0.5}
-    record["judge"] = {"real_confident": 0.8, "fake_confident": 0.6, "ratio": 0.75, "class_shares": shares}
+    record["judge"] = {
+        "real_confident": 0.8,
+        "fake_confident": 0.6,
+        "ratio": 0.75,
+        "class_shares": shares,
+    }
     (tmp_path / "measure.json").write_text(json.dumps(record))
     return tmp_path
 
@@ -81,7 +102,9 @@ class Page(HTMLParser):
             self.pictures.append(given["src"] or "")
             assert given.get("alt")
         self.loaded += [given[k] or "" for k in ("src", "data", "poster", "srcset") if k in given]
-        self.loaded += [given["href"] or ""] if tag in ("link", "image", "use") and "href" in given else []
+        self.loaded += (
+            [given["href"] or ""] if tag in ("link", "image", "use") and "href" in given else []
+        )
         assert tag != "script"
         if tag not in self.VOID:
             self.open.append(tag)
@@ -171,7 +194,15 @@ def test_is_repeatable(run: Path) -> None:
 
 @pytest.mark.parametrize(
     "missing",
-    ["log.jsonl", "timing.jsonl", "measures.jsonl", "samples", "neighbours.png", "measure.json", "everything"],
+    [
+        "log.jsonl",
+        "timing.jsonl",
+        "measures.jsonl",
+        "samples",
+        "neighbours.png",
+        "measure.json",
+        "everything",
+    ],
 )
 def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
     for path in list(run.iterdir()):
@@ -192,9 +223,15 @@ def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
 def test_skips_what_is_broken(run: Path) -> None:
     for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
         with (run / name).open("ab") as f:
-            f.write(b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n{"images": NaN}\n')
-            f.write(b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, "G/loss": Infinity}\n{"ima')
-    (run / "samples" / "000006464.png").write_bytes((run / "samples" / "000006400.png").read_bytes()[:200])
+            f.write(
+                b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n{"images": NaN}\n'
+            )
+            f.write(
+                b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, "G/loss": Infinity}\n{"ima'
+            )
+    (run / "samples" / "000006464.png").write_bytes(
+        (run / "samples" / "000006400.png").read_bytes()[:200]
+    )
     (run / "samples" / "notes.png").write_text("no picture")
     (run / "neighbours.png").write_bytes(b"")
     (run / "measure.json").write_text('{"values": [], "notes": 3, "judge": {"ratio": null}}')
@@ -217,7 +254,10 @@ def test_skips_what_is_broken(run: Path) -> None:
             "shape": 1,
             "parameters": {"G": None},
         },
-        {"data": {"count": None, "classes": ["a", "b"], "source": None}, "shape": {"height": 1, "width": None}},
+        {
+            "data": {"count": None, "classes": ["a", "b"], "source": None},
+            "shape": {"height": 1, "width": None},
+        },
         {"machine": "a string", "versions": [], "parameters": {}},
     ],
 )
@@ -240,7 +280,10 @@ def test_no_run(tmp_path: Path) -> None:
 
 
 def test_neighbour_sheet() -> None:
-    samples, real = torch.full((2, 1, 70, 70), -1.0), torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 3, 70, 70)
+    samples, real = (
+        torch.full((2, 1, 70, 70), -1.0),
+        torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 3, 70, 70),
+    )
     sheet = neighbour_sheet(samples, real, torch.tensor([[9, 0], [4, 9]]))
     assert sheet.mode == "RGB"
     bottom = sheet.height - 1

@@ -45,7 +45,9 @@ def test_singular_values_are_logged_and_drawn(run: Path, tmp_path: Path) -> None
 
 
 def test_attention_page(run: Path, tmp_path: Path) -> None:
-    with Image.open(attention_page.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])) as page:
+    with Image.open(
+        attention_page.page(run, tmp_path / "page.png", n=2, points=[(0.5, 0.5), (0.0, 1.0)])
+    ) as page:
         assert page.width > page.height
         assert np.asarray(page).std() > 0
     for points in ([], [(0.5, 1.5)]):
@@ -81,7 +83,9 @@ def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) ->
     """By whatever way its `sample` goes."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
     feed = run.data()
-    model_file.save(tmp_path / "model", run.method(feed.info.shape), run, feed.info.shape, {"recipe": recipe})
+    model_file.save(
+        tmp_path / "model", run.method(feed.info.shape), run, feed.info.shape, {"recipe": recipe}
+    )
     page = tmp_path / "page.png"
     if any(re.fullmatch(r"G\.attention=\[\d+\]", s) for s in SMALL[recipe]):
         assert attention_page.page(tmp_path / "model", page, n=2).is_file()

@@ -35,10 +35,10 @@ class Bounded(TorchFunctionMode):
                 f"{MAX_CALLS:,} operations"
             )
         result = func(*args, **(kwargs or {}))
-        too_large = self.elements is not None and isinstance(result, torch.Tensor)
-        if too_large and result.numel() > self.elements:
+        numbers = result.numel() if isinstance(result, torch.Tensor) else 0
+        if self.elements is not None and numbers > self.elements:
             raise ConfigError(
-                f"a tensor of {result.numel():,} numbers is too large; the limit is {self.elements:,}"
+                f"a tensor of {numbers:,} numbers is too large; the limit is {self.elements:,}"
             )
         return result
 

@@ -96,8 +96,6 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
     return (F.one_hot(y, classes) if y.dim() == 1 else y).to(like.dtype)
 
 
-
-
 class Dropout(nn.Module):
     """x * m / (1 - p), m ~ Bernoulli(1 - p), in training; x in evaluation.
 

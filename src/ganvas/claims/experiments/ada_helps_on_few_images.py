@@ -102,7 +102,9 @@ def end(c: Mapping[str, Sequence[float]]) -> dict[str, float]:
     trained on and 1 where it takes them for generated ones; `frechet`, the distance; `worse`, that over the smallest mean
     of as many readings in succession."""
     means = [fmean(c["frechet"][i : i + LAST]) for i in range(len(c["frechet"]) - LAST + 1)]
-    trained, held_out, generated = (fmean(c[k][-LAST:]) for k in ("trained", "held_out", "generated"))
+    trained, held_out, generated = (
+        fmean(c[k][-LAST:]) for k in ("trained", "held_out", "generated")
+    )
     return {
         "overfitting": (trained - held_out) / (trained - generated),
         "frechet": means[-1],
@@ -116,11 +118,15 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for i, s in enumerate(seeds):
         for name, style in (("none", "--"), ("ada", "-")):
             c = s["series"][name]
-            distance.plot(c["images"], c["frechet"], style, color=f"C{i}", label=f"{name}, seed {s['seed']}")
+            distance.plot(
+                c["images"], c["frechet"], style, color=f"C{i}", label=f"{name}, seed {s['seed']}"
+            )
     for axes, (name, c) in zip(verdicts, seeds[0]["series"].items(), strict=True):
         for k in ("trained", "held_out", "generated"):
             axes.plot(c["images"], c[k], label=k.replace("_", " "))
-        axes.set(xlabel="real images drawn", title=f"D's mean score, {name}, seed {seeds[0]['seed']}")
+        axes.set(
+            xlabel="real images drawn", title=f"D's mean score, {name}, seed {seeds[0]['seed']}"
+        )
         axes.legend()
     distance.set(xlabel="real images drawn", ylabel="Fréchet distance", yscale="log")
     distance.legend(fontsize="small")
@@ -151,11 +157,21 @@ CLAIM = Claim(
             "without augmentation: at 1 D takes held-out digits for generated ones; four fifths of the way",
         ),
         Check(
-            "none_worse", ">=", 1.25, "a quarter worse than at its best: more than readings differ from one to the next"
+            "none_worse",
+            ">=",
+            1.25,
+            "a quarter worse than at its best: more than readings differ from one to the next",
         ),
         Check("ada_worse", "<=", 1.25, "with ADA less than that"),
-        Check("overfits_less", ">=", 0.2, "a fifth of the way back, which no reading's noise makes up for"),
-        Check("gain", ">", 1.0, "the claim is that the samples are better at the end; 1 is as good"),
+        Check(
+            "overfits_less",
+            ">=",
+            0.2,
+            "a fifth of the way back, which no reading's noise makes up for",
+        ),
+        Check(
+            "gain", ">", 1.0, "the claim is that the samples are better at the end; 1 is as good"
+        ),
     ),
     figures_in_words={
         "none_overfitting": "how far D's verdict on held-out images fell from that on its own to that on generated ones, 1 all "

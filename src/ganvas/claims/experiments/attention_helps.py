@@ -59,7 +59,9 @@ def without_attention(make: Any, **shape: Any) -> nn.Module:
 
 
 def _run(attention: bool, seed: int) -> Run:
-    G = partial(nets.Generator, latent=32, width=6, shared=0, split=False, attention=AT, init="glorot")
+    G = partial(
+        nets.Generator, latent=32, width=6, shared=0, split=False, attention=AT, init="glorot"
+    )
     D = partial(nets.Discriminator, width=6, attention=AT, init="glorot")
     make = (G, D) if attention else (partial(without_attention, G), partial(without_attention, D))
     adam = partial(Adam, betas=(0.0, 0.9))
@@ -78,7 +80,11 @@ def experiment(seed: int) -> Finding:
     curves = {name: _curve(_run(name == "attention", seed)) for name in ("attention", "residual")}
     last = {name: sum(curve["frechet"][-3:]) / 3 for name, curve in curves.items()}
     gammas = {f"gamma_{player}": curves["attention"][f"gamma_{player}"][-1] for player in "GD"}
-    figures = {"gain": last["residual"] / last["attention"], **{f"{k}_frechet": v for k, v in last.items()}, **gammas}
+    figures = {
+        "gain": last["residual"] / last["attention"],
+        **{f"{k}_frechet": v for k, v in last.items()},
+        **gammas,
+    }
     return Finding(figures, curves)
 
 
@@ -103,11 +109,21 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for i, s in enumerate(seeds):
         for name, style in (("attention", "-"), ("residual", "--")):
             curve = s["series"][name]
-            left.plot(curve["images"], curve["frechet"], style, color=f"C{i}", label=f"{name}, seed {s['seed']}")
+            left.plot(
+                curve["images"],
+                curve["frechet"],
+                style,
+                color=f"C{i}",
+                label=f"{name}, seed {s['seed']}",
+            )
         for player, style in (("G", "-"), ("D", ":")):
             curve = s["series"]["attention"]
             right.plot(
-                curve["images"], curve[f"gamma_{player}"], style, color=f"C{i}", label=f"{player}, seed {s['seed']}"
+                curve["images"],
+                curve[f"gamma_{player}"],
+                style,
+                color=f"C{i}",
+                label=f"{player}, seed {s['seed']}",
             )
     left.set(xlabel="real images drawn", ylabel="Fréchet distance", yscale="log")
     right.set(xlabel="real images drawn", ylabel="|gamma| of attention")

@@ -26,7 +26,9 @@ CLASSES, EACH = 10, 100  # samples of each class
 def _run(seed: int) -> Run:
     """`cgan_dcgan` at half its side and half its width."""
     return Run(
-        method=partial(CGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)),
+        method=partial(
+            CGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)
+        ),
         data=partial(images, "digits", size=16),
         optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
         batch=64,
@@ -48,7 +50,10 @@ def experiment(seed: int) -> Finding:
     with torch.no_grad():
         x = torch.cat([model.sample(EACH, y=part) for part in asked.split(EACH)])
     said = torch.from_numpy(judge.probabilities(as_bytes(x))).argmax(1)
-    confusion = [[int(((asked == a) & (said == b)).sum()) for b in range(CLASSES + 1)] for a in range(CLASSES)]
+    confusion = [
+        [int(((asked == a) & (said == b)).sum()) for b in range(CLASSES + 1)]
+        for a in range(CLASSES)
+    ]
     return Finding(
         figures={
             "asked_is_drawn": float((said == asked).float().mean()),
@@ -77,7 +82,15 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for a, row in enumerate(total.tolist()):
         for b, count in enumerate(row):
             if count:
-                axes.text(b, a, count, ha="center", va="center", fontsize=8, color="white" if a == b else "black")
+                axes.text(
+                    b,
+                    a,
+                    count,
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if a == b else "black",
+                )
     axes.set(xlabel="seen by the judge", ylabel="asked for", yticks=range(CLASSES))
     axes.set_xticks(range(total.shape[1]), [*map(str, range(CLASSES)), "none"][: total.shape[1]])
     share = fmean(s["figures"]["asked_is_drawn"] for s in seeds)
@@ -106,7 +119,12 @@ CLAIM = Claim(
             "the judge itself is right of about 97% of real digits that it has not seen; a generator that ignored the label "
             "would have 10%",
         ),
-        Check("variety", ">=", 0.6, "one picture of each class has 0; 0.6 still tells handwriting from a typeface"),
+        Check(
+            "variety",
+            ">=",
+            0.6,
+            "one picture of each class has 0; 0.6 still tells handwriting from a typeface",
+        ),
     ),
     figures_in_words={
         "asked_is_drawn": "share of 1,000 samples in which the judge sees the class that was asked for",

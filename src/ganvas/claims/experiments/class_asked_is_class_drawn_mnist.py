@@ -23,7 +23,9 @@ EACH = 100  # samples of each class
 REAL = 10_000  # images that the samples' variety is held against
 
 RUN = Run(
-    method=partial(CGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)),
+    method=partial(
+        CGAN, G=partial(nets.Generator, width=16), D=partial(nets.Discriminator, width=16)
+    ),
     data=partial(images, size=32),
     optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
     batch=64,
@@ -52,11 +54,16 @@ def experiment(seed: int) -> Finding:
     return Finding(
         figures={
             "asked_is_drawn": float((said == asked).float().mean()),
-            "judge_accuracy": float((judge.with_logits(held_out.x)[1].argmax(1) == held_out.y).float().mean()),
+            "judge_accuracy": float(
+                (judge.with_logits(held_out.x)[1].argmax(1) == held_out.y).float().mean()
+            ),
             "variety": spread(x, asked) / spread(real.x, real.y),
         },
         series={
-            "confusion": [[int(((asked == a) & (said == b)).sum()) for b in range(CLASSES)] for a in range(CLASSES)],
+            "confusion": [
+                [int(((asked == a) & (said == b)).sum()) for b in range(CLASSES)]
+                for a in range(CLASSES)
+            ],
             "data": train.info.fingerprint,
         },
     )

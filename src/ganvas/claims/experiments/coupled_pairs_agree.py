@@ -41,7 +41,9 @@ def digits_and_outlines() -> Feed:
     pixels, _, fingerprint = shuffled_digits(SIDE)
     half = len(pixels) // 2
     others = outlines(as_tensor(pixels[half : 2 * half]))
-    return two_domains("digits and outlines of other digits", pixels[:half], as_bytes(others), fingerprint)
+    return two_domains(
+        "digits and outlines of other digits", pixels[:half], as_bytes(others), fingerprint
+    )
 
 
 def _run(seed: int, tied: tuple[int, int]) -> Run:
@@ -92,7 +94,10 @@ def pairs(model: Any) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.fold_in("pairs"))
         z = model.latent(PAIRS)
-    of = [torch.cat([model.sample(len(p), z=p, y=torch.full((len(p),), y)) for p in z.split(100)]) for y in (0, 1)]
+    of = [
+        torch.cat([model.sample(len(p), z=p, y=torch.full((len(p),), y)) for p in z.split(100)])
+        for y in (0, 1)
+    ]
     return of[0], of[1]
 
 
@@ -114,14 +119,20 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
             readings = s["series"][name]
             at = [(j + 1) / len(readings) for j in range(len(readings))]
             curves.plot(at, readings, color=colour, label=name if i == 0 else None)
-    curves.axhline(seeds[0]["figures"]["data_by_chance"], color="gray", ls=":", label="two unlike digits")
+    curves.axhline(
+        seeds[0]["figures"]["data_by_chance"], color="gray", ls=":", label="two unlike digits"
+    )
     curves.set(xlabel="share of the training", ylabel="pixel agreement", ylim=(0.5, 1))
     curves.legend(fontsize="small")
     for axes, name in zip(rows, GAMES, strict=True):
         a, b = (np.array(side) for side in seeds[0]["series"][f"{name}_pairs"])
         grid = np.stack([a, b], 1).reshape(SHOWN // 2, 4, *a.shape[1:])  # two pairs a row
         axes.imshow(grid.swapaxes(1, 2).reshape(-1, 4 * a.shape[2]), cmap="gray", vmin=0, vmax=255)
-        axes.set(xticks=[], yticks=[], title=f"{name}: {seeds[0]['figures'][f'{name}_agreement']:.1%} agree")
+        axes.set(
+            xticks=[],
+            yticks=[],
+            title=f"{name}: {seeds[0]['figures'][f'{name}_agreement']:.1%} agree",
+        )
 
 
 SEEN = "one exploratory run of the coupled game for 1,000 steps, with a seed that is not among those reported, had been seen "
@@ -149,7 +160,10 @@ CLAIM = Claim(
             SEEN + "0.84 and rising. Two unlike digits agree in 0.64; the paper has 0.95",
         ),
         Check(
-            "unshared_agreement", "<=", 0.75, "without a tie only what all digits have in common agrees, which is 0.64"
+            "unshared_agreement",
+            "<=",
+            0.75,
+            "without a tie only what all digits have in common agrees, which is 0.64",
         ),
         Check("coupled_edges", ">=", 0.8, SEEN + "1.0. Black images agree, too, and have 0"),
         Check("coupled_variety", ">=", 0.7, SEEN + "0.91. One pair for every latent would have 0"),

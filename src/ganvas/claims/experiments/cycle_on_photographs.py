@@ -17,7 +17,12 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.claims.kit.data import place
-from ganvas.claims.kit.unpaired_digits import as_tensor, gray_levels, translation_scores, two_domains
+from ganvas.claims.kit.unpaired_digits import (
+    as_tensor,
+    gray_levels,
+    translation_scores,
+    two_domains,
+)
 from ganvas.core import Run
 from ganvas.core.allocator import retain_heap
 from ganvas.core.schedules import LinearDecay
@@ -83,8 +88,15 @@ def ready() -> Needed:
     facades, flowers = place("facades"), Path(place("flowers"))
     training = pairs(facades, size=SIDE, flip=False)
     raw = training.raw()
-    half = len(raw["a"]) // 2  # photographs of one half and labels of the other, so that no pair is left
-    feed = two_domains("facades and the labels of others", raw["a"][:half], raw["b"][half:], training.info.fingerprint)
+    half = (
+        len(raw["a"]) // 2
+    )  # photographs of one half and labels of the other, so that no pair is left
+    feed = two_domains(
+        "facades and the labels of others",
+        raw["a"][:half],
+        raw["b"][half:],
+        training.info.fingerprint,
+    )
     test = pairs(facades, size=SIDE, flip=False, part="test").raw()
     kinds, prints = [], []
     for kind in ("rose", "tulip"):
@@ -125,8 +137,13 @@ def experiment(seed: int) -> Finding:
                     for to, x in (("b", domains.a), ("a", domains.b))
                 )
             score = facade_scores if name == "facades" else flower_scores
-            figures |= {f"{name}_{variant}_{k}": v for k, v in score(needed, domains, to_b, to_a).items()}
-            series[f"{name}_{variant}_to_b"], series[f"{name}_{variant}_to_a"] = _shown(to_b), _shown(to_a)
+            figures |= {
+                f"{name}_{variant}_{k}": v for k, v in score(needed, domains, to_b, to_a).items()
+            }
+            series[f"{name}_{variant}_to_b"], series[f"{name}_{variant}_to_a"] = (
+                _shown(to_b),
+                _shown(to_a),
+            )
     figures["facades_iou_gain"] = figures["facades_cycle_iou"] - figures["facades_none_iou"]
     figures["facades_lpips_ratio"] = figures["facades_none_lpips"] / figures["facades_cycle_lpips"]
     figures["flowers_kept_gain"] = figures["flowers_cycle_kept"] - figures["flowers_none_kept"]
@@ -154,7 +171,9 @@ def flower_scores(needed: Needed, domains: Domains, to_b: Tensor, to_a: Tensor) 
     both = ((domains.a, to_b, domains.b), (domains.b, to_a, domains.a))
     return {
         "kept": fmean(translation_scores(_light(made), _light(x)).matched for x, made, _ in both),
-        "tint": fmean(float((made.mean((2, 3)) - x.mean((2, 3))).abs().mean()) * 127.5 for x, made, _ in both),
+        "tint": fmean(
+            float((made.mean((2, 3)) - x.mean((2, 3))).abs().mean()) * 127.5 for x, made, _ in both
+        ),
         "frechet": fmean(_distance(needed, made, real) for _, made, real in both),
     }
 
@@ -173,7 +192,9 @@ def _light(x: Tensor) -> Tensor:
 
 
 def _distance(needed: Needed, made: Tensor, real: Tensor) -> float:
-    return frechet_distance(*(s for x in (made, real) for s in feature_statistics(needed.features, x.split(PART))))
+    return frechet_distance(
+        *(s for x in (made, real) for s in feature_statistics(needed.features, x.split(PART)))
+    )
 
 
 def _shown(x: Tensor) -> list[Any]:
@@ -192,7 +213,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         if name == "facades":
             rows["truth"] = series[f"{name}_{to}"]
         part.suptitle(WORDS[name][to], fontsize="medium")
-        for axes, (row, pictures) in zip(np.atleast_1d(part.subplots(4, 1)), rows.items(), strict=True):
+        for axes, (row, pictures) in zip(
+            np.atleast_1d(part.subplots(4, 1)), rows.items(), strict=True
+        ):
             axes.imshow(np.concatenate(pictures, axis=1), cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             axes.set_title(row, loc="left", fontsize="small")
@@ -245,10 +268,32 @@ CLAIM = Claim(
             "the paper's order of means: .16 with the cycle for photographs to labels",
             "mean",
         ),
-        Check("facades_lpips_ratio", ">", 1.0, "labels to photographs: 1 is as near to the true ones", "mean"),
-        Check("flowers_cycle_kept", ">=", 0.9, "with the cycle what is bright stays apart from what is dark"),
-        Check("flowers_kept_gain", ">", 0.0, "without it fewer outputs are like their own input", "mean"),
-        Check("flowers_tint_ratio", ">", 1.0, "without the identity loss mean colours move farther: 1 is as far"),
+        Check(
+            "facades_lpips_ratio",
+            ">",
+            1.0,
+            "labels to photographs: 1 is as near to the true ones",
+            "mean",
+        ),
+        Check(
+            "flowers_cycle_kept",
+            ">=",
+            0.9,
+            "with the cycle what is bright stays apart from what is dark",
+        ),
+        Check(
+            "flowers_kept_gain",
+            ">",
+            0.0,
+            "without it fewer outputs are like their own input",
+            "mean",
+        ),
+        Check(
+            "flowers_tint_ratio",
+            ">",
+            1.0,
+            "without the identity loss mean colours move farther: 1 is as far",
+        ),
     ),
     figures_in_words={
         f"{name}_{variant}_{score}": f"{name}, {NAMES[variant]}: {words}"

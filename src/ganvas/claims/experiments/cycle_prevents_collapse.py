@@ -13,7 +13,12 @@ import torch
 from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.kit.unpaired_digits import TranslationScores, digits_and_negatives, gray_levels, translation_scores
+from ganvas.claims.kit.unpaired_digits import (
+    TranslationScores,
+    digits_and_negatives,
+    gray_levels,
+    translation_scores,
+)
 from ganvas.core import Run, Translates
 from ganvas.engine.engine import Engine
 from ganvas.methods import CycleGAN
@@ -85,13 +90,21 @@ CLAIM = Claim(
     "first setting that was tried. Not the paper's: it translates street scenes and measures by a segmenter.",
     checks=(
         Check("with_cycle_matched", ">=", 0.8, SEEN + "0.99. Chance is 1 in 197"),
-        Check("without_cycle_matched", "<=", 0.3, SEEN + "0.04. Above 0.3 the inputs' identity would plainly survive"),
-        Check("with_cycle_distinct", ">=", 0.8, SEEN + "0.99. The held-out digits are all different"),
+        Check(
+            "without_cycle_matched",
+            "<=",
+            0.3,
+            SEEN + "0.04. Above 0.3 the inputs' identity would plainly survive",
+        ),
+        Check(
+            "with_cycle_distinct", ">=", 0.8, SEEN + "0.99. The held-out digits are all different"
+        ),
         Check(
             "without_cycle_distinct",
             "<=",
             0.5,
-            SEEN + "0.14. At 0.5 two inputs share an output on average, which one may still call collapse",
+            SEEN
+            + "0.14. At 0.5 two inputs share an output on average, which one may still call collapse",
         ),
     ),
     paper_figures={

@@ -38,10 +38,14 @@ A, B = ring(5, 1.0), ring(10, 2.0)
 class Points:
     """A feed of points of both domains, drawn anew for every batch (`ganvas.data.feed.Feed`'s contract)."""
 
-    info = Info("domains", "5 and 10 Gaussians", "points", "train", 2, 1, 1, 100_000, "5 and 10 Gaussians")
+    info = Info(
+        "domains", "5 and 10 Gaussians", "points", "train", 2, 1, 1, 100_000, "5 and 10 Gaussians"
+    )
 
     def draw(self, cursor: int, n: int, *, seed: int, device: Any = None, **_: Any) -> Batch:
-        a, b = (draw_mixture(c, SIGMA, n, rng.fold_in(seed, k, cursor)) for k, c in (("a", A), ("b", B)))
+        a, b = (
+            draw_mixture(c, SIGMA, n, rng.fold_in(seed, k, cursor)) for k, c in (("a", A), ("b", B))
+        )
         return Batch(a=a.view(n, 2, 1, 1), b=b.view(n, 2, 1, 1))
 
 
@@ -56,7 +60,9 @@ class Generator(nn.Module):
 
     def __init__(self, channels_in: int = 2, channels_out: int = 2, width: int = 64) -> None:
         super().__init__()
-        self.net = nn.Sequential(*_layers([channels_in, width, width, width]), nn.Linear(width, channels_out))
+        self.net = nn.Sequential(
+            *_layers([channels_in, width, width, width]), nn.Linear(width, channels_out)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x.flatten(1))[:, :, None, None]
@@ -123,7 +129,9 @@ def coverage(made: Tensor, clusters: Tensor) -> dict[str, float]:
     `modes`: how many of the ten have `ENOUGH` of the translations. `overlap`: the share of translations whose mode belongs to
     another cluster, one that has more there. `good`: the share within four standard deviations of their mode."""
     distances, nearest = torch.cdist(made, B).min(1)
-    counts = torch.zeros(len(B), len(A)).index_put_((nearest, clusters), torch.ones(len(made)), accumulate=True)
+    counts = torch.zeros(len(B), len(A)).index_put_(
+        (nearest, clusters), torch.ones(len(made)), accumulate=True
+    )
     return {
         "modes": float((counts.sum(1) >= ENOUGH * len(made)).sum()),
         "overlap": 1 - float(counts.max(1).values.sum()) / len(made),
@@ -137,7 +145,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         axes.plot(B[:, 0], B[:, 1], "o", color="0.85", markersize=14)
         for cluster in np.split(np.asarray(seeds[0]["series"][name]), len(A)):
             axes.plot(cluster[:, 0], cluster[:, 1], ".", markersize=3)
-        modes, overlap = ([s["figures"][f"{name}_{what}"] for s in seeds] for what in ("modes", "overlap"))
+        modes, overlap = (
+            [s["figures"][f"{name}_{what}"] for s in seeds] for what in ("modes", "overlap")
+        )
         axes.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xticks=[], yticks=[])
         axes.set_title(
             f"{name}: modes {', '.join(f'{m:.0f}' for m in modes)}\noverlap {', '.join(f'{o:.0%}' for o in overlap)}",
@@ -170,9 +180,16 @@ CLAIM = Claim(
             "one mode would have, and two besides",
         ),
         Check("more_modes", ">=", 1, SEEN + "2 more than the better of the other two (6 and 5)"),
-        Check("discogan_overlap", "<=", 0.05, "the paper's regions do not overlap at all; " + SEEN + "0.00"),
+        Check(
+            "discogan_overlap",
+            "<=",
+            0.05,
+            "the paper's regions do not overlap at all; " + SEEN + "0.00",
+        ),
     ),
-    paper_figures={"modes": "10 of 10 by DiscoGAN, without overlap; the others fewer (figure 3, quoted from memory)"},
+    paper_figures={
+        "modes": "10 of 10 by DiscoGAN, without overlap; the others fewer (figure 3, quoted from memory)"
+    },
     figures_in_words={
         "discogan_modes": "modes of ten that have at least 2% of the translations",
         "discogan_overlap": "share of translations in a mode in which another cluster has more",

@@ -16,7 +16,14 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
 from ganvas.claims.experiments.class_asked_is_class_drawn import as_bytes
-from ganvas.claims.kit.unpaired_digits import SIDE, TRAINING, as_tensor, gray_levels, shuffled_digits, two_domains
+from ganvas.claims.kit.unpaired_digits import (
+    SIDE,
+    TRAINING,
+    as_tensor,
+    gray_levels,
+    shuffled_digits,
+    two_domains,
+)
 from ganvas.core import Run
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine

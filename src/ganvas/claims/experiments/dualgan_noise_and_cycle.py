@@ -42,7 +42,9 @@ PAPER = partial(
 )
 CODE = partial(
     DualGAN,
-    G=partial(image_to_image.UNetGenerator, width=8, depth=4, norm="affine", kernel=3, ends=5, dropout=3),
+    G=partial(
+        image_to_image.UNetGenerator, width=8, depth=4, norm="affine", kernel=3, ends=5, dropout=3
+    ),
     D=partial(dualgan.Critic, width=16, layers=3),
     n_critic=1,
     clip=None,
@@ -68,7 +70,10 @@ def experiment(seed: int) -> Finding:
                 to: torch.stack([model.translate(x, to=to) for _ in range(DRAWS)])
                 for to, x in (("b", digits.a), ("a", digits.b))
             }
-            back = {"a": model.translate(there["b"][0], to="a"), "b": model.translate(there["a"][0], to="b")}
+            back = {
+                "a": model.translate(there["b"][0], to="a"),
+                "b": model.translate(there["a"][0], to="b"),
+            }
         both = [
             noise_and_cycle(digits.a, there["b"], back["a"], digits.b),
             noise_and_cycle(digits.b, there["a"], back["b"], digits.a),
@@ -85,7 +90,9 @@ def noise_and_cycle(x: Tensor, there: Tensor, back: Tensor, truth: Tensor) -> di
     `noise`: between two translations of one input, in gray levels of 255. `noise_share`: the same over the distance of two
     inputs' translations. `cycle_share`: from the input to the way back, over the distance of two inputs. `matched`: as
     `translation_scores` has it, and `returned` the same of the way back and the inputs."""
-    noise = fmean(float((there[i] - there[j]).abs().mean()) for i in range(len(there)) for j in range(i))
+    noise = fmean(
+        float((there[i] - there[j]).abs().mean()) for i in range(len(there)) for j in range(i)
+    )
     content = float((there[0] - there[0].roll(1, 0)).abs().mean())
     inputs = float((x - x.roll(1, 0)).abs().mean())
     return {
@@ -102,7 +109,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     series = seeds[0]["series"]
     rows = {"input": series["input"], "truth": series["truth"]}
     for name in RUNS:
-        for which, row in zip(("one draw", "another", "back from the first"), series[name], strict=True):
+        for which, row in zip(
+            ("one draw", "another", "back from the first"), series[name], strict=True
+        ):
             rows[f"{name}, {which}"] = row
     for axes, (name, row) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
         axes.imshow(np.concatenate(row, axis=1), cmap="gray", vmin=0, vmax=255)
@@ -115,8 +124,18 @@ SEEN = "a shorter exploratory run, with a seed that is not among those reported,
 
 def _checks(name: str, noise: str, cycle: str, matched: str) -> list[Check]:
     return [
-        Check(f"{name}_noise", ">=", 1, f"less than a gray level would not show in a picture of 8 bits; {SEEN}{noise}"),
-        Check(f"{name}_noise_share", "<=", 0.5, "above a half, the noise would decide nearly as much as the input"),
+        Check(
+            f"{name}_noise",
+            ">=",
+            1,
+            f"less than a gray level would not show in a picture of 8 bits; {SEEN}{noise}",
+        ),
+        Check(
+            f"{name}_noise_share",
+            "<=",
+            0.5,
+            "above a half, the noise would decide nearly as much as the input",
+        ),
         Check(
             f"{name}_cycle_share",
             "<=",
@@ -129,7 +148,12 @@ def _checks(name: str, noise: str, cycle: str, matched: str) -> list[Check]:
             0.9,
             "the cycle holds where the way back is nearest to its own input; chance is 1 in 197",
         ),
-        Check(f"{name}_matched", ">=", 0.8, f"without it, noise on the input itself would pass; {SEEN}{matched}"),
+        Check(
+            f"{name}_matched",
+            ">=",
+            0.8,
+            f"without it, noise on the input itself would pass; {SEEN}{matched}",
+        ),
     ]
 
 
@@ -150,7 +174,10 @@ CLAIM = Claim(
     paper_figures={},
     figures_in_words={
         f"{name}_{figure}": f"{critics}: {words}"
-        for name, critics in (("clipped", "the paper's critics"), ("penalised", "the code's critics"))
+        for name, critics in (
+            ("clipped", "the paper's critics"),
+            ("penalised", "the code's critics"),
+        )
         for figure, words in (
             ("noise", "mean difference of two translations of one input, gray levels of 255"),
             ("noise_share", "the same over the difference of two inputs' translations"),

@@ -68,9 +68,13 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         middle.plot([u, u, 0], [-3, at, at], color="0.5", linewidth=0.8, linestyle=":")
     middle.margins(0)
     counts = np.array(seeds[0]["series"]["histogram"])
-    right.stairs(counts / counts.sum() / np.diff(EDGES), EDGES, fill=True, color="0.7", label="samples")
+    right.stairs(
+        counts / counts.sum() / np.diff(EDGES), EDGES, fill=True, color="0.7", label="samples"
+    )
     right.plot(x, density(x), color="tab:blue", label="the density")
-    right.set(title=f"{counts.sum():,} samples (seed {seeds[0]['seed']})", xlabel="x", ylabel="density")
+    right.set(
+        title=f"{counts.sum():,} samples (seed {seeds[0]['seed']})", xlabel="x", ylabel="density"
+    )
     right.sharey(left)
     right.legend(frameon=False)
 

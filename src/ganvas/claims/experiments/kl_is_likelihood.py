@@ -16,7 +16,9 @@ SAMPLES = 10_000
 BIN = 0.01  # width; what it adds to a variance is BIN^2 / 12 = 8e-6
 STEPS, RATE = 3000, 0.3  # of gradient descent
 TRUE_GAUSSIAN = np.array([1.3, 0.7])  # mean, standard deviation
-TRUE_MIXTURE = np.array([0.3, -2.0, 0.5, 1.0, 1.0])  # weight of the first, its mean and deviation, the second's
+TRUE_MIXTURE = np.array(
+    [0.3, -2.0, 0.5, 1.0, 1.0]
+)  # weight of the first, its mean and deviation, the second's
 
 # A model is unconstrained numbers w and the CDF that they stand for.
 
@@ -45,7 +47,13 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
     return torch.special.xlogy(p, p.clamp_min(1e-300) / q.clamp_min(1e-300)).sum()
 
 
-def descend(divergence: Callable[[Tensor, Tensor], Tensor], cdf: Any, start: Sequence[float], p: Tensor, edges: Tensor):
+def descend(
+    divergence: Callable[[Tensor, Tensor], Tensor],
+    cdf: Any,
+    start: Sequence[float],
+    p: Tensor,
+    edges: Tensor,
+):
     """Plain gradient descent on divergence(P, Q_w). Returns w and the path of the divergence."""
     w = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     path = []
@@ -71,7 +79,11 @@ def expectation_maximisation(x: np.ndarray, rounds: int = 2000) -> np.ndarray:
     """The mixture's maximum likelihood estimate, by another road than gradients: Dempster, Laird and Rubin, 1977."""
     weight, means, deviations = 0.5, np.array([-1.0, 0.5]), np.array([1.0, 1.0])
     for _ in range(rounds):
-        heights = np.exp(-(((x[:, None] - means) / deviations) ** 2) / 2) / deviations * [weight, 1 - weight]
+        heights = (
+            np.exp(-(((x[:, None] - means) / deviations) ** 2) / 2)
+            / deviations
+            * [weight, 1 - weight]
+        )
         share = heights / heights.sum(1, keepdims=True)
         means_before, counts = means, share.sum(0)
         weight, means = counts[0] / len(x), (share * x[:, None]).sum(0) / counts
@@ -97,7 +109,9 @@ def experiment(seed: int) -> Finding:
 
     # A single Gaussian on the mixture's data, by KL(Q || P): P is the true law here, as a bin without samples would
     # make that divergence infinite.
-    truth = torch.tensor([math.log(weight / (1 - weight)), both[0], math.log(both[1]), both[2], math.log(both[3])])
+    truth = torch.tensor(
+        [math.log(weight / (1 - weight)), both[0], math.log(both[1]), both[2], math.log(both[3])]
+    )
     p_true = mixture_cdf(truth.double(), edges).diff()
     w, _ = descend(lambda p, q: kl(q, p), gaussian_cdf, [0.0, 0.0], p_true, edges)
     found_reverse, one = gaussian(w), np.array([double.mean(), double.std()])
@@ -134,19 +148,33 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for name, label in (("gaussian_path", "Gaussian"), ("mixture_path", "mixture of two")):
         left.semilogy(s[name], label=label)
     left.set(
-        title="gradient descent on KL(data || Q)", xlabel="step", ylabel="KL, nats (floor: noise of the histogram)"
+        title="gradient descent on KL(data || Q)",
+        xlabel="step",
+        ylabel="KL, nats (floor: noise of the histogram)",
     )
     left.legend(frameon=False)
-    right.stairs(np.array(s["histogram"]) / SAMPLES / np.diff(edges), edges, fill=True, color="0.8", label="data")
+    right.stairs(
+        np.array(s["histogram"]) / SAMPLES / np.diff(edges),
+        edges,
+        fill=True,
+        color="0.8",
+        label="data",
+    )
     weight, *both = s["mixture"]
     lines = {
-        "mixture, KL(data || Q): the likeliest": weight * bell(*both[:2]) + (1 - weight) * bell(*both[2:]),
+        "mixture, KL(data || Q): the likeliest": weight * bell(*both[:2])
+        + (1 - weight) * bell(*both[2:]),
         "one Gaussian, KL(data || Q): the likeliest": bell(*s["forward"]),
         "one Gaussian, KL(Q || data): another": bell(*s["reverse"]),
     }
     for (label, y), style in zip(lines.items(), ("-", "-", "--")):
         right.plot(x, y, style, label=label)
-    right.set(title=f"where it lands (seed {seeds[0]['seed']})", xlabel="x", ylabel="density", ylim=(0, 0.52))
+    right.set(
+        title=f"where it lands (seed {seeds[0]['seed']})",
+        xlabel="x",
+        ylabel="density",
+        ylim=(0, 0.52),
+    )
     right.legend(frameon=False, loc="upper left", fontsize=8.5)
 
 
@@ -171,7 +199,10 @@ CLAIM = Claim(
         ),
         Check("mixture_gap", "<=", 1e-3, "the same bound for all five parameters of the mixture."),
         Check(
-            "wrong_model_gap", "<=", 1e-3, "the equality does not need a true model: the same bound for a wrong one."
+            "wrong_model_gap",
+            "<=",
+            1e-3,
+            "the equality does not need a true model: the same bound for a wrong one.",
         ),
         Check(
             "reverse_gap",

@@ -73,7 +73,10 @@ def _deciphered(kind: str, alpha: float, pair: int) -> tuple[Any, Scores]:
     """(P(word of b | word of a), its scores) of the run with the largest reward."""
     truth = toy.cipher(WORDS, pair)
     symmetries = automorphisms(toy.bigrams(kind, WORDS))
-    model = max((_played(_run(kind, alpha, pair, start)) for start in range(STARTS)), key=lambda found: found[1])[0]
+    model = max(
+        (_played(_run(kind, alpha, pair, start)) for start in range(STARTS)),
+        key=lambda found: found[1],
+    )[0]
     table = model.T_ab(torch.arange(WORDS)[None])[0].exp()
     return table.tolist(), scores(table.argmax(1).numpy(), truth, symmetries)
 
@@ -113,7 +116,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
 
 
 SEEN = "seen before the bound was set, with other seeds than those reported and one start a pair: "
-LUCK = "a random order of 6 words is right in 1; over 6 pairs of languages more than half is no luck"
+LUCK = (
+    "a random order of 6 words is right in 1; over 6 pairs of languages more than half is no luck"
+)
 
 CLAIM = Claim(
     name="mapping-up-to-symmetry",
@@ -135,24 +140,44 @@ CLAIM = Claim(
     "was right as well, for in these languages no word is likely to be said twice, so that the language model alone keeps "
     "them apart.",
     checks=(
-        Check("distinct_true", ">=", 0.9, SEEN + "1, of 2 pairs. A random mapping has 1 in 6", over="mean"),
+        Check(
+            "distinct_true",
+            ">=",
+            0.9,
+            SEEN + "1, of 2 pairs. A random mapping has 1 in 6",
+            over="mean",
+        ),
         Check("ring_symmetric", ">=", 0.9, SEEN + "1, of one pair", over="mean"),
-        Check("ring_true", "<=", 0.5, "of 6 turns one is the truth. As luck has it: " + LUCK, over="mean"),
+        Check(
+            "ring_true",
+            "<=",
+            0.5,
+            "of 6 turns one is the truth. As luck has it: " + LUCK,
+            over="mean",
+        ),
         Check(
             "uniform_symmetric",
             ">=",
             0.9,
-            SEEN + "0.83, of one pair: two words had one translation, which the reward shows. All orders being "
+            SEEN
+            + "0.83, of one pair: two words had one translation, which the reward shows. All orders being "
             "symmetries, this asks that words stay apart",
             over="mean",
         ),
         Check("uniform_true", "<=", 0.5, LUCK, over="mean"),
-        Check("cycle_alone_distinct", ">=", 0.9, SEEN + "0.83, of one pair, which the reward shows", over="mean"),
+        Check(
+            "cycle_alone_distinct",
+            ">=",
+            0.9,
+            SEEN + "0.83, of one pair, which the reward shows",
+            over="mean",
+        ),
         Check(
             "cycle_alone_true",
             "<=",
             0.5,
-            "the cycle does not know what the other language sounds like, so every order will do: " + LUCK,
+            "the cycle does not know what the other language sounds like, so every order will do: "
+            + LUCK,
             over="mean",
         ),
     ),

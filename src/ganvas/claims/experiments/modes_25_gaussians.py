@@ -59,7 +59,11 @@ def played(methods: Mapping[str, Run], seed: int) -> tuple[dict[str, float], dic
     for name, run in methods.items():
         samples = _trained(replace(run, seed=seed))
         modes = score_modes(samples, toy.gaussian_grid(), toy.GRID_SIGMA)
-        figures |= {f"{name}_modes": modes.found, f"{name}_good": modes.good, f"{name}_reverse_kl": modes.reverse_kl}
+        figures |= {
+            f"{name}_modes": modes.found,
+            f"{name}_good": modes.good,
+            f"{name}_reverse_kl": modes.reverse_kl,
+        }
         figures[f"{name}_deviation"] = float(samples.flatten(1).std(0).mean())
         series[name] = [[round(v, 3) for v in point] for point in samples.flatten(1)[:500].tolist()]
     return figures, series
@@ -85,9 +89,13 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         x, y = zip(*methods[name], strict=True)
         axes.plot(centres[:, 0], centres[:, 1], "o", color="0.8", markersize=14)
         axes.plot(x, y, ".", markersize=3)
-        found, good = ([s["figures"][f"{name}_{what}"] for s in seeds] for what in ("modes", "good"))
+        found, good = (
+            [s["figures"][f"{name}_{what}"] for s in seeds] for what in ("modes", "good")
+        )
         axes.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
-        axes.set_title(f"{name}: {fmean(found):.1f} of 25 modes, {fmean(good):.1%} good\n(means of {len(seeds)} seeds)")
+        axes.set_title(
+            f"{name}: {fmean(found):.1f} of 25 modes, {fmean(good):.1%} good\n(means of {len(seeds)} seeds)"
+        )
 
 
 CLAIM = Claim(

@@ -34,7 +34,9 @@ def distance_to_u(points: Tensor) -> Tensor:
     """Of points [n, 2] to the nearest of 8,001 on the U, [n]: right to 6e-4 (half of their greatest spacing)."""
     u = torch.linspace(-1, 1, 8001)
     exact = "donot_use_mm_for_euclid_dist"  # the matrix product's short cut is wrong by up to 1e-3 near zero
-    return torch.cdist(points, torch.stack([u, 2 * u.square()], 1), compute_mode=exact).min(1).values
+    return (
+        torch.cdist(points, torch.stack([u, 2 * u.square()], 1), compute_mode=exact).min(1).values
+    )
 
 
 def mlp(inputs: int, outputs: int, width: int = 64) -> nn.Module:
@@ -117,7 +119,9 @@ def experiment(seed: int) -> Finding:
         mse = engine.ema["regression"](height)
         gan = engine.ema["G"](torch.cat([height, torch.randn(TESTED, 2)], 1))
     between = torch.cat([torch.zeros_like(height), height], 1)  # E[point | height], in closed form
-    answers = torch.stack([real, real * torch.tensor([-1.0, 1.0])])  # the two points that have the height
+    answers = torch.stack(
+        [real, real * torch.tensor([-1.0, 1.0])]
+    )  # the two points that have the height
     right = float((gan[:, 0] > 0).float().mean())
     return Finding(
         figures={
@@ -135,12 +139,21 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     u = np.linspace(-1, 1, 400)
     s = seeds[0]
-    for axes, kind, title in ((left, "mse", "mean squared error"), (right, "gan", "conditional GAN")):
+    for axes, kind, title in (
+        (left, "mse", "mean squared error"),
+        (right, "gan", "conditional GAN"),
+    ):
         points = np.array(s["series"][kind])
         axes.plot(u, 2 * u**2, color="0.75", linewidth=5, label="the right answers", zorder=1)
-        axes.scatter(*points.T, s=7, color="tab:red", label=f"answers to {len(points)} heights", zorder=2)
+        axes.scatter(
+            *points.T, s=7, color="tab:red", label=f"answers to {len(points)} heights", zorder=2
+        )
         distance = s["figures"][f"{kind}_distance"]
-        axes.set(title=f"{title}: {distance:.3f} from the U (seed {s['seed']})", xlabel="x", ylabel="height, given")
+        axes.set(
+            title=f"{title}: {distance:.3f} from the U (seed {s['seed']})",
+            xlabel="x",
+            ylabel="height, given",
+        )
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.98))
         axes.set_ylim(-0.15, 2.6)
 
@@ -165,7 +178,12 @@ CLAIM = Claim(
             "the average of the right answers, (0, height), has a distance in closed form: a mean of 0.43. The regression is "
             "to be there within 10%, which is more than a small network's error.",
         ),
-        Check("mse_over_average", "<=", 1.1, "and not farther off, which would be bad training and not averaging."),
+        Check(
+            "mse_over_average",
+            "<=",
+            1.1,
+            "and not farther off, which would be bad training and not averaging.",
+        ),
         Check(
             "gan_distance",
             "<=",

@@ -44,7 +44,10 @@ def densities(offset: float | None) -> tuple[Tensor, Tensor]:
 def jsd(p: Tensor, q: Tensor) -> float:
     """Jensen-Shannon divergence in nats, by the trapezoidal rule."""
     m = ((p + q) / 2).clamp_min(1e-300)  # 0 / 0 far out
-    return float(torch.trapezoid(torch.special.xlogy(p, p / m) + torch.special.xlogy(q, q / m), GRID)) / 2
+    return (
+        float(torch.trapezoid(torch.special.xlogy(p, p / m) + torch.special.xlogy(q, q / m), GRID))
+        / 2
+    )
 
 
 def trained(offset: float | None) -> nn.Module:
@@ -72,8 +75,17 @@ def experiment(seed: int) -> Finding:
             output = D(GRID.float()[:, None]).sigmoid()[:, 0].double()
         optimum = p / (p + q)
         error = float(torch.trapezoid((output - optimum).abs() * (p + q) / 2, GRID))
-        pairs.append({"offset": offset, "value": value, "theory": 2 * jsd(p, q) - 2 * math.log(2), "error": error})
-        pairs[-1] |= {k: v[::20] for k, v in {"p": p, "q": q, "output": output, "optimum": optimum}.items()}
+        pairs.append(
+            {
+                "offset": offset,
+                "value": value,
+                "theory": 2 * jsd(p, q) - 2 * math.log(2),
+                "error": error,
+            }
+        )
+        pairs[-1] |= {
+            k: v[::20] for k, v in {"p": p, "q": q, "output": output, "optimum": optimum}.items()
+        }
     return Finding(
         figures={
             "value_error": max(abs(x["value"] / x["theory"] - 1) for x in pairs),
@@ -91,19 +103,37 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         x = np.array(s["x"])
         same = pair["offset"] is None
         above.fill_between(x, pair["p"], color="tab:blue", alpha=0.35, linewidth=0, label="real, p")
-        above.fill_between(x, pair["q"], color="tab:orange", alpha=0.35, linewidth=0, label="fake, q")
+        above.fill_between(
+            x, pair["q"], color="tab:orange", alpha=0.35, linewidth=0, label="fake, q"
+        )
         title = "q = p" if same else f"q centred at {pair['offset']:g}"
-        above.set_title(f"{title}\nvalue {pair['value']:.3f}, theory {pair['theory']:.3f}", fontsize=9.5)
+        above.set_title(
+            f"{title}\nvalue {pair['value']:.3f}, theory {pair['theory']:.3f}", fontsize=9.5
+        )
         told = np.array(pair["p"]) + pair["q"] > 2e-3  # elsewhere D has seen nothing and is free
         below.plot(x, pair["optimum"], color="0.7", linewidth=4, label="p / (p + q)")
         below.plot(x, pair["output"], color="tab:red", linewidth=0.8, linestyle=":")
-        below.plot(x[told], np.array(pair["output"])[told], color="tab:red", linewidth=1.3, label="trained D")
+        below.plot(
+            x[told],
+            np.array(pair["output"])[told],
+            color="tab:red",
+            linewidth=1.3,
+            label="trained D",
+        )
         below.set(xlabel="x", xlim=(-5, 6), ylim=(-0.05, 1.3))
     for row, name in ((axes[0], "density"), (axes[1], "D(x)")):
         row[0].set_ylabel(name)
-        row[0].legend(frameon=False, fontsize=8, loc="upper right", ncols=2 if name == "D(x)" else 1)
+        row[0].legend(
+            frameon=False, fontsize=8, loc="upper right", ncols=2 if name == "D(x)" else 1
+        )
     axes[1][1].text(
-        0.98, 0.97, "dotted: no samples there", transform=axes[1][1].transAxes, ha="right", va="top", size=8
+        0.98,
+        0.97,
+        "dotted: no samples there",
+        transform=axes[1][1].transAxes,
+        ha="right",
+        va="top",
+        size=8,
     )
 
 

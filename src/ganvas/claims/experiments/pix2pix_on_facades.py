@@ -41,7 +41,14 @@ def _run(D: Callable[..., nn.Module] = PATCH_16, skip: bool = True, **weights: f
     return Run(
         method=partial(
             Pix2Pix,
-            G=partial(image_to_image.UNetGenerator, width=16, depth=6, norm="instance", dropout=True, skip=skip),
+            G=partial(
+                image_to_image.UNetGenerator,
+                width=16,
+                depth=6,
+                norm="instance",
+                dropout=True,
+                skip=skip,
+            ),
             D=partial(D, width=16, norm="instance"),
             **weights,
         ),
@@ -82,7 +89,9 @@ def ready() -> Needed:
 def experiment(seed: int) -> Finding:
     retain_heap()
     needed = ready()
-    labels, photos = (torch.cat([batch_[k] for batch_ in _everything(needed.test)]) for k in ("x", "y"))
+    labels, photos = (
+        torch.cat([batch_[k] for batch_ in _everything(needed.test)]) for k in ("x", "y")
+    )
     real = feature_statistics(needed.features, photos.split(PART))
     figures: dict[str, float] = {}
     shown = {"labels": _small(labels), "truth": _small(photos)}
@@ -93,13 +102,20 @@ def experiment(seed: int) -> Finding:
         torch.manual_seed(rng.fold_in(seed, "samples"))  # dropout
         with torch.no_grad():
             made = engine.model().translate(labels)  # pyright: ignore[reportCallIssue] (Pix2Pix translates)
-            far = [needed.lpips(a, b) for a, b in zip(made.split(PART), photos.split(PART), strict=True)]
-        figures[f"frechet_{name}"] = frechet_distance(*real, *feature_statistics(needed.features, made.split(PART)))
+            far = [
+                needed.lpips(a, b)
+                for a, b in zip(made.split(PART), photos.split(PART), strict=True)
+            ]
+        figures[f"frechet_{name}"] = frechet_distance(
+            *real, *feature_statistics(needed.features, made.split(PART))
+        )
         figures[f"lpips_{name}"] = float(torch.cat(far).mean())
         shown[name] = _small(made)
     for better, worse in COMPARED:
         for measure in ("frechet", "lpips"):
-            figures[f"{measure}_{worse}_over_{better}"] = figures[f"{measure}_{worse}"] / figures[f"{measure}_{better}"]
+            figures[f"{measure}_{worse}_over_{better}"] = (
+                figures[f"{measure}_{worse}"] / figures[f"{measure}_{better}"]
+            )
     return Finding(figures, {"data": needed.test.info.fingerprint, **shown})
 
 
@@ -134,7 +150,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for axes, name in zip(above.subplots(1, len(pictures)), pictures, strict=True):
         axes.imshow(np.array(series[name]), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
-        axes.set_title(name.replace("encoder_decoder", "enc.-dec.").replace("_", " "), fontsize="x-small")
+        axes.set_title(
+            name.replace("encoder_decoder", "enc.-dec.").replace("_", " "), fontsize="x-small"
+        )
     for axes, measure in zip(below.subplots(1, 2), ("frechet", "lpips"), strict=True):
         for i, name in enumerate(names):
             found = [s["figures"][f"{measure}_{name}"] for s in seeds]
@@ -142,7 +160,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
             axes.plot([i - 0.3, i + 0.3], [fmean(found)] * 2, color=f"C{i}")
         short = [n.replace("encoder_decoder", "e.-d.").replace("_", " ") for n in names]
         axes.set_xticks(range(len(names)), short, fontsize="x-small")
-        axes.set_title({"frechet": "Fréchet distance, squeezenet", "lpips": "LPIPS, squeeze-caffe"}[measure])
+        axes.set_title(
+            {"frechet": "Fréchet distance, squeezenet", "lpips": "LPIPS, squeeze-caffe"}[measure]
+        )
 
 
 ORDER = "the paper's tables give an order of means, and a ratio of 1 is a tie"
@@ -155,7 +175,10 @@ WORDS = {
     "patch_1": "L1 + cGAN, 1 px patches",
     "patch_70": "L1 + cGAN, 70 px patches, more than the picture",
 }
-MEASURES = {"frechet": "Fréchet distance over squeezenet (not FID)", "lpips": "LPIPS over squeeze-caffe"}
+MEASURES = {
+    "frechet": "Fréchet distance over squeezenet (not FID)",
+    "lpips": "LPIPS over squeeze-caffe",
+}
 
 CLAIM = Claim(
     name="pix2pix-on-facades",
@@ -192,7 +215,11 @@ CLAIM = Claim(
         Check("frechet_patch_1_over_both", ">", 1.0, ORDER, "mean"),
     ),
     figures_in_words={f"{m}_{v}": f"{MEASURES[m]}, {WORDS[v]}" for v in VARIANTS for m in MEASURES}
-    | {f"{m}_{w}_over_{b}": f"{MEASURES[m]}: {WORDS[w]} over {WORDS[b]}" for b, w in COMPARED for m in MEASURES},
+    | {
+        f"{m}_{w}_over_{b}": f"{MEASURES[m]}: {WORDS[w]} over {WORDS[b]}"
+        for b, w in COMPARED
+        for m in MEASURES
+    },
     paper_figures={
         "losses (table 1; Cityscapes, labels to photos, per-pixel accuracy, per-class accuracy, IOU)": "L1 0.42, "
         "0.15, 0.11; cGAN 0.57, 0.22, 0.16; L1 + cGAN 0.66, 0.23, 0.17; ground truth 0.80, 0.26, 0.21",

@@ -76,7 +76,9 @@ def experiment(seed: int) -> Finding:
     return Finding(race(curves["full"], curves["growing"]), curves)
 
 
-def race(full: Mapping[str, Sequence[float]], growing: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def race(
+    full: Mapping[str, Sequence[float]], growing: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
     """`speedup`: the seconds that the full-sized run took to settle at its own last distance (a tenth of slack allowed, for
     noise), over those that the growing run took to settle there; 0 where it did not. Settled: from that reading on, the
     curve stays at or below. Curves are {"seconds", "images", "frechet"}; of the distance running medians of 3 are judged."""
@@ -116,7 +118,11 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         for name, style in (("full", "--"), ("growing", "-")):
             curve = s["series"][name]
             axes.plot(
-                curve["seconds"], smoothed(curve["frechet"]), style, color=f"C{i}", label=f"{name}, seed {s['seed']}"
+                curve["seconds"],
+                smoothed(curve["frechet"]),
+                style,
+                color=f"C{i}",
+                label=f"{name}, seed {s['seed']}",
             )
     axes.set(xlabel="CPU seconds of training", ylabel="Fréchet distance", yscale="log")
     axes.legend()

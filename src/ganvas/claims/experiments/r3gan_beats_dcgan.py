@@ -35,7 +35,9 @@ SMALL = {"width": 64, "full": 8, "blocks": 1}
 ADAM = partial(Adam, lr=2e-3, betas=(0.0, 0.99))
 METHODS = {
     "dcgan": Run(
-        method=partial(DCGAN, G=partial(dcgan.Generator, width=16), D=partial(dcgan.Discriminator, width=16)),
+        method=partial(
+            DCGAN, G=partial(dcgan.Generator, width=16), D=partial(dcgan.Discriminator, width=16)
+        ),
         data=partial(images, size=SIDE, flip=True, labels=False),
         optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
         batch=64,
@@ -60,7 +62,9 @@ METHODS = {
 
 def ready() -> tuple[dict[str, Feed], Extractor]:
     """The data by name, and the network whose features are compared."""
-    return {k: images(place(k), size=SIDE, flip=True, labels=False) for k in SETS}, extractor("squeezenet")
+    return {k: images(place(k), size=SIDE, flip=True, labels=False) for k in SETS}, extractor(
+        "squeezenet"
+    )
 
 
 def experiment(seed: int) -> Finding:
@@ -72,7 +76,9 @@ def experiment(seed: int) -> Finding:
         real = feature_statistics(features, feed.fixed(COUNT).x.split(PART))
         for name, run in METHODS.items():
             model, drawn = trained(replace(run, seed=seed), feed)
-            figures[f"{data}_{name}"] = frechet_distance(*real, *feature_statistics(features, made(model, seed)))
+            figures[f"{data}_{name}"] = frechet_distance(
+                *real, *feature_statistics(features, made(model, seed))
+            )
             figures[f"{data}_{name}_images"] = drawn
         figures[f"{data}_ratio"] = figures[f"{data}_dcgan"] / figures[f"{data}_r3gan"]
     return Finding(figures, series)

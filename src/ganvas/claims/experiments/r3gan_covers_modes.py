@@ -56,7 +56,12 @@ CLAIM = Claim(
     "there were 3,000 steps, and the claim did not hold (22 modes in one of three seeds, 11% of the samples good); training "
     "was made longer, and no bound was moved.",
     checks=(
-        Check("r3gan_modes", ">=", 25, "the paper covers all of its 1,000 modes: none may be missing here"),
+        Check(
+            "r3gan_modes",
+            ">=",
+            25,
+            "the paper covers all of its 1,000 modes: none may be missing here",
+        ),
         Check(
             "r3gan_reverse_kl",
             "<=",

@@ -13,7 +13,12 @@ import torch
 from torch.optim import Adam
 
 from ganvas.claims.claim import Check, Claim, Finding
-from ganvas.claims.kit.unpaired_digits import TranslationScores, digits_and_negatives, gray_levels, translation_scores
+from ganvas.claims.kit.unpaired_digits import (
+    TranslationScores,
+    digits_and_negatives,
+    gray_levels,
+    translation_scores,
+)
 from ganvas.core import Run
 from ganvas.engine.engine import Engine
 from ganvas.methods import UNIT
@@ -101,7 +106,10 @@ CLAIM = Claim(
         Check("both_matched", ">=", 0.8, SEEN + "0.91 with one shared block. Chance is 1 in 197"),
         Check("both_returns", ">=", 0.6, SEEN + "0.78 with one shared block. Chance is 1 in 197"),
         Check(
-            "gain_over_sharing", ">=", 0.2, SEEN + "about 0.6. A gain within what seeds differ by would show nothing"
+            "gain_over_sharing",
+            ">=",
+            0.2,
+            SEEN + "about 0.6. A gain within what seeds differ by would show nothing",
         ),
         Check(
             "gain_over_cycle",

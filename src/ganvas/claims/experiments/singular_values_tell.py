@@ -31,7 +31,15 @@ def _run(gain: float, seed: int) -> Run:
     return Run(
         method=partial(
             SAGAN,
-            G=partial(nets.Generator, latent=32, width=6, shared=0, split=False, attention=[], init="glorot"),
+            G=partial(
+                nets.Generator,
+                latent=32,
+                width=6,
+                shared=0,
+                split=False,
+                attention=[],
+                init="glorot",
+            ),
             D=partial(nets.Discriminator, width=6, attention=[], init="glorot"),
             labels=False,
             sigma_every=0,
@@ -100,7 +108,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
             top.plot(curve["images"], curve["frechet"], label=f"seed {s['seed']}")
         first = seeds[0]["series"][name]
         for layer, values in first["sigma0"].items():
-            below.plot(first["images"], values, color="C3" if layer == "input" else "0.6", linewidth=1)
+            below.plot(
+                first["images"], values, color="C3" if layer == "input" else "0.6", linewidth=1
+            )
         top.set(title=name, ylabel="Fréchet distance", yscale="log")
         below.set(xlabel="real images drawn", ylabel="sigma0 of G's layers", yscale="log")
         top.legend()
@@ -141,7 +151,13 @@ CLAIM = Claim(
             "the paper: the first layer above all; the same bound",
             over="median",
         ),
-        Check("calm_growth", "<", 1.5, "where a run that goes well shows the same, it tells nothing", over="median"),
+        Check(
+            "calm_growth",
+            "<",
+            1.5,
+            "where a run that goes well shows the same, it tells nothing",
+            over="median",
+        ),
     ),
     paper_figures={
         "figure 3": "most layers' sigma0 well-behaved, the first layer's grows throughout and explodes at collapse"

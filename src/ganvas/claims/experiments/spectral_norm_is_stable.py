@@ -34,7 +34,9 @@ COUNT = 512  # samples of a reading
 G = partial(sngan.Generator, latent=32, width=8)
 GAMES = {
     "sn": partial(SNGAN, G=G, D=partial(sngan.Discriminator, width=8), g_batch=1, sigma_every=0),
-    "wgan_gp": partial(WGANGP, G=G, D=partial(sngan.Discriminator, width=8, normalised=False), g_batch=1),
+    "wgan_gp": partial(
+        WGANGP, G=G, D=partial(sngan.Discriminator, width=8, normalised=False), g_batch=1
+    ),
 }
 
 
@@ -83,9 +85,16 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
             values = s["series"]["frechet"][name]
             label = name if s is seeds[0] else None
             axes.plot(
-                [k + (i - 0.5) / 6 for k in range(len(values))], list(values.values()), "o", color=f"C{i}", label=label
+                [k + (i - 0.5) / 6 for k in range(len(values))],
+                list(values.values()),
+                "o",
+                color=f"C{i}",
+                label=label,
             )
-    axes.set_xticks(range(len(SETTINGS)), [f"{k}\nlr {v[0]:g}, {v[1]:g}/{v[2]:g}, {v[3]}" for k, v in SETTINGS.items()])
+    axes.set_xticks(
+        range(len(SETTINGS)),
+        [f"{k}\nlr {v[0]:g}, {v[1]:g}/{v[2]:g}, {v[3]}" for k, v in SETTINGS.items()],
+    )
     axes.set(xlabel="setting", ylabel="Fréchet distance", yscale="log")
     axes.legend()
 

@@ -20,7 +20,12 @@ from ganvas.data import Feed, images
 from ganvas.engine.engine import Engine
 from ganvas.methods import DCGAN, R3GAN, ProGAN
 from ganvas.metrics.features import Extractor, extractor
-from ganvas.metrics.mode_coverage import STACKED_SAMPLES, StackedModes, score_stacked_mnist, stacked_mnist
+from ganvas.metrics.mode_coverage import (
+    STACKED_SAMPLES,
+    StackedModes,
+    score_stacked_mnist,
+    stacked_mnist,
+)
 from ganvas.nets import dcgan, progan, r3gan
 
 SIDE = 16  # pixels
@@ -47,14 +52,21 @@ def stacked(digits: Feed, n: int, seed: int) -> Feed:
 def _run(method: Any, optim: Mapping[str, Any], batch: int, drawn: int) -> Run:
     average = HalfLife(images=2_000)
     return Run(
-        method=method, data=partial(images, size=SIDE), optim=dict(optim), batch=batch, images=drawn, ema=average
+        method=method,
+        data=partial(images, size=SIDE),
+        optim=dict(optim),
+        batch=batch,
+        images=drawn,
+        ema=average,
     )
 
 
 ADAM = partial(Adam, betas=(0.0, 0.99))
 METHODS = {
     "dcgan": _run(
-        partial(DCGAN, G=partial(dcgan.Generator, width=32), D=partial(dcgan.Discriminator, width=32)),
+        partial(
+            DCGAN, G=partial(dcgan.Generator, width=32), D=partial(dcgan.Discriminator, width=32)
+        ),
         {p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
         batch=64,
         drawn=250_000,
@@ -132,7 +144,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         axes.set(xticks=[], yticks=[])
         counts = ", ".join(f"{s['figures'][f'{name}_modes']:.0f}" for s in seeds)
         kl = fmean(s["figures"][f"{name}_kl"] for s in seeds)
-        axes.set_title(f"{name}: {counts} of 1,000 modes, reverse KL {kl:.2f}", loc="left", fontsize="medium")
+        axes.set_title(
+            f"{name}: {counts} of 1,000 modes, reverse KL {kl:.2f}", loc="left", fontsize="medium"
+        )
 
 
 CLAIM = Claim(
@@ -166,9 +180,17 @@ CLAIM = Claim(
             "the paper: .029, and .078 without its networks; perfect data .019. At .3 digits' shares may still be "
             "two to one",
         ),
-        Check("progan_modes", ">=", 900, "the paper: 919.8 with the larger of its two small networks"),
+        Check(
+            "progan_modes", ">=", 900, "the paper: 919.8 with the larger of its two small networks"
+        ),
         Check("more_than_dcgan", ">=", 0.0, "R3GAN's modes less DCGAN's: not fewer", over="mean"),
-        Check("lower_kl_than_dcgan", ">", 0.0, "DCGAN's reverse KL less R3GAN's: shares more equal", over="mean"),
+        Check(
+            "lower_kl_than_dcgan",
+            ">",
+            0.0,
+            "DCGAN's reverse KL less R3GAN's: shares more equal",
+            over="mean",
+        ),
     ),
     figures_in_words={
         "real_modes": "modes of 1,000 among 26,000 real pictures, as the judge reads them",

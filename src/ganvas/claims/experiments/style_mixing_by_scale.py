@@ -21,7 +21,9 @@ BLOCK = 4  # pixels: what is low is what is left of 16 px at 4 px
 def experiment(seed: int) -> Finding:
     model, quality = trained(STYLEGAN, seed)
     figures = exchanged(model, seed)
-    return Finding({**figures, "gain": quality["first"] / quality["last"], "frechet": quality["last"]})
+    return Finding(
+        {**figures, "gain": quality["first"] / quality["last"], "frechet": quality["last"]}
+    )
 
 
 @torch.no_grad()
@@ -38,10 +40,17 @@ def exchanged(model: Any, seed: int) -> dict[str, float]:
         mixed = model.synthesize(w)
         low, high = (a / b for a, b in zip(energies(mixed - kept), whole, strict=True))
         figures |= {f"{scale}_low": low, f"{scale}_high": high}
-        figures |= {f"{scale}_own": correlation(mixed, kept), f"{scale}_other": correlation(mixed, all_changed)}
+        figures |= {
+            f"{scale}_own": correlation(mixed, kept),
+            f"{scale}_other": correlation(mixed, all_changed),
+        }
     figures["layout"] = figures["coarse_low"] / figures["fine_low"]
     figures["follows"] = figures["coarse_other"] - figures["coarse_own"]
-    figures["tilt"] = figures["fine_high"] / figures["fine_low"] / (figures["coarse_high"] / figures["coarse_low"])
+    figures["tilt"] = (
+        figures["fine_high"]
+        / figures["fine_low"]
+        / (figures["coarse_high"] / figures["coarse_low"])
+    )
     return figures
 
 
@@ -118,7 +127,10 @@ CLAIM = Claim(
         **{f"{s}_low": f"share of the low-frequency change that {s} styles make" for s in SCALES},
         **{f"{s}_high": f"share of the high-frequency change that {s} styles make" for s in SCALES},
         **{f"{s}_own": f"correlation with the picture as it was, other {s} styles" for s in SCALES},
-        **{f"{s}_other": f"correlation with the picture that the {s} styles came from" for s in SCALES},
+        **{
+            f"{s}_other": f"correlation with the picture that the {s} styles came from"
+            for s in SCALES
+        },
         "follows": "coarse_other - coarse_own",
         "layout": "low share of coarse styles over that of fine ones",
         "tilt": "high over low share, fine styles over coarse ones",

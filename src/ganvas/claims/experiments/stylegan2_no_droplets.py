@@ -60,7 +60,9 @@ def droplets(model: Any, seed: int) -> list[float]:
     """`excess` of what enters each layer's noise, bias and normalisation, in order; the median over pictures."""
     seen: list[float] = []
     hooks = [
-        m.register_forward_pre_hook(lambda _, inputs: seen.append(median(excess(inputs[0]).tolist())))
+        m.register_forward_pre_hook(
+            lambda _, inputs: seen.append(median(excess(inputs[0]).tolist()))
+        )
         for m in model.G.modules()
         if isinstance(m, stylegan.Noise)
     ]
@@ -86,7 +88,13 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     for i, s in enumerate(seeds):
         for name, style_ in (("adain", "-"), ("demodulated", "--")):
             layers = s["series"][name]
-            axes.plot(range(1, len(layers) + 1), layers, style_, color=f"C{i}", label=f"{name}, seed {s['seed']}")
+            axes.plot(
+                range(1, len(layers) + 1),
+                layers,
+                style_,
+                color=f"C{i}",
+                label=f"{name}, seed {s['seed']}",
+            )
     axes.set(xlabel="layer", ylabel="largest pixel / median pixel", yscale="log")
     axes.legend()
 
@@ -121,7 +129,9 @@ CLAIM = Claim(
         ),
         Check("demodulated_gain", ">=", 3.0, "the same for the other network"),
     ),
-    paper_figures={"droplets": "visible in the feature maps of every layer from 64x64 on; no figure is given"},
+    paper_figures={
+        "droplets": "visible in the feature maps of every layer from 64x64 on; no figure is given"
+    },
     figures_in_words={
         "adain": "largest over median pixel, worst layer, StyleGAN's generator",
         "demodulated": "the same of StyleGAN2's",

@@ -20,7 +20,16 @@ def experiment(seed: int) -> Finding:
     figures = {"gain": quality["first"] / quality["last"], "frechet": quality["last"]}
     for name, ends in (("full", False), ("end", True)):
         z, w = (
-            path_length(model, squared_difference, PATHS, space=space, ends=ends, eps=EPS, batch=200, seed=seed)
+            path_length(
+                model,
+                squared_difference,
+                PATHS,
+                space=space,
+                ends=ends,
+                eps=EPS,
+                batch=200,
+                seed=seed,
+            )
             for space in ("z", "w")
         )
         figures |= {f"{name}_z": z.value, f"{name}_w": w.value, f"{name}_ratio": w.value / z.value}
@@ -44,7 +53,9 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
                 label=space,
             )
         at.set_xticks(range(len(seeds)), [f"seed {s['seed']}" for s in seeds])
-        at.set(title={"full": "anywhere on the path", "end": "at its ends"}[name], ylabel="path length")
+        at.set(
+            title={"full": "anywhere on the path", "end": "at its ends"}[name], ylabel="path length"
+        )
         at.legend()
 
 

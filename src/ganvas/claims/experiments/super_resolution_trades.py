@@ -100,7 +100,9 @@ def experiment(seed: int) -> Finding:
             engine.step()
         model: Any = engine.model()
         with torch.no_grad():
-            made[name] = {k: _bytes(model.translate(x)) / 127.5 - 1 for k, (x, _) in needed.test.items()}
+            made[name] = {
+                k: _bytes(model.translate(x)) / 127.5 - 1 for k, (x, _) in needed.test.items()
+            }
     figures: dict[str, float] = {}
     points: dict[str, Any] = {}
     for name, pictures in made.items():
@@ -112,7 +114,9 @@ def experiment(seed: int) -> Finding:
     figures["psnr_gain"] = figures["psnr_srresnet"] - figures["psnr_bicubic"]
     figures["psnr_given_up"] = figures["psnr_srresnet"] - figures["psnr_srgan"]
     figures["lpips_gained"] = figures["lpips_srresnet"] - figures["lpips_srgan"]
-    shown = {k: _small(p[PICTURE]) for k, p in made.items()} | {"truth": _small(needed.test[PICTURE][1])}
+    shown = {k: _small(p[PICTURE]) for k, p in made.items()} | {
+        "truth": _small(needed.test[PICTURE][1])
+    }
     return Finding(figures, {"points": points, **shown})
 
 
@@ -168,9 +172,17 @@ CLAIM = Claim(
             1.0,
             "the paper's is 3.6 dB after 10^6 updates; a processor's minutes should give at least 1",
         ),
-        Check("psnr_given_up", ">", 0.0, "the paper's order; how much is given up depends on the weights of the game"),
         Check(
-            "lpips_gained", ">", 0.0, "LPIPS stands for the paper's mean opinion score, which rose from 3.37 to 3.58"
+            "psnr_given_up",
+            ">",
+            0.0,
+            "the paper's order; how much is given up depends on the weights of the game",
+        ),
+        Check(
+            "lpips_gained",
+            ">",
+            0.0,
+            "LPIPS stands for the paper's mean opinion score, which rose from 3.37 to 3.58",
         ),
     ),
     figures_in_words={

@@ -35,7 +35,10 @@ RUN = Run(
         sigma_every=0,
     ),
     data=partial(images, "digits", size=16),
-    optim={"G": partial(Adam, lr=5e-4, betas=(0.0, 0.99)), "D": partial(Adam, lr=1e-3, betas=(0.0, 0.99))},
+    optim={
+        "G": partial(Adam, lr=5e-4, betas=(0.0, 0.99)),
+        "D": partial(Adam, lr=1e-3, betas=(0.0, 0.99)),
+    },
     batch=32,
     images=40_000,
     ema=HalfLife(images=5_000),
@@ -52,7 +55,12 @@ def experiment(seed: int) -> Finding:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(rng.fold_in("truncation"))
         z = model.latent(COUNT)  # pyright: ignore[reportCallIssue] (BigGAN samples)
-    curves: dict[str, list[float]] = {"truncation": list(THRESHOLDS), "precision": [], "recall": [], "diversity": []}
+    curves: dict[str, list[float]] = {
+        "truncation": list(THRESHOLDS),
+        "precision": [],
+        "recall": [],
+        "diversity": [],
+    }
     for threshold in THRESHOLDS:
         made = [_made(model, part, threshold) for part in z.split(PART)]
         fake = torch.cat([features(x) for x in made])
@@ -86,8 +94,16 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     left, right = figure.subplots(1, 2)
     for i, s in enumerate(seeds):
         c = s["series"]
-        left.plot(c["truncation"], c["precision"], "-o", color=f"C{i}", label=f"precision, seed {s['seed']}")
-        left.plot(c["truncation"], c["recall"], "--o", color=f"C{i}", label=f"recall, seed {s['seed']}")
+        left.plot(
+            c["truncation"],
+            c["precision"],
+            "-o",
+            color=f"C{i}",
+            label=f"precision, seed {s['seed']}",
+        )
+        left.plot(
+            c["truncation"], c["recall"], "--o", color=f"C{i}", label=f"recall, seed {s['seed']}"
+        )
         right.plot(c["recall"], c["precision"], "-o", color=f"C{i}", label=f"seed {s['seed']}")
     left.set(xlabel="truncation", xscale="log")
     right.set(xlabel="recall", ylabel="precision")
@@ -117,11 +133,27 @@ CLAIM = Claim(
             "truncations make nearly the same pictures",
             over="median",
         ),
-        Check("recall_spearman", ">=", 0.8, "as for precision: monotonic but for neighbours", over="median"),
         Check(
-            "precision_gain", ">=", 0.05, "a trade of less than its own standard errors would be none", over="median"
+            "recall_spearman",
+            ">=",
+            0.8,
+            "as for precision: monotonic but for neighbours",
+            over="median",
         ),
-        Check("recall_loss", ">=", 0.2, "recall must fall by a fifth of all images at least", over="median"),
+        Check(
+            "precision_gain",
+            ">=",
+            0.05,
+            "a trade of less than its own standard errors would be none",
+            over="median",
+        ),
+        Check(
+            "recall_loss",
+            ">=",
+            0.2,
+            "recall must fall by a fifth of all images at least",
+            over="median",
+        ),
     ),
     paper_figures={
         "figure 17": "IS against FID over truncations of 0.05 to 1: IS rises, FID first falls, then rises steeply"

@@ -33,7 +33,12 @@ RUNS = {
     ),
     "vaegan": Run(
         method=partial(
-            VAEGAN, Enc=ENC, Dec=DEC, Dis=partial(nets.FeatureDiscriminator, width=16), latent=LATENT, gamma=1e-3
+            VAEGAN,
+            Enc=ENC,
+            Dec=DEC,
+            Dis=partial(nets.FeatureDiscriminator, width=16),
+            latent=LATENT,
+            gamma=1e-3,
         ),
         data=partial(images, "digits", size=16),
         optim=dict.fromkeys(("Enc", "Dec", "Dis"), ADAM),
@@ -54,13 +59,18 @@ def experiment(seed: int) -> Finding:
         real = engine.feed.fixed(COUNT).x
         torch.manual_seed(rng.fold_in(seed, "samples"))
         with torch.no_grad():
-            made = {"samples": model.sample(COUNT), "reconstructions": model.sample(len(real), z=model.encode(real))}
+            made = {
+                "samples": model.sample(COUNT),
+                "reconstructions": model.sample(len(real), z=model.encode(real)),
+            }
         series["real"] = spectrum(real)
         for what, x in made.items():
             figures[f"{name}_{what}_detail"] = detail(x) / detail(real)
             series[f"{name}_{what}"] = spectrum(x)
         figures[f"{name}_error"] = float((made["reconstructions"] - real).square().mean())
-    figures["sharper"] = figures["vaegan_reconstructions_detail"] / figures["vae_reconstructions_detail"]
+    figures["sharper"] = (
+        figures["vaegan_reconstructions_detail"] / figures["vae_reconstructions_detail"]
+    )
     return Finding(figures, series)
 
 
@@ -80,14 +90,22 @@ def detail(x: Tensor) -> float:
 def spectrum(x: Tensor) -> list[float]:
     """The mean energy in rings 1/16 of a cycle per pixel wide, up to 1/2."""
     energy, frequency = power(x)
-    return [float(energy[(frequency >= i / 16) & (frequency < (i + 1) / 16)].mean()) for i in range(8)]
+    return [
+        float(energy[(frequency >= i / 16) & (frequency < (i + 1) / 16)].mean()) for i in range(8)
+    ]
 
 
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     """Spectra of samples and of reconstructions beside the data's, for the first seed."""
-    for axes, what in zip(figure.subplots(1, 2, sharey=True), ("samples", "reconstructions"), strict=True):
+    for axes, what in zip(
+        figure.subplots(1, 2, sharey=True), ("samples", "reconstructions"), strict=True
+    ):
         middles = [(i + 0.5) / 16 for i in range(8)]
-        for name, label in (("real", "data"), (f"vae_{what}", "VAE"), (f"vaegan_{what}", "VAE/GAN")):
+        for name, label in (
+            ("real", "data"),
+            (f"vae_{what}", "VAE"),
+            (f"vaegan_{what}", "VAE/GAN"),
+        ):
             axes.semilogy(middles, seeds[0]["series"][name], ".-", label=label)
         axes.axvspan(COARSE, 0.5, color="0.95")
         axes.set(title=what, xlabel="cycles per pixel", ylabel="energy")
@@ -117,7 +135,12 @@ CLAIM = Claim(
             0.85,
             "two sets of 1,000 digits differ by a few per cent; 15% less is a blur and no accident",
         ),
-        Check("sharper", ">=", 1.1, "VAE/GAN's reconstructions over the VAE's: a tenth more detail at equal size"),
+        Check(
+            "sharper",
+            ">=",
+            1.1,
+            "VAE/GAN's reconstructions over the VAE's: a tenth more detail at equal size",
+        ),
         Check(
             "vaegan_reconstructions_detail",
             "<=",

@@ -21,7 +21,9 @@ THETAS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
 BATCH, STEPS = 128, 600
 TESTED = 4096  # samples of either line
 CLOUD, CLOUD_STEPS = 256, 1000  # points of either 2-D set
-PENALTY = 100.0  # a critic under it may overshoot by W / (2 * PENALTY): half a percent of W for W = 1
+PENALTY = (
+    100.0  # a critic under it may overshoot by W / (2 * PENALTY): half a percent of W for W = 1
+)
 
 
 class Networks(nn.Module):
@@ -31,8 +33,12 @@ class Networks(nn.Module):
     def __init__(self, count: int) -> None:
         super().__init__()
         sizes = list(pairwise((2, 64, 64, 1)))
-        self.weights = nn.ParameterList([(2 * torch.rand(count, a, b) - 1) / a**0.5 for a, b in sizes])
-        self.biases = nn.ParameterList([(2 * torch.rand(count, 1, b) - 1) / a**0.5 for a, b in sizes])
+        self.weights = nn.ParameterList(
+            [(2 * torch.rand(count, a, b) - 1) / a**0.5 for a, b in sizes]
+        )
+        self.biases = nn.ParameterList(
+            [(2 * torch.rand(count, 1, b) - 1) / a**0.5 for a, b in sizes]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.unflatten(0, (len(self.weights[0]), -1))
@@ -92,11 +98,17 @@ def on_lines() -> dict[str, Tensor]:
     )
     moved = thetas.clone().requires_grad_()
     real, fake = lines(TESTED, zero), lines(TESTED, moved)
-    jsd = math.log(2) - (F.softplus(-D(real)) + F.softplus(D(fake))).unflatten(0, (count, -1)).mean(1) / 2
+    jsd = (
+        math.log(2)
+        - (F.softplus(-D(real)) + F.softplus(D(fake))).unflatten(0, (count, -1)).mean(1) / 2
+    )
     w = (f(real) - f(fake)).unflatten(0, (count, -1)).mean(1)
     gradients = [torch.autograd.grad(x.sum(), moved)[0] for x in (jsd, w)]
     return dict(
-        zip(("theta", "jsd", "w", "jsd_gradient", "w_gradient"), (thetas, jsd.detach(), w.detach(), *gradients))
+        zip(
+            ("theta", "jsd", "w", "jsd_gradient", "w_gradient"),
+            (thetas, jsd.detach(), w.detach(), *gradients),
+        )
     )
 
 
@@ -146,17 +158,37 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         right.plot(exact, critic, "o", color="tab:green", label=label)
     x = np.linspace(-1.1, 1.1, 221)
     left.plot(x, np.abs(x), color="0.7", label="theory: |theta|")
-    left.set(title="two lines: critic's estimate of W", xlabel="theta", ylabel="W", ylim=(-0.05, 1.45))
-    middle.plot(x[x != 0], np.full(220, math.log(2)), color="0.7", label="theory: log 2, and 0 at 0")
+    left.set(
+        title="two lines: critic's estimate of W", xlabel="theta", ylabel="W", ylim=(-0.05, 1.45)
+    )
+    middle.plot(
+        x[x != 0], np.full(220, math.log(2)), color="0.7", label="theory: log 2, and 0 at 0"
+    )
     middle.plot(0, 0, "o", markerfacecolor="white", markeredgecolor="0.5", markersize=10)
-    middle.set(title="two lines: discriminator's JSD", xlabel="theta", ylabel="JSD, nats", ylim=(-0.05, 1.0))
+    middle.set(
+        title="two lines: discriminator's JSD",
+        xlabel="theta",
+        ylabel="JSD, nats",
+        ylim=(-0.05, 1.0),
+    )
     figures = [s["figures"] for s in seeds]
-    ends = [min(f["cloud_exact"] for f in figures) - 0.1, max(f["cloud_exact"] for f in figures) + 0.1]
-    right.fill_between(ends, np.multiply(ends, 0.95), np.multiply(ends, 1.05), color="0.92", label="within 5%")
+    ends = [
+        min(f["cloud_exact"] for f in figures) - 0.1,
+        max(f["cloud_exact"] for f in figures) + 0.1,
+    ]
+    right.fill_between(
+        ends, np.multiply(ends, 0.95), np.multiply(ends, 1.05), color="0.92", label="within 5%"
+    )
     right.plot(ends, ends, color="0.7", label="equal")
-    right.set(title="two sets in the plane", xlabel="W by exact optimal transport", ylabel="critic's estimate of W")
+    right.set(
+        title="two sets in the plane",
+        xlabel="W by exact optimal transport",
+        ylabel="critic's estimate of W",
+    )
     for axes in (left, middle, right):
-        axes.legend(frameon=False, fontsize=8.5, loc="upper left" if axes is right else "upper center")
+        axes.legend(
+            frameon=False, fontsize=8.5, loc="upper left" if axes is right else "upper center"
+        )
 
 
 CLAIM = Claim(
@@ -185,9 +217,17 @@ CLAIM = Claim(
             "zero means a twentieth, at most, of the critic's gradient of 1: what the discriminator still gives at a finite "
             "length of training.",
         ),
-        Check("w_error", "<=", 0.05, "relative to |theta|, worst of six: ten times what the penalty lets through."),
         Check(
-            "w_gradient_error", "<=", 0.05, "relative to 1, the derivative of |theta|; with its sign: which way to go."
+            "w_error",
+            "<=",
+            0.05,
+            "relative to |theta|, worst of six: ten times what the penalty lets through.",
+        ),
+        Check(
+            "w_gradient_error",
+            "<=",
+            0.05,
+            "relative to 1, the derivative of |theta|; with its sign: which way to go.",
         ),
         Check(
             "cloud_error",

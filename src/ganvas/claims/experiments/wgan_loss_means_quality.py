@@ -23,13 +23,18 @@ READINGS = 25  # of each run, evenly spaced
 WARM_UP = 3  # readings that are not judged: the critic starts from nothing and its estimate rises while it learns
 
 G = partial(nets.Generator, width=16, latent=32)
-D = partial(nets.Discriminator, width=16, norm=False)  # the same critic for both, without batch norm
+D = partial(
+    nets.Discriminator, width=16, norm=False
+)  # the same critic for both, without batch norm
 DIGITS = partial(images, "digits", size=16)
 
 WASSERSTEIN = Run(
     method=partial(WGANGP, G=G, D=D, n_critic=5, g_batch=1),
     data=DIGITS,
-    optim={"G": partial(Adam, lr=2e-4, betas=(0.5, 0.9)), "D": partial(Adam, lr=1e-3, betas=(0.5, 0.9))},
+    optim={
+        "G": partial(Adam, lr=2e-4, betas=(0.5, 0.9)),
+        "D": partial(Adam, lr=1e-3, betas=(0.5, 0.9)),
+    },
     batch=64,
     images=300 * 5 * 64,
 )
@@ -100,7 +105,12 @@ def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
         top.set_ylabel(label, color="C0")
         for s in seeds:
             curves = s["series"][run]
-            below.plot(curves["estimate"][WARM_UP:], curves["frechet"][WARM_UP:], ".-", label=f"seed {s['seed']}")
+            below.plot(
+                curves["estimate"][WARM_UP:],
+                curves["frechet"][WARM_UP:],
+                ".-",
+                label=f"seed {s['seed']}",
+            )
         below.set(xlabel=label, ylabel="Fréchet distance")
         below.legend()
 
@@ -137,7 +147,10 @@ CLAIM = Claim(
             "variance is shared, and nobody could stop a run by it",
         ),
         Check(
-            "wasserstein_gain", ">=", 3.0, "where the distance hardly changes its ranks are noise; first reading / last"
+            "wasserstein_gain",
+            ">=",
+            3.0,
+            "where the distance hardly changes its ranks are noise; first reading / last",
         ),
         Check(
             "jensen_shannon_gain",

@@ -19,7 +19,10 @@ from ganvas.methods import DCGAN, WGAN
 from ganvas.nets import dcgan as nets
 
 READINGS = 10  # of each run, evenly spaced
-G, D = partial(nets.Generator, width=16, latent=32, norm=False), partial(nets.Discriminator, width=16)
+G, D = (
+    partial(nets.Generator, width=16, latent=32, norm=False),
+    partial(nets.Discriminator, width=16),
+)
 DIGITS = partial(images, "digits", size=16)
 
 RUNS = {
@@ -65,14 +68,20 @@ def experiment(seed: int) -> Finding:
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     """The distance over the run, all seeds, and 16 samples of each method's last generator, for the first seed."""
     axes = figure.subplots(1, 3)
-    for color, (name, label) in enumerate({"wgan": "clipped weights", "gan": "the loss of 2014"}.items()):
+    for color, (name, label) in enumerate(
+        {"wgan": "clipped weights", "gan": "the loss of 2014"}.items()
+    ):
         for s in seeds:
             curve = s["series"][name]
             line = {"color": f"C{color}", "label": label if s is seeds[0] else None}
-            axes[0].semilogy([i / curve["images"][-1] for i in curve["images"]], curve["frechet"], **line)
+            axes[0].semilogy(
+                [i / curve["images"][-1] for i in curve["images"]], curve["frechet"], **line
+            )
         x = torch.tensor(seeds[0]["series"][name]["samples"])
         side = x.shape[-1]
-        axes[1 + color].imshow(x.view(4, 4, side, side).transpose(1, 2).reshape(4 * side, -1).numpy(), cmap="gray")
+        axes[1 + color].imshow(
+            x.view(4, 4, side, side).transpose(1, 2).reshape(4 * side, -1).numpy(), cmap="gray"
+        )
         axes[1 + color].set(title=label, xticks=[], yticks=[])
     axes[0].set(xlabel="share of the run", ylabel="Fréchet distance")
     axes[0].legend()
@@ -94,7 +103,12 @@ CLAIM = Claim(
     "of the loss of 2014 rose to 73 (D was right of every image and G's pictures went gray), and was 12 with RMSprop 5e-4 in "
     "place of Adam. The bounds were set knowing that seed.",
     checks=(
-        Check("wgan_gain", ">=", 5.0, "first distance over last: the untrained generator must be left far behind"),
+        Check(
+            "wgan_gain",
+            ">=",
+            5.0,
+            "first distance over last: the untrained generator must be left far behind",
+        ),
         Check(
             "gan_over_wgan",
             ">=",

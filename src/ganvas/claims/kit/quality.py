@@ -44,7 +44,9 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     two never changes, for then it tells nothing of the other."""
 
     def ranks(values: Sequence[float]) -> np.ndarray:
-        _, inverse, counts = np.unique(np.asarray(values, float), return_inverse=True, return_counts=True)
+        _, inverse, counts = np.unique(
+            np.asarray(values, float), return_inverse=True, return_counts=True
+        )
         return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
     a, b = (r - r.mean() for r in (ranks(x), ranks(y)))

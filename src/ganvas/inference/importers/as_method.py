@@ -79,7 +79,7 @@ def _shape_from_noise(net: Any) -> Shape:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with torch.no_grad(), fake as mode, Bounded(MAX_ELEMENTS):
         named = (*net.named_parameters(), *net.named_buffers())
-        weights = {k: mode.from_tensor(v) for k, v in named}
+        weights: dict[str, Tensor] = {k: mode.from_tensor(v) for k, v in named}
         labels = [torch.zeros(1, dtype=torch.int64)] if classes else []
         inputs = (torch.zeros(1, net.latent), *labels)
         images = torch.func.functional_call(net, weights, inputs)
