@@ -6,7 +6,10 @@ import dataclasses
 import importlib
 import importlib.metadata
 import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -122,17 +125,20 @@ MOVED: dict[str, str] = {
     "ganvas.schedules": "ganvas.core.schedules",
 }
 # Packages whose classes never count as those of the user's own program.
-NOT_THE_USERS = {"ganvas", "torch", "torchvision", "transformers", *sys.stdlib_module_names} - {
-    "__main__"
-}
+NOT_THE_USERS = {"ganvas", *sys.stdlib_module_names} - {"__main__"}
+# Folders of installed packages, whose classes are not the user's either.
+INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib"))
 LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 
 
 def find(name: str) -> Callable[..., Any]:
     """The class or function of a name "module:thing" in a description.
 
-    Allowed are the entries of `ALLOWED`, and networks and optimizers of a module outside
-    ganvas that the program has imported itself. Raises `ConfigError` for all else."""
+    Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own program,
+    that is, of modules that it has imported itself and that lie outside installed packages;
+    and those of installed packages that registered recipes with ganvas.
+
+    Raises `ConfigError` for all else."""
     module, _, thing = name.partition(":")
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):
@@ -144,6 +150,7 @@ def find(name: str) -> Callable[..., Any]:
             f"the description uses {shorten(name)}, which is not part of ganvas: import the module "
             f"{shorten(module)} in your program first, if you trust it, and load it from there"
         )
+    own = own and (registered or not _is_installed(sys.modules[module]))
     found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
     # A module's own public classes, not what it has imported.
     if (
@@ -157,8 +164,15 @@ def find(name: str) -> Callable[..., Any]:
     ):
         return found
     raise ConfigError(
-        f"the description names {shorten(name)}, which is not an allowed class or function; nothing was loaded"
+        f"the description names {shorten(name)}, which is not an allowed class or function; "
+        "nothing was loaded"
     )
+
+
+def _is_installed(module: ModuleType) -> bool:
+    """Whether a module belongs to an installed package instead of the user's own program."""
+    file = getattr(module, "__file__", None)
+    return file is not None and any(Path(file).is_relative_to(folder) for folder in INSTALLED)
 
 
 def _load_registered(package: str) -> bool:
