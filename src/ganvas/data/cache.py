@@ -39,7 +39,7 @@ from ganvas.data.headers import (
 from ganvas.data.pictures import ImageSet
 from ganvas.media.samples import Broken, as_array, fit, to_channels
 
-VERSION = 1  # of the decoding: raise it when the same file gives other pixels
+VERSION = 2  # raise it when the same file gives other pixels, or an entry another form
 IN_MEMORY = 1 << 30  # bytes up to which an entry is held in memory, not mapped
 NAMED = 20  # names of unreadable images that an entry stores
 
