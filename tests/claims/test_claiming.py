@@ -200,7 +200,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     for names, everything in (([], False), (["inverse-cdf"], True)):
         with pytest.raises(UserError, match=r"--all"):
             runner.chosen(names, everything)
-    with pytest.raises(UserError, match=r"no claim's record\. Run some first"):
+    with pytest.raises(UserError, match=r"no record of a claim\. Run claims first"):
         write_report(tmp_path)
     (tmp_path / "toy.json").write_text("[]")
     with pytest.raises(UserError, match="not a record of a claim"):

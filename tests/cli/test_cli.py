@@ -264,12 +264,14 @@ def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     garden = toy_images(tmp_path / "garden", 2, side=21)
     Image.fromarray(np.full((30, 17), 90, np.uint8)).save(garden / "gray.jpg")
     (garden / "broken.png").write_text("not an image")
-    done = ganvas("translate", tmp_path / "run", garden, "--out", tmp_path / "made", "--to", "a")
+    translate = ("translate", tmp_path / "run", garden, "--out")
+    done = ganvas(*translate, tmp_path / "made", "--to", "a", ok=False)
+    assert done.returncode == 1  # an image was skipped
     assert "broken.png" in done.stderr
     assert "3 images" in done.stdout
     assert pixels(tmp_path / "made" / "gray.png").shape[:2] == (30, 17)
     assert pixels(tmp_path / "made" / "000.png").shape[:2] == (21, 21)
-    again = ganvas("translate", tmp_path / "run", garden, "--out", tmp_path / "made")
+    again = ganvas(*translate, tmp_path / "made", ok=False)
     assert "0 images" in again.stdout  # nothing is overwritten
     assert (
         "to b or a"

@@ -13,6 +13,19 @@ from ganvas.core.errors import ConfigError
 
 MAX_CALLS = 30_000  # operations of torch to build networks; BigGAN-deep takes 6,000
 
+# In-place draws of values that tensors without memory do not have. On the meta device
+# torch implements them in Python and imports its compiler for that.
+FILLS = {
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "orthogonal_",
+}
+
 
 class Bounded(TorchFunctionMode):
     """Limit the number of torch operations, and the size of their results.
@@ -34,7 +47,10 @@ class Bounded(TorchFunctionMode):
                 f"a network with this many layers is rejected: building it takes over "
                 f"{MAX_CALLS:,} operations"
             )
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in FILLS:
+            return args[0] if args else kwargs["tensor"]
+        result = func(*args, **kwargs)
         numbers = result.numel() if isinstance(result, torch.Tensor) else 0
         if self.elements is not None and numbers > self.elements:
             raise ConfigError(
