@@ -47,6 +47,8 @@ for told in sys.argv[2:]:
         run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
     if augment == "ada":
         run = override(run, "augment.p=0.5")
+    if name.startswith("progan"):
+        run = override(run, "D.group=4")  # statistics of a group need its images on one rank
     engine = Engine(run, Doubled(run.data()))
     found = []
     for player, optimizer in engine.optim.items():

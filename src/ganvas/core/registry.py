@@ -143,26 +143,29 @@ def find(name: str) -> Callable[..., Any]:
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):
         return getattr(importlib.import_module(module), thing)
-    own = module.partition(".")[0] not in NOT_THE_USERS
-    registered = own and _load_registered(module.partition(".")[0])
+    package = module.partition(".")[0]
+    own = package not in NOT_THE_USERS
+    if own and module not in sys.modules:
+        _load_registered(package)
     if own and module not in sys.modules:
         raise ConfigError(
             f"the description uses {shorten(name)}, which is not part of ganvas: import the module "
             f"{shorten(module)} in your program first, if you trust it, and load it from there"
         )
-    own = own and (registered or not _is_installed(sys.modules[module]))
     found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
-    # A module's own public classes, not what it has imported.
+    # A module's own public classes, not what it has imported. `isinstance` would ask the
+    # object for its class, which deprecated objects of torch answer with a warning.
     if (
-        isinstance(found, type)
-        and (
-            issubclass(found, nn.Module | torch.optim.Optimizer)
-            or (registered and dataclasses.is_dataclass(found))
-        )
+        issubclass(type(found), type)
         and (found.__module__, found.__qualname__) == (module, thing)
         and not thing.startswith("_")
     ):
-        return found
+        part = issubclass(found, nn.Module | torch.optim.Optimizer)
+        users = not _is_installed(sys.modules[module])
+        if part and users:
+            return found
+        if (part or dataclasses.is_dataclass(found)) and _load_registered(package):
+            return found
     raise ConfigError(
         f"the description names {shorten(name)}, which is not an allowed class or function; "
         "nothing was loaded"
