@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.metadata
 import sys
@@ -152,11 +151,13 @@ def find(name: str) -> Callable[..., Any]:
             f"the description uses {shorten(name)}, which is not part of ganvas: import the module "
             f"{shorten(module)} in your program first, if you trust it, and load it from there"
         )
-    found = getattr(sys.modules[module], "__dict__", {}).get(thing) if own else None
+    names: dict[str, Any] = getattr(sys.modules[module], "__dict__", {}) if own else {}
+    found = names.get(thing)
     # A module's own public classes, not what it has imported. `isinstance` would ask the
     # object for its class, which deprecated objects of torch answer with a warning.
     if (
-        issubclass(type(found), type)
+        found is not None
+        and issubclass(type(found), type)
         and (found.__module__, found.__qualname__) == (module, thing)
         and not thing.startswith("_")
     ):
@@ -164,7 +165,8 @@ def find(name: str) -> Callable[..., Any]:
         users = not _is_installed(sys.modules[module])
         if part and users:
             return found
-        if (part or dataclasses.is_dataclass(found)) and _load_registered(package):
+        record = hasattr(found, "__dataclass_fields__")
+        if (part or record) and _load_registered(package):
             return found
     raise ConfigError(
         f"the description names {shorten(name)}, which is not an allowed class or function; "
