@@ -26,7 +26,6 @@ from ganvas.evaluation.compare import ProtocolMismatch, compare
 from ganvas.evaluation.evaluate import measure
 from ganvas.evaluation.report import write_report
 from ganvas.inference import load as inference
-from ganvas.inference import load as load_module
 from ganvas.inference.model import Model
 from ganvas.metrics import suite
 from ganvas.metrics.features import Extractor, inception
@@ -248,8 +247,8 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 
     expected = ganvas.measure(run, photos, n=16)
     shutil.rmtree(cache_dir() / "statistics")
-    monkeypatch.setattr(evaluate, "save_file", full)
-    with pytest.warns(UserWarning, match="could not be kept"):
+    monkeypatch.setattr(real_features, "save_file", full)
+    with pytest.warns(UserWarning, match="could not be cached"):
         assert ganvas.measure(run, photos, n=16) == expected
 
 
@@ -306,7 +305,7 @@ def test_unlike_records_are_refused(
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert f"they differ in {field} (" in err
-    assert err.count(" and ") == 2  # of one field only
+    assert err.count(" and ") == 3  # both files, both verbs, the values of one field
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +322,7 @@ def test_what_is_no_record(record: dict[str, Any], tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is not a record"):
             compare([tmp_path / "a.json", tmp_path / "a.json"])
     (tmp_path / "a.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="nothing to compare"):
+    with pytest.raises(UserError, match="is the only measurement"):
         compare([tmp_path / "a.json"])
     record = copy.deepcopy(record)
     del record["protocol"]["neighbours"]
@@ -351,7 +350,7 @@ def test_mistakes_are_one_line(
     shutil.copytree(run / "model", tmp_path / "model")
     for arguments, words in (
         ([run, "--against", photos, "-n", 3], "more than 6 images on either side"),
-        ([run, "--against", gray, "-n", 9], "are gray and the model's are colour"),
+        ([run, "--against", gray, "-n", 9], "are gray and the model's are color"),
         ([run, "--against", photos, "--features", "squeezenet"], "needs the file squeezenet1_0"),
         (
             [
@@ -369,7 +368,7 @@ def test_mistakes_are_one_line(
         ([run, "--against", photos, "--part", "all"], "train or test"),
         ([run, "--against", photos, "--checkpoint", "7"], "keeps no checkpoint '7'"),
         ([run, "--against", tmp_path / "nowhere"], "nowhere"),
-        ([tmp_path / "model", "--against", photos, "--checkpoint", "both"], "has one state"),
+        ([tmp_path / "model", "--against", photos, "--checkpoint", "both"], "without checkpoints"),
     ):
         code, _, err = command("measure", *arguments)
         assert code == 1, arguments
@@ -396,7 +395,7 @@ def test_channels_that_a_run_asked_for_are_no_mistake(photos: Path, tmp_path: Pa
         16,
         16,
     ]  # its own data
-    with pytest.raises(UserError, match="are colour and the model's are gray"):
+    with pytest.raises(UserError, match="are color and the model's are gray"):
         ganvas.measure(out / "model", other, n=16)
 
 
@@ -408,7 +407,7 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
 
     def no_network(url: str, *_: Any) -> None:
         asked.append(url)
-        raise ConnectionError("no route to host")
+        raise downloads._DownloadError("no route to host")
 
     monkeypatch.setattr(downloads, "_receive", no_network)
     with pytest.raises(
@@ -515,7 +514,7 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
         model.method.sample = sample  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(load_module, "load", loaded)
+    monkeypatch.setattr(evaluate, "load", loaded)
     record = ganvas.measure(run, "digits", n=1500)
     assert asked == [i % 10 for i in range(1500)]
     found = []
@@ -541,5 +540,5 @@ def test_a_translation_names_the_size_that_it_was_measured_at(
 ) -> None:
     code, out, _ = command("measure", runs["domains"], "--against", runs["pairs"], "-n", 8)
     assert code == 0
-    assert out.count(", all of 16x16 pixels") == 2
+    assert out.count(", all at 16x16 pixels") == 2
     assert out.count("note: Inputs were brought to the size of training first") == 2

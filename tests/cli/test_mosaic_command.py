@@ -160,7 +160,7 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
         "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing", "--out",
         tmp_path / "out", "--block", 40, "--redact",
     )  # fmt: skip
-    assert "Look at every one" in said
+    assert "Check every image" in said
     assert red(tmp_path / "out" / "two.png", left) == red(tmp_path / "out" / "two.png", right) == 0
     mosaic_pairs.make(tmp_path / "in", tmp_path / "pairs", **asked(blocks=(40,), test=0))
     file = tmp_path / "pairs" / "train" / "A" / "two.png"

@@ -18,11 +18,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from ganvas.apps.cli import app
-from ganvas.core import Shape, environment
-from ganvas.core import files as files_module
+from ganvas.core import Shape
 from ganvas.core.errors import UserError
 from ganvas.core.files import open_atomic
 from ganvas.inference import load
+from ganvas.inference import translate_files as translate_module
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
 from ganvas.inference.translate_files import translate_files
@@ -74,7 +74,8 @@ def same(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def use(*args: Any, **kwargs: Any) -> None:
         model = identity(*args, **kwargs)
-        monkeypatch.setattr(load, "load", lambda *_, **__: model)
+        for module in (load, translate_module):
+            monkeypatch.setattr(module, "load", lambda *_, **__: model)
 
     use()
     return use
@@ -357,7 +358,7 @@ def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
         sizes.append((tmp_path / str(quality) / "x.jpg").stat().st_size)
     assert sizes[0] < sizes[1]
     wrongs: list[tuple[dict[str, Any], str]] = [
-        ({"format": "bmp"}, "is not known"),
+        ({"format": "bmp"}, "is unknown"),
         ({"quality": 90}, "for --format jpg"),
         ({"quality": 0}, "1 to 100"),
     ]
@@ -489,7 +490,7 @@ def test_more_pixels_than_memory_has_room_for(
 ) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     Image.fromarray(noise(3)[:4, :4].copy()).save(tmp_path / "b.png")
-    monkeypatch.setattr(environment, "available", lambda: 16 * 100)
+    monkeypatch.setattr(decode, "available", lambda: 16 * 100)
     report = translate_files(Path("m"), [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
     assert report.made == 1
     assert "memory has room for" in report.skipped[0]
@@ -512,7 +513,7 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
         return original(tmp_path / "file" / "x.png")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(files_module, "open_atomic", full)
+        patched.setattr("ganvas.media.encode.open_atomic", full)
         with pytest.raises(UserError, match="could not be written"):
             translate_files(Path("m"), files, tmp_path / "out")
     assert len(seen) == 1, "the second is not tried"

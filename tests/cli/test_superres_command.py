@@ -31,11 +31,11 @@ def opened(file: Path) -> Image.Image:
 
 
 def test_from_photographs_to_figures(tmp_path: Path) -> None:
-    photos, out = toy_images(tmp_path / "photos", 6, side=32), tmp_path / "run"
+    photos, out = toy_images(tmp_path / "photos", 8, side=32), tmp_path / "run"
     model = trained(photos, out)
     sheet = opened(out / "samples" / "000000004.png")
     assert sheet.height >= 3 * 16, "input, result, and what it should be"
-    assert "what it should be" in (out / "report.html").read_text(encoding="utf-8")
+    assert "Rows: input, output, target." in (out / "report.html").read_text(encoding="utf-8")
     assert "4 times as large" in (out / "model" / "README.md").read_text(encoding="utf-8")
     assert "translate" in _use(out, {**model.info, "scale": 4})
     assert "small/" in _use(out, {**model.info, "scale": 4}), "small images are enlarged"

@@ -187,8 +187,9 @@ def super_resolution(
     )
     tile = tiles.size
     if tiles.small and tiles.small == len(x):
+        needed = _pair_of(load) or least
         raise UserError(
-            f"all images of {found.title} are smaller than {tile[0]}x{tile[1]} (height x width), "
+            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x width), "
             f"from which crops of {height}x{width} are taken: give larger images, or a smaller "
             "--size"
         )
