@@ -499,7 +499,8 @@ def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     assert real.y is not None
     means = torch.stack([real.x[real.y == c].mean(0) for c in range(10)])
     extract = Extractor("nearest", Nearest(means), 64, "0", lambda longer: 16, channels=1)
-    monkeypatch.setattr(real_features, "extractor_named", lambda *_: extract)
+    for module in (real_features, evaluate):
+        monkeypatch.setattr(module, "extractor_named", lambda *_: extract)
     pools = [list(real.x[real.y == c]) for c in range(10)]
     asked: list[int] = []
 
@@ -541,4 +542,4 @@ def test_a_translation_names_the_size_that_it_was_measured_at(
     code, out, _ = command("measure", runs["domains"], "--against", runs["pairs"], "-n", 8)
     assert code == 0
     assert out.count(", all at 16x16 pixels") == 2
-    assert out.count("note: Inputs were brought to the size of training first") == 2
+    assert out.count("note: The inputs were scaled to the training size") == 2

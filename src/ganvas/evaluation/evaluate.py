@@ -132,9 +132,8 @@ def _measured(
         record["protocol"]["to"] = to
         # Files may have other sizes, and ganvas translate keeps these.
         record["notes"].append(
-            "The inputs were scaled to the training size: results of ganvas translate for inputs "
-            "of "
-            "other sizes may be better or worse than these values."
+            "The inputs were scaled to the training size: results of ganvas translate for "
+            "inputs of other sizes may be better or worse than these values."
         )
         if model.method.upscale > 1:
             record["notes"].append(
