@@ -148,9 +148,8 @@ def subject(source: Path) -> EvaluationContext:
     whole = feed.draw(0, feed.info.count, seed=0)
     assert whole.y is not None
     real = filled(FeatureSet(extract, "real"), (b.x for b in feed.batches(64)))
-    return EvaluationContext(
-        Sorted(whole.x, whole.y), feed, real, str(source), extract, 120, seed=0
-    )  # type: ignore[arg-type]
+    model: Any = Sorted(whole.x, whole.y)
+    return EvaluationContext(model, feed, real, str(source), extract, 120, seed=0)
 
 
 def shares_of_gray(features: Tensor, source: Path) -> float:
