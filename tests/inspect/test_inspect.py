@@ -199,11 +199,9 @@ def test_a_projection_finds_what_the_model_made(kind: type[Plain], space: Any, s
     found = project(m.method, x, space=space, steps=steps)  # type: ignore[arg-type]
     assert found.space == {Plain: "z", WithStyles: space or "w", WithEncoder: "z"}[kind]
     assert found.psnr.min() > 30  # dB
-    again = (
-        m.method.synthesize(found.latent)
-        if kind is WithStyles
-        else m.method.sample(2, z=found.latent)
-    )  # type: ignore[operator]
+    method: Any = m.method
+    styled = kind is WithStyles
+    again = method.synthesize(found.latent) if styled else method.sample(2, z=found.latent)
     torch.testing.assert_close(again.clamp(-1, 1), found.images)
     with pytest.raises(UserError, match=r"it has .*z"):
         project(m.method, x, space="v")  # type: ignore[arg-type]

@@ -92,7 +92,8 @@ def read_record(out: Path) -> dict[str, Any]:
     Raises `UserError` if there is none or it cannot be read."""
     path = out / "run.json"
     if not path.exists():
-        advice = runs_below(out) or f". Start one: ganvas train METHOD DATA --out {out}"
+        start = f"ganvas train METHOD DATA --out {shlex.quote(str(out))}"
+        advice = runs_below(out) or f". Start one: {start}"
         raise CheckpointError(f"there is no run in {out} (no run.json){advice}")
     return _checked(read_json(path, "run description", error=CheckpointError), _Record, path)
 
