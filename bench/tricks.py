@@ -31,6 +31,7 @@ from torch import nn
 from ganvas import recipes
 from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import commit, machine
+from ganvas.engine import build
 from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
 from ganvas.nets.norm import InstanceNorm2d
@@ -73,9 +74,9 @@ def undone() -> dict[str, list[tuple[Any, str, Any]]]:
             (InstanceNorm2d, "forward", lambda self, x: F.instance_norm(x, eps=self.eps))
         ],
         "fused optimizer": [
-            (engines, "_fast", lambda make: partial(make, fused=False, foreach=False))
+            (build, "_fused", lambda make: partial(make, fused=False, foreach=False))
         ],
-        "weights in memory order": [(engines, "_in_memory_order", lambda t: t)],
+        "weights in memory order": [(engines, "in_memory_order", lambda t: t)],
     }
 
 

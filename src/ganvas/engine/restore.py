@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -137,9 +138,10 @@ def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
     try:
         feed = run.data()
     except (UserError, TypeError) as e:
+        resume = f"ganvas resume {shlex.quote(str(out))} --data PATH"
         raise DataError(
             f"{e}. To go on with {out}, whose data are {known['source']!r} "
-            f"({known['count']:,} images), say where they are: ganvas resume {out} --data PATH"
+            f"({known['count']:,} images), say where they are: {resume}"
         ) from None
     if feed.info.fingerprint != known["fingerprint"]:
         raise DataError(
