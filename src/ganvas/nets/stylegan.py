@@ -244,7 +244,7 @@ class StyleBased(nn.Module):
 
 
 class Generator(StyleBased):
-    """StyleGAN's.
+    """StyleGAN's generator.
 
     `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
     `Mapping` and `Synthesis`.
