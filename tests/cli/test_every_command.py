@@ -132,7 +132,8 @@ def test_help_renders_at_any_width(
     name: str, columns: str, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    monkeypatch.setenv("TERMINAL_WIDTH", columns)
+    # typer reads its own variable once, at import: setting it would last for other tests
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", int(columns))
     ended = command(*name.split(), "--help")
     assert (ended.status, ended.err) == (0, "")
     assert "Usage" in ended.out

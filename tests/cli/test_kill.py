@@ -28,22 +28,23 @@ SERVER = """
 import os, sys
 import torch
 torch.set_num_threads(1)
-from ganvas import training
+from ganvas.core.errors import UserError
+from ganvas.training import trainer
 for line in sys.stdin:
     verb, out, data = line.split()
     child = os.fork()
     if child == 0:
         os.setsid()
-        training.SAVE_SECONDS = 0.02  # save nearly always: most deaths fall into a save
+        trainer.SAVE_SECONDS = 0.02  # save nearly always: most deaths fall into a save
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         try:
             if verb == "train":
-                training.train("dcgan", data, out=out, size=16, batch=8, images=1600, device="cpu",
-                               set=["G.width=4", "D.width=4"])
+                trainer.train("dcgan", data, out=out, size=16, batch=8, images=1600, device="cpu",
+                              set=["G.width=4", "D.width=4"])
             else:
-                training.resume(out, device="cpu")
-        except training.UserError as e:
+                trainer.resume(out, device="cpu")
+        except UserError as e:
             os._exit(0 if "is complete" in str(e) else 3)
         except BaseException:
             os._exit(4)
