@@ -375,7 +375,9 @@ def test_folders_that_hold_something_are_left_alone(
     )
 
 
-def test_a_checkpoint_cut_short_falls_back_to_the_one_before(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "run"
     shutil.copytree(run, broken)
     newest = checkpoint.all_of(broken / "checkpoints")[-1]
@@ -387,7 +389,7 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(run: Path, tmp_path
     ganvas(
         "train",
         "dcgan",
-        json.loads((run / "run.json").read_text())["run"]["data"]["source"],
+        photos,
         "--out",
         tmp_path / "straight",
         "--size",
