@@ -207,7 +207,7 @@ class Method(nn.Module):
         """The stage of training at a time."""
         return Stage()
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Yield the optimizer steps of one step of the clock: the paper's Algorithm 1."""
         raise NotImplementedError
 
