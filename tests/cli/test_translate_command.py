@@ -96,7 +96,7 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
         assert [p.name for p in made.parent.iterdir()] == ["photo.png"], (
             "what was stored for a while is gone"
         )
-        with pytest.raises(UserError, match="at least"):
+        with pytest.raises(UserError, match="smallest tile has 16"):
             loaded.translate(file, tile=3)
 
 

@@ -332,7 +332,8 @@ def translate(
     skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
     _say(f"{report.made} {'image' if report.made == 1 else 'images'} in {out}{there}{skipped}")
     if report.skipped:
-        raise typer.Exit(1)
+        count = "1 image was" if len(report.skipped) == 1 else f"{len(report.skipped)} images were"
+        raise UserError(f"{count} not translated, for the reasons above")
 
 
 @app.command(rich_help_panel=INSPECT)
