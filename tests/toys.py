@@ -58,6 +58,8 @@ SETTINGS: dict[str, str] = {
     "progan_labels": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"
     ),
+    "fastgan": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
+    "fastgan_small": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",

@@ -45,6 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.methods.dong2017": ("Dong2017",),
     "ganvas.methods.dual_learning": ("DualLearning",),
     "ganvas.methods.dualgan": ("DualGAN",),
+    "ganvas.methods.fastgan": ("FastGAN",),
     "ganvas.methods.gan": ("GAN",),
     "ganvas.methods.pix2pix": ("Pix2Pix",),
     "ganvas.methods.progan": ("ProGAN",),
@@ -75,6 +76,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.nets.discogan": ("Discriminator", "Generator"),
     "ganvas.nets.dong2017": ("Discriminator", "Encoder", "Generator"),
     "ganvas.nets.dualgan": ("Critic",),
+    "ganvas.nets.fastgan": ("Discriminator", "Generator"),
     "ganvas.nets.image_to_image": ("ResNetGenerator", "UNetGenerator"),
     "ganvas.nets.mlp": (
         "ConditionalMLPGenerator",

@@ -12,6 +12,7 @@ from ganvas.methods.discogan import DiscoGAN
 from ganvas.methods.dong2017 import Dong2017
 from ganvas.methods.dual_learning import DualLearning
 from ganvas.methods.dualgan import DualGAN
+from ganvas.methods.fastgan import FastGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
@@ -48,6 +49,7 @@ __all__ = [
     "Dong2017",
     "DualGAN",
     "DualLearning",
+    "FastGAN",
     "Pix2Pix",
     "ProGAN",
     "SRResNet",

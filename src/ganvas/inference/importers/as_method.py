@@ -28,6 +28,7 @@ from ganvas.nets import (
     cogan,
     dcgan,
     discogan,
+    fastgan,
     image_to_image,
     progan,
     r3gan,
@@ -104,6 +105,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     stylegan.Generator: (methods.StyleGAN, _shape_from_noise),
     stylegan2.Generator: (methods.StyleGAN2, _shape_from_noise),
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _shape_from_noise),
+    fastgan.Generator: (methods.FastGAN, _shape_from_noise),
     # The file has the statistics of batch norm.
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
