@@ -147,7 +147,7 @@ class Generator(nn.Module):
             {
                 str(s): SkipLayerExcitation(width_of[s // 16], width_of[s])
                 for s in stages
-                if skip and s >= 64
+                if skip and 64 <= s <= 512
             }
         )
         self.to_small = _conv(width_of[small_side(self.side)], channels, 1)
