@@ -21,6 +21,7 @@ from ganvas.nets import (
     dualgan,
     fastgan,
     image_to_image,
+    infogan,
     mlp,
     patchgan,
     progan,
@@ -86,6 +87,8 @@ PUBLISHED = [
     (lambda: fastgan.Discriminator(), 11_526_160),
     (lambda: fastgan.Discriminator(size=512), 11_526_496),
     (lambda: fastgan.Discriminator(size=1024), 11_528_192),
+    (lambda: infogan.Generator(), 6_652_481),
+    (lambda: infogan.Discriminator(), 6_558_144 + 1_025 + 133_262 - 2 * 129),  # deviations are 1
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),

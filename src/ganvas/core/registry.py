@@ -47,6 +47,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.methods.dualgan": ("DualGAN",),
     "ganvas.methods.fastgan": ("FastGAN",),
     "ganvas.methods.gan": ("GAN",),
+    "ganvas.methods.infogan": ("InfoGAN",),
+    "ganvas.methods.lsgan": ("LSGAN",),
+    "ganvas.methods.pacgan": ("PacGAN",),
     "ganvas.methods.pix2pix": ("Pix2Pix",),
     "ganvas.methods.progan": ("ProGAN",),
     "ganvas.methods.r3gan": ("R3GAN",),
@@ -78,6 +81,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.nets.dualgan": ("Critic",),
     "ganvas.nets.fastgan": ("Discriminator", "Generator"),
     "ganvas.nets.image_to_image": ("ResNetGenerator", "UNetGenerator"),
+    "ganvas.nets.infogan": ("Discriminator", "Generator"),
     "ganvas.nets.mlp": (
         "ConditionalMLPGenerator",
         "ConditionalMaxoutDiscriminator",

@@ -14,6 +14,9 @@ from ganvas.methods.dual_learning import DualLearning
 from ganvas.methods.dualgan import DualGAN
 from ganvas.methods.fastgan import FastGAN
 from ganvas.methods.gan import GAN
+from ganvas.methods.infogan import InfoGAN
+from ganvas.methods.lsgan import LSGAN
+from ganvas.methods.pacgan import PacGAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
@@ -33,6 +36,7 @@ __all__ = [
     "CGAN",
     "DCGAN",
     "GAN",
+    "LSGAN",
     "R3GAN",
     "SAGAN",
     "SNGAN",
@@ -50,6 +54,8 @@ __all__ = [
     "DualGAN",
     "DualLearning",
     "FastGAN",
+    "InfoGAN",
+    "PacGAN",
     "Pix2Pix",
     "ProGAN",
     "SRResNet",
