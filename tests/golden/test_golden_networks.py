@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ganvas.inference.importers import import_network
 
@@ -27,6 +28,8 @@ FIXTURES = [
     "cyclegan_pix2pix/unet128_instance",
     "cyclegan_pix2pix/unet256_batch_dropout",
     "cut/generator",
+    "pix2pixhd/global_generator",
+    "pix2pixhd/local_enhancer",
     "mimicry/wgan_gp_generator_32",
     "mimicry/wgan_gp_discriminator_32",
     "mimicry/sngan_generator_32",
@@ -303,3 +306,34 @@ def test_fastgan(golden: Callable[[str], Golden]) -> None:
         want = g.tensors[f"reconstruction_{part}"]
         # At a few pixels the reference itself depends on rounding: tanh changes its sign there.
         assert ((reconstruction.made - want).abs() > 1e-3).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["generator", "generator_nhidden16", "generator_vae_nhidden8"])
+@torch.no_grad()
+def test_spade(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"spade/{name}")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    m = one_hot(g.tensors["labels"].long(), g.meta["args"]["semantic_nc"]).movedim(-1, 1).float()
+    g.check(net(m, g.tensors.get("z")), "output")
+
+
+@torch.no_grad()
+def test_spade_encoder(golden: Callable[[str], Golden]) -> None:
+    g = golden("spade/conv_encoder")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for got, expected in zip(net(g.tensors["input"]).unbind(1), ("mu", "logvar"), strict=True):
+        g.check(got, expected)
+
+
+@pytest.mark.parametrize("project", ["spade", "pix2pixhd"])
+@torch.no_grad()
+def test_multiscale_discriminator(golden: Callable[[str], Golden], project: str) -> None:
+    g = golden(f"{project}/multiscale_discriminator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for i, maps in enumerate(net(g.tensors["input"])):
+        g.check(maps[-1], f"output_d{i}")
+        for j, features in enumerate(maps[:-1]):
+            g.check(features.mean((2, 3)), f"feature_d{i}_{j}_channel_mean")

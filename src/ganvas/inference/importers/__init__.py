@@ -30,6 +30,7 @@ from ganvas.inference.importers import (
     mimicry,
     pgan,
     r3gan,
+    spade,
     stylegan,
     translation,
     unit,
@@ -46,6 +47,7 @@ FORMATS: dict[str, Format] = {
     **pgan.FORMATS,
     **r3gan.FORMATS,
     **stylegan.FORMATS,
+    **spade.FORMATS,
     **translation.FORMATS,
     **unit.FORMATS,
     **basicsr.FORMATS,
@@ -363,7 +365,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
 
     Drops the running statistics that instance norms had before torch 0.4: they have no
     weight beside them, and their networks never use them (batch norms without weights
-    are named bn)."""
+    are named bn, or param_free_norm in SPADE)."""
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     stats = ("running_mean", "running_var", "num_batches_tracked")
@@ -373,7 +375,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
         return (
             name not in stats
             or f"{layer}.weight" in state
-            or layer.rpartition(".")[2].startswith("bn")
+            or layer.rpartition(".")[2].startswith(("bn", "param_free_norm"))
         )
 
     def natural(key: str) -> list[str | tuple[int, str]]:

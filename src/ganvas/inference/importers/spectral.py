@@ -34,8 +34,10 @@ def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
     for key, value in state.items():
         if key.endswith(".weight_orig"):
             layer = key.removesuffix(".weight_orig")
+            value = value.float()  # half precision would round sigma
             matrix = (value.transpose(0, 1) if layer in transposed else value).flatten(1)
-            sigma = torch.dot(state[f"{layer}.weight_u"], matrix @ state[f"{layer}.weight_v"])
+            u, v = (state[f"{layer}.weight_{name}"].float() for name in "uv")
+            sigma = torch.dot(u, matrix @ v)
             plain[f"{layer}.weight"] = value / sigma
         elif not key.endswith((".weight_u", ".weight_v")):
             plain[key] = value
