@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganvas.inference.importers import import_network
+from ganvas.nets import stylegan3
 
 FIXTURES = [
     "dcgan/generator",
@@ -337,3 +338,33 @@ def test_multiscale_discriminator(golden: Callable[[str], Golden], project: str)
         g.check(maps[-1], f"output_d{i}")
         for j, features in enumerate(maps[:-1]):
             g.check(features.mean((2, 3)), f"feature_d{i}_{j}_channel_mean")
+
+
+@pytest.mark.parametrize("name", ["generator_t", "generator_r", "generator_t_transformed"])
+@torch.no_grad()
+def test_stylegan3(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"stylegan3/{name}")
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    z, labels = g.tensors["z"], g.tensors.get("c")
+    w = net.truncated(net.styles(z, labels), g.meta["truncation_psi"])
+    g.check(w[:, 0] if g.tensors["w"].dim() == 2 else w, "w")
+    if "input_features_mean" in g.tensors:
+        features = net.synthesis.input(w[:, 0])
+        g.check(features.mean((2, 3)), "input_features_mean")
+        g.check(features[..., :8, :8], "input_features_corner")
+    g.check(net.synthesis(w), "output")
+
+
+def test_filtered_lrelu(golden: Callable[[str], Golden]) -> None:
+    g = golden("stylegan3/filtered_lrelu")
+    t, args = g.tensors, g.meta["args"]
+    torch.testing.assert_close(stylegan3.low_pass(12, 4.2, 3.0, 32), t["up_filter"])
+    torch.testing.assert_close(stylegan3.low_pass(12, 6.0, 4.5, 32), t["down_filter"])
+    radial = stylegan3.low_pass(12, 6.0, 4.5, 32, radial=True)
+    torch.testing.assert_close(radial, t["down_filter_radial"])
+    x = t["input"] + t["bias"].view(-1, 1, 1)
+    how = {k: args[k] for k in ("up", "down", "gain", "slope", "clamp")}
+    for down, expected in ((t["down_filter"], "output"), (radial, "output_radial")):
+        got = stylegan3.filtered_lrelu(x, t["up_filter"], down, padding=(*args["padding"],), **how)
+        g.check(got, expected)

@@ -32,7 +32,8 @@ class Info:
     classes: names of the labels, in their order
     counts: domain -> images; empty for other tasks
     skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
-    notes: further lines for the user"""
+    notes: further lines for the user
+    palette: as of `Shape`"""
 
     task: Task
     source: str
@@ -48,10 +49,12 @@ class Info:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped_count: int = 0
+    palette: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
-        return Shape(self.channels, self.height, self.width, len(self.classes))
+        classes = len(self.classes)
+        return Shape(self.channels, self.height, self.width, classes, self.palette)
 
 
 @dataclass(frozen=True)

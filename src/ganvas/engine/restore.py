@@ -101,7 +101,7 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
     sides = {k: record["shape"][k] for k in ("channels", "height", "width", "classes")}
-    shape = Shape(**sides)
+    shape = Shape(**sides, palette=tuple(record["shape"].get("palette", ())))
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}

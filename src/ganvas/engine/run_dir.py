@@ -51,6 +51,7 @@ class _Shape(_Open):
     height: Positive
     width: Positive
     classes: Count
+    palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = []
 
 
 class _Data(_Open):

@@ -18,14 +18,17 @@ from ganvas.methods.infogan import InfoGAN
 from ganvas.methods.lsgan import LSGAN
 from ganvas.methods.pacgan import PacGAN
 from ganvas.methods.pix2pix import Pix2Pix
+from ganvas.methods.pix2pixhd import Pix2PixHD
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.sngan import SNGAN
+from ganvas.methods.spade import SPADE
 from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
 from ganvas.methods.stylegan import StyleGAN
 from ganvas.methods.stylegan2 import StyleGAN2
+from ganvas.methods.stylegan3 import StyleGAN3
 from ganvas.methods.unit import UNIT
 from ganvas.methods.vae import VAE
 from ganvas.methods.vaegan import VAEGAN
@@ -40,6 +43,7 @@ __all__ = [
     "R3GAN",
     "SAGAN",
     "SNGAN",
+    "SPADE",
     "SRGAN",
     "UNIT",
     "VAE",
@@ -57,8 +61,10 @@ __all__ = [
     "InfoGAN",
     "PacGAN",
     "Pix2Pix",
+    "Pix2PixHD",
     "ProGAN",
     "SRResNet",
     "StyleGAN",
     "StyleGAN2",
+    "StyleGAN3",
 ]

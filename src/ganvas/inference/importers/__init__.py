@@ -32,6 +32,7 @@ from ganvas.inference.importers import (
     r3gan,
     spade,
     stylegan,
+    stylegan3,
     translation,
     unit,
 )
@@ -47,6 +48,7 @@ FORMATS: dict[str, Format] = {
     **pgan.FORMATS,
     **r3gan.FORMATS,
     **stylegan.FORMATS,
+    **stylegan3.FORMATS,
     **spade.FORMATS,
     **translation.FORMATS,
     **unit.FORMATS,

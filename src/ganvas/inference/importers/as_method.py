@@ -35,6 +35,7 @@ from ganvas.nets import (
     resnet,
     stylegan,
     stylegan2,
+    stylegan3,
     super_resolution,
 )
 
@@ -104,6 +105,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     progan.ProgressiveGenerator: (methods.ProGAN, _shape_from_noise),
     stylegan.Generator: (methods.StyleGAN, _shape_from_noise),
     stylegan2.Generator: (methods.StyleGAN2, _shape_from_noise),
+    stylegan3.Generator: (methods.StyleGAN3, _shape_from_noise),
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _shape_from_noise),
     fastgan.Generator: (methods.FastGAN, _shape_from_noise),
     # The file has the statistics of batch norm.
@@ -137,6 +139,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
 LABELED = (
     methods.StyleGAN,
     methods.StyleGAN2,
+    methods.StyleGAN3,
     methods.R3GAN,
     methods.BigGAN,
 )
