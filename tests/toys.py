@@ -81,6 +81,10 @@ SETTINGS: dict[str, str] = {
     "stylegan3_small": (
         "G.width=4 G.base=64 G.depth=4 D.widths=[4,4,4] data.size=16 batch=4 r1_every=2"
     ),
+    "autoencoder_kl": "AE.widths=[4,4] AE.blocks=1 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "autoencoder_kl_small": "AE.widths=[4,4] D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "vqgan": "AE.widths=[4,4] AE.blocks=1 AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "vqgan_small": "AE.widths=[4,4] AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",

@@ -22,6 +22,7 @@ from ganvas.nets import (
     fastgan,
     image_to_image,
     infogan,
+    latent_autoencoder,
     mlp,
     multiscale,
     patchgan,
@@ -105,6 +106,7 @@ PUBLISHED = [
     (lambda: pix2pixhd.LocalEnhancer(36), 182_857_059),
     (lambda: multiscale.MultiscaleDiscriminator(39), 5_603_202),
     (lambda: multiscale.MultiscaleDiscriminator(39, scales=3), 8_404_803),
+    (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),

@@ -36,6 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.core.types": ("Run",),
     "ganvas.data": ("derived", "domains", "images", "label_maps", "pairs", "super_resolution"),
     "ganvas.data.toy": ("gaussian_grid_feed", "gaussian_ring_feed", "languages"),
+    "ganvas.methods.autoencoder_kl": ("AutoencoderKL",),
     "ganvas.methods.biggan": ("BigGAN",),
     "ganvas.methods.cgan": ("CGAN",),
     "ganvas.methods.cogan": ("CoGAN",),
@@ -65,6 +66,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.methods.unit": ("UNIT",),
     "ganvas.methods.vae": ("VAE",),
     "ganvas.methods.vaegan": ("VAEGAN",),
+    "ganvas.methods.vqgan": ("VQGAN",),
     "ganvas.methods.wgan": ("WGAN",),
     "ganvas.methods.wgan_gp": ("WGANGP",),
     "ganvas.nets.augment": ("ADA", "DiffAugment"),
@@ -85,6 +87,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.nets.fastgan": ("Discriminator", "Generator"),
     "ganvas.nets.image_to_image": ("ResNetGenerator", "UNetGenerator"),
     "ganvas.nets.infogan": ("Discriminator", "Generator"),
+    "ganvas.nets.latent_autoencoder": ("KLAutoencoder", "VQAutoencoder"),
     "ganvas.nets.mlp": (
         "ConditionalMLPGenerator",
         "ConditionalMaxoutDiscriminator",

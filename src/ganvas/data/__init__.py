@@ -249,7 +249,7 @@ def super_resolution(
 def derived(
     source: str | os.PathLike[str],
     *,
-    kind: Literal["gray", "edges"],
+    kind: Literal["gray", "edges", "same"],
     size: Size = 256,
     load: Size | None = None,
     flip: bool = True,
@@ -263,7 +263,8 @@ def derived(
     Batches hold the photographs as the target `b` and `y`, and the derived images as
     the input `a` and `x`, [n, C, H, W].
 
-    kind: "gray" removes the chroma, "edges" leaves dark lines on white
+    kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
+        nothing (autoencoders)
     load: see `pairs`
     size, flip, strict, part, channels, white: see `images`"""
     if kind not in KINDS:

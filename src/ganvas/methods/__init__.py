@@ -1,8 +1,9 @@
 """One paper, one file; `base` holds what several papers share.
 
-A method imports core, networks and objectives; never data, the engine or another
+A method imports core, objectives, metrics and networks; never data, the engine or another
 method."""
 
+from ganvas.methods.autoencoder_kl import AutoencoderKL
 from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
 from ganvas.methods.cogan import CoGAN
@@ -32,6 +33,7 @@ from ganvas.methods.stylegan3 import StyleGAN3
 from ganvas.methods.unit import UNIT
 from ganvas.methods.vae import VAE
 from ganvas.methods.vaegan import VAEGAN
+from ganvas.methods.vqgan import VQGAN
 from ganvas.methods.wgan import WGAN
 from ganvas.methods.wgan_gp import WGANGP
 
@@ -48,8 +50,10 @@ __all__ = [
     "UNIT",
     "VAE",
     "VAEGAN",
+    "VQGAN",
     "WGAN",
     "WGANGP",
+    "AutoencoderKL",
     "BigGAN",
     "CoGAN",
     "CycleGAN",
