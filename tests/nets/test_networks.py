@@ -32,6 +32,7 @@ from ganvas.nets import (
     resnet,
     sngan,
     spade,
+    sparse_transformer,
     stylegan,
     stylegan2,
     stylegan3,
@@ -107,6 +108,8 @@ PUBLISHED = [
     (lambda: multiscale.MultiscaleDiscriminator(39), 5_603_202),
     (lambda: multiscale.MultiscaleDiscriminator(39, scales=3), 8_404_803),
     (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
+    (lambda: sparse_transformer.SparseTransformer(), 59_196_928),
+    (lambda: sparse_transformer.SparseTransformer(layers=32), 14_910_976),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),

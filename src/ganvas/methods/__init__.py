@@ -25,6 +25,7 @@ from ganvas.methods.r3gan import R3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.sngan import SNGAN
 from ganvas.methods.spade import SPADE
+from ganvas.methods.sparse_transformer import SparseTransformer
 from ganvas.methods.srgan import SRGAN
 from ganvas.methods.srresnet import SRResNet
 from ganvas.methods.stylegan import StyleGAN
@@ -68,6 +69,7 @@ __all__ = [
     "Pix2PixHD",
     "ProGAN",
     "SRResNet",
+    "SparseTransformer",
     "StyleGAN",
     "StyleGAN2",
     "StyleGAN3",
