@@ -87,6 +87,16 @@ SETTINGS: dict[str, str] = {
     "vqgan_small": "AE.widths=[4,4] AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
     "sparse_transformer": ("T.levels=8 T.width=8 T.layers=4 T.summary=2 data.size=4 batch=4"),
     "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=4"),
+    "deoldify": (
+        "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 "
+        "data.size=32 batch=2 pretrain=4 critic=4"
+    ),
+    "deoldify_artistic": (
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+    ),
+    "deoldify_small": (
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+    ),
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",

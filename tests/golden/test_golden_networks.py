@@ -368,3 +368,21 @@ def test_filtered_lrelu(golden: Callable[[str], Golden]) -> None:
     for down, expected in ((t["down_filter"], "output"), (radial, "output_radial")):
         got = stylegan3.filtered_lrelu(x, t["up_filter"], down, padding=(*args["padding"],), **how)
         g.check(got, expected)
+
+
+@pytest.mark.parametrize("name", ["unet_wide", "unet_deep"])
+@torch.no_grad()
+def test_deoldify(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"deoldify/{name}")
+    net: Any = import_network(g.file)
+    lengths = len(net.layers[8].conv[0].bias)  # of weight norm, which the file's weights contain
+    assert parameters(net) + lengths == g.meta["parameters"]
+    g.check(net.raw(g.tensors["input"]), "output")
+
+
+@torch.no_grad()
+def test_deoldify_critic(golden: Callable[[str], Golden]) -> None:
+    g = golden("deoldify/critic")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input"]), "output")

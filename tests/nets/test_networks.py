@@ -16,6 +16,7 @@ from ganvas.nets import (
     biggan,
     cogan,
     dcgan,
+    deoldify,
     discogan,
     dong2017,
     dualgan,
@@ -110,6 +111,9 @@ PUBLISHED = [
     (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
     (lambda: sparse_transformer.SparseTransformer(), 59_196_928),
     (lambda: sparse_transformer.SparseTransformer(layers=32), 14_910_976),
+    (lambda: deoldify.UNet(), 218_222_197),
+    (lambda: deoldify.UNet(kind="deep", encoder="resnet34", factor=1.5), 63_646_881),
+    (lambda: deoldify.Critic(), 94_555_649),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),

@@ -9,6 +9,7 @@ from ganvas.methods.cgan import CGAN
 from ganvas.methods.cogan import CoGAN
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
+from ganvas.methods.deoldify import DeOldify
 from ganvas.methods.discogan import DiscoGAN
 from ganvas.methods.dong2017 import Dong2017
 from ganvas.methods.dual_learning import DualLearning
@@ -58,6 +59,7 @@ __all__ = [
     "BigGAN",
     "CoGAN",
     "CycleGAN",
+    "DeOldify",
     "DiscoGAN",
     "Dong2017",
     "DualGAN",
