@@ -101,8 +101,8 @@ PUBLISHED = [
     (lambda: stylegan3.Generator(base=16_384), 23_320_443),
     (lambda: stylegan3.Generator(size=1024, base=65_536, width=1024, radial=True), 15_093_151),
     (lambda: stylegan3.Generator(base=32_768, width=1024, radial=True), 15_779_565),
-    (lambda: spade.Generator(184, latent=0), 97_480_899),
-    (lambda: spade.Generator(151, latent=0), 96_492_483),
+    (lambda: spade.Generator(184, latent=0, normalized=False), 97_480_899),
+    (lambda: spade.Generator(151, latent=0, normalized=False), 96_492_483),
     (lambda: multiscale.MultiscaleDiscriminator(187, spectrally=True), 5_904_514),
     (lambda: image_to_image.ResNetGenerator(36, downs=4), 182_546_755),
     (lambda: pix2pixhd.LocalEnhancer(36), 182_857_059),
@@ -111,9 +111,12 @@ PUBLISHED = [
     (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
     (lambda: sparse_transformer.SparseTransformer(), 59_196_928),
     (lambda: sparse_transformer.SparseTransformer(layers=32), 14_910_976),
-    (lambda: deoldify.UNet(), 218_222_197),
-    (lambda: deoldify.UNet(kind="deep", encoder="resnet34", factor=1.5), 63_646_881),
-    (lambda: deoldify.Critic(), 94_555_649),
+    (lambda: deoldify.UNet(normalized=False), 218_222_197 - 1_024),  # of weight norm
+    (
+        lambda: deoldify.UNet(kind="deep", encoder="resnet34", factor=1.5, normalized=False),
+        63_645_681,
+    ),
+    (lambda: deoldify.Critic(normalized=False), 94_555_649),
     (lambda: resnet.Generator(width=256), 4_276_739),
     (lambda: resnet.Discriminator(width=128), 1_053_825),
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update
-from ganvas.nets.label_map import checked_label_planes, label_planes
+from ganvas.nets.label_map import label_planes
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import lsgan
 from ganvas.objectives.feature_matching import matched_maps, perceptual
@@ -96,4 +96,4 @@ class Pix2PixHD(Method):
         return torch.cat([m.to(x.dtype), x], 1)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        return self.G(checked_label_planes(x, self.palette) if self.palette else x)
+        return self.G(label_planes(x, self.palette) if self.palette else x)

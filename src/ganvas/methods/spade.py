@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.core.errors import UserError
-from ganvas.nets.label_map import checked_label_planes, label_planes
+from ganvas.nets.label_map import label_planes
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import hinge
 from ganvas.objectives.feature_matching import matched_maps, perceptual
@@ -34,7 +34,7 @@ class SPADE(Method):
     """
 
     directions: Sequence[str] = ("b",)
-    trained_with: Sequence[str] = ("vgg", "E")
+    trained_with: Sequence[str] = ("vgg",)
     G: Any  # a `nets.spade.Generator`
     D: Any  # a `nets.multiscale.MultiscaleDiscriminator`
 
@@ -118,6 +118,6 @@ class SPADE(Method):
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Images for label maps in colors, with a random style each."""
-        m = checked_label_planes(x, self.palette)
+        m = label_planes(x, self.palette)
         latent = self.G.latent
         return self.G(m, rng.normal(len(x), latent, device=x.device) if latent else None)

@@ -130,15 +130,12 @@ def _conv(
 class Shuffle(nn.Module):
     """1x1 convolution, ReLU, pixel shuffle to twice the size, and a blur of 2x2."""
 
-    def __init__(self, channels_in: int, channels_out: int, norm: bool, blur: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, norm: bool) -> None:
         super().__init__()
         self.conv = _conv(channels_in, 4 * channels_out, 1, norm, activate=False)
-        self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pixel_shuffle(F.relu(self.conv(x)), 2)
-        if not self.blur:
-            return x
         return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), 2, 1)
 
 
@@ -147,7 +144,7 @@ class WideBlock(nn.Module):
 
     def __init__(self, up: int, skip: int, out: int, attention: bool) -> None:
         super().__init__()
-        self.shuf = Shuffle(up, out, norm=True, blur=True)
+        self.shuf = Shuffle(up, out, norm=True)
         self.bn = BatchNorm2d(skip)
         self.conv = _conv(out + skip, out, norm=True, attention=attention)
 
@@ -160,7 +157,7 @@ class DeepBlock(nn.Module):
 
     def __init__(self, up: int, skip: int, out: int, attention: bool) -> None:
         super().__init__()
-        self.shuf = Shuffle(up, up // 2, norm=True, blur=True)
+        self.shuf = Shuffle(up, up // 2, norm=True)
         self.bn = BatchNorm2d(skip)
         self.conv1 = _conv(up // 2 + skip, out, norm=True)
         self.conv2 = _conv(out, out, norm=True, attention=attention)
@@ -241,7 +238,7 @@ class UNet(nn.Module):
                 out = int((joined // 2 if last else joined) * factor)
                 decoder.append(DeepBlock(x, skip, out, attention))
             x = out
-        shuffle = Shuffle(x, x, norm=False, blur=False)
+        shuffle = Shuffle(x, x, norm=False)
         head = _conv(x + channels_in, channels_out, 1, activate=False)
         self.layers = nn.ModuleList(
             [
