@@ -97,6 +97,7 @@ SETTINGS: dict[str, str] = {
     "deoldify_small": (
         "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
     ),
+    "singan": "G.width=4 D.width=4 data.size=20 batch=1 coarsest=12 images=3",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",

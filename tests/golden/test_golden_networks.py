@@ -386,3 +386,16 @@ def test_deoldify_critic(golden: Callable[[str], Golden]) -> None:
     net = import_network(g.file)
     assert parameters(net) == g.meta["parameters"]
     g.check(net(g.tensors["input"]), "output")
+
+
+@torch.no_grad()
+def test_singan(golden: Callable[[str], Golden]) -> None:
+    g = golden("singan/generator_scale")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["noise"], g.tensors["previous"]), "output")
+    g = golden("singan/discriminator_scale")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input"]), "output")
+    g.check(net.train()(g.tensors["input"]), "output_batchstats")

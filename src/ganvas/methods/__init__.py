@@ -24,6 +24,7 @@ from ganvas.methods.pix2pixhd import Pix2PixHD
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
 from ganvas.methods.sagan import SAGAN
+from ganvas.methods.singan import SinGAN
 from ganvas.methods.sngan import SNGAN
 from ganvas.methods.spade import SPADE
 from ganvas.methods.sparse_transformer import SparseTransformer
@@ -71,6 +72,7 @@ __all__ = [
     "Pix2PixHD",
     "ProGAN",
     "SRResNet",
+    "SinGAN",
     "SparseTransformer",
     "StyleGAN",
     "StyleGAN2",
