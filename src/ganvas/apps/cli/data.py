@@ -43,6 +43,13 @@ def data_letters(
             help="Write pairs A/ and B/ of two weights (thin,black or 300,700) or of roman,italic.",
         ),
     ] = None,
+    domains: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Write two unpaired domains A/ and B/: serif, slab, sans, mono, script.",
+        ),
+    ] = None,
 ) -> None:
     """Render the capital letters of 37 open typeface families (needs the extra `demo`).
 
@@ -50,7 +57,7 @@ def data_letters(
     """
     from ganvas.data.prepare import letters
 
-    count = letters.make(out, size, pairs)
+    count = letters.make(out, size, pairs, domains)
     _say(f"{count:,} images in {out}")
 
 
