@@ -532,10 +532,8 @@ def test_a_set_that_a_package_installed_is_not_downloaded(
     there.mkdir()
     for file in official.files[: None if complete else 3]:
         count = 3 if "train" in file.name else 2
-        if "images" in file.name:
-            array = np.full((count, 28, 28), 7, np.uint8)
-        else:
-            array = np.arange(count, dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8)
+        array = labels if "labels" in file.name else np.full((count, 28, 28), 7, np.uint8)
         head = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
         (there / file.name).write_bytes(gzip.compress(head + array.tobytes()))
     monkeypatch.setitem(

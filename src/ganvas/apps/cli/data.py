@@ -61,6 +61,27 @@ def data_letters(
     _say(f"{count:,} images in {out}")
 
 
+@data_app.command("emoji")
+def data_emoji(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the images.")],
+    size: Annotated[
+        int, typer.Option(metavar="N", help="Height and width of each image in pixels.")
+    ] = 64,
+    font: Annotated[
+        Path | None,
+        typer.Option(help="NotoColorEmoji.ttf (default: that of fonts-noto-color-emoji)."),
+    ] = None,
+) -> None:
+    """Render emoji in color, in class folders (needs Debian's fonts-noto-color-emoji).
+
+    Example: `ganvas data emoji emoji/ --size 64`
+    """
+    from ganvas.data.prepare import emoji
+
+    count = emoji.make(out, size, font or emoji.FONT)
+    _say(f"{count:,} images in {out}")
+
+
 @data_app.command("mosaic")
 def data_mosaic(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder or zip of photographs.")],
