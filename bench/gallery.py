@@ -247,7 +247,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
 
 def given_paths(pairs: list[str]) -> dict[str, Path]:
     """NAME=PATH -> paths by name, which must be data that can be given."""
-    found = dict(pair.partition("=")[::2] for pair in pairs)
+    found = {name: path for name, _, path in (pair.partition("=") for pair in pairs)}
     allowed = [name for name, data in DATA.items() if data.given]
     if wrong := [name for name, path in found.items() if name not in allowed or not path]:
         raise SystemExit(f"--data takes NAME=PATH for {', '.join(allowed)}; got {wrong[0]}")

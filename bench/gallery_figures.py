@@ -42,10 +42,11 @@ from ganvas.metrics.lpips import lpips
 from ganvas.metrics.psnr_ssim import psnr
 from ganvas.metrics.suite import filled, measure_samples
 
-REAL, SAMPLES, COUPLED, PAIRS = 10_000, 2048, 1000, 256  # images, at most
+REAL, SAMPLES, COUPLED, PAIRS = 5_000, 2048, 1000, 256  # images, at most
 TRANSLATED = 16  # of one batch
 MOST = 100.0  # dB, for equal images
 Figures = dict[str, dict[str, float]]
+_REFERENCES: dict[tuple[Any, ...], FeatureSet] = {}
 
 
 @cache
@@ -136,7 +137,7 @@ class Judged:
 
     def _noise(self) -> Figures:
         reference, other = self.parts
-        real = self._features(reference.fixed(REAL).x)
+        real = self._features(reference, "x")
         others = other.fixed(SAMPLES).x
         sets: dict[str, Iterable[Tensor]] = {"real": others.split(256)}
         for which, model in self.models.items():
@@ -159,7 +160,7 @@ class Judged:
         reference, other = self.parts
         found: Figures = {}
         for number, side in enumerate(("a", "b")):
-            real = self._features(all_of(reference, side))
+            real = self._features(reference, side)
             n = len(all_of(reference, side))
             images = {"real": all_of(other, side)[:SAMPLES]}
             images |= {w: sampled(m, n, number) for w, m in self.models.items()}
@@ -178,7 +179,7 @@ class Judged:
             inputs = all_of(reference, source)
             images = {"input": inputs, "real": all_of(other, to)[:SAMPLES]}
             images |= {w: translated(m, inputs, to) for w, m in self.models.items()}
-            found[f"frechet_{to}"] = self._frechet(images, self._features(all_of(reference, to)))
+            found[f"frechet_{to}"] = self._frechet(images, self._features(reference, to))
             if self.data.name == "letters_domains":
                 files = sorted((Path(self.source) / "test" / source.upper()).glob("*.png"))
                 y = torch.tensor([ord(file.stem[-1]) - ord("A") for file in files])
@@ -212,8 +213,14 @@ class Judged:
 
     # -------- parts of them
 
-    def _features(self, x: Tensor) -> FeatureSet:
-        return filled(FeatureSet(self.extractor, "real"), x.split(256))
+    def _features(self, feed: Feed, side: str) -> FeatureSet:
+        """Of a set of real images, which several rows are compared with."""
+        info = feed.info
+        key = info.fingerprint, info.part, info.height, side, self.extractor.name
+        if key not in _REFERENCES:
+            x = feed.fixed(REAL).x if side == "x" else all_of(feed, side)
+            _REFERENCES[key] = filled(FeatureSet(self.extractor, "real"), x.split(256))
+        return _REFERENCES[key]
 
     def _frechet(self, images: dict[str, Tensor], real: FeatureSet) -> dict[str, float]:
         return {
