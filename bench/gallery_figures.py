@@ -162,7 +162,7 @@ class Judged:
         for number, side in enumerate(("a", "b")):
             real = self._features(reference, side)
             n = len(all_of(reference, side))
-            images = {"real": all_of(other, side)[:SAMPLES]}
+            images = {"real": some(all_of(other, side), SAMPLES)}
             images |= {w: sampled(m, n, number) for w, m in self.models.items()}
             found[f"frechet_{side}"] = self._frechet(images, real)
         found["same_letter"] = {}
@@ -177,7 +177,7 @@ class Judged:
         for to in cast(Translates, self.model.method).directions:
             source = "a" if to == "b" else "b"
             inputs = all_of(reference, source)
-            images = {"input": inputs, "real": all_of(other, to)[:SAMPLES]}
+            images = {"input": inputs, "real": some(all_of(other, to), SAMPLES)}
             images |= {w: translated(m, inputs, to) for w, m in self.models.items()}
             found[f"frechet_{to}"] = self._frechet(images, self._features(reference, to))
             if self.data.name == "letters_domains":
@@ -238,6 +238,11 @@ class Judged:
 def all_of(feed: Feed, side: str) -> Tensor:
     """All images of a domain, in the order of their names."""
     return torch.cat([getattr(batch, side) for batch in feed.batches(256, side=side)])
+
+
+def some(x: Tensor, n: int) -> Tensor:
+    """n images at most, in random order, always the same ones."""
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:n]]
 
 
 def sampled(model: Model, n: int, label: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from gallery import DATA, TABLE, words, write
-from gallery_figures import Judged, all_of, translated
+from gallery_figures import Judged, all_of, some, translated
 from PIL import Image
 
 from ganvas.core.environment import commit, machine
@@ -116,7 +116,7 @@ def image(it: Judged, count: int) -> Image.Image:
         made = translated(it.model, batch.a, "b")
         captions = ("input", "output", "truth")
         return grid.side_by_side(batch.a, made, batch.b, captions=captions, across=2)
-    chosen = [x[:: max(1, len(x) // count)][:count] for x in (all_of(feed, "a"), all_of(feed, "b"))]
+    chosen = [some(all_of(feed, side), count) for side in "ab"]
     a, b = (x[: min(map(len, chosen))] for x in chosen)
     columns = a, translated(it.model, a, "b"), b, translated(it.model, b, "a")
     return grid.side_by_side(*columns, captions=("A", "to B", "B", "to A"), across=3)
