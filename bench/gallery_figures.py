@@ -27,7 +27,7 @@ from typing import Any, cast
 import torch
 from gallery import DATA, TABLE, run_of
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from ganvas.core import Couples, Translates
 from ganvas.data.feed import Feed
@@ -68,10 +68,9 @@ def judge() -> Any:
 
 def recognised_as(x: Tensor) -> Tensor:
     """Letters [N, 1, H, W] of any size -> number of the letter, 26 for none [N]."""
-    small = x if x.shape[-1] == 32 else interpolate(x, 32, mode="area")
-    small = avg_pool2d(x, x.shape[-1] // 32) if x.shape[-1] % 32 == 0 else small
+    small, net = interpolate(x, 32, mode="area"), judge().net  # trained when first asked for
     with torch.no_grad():
-        return torch.cat([judge().net(part).argmax(1) for part in small.split(500)])
+        return torch.cat([net(part).argmax(1) for part in small.split(500)])
 
 
 class Judged:

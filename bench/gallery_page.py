@@ -167,6 +167,7 @@ def section(name: str, row: dict[str, Any], root: Path) -> list[str]:
     ]
     for figure, found in row["figures"].items():
         caption, how = FIGURES[figure]
+        how = ",.0f" if min(found.values()) >= 1000 else how  # distances over large features
         cells = [reference(how, f"figures.{figure}.{c}") if c in found else "" for c in columns]
         lines.append("| " + " | ".join([caption, *cells]) + " |")
     parts.append("\n".join(lines))

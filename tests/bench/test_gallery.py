@@ -193,6 +193,22 @@ def test_the_page_shows_a_run_beside_real_images_and_the_untrained_network(
     assert str(tmp_path) not in page.replace(str(tmp_path / "source"), "")
 
 
+@pytest.mark.parametrize("side", [32, 36, 64])
+def test_letters_of_any_size_reach_the_classifier(
+    monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    sizes = []
+
+    def judge() -> Any:
+        assert torch.is_grad_enabled(), "it is trained when it is first asked for"
+        return SimpleNamespace(net=lambda x: sizes.append(tuple(x.shape)) or torch.eye(27)[:3])
+
+    monkeypatch.setattr(gallery_figures, "judge", judge)
+    found = gallery_figures.recognised_as(torch.zeros(3, 1, side, side))
+    assert found.tolist() == [0, 1, 2]
+    assert sizes == [(3, 1, 32, 32)]
+
+
 def test_a_run_is_judged_again_only_if_it_was_trained_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
