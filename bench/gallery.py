@@ -51,11 +51,12 @@ TICKS = 1.05  # sample grids, quality curve and checkpoints, as a share of the s
 STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes after an interruption
 CLOCK = os.sysconf("SC_CLK_TCK")
 FILE = Path(__file__).with_suffix(".toml")
+SETS = FILE.with_name("gallery_data.toml")
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: see bench/gallery.toml for the fields."""
+    """A data set: see bench/gallery_data.toml for the fields."""
 
     name: str
     publish: bool
@@ -97,14 +98,15 @@ class Training:
 
 
 def _read() -> tuple[dict[str, Data], dict[str, Training]]:
-    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-
-    def fields(row: dict[str, Any]) -> dict[str, Any]:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    def tables(file: Path) -> dict[str, dict[str, Any]]:
+        return {
+            name: {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+            for name, row in tomllib.loads(file.read_text(encoding="utf-8")).items()
+        }
 
     return (
-        {name: Data(name, **fields(row)) for name, row in table["data"].items()},
-        {name: Training(**fields(row)) for name, row in table["run"].items()},
+        {name: Data(name, **row) for name, row in tables(SETS).items()},
+        {name: Training(**row) for name, row in tables(FILE).items()},
     )
 
 
