@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
@@ -198,7 +199,7 @@ def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
         state["rate"] = float(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
-        state["images"] = round(state["rate"] * row.minutes * 60 / TICKS / 1000) * 1000
+        state["images"] = math.ceil(state["rate"] * row.minutes * 60 / TICKS / 100) * 100
         state["settings"] = settings_of(row, state["images"])
         write(note, state)
     ganvas = [sys.executable, "-m", "ganvas"]
