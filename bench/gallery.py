@@ -1,125 +1,141 @@
-"""The gallery's trainings: what each method makes of the shipped letters in about half an hour of one core.
+"""The gallery: what each method makes of small data sets in about half an hour of one core.
 
-    python bench/gallery.py [--only NAME ...] [--runs runs/gallery] [--list]
+    python bench/gallery.py [--only NAME ...] [--runs runs/gallery] [--data NAME=PATH ...]
+    python bench/gallery.py --list
+    python bench/gallery.py --page --weights DIR   # figures, images and docs/gallery.md
 
-Runs of the table below, one after the other, each as `ganvas train` in a process of its own with one thread, in bf16 where
-the processor has its instructions. A run's minutes are processor minutes, so that other work on the machine does not shorten
-it: its rate is measured first, and the number of images, on which its schedules depend, follows from that. Every run resumes
-exactly: the same command continues what was cut and passes over what is complete. What was used is in RUNS/NAME.json. Linux
-only (/proc). Meant for the background:
+The trainings of bench/gallery.toml, one after the other, each as `ganvas train` in a
+process of its own with one thread, in bf16 where the processor has its instructions. A
+run's minutes are processor minutes, so that other work on the machine does not shorten
+it: its rate is measured first, and the number of images, on which its schedules depend,
+follows from that. Every run resumes exactly: the same command continues what was cut and
+passes over what is complete. What was used is in RUNS/NAME.json. Data sets are made in
+RUNS/data; those that must be given are named with --data, and rows without their data are
+passed over. Linux only (/proc). Meant for the background:
 
     OMP_NUM_THREADS=1 setsid nohup nice -n 19 python bench/gallery.py > gallery.log 2>&1 &
+
+`--page` judges the runs that are there (gallery_figures.py) and writes
+bench/results/gallery.json, docs/gallery/NAME.png, docs/src/gallery.md.in and
+docs/gallery.md. A run that is not complete is shown as cut.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gallery_data
+
 from ganvas import recipes
+from ganvas.core import Run
 from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import auto_precision
 from ganvas.engine.engine import Engine
-from ganvas.training.start import with_data
+from ganvas.training.start import augmented, with_data
 
 WARM_STEPS, RATED_SECONDS = 4, 15.0  # of the measurement of a run's rate
 TICKS = 1.05  # sample grids, quality curve and checkpoints, as a share of the steps' time
 STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes after an interruption
 CLOCK = os.sysconf("SC_CLK_TCK")
+FILE = Path(__file__).with_suffix(".toml")
+SETS = FILE.with_name("gallery_data.toml")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: see bench/gallery_data.toml for the fields."""
+
+    name: str
+    publish: bool
+    credit: str
+    source: str = ""
+    command: tuple[str, ...] = ()
+    make: str = ""
+    given: str = ""
+    package: str = ""
+    against: str = "test"
+
+    def folder(self, runs: Path) -> Path:
+        return runs / "data" / self.name
+
+    def path(self, runs: Path) -> str:
+        """What `ganvas train` opens, once it is prepared."""
+        link = self.folder(runs)  # a link to the path that the user gave
+        return self.source if self.source and not link.exists() else str(link.resolve())
+
+    @property
+    def shown(self) -> str:
+        """The data set in commands of the documentation."""
+        return self.source or f"{self.name}/"
 
 
 @dataclass(frozen=True)
 class Training:
-    """`settings`: `--set`, in which {images} and fractions as {images/2} follow from the minutes."""
+    """A row: see bench/gallery.toml for the fields."""
 
     recipe: str
     minutes: float
+    data: str
+    size: int
     settings: tuple[str, ...] = ()
-    data: str = "letters"
-    size: int = 32
+    augment: str | None = None
+    rated: tuple[str, ...] = ()
+    why: str = ""
+    fault: str = ""
 
 
-def _both(*settings: str) -> tuple[str, ...]:
-    return tuple(f"{net}.{setting}" for setting in settings for net in "GD")
+def _read() -> tuple[dict[str, Data], dict[str, Training]]:
+    def tables(file: Path) -> dict[str, dict[str, Any]]:
+        return {
+            name: {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+            for name, row in tomllib.loads(file.read_text(encoding="utf-8")).items()
+        }
+
+    return (
+        {name: Data(name, **row) for name, row in tables(SETS).items()},
+        {name: Training(**row) for name, row in tables(FILE).items()},
+    )
 
 
-WIDE = "widths=[128,128,64,32]"  # at 4, 8, 16 and 32 px: what an hour of one core can fill
-DECAY = ("lr.start={images/2}", "lr.end={images}")
-TABLE: dict[str, Training] = {
-    # R1 by StyleGAN2-ADA's rule, 2e-4 pixels / batch, is 6e-3; black on white has steeper edges than photographs.
-    "stylegan2": Training(
-        "stylegan2_digits",
-        60,
-        (*_both(WIDE), "G.latent=128", "G.style=128", "r1_weight=0.05", "ema.images=10000"),
-    ),
-    # One update of D for each of G's at twice the rate (TTUR, arXiv:1706.08500) instead of five: five times the updates of G.
-    "sngan_projection": Training(
-        "sngan_projection",
-        30,
-        (
-            *_both("width=64"),
-            "n_critic=1",
-            "g_batch=1",
-            "optim.D.lr=4e-4",
-            "lr.start={images/2}",
-            "lr.end={images}",
-        ),
-    ),
-    "biggan": Training("biggan_digits", 30, (*_both("width=24"), "ema.images=10000")),
-    "r3gan": Training("r3gan_small", 30, (*DECAY, "ema.images=10000")),
-    "wgan_gp": Training(
-        "wgan_gp_dcgan", 30, (*_both("width=32"), "optim.G.lr=5e-4", "optim.D.lr=5e-4")
-    ),
-    "dcgan": Training("dcgan_letters", 30, (*DECAY, "ema.images=20000")),
-    "sagan": Training("sagan_digits", 30, (*_both("width=24"), "ema.images=10000")),
-    "stylegan": Training(
-        "stylegan_digits",
-        30,
-        (
-            *_both("widths=[64,64,64,32]"),
-            "fade={images/8}",
-            "hold={images/8}",
-            "r1_weight=0.3",
-            "ema.images=10000",
-        ),
-    ),
-    "progan": Training("progan_labels", 30, (*_both(WIDE), "fade={images/8}", "hold={images/8}")),
-    "cgan": Training("cgan_dcgan", 30),
-    "vaegan": Training(
-        "vaegan_small", 30, ("Enc.width=32", "Dec.width=32", "Dis.width=32", "latent=32")
-    ),
-    "vae": Training("vae_small", 15, ("Enc.width=32", "Dec.width=32", "latent=32")),
-    "wgan": Training("wgan", 30, (*_both("width=32"), "optim.G.lr=2e-4", "optim.D.lr=2e-4")),
-    "gan": Training("gan", 15),
-}
+DATA, TABLE = _read()
+_PART = re.compile(r"\{images(?:([*/])([\d.]+))?\}")
 
 
 def settings_of(row: Training, images: int) -> list[str]:
     """`row.settings` with the numbers of images filled in."""
-    filled = []
-    for setting in row.settings:
-        for divisor in (1, 2, 8):
-            name = "{images}" if divisor == 1 else f"{{images/{divisor}}}"
-            setting = setting.replace(name, str(images // divisor))
-        filled.append(setting)
-    return filled
+
+    def part(match: re.Match[str]) -> str:
+        factor = float(match[2] or 1)
+        return str(int(images * factor if match[1] == "*" else images / factor))
+
+    return [_PART.sub(part, setting) for setting in row.settings]
 
 
-def rate(row: Training) -> float:
+def run_of(row: Training, source: str, images: int, extra: tuple[str, ...] = ()) -> Run:
+    """The run that `ganvas train` makes of a row, but for its length and precision."""
+    run = augmented(recipes.find(row.recipe)(images), row.augment)
+    return with_data(run, source, row.size, [*settings_of(row, images), *extra])
+
+
+def rate(row: Training, source: str) -> float:
     """Images per processor second of training, on one thread."""
     retain_heap()
-    settings = [*settings_of(row, 1_000_000), f"precision={auto_precision('cpu')}"]
-    # A growing method is rated at its last stage, the slowest.
-    settings += ["start=32"] if row.recipe in ("stylegan_digits", "progan_labels") else []
-    run = with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
+    precision = f"precision={auto_precision('cpu')}"
+    run = run_of(row, source, 1_000_000, (precision, *row.rated))
     engine = Engine(run, run.data())
     for _ in range(WARM_STEPS):
         engine.step()
@@ -127,6 +143,35 @@ def rate(row: Training) -> float:
     while time.process_time() - start < RATED_SECONDS:
         engine.step()
     return (engine.clock.images - images) / (time.process_time() - start)
+
+
+def prepared(data: Data, runs: Path, given: dict[str, Path]) -> str | None:
+    """Make a data set or find it. Returns its path, or None, with a line that says why."""
+    folder = data.folder(runs)
+    if data.given and data.name not in given and not data.source and not folder.exists():
+        print(f"no {data.name}: give --data {data.name}=PATH, {data.given}", flush=True)
+        return None
+    if folder.exists():
+        return data.path(runs)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if data.source:
+        if data.name in given:
+            folder.symlink_to(given[data.name].resolve())
+        return data.path(runs)
+    new = folder.with_name(f"{data.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        if data.command:
+            words = [word.replace("{out}", str(new)) for word in data.command]
+            subprocess.run([sys.executable, "-m", "ganvas", *words], check=True)
+        else:
+            source = (given[data.name],) if data.given else ()
+            gallery_data.MAKERS[data.make](new, *source)
+    except (OSError, subprocess.CalledProcessError) as e:
+        print(f"no {data.name}: {e}. {data.package}", flush=True)
+        return None
+    new.rename(folder)
+    return data.path(runs)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -138,7 +183,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / CLOCK
 
 
-def carried_out(name: str, runs: Path) -> None:
+def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
     """Start or continue one run until its images or a fifth more than its minutes are used."""
     row, folder, note = TABLE[name], runs / name, runs / f"{name}.json"
     state: dict[str, Any] = (
@@ -146,33 +191,24 @@ def carried_out(name: str, runs: Path) -> None:
     )
     if state["complete"]:
         return
+    source = prepared(DATA[row.data], runs, given)
+    if source is None:
+        return
     if "images" not in state:
-        command = [sys.executable, __file__, "--rate", name]
+        command = [sys.executable, __file__, "--rate", name, source]
         state["rate"] = float(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
-        state["images"] = round(state["rate"] * row.minutes * 60 / TICKS / 1000) * 1000
+        state["images"] = math.ceil(state["rate"] * row.minutes * 60 / TICKS / 100) * 100
         state["settings"] = settings_of(row, state["images"])
         write(note, state)
     ganvas = [sys.executable, "-m", "ganvas"]
+    shown = words(row, DATA[row.data].shown, f"runs/{name}", state)
+    state.setdefault("command", shlex.join(["ganvas", *shown]))
     if (folder / "run.json").is_file():
         command = [*ganvas, "resume", str(folder)]
     else:
-        command = [
-            *ganvas,
-            "train",
-            row.recipe,
-            row.data,
-            "--out",
-            str(folder),
-            "--size",
-            str(row.size),
-        ]
-        command += ["--precision", "auto", "--images", str(state["images"])]
-        command += [word for setting in state["settings"] for word in ("--set", setting)]
-    state["command"] = (
-        " ".join(["ganvas", *command[3:]]) if "command" not in state else state["command"]
-    )
+        command = [*ganvas, *words(row, source, str(folder), state)]
     before, limit = state["cpu_seconds"], row.minutes * 60 * 1.2
     began, process = time.monotonic(), subprocess.Popen(command)
     try:
@@ -197,31 +233,60 @@ def carried_out(name: str, runs: Path) -> None:
     )
 
 
+def words(row: Training, source: str, out: str, state: dict[str, Any]) -> list[str]:
+    """The arguments of `ganvas` that train a row."""
+    augment = ["--augment", row.augment] if row.augment else []
+    chosen = [word for setting in state["settings"] for word in ("--set", setting)]
+    length = ["--precision", "auto", "--images", str(state["images"])]
+    train = ["train", row.recipe, source, "--out", out, "--size", str(row.size)]
+    return [*train, *augment, *length, *chosen]
+
+
 def write(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(state, indent=1) + "\n")
     temporary.replace(path)
 
 
+def given_paths(pairs: list[str]) -> dict[str, Path]:
+    """NAME=PATH -> paths by name, which must be data that can be given."""
+    found = {name: path for name, _, path in (pair.partition("=") for pair in pairs)}
+    allowed = [name for name, data in DATA.items() if data.given]
+    if wrong := [name for name, path in found.items() if name not in allowed or not path]:
+        raise SystemExit(f"--data takes NAME=PATH for {', '.join(allowed)}; got {wrong[0]}")
+    return {name: Path(path) for name, path in found.items()}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The gallery's trainings.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=TABLE, default=list(TABLE), metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/gallery"))
+    parser.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH")
     parser.add_argument("--list", action="store_true", help="print the table")
-    parser.add_argument("--rate", choices=TABLE, help=argparse.SUPPRESS)
+    parser.add_argument("--page", action="store_true", help="judge the runs and write the page")
+    parser.add_argument("--weights", type=Path, help="folder of SqueezeNet's and LPIPS's weights")
+    parser.add_argument("--root", type=Path, default=FILE.parents[1], help=argparse.SUPPRESS)
+    parser.add_argument("--rate", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.list:
         for name, row in TABLE.items():
-            print(
-                f"{name:<18} {row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min  {' '.join(row.settings)}"
-            )
+            about = f"{row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min"
+            print(f"{name:<24} {about}  {' '.join(row.settings)}")
     elif args.rate:
-        print(rate(TABLE[args.rate]))
+        name, source = args.rate
+        print(rate(TABLE[name], source))
+    elif args.page:
+        import gallery_page
+
+        gallery_page.write_page(args.only, args.runs, args.root, args.weights)
     else:
+        given = given_paths(args.data)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a run as Ctrl-C does
         args.runs.mkdir(parents=True, exist_ok=True)
         for name in args.only:
-            carried_out(name, args.runs)
+            carried_out(name, args.runs, given)
 
 
 if __name__ == "__main__":

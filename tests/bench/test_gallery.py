@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import gallery
+import gallery_data
+import gallery_figures
+import gallery_page
+import numpy as np
 import pytest
 import torch
+from gallery import Data, Training
+from PIL import Image
+from toys import SMALL, toy_images
 
-from ganvas import recipes
-from ganvas.training import start
+import docs
+from ganvas.core import Shape
+from ganvas.engine.build import rehearse
+from ganvas.training.trainer import train
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -27,17 +38,29 @@ def script(name: str) -> Any:
     return module
 
 
-gallery, bf16, letters = script("gallery"), script("bf16"), script("letters")
+bf16, letters = script("bf16"), script("letters")
+
+# data -> (channels, classes) of its images
+SHAPES = {"letters": (1, 26), "letters_pairs": (1, 0), "letters_domains": (1, 2)}
+SHAPES |= {"fashion": (1, 10), "emoji": (3, 7), "nuclei": (1, 0)}
 
 
 @pytest.mark.parametrize("name", gallery.TABLE)
-def test_every_setting_of_the_gallery_fits_its_recipe(name: str) -> None:
+def test_every_row_of_the_gallery_can_be_built(name: str) -> None:
     row = gallery.TABLE[name]
     settings = gallery.settings_of(row, 80_000)
     assert not any("{" in s for s in settings)
-    run = start.with_data(recipes.find(row.recipe)(6_604), row.data, row.size, settings)
+    run = gallery.run_of(row, "data", 80_000, row.rated)
+    channels, classes = SHAPES.get(row.data, (3, 0))
+    rehearse(run, Shape(channels, row.size, row.size, classes), torch.device("cpu"))
     if "lr.end={images}" in row.settings:
         assert run.lr.end == 80_000  # type: ignore[union-attr]
+
+
+def test_numbers_of_images_are_parts_of_the_whole() -> None:
+    settings = ("a={images}", "b={images/8}", "c={images*0.7}", "d=3")
+    row = Training("gan", 1, "letters", 32, settings)
+    assert gallery.settings_of(row, 1000) == ["a=1000", "b=125", "c=700", "d=3"]
 
 
 def test_a_complete_training_is_passed_over(
@@ -45,11 +68,190 @@ def test_a_complete_training_is_passed_over(
 ) -> None:
     (tmp_path / "dcgan.json").write_text('{"cpu_seconds": 9.0, "complete": true}')
     monkeypatch.setattr(gallery.subprocess, "Popen", None)  # nothing may be started
-    gallery.carried_out("dcgan", tmp_path)
+    gallery.carried_out("dcgan", tmp_path, {})
+
+
+def test_a_row_without_its_data_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        gallery_data, "MAKERS", {"photos": lambda out: (tmp_path / "no.jpg").stat()}
+    )
+    gallery.carried_out("srresnet", tmp_path, {})
+    gallery.carried_out("pix2pix_nuclei", tmp_path, {})
+    said = capsys.readouterr().out
+    assert "no.jpg" in said
+    assert "apt-get install lomiri-wallpapers-16.04" in said
+    assert "give --data nuclei=PATH" in said
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_data_on_disk_are_named(tmp_path: Path) -> None:
+    facades = gallery.DATA["facades"]
+    given = gallery.given_paths([f"facades={tmp_path / 'mine'}"])
+    (tmp_path / "mine").mkdir()
+    assert gallery.prepared(facades, tmp_path / "runs", given) == str(tmp_path / "mine")
+    assert gallery.prepared(facades, tmp_path / "runs", {}) == str(tmp_path / "mine")
+    assert gallery.prepared(facades, tmp_path / "others", {}) == "facades"
+    with pytest.raises(SystemExit, match="facades, nuclei; got letters"):
+        gallery.given_paths(["letters=x"])
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for i, name in enumerate((*gallery_data.TRAIN, *gallery_data.TEST)):
+        noise = np.random.default_rng(i).integers(0, 256, (36, 54, 3), np.uint8)
+        (tmp_path / "photographs").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "photographs" / f"{name}.jpg")
+    return tmp_path / "photographs"
+
+
+def test_mosaics_hide_one_square_of_a_tile(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery_data, "TILE_LONG", 240)
+    gallery_data.mosaics(tmp_path / "set", photographs)
+    assert not (tmp_path / "set" / "tiles").exists()
+    files = sorted((tmp_path / "set" / "test" / "A").iterdir())
+    assert files
+    for file in files:
+        a, b, mask = (
+            np.asarray(Image.open(tmp_path / "set" / "test" / side / file.name)).astype(int)
+            for side in ("A", "B", "masks")
+        )
+        assert (mask > 0).sum() == gallery_data.HIDDEN**2
+        assert (a[mask == 0] == b[mask == 0]).all()
+        assert (a[mask > 0] != b[mask > 0]).mean() > 0.5
+
+
+def test_no_photograph_is_in_both_parts(photographs: Path, tmp_path: Path) -> None:
+    assert not set(gallery_data.TRAIN) & set(gallery_data.TEST)
+    gallery_data.photos(tmp_path / "set", photographs)
+    found = {p: {f.stem for f in (tmp_path / "set" / p).iterdir()} for p in ("train", "test")}
+    assert found == {"train": set(gallery_data.TRAIN), "test": set(gallery_data.TEST)}
+
+
+# ---------------------------------------------------------------- the page
+
+
+class Undecided(torch.nn.Module):
+    """A classifier that takes everything for an A."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.eye(27)[torch.zeros(len(x), dtype=torch.long)]
+
+
+def trained(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row `toy` of this kind, trained a little, in folder/runs."""
+    recipe = {"noise": "dcgan", "pairs": "pix2pix", "domains": "cyclegan", "coupled": "cogan"}[kind]
+    source, small = folder / "source", [*SMALL[recipe]]
+    for part in ("train", "test"):
+        inner = [""] if kind == "noise" else ["A", "B"]
+        for i, side in enumerate(inner):
+            toy_images(source / part / side, 12, channels=1, seed=i)
+    size = next(int(s.split("=")[1]) for s in small if s.startswith("data.size"))
+    monkeypatch.setitem(gallery.DATA, "toys", Data("toys", True, "Blobs.", str(source)))
+    monkeypatch.setitem(
+        gallery.TABLE, "toy", Training(recipe, 1, "toys", size, tuple(small), fault="It is a toy.")
+    )
+    settings = gallery.settings_of(gallery.TABLE["toy"], 48)
+    train(recipe, source, out=folder / "runs" / "toy", size=size, images=48, set=settings)
+    state = {"images": 480, "settings": settings, "cpu_seconds": 90.0, "complete": True}
+    (folder / "runs" / "toy.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures"),
+    [
+        ("noise", {"frechet", "precision", "recall"}),
+        ("pairs", {"psnr"}),
+        ("domains", {"frechet_a", "frechet_b"}),
+        ("coupled", {"frechet_a", "frechet_b", "same_letter"}),
+    ],
+)
+def test_the_page_shows_a_run_beside_real_images_and_the_untrained_network(
+    kind: str, figures: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(kind, tmp_path, monkeypatch)
+    monkeypatch.setattr(gallery_figures, "judge", lambda: SimpleNamespace(net=Undecided()))
+    monkeypatch.setattr(gallery_figures, "COUPLED", 24)
+    gallery_page.write_page(["toy", "dcgan"], tmp_path / "runs", tmp_path, None)
+    record = json.loads((tmp_path / gallery_page.RECORD).read_text())
+    (row,) = record["rows"].values()
+    assert row["figures"].keys() == figures
+    for name, found in row["figures"].items():
+        assert {"model", "untrained"} <= found.keys(), name
+        assert "real" in found or name == "same_letter"
+    assert row["images"] >= 48
+    with Image.open(tmp_path / gallery_page.PICTURES / "toy.png") as shown:
+        assert "Software" in shown.info, "it is labeled as generated"
+    template = (tmp_path / gallery_page.TEMPLATE).read_text(encoding="utf-8")
+    assert docs.problems(template, False, tmp_path) == []
+    page = docs.render(template, tmp_path)
+    assert "of 480 (cut)" in page
+    assert "Weak points: It is a toy." in page
+    assert str(tmp_path) not in page.replace(str(tmp_path / "source"), "")
+
+
+@pytest.mark.parametrize("side", [32, 36, 64])
+def test_letters_of_any_size_reach_the_classifier(
+    monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    sizes = []
+
+    def judge() -> Any:
+        assert torch.is_grad_enabled(), "it is trained when it is first asked for"
+        return SimpleNamespace(net=lambda x: sizes.append(tuple(x.shape)) or torch.eye(27)[:3])
+
+    monkeypatch.setattr(gallery_figures, "judge", judge)
+    found = gallery_figures.recognised_as(torch.zeros(3, 1, side, side))
+    assert found.tolist() == [0, 1, 2]
+    assert sizes == [(3, 1, 32, 32)]
+
+
+def test_a_run_is_judged_again_only_if_it_was_trained_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("noise", tmp_path, monkeypatch)
+    calls = []
+
+    def judged(name: str, *_: Any) -> dict[str, Any]:
+        calls.append(name)
+        about = {"command": "", "planned": 48, "cpu_minutes": 1, "extractor": "x"}
+        return {**about, "images": 48, "figures": {}}
+
+    monkeypatch.setattr(gallery_page, "judged", judged)
+    for _ in range(2):
+        gallery_page.write_page(["toy"], tmp_path / "runs", tmp_path, None)
+    assert calls == ["toy"]
+
+
+def test_images_of_unclear_license_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("pairs", tmp_path, monkeypatch)
+    hidden = Data("toys", False, "Of unknown license.", gallery.DATA["toys"].source)
+    monkeypatch.setitem(gallery.DATA, "toys", hidden)
+    monkeypatch.setattr(gallery_figures.Judged, "figures", lambda self: {})
+    gallery_page.write_page(["toy"], tmp_path / "runs", tmp_path, None)
+    assert not (tmp_path / gallery_page.PICTURES).exists()
+    assert "![" not in (tmp_path / gallery_page.TEMPLATE).read_text(encoding="utf-8")
+
+
+def test_an_image_is_reduced_until_it_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    def noise(count: int) -> Image.Image:
+        pixels = np.random.default_rng(0).integers(0, 256, (count * 100, 100), np.uint8)
+        return Image.fromarray(pixels)
+
+    monkeypatch.setattr(gallery_page, "LARGEST", 45_000)
+    assert gallery_page.small_enough(noise).height == 400
+
+
+# ---------------------------------------------------------------- bench/bf16.py, bench/letters.py
 
 
 def test_bf16_has_a_run_for_every_recipe_on_images() -> None:
-    runs = {name: bf16.gallery_run(name) for name in recipes.all_recipes()}
+    runs = {name: bf16.gallery_run(name) for name in gallery.recipes.all_recipes()}
     assert [name for name, run in runs.items() if run is None] == ["dual_learning"]
 
 

@@ -73,6 +73,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "spectra": [run, "--out", out / "spectra.png"],
         "data check": [data],
         "data letters": [out / "letters", "--pairs", "none"],
+        "data emoji": [out / "emoji", "--font", out / "none.ttf"],
         "data mosaic": [
             data,
             "--out",
@@ -123,7 +124,14 @@ def test_every_command_works_or_says_why_not(
     assert ("sample" in works) == (kind in GENERATES)
     assert ("attention" in works) == (kind == "attention")
     assert ("mix" in works) == (kind == "styles")
-    assert not works & {"data letters", "data mosaic", "claim run", "claim report", "resume"}
+    assert not works & {
+        "data letters",
+        "data emoji",
+        "data mosaic",
+        "claim run",
+        "claim report",
+        "resume",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])

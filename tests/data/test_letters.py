@@ -98,6 +98,41 @@ def test_pairs(
         assert not (tmp_path / "set/val").exists()
 
 
+def test_every_family_has_one_style() -> None:
+    styled = [family for families in letters.STYLES.values() for family in families]
+    assert sorted(styled) == sorted(f for families in letters.PARTS.values() for f in families)
+
+
+def test_domains_hold_the_faces_of_their_styles(
+    faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [f for f in faces if f.family in ("cinzel", "kalam", "jost", "lora") and f.weight == 400]
+    monkeypatch.setattr(letters, "faces", lambda: few)
+    count = letters.make(tmp_path / "set", size=32, domains="serif,script")
+    files = {str(p.relative_to(tmp_path / "set")) for p in (tmp_path / "set").rglob("*.png")}
+    assert {f"train/A/cinzel-400-{c}.png" for c in letters.LETTERS} <= files
+    assert {f"train/B/kalam-400-{c}.png" for c in letters.LETTERS} <= files
+    assert {f"val/A/lora-400-{c}.png" for c in letters.LETTERS} <= files
+    assert len(files) == count
+    assert not [f for f in files if "jost" in f]
+    assert data.domains(tmp_path / "set", size=32).info.counts == {"a": 26, "b": 26}
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        ("serif,sanz", "'sanz' is no style. Did you mean 'sans'"),
+        ("serif,serif", "two different styles"),
+        ("serif", "two different styles"),
+    ],
+)
+def test_mistakes_in_domains(tmp_path: Path, domains: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        letters.make(tmp_path / "set", domains=domains)
+    with pytest.raises(UserError, match="give one of them"):
+        letters.make(tmp_path / "set", pairs="thin,black", domains="serif,sans")
+
+
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [

@@ -6,6 +6,7 @@ import gzip
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -520,6 +521,36 @@ def test_download_is_checked_and_made_once(
     assert data.pairs("facades", size=16).info.count == 1
     assert data.pairs("facades", size=16).info.source == "facades"
     assert len(requests) == 1
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_set_that_a_package_installed_is_not_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool
+):
+    official = downloads.SETS["fashion-mnist"]
+    there = tmp_path / "installed"
+    there.mkdir()
+    for file in official.files[: None if complete else 3]:
+        count = 3 if "train" in file.name else 2
+        labels = np.arange(count, dtype=np.uint8)
+        array = labels if "labels" in file.name else np.full((count, 28, 28), 7, np.uint8)
+        head = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+        (there / file.name).write_bytes(gzip.compress(head + array.tobytes()))
+    monkeypatch.setitem(
+        downloads.SETS, "fashion-mnist", replace(official, installed=("the-package", there))
+    )
+
+    def no_network(request, timeout):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    if complete:
+        info = data.images("fashion-mnist").info
+        assert (info.count, info.source, info.classes) == (3, "fashion-mnist", official.classes)
+        assert data.images("fashion-mnist", part="test").info.count == 2
+    else:
+        with pytest.raises(UserError, match="or install Debian's package the-package"):
+            data.images("fashion-mnist")
 
 
 # ---------------------------------------------------------------- real data

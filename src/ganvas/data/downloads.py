@@ -5,7 +5,9 @@ Checksums and sizes are those that TensorFlow Datasets records for the same addr
 longer serves MNIST to programs, so its files come from the mirror that TensorFlow
 Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label maps B,
 of the same name but for the ending), whose checksum is known; pix2pix's own archive has
-none on record."""
+none on record.
+
+A set that a package of the system has installed is opened there instead."""
 
 from __future__ import annotations
 
@@ -42,11 +44,15 @@ class File:
 
 @dataclass(frozen=True)
 class Official:
-    """An official data set: its format, files and class names."""
+    """An official data set: its format, files and class names.
+
+    installed: (Debian package, folder of the same idx files that it installs), or None.
+        It packs them anew, so that only their contents equal the downloaded ones"""
 
     kind: Literal["idx", "cifar", "zip"]
     files: tuple[File, ...]
     classes: tuple[str, ...] | None = None
+    installed: tuple[str, Path] | None = None
 
 
 def _idx(base: str, sums: dict[str, tuple[int, str]]) -> tuple[File, ...]:
@@ -122,6 +128,7 @@ SETS: dict[str, Official] = {
             "Bag",
             "Ankle boot",
         ),
+        ("dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist")),
     ),
     "cifar10": Official(
         "cifar",
@@ -163,10 +170,14 @@ def cache_dir() -> Path:
 
 
 def fetch(name: str) -> tuple[str, Path]:
-    """Download the missing files of an official set.
+    """Find an official set where a package installed it, or download the missing files.
 
     Returns (kind, path of its file or, for idx, of its folder)."""
     official = SETS[name]
+    if official.installed is not None:
+        _, there = official.installed
+        if all((there / file.name).is_file() for file in official.files):
+            return official.kind, there
     folder = cache_dir() / "downloads" / name
     paths = [fetch_file(name, file, folder) for file in official.files]
     return official.kind, folder if official.kind == "idx" else paths[0]
@@ -188,6 +199,9 @@ def fetch_file(name: str, file: File, folder: Path) -> Path:
 def _download(name: str, file: File, path: Path) -> None:
     shown = printable(path)
     by_hand = f"download {file.urls[0]} by other means and put the file at {shown}"
+    official = SETS.get(name)
+    if official is not None and official.installed is not None:
+        by_hand += f", or install Debian's package {official.installed[0]}"
     if path.exists():
         raise UserError(
             f"{shown} has {path.stat().st_size} bytes, expected {file.size}: remove it, or "

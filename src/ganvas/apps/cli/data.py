@@ -43,6 +43,13 @@ def data_letters(
             help="Write pairs A/ and B/ of two weights (thin,black or 300,700) or of roman,italic.",
         ),
     ] = None,
+    domains: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Write two unpaired domains A/ and B/: serif, slab, sans, mono, script.",
+        ),
+    ] = None,
 ) -> None:
     """Render the capital letters of 37 open typeface families (needs the extra `demo`).
 
@@ -50,7 +57,28 @@ def data_letters(
     """
     from ganvas.data.prepare import letters
 
-    count = letters.make(out, size, pairs)
+    count = letters.make(out, size, pairs, domains)
+    _say(f"{count:,} images in {out}")
+
+
+@data_app.command("emoji")
+def data_emoji(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the images.")],
+    size: Annotated[
+        int, typer.Option(metavar="N", help="Height and width of each image in pixels.")
+    ] = 64,
+    font: Annotated[
+        Path | None,
+        typer.Option(help="NotoColorEmoji.ttf (default: that of fonts-noto-color-emoji)."),
+    ] = None,
+) -> None:
+    """Render emoji in color, in class folders (needs Debian's fonts-noto-color-emoji).
+
+    Example: `ganvas data emoji emoji/ --size 64`
+    """
+    from ganvas.data.prepare import emoji
+
+    count = emoji.make(out, size, font or emoji.FONT)
     _say(f"{count:,} images in {out}")
 
 

@@ -39,6 +39,16 @@ _FAMILIES = {  # fontpkg's names; every part has serif, sans, display and handwr
     "test": "arvo delius league-spartan space-mono vollkorn",
 }
 PARTS = {part: names.split() for part, names in _FAMILIES.items()}
+_STYLES = {  # every family has one
+    "serif": "abril-fatface bodoni-moda cinzel cormorant crimson-pro eb-garamond fraunces "
+    "lora playfair-display vollkorn",
+    "slab": "alfa-slab-one arvo bitter roboto-slab zilla-slab",
+    "sans": "comfortaa dosis encode-sans exo-2 fredoka josefin-sans jost league-spartan "
+    "montserrat orbitron oswald quicksand raleway rubik space-grotesk unbounded work-sans",
+    "mono": "jetbrains-mono space-mono",
+    "script": "caveat delius kalam",
+}
+STYLES = {style: names.split() for style, names in _STYLES.items()}
 
 CAPITAL = 22 / 32  # height of a capital as a share of the image's side
 MARGIN = 1 / 32  # free on every side
@@ -153,7 +163,7 @@ def _install(problem: str) -> str:
     )
 
 
-def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
+def make(out: Path, size: int = 32, pairs: str | None = None, domains: str | None = None) -> int:
     """Write the letters as PNG files into a new folder.
 
     out: new or empty folder
@@ -161,23 +171,28 @@ def make(out: Path, size: int = 32, pairs: str | None = None) -> int:
     pairs: None: class folders, `PART/LETTER/FACE.png`. Two weights ("thin,black",
         "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names,
         drawn at one scale
+    domains: two of `STYLES` ("serif,sans"): the letters of their families as
+        `PART/A/FACE-LETTER.png` and `PART/B/...`, not paired
 
     Faces that are too thin for the size are left out. Returns the number of files.
     Raises `UserError` for a folder that has files, a size below 8, unknown or equal
-    sides of a pair, or missing font packages."""
+    sides of a pair, both pairs and domains, or missing font packages."""
     if size < 8:
         raise UserError(f"got a size of {size} pixels; letters need at least 8")
+    if pairs is not None and domains is not None:
+        raise UserError("got --pairs and --domains; give one of them")
     sides = None if pairs is None else _parse_pairs(pairs)
+    styles = None if domains is None else _parse_domains(domains)
     available = faces()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"{printable(out)} already exists; nothing was written. Choose a new or an empty folder"
         )
-    written = (
-        _write_classes(out, available, size)
-        if sides is None
-        else _write_pairs(out, available, size, *sides)
-    )
+    if styles is not None:
+        return _write_domains(out, available, size, *styles)
+    if sides is None:
+        return _write_classes(out, available, size)
+    written = _write_pairs(out, available, size, *sides)
     if not written:
         raise UserError(
             f"no family has both sides of {pairs} in strokes that are visible at {size} pixels. "
@@ -198,6 +213,34 @@ def _write_classes(out: Path, available: list[Face], size: int) -> int:
         if legible(images):
             for letter, image in zip(LETTERS, images, strict=True):
                 _save(image, out / face.part / letter / f"{face.name}.png")
+            written += len(images)
+    return written
+
+
+def _parse_domains(domains: str) -> tuple[str, str]:
+    words = [w.strip().lower() for w in domains.split(",")]
+    for word in words:
+        if word not in STYLES:
+            raise UserError(f"--domains: {word!r} is no style. {did_you_mean(word, STYLES)}")
+    if len(words) != 2 or words[0] == words[1]:
+        raise UserError(
+            f"--domains takes two different styles of {', '.join(STYLES)}, as serif,sans; "
+            f"got {domains!r}"
+        )
+    return words[0], words[1]
+
+
+def _write_domains(out: Path, available: list[Face], size: int, a: str, b: str) -> int:
+    folders = {family: folder for folder, s in (("A", a), ("B", b)) for family in STYLES[s]}
+    written = 0
+    for face in available:
+        if face.family not in folders:
+            continue
+        images = face.render(size)
+        if legible(images):
+            for letter, image in zip(LETTERS, images, strict=True):
+                folder = out / face.part / folders[face.family]
+                _save(image, folder / f"{face.name}-{letter}.png")
             written += len(images)
     return written
 

@@ -1,0 +1,175 @@
+"""The page of the gallery: figures, images and docs/gallery.md.
+
+A run is judged anew if it has been trained further since bench/results/gallery.json was
+written. Images of data sets whose license is not clear are not shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from gallery import DATA, TABLE, words, write
+from gallery_figures import Judged, all_of, some, translated
+from PIL import Image
+
+from ganvas.core.environment import commit, machine
+from ganvas.media import encode, grid
+
+RECORD, PICTURES, TEMPLATE = "bench/results/gallery.json", "docs/gallery", "docs/src/gallery.md.in"
+LARGEST = 150_000  # bytes of an image
+COLUMNS = {
+    "model": "this run",
+    "real": "real images",
+    "untrained": "untrained",
+    "input": "the input",
+}
+FIGURES = {  # name -> (in words, format)
+    "frechet": ("Fréchet distance (lower is better)", ".2f"),
+    "frechet_a": ("Fréchet distance, domain A (lower is better)", ".2f"),
+    "frechet_b": ("Fréchet distance, domain B (lower is better)", ".2f"),
+    "precision": ("precision", ".2f"),
+    "recall": ("recall", ".2f"),
+    "recognized": ("recognized as the letter that was asked for", ".1%"),
+    "recognized_a": ("letter still recognized, to domain A", ".1%"),
+    "recognized_b": ("letter still recognized, to domain B", ".1%"),
+    "same_letter": ("the same letter in both domains", ".1%"),
+    "psnr": ("PSNR in dB (higher is better)", ".1f"),
+    "lpips": ("LPIPS (lower is better)", ".3f"),
+}
+INTRODUCTION = """# Gallery
+
+What each method makes of a small data set in about half an hour of one processor core, with the weak
+points named. Nothing was selected: the images are the first of seed 0, and the first of the test part.
+
+```
+python bench/gallery.py                            # train; the same command continues what was cut
+python bench/gallery.py --page --weights DIR       # the figures, the images and this page
+```
+
+Each figure ([record](../bench/results/gallery.json)) stands beside the same figure of real images (of
+the other part of the data; for pairs: the true image of another input) and of the network before
+training. Fréchet distances are over `{extractor}`: they are not FID and compare only within a section.
+A part of letters or photographs that the networks have not seen is of other typefaces and other
+photographs, so that real images themselves are not at 0."""
+
+
+def write_page(names: list[str], runs: Path, root: Path, weights: Path | None) -> None:
+    """Judge the runs of `names` that have a model and write record, images and page."""
+    file = root / RECORD
+    record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {"rows": {}}
+    for name in names:
+        if not (runs / name / "model" / "model.json").is_file():
+            continue
+        trained = json.loads((runs / name / "model" / "model.json").read_text())["images_trained"]
+        if record["rows"].get(name, {}).get("images") != trained:
+            record["rows"][name] = judged(name, runs, root, weights)
+            record |= {"machine": machine(), "torch": torch.__version__}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file, record)
+            print(name, json.dumps(record["rows"][name]["figures"]), flush=True)
+    (root / TEMPLATE).parent.mkdir(parents=True, exist_ok=True)
+    (root / TEMPLATE).write_text(template(record, root), encoding="utf-8")
+    if (root / "tools" / "docs.py").is_file():
+        subprocess.run([sys.executable, str(root / "tools" / "docs.py")], check=True)
+
+
+def judged(name: str, runs: Path, root: Path, weights: Path | None) -> dict[str, Any]:
+    """The record of a row; its image is written to docs/gallery."""
+    row, data = TABLE[name], DATA[TABLE[name].data]
+    state = json.loads((runs / f"{name}.json").read_text())
+    it = Judged(name, runs / name, data.path(runs), state["images"], weights)
+    trained = it.model.info["images_trained"]
+    picture = root / PICTURES / f"{name}.png"
+    picture.unlink(missing_ok=True)
+    if data.publish:
+        facts = {"recipe": row.recipe, "data": data.name, "images_trained": trained}
+        encode.save(small_enough(lambda count: image(it, count)), picture, **facts)
+    return {
+        "command": shlex.join(["ganvas", *words(row, data.shown, f"runs/{name}", state)]),
+        "task": it.task,
+        "images": trained,
+        "planned": state["images"],
+        "cpu_minutes": state["cpu_seconds"] / 60,
+        "figures": it.figures(),
+        "extractor": it.extractor.name,
+        "commit": commit(),
+    }
+
+
+def image(it: Judged, count: int) -> Image.Image:
+    """Up to `count` rows of generated images, or examples with inputs and outputs."""
+    if it.task == "noise" and it.model.method.classes:
+        classes = it.model.method.classes
+        x = it.model.sample(count, all_classes=True, output="torch")
+        return grid.grid(x, classes)
+    if it.task in ("noise", "coupled"):
+        return grid.grid(it.model.sample(12 * count, output="torch"), 12)
+    feed = it.feed("test")
+    if it.task == "pairs":
+        batch = feed.fixed(count)
+        made = translated(it.model, batch.a, "b")
+        captions = ("input", "output", "truth")
+        return grid.side_by_side(batch.a, made, batch.b, captions=captions, across=2)
+    chosen = [some(all_of(feed, side), count) for side in "ab"]
+    a, b = (x[: min(map(len, chosen))] for x in chosen)
+    columns = a, translated(it.model, a, "b"), b, translated(it.model, b, "a")
+    return grid.side_by_side(*columns, captions=("A", "to B", "B", "to A"), across=3)
+
+
+def small_enough(make: Callable[[int], Image.Image]) -> Image.Image:
+    """The image of as many examples as fit in `LARGEST` bytes."""
+    for count in (12, 8, 6, 4, 3, 2):
+        made = make(count)
+        if len(encode.png_bytes(made)) < LARGEST:
+            return made
+    return make(1)
+
+
+def template(record: dict[str, Any], root: Path) -> str:
+    """docs/src/gallery.md.in: a section for each data set, a reference for each figure."""
+    rows = {name: record["rows"][name] for name in TABLE if name in record["rows"]}
+    extractors = sorted({row["extractor"] for row in rows.values()})
+    parts = [INTRODUCTION.replace("{extractor}", "` and `".join(extractors))]
+    for data in DATA.values():
+        of_data = {name: row for name, row in rows.items() if TABLE[name].data == data.name}
+        if of_data:
+            parts += [f"## Data `{data.name}`", data.credit]
+        for name, row in of_data.items():
+            parts += section(name, row, root)
+    if missing := [f"`{name}`" for name in TABLE if name not in rows]:
+        parts.append(f"Not trained yet: {', '.join(missing)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def section(name: str, row: dict[str, Any], root: Path) -> list[str]:
+    """The paragraphs of a row."""
+
+    def reference(how: str, names: str) -> str:
+        return f"{{{{{how} {RECORD} rows.{name}.{names}}}}}"
+
+    parts = [f"### `{name}`"]
+    if (root / PICTURES / f"{name}.png").is_file():
+        parts.append(f"![what {name} makes]({PICTURES.removeprefix('docs/')}/{name}.png)")
+    parts.append(f"```\n{row['command']}\n```")
+    minutes, images = reference(".0f", "cpu_minutes"), reference(",", "images")
+    cut = "" if row["images"] >= row["planned"] else f" of {reference(',', 'planned')} (cut)"
+    parts.append(f"{minutes} processor minutes, {images} images{cut}. {TABLE[name].why}".rstrip())
+    columns = [c for c in COLUMNS if any(c in found for found in row["figures"].values())]
+    lines = [
+        "| " + " | ".join(["", *(COLUMNS[c] for c in columns)]) + " |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    for figure, found in row["figures"].items():
+        caption, how = FIGURES[figure]
+        how = ",.0f" if min(found.values()) >= 1000 else how  # distances over large features
+        cells = [reference(how, f"figures.{figure}.{c}") if c in found else "" for c in columns]
+        lines.append("| " + " | ".join([caption, *cells]) + " |")
+    parts.append("\n".join(lines))
+    parts.append(f"Weak points: {TABLE[name].fault or 'not described yet.'}")
+    return parts
