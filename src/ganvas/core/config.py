@@ -57,7 +57,8 @@ def load(value: Any, kind: Any = Run) -> Any:
         optimizers of the user's own program
     kind: the expected class, or the annotation of a callable
 
-    Raises `ConfigError` with one line that names the path of the misfit."""
+    Raises `ConfigError` with one line that names the path of the misfit.
+    """
     return _checked(_load(value, ""), kind, "the description")
 
 
@@ -121,7 +122,8 @@ def override(run: Run, assignment: str) -> Run:
     assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`; the
         first name is a field of `Run` or a keyword of the run's method
 
-    Raises `ConfigError` for an unknown name or a value of the wrong type."""
+    Raises `ConfigError` for an unknown name or a value of the wrong type.
+    """
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise ConfigError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
@@ -191,7 +193,8 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 def _checked(value: Any, annotation: Any, path: str) -> Any:
     """Convert a value to the type of an annotation.
 
-    Raises `ConfigError`, which begins with `path`."""
+    Raises `ConfigError`, which begins with `path`.
+    """
     try:
         adapter = pydantic.TypeAdapter(
             annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)

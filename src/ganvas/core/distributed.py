@@ -4,7 +4,8 @@ Only tensors are exchanged, through the backends of `torch.distributed` (gloo, a
 GPUs). The collectives of Python objects are not used, since they unpickle what the other
 processes send. Two parts listen on the network: gloo, on the loopback interface if all
 ranks are on one machine (`init`); and the key-value store of torchrun, which torch binds to
-all interfaces on torchrun's port (`--master-port`)."""
+all interfaces on torchrun's port (`--master-port`).
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def env_rank() -> tuple[int, int]:
 def init(device: str | None = None) -> None:
     """Join the process group that torchrun describes in the environment.
 
-    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number"""
+    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
@@ -79,7 +81,8 @@ def init(device: str | None = None) -> None:
 def _end_with_torchrun() -> None:
     """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
 
-    If the parent has ended before, `init_process_group` fails, since it needs its store."""
+    If the parent has ended before, `init_process_group` fails, since it needs its store.
+    """
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -105,7 +108,8 @@ def _watch() -> None:
 def destroy(wait: bool = True) -> None:
     """Leave the process group.
 
-    wait: for the other ranks; not after an error on this rank"""
+    wait: for the other ranks; not after an error on this rank
+    """
     if dist.is_available() and dist.is_initialized():
         if wait:
             barrier()
@@ -136,7 +140,8 @@ def _exchange() -> Iterator[None]:
 def all_reduce_mean_(tensors: list[Tensor]) -> None:
     """Replace each tensor by its mean over the ranks.
 
-    tensors: of the same shapes and memory formats on every rank"""
+    tensors: of the same shapes and memory formats on every rank
+    """
     if world() == 1 or not tensors:
         return
     tensors = [t.detach() for t in tensors]
@@ -187,7 +192,8 @@ def barrier() -> None:
 class _Sum(torch.autograd.Function):
     """Sum over the ranks, differentiable any number of times.
 
-    Every rank reads the sum, so its gradient is the sum of the ranks' gradients."""
+    Every rank reads the sum, so its gradient is the sum of the ranks' gradients.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class UserError(ValueError):
 
     The message says what was got, what was expected and what to do. It prints without a
     traceback.
-    code: a short, stable name of the kind of error, for programs"""
+    code: a short, stable name of the kind of error, for programs
+    """
 
     code: ClassVar[str] = "user"
 
@@ -74,7 +75,8 @@ def printable(text: object) -> str:
 
     Control characters, line breaks, bidirectional overrides and bytes that are not UTF-8
     (surrogates) become backslash escapes, as `ls -b` prints them, so that the result can
-    be encoded as UTF-8, prints on one line and cannot steer a terminal."""
+    be encoded as UTF-8, prints on one line and cannot steer a terminal.
+    """
     return "".join(
         c
         if c.isprintable() and not "\ud800" <= c <= "\udfff"

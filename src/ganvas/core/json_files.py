@@ -27,7 +27,8 @@ def read_json(
     `error`: the class of what is raised.
 
     Raises `error` with one line if there is no regular file, if it cannot be read, or
-    if it holds anything but one JSON object within the bounds of `parse_json`."""
+    if it holds anything but one JSON object within the bounds of `parse_json`.
+    """
     where = printable(path)
     try:
         # Checked before opening, since opening a pipe waits for its other end.
@@ -53,7 +54,8 @@ def parse_json(
     `where`: the place that error messages name, e.g. "log.jsonl, line 3".
     `what`: what should be there, e.g. "run description".
 
-    Raises `error` with one line."""
+    Raises `error` with one line.
+    """
     try:
         value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
         if not isinstance(value, dict):

@@ -23,7 +23,8 @@ class Progress:
 
     total: images at the end
     start: images at the start
-    what: the activity"""
+    what: the activity
+    """
 
     LINE_SECONDS = 10.0
 

@@ -137,7 +137,8 @@ def find(name: str) -> Callable[..., Any]:
     that is, of modules that it has imported itself and that lie outside installed packages;
     and those of installed packages that registered recipes with ganvas.
 
-    Raises `ConfigError` for all else."""
+    Raises `ConfigError` for all else.
+    """
     module, _, thing = name.partition(":")
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):

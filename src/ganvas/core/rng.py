@@ -3,7 +3,8 @@
 The engine announces which rows of the whole batch this process computes. Every draw is
 then made for the whole batch and cut to those rows. The same seed therefore gives the same
 noise to the same image with any number of ranks and micro-batches, so that the gradients
-of two ranks are those of one process. Without an announcement, draws are torch's own."""
+of two ranks are those of one process. Without an announcement, draws are torch's own.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _copies: ContextVar[int] = ContextVar("copies", default=1)
 def fold_in(*parts: int | str) -> int:
     """A 63-bit seed of any number of integers and names.
 
-    Different parts give unrelated seeds, the same on every machine."""
+    Different parts give unrelated seeds, the same on every machine.
+    """
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -55,7 +57,8 @@ def alike(copies: int) -> Iterator[None]:
     """Within the context, repeat n / `copies` draws in place of n draws.
 
     For a batch of `copies` versions of the same images, one after the other, which are to
-    get the same augmentation."""
+    get the same augmentation.
+    """
     token = _copies.set(copies)
     try:
         yield
@@ -100,7 +103,8 @@ def truncated(z: Tensor, threshold: float) -> Tensor:
     until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1). Unlike that, the
     map is continuous in z and in t.
 
-    threshold: t, above 0"""
+    threshold: t, above 0
+    """
     below = -z.double().abs()  # the tail in which quantiles are exact
     low = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64, device=z.device))
     cut = torch.special.ndtri(low + torch.special.ndtr(below) * (1 - 2 * low))
@@ -111,7 +115,8 @@ def latents(n: int, *shape: int, seed: int, first: int = 0) -> Tensor:
     """N(0, 1), [n, *shape], with one seed for each row.
 
     Row i depends on (seed, first + i) alone, so that a seed names the same image in any
-    batch."""
+    batch.
+    """
     g = torch.Generator()
     return torch.stack(
         [torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)]

@@ -1,6 +1,7 @@
 """Schedules: pure functions of the clock.
 
-Each is a frozen dataclass, so that run.json can name it and hold its numbers."""
+Each is a frozen dataclass, so that run.json can name it and hold its numbers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class LinearDecay:
 class ExponentialDecay:
     """`1 / factor ** step`, never below `floor`.
 
-    pylearn2's rule, with which the GAN of 2014 was trained."""
+    pylearn2's rule, with which the GAN of 2014 was trained.
+    """
 
     factor: float
     floor: float = 0.0
@@ -48,7 +50,8 @@ class ExponentialDecay:
 class InverseDecay:
     """1 until step `start`, then 1 / (1 + rate * (step - start)), never below `floor`.
 
-    The first commit of SAGAN's authors' code (0a93720), from before it had attention."""
+    The first commit of SAGAN's authors' code (0a93720), from before it had attention.
+    """
 
     rate: float
     start: int = 0
@@ -85,7 +88,8 @@ class Ramp:
 class Cosine:
     """From `start` to `stop` over the first `images` images, along half a cosine.
 
-    Its slope is 0 at both ends."""
+    Its slope is 0 at both ends.
+    """
 
     start: float
     stop: float
@@ -102,7 +106,8 @@ class PerStep:
 
     decay: 0.999 in ProGAN
     start: the first step that is averaged; before it, the average is the current weights
-        (BigGAN)"""
+        (BigGAN)
+    """
 
     decay: float = 0.999
     start: int = 0
@@ -117,7 +122,8 @@ class HalfLife:
 
     images: the half-life
     ramp: limits the half-life to `ramp` times the images seen so far (StyleGAN2-ADA: 0.05);
-        None: no limit"""
+        None: no limit
+    """
 
     images: int
     ramp: float | None = 0.05

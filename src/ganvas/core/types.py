@@ -2,7 +2,8 @@
 
 A GAN is a game: players take turns, and each descends its own objective. A `Method`
 describes the turns, a `Run` holds every number that decides the result, and the engine
-performs them. This module imports nothing of ganvas."""
+performs them. This module imports nothing of ganvas.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Clock:
     """Progress of a run.
 
     step: completed plans
-    images: real images drawn, all ranks together"""
+    images: real images drawn, all ranks together
+    """
 
     step: int = 0
     images: int = 0
@@ -33,7 +35,8 @@ class Shape:
 
     channels: 1 to 4
     height, width: in pixels
-    classes: number of labels; 0: unlabeled"""
+    classes: number of labels; 0: unlabeled
+    """
 
     channels: int
     height: int
@@ -53,7 +56,8 @@ class Stage:
     batch: as of `Run`; None: the run's
     resolution: longer side of the images in pixels; None: the data's
     alpha: weight of the newest resolution, 0 to 1
-    lr: factor on the run's learning rates"""
+    lr: factor on the run's learning rates
+    """
 
     index: int = 0
     batch: int | None = None
@@ -67,7 +71,8 @@ class Batch:
 
     x: images [N, C, H, W] in [-1, 1]
     y: their labels [N] (int64); for pairs, the target images
-    a, b: the images of two domains"""
+    a, b: the images of two domains
+    """
 
     def __init__(self, **fields: Tensor) -> None:
         lengths = {k: len(v) for k, v in fields.items()}
@@ -113,7 +118,8 @@ class Terms:
     loss: mean over the batch, a scalar
     log: scalars by name
     outputs: detached tensors of the batch's length, for later turns of the plan (CycleGAN's
-        discriminators get the generators' images)"""
+        discriminators get the generators' images)
+    """
 
     loss: Tensor
     log: Mapping[str, Tensor] = field(default_factory=dict)
@@ -131,7 +137,8 @@ class Update:
     objective: a function of the batch; several are descended as their sum, and scalars that
         they log under one name are added
     batch: arguments of the objectives
-    gain: factor on the player's learning rate"""
+    gain: factor on the player's learning rate
+    """
 
     # Each objective is differentiated before the next is computed, so that the activations
     # of only one are in memory at a time.
@@ -153,7 +160,8 @@ class Forward:
 
     player: owns the networks
     maker: a function of the batch; returns tensors of the batch's length by name
-    batch: its argument"""
+    batch: its argument
+    """
 
     player: str
     maker: Callable[[Batch], Mapping[str, Tensor]]
@@ -165,7 +173,8 @@ class Outcome:
     """The result of an `Update` or a `Forward`, which the plan gets back.
 
     log: scalars by name
-    outputs: tensors of the batch's length, of `Terms` or of the `Forward`"""
+    outputs: tensors of the batch's length, of `Terms` or of the `Forward`
+    """
 
     log: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -192,7 +201,8 @@ class Method(nn.Module):
     current_stage: the stage that the engine has entered
 
     A module whose `per_rank` is true keeps buffers of its own on every rank (an image
-    pool)."""
+    pool).
+    """
 
     players: dict[str, Sequence[nn.Module]]
     ema_networks: Sequence[str] = ("G",)
@@ -227,7 +237,8 @@ class Dataset(Protocol):
     def draw(self, cursor: int, n: int, *args: Any, **options: Any) -> Batch:
         """The batch of `n` images at a cursor, which counts images from the run's start.
 
-        options: seed; rows, which are returned of the batch; resolution; device"""
+        options: seed; rows, which are returned of the batch; resolution; device
+        """
         ...
 
 
@@ -238,7 +249,8 @@ class Adaptive(Protocol):
     def adapt(self, log: Mapping[str, Tensor], images: int) -> Mapping[str, Tensor]:
         """Adapt after a step of `images` real images that logged `log`.
 
-        Returns scalars to log."""
+        Returns scalars to log.
+        """
         ...
 
 
@@ -247,7 +259,8 @@ class Samples(Protocol):
     """Capability: generate images from noise, and from labels if `classes` is not 0.
 
     curve: the paths on which latents stay likely: arcs ("spherical") for normal latents,
-        straight lines ("linear") for uniform ones, whose cube arcs leave"""
+        straight lines ("linear") for uniform ones, whose cube arcs leave
+    """
 
     classes: int
     curve: Curve
@@ -260,7 +273,8 @@ class Samples(Protocol):
         """Generate n images [n, C, H, W] in [-1, 1].
 
         z: latents; None: drawn by `latent`
-        y: labels [n] (int64); None: drawn if the method takes labels"""
+        y: labels [n] (int64); None: drawn if the method takes labels
+        """
         ...
 
 
@@ -269,7 +283,8 @@ class Translates(Protocol):
     """Capability: translate images.
 
     directions: the values of `to`
-    multiple: both sides of an image must be a multiple of it"""
+    multiple: both sides of an image must be a multiple of it
+    """
 
     directions: Sequence[str]
     multiple: int
@@ -283,14 +298,16 @@ class Translates(Protocol):
 class Truncates(Protocol):
     """Capability: trade variety for quality by truncation.
 
-    BigGAN draws z from a narrower normal distribution, StyleGAN moves w towards its mean."""
+    BigGAN draws z from a narrower normal distribution, StyleGAN moves w towards its mean.
+    """
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         """Generate images from z [n, ...] with truncation.
 
         At its largest, `truncation` gives the images of `sample`; the smaller it is, the
         nearer they are to the most likely ones. The images are a continuous function of z,
-        so that a seed gives similar images at every truncation."""
+        so that a seed gives similar images at every truncation.
+        """
         ...
 
 
@@ -298,7 +315,8 @@ class Truncates(Protocol):
 class Styled(Protocol):
     """Capability: generate images from styles w, one for each layer.
 
-    layers: number of layers that take a style"""
+    layers: number of layers that take a style
+    """
 
     layers: int
 
@@ -306,7 +324,8 @@ class Styled(Protocol):
         """Map z [n, ...] to w [n, layers, d].
 
         truncation: moves w towards its mean in the layers that the method truncates; 1:
-            untruncated"""
+            untruncated
+        """
         ...
 
     def synthesize(self, w: Tensor) -> Tensor:
@@ -333,7 +352,8 @@ class Couples(Protocol):
 
     Labels are domains, and one latent gives each domain's version of one image.
 
-    domains: their names, by label"""
+    domains: their names, by label
+    """
 
     domains: Sequence[str]
 
@@ -346,7 +366,8 @@ Averaging = Callable[[Clock, int], float]  # (clock, images since the last avera
 class Run:
     """Every number that decides a run.
 
-    A recipe builds it, `--set` changes it, and run.json holds it."""
+    A recipe builds it, `--set` changes it, and run.json holds it.
+    """
 
     method: Callable[[Shape], Method]
     # A partial of ganvas.data.images, pairs or domains; returns a feed.

@@ -31,7 +31,8 @@ class Arrays:
     names: names of the classes 0, 1, ...; None: the labels' own values
     stamp: JSON-ready, changes if the images may have changed
     wide: the same images as they are stored, if that is in more than 8 bits
-    notes: lines for the user"""
+    notes: lines for the user
+    """
 
     def __init__(
         self,
@@ -94,7 +95,8 @@ def _digits(part: str) -> Arrays | None:
 def _letters(part: str) -> Arrays | None:
     """Capital letters in open typefaces, 32x32, black on white.
 
-    No family is in two parts (`prepare/letters.py`)."""
+    No family is in two parts (`prepare/letters.py`).
+    """
     with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
         in_part = archive["split"] == part
         if not in_part.any():
@@ -188,7 +190,8 @@ def _member(path: Path, key: str) -> np.ndarray:
     """An array of an .npz file.
 
     The size that its header announces is compared with the file's before it is
-    unpacked. Raises `UserError` for a damaged array."""
+    unpacked. Raises `UserError` for a damaged array.
+    """
     what = f"{printable(path)}: the array {key!r}"
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -248,7 +251,8 @@ def nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | Non
 def cifar_table(path: Path) -> Table:
     """CIFAR-10 in its binary version (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-    Records of a label and 3 x 32 x 32 bytes."""
+    Records of a label and 3 x 32 x 32 bytes.
+    """
 
     def table(part: str) -> Arrays | None:
         if part not in ("train", "test"):

@@ -46,7 +46,8 @@ class Report:
     duplicates: groups of files with the same pixels
     notes: further lines for the user
     fits: commands to run next, quoted for a shell
-    problem: why nothing can be trained on it, else None"""
+    problem: why nothing can be trained on it, else None
+    """
 
     source: str
     layout: str = ""
@@ -134,7 +135,8 @@ def _some(title: str, names: Sequence[str], what: str) -> list[str]:
 def check(source: Source) -> Report:
     """Read every image of `source` and describe the data set.
 
-    A defective data set is described, not raised."""
+    A defective data set is described, not raised.
+    """
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     report = Report(",".join(printable(os.fspath(s)) for s in given))
     founds: list[Selection] = []
@@ -192,7 +194,8 @@ def _read(
 
     report: receives the unreadable images and the number of images of a single color
     seen: receives names by hash of the pixels
-    brightest: receives the largest value of each image of more than 8 bits"""
+    brightest: receives the largest value of each image of more than 8 bits
+    """
 
     def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
@@ -229,7 +232,8 @@ def _read(
 def _pair(found: Selection, report: Report) -> bool:
     """Whether the images of both sides all form pairs, by name and of equal shapes.
 
-    If none do, they are two domains; if some do, the report names the others."""
+    If none do, they are two domains; if some do, the report names the others.
+    """
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
         return False
@@ -262,7 +266,8 @@ def _advise(
 ) -> None:
     """Add notes, and commands that fit the data set and run as they are printed.
 
-    data: its path, quoted for a shell"""
+    data: its path, quoted for a shell
+    """
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
     assert report.height is not None

@@ -5,7 +5,8 @@ Checksums and sizes are those that TensorFlow Datasets records for the same addr
 longer serves MNIST to programs, so its files come from the mirror that TensorFlow
 Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label maps B,
 of the same name but for the ending), whose checksum is known; pix2pix's own archive has
-none on record."""
+none on record.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class File:
     """A file to download.
 
     size: in bytes
-    urls: addresses, tried in this order"""
+    urls: addresses, tried in this order
+    """
 
     name: str
     size: int
@@ -147,7 +149,8 @@ SETS: dict[str, Official] = {
 def cache_dir() -> Path:
     """Folder of downloaded and decoded data: $GANVAS_CACHE, or ~/.cache/ganvas.
 
-    Raises `UserError` for a home folder that is not known."""
+    Raises `UserError` for a home folder that is not known.
+    """
     given = os.environ.get("GANVAS_CACHE")
     try:
         return Path(given).expanduser() if given else Path.home() / ".cache" / "ganvas"
@@ -165,7 +168,8 @@ def cache_dir() -> Path:
 def fetch(name: str) -> tuple[str, Path]:
     """Download the missing files of an official set.
 
-    Returns (kind, path of its file or, for idx, of its folder)."""
+    Returns (kind, path of its file or, for idx, of its folder).
+    """
     official = SETS[name]
     folder = cache_dir() / "downloads" / name
     paths = [fetch_file(name, file, folder) for file in official.files]
@@ -175,7 +179,8 @@ def fetch(name: str) -> tuple[str, Path]:
 def fetch_file(name: str, file: File, folder: Path) -> Path:
     """Path of `file` in `folder`, after download and check if it is missing.
 
-    name: of its data set, for messages"""
+    name: of its data set, for messages
+    """
     # a download has been checked by its checksum: its size tells whether it is complete
     path = folder / file.name
     if not path.exists() or path.stat().st_size != file.size:
@@ -237,7 +242,8 @@ def _receive(url: str, to: Path, title: str, size: int) -> None:
 
     Raises `_DownloadError` for any failure of the server or the network, also for more
     than `size` bytes and for next to nothing within a minute, and `OSError` if the file
-    cannot be written."""
+    cannot be written.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -292,7 +298,8 @@ def _check(name: str, file: File, path: Path) -> None:
 def tar_members(path: Path, prefix: str) -> bytes:
     """Contents of the files of a tar archive with a prefix, in the order of their names.
 
-    Raises `UserError` for an unreadable archive."""
+    Raises `UserError` for an unreadable archive.
+    """
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file) as tar:
             members = [

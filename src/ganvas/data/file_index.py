@@ -1,7 +1,8 @@
 """Compact index of the files of a folder or a zip file.
 
 Names are concatenated in one buffer and numbers are in arrays, for millions of
-files."""
+files.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class Entry(NamedTuple):
 
     name: path with forward slashes
     size: in bytes
-    changed: time of the last change, or a checksum"""
+    changed: time of the last change, or a checksum
+    """
 
     name: str
     size: int
@@ -53,7 +55,8 @@ class FileIndexBuilder:
 class _Files(NamedTuple):
     """All files of a tree.
 
-    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]]."""
+    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]].
+    """
 
     names: bytes
     ends: np.ndarray
@@ -79,7 +82,8 @@ class FileIndex(Sequence[Entry]):
     """Some or all files of a tree, in an order.
 
     folders: paths of all folders of the tree that hold a file, in parts
-    folder: number of each file's folder, [N]"""
+    folder: number of each file's folder, [N]
+    """
 
     def __init__(self, files: _Files, at: np.ndarray) -> None:
         self._files, self._at = files, at

@@ -19,7 +19,8 @@ def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Hea
     sets: one image set, or two of equal length
     skipped: receives "name: reason" of unreadable images, for which None is yielded
 
-    Raises `UserError`, at the end, for pairs of different shapes."""
+    Raises `UserError`, at the end, for pairs of different shapes.
+    """
 
     def headers(i: int) -> list[Header] | Broken:
         both = []
@@ -59,7 +60,8 @@ def unequal(a: Header, b: Header) -> bool:
 def most_common_channels(counts: Counter[int]) -> int:
     """1 if all images are gray, 4 if more than half have alpha, else 3.
 
-    counts: channels -> number of images"""
+    counts: channels -> number of images
+    """
     if set(counts) == {1}:
         return 1
     return 4 if counts[4] * 2 > counts.total() else 3
@@ -68,7 +70,8 @@ def most_common_channels(counts: Counter[int]) -> int:
 def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]:
     """(height, width) of all images. Raises `UserError` if their sizes differ.
 
-    counts: (width, height) -> number of images"""
+    counts: (width, height) -> number of images
+    """
     sizes = sorted(counts)
     if len(sizes) > 1:
         some = several([f"{w}x{h}" for w, h in sizes], 5)

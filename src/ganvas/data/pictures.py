@@ -33,7 +33,8 @@ PARTS["validation"] = "val"
 class ImageSet(Protocol):
     """A sequence of images that are not decoded yet.
 
-    labels: indices into `classes`, int64 [N], or None"""
+    labels: indices into `classes`, int64 [N], or None
+    """
 
     @property
     def labels(self) -> np.ndarray | None: ...
@@ -62,7 +63,8 @@ class ImageSet(Protocol):
     def deep(self, i: int) -> np.ndarray | None:
         """Stored values of a gray image of more than 8 bits; None for others.
 
-        Raises `Broken`."""
+        Raises `Broken`.
+        """
         ...
 
 
@@ -71,7 +73,8 @@ class Files:
     """Image files of a tree.
 
     labels: indices into `classes`, int64 [N], or None
-    half: 0 or 1: the left or right half of each; None: the whole"""
+    half: 0 or 1: the left or right half of each; None: the whole
+    """
 
     tree: Tree
     entries: FileIndex
@@ -161,7 +164,8 @@ class Selection:
     part: the opened part
     sets: "x" -> images, or "a" and "b" -> images
     notes: lines for the user
-    others: numbers of files that are not images, by their endings"""
+    others: numbers of files that are not images, by their endings
+    """
 
     title: str
     layout: str

@@ -17,7 +17,8 @@ class Prefetch:
 
     It uses the thread only if a draw takes longer than `WORTH_A_THREAD`. `draw` returns
     the same batches as the feed's; a request other than the next batch only takes
-    longer. All other attributes are the feed's."""
+    longer. All other attributes are the feed's.
+    """
 
     info: Info  # the feed's
 

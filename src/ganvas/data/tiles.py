@@ -20,7 +20,8 @@ class Tiles:
     overlap: least overlap of neighbors in pixels (height, width)
 
     An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
-    is the number of smaller images."""
+    is the number of smaller images.
+    """
 
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
@@ -60,7 +61,8 @@ class Tiles:
         least: (height, width); smaller tiles do not overlap, since they would store
             most pixels many times
         size: (height, width) of the tiles; None: the largest that all images of at
-            least `least` hold, up to twice `crop`"""
+            least `least` hold, up to twice `crop`
+        """
         if size is None:
             height, width = 2 * crop[0], 2 * crop[1]
             for i in range(len(image_set)):

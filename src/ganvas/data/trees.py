@@ -30,7 +30,8 @@ MAX_RATIO = 100  # of unpacked to packed size beyond that: images are already co
 class Folder:
     """A folder and everything below it; links are followed.
 
-    white: see `ganvas.data.images`"""
+    white: see `ganvas.data.images`
+    """
 
     def __init__(self, root: Path, white: int | None = None) -> None:
         self.root, self.title, self.white = root, printable(root.name or root), white
@@ -111,7 +112,8 @@ class Zip:
 
     white: see `ganvas.data.images`
 
-    Raises `UserError` for a member whose name points outside of the archive."""
+    Raises `UserError` for a member whose name points outside of the archive.
+    """
 
     def __init__(self, path: Path, white: int | None = None) -> None:
         self.path, self.title, self.white = path, printable(path.name), white
@@ -187,7 +189,8 @@ class _Seekable(RawIOBase):
     """A member of a zip file that is decompressed once, however often it is rewound.
 
     A TIFF header jumps forth and back, and zipfile decompresses from the beginning
-    after each jump back."""
+    after each jump back.
+    """
 
     def __init__(self, member: IO[bytes]) -> None:
         self._member, self._buffer, self._end = member, BytesIO(), False
@@ -226,7 +229,8 @@ class Inventory:
 
     folders: paths of all folders
     others: numbers of other files by their endings
-    labels: paths of files named dataset.json"""
+    labels: paths of files named dataset.json
+    """
 
     def __init__(self) -> None:
         self.folders: set[str] = set()

@@ -22,7 +22,8 @@ def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Mark a function of images that computes every pixel from that pixel alone.
 
     Objects that implement torch's function protocol (lazy images of `inference.tiling`) get
-    one call for the whole function, instead of one for each operation in it."""
+    one call for the whole function, instead of one for each operation in it.
+    """
 
     @wraps(fn)
     def called(x: Tensor) -> Tensor:
@@ -48,7 +49,8 @@ def to_lab(x: Tensor) -> Tensor:
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse of `to_lab`.
 
-    Colors that sRGB lacks lie outside [-1, 1], so that gradients can bring them back."""
+    Colors that sRGB lacks lie outside [-1, 1], so that gradients can bring them back.
+    """
     linear = _linear(lab)
     s = torch.where(
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055
@@ -62,7 +64,8 @@ def in_gamut(lab: Tensor) -> Tensor:
 
     Lightness, which must be in [0, 100], and hue stay. (Clipping red, green and blue
     instead changes the lightness by up to 19 of 100.) For gradients the reduction is a
-    constant, so that they reach colors outside, too."""
+    constant, so that they reach colors outside, too.
+    """
     with torch.no_grad():
         factor = torch.ones_like(lab[:, 0])
         outside = ~_within(lab)
@@ -101,7 +104,8 @@ def _linear(lab: Tensor) -> Tensor:
 def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
     """Multiply channels by a matrix.
 
-    Written out, since autocast would round a matrix product to 8 bits."""
+    Written out, since autocast would round a matrix product to 8 bits.
+    """
     return (matrix.to(x).view(1, 3, 3, 1, 1) * x.unsqueeze(1)).sum(2)
 
 

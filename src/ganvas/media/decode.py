@@ -3,7 +3,8 @@
 `read` returns 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC profile.
 Both read 1-bit, gray, gray with alpha, palette (with
 transparency), RGB, RGBA, 16 bits (scaled by 1/257, never clipped), floats, CMYK and the
-rest of Pillow's color spaces; the EXIF orientation is applied."""
+rest of Pillow's color spaces; the EXIF orientation is applied.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from ganvas.media.samples import MODES, Broken, Decoded, as_array, eight_bit, si
 def max_pixels() -> int:
     """Pixels of the largest image that is opened.
 
-    Decoded, it takes a quarter of the memory that is available now."""
+    Decoded, it takes a quarter of the memory that is available now.
+    """
     return available() // 16
 
 
@@ -67,7 +69,8 @@ class Header(NamedTuple):
 def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
     """Read size and mode without decoding.
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as image:
         try:
             width, height = image.size
@@ -91,7 +94,8 @@ def read(
     most: pixels
     white: as of `eight_bit`
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             image = _upright(opened)
@@ -108,7 +112,8 @@ def read(
 def deep(file: IO[bytes] | str) -> np.ndarray | None:
     """The stored values [H, W] of a gray image of more than 8 bits; None for others.
 
-    The image is not turned upright. Raises `Broken`."""
+    The image is not turned upright. Raises `Broken`.
+    """
     with _opened(file, MAX_PIXELS) as image:
         try:
             return np.asarray(image) if image.mode.split(";")[0] == "I" else None
@@ -122,7 +127,8 @@ def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     file: path, or PIL image (which has no mode for 16-bit color and so brings 8 bits of it)
     most: pixels
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             lost, profile = [], opened.info.get("icc_profile")
@@ -232,7 +238,8 @@ def _samples(image: Image.Image) -> np.ndarray:
 def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
     """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright.
 
-    None if the image has 8 bits."""
+    None if the image has 8 bits.
+    """
     transparent = image.info.get("transparency")
     raw = _raw_mode(image)
     if image.mode.split(";")[0] in ("I", "F"):

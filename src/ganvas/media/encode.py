@@ -40,7 +40,8 @@ class Rows(NamedTuple):
     bands: uint8 or uint16 [h, width, channels]; channels: 1 (gray), 2 (gray, alpha), 3 or 4
     bits: of a number, 8 or 16
     profile: ICC profile
-    lost: properties of the input that were dropped, as text"""
+    lost: properties of the input that were dropped, as text
+    """
 
     bands: Iterable[np.ndarray]
     width: int
@@ -53,7 +54,8 @@ class Rows(NamedTuple):
     def held(self, suffix: str) -> Rows:
         """The image as a format holds it: JPEG no alpha and 8 bits, WebP 8 bits.
 
-        suffix: of the file"""
+        suffix: of the file
+        """
         eight = suffix.lower() in (".jpg", ".jpeg", ".webp") and self.bits > 8
         flat = suffix.lower() in (".jpg", ".jpeg") and self.channels % 2 == 0
         if not eight and not flat:
@@ -88,7 +90,8 @@ class Rows(NamedTuple):
         """The whole image in 8 bits.
 
         kind: the format, for messages
-        limit: its longest side in pixels"""
+        limit: its longest side in pixels
+        """
         if max(self.width, self.height) > limit:
             raise UserError(
                 f"{kind} holds sides of up to {limit:,} pixels, and this image is {self.width}x{self.height}: save "
@@ -116,7 +119,8 @@ def save(
     facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
 
     Returns the path. Raises `UserError` for another suffix and if the file cannot be
-    written."""
+    written.
+    """
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         raise UserError(
@@ -131,7 +135,8 @@ def save_rows(
     """`save` for an image that comes in bands.
 
     PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
-    WebP need all of it."""
+    WebP need all of it.
+    """
     path = Path(path)
     with open_atomic(path) as file:
         WRITERS[path.suffix.lower()](rows, file, _without_none(facts), settings or {})
@@ -227,7 +232,8 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 
     lines: bytes of rows [h, n]
     above: the row above the first, [n]
-    pixel: bytes per pixel"""
+    pixel: bytes per pixel
+    """
     ways = np.stack([lines, lines])
     ways[0, :, pixel:] -= lines[:, :-pixel]
     ways[1, 1:] -= lines[:-1]

@@ -20,7 +20,8 @@ def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -
 
     samples: uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]
     profile: ICC profile
-    facts: further content of the mark"""
+    facts: further content of the mark
+    """
     deep = None
     if samples.dtype == np.uint16 and samples.shape[2] > 1:
         deep, samples = samples, narrowed(samples)
@@ -40,7 +41,8 @@ class Generated(Image.Image):
 
     facts: further content of the mark
     deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved as long as
-        the image has not been changed"""
+        the image has not been changed
+    """
 
     facts: Mapping[str, Any] = MappingProxyType({})
     deep: np.ndarray | None = None

@@ -2,7 +2,8 @@
 
 The mark is an XMP packet whose `DigitalSourceType` is `trainedAlgorithmicMedia` (IPTC Photo
 Metadata Standard; cv.iptc.org/newscodes/digitalsourcetype), with plain text beside it for
-readers without XMP. It is informational: re-encoding the image removes it."""
+readers without XMP. It is informational: re-encoding the image removes it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def read(path: str | Path) -> dict[str, Any]:
     `generated` is true if the XMP packet names a trained algorithm as the source, by
     whatever program. An image without a mark may be generated, too.
 
-    Raises `DataError` if the file is not an image."""
+    Raises `DataError` if the file is not an image.
+    """
     try:
         with Path(path).open("rb") as f:
             head = f.read(8)

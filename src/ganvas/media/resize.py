@@ -31,7 +31,8 @@ def bicubic(
         did the published reductions of Set5: `bicubic(modcrop(x, 4), 1/4,
         border="replicate")` of uint8 x gives those bit by bit.
 
-    Raises `UserError` for other arguments."""
+    Raises `UserError` for other arguments.
+    """
     if (scale is None) == (size is None):
         raise UserError("give either the scale or the size (height, width) of a resize")
     eight = x.dtype == torch.uint8

@@ -30,7 +30,8 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
     facts: further content of the mark
 
     Returns the path. Raises `UserError` for another suffix, and if the file cannot be
-    written."""
+    written.
+    """
     path = Path(path)
     makers = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in makers:
