@@ -18,6 +18,7 @@ class Constant:
     value: float = 1.0
 
     def __call__(self, clock: Clock) -> float:
+        """`value`, whatever the clock says."""
         return self.value
 
 
@@ -29,6 +30,7 @@ class LinearDecay:
     end: int
 
     def __call__(self, clock: Clock) -> float:
+        """The factor after `clock.images` images, 0 to 1."""
         return 1.0 - min(max((clock.images - self.start) / max(self.end - self.start, 1), 0.0), 1.0)
 
 
@@ -43,6 +45,7 @@ class ExponentialDecay:
     floor: float = 0.0
 
     def __call__(self, clock: Clock) -> float:
+        """The factor after `clock.step` steps, `floor` to 1."""
         return max(self.factor**-clock.step, self.floor)
 
 
@@ -58,6 +61,7 @@ class InverseDecay:
     floor: float = 0.0
 
     def __call__(self, clock: Clock) -> float:
+        """The factor after `clock.step` steps, `floor` to 1."""
         return max(1 / (1 + self.rate * max(clock.step - self.start, 0)), self.floor)
 
 
@@ -69,6 +73,7 @@ class StepDecay:
     factor: float
 
     def __call__(self, clock: Clock) -> float:
+        """The factor after `clock.images` images."""
         return self.factor ** (clock.images // self.every)
 
 
@@ -81,6 +86,7 @@ class Ramp:
     images: int
 
     def __call__(self, clock: Clock) -> float:
+        """The value after `clock.images` images."""
         return self.start + (self.stop - self.start) * min(clock.images / self.images, 1.0)
 
 
@@ -96,6 +102,7 @@ class Cosine:
     images: int
 
     def __call__(self, clock: Clock) -> float:
+        """The value after `clock.images` images."""
         done = (1 - math.cos(math.pi * min(clock.images / self.images, 1.0))) / 2
         return self.start + done * (self.stop - self.start)
 
@@ -113,6 +120,7 @@ class PerStep:
     start: int = 0
 
     def __call__(self, clock: Clock, images: int) -> float:
+        """The decay of one averaging, 0 to 1, however many `images` it follows."""
         return self.decay if clock.step >= self.start else 0.0
 
 
@@ -129,6 +137,7 @@ class HalfLife:
     ramp: float | None = 0.05
 
     def __call__(self, clock: Clock, images: int) -> float:
+        """The decay of an averaging that follows `images` images, 0 to 1."""
         half = self.images if self.ramp is None else min(self.images, self.ramp * clock.images)
         return 0.5 ** (images / max(half, 1e-8))
 
@@ -140,4 +149,5 @@ class GrowingHalfLife:
     of: Schedule
 
     def __call__(self, clock: Clock, images: int) -> float:
+        """The decay of an averaging that follows `images` images, 0 to 1."""
         return 0.5 ** (images / max(self.of(clock), 1e-8))

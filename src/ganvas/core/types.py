@@ -45,6 +45,7 @@ class Shape:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         return self.height, self.width
 
 
@@ -97,6 +98,7 @@ class Batch:
         return self.map(lambda t: t[part])
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of `fn` of every field."""
         return Batch(**{k: fn(v) for k, v in self._fields.items()})
 
     def having(self, **more: Tensor) -> Batch:
@@ -104,6 +106,7 @@ class Batch:
         return Batch(**self._fields, **more)
 
     def get(self, name: str) -> Tensor | None:
+        """The field of this name; None if there is none."""
         return self._fields.get(name)
 
     def holds(self, tensor: Tensor) -> bool:
@@ -223,6 +226,7 @@ class Method(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """The device of the first weight."""
         return next(self.parameters()).device
 
 
@@ -329,7 +333,7 @@ class Styled(Protocol):
         ...
 
     def synthesize(self, w: Tensor) -> Tensor:
-        """w [n, layers, d] -> images [n, C, H, W] in [-1, 1], deterministic."""
+        """Map w [n, layers, d] to images [n, C, H, W] in [-1, 1], deterministically."""
         ...
 
     def mean_style(self) -> Tensor:

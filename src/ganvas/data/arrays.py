@@ -61,19 +61,24 @@ class Arrays:
         return len(self.pixels)
 
     def name(self, i: int) -> str:
+        """The image's position: arrays have no file names."""
         return f"image {i}"
 
     def stamp(self) -> Any:
+        """As given on creation."""
         return self._stamp
 
     def header(self, i: int) -> Header:
+        """Size and mode, from the array's shape."""
         _, h, w, c = self.pixels.shape
         return Header(w, h, {1: "L", 3: "RGB", 4: "RGBA"}[c], c)
 
     def load(self, i: int) -> Image.Image:
+        """The image in 8 bits."""
         return as_image(self.pixels[i])
 
     def deep(self, i: int) -> np.ndarray | None:
+        """The image as stored, [H, W, C]; None for 8 bits."""
         return None if self._wide is None else self._wide[i]
 
 
@@ -273,5 +278,6 @@ def cifar_table(path: Path) -> Table:
 
 
 def file_stamp(path: Path) -> list[Any]:
+    """JSON-ready [absolute path, size in bytes, time of the last change in ns]."""
     s = path.stat()
     return [str(path.resolve()), s.st_size, s.st_mtime_ns]

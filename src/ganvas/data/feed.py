@@ -53,6 +53,7 @@ class Info:
 
     @property
     def shape(self) -> Shape:
+        """What a method needs to build its networks."""
         return Shape(self.channels, self.height, self.width, len(self.classes))
 
 
@@ -186,7 +187,10 @@ class Feed:
         return Batch(**fields)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n different images (at most all) without augmentation, chosen by the seed."""
+        """Different images, at most all, without augmentation, chosen by the seed.
+
+        n: number of images
+        """
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():

@@ -83,6 +83,7 @@ def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]
 
 
 def unreadable(image_set: ImageSet, i: int, e: Broken) -> Broken:
+    """An error with the image's name in front, as notes for the user list it."""
     return Broken(f"{image_set.name(i)}: {printable(e)}")
 
 

@@ -185,6 +185,7 @@ class Domains:
     spare: dict[str, int]
 
     def names(self) -> str:
+        """Names of the folders, at most four, as text."""
         return several(self.folders, 4)
 
     def unused(self) -> list[str]:

@@ -37,10 +37,14 @@ class ImageSet(Protocol):
     """
 
     @property
-    def labels(self) -> np.ndarray | None: ...
+    def labels(self) -> np.ndarray | None:
+        """Indices into `classes`, int64 [N]; None for unlabeled images."""
+        ...
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty for unlabeled images."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -86,9 +90,11 @@ class Files:
         return len(self.entries)
 
     def name(self, i: int) -> str:
+        """Path in the tree, in printable characters."""
         return printable(self.entries[i].name)
 
     def stamp(self) -> Any:
+        """From names, sizes and times of all files, their labels and `half`."""
         labels = (
             None
             if self.labels is None
@@ -97,6 +103,10 @@ class Files:
         return [self.tree.stamp(), self.half, labels, self.entries.digest()]
 
     def header(self, i: int) -> Header:
+        """Size of the image or of its half.
+
+        Raises `Broken` for an unreadable file, and for one that is no pair of halves.
+        """
         h = self.tree.header(self.entries[i].name)
         if self.half is None:
             return h
@@ -108,6 +118,7 @@ class Files:
         return h._replace(width=h.width // 2)
 
     def load(self, i: int) -> Image.Image:
+        """The image, or its left or right half."""
         image = self.tree.load(self.entries[i].name)
         if self.half is None:
             return image
@@ -117,6 +128,7 @@ class Files:
         )
 
     def deep(self, i: int) -> np.ndarray | None:
+        """The whole image: `half` is ignored."""
         return self.tree.deep(self.entries[i].name)
 
 
@@ -136,21 +148,26 @@ class Concatenated:
         return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
 
     def name(self, i: int) -> str:
+        """The name in the image's own set: both sets may have it."""
         image_set, at = self._at(i)
         return image_set.name(at)
 
     def stamp(self) -> Any:
+        """Both sets' stamps."""
         return [self.a.stamp(), self.b.stamp()]
 
     def header(self, i: int) -> Header:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.header(at)
 
     def load(self, i: int) -> Image.Image:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.load(at)
 
     def deep(self, i: int) -> np.ndarray | None:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.deep(at)
 

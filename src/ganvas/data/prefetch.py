@@ -37,6 +37,7 @@ class Prefetch:
         device: Any = None,
         **options: Any,
     ) -> Batch:
+        """As `Feed.draw`; errors of the thread are raised here."""
         options["device"] = device
         ready, self._next = self._next, None
         if ready is not None and ready[0] == (cursor, n, options):
@@ -59,6 +60,7 @@ class Prefetch:
         return crops
 
     def close(self) -> None:
+        """End the thread, after the draw that it is in."""
         self._next = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 

@@ -80,10 +80,12 @@ class Tiles:
         return len(self.places)
 
     def name(self, i: int) -> str:
+        """The image's name and the tile's left and top edge in pixels."""
         image, top, left = self.places[i].tolist()
         return f"{self.image_set.name(image)} from {left},{top}"
 
     def stamp(self) -> Any:
+        """From the tiles' size, their overlap (if any) and the images' stamp."""
         return [
             "tiles",
             self.size,
@@ -92,6 +94,7 @@ class Tiles:
         ]
 
     def header(self, i: int) -> Header:
+        """The tile's size. Raises `Broken` for an image that is smaller."""
         header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
             raise Broken(
@@ -101,9 +104,11 @@ class Tiles:
         return header._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:
+        """None: tiles have 8 bits."""
         return None
 
     def load(self, i: int) -> Image.Image:
+        """The tile. The last 16 images are kept, since tiles are read in order."""
         image, top, left = self.places[i].tolist()
         return self._whole(image).crop((left, top, left + self.size[1], top + self.size[0]))
 

@@ -107,7 +107,10 @@ class Points:
         return self._batch(shuffled_indices(positions, len(self._points), seed, "x"), device)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n different points (at most all), chosen by the seed."""
+        """Different points, at most all, chosen by the seed.
+
+        n: number of points
+        """
         n = min(n, len(self._points))
         order = np.arange(n, dtype=np.uint64)
         return self._batch(

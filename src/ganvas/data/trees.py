@@ -74,21 +74,26 @@ class Folder:
         return False
 
     def stamp(self) -> str:
+        """The absolute path; times are those of the index."""
         return str(self.root.resolve())
 
     def header(self, name: str) -> Header:
+        """As `ganvas.media.decode.read_header`. Raises `Broken`."""
         with self._open(name) as file:
             return read_header(file)
 
     def load(self, name: str) -> Image.Image:
+        """As `ganvas.media.decode.read`. Raises `Broken`."""
         with self._open(name) as file:
             return read(file, white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
+        """As `ganvas.media.decode.deep`. Raises `Broken`."""
         with self._open(name) as file:
             return deep(file)
 
     def contents(self, name: str) -> bytes:
+        """The bytes of a file, of which at most `MAX_FILE` are read."""
         with self._open(name) as file:
             return file.read(MAX_FILE)
 
@@ -148,22 +153,27 @@ class Zip:
         self.entries = index.listing()
 
     def stamp(self) -> str:
+        """The absolute path; checksums are those of the index."""
         return str(self.path.resolve())
 
     def header(self, name: str) -> Header:
+        """As `ganvas.media.decode.read_header`. Raises `Broken`."""
         with self._open(name) as member:
             return read_header(cast(IO[bytes], _Seekable(member)))
 
     def load(self, name: str) -> Image.Image:
+        """As `ganvas.media.decode.read`. Raises `Broken`."""
         return read(BytesIO(self.contents(name)), white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
         # decompression is slow: only if the header promises more than 8 bits
+        """As `ganvas.media.decode.deep`. Raises `Broken`."""
         return (
             deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
         )
 
     def contents(self, name: str) -> bytes:
+        """The bytes of a member. Raises `Broken` for a damaged one."""
         with self._open(name) as file:
             try:
                 return file.read()
@@ -261,4 +271,5 @@ Tree = Folder | Zip
 
 
 def is_image(name: str) -> bool:
+    """Whether the ending is one of `EXTENSIONS`; the contents are not read."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS

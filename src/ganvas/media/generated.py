@@ -51,9 +51,11 @@ class Generated(Image.Image):
         return self._marked(super()._new(im))  # pyright: ignore[reportAttributeAccessIssue]
 
     def transform(self, *args: Any, **kwargs: Any) -> Image.Image:
+        """PIL's `transform`, marked."""
         return self._marked(super().transform(*args, **kwargs))
 
     def copy(self) -> Image.Image:
+        """PIL's `copy`, marked, with the 16-bit color."""
         image: Any = super().copy()
         image.deep = self.deep
         return image

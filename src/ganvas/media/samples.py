@@ -30,10 +30,12 @@ class Decoded(NamedTuple):
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return self.color.shape[0]
 
     @property
     def width(self) -> int:
+        """In pixels."""
         return self.color.shape[1]
 
     @property

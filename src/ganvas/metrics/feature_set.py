@@ -39,10 +39,11 @@ class FeatureSet:
 
     @property
     def count(self) -> int:
+        """Number of images added so far."""
         return self.moments.count
 
     def add(self, images: Tensor) -> None:
-        """images [N, C, H, W] in [-1, 1].
+        """Add images [N, C, H, W] in [-1, 1].
 
         Raises `UserError` for another shape than before and for NaN pixels.
         """
@@ -104,6 +105,7 @@ class FeatureSet:
 
 
 def size_in_words(shape: tuple[int, ...] | None) -> str:
+    """Describe a shape (C, H, W), e.g. "64x64 with 3 channels"; None: "none"."""
     return (
         f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
     )

@@ -62,10 +62,13 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
 
 
 def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
-    """k nearest training images of each sample: (distances [n, k], indices [n, k]).
+    """The k nearest training images of each sample, nearest first.
 
-    samples [n, dim], training [m, dim]; nearest first. A model that memorises shows by
-    distances near zero.
+    A model that memorizes training images shows by distances near 0.
+
+    samples, training: features [n, dim] and [m, dim]
+
+    Returns (distances [n, k], indices [n, k]); k is at most m.
     """
     k = min(k, len(training))
     samples, training = samples.double(), training.double()

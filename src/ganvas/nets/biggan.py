@@ -182,6 +182,12 @@ class Generator(_Conditioned):
             spectral_(self, embeddings=False)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1].
+
+        z: [N, latent]
+        y: labels [N], or mixtures [N, classes] if the embedding is shared; not None if
+            there are `classes`
+        """
         first, *rest = z.chunk(self.parts, 1)
         if self.by_label:
             assert y is not None, "this generator was built for labels"
@@ -245,6 +251,10 @@ class Discriminator(nn.Module):
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score images x [N, channels, H, W]: [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         for i, block in enumerate(self.blocks):
             x = block(x)
             x = _attend(self.attention, i, x)
@@ -293,6 +303,10 @@ class DeepUpBlock(nn.Module):
         self.up, self.kept = up, channels_out
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C', H, W], or [N, C', 2 H, 2 W] if `up`.
+
+        condition: further arguments of the norms
+        """
         h = x
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
             h = F.relu(norm(h, *condition))
@@ -325,6 +339,7 @@ class DeepDownBlock(nn.Module):
         self.down = down
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C', H, W], or [N, C', H / 2, W / 2] if `down`."""
         h = x
         for i, conv in enumerate(self.convs):
             h = F.relu(h)
@@ -385,6 +400,11 @@ class DeepGenerator(_Conditioned):
             spectral_(self, embeddings=False)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1].
+
+        z: [N, latent]
+        y: labels [N] or mixtures [N, classes]; not None if there are `classes`
+        """
         condition = torch.cat([z, self._embed(y, len(z), z)], 1)
         x = self.input(condition).unflatten(1, self.grid)
         for i, block in enumerate(self.blocks):
@@ -436,6 +456,10 @@ class DeepDiscriminator(nn.Module):
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score images x [N, channels, H, W]: [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         x = self.input(x)
         for i, block in enumerate(self.blocks):
             x = block(x)

@@ -40,6 +40,7 @@ class Generator(nn.Module):
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Map z [N, latent] and labels y [N] to images [N, channels, H, W]."""
         return self.net(torch.cat([z, embed_labels(self.embed, y)], 1))
 
 
@@ -61,6 +62,7 @@ class Discriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images x [N, channels, H, W] to (logits [N], logits [N, classes])."""
         h = self.trunk(x).flatten(1)
         return self.real(h).squeeze(1), self.named(h)
 
@@ -80,4 +82,5 @@ class Encoder(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to z [N, latent]."""
         return self.latent(self.trunk(x).flatten(1))

@@ -39,6 +39,7 @@ class ResNetBlock(nn.Module):
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to the same shape, H and W at least 2."""
         return x + self.conv_block(x)
 
 
@@ -94,6 +95,10 @@ class ResNetGenerator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W] in [-1, 1].
+
+        Raises `UserError` for sides that are no multiples of 4, or below 8.
+        """
         divisible(x, self.multiple, least=8)
         return self.model(x)
 
@@ -150,6 +155,7 @@ class UNetBlock(nn.Module):
         self.joins = skip and not outermost
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, channels_in, H, W] to as many pixels."""
         y = self.model(x)
         return torch.cat([x, y], 1) if self.joins else y
 
@@ -205,5 +211,9 @@ class UNetGenerator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W] in [-1, 1].
+
+        Raises `UserError` for sides that are no multiples of 2^depth.
+        """
         divisible(x, self.multiple, least=self.multiple)
         return self.model(x)

@@ -146,6 +146,10 @@ class InstanceNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x [N, C, H, W].
+
+        Raises `UserError` for a single pixel, which has no spread.
+        """
         if x.shape[2] * x.shape[3] < 2:
             raise UserError(
                 "instance norm got 1 value per channel, which has no spread: it needs at least 2. "
@@ -163,6 +167,7 @@ class InstanceNorm2d(nn.Module):
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
     def extra_repr(self) -> str:
+        """The arguments that the layer was built with."""
         return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
 
 
@@ -194,4 +199,5 @@ class PixelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x [N, C, ...] over its channels."""
         return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()

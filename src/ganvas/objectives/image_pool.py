@@ -34,6 +34,7 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        """Exchange images [N, C, H, W] for as many, without gradient."""
         if self.size == 0:
             return images.detach()
         if self.images.shape[1:] != images.shape[1:]:  # the first images, or images of another size

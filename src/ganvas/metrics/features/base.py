@@ -92,6 +92,7 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
+        """Map images [N, C, H, W] in [-1, 1] to features [N, dim] in float32."""
         return torch.cat([self.net(part).float() for part in self._parts(images)])
 
     @torch.no_grad()
@@ -194,6 +195,7 @@ def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Pa
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 

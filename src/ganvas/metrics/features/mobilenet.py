@@ -114,6 +114,11 @@ class MobileNetV2(nn.Module):
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "mobilenet-v2".
+
+    weights: see `ganvas.metrics.features.base.weights_file`
+    resizing: a name in `RESIZERS`; None: "bilinear-antialias"
+    """
     path = weights_file("mobilenet-v2", [FILE], SHA256, weights)
     with torch.device("meta"):
         net = MobileNetV2()
