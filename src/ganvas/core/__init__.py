@@ -1,7 +1,7 @@
 """The nouns of ganvas, and the foundation of every other package.
 
-The nouns are defined in `core.types` and imported at their first use, so that the command
-line does not wait for torch.
+The nouns are defined in `core.types` and imported at their first use, so that the
+command line does not wait for torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Convert a run to JSON and back, and change its settings (`--set D.width=64`).
 
 The signature of a constructor is its configuration. A run is a tree of
-`functools.partial`s, frozen dataclasses and plain values. Every keyword of every callable
-in it can be set from the command line, and is checked against the callable's annotations.
+`functools.partial`s, frozen dataclasses and plain values. Every keyword of every
+callable in it can be set from the command line, and is checked against its annotation.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _load(value: Any, path: str) -> Any:
         mark = marks[0]
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
             raise ConfigError(
-                f"{path or 'the description'}: expected one name as $partial or $new, got {shorten(marks)}"
+                f"{path or 'the description'}: expected one name as $partial or $new, got "
+                f"{shorten(marks)}"
             )
         thing: Any = find(value[mark])
         record = bool(dataclasses.is_dataclass(thing))
@@ -119,8 +120,8 @@ def _name(thing: Any) -> str:
 def override(run: Run, assignment: str) -> Run:
     """A copy of the run with one setting changed.
 
-    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`; the
-        first name is a field of `Run` or a keyword of the run's method
+    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`;
+        the first name is a field of `Run` or a keyword of the run's method
 
     Raises `ConfigError` for an unknown name or a value of the wrong type.
     """

@@ -32,8 +32,8 @@ def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
 def available() -> int:
     """The memory in bytes that this process can still allocate.
 
-    On Linux: free memory within the limits of the control group and of the address space.
-    Elsewhere: all memory of the host.
+    On Linux, free memory within the limits of the control group and of the address
+    space; elsewhere, all memory of the host.
     """
     free = memory(torch.device("cpu"))
     try:
@@ -81,7 +81,7 @@ def commit() -> str | None:
     None outside a checkout of ganvas.
     """
     root = Path(__file__).resolve().parents[3]
-    # Without this check, git would find a repository in which a virtual environment lies.
+    # Without this check, git would find a repository around a virtual environment.
     if not (root / ".git").exists():
         return None
 

@@ -16,10 +16,11 @@ from torch import nn
 
 from ganvas.core.errors import ConfigError, printable
 
-# All names that a description (run.json, the header of a model file) may have, by module.
-# A new network, method, schedule or data opener works in descriptions once it is listed here.
-# Each entry is called with arguments from the file, so none may have side effects beyond
-# opening the data set that its arguments name. tests/test_config.py holds the list.
+# All names that a description (run.json, the header of a model file) may have, by
+# module. A new network, method, schedule or data opener works in descriptions once it
+# is listed here. Each entry is called with arguments from the file, so none may have
+# side effects beyond opening the data set that its arguments name. tests/test_config.py
+# holds the list.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.core.schedules": (
         "Constant",
@@ -133,9 +134,10 @@ LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 def find(name: str) -> Callable[..., Any]:
     """The class or function of a name "module:thing" in a description.
 
-    Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own program,
-    that is, of modules that it has imported itself and that lie outside installed packages;
-    and those of installed packages that registered recipes with ganvas.
+    Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own
+    program, that is, of modules that it has imported itself and that lie outside
+    installed packages; and those of installed packages that registered recipes with
+    ganvas.
 
     Raises `ConfigError` for all else.
     """
@@ -154,8 +156,8 @@ def find(name: str) -> Callable[..., Any]:
         )
     names: dict[str, Any] = getattr(sys.modules[module], "__dict__", {}) if own else {}
     found = names.get(thing)
-    # A module's own public classes, not what it has imported. `isinstance` would ask the
-    # object for its class, which deprecated objects of torch answer with a warning.
+    # A module's own public classes, not what it has imported. `isinstance` would ask
+    # the object for its class, which deprecated objects of torch answer with a warning.
     if (
         found is not None
         and issubclass(type(found), type)
@@ -176,7 +178,7 @@ def find(name: str) -> Callable[..., Any]:
 
 
 def _is_installed(module: ModuleType) -> bool:
-    """Whether a module belongs to an installed package instead of the user's own program."""
+    """Whether a module belongs to an installed package, not to the user's program."""
     file = getattr(module, "__file__", None)
     return file is not None and any(Path(file).is_relative_to(folder) for folder in INSTALLED)
 

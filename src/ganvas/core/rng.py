@@ -1,9 +1,10 @@
 """Random numbers per sample, independent of the number of processes.
 
 The engine announces which rows of the whole batch this process computes. Every draw is
-then made for the whole batch and cut to those rows. The same seed therefore gives the same
-noise to the same image with any number of ranks and micro-batches, so that the gradients
-of two ranks are those of one process. Without an announcement, draws are torch's own.
+then made for the whole batch and cut to those rows. The same seed therefore gives the
+same noise to the same image with any number of ranks and micro-batches, so that the
+gradients of two ranks are those of one process. Without an announcement, draws are
+torch's own.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def fold_in(*parts: int | str) -> int:
 
 @contextmanager
 def rows(announced: Rows | None) -> Iterator[None]:
-    """Within the context, make draws for `announced.total` rows and cut them to `announced`."""
+    """Within the context, draw for `announced.total` rows and cut to `announced`."""
     token = _rows.set(announced)
     try:
         yield
@@ -56,8 +57,8 @@ def rows(announced: Rows | None) -> Iterator[None]:
 def alike(copies: int) -> Iterator[None]:
     """Within the context, repeat n / `copies` draws in place of n draws.
 
-    For a batch of `copies` versions of the same images, one after the other, which are to
-    get the same augmentation.
+    For a batch of `copies` versions of the same images, one after the other, which are
+    to get the same augmentation.
     """
     token = _copies.set(copies)
     try:
@@ -82,7 +83,7 @@ def integers(n: int, high: int, *, device: torch.device | str | None = None) -> 
 
 
 def _cut(n: int, make: Callable[[int], Tensor]) -> Tensor:
-    """Draws for n rows: for the whole batch, cut to the rows that the engine announced."""
+    """Draw for the whole batch and cut to the n rows that the engine announced."""
     copies = _copies.get()
     if copies > 1 and n % copies == 0:
         with alike(1):
@@ -97,11 +98,11 @@ def _cut(n: int, make: Callable[[int], Tensor]) -> Tensor:
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:
-    """Map draws z of N(0, 1) to the normal distribution truncated to [-t, t], by quantiles.
+    """Map draws z of N(0, 1) to the normal distribution truncated to [-t, t].
 
-    Phi^-1(Phi(-t) + Phi(z) (Phi(t) - Phi(-t))). The distribution is that of drawing again
-    until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1). Unlike that, the
-    map is continuous in z and in t.
+    By quantiles: Phi^-1(Phi(-t) + Phi(z) (Phi(t) - Phi(-t))). The distribution is that
+    of drawing again until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1).
+    Unlike that, the map is continuous in z and in t.
 
     threshold: t, above 0
     """

@@ -112,8 +112,8 @@ class PerStep:
     """Weight averaging by a constant decay per step.
 
     decay: 0.999 in ProGAN
-    start: the first step that is averaged; before it, the average is the current weights
-        (BigGAN)
+    start: the first step that is averaged; before it, the average is the current
+        weights (BigGAN)
     """
 
     decay: float = 0.999
@@ -129,8 +129,8 @@ class HalfLife:
     """Weight averaging with a half-life in images.
 
     images: the half-life
-    ramp: limits the half-life to `ramp` times the images seen so far (StyleGAN2-ADA: 0.05);
-        None: no limit
+    ramp: limits the half-life to `ramp` times the images seen so far (StyleGAN2-ADA:
+        0.05); None: no limit
     """
 
     images: int

@@ -120,8 +120,8 @@ class Terms:
 
     loss: mean over the batch, a scalar
     log: scalars by name
-    outputs: detached tensors of the batch's length, for later turns of the plan (CycleGAN's
-        discriminators get the generators' images)
+    outputs: detached tensors of the batch's length, for later turns of the plan
+        (CycleGAN's discriminators get the generators' images)
     """
 
     loss: Tensor
@@ -137,14 +137,14 @@ class Update:
     """One optimizer step.
 
     player: moves; its networks' weights take gradients
-    objective: a function of the batch; several are descended as their sum, and scalars that
-        they log under one name are added
+    objective: a function of the batch; several are descended as their sum, and scalars
+        that they log under one name are added
     batch: arguments of the objectives
     gain: factor on the player's learning rate
     """
 
-    # Each objective is differentiated before the next is computed, so that the activations
-    # of only one are in memory at a time.
+    # Each objective is differentiated before the next is computed, so that the
+    # activations of only one are in memory at a time.
 
     player: str
     objective: Objective | Sequence[Objective]
@@ -156,10 +156,10 @@ class Update:
 class Forward:
     """A forward pass shared by several turns of one step.
 
-    The plan gets its tensors back as `Outcome.outputs`. For other players they are data. In
-    the player's next update whose batch holds these very tensors, they carry the gradient
-    back into the player's networks, as if they had been computed in that turn. The player
-    must therefore not move in between.
+    The plan gets its tensors back as `Outcome.outputs`. For other players they are
+    data. In the player's next update whose batch holds these very tensors, they carry
+    the gradient back into the player's networks, as if they had been computed in that
+    turn. The player must therefore not move in between.
 
     player: owns the networks
     maker: a function of the batch; returns tensors of the batch's length by name
@@ -190,14 +190,14 @@ class Method(nn.Module):
     """One paper.
 
     Subclasses are final, build their networks for a `Shape`, set `players`, and write
-    `updates` as the paper's algorithm. Their docstrings open with title, authors, year and
-    address, and say how the implementation differs from the paper.
+    `updates` as the paper's algorithm. Their docstrings open with title, authors, year
+    and address, and say how the implementation differs from the paper.
 
     players: the networks of each player, by the player's name
     ema_networks: names of the networks that generate images; the engine averages their
         weights if the run asks for it, and a model file holds them
-    discriminators: names of the networks that tell real from generated images, which are
-        their first argument; `Run.augment` is applied before them
+    discriminators: names of the networks that tell real from generated images, which
+        are their first argument; `Run.augment` is applied before them
     classes: number of labels that `sample` takes; 0: none
     curve: as of `Samples`
     upscale: size of a translated image over the size of its input
@@ -221,7 +221,7 @@ class Method(nn.Module):
         return Stage()
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
-        """Yield the optimizer steps of one step of the clock: the paper's Algorithm 1."""
+        """Yield the optimizer steps of one step of the clock: the Algorithm 1."""
         raise NotImplementedError
 
     @property
@@ -262,8 +262,8 @@ class Adaptive(Protocol):
 class Samples(Protocol):
     """Capability: generate images from noise, and from labels if `classes` is not 0.
 
-    curve: the paths on which latents stay likely: arcs ("spherical") for normal latents,
-        straight lines ("linear") for uniform ones, whose cube arcs leave
+    curve: the paths on which latents stay likely: arcs ("spherical") for normal
+        latents, straight lines ("linear") for uniform ones, whose cube arcs leave
     """
 
     classes: int
@@ -294,7 +294,10 @@ class Translates(Protocol):
     multiple: int
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, `upscale` times as large."""
+        """Translate images [N, C, H, W] in [-1, 1] to domain `to`.
+
+        Returns images `upscale` times as large.
+        """
         ...
 
 
@@ -302,15 +305,15 @@ class Translates(Protocol):
 class Truncates(Protocol):
     """Capability: trade variety for quality by truncation.
 
-    BigGAN draws z from a narrower normal distribution, StyleGAN moves w towards its mean.
+    BigGAN draws z from a narrower normal distribution; StyleGAN moves w to its mean.
     """
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
         """Generate images from z [n, ...] with truncation.
 
-        At its largest, `truncation` gives the images of `sample`; the smaller it is, the
-        nearer they are to the most likely ones. The images are a continuous function of z,
-        so that a seed gives similar images at every truncation.
+        At its largest, `truncation` gives the images of `sample`; the smaller it is,
+        the nearer they are to the most likely ones. The images are a continuous
+        function of z, so that a seed gives similar images at every truncation.
         """
         ...
 
@@ -385,13 +388,15 @@ class Run:
     ema: Averaging | None = None  # None: the last weights are the model
     # Changes the discriminators' images in training (nets/augment.py).
     augment: Callable[[], nn.Module] | None = None
-    # Images per forward pass; None: the whole batch. Batch norm and minibatch statistics see
-    # only these images. The result is that of the whole batch for networks without the two,
-    # and for those whose statistics are of groups of which `micro` is a multiple.
+    # Images per forward pass; None: the whole batch. Batch norm and minibatch
+    # statistics see only these images. The result is that of the whole batch for
+    # networks without the two, and for those whose statistics are of groups of which
+    # `micro` is a multiple.
     micro: int | None = None
-    # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast, with
-    # weights in float32.
+    # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast,
+    # with weights in float32.
     precision: str = "fp32"
-    # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA graphs), …
+    # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA
+    # graphs), …
     compile: str | None = None
     seed: int = 0

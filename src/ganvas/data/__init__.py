@@ -194,9 +194,9 @@ def super_resolution(
     if tiles.small and tiles.small == len(x):
         needed = _pair_of(load) or least
         raise UserError(
-            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x width), "
-            f"from which crops of {height}x{width} are taken: give larger images, or a smaller "
-            "--size"
+            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x "
+            f"width), from which crops of {height}x{width} are taken: give larger images, or a "
+            "smaller --size"
         )
     tiled = replace(found, sets={"x": tiles})
     feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)

@@ -296,7 +296,7 @@ def _check(name: str, file: File, path: Path) -> None:
 
 
 def tar_members(path: Path, prefix: str) -> bytes:
-    """Contents of the files of a tar archive with a prefix, in the order of their names.
+    """Contents of the files of a tar archive with a prefix, in order of their names.
 
     Raises `UserError` for an unreadable archive.
     """

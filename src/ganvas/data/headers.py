@@ -14,7 +14,7 @@ from ganvas.media.samples import Broken
 
 
 def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Header | None]:
-    """Yield a header for each image or pair: the first one's size, the channels of both.
+    """Yield a header for each image or pair: the first's size, the channels of both.
 
     sets: one image set, or two of equal length
     skipped: receives "name: reason" of unreadable images, for which None is yielded

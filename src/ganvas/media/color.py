@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-# IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, so that white is (1, 1, 1).
+# IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, which is then 1.
 _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
@@ -21,8 +21,8 @@ _ROUNDING = 1e-5  # tolerance of the gamut, so that float32 white and black are 
 def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Mark a function of images that computes every pixel from that pixel alone.
 
-    Objects that implement torch's function protocol (lazy images of `inference.tiling`) get
-    one call for the whole function, instead of one for each operation in it.
+    Objects that implement torch's function protocol (lazy images of `inference.tiling`)
+    get one call for the whole function, instead of one for each operation in it.
     """
 
     @wraps(fn)
@@ -36,7 +36,10 @@ def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 @by_pixel
 def to_lab(x: Tensor) -> Tensor:
-    """RGB images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
+    """Convert RGB images [N, 3, H, W] in [-1, 1] to L*a*b*.
+
+    L is in [0, 100], a and b are in about [-110, 110].
+    """
     s = (x + 1) / 2
     linear = torch.where(s <= 0.04045, s / 12.92, ((s.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
     t = _mixed(_XYZ, linear)

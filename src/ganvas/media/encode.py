@@ -37,7 +37,8 @@ def narrowed(samples: np.ndarray) -> np.ndarray:
 class Rows(NamedTuple):
     """An image that comes in bands of rows, from top to bottom.
 
-    bands: uint8 or uint16 [h, width, channels]; channels: 1 (gray), 2 (gray, alpha), 3 or 4
+    bands: uint8 or uint16 [h, width, channels]
+    channels: 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA)
     bits: of a number, 8 or 16
     profile: ICC profile
     lost: properties of the input that were dropped, as text
@@ -94,8 +95,8 @@ class Rows(NamedTuple):
         """
         if max(self.width, self.height) > limit:
             raise UserError(
-                f"{kind} holds sides of up to {limit:,} pixels, and this image is {self.width}x{self.height}: save "
-                "it as .png or .tif"
+                f"{kind} holds sides of up to {limit:,} pixels, and this image is "
+                f"{self.width}x{self.height}: save it as .png or .tif"
             )
         pixels = np.concatenate([narrowed(band) for band in self.counted()])
         return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -124,7 +125,8 @@ def save(
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         raise UserError(
-            f"images cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), WRITERS)}"
+            f"images cannot be written as {path.name!r}. "
+            f"{did_you_mean(path.suffix.lower(), WRITERS)}"
         )
     return write(path, encode(image, path.suffix, settings=settings, **facts))
 
@@ -134,8 +136,8 @@ def save_rows(
 ) -> Path:
     """`save` for an image that comes in bands.
 
-    PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
-    WebP need all of it.
+    PNG and TIFF are written as the bands come, so that memory need not hold the image;
+    JPEG and WebP need all of it.
     """
     path = Path(path)
     with open_atomic(path) as file:
@@ -227,8 +229,8 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
     """Filter rows of a PNG by "Sub" or "Up", whichever is smaller.
 
-    PNG specification, section 9: each row is its difference from the left neighbors or from
-    the row above, with the number of the filter in front.
+    Each row is its difference from the left neighbors or from the row above, with the
+    number of the filter in front (PNG specification, section 9).
 
     lines: bytes of rows [h, n]
     above: the row above the first, [n]
@@ -245,7 +247,10 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 
 
 def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """TIFF 6.0 with one strip a band, deflate and horizontal differencing. Pillow writes no 16-bit color."""
+    """Write TIFF 6.0 with one strip a band, deflate and horizontal differencing.
+
+    Pillow writes no 16-bit color.
+    """
     strips, channels, bits = [], 0, 0
     # Gray with alpha of 16 bits is written as RGBA, since Pillow has no mode for it.
     wide = rows.channels == 2 and rows.bits == 16
@@ -310,7 +315,8 @@ def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
         raise UserError(
             f"JPEG has no transparency, and this image is {image.mode}: save it as .png or .webp"
         )
-    # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
+    # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`,
+    # and a label must not get lost.
     body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
     if len(body) > 65533:
         raise UserError(

@@ -34,14 +34,14 @@ def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -
 
 
 class Generated(Image.Image):
-    """A PIL image that is marked as generated when it is saved as PNG, JPEG, WebP or TIFF.
+    """A PIL image that PNG, JPEG, WebP and TIFF files mark as generated.
 
-    So are images that are derived from it by PIL's methods (crop, resize, convert). Other
-    formats, and pixels taken out of it (NumPy, torch), carry no mark.
+    So are images that are derived from it by PIL's methods (crop, resize, convert).
+    Other formats, and pixels taken out of it (NumPy, torch), carry no mark.
 
     facts: further content of the mark
-    deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved as long as
-        the image has not been changed
+    deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved
+        as long as the image has not been changed
     """
 
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -25,7 +25,8 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
     x = x.detach().float()
     if not bool(torch.isfinite(x).all()):
         raise UserError(
-            "these images have NaN or infinite pixels: the model that made them is broken; use an earlier one"
+            "these images have NaN or infinite pixels: the model that made them is broken; use an "
+            "earlier one"
         )
     if bits == 16:
         return (

@@ -1,7 +1,7 @@
 """Mosaics: pixelate a part of an image, and find such parts.
 
-The grid of blocks begins at the image's upper left corner, as in image editors. Images are
-uint8 [H, W, C], masks bool [H, W].
+The grid of blocks begins at the image's upper left corner, as in image editors. Images
+are uint8 [H, W, C], masks bool [H, W].
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def pixelate(image: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
 
 
 def block_means(image: np.ndarray, block: int) -> np.ndarray:
-    """uint8 [H, W, C] -> uint8 [ceil(H / block), ceil(W / block), C]; blocks at the right and the bottom may be smaller."""
+    """Average uint8 [H, W, C] to uint8 [ceil(H / block), ceil(W / block), C].
+
+    Blocks at the right and the bottom may be smaller.
+    """
     sums = _reduced(np.add, image.astype(np.float64), block)
     counts = _reduced(np.add, np.ones((*image.shape[:2], 1)), block)
     return np.rint(sums / counts).astype(np.uint8)
@@ -66,14 +69,15 @@ def smooth(mosaic: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
 
 
 def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
-    """Find a mosaic by its pixels: blocks of one color next to other blocks of one color.
+    """Find a mosaic by its pixels: blocks of one color next to others of one color.
 
-    step: gray levels by which compression rounds the mean of a block (`masks`); strongly
-        compressed JPEGs have uniform blocks of their own, which differ by a step or two
+    step: gray levels by which compression rounds the mean of a block (`masks`);
+        strongly compressed JPEGs have uniform blocks of their own, which differ by a
+        step or two
 
-    Returns (mask, side of a block). Raises `UserError` if there are none: the image has no
-    mosaic, its grid does not begin at the image's corner, or lossy compression has blurred
-    it.
+    Returns (mask, side of a block). Raises `UserError` if there are none: the image has
+    no mosaic, its grid does not begin at the image's corner, or lossy compression has
+    blurred it.
     """
     least = max(UNLIKE, 3 * step)
     found: tuple[int, np.ndarray, int] | None = None
@@ -98,8 +102,9 @@ def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
             found = area, mask, block
     if found is None:
         raise UserError(
-            "no blocks of one color were found in it: say where the mosaic is with a mask. (They are found where the grid "
-            "begins at the image's corner and the image was not saved as JPEG since.)"
+            "no blocks of one color were found in it: say where the mosaic is with a mask. (They "
+            "are found where the grid begins at the image's corner and the image was not saved as "
+            "JPEG since.)"
         )
     return found[1], found[2]
 

@@ -1,8 +1,9 @@
 """Mark generated images as generated, and read such marks.
 
-The mark is an XMP packet whose `DigitalSourceType` is `trainedAlgorithmicMedia` (IPTC Photo
-Metadata Standard; cv.iptc.org/newscodes/digitalsourcetype), with plain text beside it for
-readers without XMP. It is informational: re-encoding the image removes it.
+The mark is an XMP packet whose `DigitalSourceType` is `trainedAlgorithmicMedia` (IPTC
+Photo Metadata Standard; cv.iptc.org/newscodes/digitalsourcetype), with plain text
+beside it for readers without XMP. It is informational: re-encoding the image removes
+it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ STRIP = 256  # rows of a TIFF that are compressed together
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Read the mark of an image: `{"generated": bool, "software": str | None, "facts": {...}}`.
+    """Read the mark of an image.
 
-    `generated` is true if the XMP packet names a trained algorithm as the source, by
-    whatever program. An image without a mark may be generated, too.
+    Returns `{"generated": bool, "software": str | None, "facts": {...}}`. `generated`
+    is true if the XMP packet names a trained algorithm as the source, by whatever
+    program. An image without a mark may be generated, too.
 
     Raises `DataError` if the file is not an image.
     """
@@ -61,11 +63,15 @@ def packet(facts: dict[str, Any]) -> bytes:
         return escape(value, {'"': "&quot;", "\n": "&#10;"})
 
     return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        f'<rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about="" xmlns:xmp="{_XMP}" xmlns:Iptc4xmpExt="{_IPTC}" '
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        f'<rdf:RDF xmlns:rdf="{_RDF}">'
+        f'<rdf:Description rdf:about="" xmlns:xmp="{_XMP}" xmlns:Iptc4xmpExt="{_IPTC}" '
         f'xmlns:dc="{_DC}" xmlns:ganvas="{_OURS}" xmp:CreatorTool="{attribute(SOFTWARE)}" '
-        f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}" ganvas:facts="{attribute(json.dumps(facts, default=str))}">'
-        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(STATEMENT)}</rdf:li></rdf:Alt></dc:description>'
+        f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}" '
+        f'ganvas:facts="{attribute(json.dumps(facts, default=str))}">'
+        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(STATEMENT)}</rdf:li>'
+        "</rdf:Alt></dc:description>"
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
 
@@ -81,7 +87,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     except ElementTree.ParseError:
         return mark
     for node in root.iter(f"{{{_RDF}}}Description"):
-        # A property is an attribute in our packets and may be an element in those of others.
+        # A property is an attribute in our packets and may be an element in others'.
         values = dict(node.attrib) | {child.tag: (child.text or "").strip() for child in node}
         # Also compositeWithTrainedAlgorithmicMedia: generated in part.
         if values.get(f"{{{_IPTC}}}DigitalSourceType", "").endswith("rainedAlgorithmicMedia"):

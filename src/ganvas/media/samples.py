@@ -50,7 +50,10 @@ class Decoded(NamedTuple):
 
 
 def luma(color: np.ndarray) -> np.ndarray:
-    """RGB uint8 or uint16 [H, W, 3] -> gray [H, W, 1] by ITU-R 601, exactly as Pillow rounds it."""
+    """Gray [H, W, 1] of RGB uint8 or uint16 [H, W, 3], by ITU-R 601.
+
+    Rounded exactly as Pillow does.
+    """
     if color.shape[2] == 1:
         return color
     gray = np.empty((*color.shape[:2], 1), color.dtype)
@@ -97,8 +100,8 @@ def resized(
     samples: uint8 or uint16 [H, W, C]
     size: (height, width)
     rows: (first, end) of the result; None: all
-    margin: rows of the original that are read beyond those of `rows`, for each row of the
-        original that one of the result covers
+    margin: rows of the original that are read beyond those of `rows`, for each row of
+        the original that one of the result covers
     """
     (height, width), (old, across) = size, samples.shape[:2]
     first, end = rows or (0, height)
@@ -187,14 +190,15 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
     if low >= 0 and high <= 65535 and np.issubdtype(a.dtype, np.integer):
         return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
     raise Broken(
-        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] "
+        "or [-1, 1]"
     )
 
 
 def sixteen_bit(a: np.ndarray) -> np.ndarray:
     """Convert gray values of more than 8 bits to uint16.
 
-    a: integers, which are kept, or floats in [0, 1], [-1, 1] or 0..255, which are scaled
+    a: integers (kept), or floats in [0, 1], [-1, 1] or 0..255 (scaled)
 
     Raises `Broken` for other ranges.
     """
@@ -207,5 +211,6 @@ def sixteen_bit(a: np.ndarray) -> np.ndarray:
     elif low >= 0 and high <= 255:
         return np.rint(a * 257.0).astype(np.uint16)
     raise Broken(
-        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] "
+        "or [-1, 1]"
     )

@@ -145,7 +145,7 @@ def score_stacked_mnist(
     return StackedModes(int((counts > 0).sum()), 1000, _against_uniform(counts / n), n)
 
 
-# ---------------------------------------------------------------- number of different images
+# ---------------------------------------------------------------- different images
 
 
 class Birthday(NamedTuple):

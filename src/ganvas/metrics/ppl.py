@@ -86,8 +86,8 @@ def path_length(
     over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
 
     Distances in the lowest and the highest hundredth are dropped, as the authors' code
-    does. Figures compare if the model's size, distance, space, `ends`, n and eps are the
-    same.
+    does. Figures compare if the model's size, distance, space, `ends`, n and eps are
+    the same.
     """
     if n < 2 or batch < 1 or not eps > 0:
         raise UserError(

@@ -19,8 +19,8 @@ from ganvas.core.errors import UserError
 
 CONFIDENT = 0.9
 SIDE = 16  # pixels; larger images are reduced to this side
-# Images to train on, and to test on, at most: the time of a support vector machine grows
-# with the square of their number.
+# Images to train on, and to test on, at most: the time of a support vector machine
+# grows with the square of their number.
 LIMIT = 5_000
 PROTOCOL = f"SVC, isotonic calibration, shuffled, {SIDE} px, with a class of nothing"
 
@@ -85,8 +85,9 @@ class RecognitionClassifier:
         nothing = _nothing(x, labels, round(len(x) / len(self.classes)), rng)
         x = np.concatenate([x, nothing]).reshape(len(x) + len(nothing), -1)
         y = np.concatenate([labels, np.full(len(nothing), len(self.classes))])
-        # The folds are contiguous within a class, and images of nothing come sorted by kind:
-        # unshuffled, each fold would calibrate on kinds that its machine has not seen.
+        # The folds are contiguous within a class, and images of nothing come sorted by
+        # kind: unshuffled, each fold would calibrate on kinds that its machine has not
+        # seen.
         order = rng.permutation(len(x))
         return CalibratedClassifierCV(SVC(C=10), method="isotonic", cv=10).fit(x[order], y[order])
 

@@ -147,11 +147,11 @@ def _frechet(reals: FeatureSet, fakes: FeatureSet, x: Tensor, y: Tensor, seed: i
     """Fréchet distance of all images; interval and bias from halves of x and y."""
     distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
     halves = subset_distances(x, y, [0.5] * HALVES, seed)
-    # The variance of halves of the kept features is that of the kept features themselves
-    # (delete-d jackknife), and falls as 1 / N.
+    # The variance of halves of the kept features is that of the kept features
+    # themselves (delete-d jackknife), and falls as 1 / N.
     share = min(len(x), len(y)) / min(fakes.count, reals.count)
     spread = float(np.std(halves, ddof=1)) * share**0.5
-    # Halves exceed the whole by as much as the whole exceeds the truth: the bias falls as 1 / N.
+    # The bias falls as 1 / N: halves exceed the whole as much as it exceeds the truth.
     bias = min(max(float(np.mean(halves)) - distance, 0.0), distance)
     return _Frechet(distance, max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread, bias)
 

@@ -39,7 +39,7 @@ def _up(a: int, b: int, kernel: int, bias: bool) -> nn.Module:
 def halvings(
     width: int, size: Size, channels: int, kernel: int = 4, norm: bool = True
 ) -> tuple[nn.Sequential, int, tuple[int, int]]:
-    """The discriminator's convolutions of stride 2, with their final channels and grid."""
+    """The discriminator's convolutions of stride 2, their final channels and grid."""
     k, grid = doublings(size)
     widths = [width << i for i in range(k)]
     padding = (kernel - 1) // 2

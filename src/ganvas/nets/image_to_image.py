@@ -168,9 +168,9 @@ class UNetGenerator(nn.Module):
     `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level
     joined to its mirror image. pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix
     6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the inner levels with 8 `width`
-    channels except the innermost, as in the authors' code, or on that many innermost ones
-    as it says (DualGAN's: 3); in training mode only, so that noise means leaving it on.
-    `kernel`: the convolutions' side, `ends` that of the outermost two if it is
+    channels except the innermost, as in the authors' code, or on that many innermost
+    ones as it says (DualGAN's: 3); in training mode only, so that noise means leaving
+    it on. `kernel`: the convolutions' side, `ends` that of the outermost two if it is
     another. Without `skip` no level is joined: the paper's encoder-decoder. Weights ~
     N(0, .02).
     """

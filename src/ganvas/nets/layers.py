@@ -233,8 +233,8 @@ class Blur(nn.Module):
         up: bool = False,
     ) -> None:
         super().__init__()
-        # Constants, not weights: absent from the state dict, and on a real device even if the
-        # weights are on the meta device.
+        # Constants, not weights: absent from the state dict, and on a real device even
+        # if the weights are on the meta device.
         row = torch.tensor(taps, dtype=torch.float32, device="cpu")
         self.register_buffer(
             "taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False
@@ -245,8 +245,9 @@ class Blur(nn.Module):
         """Map x [N, C, H, W] to [N, C, H', W'], in float32 on a CPU under autocast."""
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return self._filtered(x)
-        # oneDNN has no bf16 kernel for the backward pass of a strided depthwise convolution:
-        # its reference implementation takes 10 to 20 times as long as float32 does.
+        # oneDNN has no bf16 kernel for the backward pass of a strided depthwise
+        # convolution: its reference implementation takes 10 to 20 times as long as
+        # float32 does.
         with torch.autocast("cpu", enabled=False):
             y = self._filtered(x.float())
         return y if y.dtype == x.dtype else y.to(x.dtype)

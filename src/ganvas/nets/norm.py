@@ -69,8 +69,8 @@ class _BatchNormOverRanks(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         local = torch.batch_norm_update_stats(x, None, None, 0.0)
-        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would
-        # cancel if means are large.
+        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares
+        # would cancel if means are large.
         every = distributed.gather(torch.stack([s.to(weight.dtype) for s in local]))
         mean = every[:, 0].mean(0)
         var = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
@@ -94,7 +94,7 @@ class _BatchNormOverRanks(torch.autograd.Function):
         to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean, var, mean, invstd, False, ctx.eps, [True, True, True]
         )
-        # Through the statistics, which are everyone's: by what everyone's gradients say of them.
+        # Through the statistics, which are all ranks': by all ranks' gradients.
         rows = x.numel() // x.shape[1]
         by_weight, by_bias = distributed.gather(torch.stack([to_weight, to_bias])).mean(0) / rows
         slope = weight * invstd.square() * by_weight

@@ -337,9 +337,10 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's discriminator, a U-Net that scores every pixel: arXiv:2107.10833, section 3.3.
+    """Real-ESRGAN's discriminator, a U-Net that scores every pixel.
 
-    Images [N, C, H, W] -> logits [N, 1, H, W]; sides are multiples of 8.
+    arXiv:2107.10833, section 3.3. Images [N, C, H, W] -> logits [N, 1, H, W]; sides are
+    multiples of 8.
 
     Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
     it, each after a bilinear enlargement and followed by the features of its size on

@@ -38,7 +38,7 @@ def mean_sign(d_real: Tensor) -> Tensor:
 
 
 def discriminator_log(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
-    """Log of a discriminator's turn: `accuracy` (`discriminator_accuracy`) and `sign`."""
+    """Log of a discriminator's turn: `discriminator_accuracy` and `mean_sign`."""
     return {"accuracy": discriminator_accuracy(d_real, d_fake), "sign": mean_sign(d_real)}
 
 

@@ -46,7 +46,7 @@ class Extractor:
     ) -> None:
         if resizing not in RESIZERS:
             raise UserError(f"there is no resizer {resizing!r}. {did_you_mean(resizing, RESIZERS)}")
-        # Channels last, in parts that fit the cache, takes about half the time on a CPU.
+        # Channels last, in parts that fit the cache, takes half the time on a CPU.
         self.net: Any = net.eval().requires_grad_(False)
         self.net.to(memory_format=torch.channels_last)
         self.name, self.dim, self.hash, self.distance, self.resizing = (
@@ -97,7 +97,7 @@ class Extractor:
 
     @torch.no_grad()
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [N, dim], logits [N, classes]) in one pass, if there are classes."""
+        """(features [N, dim], logits [N, classes]) in one pass, if it has classes."""
         assert self.classes, f"{self.name} has no classes"
         features, logits = zip(
             *(self.net.with_logits(part) for part in self._parts(images)), strict=True

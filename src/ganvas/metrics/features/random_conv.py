@@ -19,8 +19,8 @@ class RandomConv(nn.Module):
 
     The features are every stage's channel means, side by side.
 
-    Its weights are drawn once and for all. Random features depend on local structure and
-    shape, not on what an image shows: they rank the states of one training run, see
+    Its weights are drawn once and for all. Random features depend on local structure
+    and shape, not on what an image shows: they rank the states of one training run, see
     noise, blur and missing modes, and favor no data set, whereas a classifier of
     photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
     use random embeddings so). The distance over them is not FID, and compares with

@@ -75,7 +75,7 @@ class SqueezeNet(nn.Module):
         return maps.mean((2, 3)), self.classifier(maps).mean((2, 3))
 
     def logits(self, x: Tensor) -> Tensor:
-        """RGB images [N, 3, H, W] in [-1, 1] -> scores of ImageNet classes [N, 1000]."""
+        """Score ImageNet's classes [N, 1000] in RGB images [N, 3, H, W] in [-1, 1]."""
         return self.with_logits(x)[1]
 
 
