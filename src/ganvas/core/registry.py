@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import sys
@@ -69,7 +70,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "MLPDecoder",
         "MLPEncoder",
     ),
-    "ganvas.nets.biggan": ("DeepDiscriminator", "DeepGenerator", "Discriminator", "Generator"),
+    "ganvas.nets.biggan": ("Discriminator", "Generator"),
+    "ganvas.nets.biggan_deep": ("DeepDiscriminator", "DeepGenerator"),
     "ganvas.nets.cogan": ("Discriminators", "Generators"),
     "ganvas.nets.colorization": ("Colouring",),
     "ganvas.nets.dcgan": ("Discriminator", "Generator"),
@@ -108,9 +110,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "torch.optim.rmsprop": ("RMSprop",),
     "torch.optim.sgd": ("SGD",),
 }
-# Modules that descriptions written by version 0.1 name, and where they are now.
+# Modules, and classes as "module:class", that descriptions written by version 0.1 name,
+# and where they are now.
 MOVED: dict[str, str] = {
     "ganvas.core": "ganvas.core.types",
+    "ganvas.nets.biggan:DeepDiscriminator": "ganvas.nets.biggan_deep:DeepDiscriminator",
+    "ganvas.nets.biggan:DeepGenerator": "ganvas.nets.biggan_deep:DeepGenerator",
     "ganvas.nets.cnn": "ganvas.nets.sngan",
     "ganvas.nets.colouring": "ganvas.nets.colorization",
     "ganvas.nets.dong": "ganvas.nets.dong2017",
@@ -131,7 +136,7 @@ INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platli
 LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 
 
-def find(name: str) -> Callable[..., Any]:
+def find(name: str) -> Callable[..., object]:
     """The class or function of a name "module:thing" in a description.
 
     Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own
@@ -141,7 +146,7 @@ def find(name: str) -> Callable[..., Any]:
 
     Raises `ConfigError` for all else.
     """
-    module, _, thing = name.partition(":")
+    module, _, thing = MOVED.get(name, name).partition(":")
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):
         return getattr(importlib.import_module(module), thing)
@@ -168,7 +173,7 @@ def find(name: str) -> Callable[..., Any]:
         users = not _is_installed(sys.modules[module])
         if part and users:
             return found
-        record = hasattr(found, "__dataclass_fields__")
+        record = dataclasses.is_dataclass(found)
         if (part or record) and _load_registered(package):
             return found
     raise ConfigError(
@@ -201,7 +206,7 @@ def _load_registered(package: str) -> bool:
     return bool(own)
 
 
-def shorten(value: Any) -> str:
+def shorten(value: object) -> str:
     """The printable representation of a value, at most 80 characters."""
     text = printable(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
