@@ -14,16 +14,19 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import pydantic
 
 from ganvas.core import Run
 from ganvas.core.errors import ConfigError, did_you_mean, printable
+from ganvas.core.json_files import Json
 from ganvas.core.registry import LARGEST, find, shorten
 
+T = TypeVar("T")
 
-def dump(value: Any) -> Any:
+
+def dump(value: object) -> Json:
     """Convert a tree of partials, dataclasses and plain values to JSON-ready data."""
     if isinstance(value, functools.partial):
         assert not value.args, (
@@ -47,7 +50,19 @@ def dump(value: Any) -> Any:
     return value
 
 
-def load(value: Any, kind: Any = Run) -> Any:
+@overload
+def load(value: object) -> Run: ...
+
+
+@overload
+def load(value: object, kind: type[T]) -> T: ...
+
+
+@overload
+def load(value: object, kind: object) -> object: ...
+
+
+def load(value: object, kind: object = Run) -> object:
     """Build the value that an untrusted description stands for: the inverse of `dump`.
 
     Every keyword is checked against the annotation of its callable. Lists become tuples
@@ -55,7 +70,8 @@ def load(value: Any, kind: Any = Run) -> Any:
 
     value: parsed JSON; it may name the entries of `registry.ALLOWED`, and networks and
         optimizers of the user's own program
-    kind: the expected class, or the annotation of a callable
+    kind: the expected class, or the annotation of a callable, of which type checkers
+        know no type
 
     Raises `ConfigError` with one line that names the path of the misfit.
     """

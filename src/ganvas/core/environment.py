@@ -8,12 +8,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ganvas.core import distributed
 from ganvas.core.errors import ConfigError, printable
+from ganvas.core.json_files import Json
 
 
 def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
@@ -56,7 +56,7 @@ def available() -> int:
     return max(free, 0)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, Json]:
     """Describe the host that a measurement was taken on."""
     processor = platform.processor() or platform.machine()
     try:

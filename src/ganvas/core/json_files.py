@@ -6,10 +6,12 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from ganvas.core.errors import DataError, UserError, printable
 
+# A value that JSON can hold. Records of other sources are checked where they are used.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 MAX_BYTES = 1 << 26
 MAX_DEPTH = 64
 
@@ -19,7 +21,7 @@ def read_json(
     what: str,
     most: int = MAX_BYTES,
     error: type[UserError] = DataError,
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Read the JSON object of a file.
 
     `what`: the kind of file for error messages, e.g. "run description".
@@ -48,7 +50,7 @@ def read_json(
 
 def parse_json(
     text: str | bytes, where: str, what: str, error: type[UserError] = DataError
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Parse a JSON object: UTF-8, nested at most `MAX_DEPTH` deep.
 
     `where`: the place that error messages name, e.g. "log.jsonl, line 3".
@@ -73,15 +75,15 @@ def parse_json(
     return value
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Json) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return {list: "a list", str: "text"}.get(type(value), "a number")
 
 
-def _deeper(value: Any, most: int) -> bool:
+def _deeper(value: dict[str, Json], most: int) -> bool:
     """Whether lists and objects are nested more than `most` deep, without recursion."""
-    level = [value]
+    level: list[dict[str, Json] | list[Json]] = [value]
     for _ in range(most):
         level = [
             child

@@ -2,17 +2,20 @@
 
 A GAN is a game: players take turns, and each descends its own objective. A `Method`
 describes the turns, a `Run` holds every number that decides the result, and the engine
-performs them. This module imports nothing of ganvas.
+performs them. At run time this module imports nothing of ganvas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ganvas.core.rng import Rows
 
 Curve = Literal["linear", "spherical"]
 
@@ -230,18 +233,44 @@ class Method(nn.Module):
         return next(self.parameters()).device
 
 
+class DatasetInfo(Protocol):
+    """What a run must know of a data set (`ganvas.data.feed.Info` has more)."""
+
+    @property
+    def shape(self) -> Shape:
+        """What a method needs to build its networks."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all images and labels."""
+        ...
+
+
 class Dataset(Protocol):
     """Real images: batches as a pure function of a cursor."""
 
     @property
-    def info(self) -> Any:
-        """What the data set holds (`ganvas.data.feed.Info`): `shape`, `fingerprint`, ..."""
+    def info(self) -> DatasetInfo:
+        """What the data set holds."""
         ...
 
-    def draw(self, cursor: int, n: int, *args: Any, **options: Any) -> Batch:
-        """The batch of `n` images at a cursor, which counts images from the run's start.
+    def draw(
+        self,
+        cursor: int,
+        n: int,
+        *,
+        seed: int,
+        rows: Rows | None = None,
+        resolution: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """The batch of n images at a cursor, which counts images from the run's start.
 
-        options: seed; rows, which are returned of the batch; resolution; device
+        seed: decides the order of the images
+        rows: return only these of the batch
+        resolution: longer side in pixels; None: the data's
+        device: of the tensors
         """
         ...
 

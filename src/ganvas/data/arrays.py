@@ -8,13 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.core.json_files import Json
 from ganvas.data import downloads
 from ganvas.data.pictures import several
 from ganvas.media.decode import Header
@@ -39,7 +39,7 @@ class Arrays:
         pixels: np.ndarray,
         labels: np.ndarray | None,
         names: Sequence[str] | None,
-        stamp: Any,
+        stamp: Json,
         *,
         wide: np.ndarray | None = None,
         notes: Sequence[str] = (),
@@ -64,7 +64,7 @@ class Arrays:
         """The image's position: arrays have no file names."""
         return f"image {i}"
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """As given on creation."""
         return self._stamp
 
@@ -277,7 +277,7 @@ def cifar_table(path: Path) -> Table:
     return table
 
 
-def file_stamp(path: Path) -> list[Any]:
+def file_stamp(path: Path) -> list[Json]:
     """JSON-ready [absolute path, size in bytes, time of the last change in ns]."""
     s = path.stat()
     return [str(path.resolve()), s.st_size, s.st_mtime_ns]

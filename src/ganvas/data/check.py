@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
+from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
@@ -75,7 +76,7 @@ class Report:
         """Whether a model can be trained on it."""
         return self.problem is None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Json]:
         """All fields and `ok`, JSON-ready."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 

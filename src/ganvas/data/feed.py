@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -294,7 +294,7 @@ class Feed:
         images: np.ndarray | Tensor,
         index: np.ndarray,
         resolution: int | None,
-        device: Any,
+        device: torch.device | str | None,
     ) -> dict[str, Tensor]:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)

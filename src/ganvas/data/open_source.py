@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_regular, shell_quoted
@@ -311,7 +310,7 @@ def part_preference(part: AnyPart) -> tuple[str, ...]:
     )
 
 
-def choose_part(parts: Mapping[str, Any], part: AnyPart) -> tuple[str, list[str]]:
+def choose_part(parts: Mapping[str, object], part: AnyPart) -> tuple[str, list[str]]:
     """Choose the part to open. Returns (its name, a note if it is not `part`)."""
     got = next(p for p in part_preference(part) if p in parts)
     right = got in ("train", "all") if part == "train" else got in ("test", "val")

@@ -6,12 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import printable
+from ganvas.core.json_files import Json
 from ganvas.data.file_index import FileIndex
 from ganvas.data.trees import Tree
 from ganvas.media.decode import Header
@@ -52,7 +53,7 @@ class ImageSet(Protocol):
         """Name of image `i`, one printable line."""
         ...
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """JSON-ready value that changes if the images may have changed."""
         ...
 
@@ -93,7 +94,7 @@ class Files:
         """Path in the tree, in printable characters."""
         return printable(self.entries[i].name)
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """From names, sizes and times of all files, their labels and `half`."""
         labels = (
             None
@@ -152,7 +153,7 @@ class Concatenated:
         image_set, at = self._at(i)
         return image_set.name(at)
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """Both sets' stamps."""
         return [self.a.stamp(), self.b.stamp()]
 

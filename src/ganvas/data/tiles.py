@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ganvas.core.json_files import Json
 from ganvas.data.pictures import ImageSet
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
@@ -84,12 +84,12 @@ class Tiles:
         image, top, left = self.places[i].tolist()
         return f"{self.image_set.name(image)} from {left},{top}"
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """From the tiles' size, their overlap (if any) and the images' stamp."""
         return [
             "tiles",
-            self.size,
-            *([self.overlap] if any(self.overlap) else []),
+            [*self.size],
+            *([[*self.overlap]] if any(self.overlap) else []),
             self.image_set.stamp(),
         ]
 

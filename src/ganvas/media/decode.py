@@ -192,7 +192,6 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
             raise Broken(
                 f"{image.width}x{image.height} is more than {most // 10**6} megapixels{limit} "
                 "and was refused as a possible bomb"
-
             )
         yield image
 
@@ -274,7 +273,8 @@ def _set_raw_mode(image: Image.Image, mode: str) -> None:
     tiles: list = getattr(image, "tile")  # noqa: B009 (only images of files have tiles)
     for i, (codec, extents, offset, how) in enumerate(tiles):
         tile = (codec, extents, offset, mode if isinstance(how, str) else (mode, *how[1:]))
-        tiles[i] = type(tiles[i])(*tile) if hasattr(tiles[i], "_fields") else tile
+        # a plain tuple before Pillow 11, a named one since
+        tiles[i] = tile if type(tiles[i]) is tuple else type(tiles[i])(*tile)
 
 
 def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:

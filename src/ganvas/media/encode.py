@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -109,7 +109,11 @@ def _over_white(samples: np.ndarray) -> np.ndarray:
 
 
 def save(
-    image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    image: Image.Image,
+    path: str | Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    **facts: object,
 ) -> Path:
     """Write a generated image that is marked as such, atomically.
 
@@ -132,7 +136,7 @@ def save(
 
 
 def save_rows(
-    rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    rows: Rows, path: str | Path, *, settings: Mapping[str, object] | None = None, **facts: object
 ) -> Path:
     """`save` for an image that comes in bands.
 
@@ -145,17 +149,22 @@ def save_rows(
     return path
 
 
-def png_bytes(image: Image.Image, **facts: Any) -> bytes:
+def png_bytes(image: Image.Image, **facts: object) -> bytes:
     """The PNG that `save` would write."""
-    return encode(image, ".png", **facts)
+    return encode(image, ".png", settings=None, **facts)
 
 
 def encode(
-    image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    image: Image.Image,
+    suffix: str,
+    *,
+    settings: Mapping[str, object] | None = None,
+    **facts: object,
 ) -> bytes:
     """The file that `save` would write under this suffix."""
     buffer = io.BytesIO()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
+    profile = profile if isinstance(profile, bytes) else None
     samples = _samples(image)
     rows = Rows(
         [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
@@ -164,7 +173,7 @@ def encode(
     return buffer.getvalue()
 
 
-def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(facts: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in facts.items() if v is not None}
 
 
@@ -185,7 +194,7 @@ def _samples(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _png_info(facts: dict[str, Any]) -> PngImagePlugin.PngInfo:
+def _png_info(facts: dict[str, object]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SOFTWARE)
     info.add_text("Description", STATEMENT)
@@ -196,7 +205,9 @@ def _png_info(facts: dict[str, Any]) -> PngImagePlugin.PngInfo:
     return info
 
 
-def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _png(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     packed, above = zlib.compressobj(6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
@@ -246,7 +257,9 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
     return rows.tobytes()
 
 
-def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _tiff(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     """Write TIFF 6.0 with one strip a band, deflate and horizontal differencing.
 
     Pillow writes no 16-bit color.
@@ -309,7 +322,9 @@ def _exif() -> bytes:
     return exif.tobytes()
 
 
-def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _jpeg(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
         raise UserError(
@@ -327,14 +342,16 @@ def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
     image.save(file, "JPEG", **{**how, "exif": _exif(), "extra": segment})
 
 
-def _webp(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _webp(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     image = rows.image("WebP", 16_383)
     image = image.convert("RGBA") if image.mode == "LA" else image
     how = {"quality": 95, **settings, "icc_profile": rows.profile}
     image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": packet(facts)})
 
 
-WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
+WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, object], Mapping[str, object]], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,

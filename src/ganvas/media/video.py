@@ -21,7 +21,7 @@ _XMP_BOX = bytes.fromhex(
 )  # XMP specification, part 3, section 1.2.7.1
 
 
-def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: Any) -> Path:
+def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: object) -> Path:
     """Write frames as a looping .gif or as .mp4, atomically.
 
     MP4 is H.264, and needs the package `av`.
@@ -52,7 +52,7 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
     return write(path, makers[path.suffix.lower()](large, fps, facts))
 
 
-def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+def _gif(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
     buffer = io.BytesIO()
     hundredths = max(round(100 / fps), 2)  # browsers slow faster GIFs down to 10 frames a second
     settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
@@ -71,7 +71,7 @@ def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
     return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + provenance.packet(facts) + trailer + data[-1:]
 
 
-def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
     try:
         import av  # pyright: ignore[reportMissingImports] (an extra)
     except ImportError as e:

@@ -246,7 +246,7 @@ class StyleBased(nn.Module):
         y: Tensor | None = None,
         truncation: float = 1.0,
         layers: int | None = None,
-        **how,
+        **how: object,
     ) -> Tensor:
         """Generate images [n, channels, H, W] from z [n, latent].
 

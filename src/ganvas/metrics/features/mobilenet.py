@@ -34,12 +34,13 @@ class _Conv(nn.Conv2d):
     An odd pixel of padding goes to the right and the bottom.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         pad = []
-        for n, k, s in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        sizes = zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True)
+        for n, k, s in sizes:
             total = max((-(-n // s) - 1) * s + k - n, 0)
             pad += [total // 2, total - total // 2]
-        return super().forward(F.pad(x, pad) if any(pad) else x)
+        return super().forward(F.pad(input, pad) if any(pad) else input)
 
 
 class MobileNetV2(nn.Module):

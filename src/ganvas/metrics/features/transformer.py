@@ -24,7 +24,9 @@ class Backbone(nn.Module):
     Features: what the model pools, or else the mean over places or tokens.
     """
 
+    model: Any  # transformers' models share no type with what they return
     mean: Tensor
+
     std: Tensor
 
     def __init__(self, model: nn.Module, mean: list[float], std: list[float]) -> None:
@@ -71,7 +73,7 @@ class Saved(NamedTuple):
     Images are squares of `side` pixels, in [0, 1], less `mean`, by `std`.
     """
 
-    model: Any
+    model: nn.Module
     name: str
     mean: list[float]
     std: list[float]
