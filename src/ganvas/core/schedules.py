@@ -18,7 +18,8 @@ class Constant:
     value: float = 1.0
 
     def __call__(self, clock: Clock) -> float:
-        """`value`, whatever the clock says."""
+        """`value`, at any time."""
+
         return self.value
 
 

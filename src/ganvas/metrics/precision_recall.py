@@ -86,9 +86,7 @@ def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tens
 
 
 def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, distance) of samples within `threshold`, closest first.
-
-    samples [n, dim].
+    """Pairs (i, j, distance) of samples [n, dim] within `threshold`, closest first.
 
     The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): if half of all
     draws of n samples hold a duplicate, the generator makes about n^2 different images.

@@ -45,10 +45,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real.
+    """Images [N, channels, H, W] in [-1, 1] -> two kinds of logits.
 
-    Logits of the classes [N, classes]): DCGAN's convolutions, and a linear layer for
-    each answer.
+    Of being real, [N], and of the classes, [N, classes]: DCGAN's convolutions, and a
+    linear layer for each.
     """
 
     def __init__(

@@ -196,8 +196,6 @@ class EqualizedDownConv2d(EqualizedConv2d):
     """A 3x3 convolution and the mean of 2x2 as one convolution of 4x4.
 
     [N, in, 2 H, 2 W] -> [N, out, H, W].
-
-    [N, in, 2 H, 2 W] -> [N, out, H, W].
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,8 +31,6 @@ def mean_sign(d_real: Tensor) -> Tensor:
     """E sign D(x) over real images, ADA's measure of overfitting: 0 none, 1 all.
 
     Karras et al., 2020, arXiv:2006.06676, equation 1.
-
-    Karras et al., 2020, arXiv:2006.06676, equation 1.
     """
     return d_real.detach().float().sign().mean()
 
