@@ -19,7 +19,6 @@ class Constant:
 
     def __call__(self, clock: Clock) -> float:
         """`value`, at any time."""
-
         return self.value
 
 

@@ -87,7 +87,7 @@ class FeatureSet:
         return self._features[order].double(), self._index[order]
 
     def state(self) -> tuple[dict[str, Tensor], Facts]:
-        """(tensors, facts) from which `restored` makes an equal set, without `score`."""
+        """(tensors, facts) from which `restored` makes an equal set but for `score`."""
         tensors = {"mean": self.moments.mean, "scatter": self.moments.scatter}
         tensors |= {"keys": self._keys, "features": self._features, "index": self._index}
         return tensors, {"count": self.count, "shape": self.shape}

@@ -92,7 +92,6 @@ def self_attention(
 
 def attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
     """Apply the self-attention that follows a level to x [N, C, H, W], if any does."""
-
     return attention[str(level)](x) if str(level) in attention else x
 
 

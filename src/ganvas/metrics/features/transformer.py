@@ -26,7 +26,6 @@ class Backbone(nn.Module):
 
     model: Any  # transformers' models share no type with what they return
     mean: Tensor
-
     std: Tensor
 
     def __init__(self, model: nn.Module, mean: list[float], std: list[float]) -> None:
