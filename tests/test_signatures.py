@@ -37,7 +37,7 @@ def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
             yield prefix + node.name, node
 
 
-def annotations(function: Function) -> Iterator[tuple[str, ast.expr | None]]:
+def signature(function: Function) -> Iterator[tuple[str, ast.expr | None]]:
     """(parameter or "return", annotation) of a signature, without self and cls."""
     arguments = function.args
     ordered = [*arguments.posonlyargs, *arguments.args]
@@ -73,7 +73,7 @@ def faults(tree: ast.Module) -> list[str]:
     return [
         f"line {function.lineno}: {name}, {what}"
         for name, function in public_functions(tree)
-        for what, annotation in annotations(function)
+        for what, annotation in signature(function)
         if annotation is None or has_any(annotation)
     ]
 

@@ -205,8 +205,8 @@ class _Sum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return _Sum.apply(grad)
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        return _Sum.apply(*grads)
 
 
 def mean(x: Tensor) -> Tensor:

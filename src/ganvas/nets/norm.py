@@ -80,7 +80,8 @@ class _BatchNormOverRanks(torch.autograd.Function):
         return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps), mean, var
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grads[0]  # mean and variance are not differentiable
         x, weight, bias, mean, var = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient itself will be differentiated
             inputs = [t for t in (x, weight, bias) if t.requires_grad]
