@@ -69,6 +69,7 @@ class VGG19(nn.Module):
         self.register_buffer(name, value.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, 1 or 3, H, W] in [0, 1] to features [N, C, h, w]."""
         x = F.conv2d(
             x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias")
         )
