@@ -18,6 +18,7 @@ import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ def main() -> None:
     marks = [(time.perf_counter(), time.process_time())]
     side = filled(FeatureSet(extract, "real"), real)
     marks.append((time.perf_counter(), time.process_time()))
-    record = measure_samples(fake, side, extract)
+    record: dict[str, Any] = measure_samples(fake, side, extract)
     marks.append((time.perf_counter(), time.process_time()))
 
     def between(a: int, b: int) -> dict[str, float]:

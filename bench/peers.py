@@ -70,7 +70,7 @@ class Fixed:
     """A feed that always gives the same images, channels last as ganvas's feeds give them."""
 
     def __init__(self, shape: Shape, **fields: Tensor) -> None:
-        self.info = types.SimpleNamespace(shape=shape)
+        self.info: Any = types.SimpleNamespace(shape=shape)
         last = torch.channels_last
         self.fields = {
             k: v.contiguous(memory_format=last) if v.ndim == 4 else v for k, v in fields.items()

@@ -76,7 +76,7 @@ def main() -> None:
                     engine.step()
                 seconds = time.perf_counter() - start
                 model = Model(engine.model(), {"shape": asdict(feed.info.shape)})
-                measured = measure_samples(
+                measured: dict[str, Any] = measure_samples(
                     model.batches(SAMPLES, seed=seed), real, extract, seed=seed
                 )
                 found["runs"][name] = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ganvas import data
 from ganvas.core.environment import commit, machine
@@ -39,7 +40,7 @@ def main() -> None:
         # At random, as `ganvas measure` chooses what it translates: files are often sorted by what they show.
         n = min(args.count, feed.info.counts[other])
         fake = (getattr(feed.draw(i, min(64, n - i), seed=0), other) for i in range(0, n, 64))
-        measured = measure_samples(fake, real, extract)
+        measured: dict[str, Any] = measure_samples(fake, real, extract)
         found[f"to {to}"] = {k: measured[k] for k in ("values", "intervals", "protocol")}
     args.out.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -127,7 +127,7 @@ def cell(
         real = RealFeatures(
             model, Path(folder), data, "test", extractor_named(args.features, args.weights, None)
         )
-        record = measure_samples(
+        record: dict[str, Any] = measure_samples(
             model.batches(args.samples, seed=0), real.features("x"), real.extractor
         )
         if sheet is not None:

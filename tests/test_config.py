@@ -197,7 +197,9 @@ def own_function(width: int = 3) -> nn.Module:
 
 def test_classes_of_the_users_own_program() -> None:
     """Networks and optimizers that it has imported itself, and nothing else of it."""
-    own = config.load({"$partial": f"{__name__}:OwnNetwork", "width": 5}, Callable[..., nn.Module])
+    own: Any = config.load(
+        {"$partial": f"{__name__}:OwnNetwork", "width": 5}, Callable[..., nn.Module]
+    )
     assert own().width == 5
     with pytest.raises(UserError, match="takes no 'depth'"):
         config.load({"$partial": f"{__name__}:OwnNetwork", "depth": 5})
@@ -210,7 +212,7 @@ def test_classes_of_the_users_own_program() -> None:
 
 def _changed(path: str, value: Any) -> Any:
     """cyclegan's description with one value changed."""
-    description = config.dump(recipes.find("cyclegan")(100))
+    description: Any = config.dump(recipes.find("cyclegan")(100))
     *names, last = path.split("/")
     node = description
     for name in names:

@@ -47,9 +47,10 @@ def test_arguments_take_precedence_over_the_file(tmp_path: Path) -> None:
     file.write_text('size = 16\nbatch = 4\nprecision = "auto"\n[G]\nwidth = 4\n[D]\nwidth = 4\n')
     run = start.plan_run("dcgan", data, "cpu", config=file, batch=8, set=["G.width=2"]).run
     assert run.batch == 8
-    assert config.dump(run)["method"]["G"]["width"] == 2
-    assert config.dump(run)["method"]["D"]["width"] == 4
-    assert config.dump(run)["data"]["size"] == 16
+    description: Any = config.dump(run)
+    assert description["method"]["G"]["width"] == 2
+    assert description["method"]["D"]["width"] == 4
+    assert description["data"]["size"] == 16
 
 
 @pytest.mark.parametrize(

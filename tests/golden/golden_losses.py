@@ -40,7 +40,7 @@ def losses(recipe: str, folder: Path, steps: int = STEPS) -> list[dict[str, floa
 def host() -> dict[str, str]:
     """Whatever decides the last bits of a sum."""
     return {
-        "processor": machine()["processor"],
+        "processor": str(machine()["processor"]),
         "vector": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "system": platform.system(),

@@ -71,7 +71,8 @@ def test_an_old_run_and_its_model_have_the_same_tensors(recipe: str) -> None:
     kept = {k: v for k, v in state.items() if k.split(".")[0] in method.ema_networks}
     assert described(kept) == recorded(recipe, "model")
     header = archived(f"runs/{recipe}/model/model.json")
-    described_method = config.load(header["method"], Callable[[Shape], Method])(shape)
+    build: Any = config.load(header["method"], Callable[[Shape], Method])
+    described_method = build(shape)
     assert described(described_method.state_dict()) == described(state)
 
 

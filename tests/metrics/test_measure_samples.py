@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,10 @@ def classifier(
 
 def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
     x, e = digits[0], extractor("random-conv-v1")
-    good = measure_samples(x[:400].split(128), x[400:800].split(100), e)
-    collapsed = measure_samples(x[:4].repeat(100, 1, 1, 1).split(128), x[400:800].split(100), e)
+    good: dict[str, Any] = measure_samples(x[:400].split(128), x[400:800].split(100), e)
+    collapsed: dict[str, Any] = measure_samples(
+        x[:4].repeat(100, 1, 1, 1).split(128), x[400:800].split(100), e
+    )
     assert json.loads(json.dumps(good)) == good
     g, c = good["values"], collapsed["values"]
     low, high = good["intervals"]["kernel"]
@@ -87,28 +90,32 @@ def noise(n: int, seed: int, scale: float = 1.0) -> torch.Tensor:
 
 
 def test_only_the_official_network_gives_a_fid() -> None:
-    record = measure_samples([noise(300, 0)], [noise(300, 1)], tiny("fid"), extrapolate=True)
+    record: dict[str, Any] = measure_samples(
+        [noise(300, 0)], [noise(300, 1)], tiny("fid"), extrapolate=True
+    )
     assert {"fid", "fid_bias", "fid_infinity"} <= record["values"].keys()
     assert "fid" in record["intervals"]
     assert not [name for name in record["values"] if name.startswith("frechet")]
 
 
 def test_infinitely_many_images_have_no_bias() -> None:
-    record = measure_samples([noise(600, 0)], [noise(600, 1)], tiny(), extrapolate=True)
+    record: dict[str, Any] = measure_samples(
+        [noise(600, 0)], [noise(600, 1)], tiny(), extrapolate=True
+    )
     values = record["values"]
     assert (
         abs(values["frechet_infinity"]) < 0.3 * values["frechet"]
     )  # one distribution: the truth is 0
     assert not [note for note in record["notes"] if "infinitely" in note]
-    few = measure_samples([noise(40, 0)], [noise(40, 1)], tiny(), extrapolate=True)
+    few: dict[str, Any] = measure_samples([noise(40, 0)], [noise(40, 1)], tiny(), extrapolate=True)
     assert "Take at least 48 images" in few["notes"][1]
 
 
 def test_inception_score_of_a_stream() -> None:
     x = noise(1000, 0)
-    record = measure_samples(x.split(64), [noise(100, 1)], tiny())
-    again = measure_samples(x.split(7), [noise(100, 1)], tiny())
-    other = measure_samples(x.split(64), [noise(100, 1)], tiny(), seed=1)
+    record: dict[str, Any] = measure_samples(x.split(64), [noise(100, 1)], tiny())
+    again: dict[str, Any] = measure_samples(x.split(7), [noise(100, 1)], tiny())
+    other: dict[str, Any] = measure_samples(x.split(64), [noise(100, 1)], tiny(), seed=1)
     names = ("inception_score", "inception_score_std")
     first, same, else_ = ([r["values"][name] for name in names] for r in (record, again, other))
     assert first == pytest.approx(same, rel=1e-9)
@@ -136,8 +143,8 @@ def test_memory_is_bounded_and_batching_does_not_matter(monkeypatch: pytest.Monk
     monkeypatch.setattr(feature_set, "KEPT", 500)
     x = torch.rand(3000, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     x[:1500] *= 0.2  # ordered data: the first images are not like the rest
-    one = measure_samples(x[::2].split(1500), x[1::2].split(1500), tiny())
-    other = measure_samples(x[::2].split(7), x[1::2].split(64), tiny())
+    one: dict[str, Any] = measure_samples(x[::2].split(1500), x[1::2].split(1500), tiny())
+    other: dict[str, Any] = measure_samples(x[::2].split(7), x[1::2].split(64), tiny())
     assert one["details"]["pairs_from"] == {"real": 500, "fake": 500}
     assert one["values"]["frechet"] == pytest.approx(other["values"]["frechet"], rel=1e-6)
     assert one["values"]["coverage"] == other["values"]["coverage"] > 0.9
@@ -148,7 +155,8 @@ def test_a_feed_of_batches_is_read_once() -> None:
         for i in range(5):
             yield torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(i)) * 2 - 1
 
-    assert measure_samples(feed(), feed(), tiny())["protocol"]["real"]["count"] == 100
+    record: dict[str, Any] = measure_samples(feed(), feed(), tiny())
+    assert record["protocol"]["real"]["count"] == 100
 
 
 def test_wrong_input() -> None:
@@ -170,7 +178,8 @@ def test_wrong_input() -> None:
 
 def test_constant_images_are_measured() -> None:
     x = torch.zeros(50, 1, 4, 4)
-    values = measure_samples([x], [x], tiny())["values"]
+    record: dict[str, Any] = measure_samples([x], [x], tiny())
+    values = record["values"]
     assert values["frechet"] == 0
     assert values["diversity"] is None
 

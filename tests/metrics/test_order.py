@@ -61,7 +61,9 @@ def in_turn(x: Tensor) -> Tensor:
 
 
 def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
-    record = measure_samples(fake.split(50), real.split(64), blobs_extractor(), extrapolate=True)
+    record: dict[str, Any] = measure_samples(
+        fake.split(50), real.split(64), blobs_extractor(), extrapolate=True
+    )
     low, high = record["intervals"]["kernel"]
     return {**record["values"], "kernel_interval": high - low}
 

@@ -14,6 +14,7 @@ from ganvas.core.errors import UserError
 from ganvas.nets import (
     autoencoder,
     biggan,
+    biggan_deep,
     cogan,
     dcgan,
     deoldify,
@@ -133,8 +134,8 @@ PUBLISHED = [
     ),
     (lambda: biggan.Discriminator(64, 32, classes=10, attention=()), 4_207_361),
     # The published ones have 128 outputs in their last convolution, of which they show 3.
-    (lambda: biggan.DeepGenerator(classes=1000), 50_388_609 - 125 * (128 * 9 + 1)),
-    (lambda: biggan.DeepGenerator(classes=1000, size=256), 55_880_833 - 125 * (128 * 9 + 1)),
+    (lambda: biggan_deep.DeepGenerator(classes=1000), 50_388_609 - 125 * (128 * 9 + 1)),
+    (lambda: biggan_deep.DeepGenerator(classes=1000, size=256), 55_880_833 - 125 * (128 * 9 + 1)),
 ]
 
 
@@ -173,8 +174,8 @@ PAIRS = {
         lambda **k: biggan.Discriminator(2, attention=[min(sides(k["size"])) // 2], **k),
     ),
     "biggan deep": (
-        lambda **k: biggan.DeepGenerator(5, 2, attention=[8], **k),
-        lambda **k: biggan.DeepDiscriminator(2, attention=[min(sides(k["size"])) // 2], **k),
+        lambda **k: biggan_deep.DeepGenerator(5, 2, attention=[8], **k),
+        lambda **k: biggan_deep.DeepDiscriminator(2, attention=[min(sides(k["size"])) // 2], **k),
     ),
     "r3gan": (lambda **k: r3gan.Generator(5, 4, **k), lambda **k: r3gan.Discriminator(4, **k)),
     "progressive": (

@@ -1,36 +1,39 @@
 """The nouns of ganvas, and the foundation of every other package.
 
-The nouns are defined in `core.types` and imported at their first use, so that the command
-line does not wait for torch."""
+The nouns are defined in `core.types` and `core.protocols`, and imported at their first
+use, so that the command line does not wait for torch.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ganvas.core.types import (
+    from ganvas.core.protocols import (
         Adaptive,
+        Couples,
+        Dataset,
+        Encodes,
+        Samples,
+        Styled,
+        Translates,
+        Truncates,
+    )
+    from ganvas.core.types import (
         Averaging,
         Batch,
         Clock,
-        Couples,
         Curve,
-        Dataset,
-        Encodes,
         Forward,
         Method,
         Objective,
         Outcome,
         Plan,
         Run,
-        Samples,
         Schedule,
         Shape,
         Stage,
-        Styled,
         Terms,
-        Translates,
-        Truncates,
         Update,
     )
 
@@ -61,9 +64,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
-        from ganvas.core import types
+        from ganvas.core import protocols, types
 
-        return getattr(types, name)
+        return getattr(types if name in vars(types) else protocols, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """Convert a run to JSON and back, and change its settings (`--set D.width=64`).
 
 The signature of a constructor is its configuration. A run is a tree of
-`functools.partial`s, frozen dataclasses and plain values. Every keyword of every callable
-in it can be set from the command line, and is checked against the callable's annotations.
+`functools.partial`s, frozen dataclasses and plain values. Every keyword of every
+callable in it can be set from the command line, and is checked against its annotation.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import pydantic
 
 from ganvas.core import Run
 from ganvas.core.errors import ConfigError, did_you_mean, printable
+from ganvas.core.json_files import Json
 from ganvas.core.registry import LARGEST, find, shorten
 
+T = TypeVar("T")
 
-def dump(value: Any) -> Any:
+
+def dump(value: object) -> Json:
     """Convert a tree of partials, dataclasses and plain values to JSON-ready data."""
     if isinstance(value, functools.partial):
         assert not value.args, (
@@ -47,7 +50,19 @@ def dump(value: Any) -> Any:
     return value
 
 
-def load(value: Any, kind: Any = Run) -> Any:
+@overload
+def load(value: object) -> Run: ...
+
+
+@overload
+def load(value: object, kind: type[T]) -> T: ...
+
+
+@overload
+def load(value: object, kind: object) -> object: ...
+
+
+def load(value: object, kind: object = Run) -> object:
     """Build the value that an untrusted description stands for: the inverse of `dump`.
 
     Every keyword is checked against the annotation of its callable. Lists become tuples
@@ -55,9 +70,11 @@ def load(value: Any, kind: Any = Run) -> Any:
 
     value: parsed JSON; it may name the entries of `registry.ALLOWED`, and networks and
         optimizers of the user's own program
-    kind: the expected class, or the annotation of a callable
+    kind: the expected class, or the annotation of a callable, of which type checkers
+        know no type
 
-    Raises `ConfigError` with one line that names the path of the misfit."""
+    Raises `ConfigError` with one line that names the path of the misfit.
+    """
     return _checked(_load(value, ""), kind, "the description")
 
 
@@ -72,7 +89,8 @@ def _load(value: Any, path: str) -> Any:
         mark = marks[0]
         if len(marks) > 1 or mark not in ("$partial", "$new") or not isinstance(value[mark], str):
             raise ConfigError(
-                f"{path or 'the description'}: expected one name as $partial or $new, got {shorten(marks)}"
+                f"{path or 'the description'}: expected one name as $partial or $new, got "
+                f"{shorten(marks)}"
             )
         thing: Any = find(value[mark])
         record = bool(dataclasses.is_dataclass(thing))
@@ -118,10 +136,11 @@ def _name(thing: Any) -> str:
 def override(run: Run, assignment: str) -> Run:
     """A copy of the run with one setting changed.
 
-    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`; the
-        first name is a field of `Run` or a keyword of the run's method
+    assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`;
+        the first name is a field of `Run` or a keyword of the run's method
 
-    Raises `ConfigError` for an unknown name or a value of the wrong type."""
+    Raises `ConfigError` for an unknown name or a value of the wrong type.
+    """
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise ConfigError(f"--set takes path=value, as in --set D.width=64; got {assignment!r}")
@@ -191,7 +210,8 @@ def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 def _checked(value: Any, annotation: Any, path: str) -> Any:
     """Convert a value to the type of an annotation.
 
-    Raises `ConfigError`, which begins with `path`."""
+    Raises `ConfigError`, which begins with `path`.
+    """
     try:
         adapter = pydantic.TypeAdapter(
             annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)

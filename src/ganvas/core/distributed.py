@@ -1,10 +1,11 @@
 """Process group: rank, world size and collectives. No-ops in a single process.
 
-Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL on
-GPUs). The collectives of Python objects are not used, since they unpickle what the other
-processes send. Two parts listen on the network: gloo, on the loopback interface if all
-ranks are on one machine (`init`); and the key-value store of torchrun, which torch binds to
-all interfaces on torchrun's port (`--master-port`)."""
+Only tensors are exchanged, through the backends of `torch.distributed` (gloo, and NCCL
+on GPUs). The collectives of Python objects are not used, since they unpickle what the
+other processes send. Two parts listen on the network: gloo, on the loopback interface
+if all ranks are on one machine (`init`); and the key-value store of torchrun, which
+torch binds to all interfaces on torchrun's port (`--master-port`).
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def env_rank() -> tuple[int, int]:
 def init(device: str | None = None) -> None:
     """Join the process group that torchrun describes in the environment.
 
-    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number"""
+    device: "cpu": without GPUs; else rank `LOCAL_RANK` takes the GPU of that number
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
@@ -79,14 +81,15 @@ def init(device: str | None = None) -> None:
 def _end_with_torchrun() -> None:
     """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
 
-    If the parent has ended before, `init_process_group` fails, since it needs its store."""
+    If the parent has ended before, `init_process_group` fails: it needs its store.
+    """
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _watch() -> None:
-    """Report a collective that takes longer than `PATIENCE`, once, until the group ends."""
+    """Report a collective that takes longer than `PATIENCE` seconds, once."""
     reported = None
     while dist.is_initialized():
         since = _waiting_since
@@ -94,8 +97,9 @@ def _watch() -> None:
             reported = since
             with suppress(OSError, ValueError, RuntimeError):
                 print(
-                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may be measuring, or it "
-                    "may be stopped or unreachable: look at the processes, and end them all to stop the run",
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. "
+                    "It may be measuring, or it may be stopped or unreachable: look at the "
+                    "processes, and end them all to stop the run",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -105,19 +109,21 @@ def _watch() -> None:
 def destroy(wait: bool = True) -> None:
     """Leave the process group.
 
-    wait: for the other ranks; not after an error on this rank"""
+    wait: for the other ranks; not after an error on this rank
+    """
     if dist.is_available() and dist.is_initialized():
         if wait:
             barrier()
         dist.destroy_process_group()
-        # gloo's threads release the last tensors, and need Python's lock for it. If Python is
-        # ending by then, they abort ("terminate called without an active exception").
+        # gloo's threads release the last tensors, and need Python's lock for it. If
+        # Python is ending by then, they abort ("terminate called without an active
+        # exception").
         time.sleep(0.3)
 
 
 @contextmanager
 def _exchange() -> Iterator[None]:
-    """Time a collective for `_watch`, and raise `UserError` if another rank has ended."""
+    """Time a collective for `_watch`; raise `UserError` if another rank has ended."""
     global _waiting_since
     _waiting_since = time.monotonic()
     try:
@@ -125,9 +131,9 @@ def _exchange() -> Iterator[None]:
     except RuntimeError as e:
         reason = printable(str(e).strip().partition("\n")[0])
         raise UserError(
-            f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
-            "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
-            f"({reason})"
+            f"one of the {dist.get_world_size()} processes that train together has ended, and "
+            "the others cannot go on without it. Its own message stands above; the run goes on "
+            f"from its last checkpoint with ganvas resume ({reason})"
         ) from None
     finally:
         _waiting_since = None
@@ -136,7 +142,8 @@ def _exchange() -> Iterator[None]:
 def all_reduce_mean_(tensors: list[Tensor]) -> None:
     """Replace each tensor by its mean over the ranks.
 
-    tensors: of the same shapes and memory formats on every rank"""
+    tensors: of the same shapes and memory formats on every rank
+    """
     if world() == 1 or not tensors:
         return
     tensors = [t.detach() for t in tensors]
@@ -187,7 +194,8 @@ def barrier() -> None:
 class _Sum(torch.autograd.Function):
     """Sum over the ranks, differentiable any number of times.
 
-    Every rank reads the sum, so its gradient is the sum of the ranks' gradients."""
+    Every rank reads the sum, so its gradient is the sum of the ranks' gradients.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -197,8 +205,8 @@ class _Sum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return _Sum.apply(grad)
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        return _Sum.apply(*grads)
 
 
 def mean(x: Tensor) -> Tensor:

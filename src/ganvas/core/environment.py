@@ -8,19 +8,20 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ganvas.core import distributed
 from ganvas.core.errors import ConfigError, printable
+from ganvas.core.json_files import Json
 
 
 def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
     """The memory of a device in bytes.
 
     device: None: the host's main memory, as for devices without a memory of their own
-    unknown: the result if the system does not report it (Windows)"""
+    unknown: the result if the system does not report it (Windows)
+    """
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
@@ -31,8 +32,9 @@ def memory(device: torch.device | None = None, unknown: int = 8 << 30) -> int:
 def available() -> int:
     """The memory in bytes that this process can still allocate.
 
-    On Linux: free memory within the limits of the control group and of the address space.
-    Elsewhere: all memory of the host."""
+    On Linux, free memory within the limits of the control group and of the address
+    space; elsewhere, all memory of the host.
+    """
     free = memory(torch.device("cpu"))
     try:
         pages = [
@@ -54,7 +56,7 @@ def available() -> int:
     return max(free, 0)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, Json]:
     """Describe the host that a measurement was taken on."""
     processor = platform.processor() or platform.machine()
     try:
@@ -76,9 +78,10 @@ def machine() -> dict[str, Any]:
 def commit() -> str | None:
     """The git commit of ganvas's source, with `-dirty` if the source was changed since.
 
-    None outside a checkout of ganvas."""
+    None outside a checkout of ganvas.
+    """
     root = Path(__file__).resolve().parents[3]
-    # Without this check, git would find a repository in which a virtual environment lies.
+    # Without this check, git would find a repository around a virtual environment.
     if not (root / ".git").exists():
         return None
 
@@ -100,7 +103,8 @@ def commit() -> str | None:
 def usable_device(device: str | None) -> str:
     """The device, or the best of this machine if None.
 
-    Raises `ConfigError` if it cannot be used."""
+    Raises `ConfigError` if it cannot be used.
+    """
     if device is None and torch.cuda.is_available():
         device = "cuda"
     elif device is None:
@@ -118,7 +122,8 @@ def usable_device(device: str | None) -> str:
 def auto_precision(device: str) -> str:
     """The fastest precision of a device: "bf16" if its hardware has it, else "fp32".
 
-    Emulated bf16 is slower than fp32. Processors are asked by /proc/cpuinfo (Linux)."""
+    Emulated bf16 is slower than fp32. Processors are asked by /proc/cpuinfo (Linux).
+    """
     if device != "cpu":
         native = device.startswith("cuda") and torch.cuda.is_bf16_supported(False)
         return "bf16" if native else "fp32"

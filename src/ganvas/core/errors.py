@@ -21,13 +21,14 @@ class UserError(ValueError):
 
     The message says what was got, what was expected and what to do. It prints without a
     traceback.
-    code: a short, stable name of the kind of error, for programs"""
+    code: a short, stable name of the kind of error, for programs
+    """
 
     code: ClassVar[str] = "user"
 
 
 class DataError(UserError):
-    """An image, a file or a folder of the user's data cannot be read or does not fit."""
+    """An image, file or folder of the user's data cannot be read or does not fit."""
 
     code = "data"
 
@@ -39,7 +40,7 @@ class ConfigError(UserError):
 
 
 class CheckpointError(UserError):
-    """A run folder, a checkpoint or a model file cannot be read, or does not fit its run."""
+    """A run folder, checkpoint or model file cannot be read or does not fit its run."""
 
     code = "checkpoint"
 
@@ -57,24 +58,25 @@ class NumericalError(UserError):
 
 
 class OutputError(UserError):
-    """A file cannot be written (full disk, read-only folder); nor could the next one."""
+    """A file cannot be written (full disk, read-only folder); nor can the next one."""
 
     code = "output"
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    """The end of a message about an unknown name: the nearest known one, or all."""
     known = sorted(known)
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
 def printable(text: object) -> str:
-    """Untrusted text (file and class names, messages of other programs) as one safe line.
+    """Untrusted text (file and class names, other programs' messages) as a safe line.
 
-    Control characters, line breaks, bidirectional overrides and bytes that are not UTF-8
-    (surrogates) become backslash escapes, as `ls -b` prints them, so that the result can
-    be encoded as UTF-8, prints on one line and cannot steer a terminal."""
+    Control characters, line breaks, bidirectional overrides and bytes that are not
+    UTF-8 (surrogates) become backslash escapes, as `ls -b` prints them, so that the
+    result can be encoded as UTF-8, prints on one line and cannot steer a terminal.
+    """
     return "".join(
         c
         if c.isprintable() and not "\ud800" <= c <= "\udfff"

@@ -21,7 +21,8 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
         power failure, too
 
     Returns `path`. Raises `OutputError` if the file cannot be written (full disk,
-    read-only folder), and `UserError` if its name is too long."""
+    read-only folder), and `UserError` if its name is too long.
+    """
     with open_atomic(path, sync=sync) as file:
         file.write(data.encode() if isinstance(data, str) else data)
     return path
@@ -31,7 +32,8 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
 def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
     """Open a file for writing that takes the name `path` on leaving without an error.
 
-    See `write`."""
+    See `write`.
+    """
     # The name is hashed, since it may be as long as a name can be.
     name = f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp"
     temporary = path.with_name(name)

@@ -21,7 +21,8 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file for reading.
 
     Raises `OSError` for pipes, sockets and devices: opening a pipe would wait for its
-    writer, and a device may never end."""
+    writer, and a device may never end.
+    """
     require_regular(os.stat(path).st_mode)
     # Checked again below, since the name may have become a pipe's in the meantime.
     descriptor = os.open(
@@ -47,7 +48,8 @@ def require_memory(
     """Raise `DataError` if `size` bytes are more than half of this machine's memory.
 
     what: needs the memory, e.g. a file
-    advice: the end of the message"""
+    advice: the end of the message
+    """
     if size > memory() // 2:
         raise DataError(
             f"{what} needs {size / 2**30:,.1f} GiB, more than half of this machine's memory "

@@ -6,10 +6,12 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from ganvas.core.errors import DataError, UserError, printable
 
+# A value that JSON can hold. Records of other sources are checked where they are used.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 MAX_BYTES = 1 << 26
 MAX_DEPTH = 64
 
@@ -19,7 +21,7 @@ def read_json(
     what: str,
     most: int = MAX_BYTES,
     error: type[UserError] = DataError,
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Read the JSON object of a file.
 
     `what`: the kind of file for error messages, e.g. "run description".
@@ -27,7 +29,8 @@ def read_json(
     `error`: the class of what is raised.
 
     Raises `error` with one line if there is no regular file, if it cannot be read, or
-    if it holds anything but one JSON object within the bounds of `parse_json`."""
+    if it holds anything but one JSON object within the bounds of `parse_json`.
+    """
     where = printable(path)
     try:
         # Checked before opening, since opening a pipe waits for its other end.
@@ -47,13 +50,14 @@ def read_json(
 
 def parse_json(
     text: str | bytes, where: str, what: str, error: type[UserError] = DataError
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Parse a JSON object: UTF-8, nested at most `MAX_DEPTH` deep.
 
     `where`: the place that error messages name, e.g. "log.jsonl, line 3".
     `what`: what should be there, e.g. "run description".
 
-    Raises `error` with one line."""
+    Raises `error` with one line.
+    """
     try:
         value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
         if not isinstance(value, dict):
@@ -71,15 +75,15 @@ def parse_json(
     return value
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Json) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return {list: "a list", str: "text"}.get(type(value), "a number")
 
 
-def _deeper(value: Any, most: int) -> bool:
+def _deeper(value: dict[str, Json], most: int) -> bool:
     """Whether lists and objects are nested more than `most` deep, without recursion."""
-    level = [value]
+    level: list[dict[str, Json] | list[Json]] = [value]
     for _ in range(most):
         level = [
             child

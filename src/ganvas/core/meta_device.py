@@ -32,7 +32,8 @@ class Bounded(TorchFunctionMode):
 
     elements: numbers in one tensor; None: any number
 
-    Raises `ConfigError` beyond either limit."""
+    Raises `ConfigError` beyond either limit.
+    """
 
     calls = 0
 
@@ -63,6 +64,7 @@ class Bounded(TorchFunctionMode):
 def on_meta() -> Iterator[None]:
     """Within the context, give new tensors shapes and no memory.
 
-    Raises `ConfigError` after `MAX_CALLS` operations."""
+    Raises `ConfigError` after `MAX_CALLS` operations.
+    """
     with torch.device("meta"), Bounded():
         yield

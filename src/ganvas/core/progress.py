@@ -23,7 +23,8 @@ class Progress:
 
     total: images at the end
     start: images at the start
-    what: the activity"""
+    what: the activity
+    """
 
     LINE_SECONDS = 10.0
 
@@ -56,6 +57,10 @@ class Progress:
         self.close()
 
     def update(self, images: int, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Show the state after `images` images; nothing if `quiet`.
+
+        scalars: means by name; those of "<player>/loss" are shown
+        """
         if self.quiet:
             return
         images, now = min(images, self.total), time.monotonic()  # the last batch may go beyond
@@ -77,6 +82,7 @@ class Progress:
             self._printed = now
 
     def close(self) -> None:
+        """Remove the bar from the terminal. It may be called more than once."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

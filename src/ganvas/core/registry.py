@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import sys
@@ -16,10 +17,11 @@ from torch import nn
 
 from ganvas.core.errors import ConfigError, printable
 
-# All names that a description (run.json, the header of a model file) may have, by module.
-# A new network, method, schedule or data opener works in descriptions once it is listed here.
-# Each entry is called with arguments from the file, so none may have side effects beyond
-# opening the data set that its arguments name. tests/test_config.py holds the list.
+# All names that a description (run.json, the header of a model file) may have, by
+# module. A new network, method, schedule or data opener works in descriptions once it
+# is listed here. Each entry is called with arguments from the file, so none may have
+# side effects beyond opening the data set that its arguments name. tests/test_config.py
+# holds the list.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.core.schedules": (
         "Constant",
@@ -81,7 +83,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "MLPDecoder",
         "MLPEncoder",
     ),
-    "ganvas.nets.biggan": ("DeepDiscriminator", "DeepGenerator", "Discriminator", "Generator"),
+    "ganvas.nets.biggan": ("Discriminator", "Generator"),
+    "ganvas.nets.biggan_deep": ("DeepDiscriminator", "DeepGenerator"),
     "ganvas.nets.cogan": ("Discriminators", "Generators"),
     "ganvas.nets.colorization": ("Colouring",),
     "ganvas.nets.dcgan": ("Discriminator", "Generator"),
@@ -130,9 +133,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "torch.optim.rmsprop": ("RMSprop",),
     "torch.optim.sgd": ("SGD",),
 }
-# Modules that descriptions written by version 0.1 name, and where they are now.
+# Modules, and classes as "module:class", that descriptions written by version 0.1 name,
+# and where they are now.
 MOVED: dict[str, str] = {
     "ganvas.core": "ganvas.core.types",
+    "ganvas.nets.biggan:DeepDiscriminator": "ganvas.nets.biggan_deep:DeepDiscriminator",
+    "ganvas.nets.biggan:DeepGenerator": "ganvas.nets.biggan_deep:DeepGenerator",
     "ganvas.nets.cnn": "ganvas.nets.sngan",
     "ganvas.nets.colouring": "ganvas.nets.colorization",
     "ganvas.nets.dong": "ganvas.nets.dong2017",
@@ -153,15 +159,17 @@ INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platli
 LARGEST = 1 << 53  # integer in a description; beyond it JSON's readers disagree
 
 
-def find(name: str) -> Callable[..., Any]:
+def find(name: str) -> Callable[..., object]:
     """The class or function of a name "module:thing" in a description.
 
-    Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own program,
-    that is, of modules that it has imported itself and that lie outside installed packages;
-    and those of installed packages that registered recipes with ganvas.
+    Allowed are the entries of `ALLOWED`; networks and optimizers of the user's own
+    program, that is, of modules that it has imported itself and that lie outside
+    installed packages; and those of installed packages that registered recipes with
+    ganvas.
 
-    Raises `ConfigError` for all else."""
-    module, _, thing = name.partition(":")
+    Raises `ConfigError` for all else.
+    """
+    module, _, thing = MOVED.get(name, name).partition(":")
     module = MOVED.get(module, module)
     if thing in ALLOWED.get(module, ()):
         return getattr(importlib.import_module(module), thing)
@@ -176,8 +184,8 @@ def find(name: str) -> Callable[..., Any]:
         )
     names: dict[str, Any] = getattr(sys.modules[module], "__dict__", {}) if own else {}
     found = names.get(thing)
-    # A module's own public classes, not what it has imported. `isinstance` would ask the
-    # object for its class, which deprecated objects of torch answer with a warning.
+    # A module's own public classes, not what it has imported. `isinstance` would ask
+    # the object for its class, which deprecated objects of torch answer with a warning.
     if (
         found is not None
         and issubclass(type(found), type)
@@ -188,7 +196,7 @@ def find(name: str) -> Callable[..., Any]:
         users = not _is_installed(sys.modules[module])
         if part and users:
             return found
-        record = hasattr(found, "__dataclass_fields__")
+        record = dataclasses.is_dataclass(found)
         if (part or record) and _load_registered(package):
             return found
     raise ConfigError(
@@ -198,7 +206,7 @@ def find(name: str) -> Callable[..., Any]:
 
 
 def _is_installed(module: ModuleType) -> bool:
-    """Whether a module belongs to an installed package instead of the user's own program."""
+    """Whether a module belongs to an installed package, not to the user's program."""
     file = getattr(module, "__file__", None)
     return file is not None and any(Path(file).is_relative_to(folder) for folder in INSTALLED)
 
@@ -221,7 +229,7 @@ def _load_registered(package: str) -> bool:
     return bool(own)
 
 
-def shorten(value: Any) -> str:
+def shorten(value: object) -> str:
     """The printable representation of a value, at most 80 characters."""
     text = printable(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

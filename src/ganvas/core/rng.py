@@ -1,9 +1,11 @@
 """Random numbers per sample, independent of the number of processes.
 
 The engine announces which rows of the whole batch this process computes. Every draw is
-then made for the whole batch and cut to those rows. The same seed therefore gives the same
-noise to the same image with any number of ranks and micro-batches, so that the gradients
-of two ranks are those of one process. Without an announcement, draws are torch's own."""
+then made for the whole batch and cut to those rows. The same seed therefore gives the
+same noise to the same image with any number of ranks and micro-batches, so that the
+gradients of two ranks are those of one process. Without an announcement, draws are
+torch's own.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,15 @@ _copies: ContextVar[int] = ContextVar("copies", default=1)
 def fold_in(*parts: int | str) -> int:
     """A 63-bit seed of any number of integers and names.
 
-    Different parts give unrelated seeds, the same on every machine."""
+    Different parts give unrelated seeds, the same on every machine.
+    """
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def rows(announced: Rows | None) -> Iterator[None]:
-    """Within the context, make draws for `announced.total` rows and cut them to `announced`."""
+    """Within the context, draw for `announced.total` rows and cut to `announced`."""
     token = _rows.set(announced)
     try:
         yield
@@ -54,8 +57,9 @@ def rows(announced: Rows | None) -> Iterator[None]:
 def alike(copies: int) -> Iterator[None]:
     """Within the context, repeat n / `copies` draws in place of n draws.
 
-    For a batch of `copies` versions of the same images, one after the other, which are to
-    get the same augmentation."""
+    For a batch of `copies` versions of the same images, one after the other, which are
+    to get the same augmentation.
+    """
     token = _copies.set(copies)
     try:
         yield
@@ -79,7 +83,7 @@ def integers(n: int, high: int, *, device: torch.device | str | None = None) -> 
 
 
 def _cut(n: int, make: Callable[[int], Tensor]) -> Tensor:
-    """Draws for n rows: for the whole batch, cut to the rows that the engine announced."""
+    """Draw for the whole batch and cut to the n rows that the engine announced."""
     copies = _copies.get()
     if copies > 1 and n % copies == 0:
         with alike(1):
@@ -94,13 +98,14 @@ def _cut(n: int, make: Callable[[int], Tensor]) -> Tensor:
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:
-    """Map draws z of N(0, 1) to the normal distribution truncated to [-t, t], by quantiles.
+    """Map draws z of N(0, 1) to the normal distribution truncated to [-t, t].
 
-    Phi^-1(Phi(-t) + Phi(z) (Phi(t) - Phi(-t))). The distribution is that of drawing again
-    until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1). Unlike that, the
-    map is continuous in z and in t.
+    By quantiles: Phi^-1(Phi(-t) + Phi(z) (Phi(t) - Phi(-t))). The distribution is that
+    of drawing again until |z| <= t (Brock et al., 2018, arXiv:1809.11096, section 3.1).
+    Unlike that, the map is continuous in z and in t.
 
-    threshold: t, above 0"""
+    threshold: t, above 0
+    """
     below = -z.double().abs()  # the tail in which quantiles are exact
     low = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64, device=z.device))
     cut = torch.special.ndtri(low + torch.special.ndtr(below) * (1 - 2 * low))
@@ -111,7 +116,8 @@ def latents(n: int, *shape: int, seed: int, first: int = 0) -> Tensor:
     """N(0, 1), [n, *shape], with one seed for each row.
 
     Row i depends on (seed, first + i) alone, so that a seed names the same image in any
-    batch."""
+    batch.
+    """
     g = torch.Generator()
     return torch.stack(
         [torch.randn(*shape, generator=g.manual_seed(fold_in(seed, first + i))) for i in range(n)]

@@ -1,14 +1,15 @@
-"""The nouns of ganvas: `Method`, `Batch`, `Update`, `Forward`, `Run`, and capabilities.
+"""The nouns of ganvas: `Method`, `Batch`, `Update`, `Forward`, `Run`.
 
 A GAN is a game: players take turns, and each descends its own objective. A `Method`
 describes the turns, a `Run` holds every number that decides the result, and the engine
-performs them. This module imports nothing of ganvas."""
+performs them. This module imports nothing of ganvas.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ class Clock:
     """Progress of a run.
 
     step: completed plans
-    images: real images drawn, all ranks together"""
+    images: real images drawn, all ranks together
+    """
 
     step: int = 0
     images: int = 0
@@ -34,7 +36,8 @@ class Shape:
     channels: 1 to 4
     height, width: in pixels
     classes: number of labels; 0: unlabeled
-    palette: the colors of label maps, 0xRRGGBB each, in the order of the labels"""
+    palette: the colors of label maps, 0xRRGGBB each, in the order of the labels
+    """
 
     channels: int
     height: int
@@ -44,6 +47,7 @@ class Shape:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         return self.height, self.width
 
 
@@ -55,7 +59,8 @@ class Stage:
     batch: as of `Run`; None: the run's
     resolution: longer side of the images in pixels; None: the data's
     alpha: weight of the newest resolution, 0 to 1
-    lr: factor on the run's learning rates"""
+    lr: factor on the run's learning rates
+    """
 
     index: int = 0
     batch: int | None = None
@@ -69,7 +74,8 @@ class Batch:
 
     x: images [N, C, H, W] in [-1, 1]
     y: their labels [N] (int64); for pairs, the target images
-    a, b: the images of two domains"""
+    a, b: the images of two domains
+    """
 
     def __init__(self, **fields: Tensor) -> None:
         lengths = {k: len(v) for k, v in fields.items()}
@@ -94,6 +100,7 @@ class Batch:
         return self.map(lambda t: t[part])
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of `fn` of every field."""
         return Batch(**{k: fn(v) for k, v in self._fields.items()})
 
     def having(self, **more: Tensor) -> Batch:
@@ -101,6 +108,7 @@ class Batch:
         return Batch(**self._fields, **more)
 
     def get(self, name: str) -> Tensor | None:
+        """The field of this name; None if there is none."""
         return self._fields.get(name)
 
     def holds(self, tensor: Tensor) -> bool:
@@ -114,8 +122,9 @@ class Terms:
 
     loss: mean over the batch, a scalar
     log: scalars by name
-    outputs: detached tensors of the batch's length, for later turns of the plan (CycleGAN's
-        discriminators get the generators' images)"""
+    outputs: detached tensors of the batch's length, for later turns of the plan
+        (CycleGAN's discriminators get the generators' images)
+    """
 
     loss: Tensor
     log: Mapping[str, Tensor] = field(default_factory=dict)
@@ -130,13 +139,14 @@ class Update:
     """One optimizer step.
 
     player: moves; its networks' weights take gradients
-    objective: a function of the batch; several are descended as their sum, and scalars that
-        they log under one name are added
+    objective: a function of the batch; several are descended as their sum, and scalars
+        that they log under one name are added
     batch: arguments of the objectives
-    gain: factor on the player's learning rate"""
+    gain: factor on the player's learning rate
+    """
 
-    # Each objective is differentiated before the next is computed, so that the activations
-    # of only one are in memory at a time.
+    # Each objective is differentiated before the next is computed, so that the
+    # activations of only one are in memory at a time.
 
     player: str
     objective: Objective | Sequence[Objective]
@@ -148,14 +158,15 @@ class Update:
 class Forward:
     """A forward pass shared by several turns of one step.
 
-    The plan gets its tensors back as `Outcome.outputs`. For other players they are data. In
-    the player's next update whose batch holds these very tensors, they carry the gradient
-    back into the player's networks, as if they had been computed in that turn. The player
-    must therefore not move in between.
+    The plan gets its tensors back as `Outcome.outputs`. For other players they are
+    data. In the player's next update whose batch holds these very tensors, they carry
+    the gradient back into the player's networks, as if they had been computed in that
+    turn. The player must therefore not move in between.
 
     player: owns the networks
     maker: a function of the batch; returns tensors of the batch's length by name
-    batch: its argument"""
+    batch: its argument
+    """
 
     player: str
     maker: Callable[[Batch], Mapping[str, Tensor]]
@@ -167,7 +178,8 @@ class Outcome:
     """The result of an `Update` or a `Forward`, which the plan gets back.
 
     log: scalars by name
-    outputs: tensors of the batch's length, of `Terms` or of the `Forward`"""
+    outputs: tensors of the batch's length, of `Terms` or of the `Forward`
+    """
 
     log: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -180,21 +192,22 @@ class Method(nn.Module):
     """One paper.
 
     Subclasses are final, build their networks for a `Shape`, set `players`, and write
-    `updates` as the paper's algorithm. Their docstrings open with title, authors, year and
-    address, and say how the implementation differs from the paper.
+    `updates` as the paper's algorithm. Their docstrings open with title, authors, year
+    and address, and say how the implementation differs from the paper.
 
     players: the networks of each player, by the player's name
     ema_networks: names of the networks that generate images; the engine averages their
         weights if the run asks for it, and a model file holds them
-    discriminators: names of the networks that tell real from generated images, which are
-        their first argument; `Run.augment` is applied before them
+    discriminators: names of the networks that tell real from generated images, which
+        are their first argument; `Run.augment` is applied before them
     classes: number of labels that `sample` takes; 0: none
     curve: as of `Samples`
     upscale: size of a translated image over the size of its input
     current_stage: the stage that the engine has entered
 
     A module whose `per_rank` is true keeps buffers of its own on every rank (an image
-    pool)."""
+    pool).
+    """
 
     players: dict[str, Sequence[nn.Module]]
     ema_networks: Sequence[str] = ("G",)
@@ -210,134 +223,13 @@ class Method(nn.Module):
         return Stage()
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
-        """Yield the optimizer steps of one step of the clock: the paper's Algorithm 1."""
+        """Yield the optimizer steps of one step of the clock: the Algorithm 1."""
         raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
+        """The device of the first weight."""
         return next(self.parameters()).device
-
-
-class Dataset(Protocol):
-    """Real images: batches as a pure function of a cursor."""
-
-    @property
-    def info(self) -> Any:
-        """What the data set holds (`ganvas.data.feed.Info`): `shape`, `fingerprint`, ..."""
-        ...
-
-    def draw(self, cursor: int, n: int, *args: Any, **options: Any) -> Batch:
-        """The batch of `n` images at a cursor, which counts images from the run's start.
-
-        options: seed; rows, which are returned of the batch; resolution; device"""
-        ...
-
-
-@runtime_checkable
-class Adaptive(Protocol):
-    """A module of a method that follows what is logged (an augmentation's strength)."""
-
-    def adapt(self, log: Mapping[str, Tensor], images: int) -> Mapping[str, Tensor]:
-        """Adapt after a step of `images` real images that logged `log`.
-
-        Returns scalars to log."""
-        ...
-
-
-@runtime_checkable
-class Samples(Protocol):
-    """Capability: generate images from noise, and from labels if `classes` is not 0.
-
-    curve: the paths on which latents stay likely: arcs ("spherical") for normal latents,
-        straight lines ("linear") for uniform ones, whose cube arcs leave"""
-
-    classes: int
-    curve: Curve
-
-    def latent(self, n: int) -> Tensor:
-        """Noise for n images, [n, ...], drawn as in training."""
-        ...
-
-    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """Generate n images [n, C, H, W] in [-1, 1].
-
-        z: latents; None: drawn by `latent`
-        y: labels [n] (int64); None: drawn if the method takes labels"""
-        ...
-
-
-@runtime_checkable
-class Translates(Protocol):
-    """Capability: translate images.
-
-    directions: the values of `to`
-    multiple: both sides of an image must be a multiple of it"""
-
-    directions: Sequence[str]
-    multiple: int
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] -> images of domain `to`, `upscale` times as large."""
-        ...
-
-
-@runtime_checkable
-class Truncates(Protocol):
-    """Capability: trade variety for quality by truncation.
-
-    BigGAN draws z from a narrower normal distribution, StyleGAN moves w towards its mean."""
-
-    def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
-        """Generate images from z [n, ...] with truncation.
-
-        At its largest, `truncation` gives the images of `sample`; the smaller it is, the
-        nearer they are to the most likely ones. The images are a continuous function of z,
-        so that a seed gives similar images at every truncation."""
-        ...
-
-
-@runtime_checkable
-class Styled(Protocol):
-    """Capability: generate images from styles w, one for each layer.
-
-    layers: number of layers that take a style"""
-
-    layers: int
-
-    def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """Map z [n, ...] to w [n, layers, d].
-
-        truncation: moves w towards its mean in the layers that the method truncates; 1:
-            untruncated"""
-        ...
-
-    def synthesize(self, w: Tensor) -> Tensor:
-        """w [n, layers, d] -> images [n, C, H, W] in [-1, 1], deterministic."""
-        ...
-
-    def mean_style(self) -> Tensor:
-        """The mean of w over z, [d]."""
-        ...
-
-
-@runtime_checkable
-class Encodes(Protocol):
-    """Capability: encode images; `sample(n, z=encode(x))` reconstructs them."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Images [n, C, H, W] in [-1, 1] -> their most likely latents [n, ...]."""
-        ...
-
-
-@runtime_checkable
-class Couples(Protocol):
-    """Capability: generate corresponding images of several domains.
-
-    Labels are domains, and one latent gives each domain's version of one image.
-
-    domains: their names, by label"""
-
-    domains: Sequence[str]
 
 
 Schedule = Callable[[Clock], float]
@@ -348,7 +240,8 @@ Averaging = Callable[[Clock, int], float]  # (clock, images since the last avera
 class Run:
     """Every number that decides a run.
 
-    A recipe builds it, `--set` changes it, and run.json holds it."""
+    A recipe builds it, `--set` changes it, and run.json holds it.
+    """
 
     method: Callable[[Shape], Method]
     # A partial of ganvas.data.images, pairs or domains; returns a feed.
@@ -362,13 +255,15 @@ class Run:
     ema: Averaging | None = None  # None: the last weights are the model
     # Changes the discriminators' images in training (nets/augment.py).
     augment: Callable[[], nn.Module] | None = None
-    # Images per forward pass; None: the whole batch. Batch norm and minibatch statistics see
-    # only these images. The result is that of the whole batch for networks without the two,
-    # and for those whose statistics are of groups of which `micro` is a multiple.
+    # Images per forward pass; None: the whole batch. Batch norm and minibatch
+    # statistics see only these images. The result is that of the whole batch for
+    # networks without the two, and for those whose statistics are of groups of which
+    # `micro` is a multiple.
     micro: int | None = None
-    # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast, with
-    # weights in float32.
+    # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast,
+    # with weights in float32.
     precision: str = "fp32"
-    # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA graphs), …
+    # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA
+    # graphs), …
     compile: str | None = None
     seed: int = 0

@@ -3,7 +3,8 @@
 `images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a folder, a zip
 file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by
 name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
-when a batch is drawn, which is a pure function of a cursor."""
+when a batch is drawn, which is a pure function of a cursor.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def images(
         65535. Color files of 16 bits are read in 8 bits, whatever `white` is
 
     Raises `UserError` for a source that is missing, empty or unreadable, and for images
-    of different sizes without `size`."""
+    of different sizes without `size`.
+    """
     found = find_images(source, part, labels=labels, white=_level(white))
     return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
 
@@ -104,7 +106,8 @@ def pairs(
     size, flip, strict, part, channels, white: see `images`
 
     Raises `UserError` that names the images without a partner and the pairs of
-    different shapes."""
+    different shapes.
+    """
     found = find_pairs(source, part, white=_level(white))
     return _feed(
         "pairs",
@@ -184,7 +187,8 @@ def domains(
     differ.
 
     load: see `pairs` (CycleGAN: 286 and 256)
-    size, flip, strict, part, channels, white: see `images`"""
+    size, flip, strict, part, channels, white: see `images`
+    """
     found = find_domains(source, part, white=_level(white))
     return _feed(
         "domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
@@ -218,7 +222,8 @@ def super_resolution(
         4/3 of `size` and overlap as little as possible
     size, flip, strict, part, channels, white: see `images`
 
-    Raises `UserError` if `size` is not a multiple of `scale`."""
+    Raises `UserError` if `size` is not a multiple of `scale`.
+    """
     height, width = _pair_of(size) or (0, 0)
     if scale < 2 or height % scale or width % scale:
         raise UserError(
@@ -236,9 +241,9 @@ def super_resolution(
     if tiles.small and tiles.small == len(x):
         needed = _pair_of(load) or least
         raise UserError(
-            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x width), "
-            f"from which crops of {height}x{width} are taken: give larger images, or a smaller "
-            "--size"
+            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x "
+            f"width), from which crops of {height}x{width} are taken: give larger images, or a "
+            "smaller --size"
         )
     tiled = replace(found, sets={"x": tiles})
     feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
@@ -266,7 +271,8 @@ def derived(
     kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
         nothing (autoencoders)
     load: see `pairs`
-    size, flip, strict, part, channels, white: see `images`"""
+    size, flip, strict, part, channels, white: see `images`
+    """
     if kind not in KINDS:
         raise UserError(
             f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from "

@@ -8,13 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.core.json_files import Json
 from ganvas.data import downloads
 from ganvas.data.pictures import several
 from ganvas.media.decode import Header
@@ -31,14 +31,15 @@ class Arrays:
     names: names of the classes 0, 1, ...; None: the labels' own values
     stamp: JSON-ready, changes if the images may have changed
     wide: the same images as they are stored, if that is in more than 8 bits
-    notes: lines for the user"""
+    notes: lines for the user
+    """
 
     def __init__(
         self,
         pixels: np.ndarray,
         labels: np.ndarray | None,
         names: Sequence[str] | None,
-        stamp: Any,
+        stamp: Json,
         *,
         wide: np.ndarray | None = None,
         notes: Sequence[str] = (),
@@ -60,19 +61,24 @@ class Arrays:
         return len(self.pixels)
 
     def name(self, i: int) -> str:
+        """The image's position: arrays have no file names."""
         return f"image {i}"
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
+        """As given on creation."""
         return self._stamp
 
     def header(self, i: int) -> Header:
+        """Size and mode, from the array's shape."""
         _, h, w, c = self.pixels.shape
         return Header(w, h, {1: "L", 3: "RGB", 4: "RGBA"}[c], c)
 
     def load(self, i: int) -> Image.Image:
+        """The image in 8 bits."""
         return as_image(self.pixels[i])
 
     def deep(self, i: int) -> np.ndarray | None:
+        """The image as stored, [H, W, C]; None for 8 bits."""
         return None if self._wide is None else self._wide[i]
 
 
@@ -94,7 +100,8 @@ def _digits(part: str) -> Arrays | None:
 def _letters(part: str) -> Arrays | None:
     """Capital letters in open typefaces, 32x32, black on white.
 
-    No family is in two parts (`prepare/letters.py`)."""
+    No family is in two parts (`prepare/letters.py`).
+    """
     with np.load(Path(__file__).parent / "sets" / "letters.npz", allow_pickle=False) as archive:
         in_part = archive["split"] == part
         if not in_part.any():
@@ -188,7 +195,8 @@ def _member(path: Path, key: str) -> np.ndarray:
     """An array of an .npz file.
 
     The size that its header announces is compared with the file's before it is
-    unpacked. Raises `UserError` for a damaged array."""
+    unpacked. Raises `UserError` for a damaged array.
+    """
     what = f"{printable(path)}: the array {key!r}"
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -248,7 +256,8 @@ def nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | Non
 def cifar_table(path: Path) -> Table:
     """CIFAR-10 in its binary version (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-    Records of a label and 3 x 32 x 32 bytes."""
+    Records of a label and 3 x 32 x 32 bytes.
+    """
 
     def table(part: str) -> Arrays | None:
         if part not in ("train", "test"):
@@ -268,6 +277,7 @@ def cifar_table(path: Path) -> Table:
     return table
 
 
-def file_stamp(path: Path) -> list[Any]:
+def file_stamp(path: Path) -> list[Json]:
+    """JSON-ready [absolute path, size in bytes, time of the last change in ns]."""
     s = path.stat()
     return [str(path.resolve()), s.st_size, s.st_mtime_ns]

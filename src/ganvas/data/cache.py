@@ -4,7 +4,8 @@ An entry is a folder. Its name is a hash of everything that decides its contents
 file index (names, sizes, times) and the options. It is built under another name and
 renamed when complete, so that a killed process leaves no incomplete entry, and two
 processes can build the same entry. Opening an entry computes its fingerprint again: one
-damaged bit is detected, and the entry is built anew."""
+damaged bit is detected, and the entry is built anew.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class Options:
     size: (height, width); None: their own
     channels: 1, 3 or 4; None: see `most_common_channels`
     least: (height, width) below which an image counts as enlarged; None: `size`
-    white: the value that the images were opened with, see `ganvas.data.images`"""
+    white: the value that the images were opened with, see `ganvas.data.images`
+    """
 
     size: tuple[int, int] | None
     channels: int | None = None
@@ -69,7 +71,8 @@ class Stored:
     fingerprint: hash of all pixels and labels
     skipped: "name: reason" of the first `NAMED` unreadable images
     count: number of unreadable images
-    enlarged: number of images that were smaller than their size"""
+    enlarged: number of images that were smaller than their size
+    """
 
     pixels: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
@@ -87,7 +90,8 @@ class _Entry(pydantic.BaseModel):
     """The contents of entry.json.
 
     streams: name -> number of image sets that are concatenated on its last axis
-    sum: checksum of all other fields"""
+    sum: checksum of all other fields
+    """
 
     model_config = pydantic.ConfigDict(strict=True, extra="forbid")
 
@@ -121,7 +125,8 @@ def load_or_decode(
 
     Unreadable images are skipped and named. If the cache cannot be written, the images
     are decoded into memory. Raises `UserError` if no image can be read, or if sizes
-    differ and `options` has none."""
+    differ and `options` has none.
+    """
     stamps = {k: [p.stamp() for p in sets] for k, sets in streams.items()}
     stamp = [VERSION, options.size, options.channels, options.least, stamps]
     stamp += [options.white] if options.white is not None else []
@@ -318,7 +323,8 @@ class _Writer:
 
     file: None: collect the images in memory
     row: [H, W, C] of an image
-    most: largest number of images"""
+    most: largest number of images
+    """
 
     def __init__(self, file: BinaryIO | None, row: tuple[int, int, int], most: int) -> None:
         self.file, self.row, self.count = file, row, 0

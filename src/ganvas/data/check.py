@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
+from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
@@ -46,7 +47,8 @@ class Report:
     duplicates: groups of files with the same pixels
     notes: further lines for the user
     fits: commands to run next, quoted for a shell
-    problem: why nothing can be trained on it, else None"""
+    problem: why nothing can be trained on it, else None
+    """
 
     source: str
     layout: str = ""
@@ -74,7 +76,7 @@ class Report:
         """Whether a model can be trained on it."""
         return self.problem is None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Json]:
         """All fields and `ok`, JSON-ready."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 
@@ -134,7 +136,8 @@ def _some(title: str, names: Sequence[str], what: str) -> list[str]:
 def check(source: Source) -> Report:
     """Read every image of `source` and describe the data set.
 
-    A defective data set is described, not raised."""
+    A defective data set is described, not raised.
+    """
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     report = Report(",".join(printable(os.fspath(s)) for s in given))
     founds: list[Selection] = []
@@ -192,7 +195,8 @@ def _read(
 
     report: receives the unreadable images and the number of images of a single color
     seen: receives names by hash of the pixels
-    brightest: receives the largest value of each image of more than 8 bits"""
+    brightest: receives the largest value of each image of more than 8 bits
+    """
 
     def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
         try:
@@ -229,7 +233,8 @@ def _read(
 def _pair(found: Selection, report: Report) -> bool:
     """Whether the images of both sides all form pairs, by name and of equal shapes.
 
-    If none do, they are two domains; if some do, the report names the others."""
+    If none do, they are two domains; if some do, the report names the others.
+    """
     a, b = found.sets["a"], found.sets["b"]
     if not (isinstance(a, Files) and isinstance(b, Files)):
         return False
@@ -262,7 +267,8 @@ def _advise(
 ) -> None:
     """Add notes, and commands that fit the data set and run as they are printed.
 
-    data: its path, quoted for a shell"""
+    data: its path, quoted for a shell
+    """
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
     assert report.height is not None

@@ -28,7 +28,8 @@ def parsed(data: bytes) -> tuple[dict[str, int] | None, str]:
     """Read the classes of dataset.json.
 
     Returns (name -> class, ""), or (None, note) if it declares no classes. Raises
-    `Broken` for labels in another form, and `Foreign` for another tool's file."""
+    `Broken` for labels in another form, and `Foreign` for another tool's file.
+    """
     try:
         labels = _File.model_validate_json(data).labels
     except pydantic.ValidationError as e:

@@ -25,7 +25,8 @@ def decoding_threads(sets: Sequence[ImageSet]) -> int:
     """Number of threads that decode `sets`.
 
     Decoding releases Python's lock. Images that lie in memory already are not worth
-    the threads."""
+    the threads.
+    """
     return 1 if isinstance(sets[0], Arrays) else min(8, os.cpu_count() or 1)
 
 
@@ -35,7 +36,8 @@ def map_in_order(
     """Yield `function` of every item, in the order of the items.
 
     At most 2 x `threads` blocks of results wait. A terminal on stderr shows a progress
-    bar named `title` for more than `PROGRESS_FROM` items."""
+    bar named `title` for more than `PROGRESS_FROM` items.
+    """
     blocks = (list(map(int, items[i : i + BLOCK])) for i in range(0, len(items), BLOCK))
     with _progress(title, len(items)) as advance:
         if threads == 1 or len(items) <= FEW:

@@ -1,6 +1,7 @@
 """Degradations of photographs that a network learns to invert.
 
-Images are [N, C, H, W] in [-1, 1]."""
+Images are [N, C, H, W] in [-1, 1].
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def edges(x: Tensor) -> Tensor:
 
     The difference of two Gaussian blurs. Winnemöller et al., 2012, XDoG: An eXtended
     difference-of-Gaussians compendium, equations 1 and 3. Sigma 1 and 1.6, tau .98;
-    threshold and steepness are ours. pix2pix uses HED instead, which is a network."""
+    threshold and steepness are ours. pix2pix uses HED instead, which is a network.
+    """
     light = gray(x)[:, :1] * 0.5 + 0.5
     difference = _blurred(light, 1.0) - 0.98 * _blurred(light, 1.6)
     lines = 1 + torch.tanh(60 * (difference - 0.002)).clamp(

@@ -7,7 +7,8 @@ Datasets uses. Facades is CycleGAN's edition (400 + 106, photographs A and label
 of the same name but for the ending), whose checksum is known; pix2pix's own archive has
 none on record.
 
-A set that a package of the system has installed is opened there instead."""
+A set that a package of the system has installed is opened there instead.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class File:
     """A file to download.
 
     size: in bytes
-    urls: addresses, tried in this order"""
+    urls: addresses, tried in this order
+    """
 
     name: str
     size: int
@@ -154,7 +156,8 @@ SETS: dict[str, Official] = {
 def cache_dir() -> Path:
     """Folder of downloaded and decoded data: $GANVAS_CACHE, or ~/.cache/ganvas.
 
-    Raises `UserError` for a home folder that is not known."""
+    Raises `UserError` for a home folder that is not known.
+    """
     given = os.environ.get("GANVAS_CACHE")
     try:
         return Path(given).expanduser() if given else Path.home() / ".cache" / "ganvas"
@@ -172,7 +175,8 @@ def cache_dir() -> Path:
 def fetch(name: str) -> tuple[str, Path]:
     """Find an official set where a package installed it, or download the missing files.
 
-    Returns (kind, path of its file or, for idx, of its folder)."""
+    Returns (kind, path of its file or, for idx, of its folder).
+    """
     official = SETS[name]
     if official.installed is not None:
         _, there = official.installed
@@ -186,7 +190,8 @@ def fetch(name: str) -> tuple[str, Path]:
 def fetch_file(name: str, file: File, folder: Path) -> Path:
     """Path of `file` in `folder`, after download and check if it is missing.
 
-    name: of its data set, for messages"""
+    name: of its data set, for messages
+    """
     # a download has been checked by its checksum: its size tells whether it is complete
     path = folder / file.name
     if not path.exists() or path.stat().st_size != file.size:
@@ -251,7 +256,8 @@ def _receive(url: str, to: Path, title: str, size: int) -> None:
 
     Raises `_DownloadError` for any failure of the server or the network, also for more
     than `size` bytes and for next to nothing within a minute, and `OSError` if the file
-    cannot be written."""
+    cannot be written.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -304,9 +310,10 @@ def _check(name: str, file: File, path: Path) -> None:
 
 
 def tar_members(path: Path, prefix: str) -> bytes:
-    """Contents of the files of a tar archive with a prefix, in the order of their names.
+    """Contents of the files of a tar archive with a prefix, in order of their names.
 
-    Raises `UserError` for an unreadable archive."""
+    Raises `UserError` for an unreadable archive.
+    """
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file) as tar:
             members = [

@@ -1,14 +1,15 @@
 """Batches of decoded images, as a pure function of a cursor.
 
 A run therefore resumes exactly without the state of a random generator, and several
-processes draw the same batches as one."""
+processes draw the same batches as one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ class Info:
     counts: domain -> images; empty for other tasks
     skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
     notes: further lines for the user
-    palette: as of `Shape`"""
+    palette: as of `Shape`
+    """
 
     task: Task
     source: str
@@ -53,6 +55,7 @@ class Info:
 
     @property
     def shape(self) -> Shape:
+        """What a method needs to build its networks."""
         classes = len(self.classes)
         return Shape(self.channels, self.height, self.width, classes, self.palette)
 
@@ -65,7 +68,8 @@ class Crops:
     images: the crops, uint8 [n, h, w, C]; None if the device that holds the pixels cuts
         them out at `places`
     places: (top, left) of each crop in pixels, int64 [n] each
-    mirrored: which crops are mirrored, bool [n]"""
+    mirrored: which crops are mirrored, bool [n]
+    """
 
     index: np.ndarray
     images: np.ndarray | None
@@ -88,7 +92,8 @@ class Feed:
     are float32 [n, C, H, W] in [-1, 1], channels last in memory.
 
     `derive`, if not None, computes the input of a pair from the stream "x", which is
-    the target; the input is `scale` times smaller."""
+    the target; the input is `scale` times smaller.
+    """
 
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
@@ -124,7 +129,8 @@ class Feed:
         rows: draw only these of the n
         resolution: longer side in pixels, by averaging over areas, if it is less than
             the data's
-        device: of the tensors"""
+        device: of the tensors
+        """
         return self.finish(
             self.pick(cursor, n, seed=seed, rows=rows, device=device), resolution, device
         )
@@ -141,7 +147,8 @@ class Feed:
         """The first half of `draw`, which another thread may run.
 
         It creates no tensors, since torch's threads for the tensors of one thread would
-        slow down another's (docs/performance.md)."""
+        slow down another's (docs/performance.md).
+        """
         rows = rows or rng.Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
         positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
@@ -183,7 +190,10 @@ class Feed:
         return Batch(**fields)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n different images (at most all) without augmentation, chosen by the seed."""
+        """Different images, at most all, without augmentation, chosen by the seed.
+
+        n: number of images
+        """
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
@@ -204,7 +214,8 @@ class Feed:
         """Iterate over all images once, in order of name, without augmentation.
 
         limit: largest number of images
-        side: "a" or "b": only this domain; None: both, until the shorter one ends"""
+        side: "a" or "b": only this domain; None: both, until the shorter one ends
+        """
         paired = "ab" in self._pixels or self.derive is not None  # one stream holds both sides
         chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or paired}
         assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
@@ -220,7 +231,8 @@ class Feed:
         """The stored images, uint8 [N, H, W, C], and `y`, labels [N], if there are any.
 
         Images that are stored larger, for random crops, are cropped to their center.
-        Large data sets are mapped from disk."""
+        Large data sets are mapped from disk.
+        """
         out: dict[str, np.ndarray] = {}
         h, w, c = self.info.height, self.info.width, self.info.channels
         for stream, pixels in self._pixels.items():
@@ -244,7 +256,8 @@ class Feed:
     ) -> np.ndarray:
         """Crops of `pixels` [N, H, W, C], uint8 [n, h, w, C].
 
-        down, across: places of the crops in [0, 1); None: the center"""
+        down, across: places of the crops in [0, 1); None: the center
+        """
         h, w = self.info.height, self.info.width
         if pixels.shape[1:3] == (h, w):
             return pixels[index]
@@ -284,7 +297,7 @@ class Feed:
         images: np.ndarray | Tensor,
         index: np.ndarray,
         resolution: int | None,
-        device: Any,
+        device: torch.device | str | None,
     ) -> dict[str, Tensor]:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)
@@ -327,7 +340,8 @@ def gathered(
     pixels: [N, H, W, C]
     index, top, left: image and place of each crop, int64 [n]
     mirrored: which crops are mirrored, bool [n]
-    size: (h, w)"""
+    size: (h, w)
+    """
     h, w = size
     rows = top[:, None] + np.arange(h)
     columns = left[:, None] + np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w))
@@ -360,7 +374,8 @@ def shuffled_indices(positions: np.ndarray, count: int, seed: int, stream: str) 
 def _hashed(positions: np.ndarray, key: int) -> np.ndarray:
     """64 random bits for each position.
 
-    SplitMix64 (Steele et al., 2014), whose state is a counter."""
+    SplitMix64 (Steele et al., 2014), whose state is a counter.
+    """
     with np.errstate(over="ignore"):
         z = np.uint64(key) + (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

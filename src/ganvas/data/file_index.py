@@ -1,7 +1,8 @@
 """Compact index of the files of a folder or a zip file.
 
 Names are concatenated in one buffer and numbers are in arrays, for millions of
-files."""
+files.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class Entry(NamedTuple):
 
     name: path with forward slashes
     size: in bytes
-    changed: time of the last change, or a checksum"""
+    changed: time of the last change, or a checksum
+    """
 
     name: str
     size: int
@@ -34,6 +36,7 @@ class FileIndexBuilder:
         self.folders: dict[str, int] = {}
 
     def add(self, name: str, size: int, changed: int) -> None:
+        """Add a file, as described by `Entry`."""
         self.names += name.encode("utf-8", "surrogateescape")
         self.ends.append(len(self.names))
         self.sizes.append(size)
@@ -53,7 +56,8 @@ class FileIndexBuilder:
 class _Files(NamedTuple):
     """All files of a tree.
 
-    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]]."""
+    Name i is names[ends[i - 1] : ends[i]], in folders[folder[i]].
+    """
 
     names: bytes
     ends: np.ndarray
@@ -79,7 +83,8 @@ class FileIndex(Sequence[Entry]):
     """Some or all files of a tree, in an order.
 
     folders: paths of all folders of the tree that hold a file, in parts
-    folder: number of each file's folder, [N]"""
+    folder: number of each file's folder, [N]
+    """
 
     def __init__(self, files: _Files, at: np.ndarray) -> None:
         self._files, self._at = files, at
@@ -101,13 +106,16 @@ class FileIndex(Sequence[Entry]):
 
     @property
     def folders(self) -> tuple[tuple[str, ...], ...]:
+        """Paths of all folders of the tree that hold a file, in parts."""
         return self._files.folders
 
     @property
     def folder(self) -> np.ndarray:
+        """Number of each file's folder in `folders`, int [N]."""
         return self._files.folder[self._at]
 
     def take(self, positions: np.ndarray | Sequence[int]) -> FileIndex:
+        """The files at these positions, in their order."""
         return FileIndex(self._files, self._at[np.asarray(positions, np.int64)])
 
     def within(self, folders: Sequence[int]) -> FileIndex:
@@ -115,6 +123,7 @@ class FileIndex(Sequence[Entry]):
         return FileIndex(self._files, self._at[np.isin(self.folder, list(folders))])
 
     def followed_by(self, other: FileIndex) -> FileIndex:
+        """The files of this index, then those of another one of the same tree."""
         assert other._files is self._files, "files of two trees"
         return FileIndex(self._files, np.concatenate([self._at, other._at]))
 

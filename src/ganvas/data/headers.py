@@ -14,12 +14,13 @@ from ganvas.media.samples import Broken
 
 
 def usable_headers(sets: Sequence[ImageSet], skipped: list[str]) -> Iterator[Header | None]:
-    """Yield a header for each image or pair: the first one's size, the channels of both.
+    """Yield a header for each image or pair: the first's size, the channels of both.
 
     sets: one image set, or two of equal length
     skipped: receives "name: reason" of unreadable images, for which None is yielded
 
-    Raises `UserError`, at the end, for pairs of different shapes."""
+    Raises `UserError`, at the end, for pairs of different shapes.
+    """
 
     def headers(i: int) -> list[Header] | Broken:
         both = []
@@ -59,7 +60,8 @@ def unequal(a: Header, b: Header) -> bool:
 def most_common_channels(counts: Counter[int]) -> int:
     """1 if all images are gray, 4 if more than half have alpha, else 3.
 
-    counts: channels -> number of images"""
+    counts: channels -> number of images
+    """
     if set(counts) == {1}:
         return 1
     return 4 if counts[4] * 2 > counts.total() else 3
@@ -68,7 +70,8 @@ def most_common_channels(counts: Counter[int]) -> int:
 def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]:
     """(height, width) of all images. Raises `UserError` if their sizes differ.
 
-    counts: (width, height) -> number of images"""
+    counts: (width, height) -> number of images
+    """
     sizes = sorted(counts)
     if len(sizes) > 1:
         some = several([f"{w}x{h}" for w, h in sizes], 5)
@@ -80,6 +83,7 @@ def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]
 
 
 def unreadable(image_set: ImageSet, i: int, e: Broken) -> Broken:
+    """An error with the image's name in front, as notes for the user list it."""
     return Broken(f"{image_set.name(i)}: {printable(e)}")
 
 

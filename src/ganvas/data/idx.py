@@ -26,7 +26,8 @@ def idx_table(path: Path, names: Sequence[str] | None, white: int | None) -> Tab
     """Images and labels of idx files.
 
     path: a folder of idx files, or one file of images
-    names: names of the classes, or None"""
+    names: names of the classes, or None
+    """
 
     def table(part: str) -> Arrays | None:
         notes: list[str] = []
@@ -91,7 +92,8 @@ def read_idx(path: Path) -> np.ndarray:
 
     The size that its header announces is compared with the file's and with memory
     before it is unpacked. Raises `UserError` for a file that is cut short or of another
-    kind."""
+    kind.
+    """
     shown = printable(path)
     try:
         with open_regular(path) as file:

@@ -42,7 +42,8 @@ def find_images(
     labels: False: do not read dataset.json
     white: see `ganvas.data.images`
 
-    Raises `UserError` for a source that is missing, empty or unreadable."""
+    Raises `UserError` for a source that is missing, empty or unreadable.
+    """
     if (
         two_paths(source) is not None
         and (sides := find_sides(source, part, white=white)) is not None
@@ -124,7 +125,8 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     described: path of dataset.json in `tree`
 
     Raises `UserError` for a malformed dataset.json, and `Foreign` for another
-    tool's."""
+    tool's.
+    """
     try:
         numbers, why = dataset_json.parsed(tree.contents(described))
     except Broken as e:
@@ -204,7 +206,8 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
     """Select two sets of images whose i-th images form a pair.
 
     Pairs are A/ and B/ matched by stem, or the halves of A|B in one image. Raises
-    `UserError` that names every image without a partner."""
+    `UserError` that names every image without a partner.
+    """
     found = _find_two(source, part, white)
     if found is not None:
         a, b, unmatched = match(require_files(found.sets["a"]), require_files(found.sets["b"]))
@@ -241,7 +244,8 @@ def find_sides(
 
     alone: accept the folders only if no other folders of images lie beside them
 
-    Returns None if the source has no such sets."""
+    Returns None if the source has no such sets.
+    """
     two = two_paths(source)
     if two is not None:
         a, b = (find_images(path, part, labels=False, white=white) for path in two)
@@ -290,7 +294,8 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     The endings _A and _B are ignored if nothing matches with them (1_A.jpg, 1_B.jpg).
 
     Returns the matched images of both in the order of their names, and the names of the
-    images without a partner. Raises `UserError` if two images of a set share a stem."""
+    images without a partner. Raises `UserError` if two images of a set share a stem.
+    """
     for clean in (lambda stem: stem, lambda stem: re.sub(r"[_-]?[ABab]$", "", stem)):
         left, right = _by_stem(a, clean), _by_stem(b, clean)
         if left.keys() & right.keys():

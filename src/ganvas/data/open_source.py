@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_regular, shell_quoted
@@ -33,7 +32,8 @@ def open_source(
     white: see `ganvas.data.images`
 
     Returns (title, tree of image files or table of arrays). Raises `UserError` for a
-    source that does not exist or is of an unknown kind."""
+    source that does not exist or is of an unknown kind.
+    """
     name = os.fspath(source)
     if name in SHIPPED:
         return name, SHIPPED[name]
@@ -117,7 +117,8 @@ def _suggestion(path: Path) -> str:
 def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike[str]] | None:
     """The two paths of "PATH_A,PATH_B" or of a sequence; None for one path.
 
-    Raises `UserError` for more than two paths."""
+    Raises `UserError` for more than two paths.
+    """
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
         if "," not in text or os.path.exists(text):
@@ -174,7 +175,8 @@ class Domains:
     folders: names of the folders of `sides`, printable
     beside: other folders -> number of their images ("" for images outside of folders)
     spare: the same for folders that belong to such layouts, as masks/, or a testA/
-        without testB/"""
+        without testB/
+    """
 
     sides: dict[str, dict[str, FileIndex]]
     folders: list[str]
@@ -182,6 +184,7 @@ class Domains:
     spare: dict[str, int]
 
     def names(self) -> str:
+        """Names of the folders, at most four, as text."""
         return several(self.folders, 4)
 
     def unused(self) -> list[str]:
@@ -256,7 +259,8 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
     """Divide the images by train/, val/ and test/ at the top.
 
     Returns (part -> files, or "all" -> files, notes). Raises `UserError` for no
-    images."""
+    images.
+    """
     if not len(tree.entries):
         what = (
             f"the folder {printable(tree.root)}"
@@ -288,7 +292,8 @@ def split_parts(tree: Tree) -> tuple[dict[str, FileIndex], list[str]]:
 def inner_folders(tree: Tree) -> list[tuple[str, ...]]:
     """Paths of all folders with images, below a folder that holds everything else.
 
-    Zip files often have one (horse2zebra/trainA/...)."""
+    Zip files often have one (horse2zebra/trainA/...).
+    """
     folders = list(tree.entries.folders)
     while folders and all(folders) and len({f[0] for f in folders}) == 1:
         top = folders[0][0].lower()
@@ -305,7 +310,7 @@ def part_preference(part: AnyPart) -> tuple[str, ...]:
     )
 
 
-def choose_part(parts: Mapping[str, Any], part: AnyPart) -> tuple[str, list[str]]:
+def choose_part(parts: Mapping[str, object], part: AnyPart) -> tuple[str, list[str]]:
     """Choose the part to open. Returns (its name, a note if it is not `part`)."""
     got = next(p for p in part_preference(part) if p in parts)
     right = got in ("train", "all") if part == "train" else got in ("test", "val")

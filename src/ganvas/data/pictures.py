@@ -6,12 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import printable
+from ganvas.core.json_files import Json
 from ganvas.data.file_index import FileIndex
 from ganvas.data.trees import Tree
 from ganvas.media.decode import Header
@@ -33,13 +34,18 @@ PARTS["validation"] = "val"
 class ImageSet(Protocol):
     """A sequence of images that are not decoded yet.
 
-    labels: indices into `classes`, int64 [N], or None"""
+    labels: indices into `classes`, int64 [N], or None
+    """
 
     @property
-    def labels(self) -> np.ndarray | None: ...
+    def labels(self) -> np.ndarray | None:
+        """Indices into `classes`, int64 [N]; None for unlabeled images."""
+        ...
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty for unlabeled images."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -47,7 +53,7 @@ class ImageSet(Protocol):
         """Name of image `i`, one printable line."""
         ...
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """JSON-ready value that changes if the images may have changed."""
         ...
 
@@ -62,7 +68,8 @@ class ImageSet(Protocol):
     def deep(self, i: int) -> np.ndarray | None:
         """Stored values of a gray image of more than 8 bits; None for others.
 
-        Raises `Broken`."""
+        Raises `Broken`.
+        """
         ...
 
 
@@ -71,7 +78,8 @@ class Files:
     """Image files of a tree.
 
     labels: indices into `classes`, int64 [N], or None
-    half: 0 or 1: the left or right half of each; None: the whole"""
+    half: 0 or 1: the left or right half of each; None: the whole
+    """
 
     tree: Tree
     entries: FileIndex
@@ -83,9 +91,11 @@ class Files:
         return len(self.entries)
 
     def name(self, i: int) -> str:
+        """Path in the tree, in printable characters."""
         return printable(self.entries[i].name)
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
+        """From names, sizes and times of all files, their labels and `half`."""
         labels = (
             None
             if self.labels is None
@@ -94,6 +104,10 @@ class Files:
         return [self.tree.stamp(), self.half, labels, self.entries.digest()]
 
     def header(self, i: int) -> Header:
+        """Size of the image or of its half.
+
+        Raises `Broken` for an unreadable file, and for one that is no pair of halves.
+        """
         h = self.tree.header(self.entries[i].name)
         if self.half is None:
             return h
@@ -105,6 +119,7 @@ class Files:
         return h._replace(width=h.width // 2)
 
     def load(self, i: int) -> Image.Image:
+        """The image, or its left or right half."""
         image = self.tree.load(self.entries[i].name)
         if self.half is None:
             return image
@@ -114,6 +129,7 @@ class Files:
         )
 
     def deep(self, i: int) -> np.ndarray | None:
+        """The whole image: `half` is ignored."""
         return self.tree.deep(self.entries[i].name)
 
 
@@ -133,21 +149,26 @@ class Concatenated:
         return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
 
     def name(self, i: int) -> str:
+        """The name in the image's own set: both sets may have it."""
         image_set, at = self._at(i)
         return image_set.name(at)
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
+        """Both sets' stamps."""
         return [self.a.stamp(), self.b.stamp()]
 
     def header(self, i: int) -> Header:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.header(at)
 
     def load(self, i: int) -> Image.Image:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.load(at)
 
     def deep(self, i: int) -> np.ndarray | None:
+        """From the image's own set."""
         image_set, at = self._at(i)
         return image_set.deep(at)
 
@@ -161,7 +182,8 @@ class Selection:
     part: the opened part
     sets: "x" -> images, or "a" and "b" -> images
     notes: lines for the user
-    others: numbers of files that are not images, by their endings"""
+    others: numbers of files that are not images, by their endings
+    """
 
     title: str
     layout: str

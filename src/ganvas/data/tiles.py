@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ganvas.core.json_files import Json
 from ganvas.data.pictures import ImageSet
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
@@ -20,7 +20,8 @@ class Tiles:
     overlap: least overlap of neighbors in pixels (height, width)
 
     An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
-    is the number of smaller images."""
+    is the number of smaller images.
+    """
 
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
@@ -60,7 +61,8 @@ class Tiles:
         least: (height, width); smaller tiles do not overlap, since they would store
             most pixels many times
         size: (height, width) of the tiles; None: the largest that all images of at
-            least `least` hold, up to twice `crop`"""
+            least `least` hold, up to twice `crop`
+        """
         if size is None:
             height, width = 2 * crop[0], 2 * crop[1]
             for i in range(len(image_set)):
@@ -78,18 +80,21 @@ class Tiles:
         return len(self.places)
 
     def name(self, i: int) -> str:
+        """The image's name and the tile's left and top edge in pixels."""
         image, top, left = self.places[i].tolist()
         return f"{self.image_set.name(image)} from {left},{top}"
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
+        """From the tiles' size, their overlap (if any) and the images' stamp."""
         return [
             "tiles",
-            self.size,
-            *([self.overlap] if any(self.overlap) else []),
+            [*self.size],
+            *([[*self.overlap]] if any(self.overlap) else []),
             self.image_set.stamp(),
         ]
 
     def header(self, i: int) -> Header:
+        """The tile's size. Raises `Broken` for an image that is smaller."""
         header = self._header(int(self.places[i, 0]))
         if header.height < self.size[0] or header.width < self.size[1]:
             raise Broken(
@@ -99,9 +104,11 @@ class Tiles:
         return header._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:
+        """None: tiles have 8 bits."""
         return None
 
     def load(self, i: int) -> Image.Image:
+        """The tile. The last 16 images are kept, since tiles are read in order."""
         image, top, left = self.places[i].tolist()
         return self._whole(image).crop((left, top, left + self.size[1], top + self.size[0]))
 

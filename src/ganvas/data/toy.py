@@ -7,7 +7,8 @@ method trains on points without changes. Unlike images, points are not scaled to
 
 In a pair of toy languages, one is the other under a substitution cipher, so that the
 accuracy of a translation can be measured. A sentence is an image of one row,
-[n, 1, 1, words of the sentence], whose gray levels are words."""
+[n, 1, 1, words of the sentence], whose gray levels are words.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def gaussian_grid() -> Tensor:
 
     Each has a standard deviation of `GRID_SIGMA`. Lin et al., 2018 (PacGAN),
     arXiv:1712.04086, section 4.1 (2D-grid), after Srivastava et al., 2017 (VEEGAN),
-    arXiv:1705.07761."""
+    arXiv:1705.07761.
+    """
     line = torch.arange(-4.0, 5.0, 2.0)
     return torch.cartesian_prod(line, line)
 
@@ -43,7 +45,8 @@ def gaussian_ring() -> Tensor:
 
     Each has a standard deviation of `RING_SIGMA`. PacGAN, section 4.1 (2D-ring). Papers
     differ here: other rings have a radius of 2 or a deviation of .02, so a figure on
-    this ring compares only with figures on this ring."""
+    this ring compares only with figures on this ring.
+    """
     angle = torch.arange(8) * (torch.pi / 4)
     return torch.stack([angle.cos(), angle.sin()], dim=1)
 
@@ -54,7 +57,8 @@ def draw_mixture(centers: Tensor, sigma: float, n: int, seed: int) -> Tensor:
     centers: [k, 2]
     sigma: standard deviation, 0 or more
 
-    Raises `UserError` for other shapes and values."""
+    Raises `UserError` for other shapes and values.
+    """
     if centers.ndim != 2 or centers.shape[1] != 2 or not len(centers):
         raise UserError(
             f"the centers of a mixture are [k, 2], at least one of them; got {list(centers.shape)}"
@@ -74,7 +78,8 @@ class Points:
     points: [N, 2]
     source: name for messages and records
 
-    Batches hold `x`, float32 [n, 2, 1, 1]. `resolution` has no effect on one pixel."""
+    Batches hold `x`, float32 [n, 2, 1, 1]. `resolution` has no effect on one pixel.
+    """
 
     def __init__(self, points: Tensor, source: str) -> None:
         if points.ndim != 2 or points.shape[1] != 2 or not len(points):
@@ -102,7 +107,10 @@ class Points:
         return self._batch(shuffled_indices(positions, len(self._points), seed, "x"), device)
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
-        """n different points (at most all), chosen by the seed."""
+        """Different points, at most all, chosen by the seed.
+
+        n: number of points
+        """
         n = min(n, len(self._points))
         order = np.arange(n, dtype=np.uint64)
         return self._batch(
@@ -128,7 +136,8 @@ class Points:
 def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int = 0) -> Points:
     """`count` points of the 25 Gaussians (`gaussian_grid`), drawn once.
 
-    PacGAN trains on 100,000."""
+    PacGAN trains on 100,000.
+    """
     return Points(
         draw_mixture(gaussian_grid(), sigma, count, seed),
         f"gaussian-grid, sigma {sigma:g}, seed {seed}",
@@ -138,7 +147,8 @@ def gaussian_grid_feed(count: int = COUNT, sigma: float = GRID_SIGMA, seed: int 
 def gaussian_ring_feed(count: int = COUNT, sigma: float = RING_SIGMA, seed: int = 0) -> Points:
     """`count` points of the 8 Gaussians (`gaussian_ring`), drawn once.
 
-    PacGAN trains on 100,000."""
+    PacGAN trains on 100,000.
+    """
     return Points(
         draw_mixture(gaussian_ring(), sigma, count, seed),
         f"gaussian-ring, sigma {sigma:g}, seed {seed}",
@@ -161,7 +171,8 @@ def bigrams(kind: str, words: int = 8) -> np.ndarray:
         likely after any other
     words: 2 to 128
 
-    Raises `UserError` for other values."""
+    Raises `UserError` for other values.
+    """
     if not 2 <= words <= 128:
         raise UserError(f"a toy language has 2 to 128 words, each a gray level; got {words}")
     if kind not in LANGUAGES:
@@ -196,7 +207,8 @@ def languages(
     size: words of a sentence, 2 or more
     words: see `bigrams`
 
-    Raises `UserError` for other values."""
+    Raises `UserError` for other values.
+    """
     if size < 2 or count < 1:
         raise UserError(
             f"a language needs sentences of at least 2 words, and one sentence; got {size} and "

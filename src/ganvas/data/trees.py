@@ -30,7 +30,8 @@ MAX_RATIO = 100  # of unpacked to packed size beyond that: images are already co
 class Folder:
     """A folder and everything below it; links are followed.
 
-    white: see `ganvas.data.images`"""
+    white: see `ganvas.data.images`
+    """
 
     def __init__(self, root: Path, white: int | None = None) -> None:
         self.root, self.title, self.white = root, printable(root.name or root), white
@@ -73,21 +74,26 @@ class Folder:
         return False
 
     def stamp(self) -> str:
+        """The absolute path; times are those of the index."""
         return str(self.root.resolve())
 
     def header(self, name: str) -> Header:
+        """As `ganvas.media.decode.read_header`. Raises `Broken`."""
         with self._open(name) as file:
             return read_header(file)
 
     def load(self, name: str) -> Image.Image:
+        """As `ganvas.media.decode.read`. Raises `Broken`."""
         with self._open(name) as file:
             return read(file, white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
+        """As `ganvas.media.decode.deep`. Raises `Broken`."""
         with self._open(name) as file:
             return deep(file)
 
     def contents(self, name: str) -> bytes:
+        """The bytes of a file, of which at most `MAX_FILE` are read."""
         with self._open(name) as file:
             return file.read(MAX_FILE)
 
@@ -111,7 +117,8 @@ class Zip:
 
     white: see `ganvas.data.images`
 
-    Raises `UserError` for a member whose name points outside of the archive."""
+    Raises `UserError` for a member whose name points outside of the archive.
+    """
 
     def __init__(self, path: Path, white: int | None = None) -> None:
         self.path, self.title, self.white = path, printable(path.name), white
@@ -146,22 +153,27 @@ class Zip:
         self.entries = index.listing()
 
     def stamp(self) -> str:
+        """The absolute path; checksums are those of the index."""
         return str(self.path.resolve())
 
     def header(self, name: str) -> Header:
+        """As `ganvas.media.decode.read_header`. Raises `Broken`."""
         with self._open(name) as member:
             return read_header(cast(IO[bytes], _Seekable(member)))
 
     def load(self, name: str) -> Image.Image:
+        """As `ganvas.media.decode.read`. Raises `Broken`."""
         return read(BytesIO(self.contents(name)), white=self.white)
 
     def deep(self, name: str) -> np.ndarray | None:
         # decompression is slow: only if the header promises more than 8 bits
+        """As `ganvas.media.decode.deep`. Raises `Broken`."""
         return (
             deep(BytesIO(self.contents(name))) if self.header(name).mode.startswith("I") else None
         )
 
     def contents(self, name: str) -> bytes:
+        """The bytes of a member. Raises `Broken` for a damaged one."""
         with self._open(name) as file:
             try:
                 return file.read()
@@ -187,7 +199,8 @@ class _Seekable(RawIOBase):
     """A member of a zip file that is decompressed once, however often it is rewound.
 
     A TIFF header jumps forth and back, and zipfile decompresses from the beginning
-    after each jump back."""
+    after each jump back.
+    """
 
     def __init__(self, member: IO[bytes]) -> None:
         self._member, self._buffer, self._end = member, BytesIO(), False
@@ -226,7 +239,8 @@ class Inventory:
 
     folders: paths of all folders
     others: numbers of other files by their endings
-    labels: paths of files named dataset.json"""
+    labels: paths of files named dataset.json
+    """
 
     def __init__(self) -> None:
         self.folders: set[str] = set()
@@ -257,4 +271,5 @@ Tree = Folder | Zip
 
 
 def is_image(name: str) -> bool:
+    """Whether the ending is one of `EXTENSIONS`; the contents are not read."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS

@@ -164,7 +164,9 @@ def load(
 
     Returns (values, shared tensors, the rank's own tensors or None if the checkpoint has
     no such rank). Raises `CheckpointError`, which names the file, if one is damaged."""
-    values = read_json(path / "state.json", "checkpoint's state", error=CheckpointError)
+    values: dict[str, Any] = read_json(
+        path / "state.json", "checkpoint's state", error=CheckpointError
+    )
     try:
         State.model_validate(values)
     except pydantic.ValidationError as e:

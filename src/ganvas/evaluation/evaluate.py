@@ -127,7 +127,9 @@ def _measured(
         inputs = real.subset(source, n, seed)
         fake = (model.translate(x, to=to, output="torch") for x in inputs)
         features = real.features(to)
-        record = measure_samples(fake, features, real.extractor, seed=seed, extrapolate=extrapolate)
+        record: dict[str, Any] = measure_samples(
+            fake, features, real.extractor, seed=seed, extrapolate=extrapolate
+        )
         record["protocol"]["real"] |= real.protocol
         record["protocol"]["to"] = to
         # Files may have other sizes, and ganvas translate keeps these.
@@ -160,7 +162,7 @@ def _samples_record(
         samples = (interpolate(x, size, mode="nearest") for x in samples)
     first: list[Tensor] = []
     features = real.features("x")
-    record = measure_samples(
+    record: dict[str, Any] = measure_samples(
         _tee(samples, first), features, real.extractor, seed=seed, extrapolate=extrapolate
     )
     record["protocol"]["real"] |= real.protocol

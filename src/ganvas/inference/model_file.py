@@ -106,8 +106,9 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
 
     Raises `UserError` if the folder cannot be written."""
+    description: Any = config.dump(run.method)
     header = {
-        "method": _untrained(config.dump(run.method), type(method)),
+        "method": _untrained(description, type(method)),
         "shape": asdict(shape),
         "stage": asdict(method.current_stage),
         "scale": method.upscale,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-# IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, so that white is (1, 1, 1).
+# IEC 61966-2-1: linear sRGB -> XYZ, each row divided by D65's white, which is then 1.
 _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
@@ -21,8 +21,9 @@ _ROUNDING = 1e-5  # tolerance of the gamut, so that float32 white and black are 
 def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Mark a function of images that computes every pixel from that pixel alone.
 
-    Objects that implement torch's function protocol (lazy images of `inference.tiling`) get
-    one call for the whole function, instead of one for each operation in it."""
+    Objects that implement torch's function protocol (lazy images of `inference.tiling`)
+    get one call for the whole function, instead of one for each operation in it.
+    """
 
     @wraps(fn)
     def called(x: Tensor) -> Tensor:
@@ -35,7 +36,10 @@ def by_pixel(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 @by_pixel
 def to_lab(x: Tensor) -> Tensor:
-    """RGB images [N, 3, H, W] in [-1, 1] -> L in [0, 100], a and b in about [-110, 110]."""
+    """Convert RGB images [N, 3, H, W] in [-1, 1] to L*a*b*.
+
+    L is in [0, 100], a and b are in about [-110, 110].
+    """
     s = (x + 1) / 2
     linear = torch.where(s <= 0.04045, s / 12.92, ((s.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
     t = _mixed(_XYZ, linear)
@@ -48,7 +52,8 @@ def to_lab(x: Tensor) -> Tensor:
 def to_rgb(lab: Tensor) -> Tensor:
     """The inverse of `to_lab`.
 
-    Colors that sRGB lacks lie outside [-1, 1], so that gradients can bring them back."""
+    Colors that sRGB lacks lie outside [-1, 1], so that gradients can bring them back.
+    """
     linear = _linear(lab)
     s = torch.where(
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.003) ** (1 / 2.4) - 0.055
@@ -62,7 +67,8 @@ def in_gamut(lab: Tensor) -> Tensor:
 
     Lightness, which must be in [0, 100], and hue stay. (Clipping red, green and blue
     instead changes the lightness by up to 19 of 100.) For gradients the reduction is a
-    constant, so that they reach colors outside, too."""
+    constant, so that they reach colors outside, too.
+    """
     with torch.no_grad():
         factor = torch.ones_like(lab[:, 0])
         outside = ~_within(lab)
@@ -101,7 +107,8 @@ def _linear(lab: Tensor) -> Tensor:
 def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
     """Multiply channels by a matrix.
 
-    Written out, since autocast would round a matrix product to 8 bits."""
+    Written out, since autocast would round a matrix product to 8 bits.
+    """
     return (matrix.to(x).view(1, 3, 3, 1, 1) * x.unsqueeze(1)).sum(2)
 
 

@@ -1,9 +1,10 @@
-"""Decode one image file: to 8 bits for training, or with 16 bits, alpha and ICC profile.
+"""Decode one image file, to 8 bits for training or with all that it holds.
 
-`read` returns 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC profile.
-Both read 1-bit, gray, gray with alpha, palette (with
-transparency), RGB, RGBA, 16 bits (scaled by 1/257, never clipped), floats, CMYK and the
-rest of Pillow's color spaces; the EXIF orientation is applied."""
+`read` returns 8-bit gray, RGB or RGBA. `decode` keeps 16 bits, alpha and the ICC
+profile. Both read 1-bit, gray, gray with alpha, palette (with transparency), RGB, RGBA,
+16 bits (scaled by 1/257, never clipped), floats, CMYK and the rest of Pillow's color
+spaces; the EXIF orientation is applied.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +23,15 @@ from ganvas.media.samples import MODES, Broken, Decoded, as_array, eight_bit, si
 def max_pixels() -> int:
     """Pixels of the largest image that is opened.
 
-    Decoded, it takes a quarter of the memory that is available now."""
+    Decoded, it takes a quarter of the memory that is available now.
+    """
     return available() // 16
 
 
-# Pillow's own limit for one image, about 89 megapixels. A file of a few kilobytes can need more
-# memory than the host has, so the header's size is checked before decoding.
+# Pillow's own limit for one image, about 89 megapixels. A file of a few kilobytes can
+# need more memory than the host has, so the header's size is checked before decoding.
 MAX_PIXELS = 89_478_485
-# Includes formats that Pillow may be unable to open: such files are reported, not skipped.
+# Includes formats that Pillow may be unable to open: they are reported, not skipped.
 EXTENSIONS = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif", ".jp2", ".heic", ".heif"),
@@ -45,8 +47,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _GRAY = ("1", "L", "I", "F")
-# Pillow unpacks 16-bit color to its upper bytes. Unpacked in the other byte order, the same
-# data give the lower ones.
+# Pillow unpacks 16-bit color to its upper bytes. Unpacked in the other byte order, the
+# same data give the lower ones.
 _LOWER = {
     f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}"
     for mode in ("RGB", "RGBA")
@@ -67,7 +69,8 @@ class Header(NamedTuple):
 def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
     """Read size and mode without decoding.
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as image:
         try:
             width, height = image.size
@@ -75,7 +78,7 @@ def read_header(file: IO[bytes] | str, most: int = MAX_PIXELS) -> Header:
                 image, TiffImageFile
             ):  # newer versions of Pillow turn the size already, older ones do not
                 width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
-            # asking a PNG without an early eXIf chunk for its EXIF would decode all of it
+            # asking a PNG without an early eXIf chunk for its EXIF would decode it all
             if (image.format != "PNG" or "exif" in image.info) and _orientation(image) >= 5:
                 width, height = height, width
             return Header(width, height, image.mode, _channels(image))
@@ -91,7 +94,8 @@ def read(
     most: pixels
     white: as of `eight_bit`
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             image = _upright(opened)
@@ -108,7 +112,8 @@ def read(
 def deep(file: IO[bytes] | str) -> np.ndarray | None:
     """The stored values [H, W] of a gray image of more than 8 bits; None for others.
 
-    The image is not turned upright. Raises `Broken`."""
+    The image is not turned upright. Raises `Broken`.
+    """
     with _opened(file, MAX_PIXELS) as image:
         try:
             return np.asarray(image) if image.mode.split(";")[0] == "I" else None
@@ -119,10 +124,11 @@ def deep(file: IO[bytes] | str) -> np.ndarray | None:
 def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     """Decode an image with its 16 bits, alpha and ICC profile.
 
-    file: path, or PIL image (which has no mode for 16-bit color and so brings 8 bits of it)
+    file: path, or PIL image (which has 8 bits of 16-bit color: it has no mode for it)
     most: pixels
 
-    Raises `Broken`, also for more pixels than `most`."""
+    Raises `Broken`, also for more pixels than `most`.
+    """
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
             lost, profile = [], opened.info.get("icc_profile")
@@ -165,7 +171,7 @@ def _pixels_up_to(most: int) -> Iterator[None]:
 
 @contextmanager
 def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Image]:
-    """Open an image and close it afterwards. A PIL image is passed on, and stays open."""
+    """Open an image and close it afterwards; a PIL image stays open."""
     if isinstance(file, Image.Image):
         yield file
         return
@@ -184,8 +190,8 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
         if image.width * image.height > most:
             limit = "" if most == MAX_PIXELS else ", which is what memory has room for,"
             raise Broken(
-                f"{image.width}x{image.height} is more than {most // 10**6} megapixels{limit} and was refused as a "
-                "possible bomb"
+                f"{image.width}x{image.height} is more than {most // 10**6} megapixels{limit} "
+                "and was refused as a possible bomb"
             )
         yield image
 
@@ -232,7 +238,8 @@ def _samples(image: Image.Image) -> np.ndarray:
 def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
     """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright.
 
-    None if the image has 8 bits."""
+    None if the image has 8 bits.
+    """
     transparent = image.info.get("transparency")
     raw = _raw_mode(image)
     if image.mode.split(";")[0] in ("I", "F"):
@@ -254,7 +261,7 @@ def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
 
 
 def _raw_mode(image: Image.Image) -> str | None:
-    """Pillow's name for the layout of a file's pixels; None if unknown or in several planes."""
+    """Pillow's name for the layout of a file's pixels; None for several planes."""
     tiles = getattr(image, "tile", ())
     modes = {tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in tiles if tile[3]}
     mode = modes.pop() if len(modes) == 1 else None
@@ -266,7 +273,8 @@ def _set_raw_mode(image: Image.Image, mode: str) -> None:
     tiles: list = getattr(image, "tile")  # noqa: B009 (only images of files have tiles)
     for i, (codec, extents, offset, how) in enumerate(tiles):
         tile = (codec, extents, offset, mode if isinstance(how, str) else (mode, *how[1:]))
-        tiles[i] = type(tiles[i])(*tile) if hasattr(tiles[i], "_fields") else tile
+        # a plain tuple before Pillow 11, a named one since
+        tiles[i] = tile if type(tiles[i]) is tuple else type(tiles[i])(*tile)
 
 
 def _eight_bit(image: Image.Image, white: int | None = None) -> Image.Image:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -37,10 +37,12 @@ def narrowed(samples: np.ndarray) -> np.ndarray:
 class Rows(NamedTuple):
     """An image that comes in bands of rows, from top to bottom.
 
-    bands: uint8 or uint16 [h, width, channels]; channels: 1 (gray), 2 (gray, alpha), 3 or 4
+    bands: uint8 or uint16 [h, width, channels]
+    channels: 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA)
     bits: of a number, 8 or 16
     profile: ICC profile
-    lost: properties of the input that were dropped, as text"""
+    lost: properties of the input that were dropped, as text
+    """
 
     bands: Iterable[np.ndarray]
     width: int
@@ -53,7 +55,8 @@ class Rows(NamedTuple):
     def held(self, suffix: str) -> Rows:
         """The image as a format holds it: JPEG no alpha and 8 bits, WebP 8 bits.
 
-        suffix: of the file"""
+        suffix: of the file
+        """
         eight = suffix.lower() in (".jpg", ".jpeg", ".webp") and self.bits > 8
         flat = suffix.lower() in (".jpg", ".jpeg") and self.channels % 2 == 0
         if not eight and not flat:
@@ -88,11 +91,12 @@ class Rows(NamedTuple):
         """The whole image in 8 bits.
 
         kind: the format, for messages
-        limit: its longest side in pixels"""
+        limit: its longest side in pixels
+        """
         if max(self.width, self.height) > limit:
             raise UserError(
-                f"{kind} holds sides of up to {limit:,} pixels, and this image is {self.width}x{self.height}: save "
-                "it as .png or .tif"
+                f"{kind} holds sides of up to {limit:,} pixels, and this image is "
+                f"{self.width}x{self.height}: save it as .png or .tif"
             )
         pixels = np.concatenate([narrowed(band) for band in self.counted()])
         return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -105,7 +109,11 @@ def _over_white(samples: np.ndarray) -> np.ndarray:
 
 
 def save(
-    image: Image.Image, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    image: Image.Image,
+    path: str | Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    **facts: object,
 ) -> Path:
     """Write a generated image that is marked as such, atomically.
 
@@ -116,39 +124,47 @@ def save(
     facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
 
     Returns the path. Raises `UserError` for another suffix and if the file cannot be
-    written."""
+    written.
+    """
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         raise UserError(
-            f"images cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), WRITERS)}"
+            f"images cannot be written as {path.name!r}. "
+            f"{did_you_mean(path.suffix.lower(), WRITERS)}"
         )
     return write(path, encode(image, path.suffix, settings=settings, **facts))
 
 
 def save_rows(
-    rows: Rows, path: str | Path, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    rows: Rows, path: str | Path, *, settings: Mapping[str, object] | None = None, **facts: object
 ) -> Path:
     """`save` for an image that comes in bands.
 
-    PNG and TIFF are written as the bands come, so that memory need not hold the image; JPEG and
-    WebP need all of it."""
+    PNG and TIFF are written as the bands come, so that memory need not hold the image;
+    JPEG and WebP need all of it.
+    """
     path = Path(path)
     with open_atomic(path) as file:
         WRITERS[path.suffix.lower()](rows, file, _without_none(facts), settings or {})
     return path
 
 
-def png_bytes(image: Image.Image, **facts: Any) -> bytes:
+def png_bytes(image: Image.Image, **facts: object) -> bytes:
     """The PNG that `save` would write."""
-    return encode(image, ".png", **facts)
+    return encode(image, ".png", settings=None, **facts)
 
 
 def encode(
-    image: Image.Image, suffix: str, *, settings: Mapping[str, Any] | None = None, **facts: Any
+    image: Image.Image,
+    suffix: str,
+    *,
+    settings: Mapping[str, object] | None = None,
+    **facts: object,
 ) -> bytes:
     """The file that `save` would write under this suffix."""
     buffer = io.BytesIO()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
+    profile = profile if isinstance(profile, bytes) else None
     samples = _samples(image)
     rows = Rows(
         [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
@@ -157,7 +173,7 @@ def encode(
     return buffer.getvalue()
 
 
-def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(facts: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in facts.items() if v is not None}
 
 
@@ -178,7 +194,7 @@ def _samples(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _png_info(facts: dict[str, Any]) -> PngImagePlugin.PngInfo:
+def _png_info(facts: dict[str, object]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SOFTWARE)
     info.add_text("Description", STATEMENT)
@@ -189,7 +205,9 @@ def _png_info(facts: dict[str, Any]) -> PngImagePlugin.PngInfo:
     return info
 
 
-def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _png(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     packed, above = zlib.compressobj(6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
@@ -222,12 +240,13 @@ def _png(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[s
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
     """Filter rows of a PNG by "Sub" or "Up", whichever is smaller.
 
-    PNG specification, section 9: each row is its difference from the left neighbors or from
-    the row above, with the number of the filter in front.
+    Each row is its difference from the left neighbors or from the row above, with the
+    number of the filter in front (PNG specification, section 9).
 
     lines: bytes of rows [h, n]
     above: the row above the first, [n]
-    pixel: bytes per pixel"""
+    pixel: bytes per pixel
+    """
     ways = np.stack([lines, lines])
     ways[0, :, pixel:] -= lines[:, :-pixel]
     ways[1, 1:] -= lines[:-1]
@@ -238,8 +257,13 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
     return rows.tobytes()
 
 
-def _tiff(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """TIFF 6.0 with one strip a band, deflate and horizontal differencing. Pillow writes no 16-bit color."""
+def _tiff(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
+    """Write TIFF 6.0 with one strip a band, deflate and horizontal differencing.
+
+    Pillow writes no 16-bit color.
+    """
     strips, channels, bits = [], 0, 0
     # Gray with alpha of 16 bits is written as RGBA, since Pillow has no mode for it.
     wide = rows.channels == 2 and rows.bits == 16
@@ -298,13 +322,16 @@ def _exif() -> bytes:
     return exif.tobytes()
 
 
-def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _jpeg(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
         raise UserError(
             f"JPEG has no transparency, and this image is {image.mode}: save it as .png or .webp"
         )
-    # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`, and a label must not get lost.
+    # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`,
+    # and a label must not get lost.
     body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
     if len(body) > 65533:
         raise UserError(
@@ -315,14 +342,16 @@ def _jpeg(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[
     image.save(file, "JPEG", **{**how, "exif": _exif(), "extra": segment})
 
 
-def _webp(rows: Rows, file: IO[bytes], facts: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _webp(
+    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
+) -> None:
     image = rows.image("WebP", 16_383)
     image = image.convert("RGBA") if image.mode == "LA" else image
     how = {"quality": 95, **settings, "icc_profile": rows.profile}
     image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": packet(facts)})
 
 
-WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, Any], Mapping[str, Any]], None]] = {
+WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, object], Mapping[str, object]], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,

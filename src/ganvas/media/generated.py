@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -15,12 +15,13 @@ from ganvas.core.files import write
 from ganvas.media.encode import WRITERS, encode, narrowed
 
 
-def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -> Generated:
+def generated(samples: np.ndarray, profile: bytes | None = None, **facts: object) -> Generated:
     """A PIL image whose `save` marks it as generated.
 
     samples: uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]
     profile: ICC profile
-    facts: further content of the mark"""
+    facts: further content of the mark
+    """
     deep = None
     if samples.dtype == np.uint16 and samples.shape[2] > 1:
         deep, samples = samples, narrowed(samples)
@@ -33,25 +34,36 @@ def generated(samples: np.ndarray, profile: bytes | None = None, **facts: Any) -
 
 
 class Generated(Image.Image):
-    """A PIL image that is marked as generated when it is saved as PNG, JPEG, WebP or TIFF.
+    """A PIL image that PNG, JPEG, WebP and TIFF files mark as generated.
 
-    So are images that are derived from it by PIL's methods (crop, resize, convert). Other
-    formats, and pixels taken out of it (NumPy, torch), carry no mark.
+    So are images that are derived from it by PIL's methods (crop, resize, convert).
+    Other formats, and pixels taken out of it (NumPy, torch), carry no mark.
 
     facts: further content of the mark
-    deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved as long as
-        the image has not been changed"""
+    deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved
+        as long as the image has not been changed
+    """
 
-    facts: Mapping[str, Any] = MappingProxyType({})
+    facts: Mapping[str, object] = MappingProxyType({})
     deep: np.ndarray | None = None
 
     def _new(self, im: Any) -> Image.Image:  # which PIL's methods end in, but for `transform`
         return self._marked(super()._new(im))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def transform(self, *args: Any, **kwargs: Any) -> Image.Image:
-        return self._marked(super().transform(*args, **kwargs))
+    def transform(
+        self,
+        size: tuple[int, int],
+        method: Image.Transform | Image.ImageTransformHandler | Image.SupportsGetData,
+        data: Sequence[object] | None = None,
+        resample: int = Image.Resampling.NEAREST,
+        fill: int = 1,
+        fillcolor: float | tuple[float, ...] | str | None = None,
+    ) -> Image.Image:
+        """PIL's `transform`, marked."""
+        return self._marked(super().transform(size, method, data, resample, fill, fillcolor))
 
     def copy(self) -> Image.Image:
+        """PIL's `copy`, marked, with the 16-bit color."""
         image: Any = super().copy()
         image.deep = self.deep
         return image
@@ -61,13 +73,20 @@ class Generated(Image.Image):
         image.facts = self.facts
         return image
 
-    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+    def save(
+        self,
+        fp: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes],
+        format: str | None = None,
+        **params: object,
+    ) -> None:
         """PIL's `save`; PNG, JPEG, WebP and TIFF are marked."""
         place = Path(os.fsdecode(fp)) if isinstance(fp, str | bytes | os.PathLike) else None
         suffix = f".{format.lower()}" if format else place.suffix.lower() if place else ""
         if suffix not in WRITERS or params.get("save_all"):
             super().save(fp, format, **params)
             return
-        file: Any = fp
         data = encode(self, suffix, settings=params, **self.facts)
-        write(place, data) if place else file.write(data)
+        if isinstance(fp, str | bytes | os.PathLike):
+            write(Path(os.fsdecode(fp)), data)
+        else:
+            fp.write(data)

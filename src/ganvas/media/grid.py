@@ -20,11 +20,13 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
 
     bits: 8; 16 for uint16
 
-    Raises `UserError` for NaN or infinite pixels."""
+    Raises `UserError` for NaN or infinite pixels.
+    """
     x = x.detach().float()
     if not bool(torch.isfinite(x).all()):
         raise UserError(
-            "these images have NaN or infinite pixels: the model that made them is broken; use an earlier one"
+            "these images have NaN or infinite pixels: the model that made them is broken; use an "
+            "earlier one"
         )
     if bits == 16:
         return (
@@ -51,7 +53,8 @@ def grid(x: Tensor, columns: int | None = None, pad: int = 2) -> Image.Image:
     """Lay out images [N, C, H, W] in [-1, 1] row by row.
 
     columns: None: the grid is nearly square
-    pad: pixels between images, gray, or transparent for images with alpha"""
+    pad: pixels between images, gray, or transparent for images with alpha
+    """
     return contact_sheet([to_pil(image) for image in x], columns, pad)
 
 
@@ -64,7 +67,8 @@ def contact_sheet(
     """Lay out PIL images of one size row by row, as `grid` does.
 
     pad: pixels between images, or (between columns, between rows)
-    shade: gray level between images"""
+    shade: gray level between images
+    """
     if not images:
         raise UserError("a grid needs at least one image; got none")
     w, h = images[0].size
@@ -88,7 +92,8 @@ def side_by_side(
         images are enlarged by repeating pixels)
     captions: one for each column, above it
     across: groups in a row; None: nearly square
-    pad: pixels between the images of a group"""
+    pad: pixels between the images of a group
+    """
     lengths = [len(c) for c in columns]
     if not lengths or len(set(lengths)) != 1 or not lengths[0]:
         raise UserError(

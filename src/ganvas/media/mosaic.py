@@ -1,7 +1,8 @@
 """Mosaics: pixelate a part of an image, and find such parts.
 
-The grid of blocks begins at the image's upper left corner, as in image editors. Images are
-uint8 [H, W, C], masks bool [H, W]."""
+The grid of blocks begins at the image's upper left corner, as in image editors. Images
+are uint8 [H, W, C], masks bool [H, W].
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ UNLIKE = 3  # of 255: blocks of a JPEG's uniform sky differ by less
 def regions(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
     """The mask of a map [h, w] at or above `threshold` times its maximum.
 
-    size: (height, width), to which the map is enlarged first"""
+    size: (height, width), to which the map is enlarged first
+    """
     large = torch.nn.functional.interpolate(
         heat[None, None].float(), size, mode="bilinear", align_corners=False
     )[0, 0]
@@ -30,7 +32,8 @@ def regions(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray
 def strongest(heat: Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
     """The connected part of `regions` that holds the maximum.
 
-    As in Zhou et al., 2016, arXiv:1512.04150, section 3.2, without their bounding box."""
+    As in Zhou et al., 2016, arXiv:1512.04150, section 3.2, without their bounding box.
+    """
     parts, _ = ndimage.label(regions(heat, size, threshold))  # pyright: ignore[reportGeneralTypeIssues]
     return parts == parts.flat[int(regions(heat, size, 1.0).argmax())]
 
@@ -46,7 +49,10 @@ def pixelate(image: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
 
 
 def block_means(image: np.ndarray, block: int) -> np.ndarray:
-    """uint8 [H, W, C] -> uint8 [ceil(H / block), ceil(W / block), C]; blocks at the right and the bottom may be smaller."""
+    """Average uint8 [H, W, C] to uint8 [ceil(H / block), ceil(W / block), C].
+
+    Blocks at the right and the bottom may be smaller.
+    """
     sums = _reduced(np.add, image.astype(np.float64), block)
     counts = _reduced(np.add, np.ones((*image.shape[:2], 1)), block)
     return np.rint(sums / counts).astype(np.uint8)
@@ -55,21 +61,24 @@ def block_means(image: np.ndarray, block: int) -> np.ndarray:
 def smooth(mosaic: np.ndarray, mask: np.ndarray, block: int) -> np.ndarray:
     """Replace the marked pixels by the mosaic's block means, enlarged bicubically.
 
-    A baseline without a network."""
+    A baseline without a network.
+    """
     means = torch.from_numpy(block_means(mosaic, block)).permute(2, 0, 1)[None]
     large = bicubic(means, block, border="replicate")[0].permute(1, 2, 0).numpy()
     return np.where(mask[..., None], large[: mask.shape[0], : mask.shape[1]], mosaic)
 
 
 def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
-    """Find a mosaic by its pixels: blocks of one color next to other blocks of one color.
+    """Find a mosaic by its pixels: blocks of one color next to others of one color.
 
-    step: gray levels by which compression rounds the mean of a block (`masks`); strongly
-        compressed JPEGs have uniform blocks of their own, which differ by a step or two
+    step: gray levels by which compression rounds the mean of a block (`masks`);
+        strongly compressed JPEGs have uniform blocks of their own, which differ by a
+        step or two
 
-    Returns (mask, side of a block). Raises `UserError` if there are none: the image has no
-    mosaic, its grid does not begin at the image's corner, or lossy compression has blurred
-    it."""
+    Returns (mask, side of a block). Raises `UserError` if there are none: the image has
+    no mosaic, its grid does not begin at the image's corner, or lossy compression has
+    blurred it.
+    """
     least = max(UNLIKE, 3 * step)
     found: tuple[int, np.ndarray, int] | None = None
     for block in range(4, min(LARGEST, min(mosaic.shape[:2]) // 2) + 1):
@@ -93,8 +102,9 @@ def find(mosaic: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, int]:
             found = area, mask, block
     if found is None:
         raise UserError(
-            "no blocks of one color were found in it: say where the mosaic is with a mask. (They are found where the grid "
-            "begins at the image's corner and the image was not saved as JPEG since.)"
+            "no blocks of one color were found in it: say where the mosaic is with a mask. (They "
+            "are found where the grid begins at the image's corner and the image was not saved as "
+            "JPEG since.)"
         )
     return found[1], found[2]
 

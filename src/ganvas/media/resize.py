@@ -19,25 +19,27 @@ def bicubic(
 ) -> Tensor:
     """Resize images as MATLAB's `imresize(x, scale)` does.
 
-    Keys' cubic kernel (1981, a = -1/2), widened by 1 / scale for reductions. Floats keep
-    their dtype, are neither rounded nor clamped, and are differentiable. uint8 is rounded
-    after the first side (that of the smaller scale; rows if they are equal) and after the
-    second, as in MATLAB with images of 8 bits.
+    Keys' cubic kernel (1981, a = -1/2), widened by 1 / scale for reductions. Floats
+    keep their dtype, are neither rounded nor clamped, and are differentiable. uint8 is
+    rounded after the first side (that of the smaller scale; rows if they are equal) and
+    after the second, as in MATLAB with images of 8 bits.
 
     x: floats or uint8 [N, C, H, W]
     scale: factor on both sides, which are rounded up, e.g. 1/4; or:
     size: (height, width) in pixels
-    border: MATLAB mirrors beyond the border. Its older releases repeated the last pixel, as
-        did the published reductions of Set5: `bicubic(modcrop(x, 4), 1/4,
+    border: MATLAB mirrors beyond the border. Its older releases repeated the last
+        pixel, as did the published reductions of Set5: `bicubic(modcrop(x, 4), 1/4,
         border="replicate")` of uint8 x gives those bit by bit.
 
-    Raises `UserError` for other arguments."""
+    Raises `UserError` for other arguments.
+    """
     if (scale is None) == (size is None):
         raise UserError("give either the scale or the size (height, width) of a resize")
     eight = x.dtype == torch.uint8
     if x.ndim != 4 or not (eight or x.is_floating_point()):
         raise UserError(
-            f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} {list(x.shape)}"
+            f"images to resize are floats or uint8 [N, C, height, width]; got {x.dtype} "
+            f"{list(x.shape)}"
         )
     if border not in ("mirror", "replicate"):
         raise UserError(f"a border is mirror or replicate; got {border!r}")
@@ -61,7 +63,7 @@ def bicubic(
 
 
 def modcrop(x: Tensor, multiple: int) -> Tensor:
-    """Crop x [N, C, H, W] at the end to multiples, as super-resolution papers crop originals."""
+    """Crop x [N, C, H, W] at the end to multiples, as super-resolution papers do."""
     height, width = (side - side % multiple for side in x.shape[-2:])
     return x[..., :height, :width]
 

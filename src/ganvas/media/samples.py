@@ -20,7 +20,8 @@ class Decoded(NamedTuple):
     color: uint8 or uint16 [H, W, 1 or 3]
     alpha: [H, W] of the same type, or None
     profile: ICC profile that fits `color`, or None
-    lost: properties of the file that were dropped, as text"""
+    lost: properties of the file that were dropped, as text
+    """
 
     color: np.ndarray
     alpha: np.ndarray | None = None
@@ -29,10 +30,12 @@ class Decoded(NamedTuple):
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return self.color.shape[0]
 
     @property
     def width(self) -> int:
+        """In pixels."""
         return self.color.shape[1]
 
     @property
@@ -47,7 +50,10 @@ class Decoded(NamedTuple):
 
 
 def luma(color: np.ndarray) -> np.ndarray:
-    """RGB uint8 or uint16 [H, W, 3] -> gray [H, W, 1] by ITU-R 601, exactly as Pillow rounds it."""
+    """Gray [H, W, 1] of RGB uint8 or uint16 [H, W, 3], by ITU-R 601.
+
+    Rounded exactly as Pillow does.
+    """
     if color.shape[2] == 1:
         return color
     gray = np.empty((*color.shape[:2], 1), color.dtype)
@@ -61,7 +67,8 @@ def opaque(image: Decoded) -> np.ndarray:
     """The color of an image; transparent pixels get that of the nearest visible pixel.
 
     A network spreads their own color, often black, into a seam around the visible part.
-    Works on bands of rows, each with the 256 rows above and below it."""
+    Works on bands of rows, each with the 256 rows above and below it.
+    """
     color, alpha = image.color, image.alpha
     if alpha is None or alpha.all() or not alpha.any():
         return color
@@ -93,8 +100,9 @@ def resized(
     samples: uint8 or uint16 [H, W, C]
     size: (height, width)
     rows: (first, end) of the result; None: all
-    margin: rows of the original that are read beyond those of `rows`, for each row of the
-        original that one of the result covers"""
+    margin: rows of the original that are read beyond those of `rows`, for each row of
+        the original that one of the result covers
+    """
     (height, width), (old, across) = size, samples.shape[:2]
     first, end = rows or (0, height)
     scale = old / height
@@ -120,7 +128,8 @@ def resized(
 def to_channels(image: Image.Image, channels: int) -> Image.Image:
     """Convert an image to gray (1), RGB (3) or RGBA (4).
 
-    Alpha is composited over white; colors become gray by ITU-R 601 luma."""
+    Alpha is composited over white; colors become gray by ITU-R 601 luma.
+    """
     if image.mode == "RGBA" and channels < 4:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
@@ -131,7 +140,8 @@ def to_channels(image: Image.Image, channels: int) -> Image.Image:
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Scale an image to cover a size and crop the center; bicubic, antialiased.
 
-    size: (height, width)"""
+    size: (height, width)
+    """
     height, width = size
     if image.size == (width, height):
         return image
@@ -160,7 +170,8 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
     a: bool, 16-bit, floats in [0, 1] or [-1, 1], or any numbers within 0..255
     white: the value of integers of more than 8 bits that becomes 255; None: 65535
 
-    Raises `Broken` for other ranges."""
+    Raises `Broken` for other ranges.
+    """
     if a.dtype == np.uint8:
         return a
     if white is not None and np.issubdtype(a.dtype, np.integer):
@@ -179,16 +190,18 @@ def eight_bit(a: np.ndarray, white: int | None = None) -> np.ndarray:
     if low >= 0 and high <= 65535 and np.issubdtype(a.dtype, np.integer):
         return ((a.astype(np.uint32) + 128) // 257).astype(np.uint8)
     raise Broken(
-        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] "
+        "or [-1, 1]"
     )
 
 
 def sixteen_bit(a: np.ndarray) -> np.ndarray:
     """Convert gray values of more than 8 bits to uint16.
 
-    a: integers, which are kept, or floats in [0, 1], [-1, 1] or 0..255, which are scaled
+    a: integers (kept), or floats in [0, 1], [-1, 1] or 0..255 (scaled)
 
-    Raises `Broken` for other ranges."""
+    Raises `Broken` for other ranges.
+    """
     low, high = (float(a.min()), float(a.max())) if a.size else (0.0, 0.0)
     if np.issubdtype(a.dtype, np.integer):
         if low >= 0 and high <= 65535:
@@ -198,5 +211,6 @@ def sixteen_bit(a: np.ndarray) -> np.ndarray:
     elif low >= 0 and high <= 255:
         return np.rint(a * 257.0).astype(np.uint16)
     raise Broken(
-        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] or [-1, 1]"
+        f"has values from {low:g} to {high:g}; expected 8 or 16 bits, or floats within [0, 1] "
+        "or [-1, 1]"
     )

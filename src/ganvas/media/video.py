@@ -21,8 +21,10 @@ _XMP_BOX = bytes.fromhex(
 )  # XMP specification, part 3, section 1.2.7.1
 
 
-def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: Any) -> Path:
-    """Write frames as a looping .gif or as .mp4 (H.264; needs the package `av`), atomically.
+def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: object) -> Path:
+    """Write frames as a looping .gif or as .mp4, atomically.
+
+    MP4 is H.264, and needs the package `av`.
 
     frames: images of one size
     path: its suffix chooses the format
@@ -30,12 +32,14 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
     facts: further content of the mark
 
     Returns the path. Raises `UserError` for another suffix, and if the file cannot be
-    written."""
+    written.
+    """
     path = Path(path)
     makers = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in makers:
         raise UserError(
-            f"videos cannot be written as {path.name!r}. {did_you_mean(path.suffix.lower(), makers)}"
+            f"videos cannot be written as {path.name!r}. "
+            f"{did_you_mean(path.suffix.lower(), makers)}"
         )
     if not frames or fps < 1:
         raise UserError(
@@ -48,7 +52,7 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
     return write(path, makers[path.suffix.lower()](large, fps, facts))
 
 
-def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+def _gif(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
     buffer = io.BytesIO()
     hundredths = max(round(100 / fps), 2)  # browsers slow faster GIFs down to 10 frames a second
     settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
@@ -61,17 +65,19 @@ def _gif(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
         **settings,
     )
     data = buffer.getvalue()
-    # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in which a reader of blocks finds its end.
+    # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in
+    # which a reader of blocks finds its end.
     trailer = bytes([1, *range(255, -1, -1), 0])
     return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + provenance.packet(facts) + trailer + data[-1:]
 
 
-def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, Any]) -> bytes:
+def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
     try:
         import av  # pyright: ignore[reportMissingImports] (an extra)
     except ImportError as e:
         raise UserError(
-            f"MP4 needs the package av ({e}). Install it: pip install 'ganvas[video]'. Or write a .gif"
+            f"MP4 needs the package av ({e}). Install it: pip install 'ganvas[video]'. Or write a "
+            ".gif"
         ) from None
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:

@@ -22,7 +22,7 @@ from ganvas.core.errors import UserError, did_you_mean
 from ganvas.metrics.features import Extractor, extractor, transformer
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE, sha256_of
 
-# Beside the weights: a class a line, its names separated by commas; a first line "background".
+# Beside the weights: a class a line, names separated by commas; first "background".
 LABELS = "imagenet_labels.txt"
 IMAGENET = (
     [0.485, 0.456, 0.406],
@@ -191,7 +191,7 @@ def _transformers(folder: Path) -> Classifier:
             if gradient is None:
                 continue
             gradient = _places(gradient)
-            # Where only the class token is read, the last layer's patches have no gradient.
+            # If only the class token is read, the last patches have no gradient.
             if bool(gradient.any()):
                 return logits.detach(), gradient_activation(_places(state.detach()), gradient)
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +13,17 @@ from ganvas.metrics.features import Extractor, Moments
 from ganvas.metrics.inception_score import InceptionScore
 
 KEPT = 10_000  # features kept for the measures that need pairs; the Frechet distance uses all
+
+
+class Facts(TypedDict):
+    """What `FeatureSet.restored` needs beside tensors, JSON-ready.
+
+    count: number of images
+    shape: (C, H, W) of the images; None for none
+    """
+
+    count: int
+    shape: tuple[int, ...] | None
 
 
 class FeatureSet:
@@ -39,10 +50,11 @@ class FeatureSet:
 
     @property
     def count(self) -> int:
+        """Number of images added so far."""
         return self.moments.count
 
     def add(self, images: Tensor) -> None:
-        """images [N, C, H, W] in [-1, 1].
+        """Add images [N, C, H, W] in [-1, 1].
 
         Raises `UserError` for another shape than before and for NaN pixels.
         """
@@ -74,27 +86,24 @@ class FeatureSet:
         order = self._keys.argsort()
         return self._features[order].double(), self._index[order]
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, JSON-ready facts) from which `restored` makes an equal side.
-
-        Not the score's.
-        """
+    def state(self) -> tuple[dict[str, Tensor], Facts]:
+        """(tensors, facts) from which `restored` makes an equal set but for `score`."""
         tensors = {"mean": self.moments.mean, "scatter": self.moments.scatter}
         tensors |= {"keys": self._keys, "features": self._features, "index": self._index}
         return tensors, {"count": self.count, "shape": self.shape}
 
     @classmethod
     def restored(
-        cls, extractor: Extractor, which: str, tensors: dict[str, Tensor], facts: dict[str, Any]
+        cls, extractor: Extractor, which: str, tensors: dict[str, Tensor], facts: Facts
     ) -> FeatureSet:
-        """For reading only: further images would get keys that the first ones have."""
+        """A set of `state`, for reading: more images would get keys of earlier ones."""
         side = cls(extractor, which)
         side.moments.count, side.moments.mean, side.moments.scatter = (
             facts["count"],
             tensors["mean"],
             tensors["scatter"],
         )
-        side.shape = tuple(facts["shape"])
+        side.shape = None if facts["shape"] is None else tuple(facts["shape"])
         side._keys, side._features, side._index = (
             tensors["keys"],
             tensors["features"],
@@ -104,6 +113,7 @@ class FeatureSet:
 
 
 def size_in_words(shape: tuple[int, ...] | None) -> str:
+    """Describe a shape (C, H, W), e.g. "64x64 with 3 channels"; None: "none"."""
     return (
         f"{shape[2]}x{shape[1]} with {shape[0]} channel{'s' * (shape[0] != 1)}" if shape else "none"
     )

@@ -22,7 +22,7 @@ from ganvas.metrics.features.base import WEIGHTS_VARIABLE
 from ganvas.metrics.features.squeezenet import Fire
 
 HEADS_FOLDER = "lpips_v0.1"
-# ImageNet's mean and deviation, for pixels in [-1, 1], to the digits of the authors' code.
+# ImageNet's mean and deviation, for pixels in [-1, 1], in the authors' code's digits.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 CAFFE_MEAN = (104.0, 117.0, 123.0)  # B, G, R of 255
 
@@ -202,9 +202,9 @@ BACKBONES = {
         {"squeezenet1_1-b8a52dc0.pth": "b8a52dc0", "squeezenet1_1-f364aa15.pth": "f364aa15"},
         least=17,
     ),
-    # The weights of SqueezeNet's authors, with the heads that were fitted to torchvision's.
-    # It is not known if those are the same weights in another order of channels, so a figure
-    # over these compares with figures over these only.
+    # The weights of SqueezeNet's authors, with the heads that were fitted to
+    # torchvision's. It is not known if those are the same weights in another order of
+    # channels, so a figure over these compares with figures over these only.
     "squeeze-caffe": Backbone(
         squeezenet11,
         _SQUEEZE_TAPS,

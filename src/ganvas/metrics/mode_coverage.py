@@ -145,7 +145,7 @@ def score_stacked_mnist(
     return StackedModes(int((counts > 0).sum()), 1000, _against_uniform(counts / n), n)
 
 
-# ---------------------------------------------------------------- number of different images
+# ---------------------------------------------------------------- different images
 
 
 class Birthday(NamedTuple):
@@ -228,13 +228,14 @@ class Memorisation(NamedTuple):
 def memorisation(samples: Tensor, training: Tensor, heldout: Tensor) -> Memorisation:
     """Test if samples are copies of training images.
 
-    samples [n, dim], training [m, dim], and held-out real images [k, dim] for
-    comparison, all of them features of one extractor. `z` is the standardized
-    Mann-Whitney statistic of the two sets of distances: Meehan, Chaudhuri and Dasgupta,
-    2020, arXiv:2004.05675, section 3, over the whole space as one cell (they also
-    average over cells, which finds a generator that copies in one region only).
-    Held-out images must not be among the training images, copies included: these would
-    make the measure too strict.
+    `z` is the standardized Mann-Whitney statistic of the two sets of distances: Meehan,
+    Chaudhuri and Dasgupta, 2020, arXiv:2004.05675, section 3, over the whole space as
+    one cell (they also average over cells, which finds a generator that copies in one
+    region only).
+
+    samples, training: features [n, dim] and [m, dim] of one extractor
+    heldout: features [k, dim] of real images that are not among the training images,
+        copies included, which would make the measure too strict
     """
     if min(len(samples), len(training), len(heldout)) < 2:
         raise UserError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,36 @@ LARGEST = (
     256  # pixels: larger images are averaged down before they are compared, as in the authors' code
 )
 OUTLIERS = 0.01  # of the distances, dropped at either end, as in the authors' code
+
+
+@runtime_checkable
+class FromLatents(Protocol):
+    """A model whose images are a function of latents z."""
+
+    def latent(self, n: int) -> Tensor:
+        """Noise for n images, [n, ...]."""
+        ...
+
+    def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Generate images [n, C, H, W] in [-1, 1] from z [n, ...] and labels y [n]."""
+        ...
+
+
+@runtime_checkable
+class FromStyles(Protocol):
+    """A model whose images are a function of styles w."""
+
+    def latent(self, n: int) -> Tensor:
+        """Noise for n images, [n, ...]."""
+        ...
+
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map z [n, ...] and labels y [n] to w [n, ...]."""
+        ...
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """Generate images [n, C, H, W] in [-1, 1]."""
+        ...
 
 
 class PathLength(NamedTuple):
@@ -59,7 +89,7 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 @torch.no_grad()
 def path_length(
-    model: Any,
+    model: object,
     distance: Callable[[Tensor, Tensor], Tensor],
     n: int = 10_000,
     *,
@@ -74,11 +104,10 @@ def path_length(
     `E[d(G(p(t)), G(p(t + eps))) / eps^2]` over random paths p, with t uniform in [0,
     1), or 0 if `ends` is set.
 
-    `model` gives noise by `latent(n)` and images by `sample(n, z=...)`; paths in z
-    are arcs (`slerp`), or lines if its `curve` is "linear" (`ganvas.core.Samples`).
-    For paths in w, which are lines (`lerp`), it also has `styles(z)` and
-    `synthesize(w)`, as `ganvas.core.Styled`. A model with `classes` also takes labels
-    `y`: each path stays within one class, and the paths take all classes in turn.
+    `model` is `FromLatents` for paths in z, which are arcs (`slerp`), or lines if its
+    `curve` is "linear" (`ganvas.core.Samples`), and `FromStyles` for paths in w, which
+    are lines (`lerp`). If it has `classes`, each path stays within one class, and the
+    paths take all classes in turn.
     `distance`: two batches of images [N, C, H, W] in [-1, 1] -> [N]. It must be like
     a squared length (as LPIPS is) for the division by eps^2 to be right, and must not
     round: images eps apart are equal in 8 bits, so an extractor of
@@ -86,8 +115,8 @@ def path_length(
     over VGG16, `ganvas.metrics.lpips.lpips("vgg")`, at n = 100,000.
 
     Distances in the lowest and the highest hundredth are dropped, as the authors' code
-    does. Figures compare if the model's size, distance, space, `ends`, n and eps are the
-    same.
+    does. Figures compare if the model's size, distance, space, `ends`, n and eps are
+    the same.
     """
     if n < 2 or batch < 1 or not eps > 0:
         raise UserError(
@@ -96,16 +125,17 @@ def path_length(
         )
     if space not in ("z", "w"):
         raise UserError(f"paths run in z or in w; got {space!r}")
-    missing = [
-        f
-        for f in (("latent", "sample") if space == "z" else ("latent", "styles", "synthesize"))
-        if not hasattr(model, f)
-    ]
-    if missing:
+    if space == "w" and isinstance(model, FromStyles):
+        latent, place, render = model.latent, model.styles, lambda w, **_: model.synthesize(w)
+    elif space == "z" and isinstance(model, FromLatents):
+        latent, place = model.latent, lambda z, **_: z
+        render = lambda z, **labels: model.sample(len(z), z=z, **labels)  # noqa: E731
+    else:
+        needed = ("latent", "sample") if space == "z" else ("latent", "styles", "synthesize")
+        missing = [name for name in needed if getattr(model, name, None) is None]
         raise UserError(
             f"{type(model).__name__} has no {' and no '.join(missing)}, so paths in {space} "
-            "cannot be taken"
-            + (": choose space='z'" if space == "w" and hasattr(model, "sample") else "")
+            "cannot be taken" + (": choose space='z'" if isinstance(model, FromLatents) else "")
         )
     classes = getattr(model, "classes", 0)
     linear = space == "w" or getattr(model, "curve", "spherical") == "linear"
@@ -114,21 +144,15 @@ def path_length(
         torch.manual_seed(seed)
         for start in range(0, n, batch):
             size = min(batch, n - start)
-            a, b = model.latent(size), model.latent(size)
+            a, b = latent(size), latent(size)
             t = torch.zeros(size) if ends else torch.rand(size)
             t = t.to(a)
             y = torch.arange(start, start + size, device=a.device) % classes if classes else None
             labels = {} if y is None else {"y": y}
-            if space == "w":
-                a, b = model.styles(a, **labels), model.styles(b, **labels)
+            a, b = place(a, **labels), place(b, **labels)
             both = torch.cat([between(a, b, t), between(a, b, t + eps)])
-            labels = {k: v.repeat(2) for k, v in labels.items()}
-            made = (
-                model.sample(len(both), z=both, **labels)
-                if space == "z"
-                else model.synthesize(both)
-            )
-            found.append(distance(*_shrunk(made).chunk(2)).flatten().double().cpu() / eps**2)
+            images = render(both, **{k: v.repeat(2) for k, v in labels.items()})
+            found.append(distance(*_shrunk(images).chunk(2)).flatten().double().cpu() / eps**2)
     d = torch.cat(found)
     if not bool(torch.isfinite(d).all()):
         raise UserError(

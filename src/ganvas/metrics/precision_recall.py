@@ -62,10 +62,13 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
 
 
 def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
-    """k nearest training images of each sample: (distances [n, k], indices [n, k]).
+    """The k nearest training images of each sample, nearest first.
 
-    samples [n, dim], training [m, dim]; nearest first. A model that memorises shows by
-    distances near zero.
+    A model that memorizes training images shows by distances near 0.
+
+    samples, training: features [n, dim] and [m, dim]
+
+    Returns (distances [n, k], indices [n, k]); k is at most m.
     """
     k = min(k, len(training))
     samples, training = samples.double(), training.double()
@@ -83,9 +86,7 @@ def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tens
 
 
 def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, distance) of samples within `threshold`, closest first.
-
-    samples [n, dim].
+    """Pairs (i, j, distance) of samples [n, dim] within `threshold`, closest first.
 
     The birthday paradox (Arora and Zhang, 2017, arXiv:1706.08224): if half of all
     draws of n samples hold a duplicate, the generator makes about n^2 different images.

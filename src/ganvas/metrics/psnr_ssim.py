@@ -133,7 +133,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, where: Tensor | None = None) -> Tensor:
-    """Mean [N] over channels and pixels, within the mask `where` [N, 1, H, W] if given."""
+    """Mean [N] over channels and pixels, within `where` [N, 1, H, W] if given."""
     if where is None:
         return x.mean((1, 2, 3))
     return (x.mean(1, keepdim=True) * where).sum((1, 2, 3)) / where.sum((1, 2, 3))

@@ -6,7 +6,7 @@ the reference.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -19,10 +19,42 @@ from ganvas.core.errors import UserError
 
 CONFIDENT = 0.9
 SIDE = 16  # pixels; larger images are reduced to this side
-# Images to train on, and to test on, at most: the time of a support vector machine grows
-# with the square of their number.
+# Images to train on, and to test on, at most: the time of a support vector machine
+# grows with the square of their number.
 LIMIT = 5_000
 PROTOCOL = f"SVC, isotonic calibration, shuffled, {SIDE} px, with a class of nothing"
+
+
+class Recognizability(TypedDict):
+    """A record, JSON-ready.
+
+    real_confident, fake_confident: fractions of the held-out real images and of the
+        samples that the classifier recognizes with a confidence above `confidence`
+    ratio: fake_confident / real_confident
+    class_shares: fractions of all samples, by the most probable class
+    smallest_share, largest_share: of `class_shares`
+    unrecognized_share: of the samples that are most probably nothing; 1 less the sum of
+        `class_shares`
+    accuracy, calibration_error: on the held-out real images; the latter is the expected
+        error over 10 bins
+    samples, trained_on, tested_on: numbers of images
+    classifier: its protocol
+    """
+
+    real_confident: float
+    fake_confident: float
+    ratio: float
+    confidence: float
+    class_shares: dict[str, float]
+    smallest_share: float
+    largest_share: float
+    unrecognized_share: float
+    accuracy: float
+    calibration_error: float
+    samples: int
+    trained_on: int
+    tested_on: int
+    classifier: str
 
 
 class RecognitionClassifier:
@@ -85,8 +117,9 @@ class RecognitionClassifier:
         nothing = _nothing(x, labels, round(len(x) / len(self.classes)), rng)
         x = np.concatenate([x, nothing]).reshape(len(x) + len(nothing), -1)
         y = np.concatenate([labels, np.full(len(nothing), len(self.classes))])
-        # The folds are contiguous within a class, and images of nothing come sorted by kind:
-        # unshuffled, each fold would calibrate on kinds that its machine has not seen.
+        # The folds are contiguous within a class, and images of nothing come sorted by
+        # kind: unshuffled, each fold would calibrate on kinds that its machine has not
+        # seen.
         order = rng.permutation(len(x))
         return CalibratedClassifierCV(SVC(C=10), method="isotonic", cv=10).fit(x[order], y[order])
 
@@ -106,7 +139,7 @@ class RecognitionClassifier:
             [self._model.predict_proba(part.reshape(len(part), -1)) for part in parts]
         )
 
-    def report(self, samples: np.ndarray) -> dict[str, Any]:
+    def report(self, samples: np.ndarray) -> Recognizability:
         """`RecognitionStats.report` of samples uint8 [N, H, W, C]."""
         stats = RecognitionStats(self)
         stats.add(np.asarray(samples))
@@ -129,16 +162,8 @@ class RecognitionStats:
         self._confident += int((p[:, :-1].max(1) > CONFIDENT).sum())
         self.count += len(p)
 
-    def report(self) -> dict[str, Any]:
-        """JSON-ready record of the samples so far.
-
-        `real_confident`, `fake_confident`: fractions of the held-out real images and of
-        the samples that the classifier recognizes with a confidence above 0.9; `ratio`:
-        fake / real. `class_shares`: fractions of all samples, by the most probable
-        class; `unrecognized_share`: of the samples that are most probably nothing;
-        these sum to 1. `accuracy`, `calibration_error` (expected, 10 bins): on the
-        held-out real images.
-        """
+    def report(self) -> Recognizability:
+        """The record of the samples so far. Raises `UserError` if there are none."""
         if not self.count:
             raise UserError("recognizability got no samples")
         classifier, fake = self.classifier, self._confident / self.count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ganvas import __version__
 from ganvas.core.environment import commit, machine
 from ganvas.core.errors import UserError
+from ganvas.core.json_files import Json
 from ganvas.metrics.feature_set import FeatureSet, size_in_words
 from ganvas.metrics.features import Extractor
 from ganvas.metrics.frechet import SHARES, extrapolated, frechet_distance, subset_distances
@@ -19,6 +20,7 @@ from ganvas.metrics.inception_score import PROTOCOL as SPLITS
 from ganvas.metrics.kid import kernel_distance_interval
 from ganvas.metrics.precision_recall import fidelity
 
+T = TypeVar("T")
 ENOUGH = 2048  # images; with fewer, the bias of a Fréchet distance is worth a warning
 PAIRS = 2000  # images of each set for the mean distance between pairs
 HALVES = 8  # random halves of the kept features, for the Fréchet distance's spread and bias
@@ -33,7 +35,7 @@ def measure_samples(
     k: int = 5,
     seed: int = 0,
     extrapolate: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Measure how near the distribution of generated images is to that of real ones.
 
     fake: batches of images [N, C, H, W] in [-1, 1], of one size
@@ -82,7 +84,7 @@ def measure_samples(
     frechet = _frechet(reals, fakes, x, y, seed)
     kernel = kernel_distance_interval(x, y, subsets=SUBSETS, seed=seed)
     notes: list[str] = []
-    values: dict[str, Any] = {
+    values: dict[str, Json] = {
         extractor.distance: frechet.value,
         "kernel": kernel.value,
         **fidelity(x, y, k)._asdict(),
@@ -113,7 +115,7 @@ def measure_samples(
             "pairs_from": {"real": len(x), "fake": len(y)},
         },
         "seed": seed,
-        "notes": notes,
+        "notes": [*notes],
         "machine": machine(),
         "ganvas": __version__,
         "commit": commit(),
@@ -147,11 +149,11 @@ def _frechet(reals: FeatureSet, fakes: FeatureSet, x: Tensor, y: Tensor, seed: i
     """Fréchet distance of all images; interval and bias from halves of x and y."""
     distance = frechet_distance(*reals.moments.statistics(), *fakes.moments.statistics())
     halves = subset_distances(x, y, [0.5] * HALVES, seed)
-    # The variance of halves of the kept features is that of the kept features themselves
-    # (delete-d jackknife), and falls as 1 / N.
+    # The variance of halves of the kept features is that of the kept features
+    # themselves (delete-d jackknife), and falls as 1 / N.
     share = min(len(x), len(y)) / min(fakes.count, reals.count)
     spread = float(np.std(halves, ddof=1)) * share**0.5
-    # Halves exceed the whole by as much as the whole exceeds the truth: the bias falls as 1 / N.
+    # The bias falls as 1 / N: halves exceed the whole as much as it exceeds the truth.
     bias = min(max(float(np.mean(halves)) - distance, 0.0), distance)
     return _Frechet(distance, max(distance - 1.96 * spread, 0.0), distance + 1.96 * spread, bias)
 
@@ -189,7 +191,7 @@ def _extrapolation_notes(kept: int, dim: int) -> list[str]:
     ]
 
 
-def _protocol(reals: FeatureSet, fakes: FeatureSet, k: int) -> dict[str, Any]:
+def _protocol(reals: FeatureSet, fakes: FeatureSet, k: int) -> dict[str, Json]:
     assert fakes.shape is not None
     extractor = reals.extractor
     return {
@@ -211,7 +213,7 @@ def filled(features: FeatureSet, batches: Iterable[Tensor]) -> FeatureSet:
     return features
 
 
-def measurements(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def measurements(record: dict[str, T]) -> dict[str, dict[str, T]]:
     """Split a record into its measurements by name.
 
     A record holds one measurement, named "", or several: of checkpoints, or of the
@@ -219,6 +221,5 @@ def measurements(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """
     if isinstance(record.get("values"), dict):
         return {"": record}
-    return {
-        k: v for k, v in record.items() if isinstance(v, dict) and isinstance(v.get("values"), dict)
-    }
+    parts = {k: cast("dict[str, T]", v) for k, v in record.items() if isinstance(v, dict)}
+    return {k: part for k, part in parts.items() if isinstance(part.get("values"), dict)}

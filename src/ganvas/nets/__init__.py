@@ -1,1 +1,1 @@
-"""TODO nets"""
+"""Architectures, one family a file, and the layers that they share."""

@@ -36,6 +36,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features [N, C, H, W] to the same shape, H and W at least 2."""
         values = F.max_pool2d(self.g(x), 2).flatten(2)  # [N, C/2, HW/4]
         taken = values @ self.maps(x).to(values.dtype).transpose(1, 2)  # [N, C/2, HW]
         return x + self.gamma * self.o(taken.unflatten(2, x.shape[2:]))

@@ -79,6 +79,7 @@ class DiffAugment(Augmentation):
         self.policy, self.shift = tuple(policy), shift
 
     def forward(self, x: Tensor) -> Tensor:
+        """Change images [N, C, H, W] in [-1, 1]; color may leave that range."""
         for change in self.policy:
             x = getattr(self, f"_{change}")(x)
         return x
@@ -184,6 +185,7 @@ class ADA(Augmentation):
         return {"p": self.p.clone()}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Change images [N, C, H, W] in [-1, 1]; color may leave that range."""
         return self._color_transformed(self._moved(x))
 
     def _moved(self, x: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class MLPEncoder(nn.Module):
         normal_init(self, 0.01)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to mean and log variance [N, 2, latent]."""
         return self.net(x).unflatten(1, (2, -1))
 
 
@@ -58,6 +59,7 @@ class MLPDecoder(nn.Module):
         normal_init(self, 0.01)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to [N, channels, H, W] before tanh."""
         return self.net(z).unflatten(1, self.shape)
 
 
@@ -100,6 +102,7 @@ class Encoder(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to mean and log variance [N, 2, latent]."""
         return self.net(x).unflatten(1, (2, -1))
 
 
@@ -133,6 +136,7 @@ class Decoder(nn.Module):
         normal_init(self)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to [N, channels, H, W] before tanh."""
         return self.net(z)
 
 
@@ -170,6 +174,7 @@ class FeatureDiscriminator(nn.Module):
                 nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images x [N, channels, H, W] to (logits [N], features [N, C, h, w])."""
         *convolutions, norm = self.features
         features = x
         for layer in convolutions:

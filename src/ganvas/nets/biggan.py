@@ -1,4 +1,4 @@
-"""BigGAN's and BigGAN-deep's networks.
+"""BigGAN's networks, and what they share with BigGAN-deep's (`biggan_deep`).
 
 Large Scale GAN Training for High Fidelity Natural Image Synthesis, Brock et al., 2018,
 arXiv:1809.11096, appendix B. With an embedding for each layer, no split of z and half
@@ -8,7 +8,7 @@ the width they are SAGAN's (arXiv:1805.08318), of which BigGAN is the larger for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -33,11 +33,10 @@ from ganvas.nets.spectral import spectral_
 Init = Literal["orthogonal", "normal", "glorot"]
 
 
-def _widths(k: int) -> tuple[int, ...]:
-    """Channels before, between and after a generator's k doublings.
+def channel_multiples(k: int) -> tuple[int, ...]:
+    """Channels before, between and after a generator's k doublings, in its widths.
 
-    In multiples of its width: Tables 4 to 9; at 64 px and up to 32 px
-    ajbrock/BigGAN-PyTorch's.
+    Tables 4 to 9; at 64 px and up to 32 px ajbrock/BigGAN-PyTorch's.
     """
     if k <= 3:
         return (4,) * (k + 1)
@@ -45,7 +44,7 @@ def _widths(k: int) -> tuple[int, ...]:
     return (deep + (1,) * k)[: k + 1]
 
 
-def _init(net: nn.Module, kind: Init) -> None:
+def initialize(net: nn.Module, kind: Init) -> None:
     """Initialize every weight orthogonally or by Glorot's rule; gains 1 and biases 0.
 
     Orthogonal: appendix C.1; arXiv:1312.6120. The gains are those of labels. "normal":
@@ -68,14 +67,15 @@ def _init(net: nn.Module, kind: Init) -> None:
         start_from_identity(net)
 
 
-def _attention(
+def self_attention(
     attention: Sequence[int], widths: Sequence[int], sides: Sequence[tuple[int, int]]
 ) -> nn.ModuleDict:
-    """Self-attention by the number of the level that it follows.
+    """Self-attention layers, by the number of the level that each follows.
 
-    `sides`: of the levels, whose features have `widths` channels. A resolution is its
-    shorter side; those that the network passes not are a `UserError`, and so are those
-    of fewer than 4 cells.
+    attention: shorter sides, in pixels, of the levels to be followed
+    widths, sides: channels and (height, width) of every level
+
+    Raises `UserError` for a side that no level has, and for one below 4.
     """
     have = [min(side) for side in sides]
     for wanted in attention:
@@ -90,29 +90,33 @@ def _attention(
     )
 
 
-def _attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
+def attend(attention: nn.ModuleDict, level: int, x: Tensor) -> Tensor:
+    """Apply the self-attention that follows a level to x [N, C, H, W], if any does."""
     return attention[str(level)](x) if str(level) in attention else x
 
 
-class _Conditioned(nn.Module):
-    """Base of both generators: first layer's input and conditions from z and y.
+class Conditioned(nn.Module):
+    """Base of both generators, which may embed labels.
 
-    Each block has a condition of its own.
+    shared: the embedding [classes, d] that all blocks share, or None
     """
 
     latent: int
     classes: int
     shared: nn.Embedding | None
 
-    def _embed(self, y: Tensor | None, n: int, like: Tensor) -> Tensor:
-        """[N, shared] vectors of the labels; [N, 0] without."""
+    def embed(self, y: Tensor | None, n: int, like: Tensor) -> Tensor:
+        """Embed labels y [n] or mixtures of classes [n, classes] as vectors [n, d].
+
+        Without an embedding [n, 0], of the type of `like`.
+        """
         if self.shared is None:
             return like.new_zeros(n, 0)
         assert y is not None, "this generator was built for labels"
         return embed_labels(self.shared, y)
 
 
-class Generator(_Conditioned):
+class Generator(Conditioned):
     """z [N, latent] and labels y [N] -> images [N, channels, H, W] in [-1, 1].
 
     A linear layer to a grid of 4x4, a residual block for each doubling, batch norm -
@@ -145,7 +149,7 @@ class Generator(_Conditioned):
     ) -> None:
         super().__init__()
         k, grid = doublings(size)
-        widths = [width * m for m in _checked(multiples or _widths(k), k)]
+        widths = [width * m for m in checked_multiples(multiples or channel_multiples(k), k)]
         self.classes, self.parts = classes, k + 1 if split else 1
         part = latent // self.parts
         if part < 1:
@@ -172,29 +176,35 @@ class Generator(_Conditioned):
         self.grid = (widths[0], *grid)
         self.input = nn.Linear(part, math.prod(self.grid))
         self.blocks = nn.ModuleList(UpBlock(a, b, "nearest", norm) for a, b in pairwise(widths))
-        self.attention = _attention(
+        self.attention = self_attention(
             attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
         )
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
-        _init(self, init)
+        initialize(self, init)
         if normalised:
             spectral_(self, embeddings=False)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1].
+
+        z: [N, latent]
+        y: labels [N], or mixtures [N, classes] if the embedding is shared; not None if
+            there are `classes`
+        """
         first, *rest = z.chunk(self.parts, 1)
         if self.by_label:
             assert y is not None, "this generator was built for labels"
             conditions = [y] * len(self.blocks)
         else:
-            embedded = self._embed(y, len(z), z)
+            embedded = self.embed(y, len(z), z)
             conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(
                 self.blocks
             )
         x = self.input(first).unflatten(1, self.grid)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition) if self.conditional else block(x)
-            x = _attend(self.attention, i, x)
+            x = attend(self.attention, i, x)
         return self.output(F.relu(self.norm(x))).tanh()
 
 
@@ -236,18 +246,22 @@ class Discriminator(nn.Module):
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
         )
         height, wide = sides(size)
-        self.attention = _attention(
+        self.attention = self_attention(
             attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)]
         )
         self.output = Projection(widths[-1], classes)
-        _init(self, init)
+        initialize(self, init)
         if normalised:
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score images x [N, channels, H, W]: [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         for i, block in enumerate(self.blocks):
             x = block(x)
-            x = _attend(self.attention, i, x)
+            x = attend(self.attention, i, x)
         return self.output(F.relu(x).sum((2, 3)), y)
 
 
@@ -255,10 +269,11 @@ def _discriminating(k: int) -> tuple[int, ...]:
     """A discriminator's channels after each block, in widths."""
     if k <= 3:
         return (4,) * (max(k - 1, 1) + 2)
-    return (1, 2, 4, 8, 16) if k == 4 else (*reversed(_widths(k)[1:]), 16)
+    return (1, 2, 4, 8, 16) if k == 4 else (*reversed(channel_multiples(k)[1:]), 16)
 
 
-def _checked(multiples: Sequence[int], k: int) -> Sequence[int]:
+def checked_multiples(multiples: Sequence[int], k: int) -> Sequence[int]:
+    """`multiples`, if they are k + 1. Raises `UserError` otherwise."""
     if len(multiples) != k + 1:
         raise UserError(
             f"multiples has {len(multiples)} numbers; for this size it needs {k + 1}: one before "
@@ -266,179 +281,3 @@ def _checked(multiples: Sequence[int], k: int) -> Sequence[int]:
             "and one after the last"
         )
     return multiples
-
-
-class DeepUpBlock(nn.Module):
-    """Residual bottleneck of BigGAN-deep's generator.
-
-    norm - ReLU - 1x1 to a quarter of the channels, norm - ReLU (- up) - 3x3, norm -
-    ReLU - 3x3, norm - ReLU - 1x1 (figure 16, left); plus the input, enlarged, without
-    its last channels if there are fewer after. [N, C, H, W] -> [N, C', ...].
-    """
-
-    def __init__(
-        self, channels_in: int, channels_out: int, up: bool, norm: Callable[[int], nn.Module]
-    ) -> None:
-        super().__init__()
-        inner = max(channels_in // 4, 1)
-        self.norms = nn.ModuleList([norm(channels_in), norm(inner), norm(inner), norm(inner)])
-        self.convs = nn.ModuleList(
-            [
-                nn.Conv2d(channels_in, inner, 1),
-                nn.Conv2d(inner, inner, 3, padding=1),
-                nn.Conv2d(inner, inner, 3, padding=1),
-                nn.Conv2d(inner, channels_out, 1),
-            ]
-        )
-        self.up, self.kept = up, channels_out
-
-    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        h = x
-        for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            h = F.relu(norm(h, *condition))
-            h = conv(F.interpolate(h, scale_factor=2, mode="nearest") if self.up and i == 1 else h)
-        x = x[:, : self.kept]
-        return h + (F.interpolate(x, scale_factor=2, mode="nearest") if self.up else x)
-
-
-class DeepDownBlock(nn.Module):
-    """Residual bottleneck of BigGAN-deep's discriminator.
-
-    ReLU - 1x1 to a quarter of the channels after it, ReLU - 3x3, ReLU - 3x3, ReLU (-
-    mean of 2x2) - 1x1 (figure 16, right); plus the input, shrunk, to which a 1x1
-    convolution of it is joined if there are more channels after.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, down: bool) -> None:
-        super().__init__()
-        inner = max(channels_out // 4, 1)
-        self.convs = nn.ModuleList(
-            [
-                nn.Conv2d(channels_in, inner, 1),
-                nn.Conv2d(inner, inner, 3, padding=1),
-                nn.Conv2d(inner, inner, 3, padding=1),
-                nn.Conv2d(inner, channels_out, 1),
-            ]
-        )
-        more = channels_out - channels_in
-        self.shortcut = nn.Conv2d(channels_in, more, 1) if more else None
-        self.down = down
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for i, conv in enumerate(self.convs):
-            h = F.relu(h)
-            h = conv(F.avg_pool2d(h, 2) if self.down and i == 3 else h)
-        x = F.avg_pool2d(x, 2) if self.down else x
-        return h + (x if self.shortcut is None else torch.cat([x, self.shortcut(x)], 1))
-
-
-class DeepGenerator(_Conditioned):
-    """BigGAN-deep's generator: z and labels -> images in [-1, 1].
-
-    z [N, latent], y [N] -> [N, channels, H, W]. Tables 7 to 9.
-
-    z is not split: joined to the labels' embedding of `shared` numbers it conditions
-    every block and makes the 4x4 grid. `depth` blocks for each resolution, the last of
-    which doubles it; attention before the first block of its resolution. Options as in
-    `Generator`. Its layers are spectrally normalized, its embedding is not.
-    """
-
-    def __init__(
-        self,
-        latent: int = 128,
-        width: int = 128,
-        size: Size = 128,
-        channels: int = 3,
-        classes: int = 0,
-        shared: int = 128,
-        depth: int = 2,
-        attention: Sequence[int] = (64,),
-        multiples: Sequence[int] | None = None,
-        normalised: bool = True,
-        init: Init = "orthogonal",
-        eps: float = 1e-4,
-    ) -> None:
-        super().__init__()
-        k, grid = doublings(size)
-        widths = [width * m for m in _checked(multiples or _widths(k), k)]
-        self.latent, self.classes, self.depth = latent, classes, depth
-        self.shared = nn.Embedding(classes, shared) if classes else None
-        condition = latent + (shared if classes else 0)
-        norm = partial(ConditionalBatchNorm2d, condition=condition, eps=eps)
-        self.grid = (widths[0], *grid)
-        self.input = nn.Linear(condition, math.prod(self.grid))
-        blocks: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            blocks += [
-                *(DeepUpBlock(a, a, False, norm) for _ in range(depth - 1)),
-                DeepUpBlock(a, b, True, norm),
-            ]
-        self.blocks = nn.ModuleList(blocks)
-        self.attention = _attention(
-            attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
-        )
-        self.norm = BatchNorm2d(widths[-1], eps=eps)
-        self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
-        _init(self, init)
-        if normalised:
-            spectral_(self, embeddings=False)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        condition = torch.cat([z, self._embed(y, len(z), z)], 1)
-        x = self.input(condition).unflatten(1, self.grid)
-        for i, block in enumerate(self.blocks):
-            x = block(x, condition)
-            level, within = divmod(i, self.depth)
-            x = _attend(self.attention, level, x) if within == self.depth - 1 else x
-        return self.output(F.relu(self.norm(x))).tanh()
-
-
-class DeepDiscriminator(nn.Module):
-    """BigGAN-deep's discriminator: images in [-1, 1] and labels -> scores.
-
-    [N, channels, H, W], y [N] -> [N]. Tables 7 to 9: a 3x3 convolution, `depth` blocks
-    for each resolution, the first of which halves it, down to 4x4; then as
-    `Discriminator`.
-    """
-
-    def __init__(
-        self,
-        width: int = 128,
-        size: Size = 128,
-        channels: int = 3,
-        classes: int = 0,
-        depth: int = 2,
-        attention: Sequence[int] = (64,),
-        multiples: Sequence[int] | None = None,
-        normalised: bool = True,
-        init: Init = "orthogonal",
-    ) -> None:
-        super().__init__()
-        k, _ = doublings(size)
-        widths = [width * m for m in _checked(multiples or tuple(reversed(_widths(k))), k)]
-        self.depth = depth
-        self.input = nn.Conv2d(channels, widths[0], 3, padding=1)
-        blocks: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            blocks += [
-                DeepDownBlock(a, b, True),
-                *(DeepDownBlock(b, b, False) for _ in range(depth - 1)),
-            ]
-        self.blocks = nn.ModuleList(blocks)
-        height, wide = sides(size)
-        self.attention = _attention(
-            attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)]
-        )
-        self.output = Projection(widths[-1], classes)
-        _init(self, init)
-        if normalised:
-            spectral_(self)
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        x = self.input(x)
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            level, within = divmod(i, self.depth)
-            x = _attend(self.attention, level, x) if within == self.depth - 1 else x
-        return self.output(F.relu(x).sum((2, 3)), y)

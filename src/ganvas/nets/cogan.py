@@ -92,6 +92,7 @@ class Generators(nn.Module):
         normal_init(self)
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Map z [N, latent] to an image of each domain, [N, channels, H, W]."""
         h = self.tied(z.flatten(1)[:, :, None, None])
         return tuple((own(h) / 2).tanh() for own in self.own)
 
@@ -128,5 +129,6 @@ class Discriminators(nn.Module):
         return self.tied(self.own[domain](x)).flatten(1)
 
     def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Map images x [N, channels, H, W] of a domain (0: a, 1: b) to logits [N]."""
         generated, real = self.scores(x, domain).unbind(1)
         return real - generated

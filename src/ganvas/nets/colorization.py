@@ -39,6 +39,7 @@ class Colouring(nn.Module):
         self.multiple: int = self.net.multiple
 
     def forward(self, x: Tensor) -> Tensor:
+        """Color images x [N, 3, H, W] in [-1, 1], in float32 or better."""
         lightness = to_lab(_wide(x))[:, :1]
         ab = _wide(self.net(lightness / 50 - 1)) * 110
         return to_rgb(in_gamut(torch.cat([lightness, ab], 1)))

@@ -37,6 +37,7 @@ class ConditionalBatchNorm2d(nn.Module):
         start_from_identity(self)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Normalize x [N, C, H, W] by conditions c: labels [N] or [N, condition]."""
         gain, bias = (f(c)[:, :, None, None] for f in (self.gain, self.bias))
         return self.norm(x) * (1 + gain) + bias
 
@@ -61,6 +62,10 @@ class Projection(nn.Linear):
         self.embed = nn.Embedding(classes, features) if classes else None
 
     def forward(self, input: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score features [N, d]: [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         score = super().forward(input).squeeze(1)
         if self.embed is None:
             return score

@@ -32,14 +32,14 @@ def _he_init(net: nn.Module, slope: float = 0.0) -> None:
 
 
 def _up(a: int, b: int, kernel: int, bias: bool) -> nn.Module:
-    """[N, a, H, W] -> [N, b, 2 H, 2 W]"""
+    """A layer that maps [N, a, H, W] to [N, b, 2 H, 2 W]."""
     return nn.ConvTranspose2d(a, b, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
 
 
 def halvings(
     width: int, size: Size, channels: int, kernel: int = 4, norm: bool = True
 ) -> tuple[nn.Sequential, int, tuple[int, int]]:
-    """The discriminator's convolutions of stride 2, with their final channels and grid."""
+    """The discriminator's convolutions of stride 2, their final channels and grid."""
     k, grid = doublings(size)
     widths = [width << i for i in range(k)]
     padding = (kernel - 1) // 2
@@ -96,6 +96,11 @@ class Generator(nn.Module):
             _he_init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1].
+
+        z: [N, latent] or [N, latent, 1, 1]
+        y: labels [N]; not None if there are `classes`
+        """
         return self.main(with_labels(z.flatten(1)[:, :, None, None], y, self.classes))
 
 
@@ -137,6 +142,10 @@ class Discriminator(nn.Module):
             nn.init.zeros_(self.embed.weight)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map images x [N, channels, H, W] to logits [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         x = with_labels(x, y, self.planes)
         if self.embed is None:
             return self.main(x).flatten()

@@ -71,6 +71,10 @@ class Generator(nn.Module):
         self.least = self.multiple * (4 if bottleneck else 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images [N, channels_in, H, W] in [-1, 1].
+
+        Raises `UserError` for sides that are no multiples of 2^depth.
+        """
         divisible(x, self.multiple, self.least)
         return 2 * self.main((x + 1) / 2) - 1
 
@@ -99,6 +103,7 @@ class Discriminator(nn.Module):
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, grid, bias=False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map images x [N, channels, H, W] to (logits [N], features to match)."""
         x, features = (x + 1) / 2, []
         for layer in self.main:
             x = layer(x)

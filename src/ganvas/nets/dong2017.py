@@ -40,14 +40,15 @@ class Generator(nn.Module):
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Map z [N, latent] and labels y [N] to images [N, channels, H, W]."""
         return self.net(torch.cat([z, embed_labels(self.embed, y)], 1))
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] -> (logits [N], of being real.
+    """Images [N, channels, H, W] in [-1, 1] -> two kinds of logits.
 
-    Logits of the classes [N, classes]): DCGAN's convolutions, and a linear layer for
-    each answer.
+    Of being real, [N], and of the classes, [N, classes]: DCGAN's convolutions, and a
+    linear layer for each.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Discriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images x [N, channels, H, W] to (logits [N], logits [N, classes])."""
         h = self.trunk(x).flatten(1)
         return self.real(h).squeeze(1), self.named(h)
 
@@ -80,4 +82,5 @@ class Encoder(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to z [N, latent]."""
         return self.latent(self.trunk(x).flatten(1))

@@ -43,4 +43,5 @@ class Critic(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score images x [N, channels, H, W]: [N]."""
         return self.net(x).squeeze(1)

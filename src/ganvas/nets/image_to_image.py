@@ -39,6 +39,7 @@ class ResNetBlock(nn.Module):
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to the same shape, H and W at least 2."""
         return x + self.conv_block(x)
 
 
@@ -97,6 +98,10 @@ class ResNetGenerator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W] in [-1, 1].
+
+        Raises `UserError` for sides that are no multiples of 2^`downs`, or below twice that.
+        """
         divisible(x, self.multiple, least=2 * self.multiple)
         return self.model(x)
 
@@ -153,6 +158,7 @@ class UNetBlock(nn.Module):
         self.joins = skip and not outermost
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, channels_in, H, W] to as many pixels."""
         y = self.model(x)
         return torch.cat([x, y], 1) if self.joins else y
 
@@ -165,9 +171,9 @@ class UNetGenerator(nn.Module):
     `depth` halvings with `width` min(2^i, 8) channels and as many doublings, each level
     joined to its mirror image. pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix
     6.1 (depth 8 at 256 px, 7 at 128). `dropout` acts on the inner levels with 8 `width`
-    channels except the innermost, as in the authors' code, or on that many innermost ones
-    as it says (DualGAN's: 3); in training mode only, so that noise means leaving it on.
-    `kernel`: the convolutions' side, `ends` that of the outermost two if it is
+    channels except the innermost, as in the authors' code, or on that many innermost
+    ones as it says (DualGAN's: 3); in training mode only, so that noise means leaving
+    it on. `kernel`: the convolutions' side, `ends` that of the outermost two if it is
     another. Without `skip` no level is joined: the paper's encoder-decoder. Weights ~
     N(0, .02).
     """
@@ -208,5 +214,9 @@ class UNetGenerator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W] in [-1, 1].
+
+        Raises `UserError` for sides that are no multiples of 2^depth.
+        """
         divisible(x, self.multiple, least=self.multiple)
         return self.model(x)

@@ -108,12 +108,14 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, ...] to the same shape."""
         if not self.training or self.p == 0:
             return x
         kept = rng.uniform(len(x), *x.shape[1:], device=x.device) >= self.p
         return x * kept / (1 - self.p)
 
     def extra_repr(self) -> str:
+        """The probability of a zero."""
         return f"p={self.p}"
 
 
@@ -141,6 +143,7 @@ class EqualizedLinear(nn.Module):
         self.lr = lr
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in] to [N, out]."""
         return F.linear(
             x, self.weight * self.scale, self.bias if self.lr == 1 else self.bias * self.lr
         )
@@ -172,6 +175,7 @@ class EqualizedConv2d(nn.Module):
         self.padding = kernel // 2 if padding is None else padding
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H', W']."""
         return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
 
 
@@ -183,6 +187,7 @@ class EqualizedUpConv2d(EqualizedConv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, 2 H, 2 W]."""
         kernel = _two_by_two(self.weight * self.scale).flip(2, 3).transpose(0, 1)
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
@@ -191,11 +196,10 @@ class EqualizedDownConv2d(EqualizedConv2d):
     """A 3x3 convolution and the mean of 2x2 as one convolution of 4x4.
 
     [N, in, 2 H, 2 W] -> [N, out, H, W].
-
-    [N, in, 2 H, 2 W] -> [N, out, H, W].
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, 2 H, 2 W] to [N, out, H, W]."""
         return F.conv2d(
             x, _two_by_two(self.weight * (self.scale / 4)), self.bias, stride=2, padding=1
         )
@@ -227,8 +231,8 @@ class Blur(nn.Module):
         up: bool = False,
     ) -> None:
         super().__init__()
-        # Constants, not weights: absent from the state dict, and on a real device even if the
-        # weights are on the meta device.
+        # Constants, not weights: absent from the state dict, and on a real device even
+        # if the weights are on the meta device.
         row = torch.tensor(taps, dtype=torch.float32, device="cpu")
         self.register_buffer(
             "taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False
@@ -236,10 +240,12 @@ class Blur(nn.Module):
         self.pad, self.stride, self.up = pad, stride, up
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C, H', W'], in float32 on a CPU under autocast."""
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return self._filtered(x)
-        # oneDNN has no bf16 kernel for the backward pass of a strided depthwise convolution:
-        # its reference implementation takes 10 to 20 times as long as float32 does.
+        # oneDNN has no bf16 kernel for the backward pass of a strided depthwise
+        # convolution: its reference implementation takes 10 to 20 times as long as
+        # float32 does.
         with torch.autocast("cpu", enabled=False):
             y = self._filtered(x.float())
         return y if y.dtype == x.dtype else y.to(x.dtype)
@@ -269,6 +275,7 @@ class MinibatchStdDev(nn.Module):
         self.correction = correction
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C + 1, H, W]; the statistics are in float32."""
         n = len(x)
         group = n if n % self.group else self.group
         if group == 1:  # a lone image has no spread
@@ -291,4 +298,5 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in] to [N, out]."""
         return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)

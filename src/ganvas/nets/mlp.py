@@ -52,6 +52,7 @@ class MLPGenerator(nn.Module):
         _uniform_init(self, 0.05)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to images [N, channels, H, W] in [-1, 1]."""
         return 2 * self.net(z).unflatten(1, self.shape) - 1
 
 
@@ -85,6 +86,7 @@ class MaxoutDiscriminator(nn.Module):
         _uniform_init(self, 0.005)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to logits [N]."""
         return self.net((x + 1) / 2).squeeze(1)
 
 
@@ -128,6 +130,7 @@ class ConditionalMLPGenerator(nn.Module):
         _uniform_init(self, 0.05)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Map z [N, latent] and labels y [N] to images [N, channels, H, W]."""
         label_features = self.of_label(one_hot(y, self.classes, z))
         return (
             2
@@ -168,6 +171,7 @@ class ConditionalMaxoutDiscriminator(nn.Module):
         _uniform_init(self, 0.005)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] and their labels y [N] to logits [N]."""
         image_features, label_features = (
             self.of_image(((x + 1) / 2).flatten(1)),
             self.of_label(one_hot(y, self.classes, x)),

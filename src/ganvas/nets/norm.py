@@ -69,8 +69,8 @@ class _BatchNormOverRanks(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         local = torch.batch_norm_update_stats(x, None, None, 0.0)
-        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares would
-        # cancel if means are large.
+        # Of E[(m + d)^2] only the spread of the ranks' means is added: sums of squares
+        # would cancel if means are large.
         every = distributed.gather(torch.stack([s.to(weight.dtype) for s in local]))
         mean = every[:, 0].mean(0)
         var = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
@@ -80,7 +80,8 @@ class _BatchNormOverRanks(torch.autograd.Function):
         return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps), mean, var
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grads[0]  # mean and variance are not differentiable
         x, weight, bias, mean, var = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient itself will be differentiated
             inputs = [t for t in (x, weight, bias) if t.requires_grad]
@@ -94,7 +95,7 @@ class _BatchNormOverRanks(torch.autograd.Function):
         to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean, var, mean, invstd, False, ctx.eps, [True, True, True]
         )
-        # Through the statistics, which are everyone's: by what everyone's gradients say of them.
+        # Through the statistics, which are all ranks': by all ranks' gradients.
         rows = x.numel() // x.shape[1]
         by_weight, by_bias = distributed.gather(torch.stack([to_weight, to_bias])).mean(0) / rows
         slope = weight * invstd.square() * by_weight
@@ -146,6 +147,10 @@ class InstanceNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x [N, C, H, W].
+
+        Raises `UserError` for a single pixel, which has no spread.
+        """
         if x.shape[2] * x.shape[3] < 2:
             raise UserError(
                 "instance norm got 1 value per channel, which has no spread: it needs at least 2. "
@@ -163,6 +168,7 @@ class InstanceNorm2d(nn.Module):
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
     def extra_repr(self) -> str:
+        """The arguments that the layer was built with."""
         return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
 
 
@@ -194,4 +200,5 @@ class PixelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x [N, C, ...] over its channels."""
         return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()

@@ -68,6 +68,10 @@ class PatchDiscriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score images x [N, channels, H, W]: [N, 1, H', W'].
+
+        Raises `UserError` for images smaller than the layers need.
+        """
         self._large_enough(*x.shape[-2:])
         return self.model(x)
 
@@ -104,4 +108,5 @@ class PixelDiscriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score the pixels of images x [N, channels, H, W]: [N, 1, H, W]."""
         return self.net(x)

@@ -108,6 +108,7 @@ class Growth:
             )
 
     def __call__(self, clock: Clock) -> Stage:
+        """The stage after `clock.images` images."""
         last = len(self.resolutions) - 1
         phase = self.fade + self.hold
         grown, into = divmod(clock.images + self.fade, phase) if phase else (last + 1, 0)
@@ -153,10 +154,12 @@ class _Block(nn.Module):
 
 
 def rectified(x: Tensor) -> Tensor:
+    """LeakyReLU(.2), of any shape."""
     return F.leaky_relu(x, 0.2)
 
 
 def faded(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
+    """Mix images of one shape: (1 - alpha) before + alpha newest."""
     return (1 - alpha) * before + alpha * newest
 
 

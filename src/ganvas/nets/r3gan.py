@@ -66,6 +66,7 @@ class Block(nn.Module):
         self.bias1, self.bias2 = (nn.Parameter(torch.zeros(inner)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to the same shape."""
         h = F.leaky_relu(self.conv1(x) + self.bias1[:, None, None], 0.2)
         h = F.leaky_relu(self.conv2(h) + self.bias2[:, None, None], 0.2)
         return x + self.conv3(h)
@@ -124,6 +125,11 @@ class Generator(nn.Module):
         self.output = _conv(w[-1], channels)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W].
+
+        z: [N, latent]
+        y: labels [N] or one-hot [N, classes]; not None if there are `classes`
+        """
         if self.embed is not None:
             z = torch.cat([z, self.embed(one_hot(y, self.classes, z))], 1)
         x = self.stages[0](self.basis * self.input(z)[:, :, None, None])
@@ -175,6 +181,10 @@ class Discriminator(nn.Module):
         self.embed = _linear(classes, embedding, 1 / math.sqrt(embedding)) if classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score images x [N, channels, H, W]: [N].
+
+        y: labels [N] or one-hot [N, classes]; not None if there are `classes`
+        """
         x = self.stages[0](self.input(x))
         for shrink, stage in zip(self.resample, self.stages[1:], strict=True):  # pyright: ignore[reportArgumentType]
             x = stage(shrink(x))

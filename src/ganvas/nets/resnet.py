@@ -65,6 +65,10 @@ class UpBlock(nn.Module):
         return F.interpolate(x, scale_factor=2, mode=self.upsampling)
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C', 2 H, 2 W].
+
+        condition: further arguments of the norms
+        """
         h = self.conv1(self._up(F.relu(self.norm1(x, *condition))))
         h = self.conv2(F.relu(self.norm2(h, *condition)))
         return h + self._up(
@@ -101,6 +105,7 @@ class DownBlock(nn.Module):
         return F.avg_pool2d(x, 2) if self.down else x
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, C', H, W], or [N, C', H / 2, W / 2] if `down`."""
         start = x if self.first else F.relu(x)
         h = self._down(self.conv2(F.relu(self.conv1(start))))
         return h + self.shortcut(self._down(start if self.rectified else x))
@@ -137,6 +142,10 @@ class Generator(nn.Module):
         _init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1] from z [N, latent].
+
+        y: labels [N]; not None if there are `classes`
+        """
         assert y is not None or not self.classes, "this generator was built for labels"
         x = self.input(z).unflatten(1, self.grid)
         for block in self.blocks:
@@ -180,4 +189,8 @@ class Discriminator(nn.Module):
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score images x [N, channels, H, W]: [N].
+
+        y: labels [N]; not None if there are `classes`
+        """
         return self.output(self.pool(F.relu(self.blocks(x)), (2, 3)), y)

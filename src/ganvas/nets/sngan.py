@@ -40,6 +40,7 @@ class Generator(nn.Module):
         _init(self)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to images [N, channels, H, W] in [-1, 1]."""
         first, *norms = self.norms
         x = F.relu(first(self.input(z).unflatten(1, self.grid)))
         for up, norm in zip(self.ups, norms, strict=True):
@@ -76,6 +77,7 @@ class Discriminator(nn.Module):
             spectral_(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score images x [N, channels, H, W]: [N]."""
         return self.output(self.main(x).flatten(1)).squeeze(1)
 
 

@@ -42,6 +42,7 @@ class Spectral(nn.Module):
         self.register_buffer("seen", torch.zeros_like(self.u[0]))
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Map a weight to the same shape, divided by its largest singular value."""
         with torch.autocast(weight.device.type, enabled=False):
             matrix = as_matrix(weight, self.dim)
             with torch.no_grad():
@@ -65,11 +66,12 @@ class Spectral(nn.Module):
         return back
 
     def extra_repr(self) -> str:
+        """The dimension that counts the outputs, unless it is the first."""
         return f"dim={self.dim}" if self.dim else ""
 
 
 def as_matrix(weight: Tensor, dim: int = 0) -> Tensor:
-    """[outputs, the rest]"""
+    """View a weight as a matrix [outputs, the rest]."""
     return weight.movedim(dim, 0).flatten(1)
 
 

@@ -6,7 +6,6 @@ Brock et al., 2018, arXiv:1809.11096, section 3.1 and appendix B.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,10 @@ class Standing:
 
     def __init__(self, batches: int) -> None:
         self.batches = batches
-        self._kept: dict[Any, list[Tensor]] = {}
-        self._now: Any = None
+        self._kept: dict[tuple[float, int], list[Tensor]] = {}
+        self._now: tuple[float, int] | None = None
 
-    def __call__(self, net: nn.Module, make: Callable[[nn.Module], Any], setting: float) -> None:
+    def __call__(self, net: nn.Module, make: Callable[[nn.Module], object], setting: float) -> None:
         """`make(net)` passes one batch through `net` as it is used at `setting`."""
         net = getattr(net, "net", net)  # the network itself, if another runtime executes it
         if net.training or not self.batches:
@@ -47,7 +46,7 @@ class Standing:
         self._now = key
 
     def _accumulate(
-        self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], Any]
+        self, norms: list[nn.modules.batchnorm._BatchNorm], make: Callable[[], object]
     ) -> None:
         momenta = [m.momentum for m in norms]
         for m in norms:

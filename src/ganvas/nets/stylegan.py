@@ -86,6 +86,10 @@ class Noise(nn.Module):
         self.register_buffer("fixed", torch.randn(size))
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Add noise to x [N, C, H, W].
+
+        noise: [1 or N, 1, H, W]; None: drawn in training, `fixed` in evaluation
+        """
         if noise is None:
             noise = (
                 rng.normal(len(x), 1, *x.shape[2:], device=x.device)
@@ -112,6 +116,10 @@ class AdaptiveLayer(nn.Module):
         self.style = EqualizedLinear(style, 2 * channels, gain=1.0)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Map x [N, C, H, W] and styles w [N, style] to [N, channels, H', W'].
+
+        noise: as of `Noise`
+        """
         x = self.noise(self.conv(x), noise)
         x = rectified(x + self.bias.view(-1, 1, 1).to(x.dtype))
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)
@@ -203,10 +211,14 @@ class StyleBased(nn.Module):
 
     @property
     def layers(self) -> int:
+        """Number of styles that an image takes."""
         return self.synthesis.layers  # pyright: ignore[reportReturnType] (modules' attributes are untyped)
 
     def styles(self, z: Tensor, y: Tensor | None = None, layers: int | None = None) -> Tensor:
-        """z (and labels) -> w [n, layers, width], equal in every layer."""
+        """Map z [n, latent] and labels y [n] to w [n, layers, width].
+
+        layers: number of equal styles; None: all of the network's
+        """
         return self.mapping(z, y)[:, None].expand(-1, layers or self.layers, -1)
 
     def truncated(self, w: Tensor, truncation: float, layers: int | None = None) -> Tensor:
@@ -234,11 +246,13 @@ class StyleBased(nn.Module):
         y: Tensor | None = None,
         truncation: float = 1.0,
         layers: int | None = None,
-        **how,
+        **how: object,
     ) -> Tensor:
-        """`truncation`, `layers`: as of `truncated`.
+        """Generate images [n, channels, H, W] from z [n, latent].
 
-        The rest as of the synthesis network.
+        y: labels [n]; not None if there are classes
+        truncation, layers: as of `truncated`
+        how: further arguments of the synthesis network
         """
         return self.synthesis(self.truncated(self.styles(z, y), truncation, layers), **how)
 

@@ -61,6 +61,7 @@ class ModulatedConv2d(nn.Module):
         self.blur = Blur(TAPS, gain=4.0) if up else None
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W']."""
         s = self.style(w)
         x = x * (s if self.scale is None else s * self.scale)[:, :, None, None].to(x.dtype)
         if self.blur is None:
@@ -89,6 +90,10 @@ class ModulatedLayer(nn.Module):
         self.noise = Noise(size)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W'].
+
+        noise: as of `stylegan.Noise`
+        """
         return _act(self.noise(self.conv(x, w), noise))
 
 

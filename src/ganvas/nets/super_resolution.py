@@ -73,6 +73,7 @@ class SRResNet(nn.Module):
         self.last = nn.Conv2d(width, channels, 9, padding=4)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge images x [N, channels, H, W] `scale` times."""
         x = self.first(x)
         made = self.last(self.up(x + self.after(self.body(x))))
         return (made.tanh() + 1) / 2 if self.bounded else made
@@ -120,6 +121,7 @@ class SRDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] of `size` to logits [N]."""
         return self.dense(self.features(x).flatten(1)).flatten()
 
 
@@ -174,6 +176,7 @@ class MSRResNet(nn.Module):
         _small(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge images x [N, channels, H, W] `scale` times."""
         h = self.body(F.leaky_relu(self.conv_first(x), 0.1, inplace=True))
         for up in (self.upconv1, self.upconv2):
             if up is not None:
@@ -245,6 +248,10 @@ class RRDBNet(nn.Module):
         _small(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge images x [N, channels, H, W] `scale` times.
+
+        Raises `UserError` for sides that are no multiples of `multiple`.
+        """
         divisible(x, self.multiple, least=self.multiple)
         h = self.conv_first(F.pixel_unshuffle(x, self.multiple))
         h = h + self.conv_body(self.body(h))
@@ -282,6 +289,7 @@ class CompactNet(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(width, channels * scale**2, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge images x [N, channels, H, W] `scale` times."""
         return F.pixel_shuffle(self.body(x), self.scale) + F.interpolate(
             x, scale_factor=self.scale, mode="nearest"
         )
@@ -318,6 +326,7 @@ class VGGStyleDiscriminator(nn.Module):
         self.linear2 = nn.Linear(100, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] of `size` to logits [N]."""
         for i in range(self.stages):
             for j in range(2):
                 x = self.get_submodule(f"conv{i}_{j}")(x)
@@ -328,9 +337,10 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's discriminator, a U-Net that scores every pixel: arXiv:2107.10833, section 3.3.
+    """Real-ESRGAN's discriminator, a U-Net that scores every pixel.
 
-    Images [N, C, H, W] -> logits [N, 1, H, W]; sides are multiples of 8.
+    arXiv:2107.10833, section 3.3. Images [N, C, H, W] -> logits [N, 1, H, W]; sides are
+    multiples of 8.
 
     Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
     it, each after a bilinear enlargement and followed by the features of its size on
@@ -358,6 +368,11 @@ class UNetDiscriminator(nn.Module):
                 spectral(self.get_submodule(f"conv{i}"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, channels, H, W] to logits [N, 1, H, W].
+
+        Raises `UserError` for sides that are no multiples of 8.
+        """
+
         def layer(i: int, x: Tensor) -> Tensor:
             return F.leaky_relu(self.get_submodule(f"conv{i}")(x), 0.2)
 

@@ -26,6 +26,7 @@ class Translator(nn.Module):
         nn.init.normal_(self.table.weight, 0.0, std)
 
     def forward(self, s: Tensor) -> Tensor:
+        """Map sentences s [N, T] (int64) to log probabilities [N, T, words]."""
         return log_softmax(self.table(s).float(), -1)
 
 
@@ -42,6 +43,7 @@ class Bigram(nn.Module):
             nn.init.normal_(table, 0.0, std)
 
     def forward(self, s: Tensor) -> Tensor:
+        """Map sentences s [N, T] (int64) to log probabilities [N, T]."""
         first = log_softmax(self.first.float(), 0)[s[:, :1]]
         after = log_softmax(self.next(s[:, :-1]).float(), -1).gather(2, s[:, 1:, None]).squeeze(2)
         return torch.cat([first, after], 1)

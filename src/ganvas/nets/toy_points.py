@@ -64,6 +64,7 @@ class Generator(nn.Module):
         _init(self, std)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to points [N, channels, H, W]."""
         return self.net(z).unflatten(1, self.shape)
 
 
@@ -92,4 +93,5 @@ class Discriminator(nn.Module):
         _init(self, std)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map points x [N, channels, H, W] to logits [N]."""
         return self.net(x).squeeze(1)

@@ -36,6 +36,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to the same shape, H and W at least 2."""
         return x + self.main(x)
 
 
@@ -57,6 +58,7 @@ class LayerNorm(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x [N, C, H, W] over C, H and W."""
         var, mean = torch.var_mean(x, (1, 2, 3), keepdim=True)
         return (x - mean) / (var.sqrt() + self.eps) * self.gain[:, None, None] + self.bias[
             :, None, None
@@ -120,6 +122,10 @@ class Encoders(nn.Module):
         _he_init(self)
 
     def forward(self, x: Tensor, domain: int) -> Tensor:
+        """Map images x [N, channels, H, W] of a domain to latents [N, latent, H', W'].
+
+        Raises `UserError` for sides that are no multiples of 2^halvings.
+        """
         divisible(x, self.multiple, least=2 * self.multiple)
         return self.shared(self.own[domain](x))
 
@@ -157,6 +163,7 @@ class Decoders(nn.Module):
         _he_init(self)
 
     def forward(self, h: Tensor, domain: int) -> Tensor:
+        """Map latents h [N, latent, H', W'] to images [N, channels, H, W]."""
         return self.own[domain](self.shared(h))
 
 
@@ -191,6 +198,10 @@ class MultiscaleDiscriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Score images x [N, channels, H, W]: [N, 1, H', W'] at each scale.
+
+        Raises `UserError` for images too small for the smallest scale.
+        """
         height, width = x.shape[-2:]
         if min(height, width) < self.least:
             raise UserError(

@@ -69,6 +69,7 @@ class VGG19(nn.Module):
         self.register_buffer(name, value.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x [N, 1 or 3, H, W] in [0, 1] to features [N, C, h, w]."""
         return self.blocks_of(x)[-1]
 
     def blocks_of(self, x: Tensor) -> list[Tensor]:

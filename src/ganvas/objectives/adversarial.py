@@ -32,14 +32,12 @@ def mean_sign(d_real: Tensor) -> Tensor:
     """E sign D(x) over real images, ADA's measure of overfitting: 0 none, 1 all.
 
     Karras et al., 2020, arXiv:2006.06676, equation 1.
-
-    Karras et al., 2020, arXiv:2006.06676, equation 1.
     """
     return d_real.detach().float().sign().mean()
 
 
 def discriminator_log(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
-    """Log of a discriminator's turn: `accuracy` (`discriminator_accuracy`) and `sign`."""
+    """Log of a discriminator's turn: `discriminator_accuracy` and `mean_sign`."""
     return {"accuracy": discriminator_accuracy(d_real, d_fake), "sign": mean_sign(d_real)}
 
 

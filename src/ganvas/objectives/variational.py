@@ -32,10 +32,7 @@ def kl_to_normal(q: Tensor) -> Tensor:
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-E log p(x) of pixels x in [-1, 1] as probabilities (x + 1) / 2 of white.
-
-    x [N, ...].
-    """
+    """-E log p(x) of x [N, ...] in [-1, 1] as probabilities (x + 1) / 2 of white."""
     nll = F.binary_cross_entropy_with_logits(wide(logits), (wide(x) + 1) / 2, reduction="none")
     return nll.flatten(1).sum(1).mean()
 

@@ -7,6 +7,7 @@ from ganvas.core.schedules import HalfLife, PerStep
 from ganvas.data import images
 from ganvas.methods import BigGAN
 from ganvas.nets import biggan as nets
+from ganvas.nets import biggan_deep as deep
 
 
 def biggan(count: int) -> Run:
@@ -37,7 +38,7 @@ def biggan_deep(count: int) -> Run:
     resolution. The rest as `biggan`."""
     run = biggan(count)
     method = partial(
-        BigGAN, G=partial(nets.DeepGenerator), D=partial(nets.DeepDiscriminator), labels=True
+        BigGAN, G=partial(deep.DeepGenerator), D=partial(deep.DeepDiscriminator), labels=True
     )
     return Run(**{**vars(run), "method": method})
 

@@ -4,7 +4,8 @@ The typefaces come from the `fontpkg-*` packages of the extra `demo`.
 
 The families are divided into three parts, so that a model and the classifier that
 measures it never share a typeface: `train` for generative models, `val` for the
-classifier, `test` for real letters that neither has seen."""
+classifier, `test` for real letters that neither has seen.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ class Face:
     """A typeface: a family in one weight, roman or italic.
 
     variable: whether the font file has an axis of weights
-    part: a key of `PARTS`"""
+    part: a key of `PARTS`
+    """
 
     family: str
     weight: int
@@ -93,7 +95,8 @@ class Face:
     def height(self) -> float:
         """Height of a capital as a fraction of the image's side.
 
-        It is `CAPITAL`, or less if a letter would not fit."""
+        It is `CAPITAL`, or less if a letter would not fit.
+        """
         font = self.font(MEASURED)
         capital = -font.getbbox("H", anchor="ls")[1]
         boxes = [font.getbbox(letter, anchor="ls") for letter in LETTERS]
@@ -108,7 +111,8 @@ class Face:
 
         height: height of a capital as a share of `size`; None: see `Face.height`
 
-        Capitals are centered vertically, and each letter horizontally."""
+        Capitals are centered vertically, and each letter horizontally.
+        """
         side = size * OVERSAMPLING
         height = self.height() if height is None else height
         capital = -self.font(MEASURED).getbbox("H", anchor="ls")[1]
@@ -127,7 +131,8 @@ def faces() -> list[Face]:
     """All faces of the families in `PARTS`, sorted.
 
     These are the static files, and each multiple of 100 in the weight range of a
-    variable font. Raises `UserError` if a font package is missing."""
+    variable font. Raises `UserError` if a font package is missing.
+    """
     try:
         import fontpkg
     except ImportError:
@@ -176,7 +181,8 @@ def make(out: Path, size: int = 32, pairs: str | None = None, domains: str | Non
 
     Faces that are too thin for the size are left out. Returns the number of files.
     Raises `UserError` for a folder that has files, a size below 8, unknown or equal
-    sides of a pair, both pairs and domains, or missing font packages."""
+    sides of a pair, both pairs and domains, or missing font packages.
+    """
     if size < 8:
         raise UserError(f"got a size of {size} pixels; letters need at least 8")
     if pairs is not None and domains is not None:

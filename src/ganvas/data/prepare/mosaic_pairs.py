@@ -44,7 +44,8 @@ class BuildReport:
 
     made: images written by this call
     kept: images of earlier calls
-    skipped: "name: reason" of images that are unreadable or do not show the class"""
+    skipped: "name: reason" of images that are unreadable or do not show the class
+    """
 
     made: int = 0
     kept: int = 0
@@ -58,7 +59,8 @@ class Redacted:
     original, mosaic: uint8 [H, W, C]
     mask: region of the mosaic, bool [H, W]
     block: side of the blocks in pixels
-    probability: of the class in the original"""
+    probability: of the class in the original
+    """
 
     original: np.ndarray
     mosaic: np.ndarray
@@ -100,7 +102,8 @@ def make(
     said: receives (done, total) before each image and at the end
 
     Raises `UserError` for invalid settings, an unknown class, images whose results
-    would have the same name, and a folder with other files in it."""
+    would have the same name, and a folder with other files in it.
+    """
     out = Path(out)
     _check(blocks, size, threshold, least, test)
     tree = _tree(photos, out)
@@ -187,7 +190,8 @@ def hide(
 
     everywhere: hide all regions that reach the threshold, not only the strongest
 
-    Raises `Broken` for an image that does not show the class or is too small."""
+    Raises `Broken` for an image that does not show the class or is too small.
+    """
     if size and min(image.size) < size:
         raise Broken(f"is {image.width}x{image.height}: smaller than {size} pixels")
     probability, heat = network.find(_tensor(image), number)
@@ -220,7 +224,8 @@ def _start(marked: np.ndarray, size: int, side: int) -> int:
     """Start of a part of length `size` around the marked places, if there is room.
 
     marked: positions, ascending
-    side: length of the whole"""
+    side: length of the whole
+    """
     return int(np.clip((marked[0] + marked[-1] + 1 - size) // 2, 0, side - size))
 
 
@@ -241,7 +246,8 @@ def _png(pixels: np.ndarray, about: str) -> bytes:
     """Encode an image as PNG.
 
     It has none of the photograph's metadata, whose preview would show the hidden
-    region."""
+    region.
+    """
     info, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
     if about:
         info.add_text("Software", provenance.SOFTWARE)
@@ -269,7 +275,8 @@ def _tree(photos: str | Path, out: Path) -> Folder | Zip:
 def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
     """Create the folder, or accept an empty one or that of an equal earlier call.
 
-    Raises `UserError` for any other folder."""
+    Raises `UserError` for any other folder.
+    """
     record = out / SETTINGS
     if record.is_file():
         try:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.inference.importers.formats import Format, Found, State, column
 from ganvas.inference.importers.spectral import with_fixed_sigma, with_power_iteration
-from ganvas.nets import biggan
+from ganvas.nets import biggan, biggan_deep
 
 
 def _generator(state: State) -> Found | None:
@@ -94,7 +94,7 @@ class StoredStatistics(nn.Module):
     f + stats[i + 1] * (1 - f) at step i + f), and the published images were generated
     so; `nearer=True` gives it the larger weight."""
 
-    def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
+    def __init__(self, G: biggan_deep.DeepGenerator, steps: int) -> None:
         super().__init__()
         self.G, self.nearer = G, False
         self.latent, self.classes = G.latent, G.classes
@@ -130,7 +130,7 @@ def _deep(state: State) -> Found | None:
     level = {n: sum(b < n for b in blocks) // 2 - 1 for n in attended}
     widths = [state[f"layers.{n}.conv_3.weight"].shape[0] for n in blocks]
     shared, classes = state["embeddings.weight"].shape
-    G = biggan.DeepGenerator(
+    G = biggan_deep.DeepGenerator(
         latent=state["gen_z.weight"].shape[1] - shared,
         width=1,
         size=4 << len(blocks) // 2,

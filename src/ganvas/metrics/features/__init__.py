@@ -1,7 +1,7 @@
 """Feature extractors: networks over whose features distributions are compared.
 
-Figures over one extractor compare with figures over the same extractor, identified by its
-name and the hash of its weights, and with no others. Only `inception-2015` is the
+Figures over one extractor compare with figures over the same extractor, identified by
+its name and the hash of its weights, and with no others. Only `inception-2015` is the
 network that the FID is defined over, so a distance over any other is not called FID.
 """
 

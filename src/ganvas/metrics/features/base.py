@@ -46,7 +46,7 @@ class Extractor:
     ) -> None:
         if resizing not in RESIZERS:
             raise UserError(f"there is no resizer {resizing!r}. {did_you_mean(resizing, RESIZERS)}")
-        # Channels last, in parts that fit the cache, takes about half the time on a CPU.
+        # Channels last, in parts that fit the cache, takes half the time on a CPU.
         self.net: Any = net.eval().requires_grad_(False)
         self.net.to(memory_format=torch.channels_last)
         self.name, self.dim, self.hash, self.distance, self.resizing = (
@@ -92,11 +92,12 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
+        """Map images [N, C, H, W] in [-1, 1] to features [N, dim] in float32."""
         return torch.cat([self.net(part).float() for part in self._parts(images)])
 
     @torch.no_grad()
     def with_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [N, dim], logits [N, classes]) in one pass, if there are classes."""
+        """(features [N, dim], logits [N, classes]) in one pass, if it has classes."""
         assert self.classes, f"{self.name} has no classes"
         features, logits = zip(
             *(self.net.with_logits(part) for part in self._parts(images)), strict=True
@@ -194,6 +195,7 @@ def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Pa
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 

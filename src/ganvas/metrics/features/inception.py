@@ -195,6 +195,12 @@ class Inception2015(nn.Module):
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "inception-2015".
+
+    weights: see `ganvas.metrics.features.base.weights_file`
+    resizing: a name in `RESIZERS`; None: "legacy-pytorch". For others the network is
+        computed as TensorFlow does
+    """
     path = weights_file("inception-2015", FILES, SHA256, weights)
     resizing = resizing or "legacy-pytorch"
     with torch.device("meta"):

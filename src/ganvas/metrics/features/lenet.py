@@ -32,6 +32,7 @@ class LeNet(nn.Module):
         self.fc = nn.ModuleDict({"f6": nn.Linear(120, 84), "f7": nn.Linear(84, 10)})
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, 1, 32, 32] in [-1, 1] to features [N, 94]."""
         x = F.max_pool2d(F.relu(self.convnet["c1"]((x + 1) / 2)), 2)  # it was trained on [0, 1]
         x = F.max_pool2d(F.relu(self.convnet["c3"](x)), 2)
         x = F.relu(self.convnet["c5"](x)).flatten(1)
@@ -45,6 +46,11 @@ class LeNet(nn.Module):
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "lenet-mnist".
+
+    weights: see `ganvas.metrics.features.base.weights_file`
+    resizing: a name in `RESIZERS`; None: "bilinear-antialias"
+    """
     path = weights_file("lenet-mnist", [FILE], SHA256, weights)
     with torch.device("meta"):
         net = LeNet()

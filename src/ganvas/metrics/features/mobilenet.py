@@ -34,12 +34,13 @@ class _Conv(nn.Conv2d):
     An odd pixel of padding goes to the right and the bottom.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         pad = []
-        for n, k, s in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        sizes = zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True)
+        for n, k, s in sizes:
             total = max((-(-n // s) - 1) * s + k - n, 0)
             pad += [total // 2, total - total // 2]
-        return super().forward(F.pad(x, pad) if any(pad) else x)
+        return super().forward(F.pad(input, pad) if any(pad) else input)
 
 
 class MobileNetV2(nn.Module):
@@ -114,6 +115,11 @@ class MobileNetV2(nn.Module):
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "mobilenet-v2".
+
+    weights: see `ganvas.metrics.features.base.weights_file`
+    resizing: a name in `RESIZERS`; None: "bilinear-antialias"
+    """
     path = weights_file("mobilenet-v2", [FILE], SHA256, weights)
     with torch.device("meta"):
         net = MobileNetV2()

@@ -19,8 +19,8 @@ class RandomConv(nn.Module):
 
     The features are every stage's channel means, side by side.
 
-    Its weights are drawn once and for all. Random features depend on local structure and
-    shape, not on what an image shows: they rank the states of one training run, see
+    Its weights are drawn once and for all. Random features depend on local structure
+    and shape, not on what an image shows: they rank the states of one training run, see
     noise, blur and missing modes, and favor no data set, whereas a classifier of
     photographs is at home with photographs only (Naeem et al., 2020, arXiv:2002.09797
     use random embeddings so). The distance over them is not FID, and compares with
@@ -39,7 +39,7 @@ class RandomConv(nn.Module):
         words = np.random.Philox(key=20140610)  # the day on which the GAN appeared on arXiv
 
         def draw(*shape: int, scale: float) -> nn.Parameter:
-            """U(-scale, scale)"""
+            """Draw from U(-scale, scale)."""
             word = words.random_raw(math.prod(shape)) >> np.uint64(40)
             uniform = word.astype(np.float32) / np.float32(2**23) - 1
             return nn.Parameter(torch.from_numpy(uniform * np.float32(scale)).view(shape))
@@ -58,6 +58,7 @@ class RandomConv(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, 3, H, W] in [-1, 1] to features [N, dim]."""
         features = []
         for stage in self.stages:
             x = F.relu(stage(x))
@@ -66,6 +67,10 @@ class RandomConv(nn.Module):
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "random-conv-v1", which has no file: `weights` is ignored.
+
+    resizing: a name in `RESIZERS`; None: "bilinear-antialias"
+    """
     net = RandomConv()
     raw = b"".join(p.detach().numpy().tobytes() for p in net.parameters())
     digest = hashlib.sha256(raw).hexdigest()

@@ -24,6 +24,7 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [N, cin, H, W] to [N, 2 expand, H, W]."""
         x = F.relu_(self.squeeze(x))
         return F.relu_(torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1))
 
@@ -58,6 +59,7 @@ class SqueezeNet(nn.Module):
         return self.features((x.flip(1) + 1) * 127.5 - mean)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map RGB images [N, 3, H, W] in [-1, 1] to features [N, 512]."""
         return self.maps(x).mean((2, 3))
 
     def class_maps(self, x: Tensor) -> Tensor:
@@ -73,11 +75,16 @@ class SqueezeNet(nn.Module):
         return maps.mean((2, 3)), self.classifier(maps).mean((2, 3))
 
     def logits(self, x: Tensor) -> Tensor:
-        """RGB images [N, 3, H, W] in [-1, 1] -> scores of ImageNet classes [N, 1000]."""
+        """Score ImageNet's classes [N, 1000] in RGB images [N, 3, H, W] in [-1, 1]."""
         return self.with_logits(x)[1]
 
 
 def load(weights: str | Path | None, resizing: str | None) -> Extractor:
+    """The extractor "squeezenet".
+
+    weights: see `ganvas.metrics.features.base.weights_file`
+    resizing: a name in `RESIZERS`; None: "bilinear-antialias"
+    """
     path = weights_file("squeezenet", [FILE], SHA256, weights)
     with torch.device("meta"):
         net = SqueezeNet()

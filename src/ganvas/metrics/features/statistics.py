@@ -32,7 +32,7 @@ class Moments:
         self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
 
     def add(self, features: Tensor) -> None:
-        """features [N, dim]."""
+        """Add features [N, dim]."""
         x = features.detach().to("cpu", torch.float64)
         n = len(x)
         if not n:
@@ -45,6 +45,10 @@ class Moments:
         self.count = total
 
     def statistics(self) -> Statistics:
+        """Mean [dim] and unbiased covariance [dim, dim] so far, in float64.
+
+        Raises `UserError` for fewer than 2 images.
+        """
         if self.count < 2:
             raise UserError(f"a covariance needs at least 2 images; got {self.count}")
         return Statistics(self.mean, self.scatter / (self.count - 1))

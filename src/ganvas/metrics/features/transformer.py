@@ -24,6 +24,7 @@ class Backbone(nn.Module):
     Features: what the model pools, or else the mean over places or tokens.
     """
 
+    model: Any  # transformers' models share no type with what they return
     mean: Tensor
     std: Tensor
 
@@ -71,7 +72,7 @@ class Saved(NamedTuple):
     Images are squares of `side` pixels, in [0, 1], less `mean`, by `std`.
     """
 
-    model: Any
+    model: nn.Module
     name: str
     mean: list[float]
     std: list[float]
