@@ -1,8 +1,8 @@
 """Load image data sets as batches of tensors in [-1, 1].
 
-`images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a folder, a zip
-file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by
-name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
+`images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a
+folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an
+official set by name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
 when a batch is drawn, which is a pure function of a cursor.
 """
 
@@ -145,7 +145,8 @@ def label_maps(
     direction: "b2a": B is the label map
     size, load, flip, strict, part, white: see `pairs`
 
-    Raises `UserError` for label maps that were saved with loss, without a palette."""
+    Raises `UserError` for label maps that were saved with loss, without a palette.
+    """
     found = find_pairs(source, part, white=_level(white))
     colors = parse_palette(palette) if palette is not None else None
     side = "a" if direction == "a2b" else "b"

@@ -1,7 +1,8 @@
 """Label maps: images in which every color is a label.
 
 They are resized by nearest neighbors, since a blend of two colors would be a third
-label, and brought to the colors of a palette."""
+label, and brought to the colors of a palette.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ PALETTES: dict[str, tuple[int, ...]] = {
 def parse_palette(palette: str | Sequence[str]) -> tuple[int, ...]:
     """Colors 0xRRGGBB of a palette's name, or of colors as "#0030ff" or "white".
 
-    Raises `DataError` for anything else."""
+    Raises `DataError` for anything else.
+    """
     names = [palette] if isinstance(palette, str) else list(palette)
     if len(names) == 1 and names[0] in PALETTES:
         return PALETTES[names[0]]
@@ -59,7 +61,8 @@ def color_name(color: int) -> str:
 def palette_of(pixels: np.ndarray, title: str) -> dict[int, float]:
     """The colors of label maps uint8 [N, H, W, 3], and the share of pixels of each.
 
-    Raises `DataError` for more than 256 colors and for a single one."""
+    Raises `DataError` for more than 256 colors and for a single one.
+    """
     counts = np.zeros(1 << 24, np.int64)
     for maps in pixels:
         r, g, b = (maps[..., i].astype(np.int32) for i in range(3))
@@ -86,7 +89,8 @@ class LabelMaps:
     """Label maps of an image set, at their final size and in the palette's colors.
 
     size: (height, width) that they are scaled to cover, and cropped to
-    palette: None: their own colors"""
+    palette: None: their own colors
+    """
 
     maps: ImageSet
     size: tuple[int, int]
@@ -98,21 +102,26 @@ class LabelMaps:
         return len(self.maps)
 
     def name(self, i: int) -> str:
+        """As of `ImageSet`."""
         return self.maps.name(i)
 
     def stamp(self) -> Any:
+        """As of `ImageSet`; changes with size and palette, too."""
         return ["label maps", self.maps.stamp(), self.size, self.palette]
 
     def header(self, i: int) -> Header:
+        """As of `ImageSet`: the file's own size."""
         return self.maps.header(i)._replace(mode="RGB", channels=3)
 
     def load(self, i: int) -> Image.Image:
+        """Label map `i` at its final size, in mode RGB. Raises `Broken`."""
         image = _nearest(to_channels(self.maps.load(i), 3), self.size)
         if self.palette is None:
             return image
         return Image.fromarray(nearest_colors(np.asarray(image), self.palette))
 
     def deep(self, i: int) -> np.ndarray | None:
+        """None: labels have at most 8 bits."""
         return None
 
 

@@ -1,3 +1,5 @@
+"""KL autoencoder: the latents of diffusion models, sharpened by a game."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -11,7 +13,9 @@ from ganvas.methods.base import AdversarialAutoencoder
 
 @final
 class AutoencoderKL(AdversarialAutoencoder):
-    """High-Resolution Image Synthesis with Latent Diffusion Models: its autoencoder. Rombach et al., 2021, arXiv:2112.10752.
+    """High-Resolution Image Synthesis with Latent Diffusion Models: its autoencoder.
+
+    Rombach et al., 2021, arXiv:2112.10752.
 
     L = |x - x~| + perceptual_weight LPIPS(x, x~) + kl_weight KL(q(z|x) || N(0, I))
         - lambda E D(x~),                                   (section 3.1, appendix G)
@@ -66,4 +70,5 @@ class AutoencoderKL(AdversarialAutoencoder):
         return self.AE.decode(z), self.kl_weight * kl / x[0].numel(), {"kl": kl}
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Reconstructions, from the means of the latents."""
         return self.AE(x)

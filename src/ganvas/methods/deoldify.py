@@ -1,3 +1,5 @@
+"""DeOldify: colors for gray photographs by NoGAN."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +29,9 @@ from ganvas.objectives.feature_matching import perceptual
 
 @final
 class DeOldify(Method):
-    """DeOldify: colorization by NoGAN. Antic, 2019, github.com/jantic/DeOldify (a project, not a paper).
+    """DeOldify: colorization by NoGAN.
+
+    Antic, 2019, github.com/jantic/DeOldify (a project, not a paper).
 
     Three stages in one run: G alone, by pixels and features; D alone, on G's images,
     for `critic` images; then a short game, in which D moves until its loss is below
@@ -100,18 +104,22 @@ class DeOldify(Method):
             yield Update("G", self.g_loss, batch)
 
     def fake(self, pair: Batch) -> dict[str, Tensor]:
+        """The colored images."""
         return {"fake": self.colored(pair.x)}
 
     def content_loss(self, pair: Batch) -> Terms:
+        """The first stage's loss: pixels and features."""
         loss, log = self.content(self.colored(pair.x), pair.y)
         return Terms(loss, log)
 
     def g_loss(self, batch: Batch) -> Terms:
+        """Pixels, features and the game."""
         loss, log = self.content(batch.fake, batch.y)
         log["adversarial"] = bce(self.D(batch.fake), True)
         return Terms(loss + self.adversarial_weight * log["adversarial"], log)
 
     def d_loss(self, batch: Batch) -> Terms:
+        """Cross entropy over the places of the last map, at half weight."""
         d_real, d_fake = self.D(batch.y), self.D(batch.fake)
         loss = (bce(d_real, True) + bce(d_fake, False)) / 2
         return Terms(loss, {"accuracy": discriminator_accuracy(d_real, d_fake)})
@@ -132,4 +140,5 @@ class DeOldify(Method):
         return to_rgb(in_gamut(torch.cat([lightness, chroma], 1)))
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Gray images in color, at their own lightness."""
         return self.colored(x)

@@ -1,3 +1,5 @@
+"""FastGAN: a few hundred images, and a discriminator that reconstructs them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from ganvas.objectives.adversarial import discriminator_log, soft_hinge
 
 @final
 class FastGAN(NoiseToImage):
-    """Towards Faster and Stabilized GAN Training for Few-shot Image Synthesis. Liu et al., 2021, arXiv:2101.04775.
+    """Towards Faster and Stabilized GAN Training for Few-shot Image Synthesis.
+
+    Liu et al., 2021, arXiv:2101.04775.
 
     L_D = E min-hinge(D(x)) + E min-hinge(-D(G(z))) + reconstruction_weight L_recons
     L_G = -E D(G(z))                                             (equations 3 to 5)
@@ -53,6 +57,7 @@ class FastGAN(NoiseToImage):
         self.players = {"D": [self.D], "G": [self.G]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of D, then one of G, on the same generated images."""
         real = next(batches)
         generated = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**generated)
@@ -60,9 +65,11 @@ class FastGAN(NoiseToImage):
         yield Update("G", self.g_loss, batch)
 
     def fake(self, real: Batch) -> dict[str, Tensor]:
+        """As many pairs of a large and a small image as there are real images."""
         return {"fake": self.G.pair(self.latent(len(real)))}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """Hinge loss with soft margins, and what the decoders miss of real images."""
         if self.reconstruction_weight:
             d_real, reconstructions = self.D(batch.x, reconstruct=True)
         else:
@@ -77,4 +84,5 @@ class FastGAN(NoiseToImage):
         return Terms(loss, log)
 
     def g_loss(self, batch: Batch) -> Terms:
+        """-E D(G(z))  (equation 5)."""
         return Terms(-self.D(batch.fake).mean())

@@ -1,3 +1,5 @@
+"""InfoGAN: codes that come to mean something without labels."""
+
 from __future__ import annotations
 
 import math
@@ -16,7 +18,9 @@ from ganvas.objectives.precision import wide
 
 @final
 class InfoGAN(NoiseToImage):
-    """InfoGAN: Interpretable Representation Learning by Information Maximizing GANs. Chen et al., 2016, arXiv:1606.03657.
+    """InfoGAN: Interpretable Representation Learning by Information Maximizing GANs.
+
+    Chen et al., 2016, arXiv:1606.03657.
 
     min_{G,Q} max_D  V(D, G) - info_weight L_I(G, Q)                        (equation 6)
     L_I = E[log Q(c | G(z, c))] + H(c)                                      (equation 5)
@@ -61,11 +65,13 @@ class InfoGAN(NoiseToImage):
         self.players = {"D": [self.D], "G": [self.G]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of D and Q, then one of G."""
         real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """Cross entropy of D, less the bound on the codes' information."""
         z = self.latent(len(real))
         d_real = self.D(real.x)
         d_fake, information = self.read(z)
@@ -73,12 +79,13 @@ class InfoGAN(NoiseToImage):
         return Terms(loss, discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E log D(G(z)), less the bound on the codes' information."""
         d_fake, information = self.read(self.latent(len(real)))
         loss = bce(d_fake, True) - self.info_weight * information
         return Terms(loss, {"information": information})
 
     def read(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(D's scores of the images of z, the bound on the codes' information in nats)."""
+        """(D's scores of the images of z, the bound on their information in nats)."""
         category, values = z[:, self.noise :].split([self.categories, self.continuous], 1)
         scores, q = self.D.with_codes(self.G(z))
         information = math.log(self.categories) - cross_entropy(wide(q.logits), category.argmax(1))

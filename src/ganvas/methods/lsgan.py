@@ -1,3 +1,5 @@
+"""LSGAN: the squared error as the adversarial loss."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,7 +14,9 @@ from ganvas.objectives.adversarial import discriminator_log, lsgan
 
 @final
 class LSGAN(NoiseToImage):
-    """Least Squares Generative Adversarial Networks. Mao et al., 2017, arXiv:1611.04076.
+    """Least Squares Generative Adversarial Networks.
+
+    Mao et al., 2017, arXiv:1611.04076.
 
     min_D  E[(D(x) - b)^2] / 2 + E[(D(G(z)) - a)^2] / 2
     min_G  E[(D(G(z)) - c)^2] / 2                                           (equation 2)
@@ -46,6 +50,7 @@ class LSGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of D, then one of G, on the same generated images."""
         real = next(batches)
         generated = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**generated)
@@ -53,13 +58,16 @@ class LSGAN(NoiseToImage):
         yield Update("G", self.g_loss, batch)
 
     def fake(self, real: Batch) -> dict[str, Tensor]:
+        """As many images as real ones."""
         return {"fake": self.sample(len(real))}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """Equation 2, first line."""
         d_real, d_fake = self.D(batch.x), self.D(batch.fake)
         loss = (lsgan(d_real, self.b) + lsgan(d_fake, self.a)) / 2
         middle = (self.a + self.b) / 2
         return Terms(loss, discriminator_log(d_real - middle, d_fake - middle))
 
     def g_loss(self, batch: Batch) -> Terms:
+        """Equation 2, second line."""
         return Terms(lsgan(self.D(batch.fake), self.c) / 2)

@@ -1,3 +1,5 @@
+"""PacGAN: the discriminator sees several images at once."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from ganvas.objectives.adversarial import bce, discriminator_log
 
 @final
 class PacGAN(NoiseToImage):
-    """PacGAN: The Power of Two Samples in Generative Adversarial Networks. Lin et al., 2018, arXiv:1712.04086.
+    """PacGAN: The Power of Two Samples in Generative Adversarial Networks.
+
+    Lin et al., 2018, arXiv:1712.04086.
 
     D scores `pack` images at once, all real or all generated, joined in their channels
     (section 2.2, figure 2). A generator that lacks modes makes packs that are too
@@ -44,6 +48,7 @@ class PacGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of D, then one of G, on the same generated images."""
         real = next(batches)
         generated = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**generated)
@@ -51,20 +56,23 @@ class PacGAN(NoiseToImage):
         yield Update("G", self.g_loss, batch)
 
     def fake(self, real: Batch) -> dict[str, Tensor]:
+        """As many images as real ones."""
         return {"fake": self.sample(len(real))}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """Cross entropy over packs of real and packs of generated images."""
         d_real, d_fake = self.D(self.packed(batch.x)), self.D(self.packed(batch.fake))
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, batch: Batch) -> Terms:
+        """-E log D over packs of generated images."""
         return Terms(bce(self.D(self.packed(batch.fake)), True))
 
     def packed(self, x: Tensor) -> Tensor:
         """[N, C, ...] -> [N / pack, pack C, ...]."""
         if len(x) % self.pack:
             raise UserError(
-                f"{len(x)} images cannot be packed by {self.pack}: choose a --batch (and micro) that "
+                f"{len(x)} images cannot be packed by {self.pack}: choose a --batch that "
                 f"is a multiple of {self.pack} on every rank"
             )
         return x.unflatten(0, (-1, self.pack)).flatten(1, 2)

@@ -1,3 +1,5 @@
+"""pix2pixHD: large images from label maps, and a local enhancer."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,9 @@ from ganvas.objectives.feature_matching import matched_maps, perceptual
 
 @final
 class Pix2PixHD(Method):
-    """High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs. Wang et al., 2018, arXiv:1711.11585.
+    """High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs.
+
+    Wang et al., 2018, arXiv:1711.11585.
 
     min_G  (max_D sum_k L_GAN(G, D_k)) + feature_weight sum_k L_FM(G, D_k)  (equation 5)
 
@@ -59,6 +63,7 @@ class Pix2PixHD(Method):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of G, then one of D, on the same generated images."""
         pair = next(batches)
         m = label_planes(pair.x, self.palette) if self.palette else pair.x
         batch = pair.having(m=m)
@@ -68,9 +73,11 @@ class Pix2PixHD(Method):
         yield Update("D", self.d_loss, batch)
 
     def fake(self, batch: Batch) -> dict[str, Tensor]:
+        """The images of the label maps or inputs."""
         return {"fake": self.G(batch.m)}
 
     def g_loss(self, batch: Batch) -> Terms:
+        """Equation 5 for G, and the distance of VGG19's features."""
         maps = self.D(self.d_input(batch.m, batch.fake))
         real_maps = self.D(self.d_input(batch.m, batch.y))
         log = {
@@ -85,6 +92,7 @@ class Pix2PixHD(Method):
         return Terms(loss, log)
 
     def d_loss(self, batch: Batch) -> Terms:
+        """Least squares, summed over scales, at half weight."""
         real, fake = (
             torch.stack([lsgan(m[-1], target) for m in self.D(self.d_input(batch.m, x))]).sum()
             for x, target in ((batch.y, 1.0), (batch.fake, 0.0))
@@ -96,4 +104,5 @@ class Pix2PixHD(Method):
         return torch.cat([m.to(x.dtype), x], 1)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Images for label maps in colors, or for input images."""
         return self.G(label_planes(x, self.palette) if self.palette else x)

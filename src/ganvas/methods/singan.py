@@ -1,3 +1,5 @@
+"""SinGAN: a pyramid of pairs learned from one image."""
+
 from __future__ import annotations
 
 import math
@@ -16,7 +18,9 @@ from ganvas.objectives.penalties import pixel_gradient_penalty
 
 @final
 class SinGAN(NoiseToImage):
-    """SinGAN: Learning a Generative Model from a Single Natural Image. Shaham et al., 2019, arXiv:1905.01164.
+    """SinGAN: Learning a Generative Model from a Single Natural Image.
+
+    Shaham et al., 2019, arXiv:1905.01164.
 
     A pyramid of pairs G_n, D_n, coarsest first; each is trained after those before it,
     which then stay as they are:
@@ -111,6 +115,7 @@ class SinGAN(NoiseToImage):
                 nets[n].load_state_dict(nets[n - 1].state_dict())
 
     def d_loss(self, batch: Batch) -> Terms:
+        """WGAN-GP over patches of the current scale."""
         n = self.current_stage.index
         D, fake = self.D[n], self.compose(self.maps(self.latent(1)), n)
         difference = D(batch.x).mean() - D(fake).mean()
@@ -119,6 +124,7 @@ class SinGAN(NoiseToImage):
         return Terms(loss, {"wasserstein": difference, "penalty": penalty})
 
     def g_loss(self, batch: Batch) -> Terms:
+        """The adversarial loss, and the reconstruction from z* (equation 6)."""
         n = self.current_stage.index
         adversarial = -self.D[n](self.compose(self.maps(self.latent(1)), n)).mean()
         reconstruction = mse_loss(self.reconstruction(n), batch.x)
@@ -180,7 +186,7 @@ def pyramid(size: tuple[int, int], coarsest: int, factor: float) -> list[tuple[i
     short = min(size)
     if coarsest < 12 or not 0 < factor < 1:
         raise UserError(
-            f"the coarsest scale must have at least 12 pixels, which five convolutions take, and the "
+            f"the coarsest scale must have at least 12 pixels, and the "
             f"factor lie between 0 and 1; got coarsest={coarsest} and factor={factor}"
         )
     if short <= coarsest:

@@ -1,3 +1,5 @@
+"""SPADE (GauGAN): images from label maps by modulated normalization."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,9 @@ from ganvas.objectives.variational import kl_to_normal, reparameterised
 
 @final
 class SPADE(Method):
-    """Semantic Image Synthesis with Spatially-Adaptive Normalization (GauGAN). Park et al., 2019, arXiv:1903.07291.
+    """Semantic Image Synthesis with Spatially-Adaptive Normalization (GauGAN).
+
+    Park et al., 2019, arXiv:1903.07291.
 
     L_G = -E D(m, G(m, z)) + feature_weight L_FM + vgg_weight L_VGG + kl_weight L_KLD
     L_D = hinge(D(m, y)) + hinge(-D(m, G(m, z)))      (section 3 and appendix A)
@@ -73,12 +77,14 @@ class SPADE(Method):
         self.players = {"G": [self.G] if self.E is None else [self.G, self.E], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of G, then one of D, each on images of its own."""
         pair = next(batches)
         batch = pair.having(m=label_planes(pair.x, self.palette))
         yield Update("G", self.g_loss, batch)
         yield Update("D", self.d_loss, batch)
 
     def g_loss(self, batch: Batch) -> Terms:
+        """The hinge loss of all scales, features, and the style's divergence."""
         q = self.E(batch.y) if self.E is not None else None
         fake = self.G(batch.m, None if q is None else reparameterised(q))
         maps, real_maps = (
@@ -100,6 +106,7 @@ class SPADE(Method):
         return Terms(loss, log)
 
     def d_loss(self, batch: Batch) -> Terms:
+        """The hinge loss, mean over scales."""
         q = self.E(batch.y) if self.E is not None else None
         fake = self.G(batch.m, None if q is None else reparameterised(q))
         scores = [

@@ -1,3 +1,5 @@
+"""Sparse Transformer: images as sequences, value by value."""
+
 from __future__ import annotations
 
 import math
@@ -12,7 +14,9 @@ from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update,
 
 @final
 class SparseTransformer(Method):
-    """Generating Long Sequences with Sparse Transformers. Child et al., 2019, arXiv:1904.10509.
+    """Generating Long Sequences with Sparse Transformers.
+
+    Child et al., 2019, arXiv:1904.10509.
 
     max_T  E sum_i log p_T(x_i | x_1, ..., x_{i-1})                         (equation 1)
 
@@ -40,6 +44,7 @@ class SparseTransformer(Method):
         yield Update("T", self.loss, next(batches))
 
     def loss(self, real: Batch) -> Terms:
+        """The negative log likelihood of a value in nats; bits in the log."""
         values = self.values(real.x)
         nats = cross_entropy(self.T(values).float().flatten(0, 1), values.flatten())
         return Terms(nats, {"bits_per_dim": nats / math.log(2)})
@@ -54,6 +59,7 @@ class SparseTransformer(Method):
         return rng.uniform(n, self.T.length, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images drawn value by value from the noise z [n, H W C]."""
         values = self.T.draw(self.latent(n) if z is None else z)
         x = values.float() / (self.T.levels - 1) * 2 - 1
         return x.unflatten(1, self.T.shape).movedim(-1, 1)

@@ -1,3 +1,5 @@
+"""StyleGAN3: a generator without aliasing."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,7 +16,9 @@ from ganvas.objectives.penalties import r1
 
 @final
 class StyleGAN3(NoiseToImage):
-    """Alias-Free Generative Adversarial Networks (StyleGAN3). Karras et al., 2021, arXiv:2106.12423.
+    """Alias-Free Generative Adversarial Networks (StyleGAN3).
+
+    Karras et al., 2021, arXiv:2106.12423.
 
     The game of StyleGAN2 with R1, without noise, mixed styles and path lengths; what is
     new is the generator, whose images turn and shift with their input exactly, so that
@@ -68,24 +72,29 @@ class StyleGAN3(NoiseToImage):
             yield Update("D", self.r1_penalty, real)
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E log D(G(z))."""
         w = self.G.styles(self.latent(len(real)), *self.conditioning(real))
         fake = self.G.synthesis(w)
         return Terms(bce(self.score(fake, real), True), outputs={"w": w[:, 0].detach()})
 
     def d_loss(self, real: Batch) -> Terms:
+        """The loss of 2014; the layers' magnitudes follow."""
         w = self.G.styles(self.latent(len(real)), *self.conditioning(real))
         fake = self.G.synthesis(w, decay=0.5 ** (len(real) / self.magnitude_images))
         d_real, d_fake = self.score(real.x, real), self.score(fake, real)
         return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": mean_sign(d_real)})
 
     def r1_penalty(self, real: Batch) -> Terms:
+        """R1 at as many times its weight as steps pass between two."""
         penalty = r1(lambda x: self.score(x, real), real.x)
         return Terms(self.r1_weight / 2 * self.r1_every * penalty, {"r1": penalty})
 
     def score(self, x: Tensor, real: Batch) -> Tensor:
+        """D's scores [N] of images, within the classes of the reals."""
         return self.D(x, *self.conditioning(real))
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Untruncated images [n, C, S, S] of latents and labels; None: drawn."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     @property
@@ -94,15 +103,19 @@ class StyleGAN3(NoiseToImage):
         return self.G.layers
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """As of `Styled`."""
         if self.classes and y is None:
             y = rng.integers(len(z), self.classes, device=self.device)
         return self.G.truncated(self.G.styles(z, y), truncation)
 
     def synthesize(self, w: Tensor) -> Tensor:
+        """As of `Styled`."""
         return self.G.synthesis(w)
 
     def mean_style(self) -> Tensor:
+        """As of `Styled`."""
         return self.G.w_avg
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """As of `Truncates`: styles moved towards their mean."""
         return self.synthesize(self.styles(z, y, truncation))

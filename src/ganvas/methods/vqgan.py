@@ -1,3 +1,5 @@
+"""VQGAN: images as grids of learned codes."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -11,7 +13,9 @@ from ganvas.methods.base import AdversarialAutoencoder
 
 @final
 class VQGAN(AdversarialAutoencoder):
-    """Taming Transformers for High-Resolution Image Synthesis: its VQGAN. Esser et al., 2020, arXiv:2012.09841.
+    """Taming Transformers for High-Resolution Image Synthesis: its VQGAN.
+
+    Esser et al., 2020, arXiv:2012.09841.
 
     L = |x - x~| + LPIPS(x, x~) + |sg[E(x)] - z_q|^2 + commitment |sg[z_q] - E(x)|^2
         - lambda E D(x~)                                          (equations 4 to 7)
@@ -64,4 +68,5 @@ class VQGAN(AdversarialAutoencoder):
         return self.AE.decode(q.z), q.codebook + self.commitment * q.commitment, log
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Reconstructions."""
         return self.AE(x)

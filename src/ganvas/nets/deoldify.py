@@ -38,12 +38,13 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(channels_in, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, width, H / stride, W / stride]."""
         h = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(h)) + self.downsample(x))
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut, four times as wide at its end."""
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the last is four times wider."""
 
     expansion = 4
 
@@ -58,6 +59,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(channels_in, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, C, H, W] to [N, 4 width, H / stride, W / stride]."""
         h = F.relu(self.bn1(self.conv1(x)))
         h = F.relu(self.bn2(self.conv2(h)))
         return F.relu(self.bn3(self.conv3(h)) + self.downsample(x))
@@ -103,6 +105,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add to each place of x what all places say of it."""
         flat = x.flatten(2)
         q, k, v = self.query(flat), self.key(flat), self.value(flat)
         weights = (q.transpose(1, 2) @ k).softmax(1)
@@ -135,6 +138,7 @@ class Shuffle(nn.Module):
         self.conv = _conv(channels_in, 4 * channels_out, 1, norm, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, 2 H, 2 W]."""
         x = F.pixel_shuffle(F.relu(self.conv(x)), 2)
         return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), 2, 1)
 
@@ -149,6 +153,7 @@ class WideBlock(nn.Module):
         self.conv = _conv(out + skip, out, norm=True, attention=attention)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Join x, enlarged, with the encoder's map `skip`."""
         return self.conv(_joined(self.shuf(x), self.bn(skip)))
 
 
@@ -163,6 +168,7 @@ class DeepBlock(nn.Module):
         self.conv2 = _conv(out, out, norm=True, attention=attention)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Join x, enlarged, with the encoder's map `skip`."""
         return self.conv2(self.conv1(_joined(self.shuf(x), self.bn(skip))))
 
 
@@ -285,6 +291,7 @@ class UNet(nn.Module):
         return (rest[10](rest[9](h)).sigmoid() * 2 - 1) * RANGE
 
     def forward(self, x: Tensor) -> Tensor:
+        """Color images x [N, 3, H, W] in [-1, 1], to the same range."""
         out = self.raw((x - self.mean) / self.deviation)
         return (out * self.deviation + self.mean).clamp(-1, 1)
 
@@ -297,6 +304,7 @@ class ChannelDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Set channels of x to 0 in training."""
         if not self.training or self.p == 0:
             return x
         kept = rng.uniform(len(x), x.shape[1], 1, 1, device=x.device) >= self.p

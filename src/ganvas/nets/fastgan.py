@@ -48,7 +48,7 @@ def small_side(side: int) -> int:
 
 
 def shrunk(x: Tensor) -> Tensor:
-    """The second image of a real one: nearest neighbors, [N, C, S, S] -> [N, C, s, s]."""
+    """The second image of a real one, by nearest neighbors: [N, C, s, s]."""
     return F.interpolate(x, size=small_side(x.shape[-1]))
 
 
@@ -63,6 +63,7 @@ class NoiseInjection(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Add noise [N, 1, H, W] to x; None: drawn, or fixed in evaluation."""
         if noise is None and self.training:
             noise = rng.normal(len(x), 1, *x.shape[2:], device=x.device)
         elif noise is None:
@@ -91,6 +92,7 @@ class UpBlock(nn.Module):
         self.noises = nn.ModuleList(NoiseInjection() for _ in range(rounds if noisy else 0))
 
     def forward(self, x: Tensor, noise: tuple[Tensor, ...] = ()) -> Tensor:
+        """Double x; `noise`: maps of the rounds, [N, 1, 2 H, 2 W] each."""
         x = F.interpolate(x, scale_factor=2)
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = conv(x)
@@ -112,6 +114,7 @@ class SkipLayerExcitation(nn.Module):
         self.weight = nn.Conv2d(channels_out, channels_out, 1, bias=False)
 
     def forward(self, small: Tensor, large: Tensor) -> Tensor:
+        """Weight the channels of `large` by `small`."""
         x = F.silu(self.squeeze(F.adaptive_avg_pool2d(small, 4)))
         return large * torch.sigmoid(self.weight(x))
 
@@ -183,6 +186,7 @@ class Generator(nn.Module):
         return torch.cat([image, F.interpolate(small, size=image.shape[2:])], 1)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Generate images [N, C, S, S] from latents z [N, latent]."""
         return self.both(z)[0]
 
 
@@ -207,6 +211,7 @@ class DownBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve x: the mean of the two paths."""
         return (self.main(x) + self.direct(x)) / 2
 
 
@@ -294,7 +299,7 @@ class Discriminator(nn.Module):
         return image, F.adaptive_avg_pool2d(second, self.small)
 
     def features(self, image: Tensor, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps of the image's last block, of the one before it, and of the small path."""
+        """Maps of the last block, of the one before it, and of the small path."""
         maps = [self.start(image)]
         for i, block in enumerate(self.blocks, start=1):
             x = block(maps[-1])

@@ -100,7 +100,8 @@ class ResNetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate images x [N, channels_in, H, W] in [-1, 1].
 
-        Raises `UserError` for sides that are no multiples of 2^`downs`, or below twice that.
+        Raises `UserError` for sides that are no multiples of 2^`downs`, or below twice
+        that.
         """
         divisible(x, self.multiple, least=2 * self.multiple)
         return self.model(x)

@@ -21,7 +21,7 @@ def _quarter(size: Size) -> tuple[int, int]:
     height, width = sides(size)
     if height % 4 or width % 4:
         raise UserError(
-            f"InfoGAN's networks halve the sides twice; got {height}x{width} (height x width): give "
+            f"InfoGAN's networks halve the sides twice; got {height}x{width}: give "
             "sides that are multiples of 4"
         )
     return height // 4, width // 4
@@ -62,6 +62,7 @@ class Generator(nn.Module):
         normal_init(self)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Generate images from latents z [N, latent]."""
         return self.main(z)
 
 
@@ -77,7 +78,7 @@ class Codes(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """Images [N, C, H, W] -> scores [N]; `codes` gives Q, which shares all but its head."""
+    """Images [N, C, H, W] -> scores [N]; Q shares all layers but its head."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Discriminator(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score images x [N, C, H, W]: logits [N]."""
         return self.score(self.trunk(x)).flatten()
 
     def with_codes(self, x: Tensor) -> tuple[Tensor, Codes]:

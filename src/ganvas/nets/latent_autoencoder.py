@@ -39,6 +39,7 @@ class ResnetBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H, W]."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
@@ -54,6 +55,7 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add to each place of x what all places say of it."""
         h = self.group_norm(x).flatten(2).transpose(1, 2)  # [N, places, C]
         h = F.scaled_dot_product_attention(self.to_q(h), self.to_k(h), self.to_v(h))
         return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
@@ -68,11 +70,12 @@ class Middle(nn.Module):
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, groups) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x to the same shape."""
         return self.resnets[1](self.attentions[0](self.resnets[0](x)))
 
 
 class Resampling(nn.Module):
-    """Half the size by a convolution of stride 2, or twice by repeated pixels and one."""
+    """Half the size by a strided convolution, or twice by repeated pixels and one."""
 
     def __init__(self, channels: int, up: bool) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class Resampling(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, 1 if up else 2, 1 if up else 0)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve or double x."""
         if self.up:
             return self.conv(F.interpolate(x, scale_factor=2))
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # as in the authors' code
@@ -96,6 +100,7 @@ class DownLevel(nn.Module):
         self.downsamplers = nn.ModuleList(Resampling(channels_out, False) for _ in range(count))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H / 2, W / 2], or H, W if `last`."""
         for layer in (*self.resnets, *self.downsamplers):
             x = layer(x)
         return x
@@ -112,6 +117,7 @@ class UpLevel(nn.Module):
         self.upsamplers = nn.ModuleList(Resampling(channels_out, True) for _ in range(count))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, 2 H, 2 W], or H, W if `last`."""
         for layer in (*self.resnets, *self.upsamplers):
             x = layer(x)
         return x
@@ -139,6 +145,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], latent, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images x to the latents' parameters [N, latent, h, w]."""
         x = self.conv_in(x)
         for level in self.down_blocks:
             x = level(x)
@@ -164,6 +171,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map latents z [N, latent, h, w] to images."""
         x = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
             x = level(x)
@@ -201,12 +209,14 @@ class KLAutoencoder(nn.Module):
         return self.decoder.conv_out.weight
 
     def encode(self, x: Tensor) -> Tensor:
+        """Means and log variances [N, 2, latent, h, w] for images x."""
         divisible(x, self.multiple, self.multiple)
         q = self.quant_conv(self.encoder(x)).unflatten(1, (2, -1))
         # Variances beyond e^20 and below e^-30 are cut, as in the authors' code.
         return torch.stack([q[:, 0], q[:, 1].clamp(-30.0, 20.0)], 1)
 
     def decode(self, z: Tensor) -> Tensor:
+        """Images for latents z [N, latent, h, w]."""
         return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -242,6 +252,7 @@ class Codebook(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
 
     def forward(self, z: Tensor) -> Quantized:
+        """Quantize latents z [N, C, h, w]."""
         flat = z.movedim(1, -1).float()
         vectors = self.embedding.weight
         far = flat.square().sum(-1, keepdim=True) - 2 * flat @ vectors.T + vectors.square().sum(1)
@@ -281,10 +292,12 @@ class VQAutoencoder(nn.Module):
         return self.decoder.conv_out.weight
 
     def encode(self, x: Tensor) -> Quantized:
+        """Quantized latents for images x [N, C, H, W]."""
         divisible(x, self.multiple, self.multiple)
         return self.quantize(self.quant_conv(self.encoder(x)))
 
     def decode(self, z: Tensor) -> Tensor:
+        """Images for latents z [N, latent, h, w]."""
         return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class PatchNet(nn.Module):
         self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of all layers for images x; the last are scores."""
         maps = []
         for layer in self.layers:
             x = layer(x)
@@ -73,6 +74,7 @@ class MultiscaleDiscriminator(nn.Module):
                     spectral(layer[0])
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """Maps of all layers at each scale for images x."""
         found = []
         for i, net in enumerate(self.scales):
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) if i else x

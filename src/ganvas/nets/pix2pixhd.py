@@ -63,6 +63,10 @@ class LocalEnhancer(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W].
+
+        Raises `UserError` for sides that are no multiples of `multiple`.
+        """
         divisible(x, self.multiple, least=2 * self.multiple)
         half = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
         return self.up(self.down(x) + self.coarse(half))

@@ -24,6 +24,7 @@ class ConvBlock(nn.Module):
         self.norm = BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H - 2, W - 2]."""
         return nn.functional.leaky_relu(self.norm(self.conv(x)), 0.2)
 
 
@@ -47,6 +48,7 @@ class ScaleNet(nn.Module):
                 nn.init.normal_(m.weight, 1.0, 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H - 10, W - 10]."""
         x = self.head(x)
         for block in self.body.values():
             x = block(x)
@@ -63,6 +65,7 @@ class ScaleGenerator(ScaleNet):
         super().__init__(channels, channels, width)
 
     def forward(self, noise: Tensor, before: Tensor) -> Tensor:
+        """Refine `before` by noise of the same shape."""
         padded = nn.functional.pad(noise + before, [PAD] * 4)
         return before + torch.tanh(super().forward(padded))
 

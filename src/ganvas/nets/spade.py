@@ -35,6 +35,7 @@ class SPADE(nn.Module):
         self.beta = nn.Conv2d(hidden, channels, 3, 1, 1)
 
     def forward(self, x: Tensor, m: Tensor) -> Tensor:
+        """Normalize x and modulate it by the label map m [N, labels, H, W]."""
         h = F.relu(self.shared(F.interpolate(m, size=x.shape[2:])))
         return self.norm(x) * (1 + self.gamma(h)) + self.beta(h)
 
@@ -56,6 +57,7 @@ class SPADEBlock(nn.Module):
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if learned else None
 
     def forward(self, x: Tensor, m: Tensor) -> Tensor:
+        """Map x [N, in, H, W] to [N, out, H, W], modulated by m."""
         h = x
         for norm, conv in zip(self.norms, self.convs, strict=True):
             h = conv(F.leaky_relu(norm(h, m), 0.2))
@@ -113,6 +115,10 @@ class Generator(nn.Module):
                         spectral(conv)
 
     def forward(self, m: Tensor, z: Tensor | None = None) -> Tensor:
+        """Generate images for label maps m and styles z [N, latent].
+
+        Raises `UserError` for sides that are no multiples of `multiple`.
+        """
         divisible(m, self.multiple, self.multiple)
         grid = m.shape[2] // self.multiple, m.shape[3] // self.multiple
         if self.latent:
@@ -127,7 +133,7 @@ class Generator(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Style images [N, C, H, W] -> mean and log variance of their styles [N, 2, latent].
+    """Images [N, C, H, W] -> mean and log variance of their styles [N, 2, latent].
 
     Convolutions of stride 2 with instance norm, down to 4x4 (figure 14). Images are
     brought to `side` pixels first, bilinearly.
@@ -154,6 +160,7 @@ class StyleEncoder(nn.Module):
                 spectral(conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Means and log variances [N, 2, latent] of the styles of images x."""
         if x.shape[2:] != (self.side, self.side):
             x = F.interpolate(x, size=(self.side, self.side), mode="bilinear")
         for conv, norm in zip(self.convs, self.norms, strict=True):

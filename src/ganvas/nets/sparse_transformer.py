@@ -51,7 +51,7 @@ def pattern_mask(
 def _masks(
     pattern: Pattern, length: int, span: int, summary: int, heads: int, device: torch.device
 ) -> Tensor:
-    """bool [heads or 1, length, length]"""
+    """The pattern's masks, bool [heads or 1, length, length]."""
     own = heads if pattern == "fixed" and heads * summary <= span else 1
     masks = [pattern_mask(pattern, length, span, summary, h, own) for h in range(own)]
     return torch.stack(masks).to(device)
@@ -85,7 +85,7 @@ def attend(
 
 @lru_cache(maxsize=8)
 def _window(span: int, blocks: int, device: torch.device) -> Tensor:
-    """What each block sees of the block before and of itself: [blocks, span, 2 span]."""
+    """What a block sees of the block before and of itself: [blocks, span, 2 span]."""
     q, k = torch.arange(span)[:, None] + span, torch.arange(2 * span)[None]
     seen = ((q >= k) & (q - k < span)).expand(blocks, -1, -1).clone()
     seen[0, :, :span] = False  # there is nothing before the first
@@ -120,6 +120,7 @@ class Block(nn.Module):
         return x + self.dropout(self.down(h * torch.sigmoid(1.702 * h)))
 
     def forward(self, x: Tensor, span: int, summary: int) -> Tensor:
+        """Map x [N, length, width], attending along the block's pattern."""
         return self.rest(x, attend(*self.projections(x), self.pattern, span, summary))
 
 
@@ -195,6 +196,7 @@ class SparseTransformer(nn.Module):
         return grid.flatten(0, 2)
 
     def forward(self, values: Tensor) -> Tensor:
+        """Logits [N, length, levels] of values [N, length], each from those before."""
         before = torch.cat([self.start.expand(len(values), 1, -1), self.values(values[:, :-1])], 1)
         x = before + self.positions()
         for block in self.blocks:

@@ -131,7 +131,7 @@ def filtered_lrelu(
 
 
 class FourierInput(nn.Module):
-    """Styles [N, style] -> Fourier features [N, C, S, S], turned and shifted by the style.
+    """Styles [N, style] -> Fourier features [N, C, S, S], turned and shifted by them.
 
     Frequencies are drawn uniformly in a disc of radius `cutoff`. `transform`, a matrix
     [3, 3] that users may set, turns and shifts all images. Section 3.2 and appendix F.
@@ -156,6 +156,7 @@ class FourierInput(nn.Module):
         self.register_buffer("phases", torch.rand(of.channels) - 0.5)
 
     def forward(self, w: Tensor) -> Tensor:
+        """Features [N, C, S, S] for styles w [N, style]."""
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)
         cos, sin, across, down = t.float().unbind(1)
@@ -212,6 +213,7 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("down_filter", down)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map x [N, in, S, S] with styles w [N, style]."""
         style = self.affine(w)
         if self.to_rgb:
             style = style / math.sqrt(self.weight[0].numel())
@@ -277,7 +279,7 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, w: Tensor, decay: float | None = None) -> Tensor:
-        """`decay`: of the moving averages of magnitudes, which follow if it is given."""
+        """`decay`: of the magnitudes' moving averages, which follow if it is given."""
         x = self.input(w[:, 0])
         for i, block in enumerate(self.blocks):
             if decay is not None:

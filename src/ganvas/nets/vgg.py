@@ -73,7 +73,7 @@ class VGG19(nn.Module):
         return self.blocks_of(x)[-1]
 
     def blocks_of(self, x: Tensor) -> list[Tensor]:
-        """The features after the first convolution of each block, then those of `layer`.
+        """Features after the first convolution of each block, then those of `layer`.
 
         relu1_1, relu2_1, ..., for losses over all scales (pix2pixHD, SPADE).
         """

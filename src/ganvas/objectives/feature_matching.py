@@ -32,7 +32,7 @@ def mean_features(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 
 def matched_maps(got: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean over scales of the sum over inner maps of |got - wanted|, mean over elements.
+    """Mean over scales of the sum over inner maps of the mean |got - wanted|.
 
     Maps as of `nets.multiscale`, whose last are scores and take no part. Wang et al.,
     2018, arXiv:1711.11585, equation 4.

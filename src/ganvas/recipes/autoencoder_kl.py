@@ -1,3 +1,5 @@
+"""Recipes of the KL autoencoder."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +17,8 @@ def autoencoder_kl(count: int) -> Run:
 
     Adam with betas (.5, .9) at 4.5e-6 for each image of a batch of 12, the game after
     50,000 steps, KL at 1e-6; a patch discriminator of 3 layers with batch norm. LPIPS
-    needs weights: --set lpips=vgg."""
+    needs weights: --set lpips=vgg.
+    """
     adam = partial(Adam, lr=12 * 4.5e-6, betas=(0.5, 0.9))
     return Run(
         method=partial(
@@ -34,7 +37,8 @@ def autoencoder_kl(count: int) -> Run:
 def autoencoder_kl_small(count: int) -> Run:
     """`autoencoder_kl` for a laptop: 64 px to 16x16x4, 60,000 images.
 
-    Not the paper's: widths 32, 64 and 64, Adam 5e-4, the game after two thirds."""
+    Not the paper's: widths 32, 64 and 64, Adam 5e-4, the game after two thirds.
+    """
     run = autoencoder_kl(count)
     adam = partial(Adam, lr=5e-4, betas=(0.5, 0.9))
     return replace(

@@ -1,3 +1,5 @@
+"""Recipes of DeOldify."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +17,8 @@ def deoldify(count: int) -> Run:
     One pass with G alone, half a pass with D alone, and a game of 3% of a pass,
     batches of 8; Adam with betas (0, .9), 1e-4 for G and five times that for D. The
     project starts from ImageNet's weights and raises the side and lowers the rate in
-    steps, down to 2e-5 in the game."""
+    steps, down to 2e-5 in the game.
+    """
     return Run(
         method=partial(
             DeOldify,
@@ -48,7 +51,8 @@ def deoldify_small(count: int) -> Run:
     """For a laptop: 64 px, a deep U-Net on an eighth of ResNet18, 100 passes in all.
 
     80 passes with G alone, 10 with D alone, 10 of the game; batches of 16, Adam 5e-4
-    for G and 1e-3 for D."""
+    for G and 1e-3 for D.
+    """
     run = deoldify(count)
     G = partial(
         nets.UNet, kind="deep", encoder="resnet34", factor=1.0, stem=16, blocks=[2, 2, 2, 2]

@@ -1,3 +1,5 @@
+"""Recipes of FastGAN."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -12,10 +14,11 @@ from ganvas.nets.augment import DiffAugment
 
 
 def fastgan(count: int) -> Run:
-    """The authors' code of arXiv:2101.04775: 256x256 pixels, batches of 8, 50,000 steps.
+    """The authors' code of arXiv:2101.04775: 256x256, batches of 8, 50,000 steps.
 
     Adam 2e-4 with beta1 .5 for both, color and translation of DiffAugment, averaged
-    weights with .999 per step. --size 512 and 1024 work, too."""
+    weights with .999 per step. --size 512 and 1024 work, too.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(FastGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
@@ -31,7 +34,8 @@ def fastgan(count: int) -> Run:
 def fastgan_small(count: int) -> Run:
     """`fastgan` for a laptop: 64x64 pixels, width 16, 80,000 images.
 
-    Not the paper's: sides below 256 px leave out stages of its networks."""
+    Not the paper's: sides below 256 px leave out stages of its networks.
+    """
     run = fastgan(count)
     return replace(
         run,

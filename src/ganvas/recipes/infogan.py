@@ -1,3 +1,5 @@
+"""Recipe of InfoGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -12,7 +14,8 @@ def infogan(count: int) -> Run:
     """openai/InfoGAN's run on MNIST: 28x28 pixels, batches of 128, 50 times 100 steps.
 
     Adam 2e-4 for D and 1e-3 for G, beta1 .5; 62 noise variables, a category of 10 and
-    two continuous codes."""
+    two continuous codes.
+    """
     return Run(
         method=partial(InfoGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
         data=partial(images, size=28, labels=False),

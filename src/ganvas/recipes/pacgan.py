@@ -1,3 +1,5 @@
+"""Recipe of PacGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -11,7 +13,8 @@ from ganvas.nets import dcgan as nets
 def pacgan(count: int) -> Run:
     """PacDCGAN2 of arXiv:1712.04086: DCGAN's networks and rates, packs of two images.
 
-    As `dcgan`: Adam 2e-4 with beta1 .5, 64x64 pixels, minibatches of 128, 25 passes."""
+    As `dcgan`: Adam 2e-4 with beta1 .5, 64x64 pixels, minibatches of 128, 25 passes.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(PacGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),

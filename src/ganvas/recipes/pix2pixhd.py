@@ -1,3 +1,5 @@
+"""Recipes of pix2pixHD."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +18,8 @@ def pix2pixhd(count: int) -> Run:
 
     Adam 2e-4 with beta1 .5, to 0 over the second half; 9 residual blocks at a 16th of
     the side, D at two scales (section 3.2 and the authors' code). Images that are not
-    square are cropped to their centers."""
+    square are cropped to their centers.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(

@@ -1,3 +1,5 @@
+"""Recipe of SinGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -14,7 +16,8 @@ def singan(count: int) -> Run:
     2,000 steps for each scale, of three updates of both; Adam 5e-4 with beta1 .5; the
     width of 32 doubles every four scales. Here squares of 160 px by default, which
     takes 7 or 8 scales: give a folder with one image; of several, the first counts.
-    Wider images: --size 128x192."""
+    Wider images: --size 128x192.
+    """
     adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(SinGAN, G=partial(nets.Generators), D=partial(nets.Discriminators)),

@@ -1,3 +1,5 @@
+"""Recipes of SPADE."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -12,12 +14,13 @@ from ganvas.nets import spade as nets
 
 
 def spade(count: int) -> Run:
-    """The authors' options of arXiv:1903.07291: 256x256 cropped from 286x286, 100 epochs.
+    """The authors' options of arXiv:1903.07291: 256x256 cropped from 286, 100 epochs.
 
     Adam with betas (0, .9), 1e-4 for G and 4e-4 for D (TTUR), batches of 8 (their
     default on 8 GPUs: 32), constant for 50 epochs and linear to 0 over the next 50;
     no style encoder, as for COCO: add one with `spade_style`. G's weights on VGG19's
-    features need a file: --set vgg=FILE."""
+    features need a file: --set vgg=FILE.
+    """
     return Run(
         method=partial(
             SPADE,
@@ -46,7 +49,8 @@ def spade_small(count: int) -> Run:
     """`spade` for a laptop: 64x64, an eighth of the width, batches of 4, 40 epochs.
 
     Not the paper's: widths 8 (16 for D) and 16 channels for gamma and beta; twice the
-    rates."""
+    rates.
+    """
     run = spade(count)
     return replace(
         run,

@@ -1,3 +1,5 @@
+"""Recipes of the Sparse Transformer."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +17,8 @@ def sparse_transformer(count: int) -> Run:
 
     Batches of 16, Adam 3.5e-4, warm-up over 15,000 steps and a cosine to 0; 128 layers
     of width 256, strided and local attention in turn over rows (the authors' code: one
-    strided layer to three local ones)."""
+    strided layer to three local ones).
+    """
     return Run(
         method=partial(SparseTransformer, T=partial(nets.SparseTransformer)),
         data=partial(images, size=32, labels=False, flip=True),
@@ -29,7 +32,8 @@ def sparse_transformer(count: int) -> Run:
 def sparse_transformer_small(count: int) -> Run:
     """For a laptop: 28x28 in 16 grays, 8 layers of width 64, 60,000 images.
 
-    Strided and local attention in turn, Adam 2e-3, no dropout."""
+    Strided and local attention in turn, Adam 2e-3, no dropout.
+    """
     run = sparse_transformer(count)
     T = partial(
         nets.SparseTransformer,

@@ -1,3 +1,5 @@
+"""Recipes of StyleGAN3."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +21,8 @@ def stylegan3(count: int) -> Run:
 
     Adam with betas (0, .99): 2.5e-3 for G, 2e-3 for D, D's scaled for R1 once every 16
     steps; R1 at a weight of 2; half as wide as at 1024 px. Configuration R: --set
-    G.radial=true G.base=32768 G.width=1024. On a CPU a step takes minutes."""
+    G.radial=true G.base=32768 G.width=1024. On a CPU a step takes minutes.
+    """
     return Run(
         method=partial(
             StyleGAN3,

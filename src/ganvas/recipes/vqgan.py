@@ -1,3 +1,5 @@
+"""Recipes of VQGAN."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +18,8 @@ def vqgan(count: int) -> Run:
     Adam with betas (.5, .9) at 4.5e-6 for each image of a batch of 8, the game from
     the start, its weight .75; a patch discriminator of 3 layers with batch norm. LPIPS
     needs weights: --set lpips=vgg. Taming Transformers' own are an eighth and a
-    sixteenth of the side, with attention inside of their levels."""
+    sixteenth of the side, with attention inside of their levels.
+    """
     adam = partial(Adam, lr=8 * 4.5e-6, betas=(0.5, 0.9))
     return Run(
         method=partial(
@@ -35,7 +38,8 @@ def vqgan(count: int) -> Run:
 def vqgan_small(count: int) -> Run:
     """`vqgan` for a laptop: 64 px to 16x16 of 512 codes, 60,000 images.
 
-    Not the paper's: widths 32, 64 and 64, Adam 5e-4, the game after two thirds."""
+    Not the paper's: widths 32, 64 and 64, Adam 5e-4, the game after two thirds.
+    """
     run = vqgan(count)
     adam = partial(Adam, lr=5e-4, betas=(0.5, 0.9))
     return replace(

@@ -92,7 +92,7 @@ def _flat(rest: str) -> str:
 
 
 def _decoder(rest: str) -> str:
-    """`main.1.2.weight` -> `3.weight`: a block has four layers, of which one doubles."""
+    """`main.1.2.weight` -> `3.weight`: a block has four layers; one doubles."""
     _, block, *inner = rest.split(".")
     if len(inner) == 1:  # the last convolution
         return f"{1 + 4 * (int(block) - 1)}.{inner[0]}"
