@@ -60,7 +60,9 @@ SETTINGS: dict[str, str] = {
     ),
     "fastgan": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
     "fastgan_small": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
-    "infogan": "G.width=2 G.hidden=8 D.width=2 D.hidden=8 D.code_units=4 noise=4 data.size=8 batch=8",
+    "infogan": (
+        "G.width=2 G.hidden=8 D.width=2 D.hidden=8 D.code_units=4 noise=4 data.size=8 batch=8"
+    ),
     "pacgan": "G.width=4 D.width=4 data.size=16 batch=8",
     "lsgan": "G.width=4 D.width=4 data.size=16 batch=8",
     "spade": "G.width=1 G.hidden=4 D.width=4 D.layers=2 data.size=32 data.load=34 batch=2",
@@ -81,15 +83,19 @@ SETTINGS: dict[str, str] = {
     "stylegan3_small": (
         "G.width=4 G.base=64 G.depth=4 D.widths=[4,4,4] data.size=16 batch=4 r1_every=2"
     ),
-    "autoencoder_kl": "AE.widths=[4,4] AE.blocks=1 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "autoencoder_kl": (
+        "AE.widths=[4,4] AE.blocks=1 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
+    ),
     "autoencoder_kl_small": "AE.widths=[4,4] D.width=4 D.layers=1 data.size=16 batch=2 start=6",
-    "vqgan": "AE.widths=[4,4] AE.blocks=1 AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "vqgan": (
+        "AE.widths=[4,4] AE.blocks=1 AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
+    ),
     "vqgan_small": "AE.widths=[4,4] AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
     "sparse_transformer": ("T.levels=8 T.width=8 T.layers=4 T.summary=2 data.size=4 batch=4"),
     "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=4"),
     "deoldify": (
-        "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 "
-        "data.size=32 batch=2 pretrain=4 critic=4"
+        "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 "
+        "D.blocks=1 data.size=32 batch=2 pretrain=4 critic=4"
     ),
     "deoldify_artistic": (
         "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"

@@ -2,8 +2,8 @@
 
 `images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a
 folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an
-official set by name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
-when a batch is drawn, which is a pure function of a cursor.
+official set by name, and return a `Feed`. Images are decoded once, into a cache; crops
+and flips happen when a batch is drawn, which is a pure function of a cursor.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import register_parametrization
 
 from ganvas.core import rng
 from ganvas.nets.layers import divisible
@@ -178,6 +178,21 @@ def _joined(x: Tensor, skip: Tensor) -> Tensor:
     return F.relu(torch.cat([x, skip], 1))
 
 
+class WeightNorm(nn.Module):
+    """A convolution's weight as lengths of its rows and their directions.
+
+    Salimans and Kingma, 2016, arXiv:1602.07868, equation 2.
+    """
+
+    def forward(self, length: Tensor, direction: Tensor) -> Tensor:
+        """Lengths [out, 1, 1, 1], directions [out, in, k, k] -> weights."""
+        return length * direction / direction.flatten(1).norm(dim=1).view_as(length)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Lengths and directions of weights."""
+        return weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1), weight
+
+
 class _Residual(nn.Module):
     """x + two convolutions with ReLU."""
 
@@ -268,7 +283,7 @@ class UNet(nn.Module):
                 if m.bias is not None:
                     nn.init.zeros_(m.bias)
         if normalized:
-            parametrizations.weight_norm(shuffle.conv[0])  # type: ignore[arg-type]
+            register_parametrization(shuffle.conv[0], "weight", WeightNorm())
             for part in (middle, *decoder, self.layers[-2], head):
                 _spectral(part)
 
@@ -362,4 +377,4 @@ def _spectral(net: nn.Module) -> None:
         if isinstance(m, nn.Conv2d):
             spectral(m)
         elif isinstance(m, nn.Conv1d):
-            nn.utils.parametrize.register_parametrization(m, "weight", Spectral(m.weight))
+            register_parametrization(m, "weight", Spectral(m.weight))

@@ -175,7 +175,7 @@ class SparseTransformer(nn.Module):
         self._initialize(width, layers)
 
     def _initialize(self, width: int, layers: int) -> None:
-        """As in the authors' code: small steps of every layer, logits from 0."""
+        """As in the authors' code: small steps of every layer, logits near 0."""
         for m in self.modules():
             if isinstance(m, nn.Linear):
                 nn.init.normal_(m.weight, 0.0, math.sqrt(0.125 / m.in_features))
@@ -187,7 +187,7 @@ class SparseTransformer(nn.Module):
             for last in (block.out, block.down):
                 nn.init.normal_(last.weight, 0.0, math.sqrt(0.125 / last.in_features / layers))  # type: ignore[union-attr]
         nn.init.normal_(self.start, 0.0, 0.01)
-        nn.init.zeros_(self.logits.weight)
+        nn.init.normal_(self.logits.weight, 0.0, 1e-3)
 
     def positions(self) -> Tensor:
         """Embeddings of all positions, [length, width]."""
