@@ -39,7 +39,6 @@ class SinGAN(NoiseToImage):
     """
 
     image: Tensor
-    amplitudes: Tensor
     anchor: Tensor
 
     def __init__(
@@ -79,7 +78,6 @@ class SinGAN(NoiseToImage):
         height, width = self.sizes[0]
         self.register_buffer("anchor", torch.randn(1, 1, height, width))  # z*
         self.register_buffer("image", torch.zeros(1, shape.channels, *shape.size))
-        self.register_buffer("amplitudes", torch.zeros(len(self.sizes)))
         self.players = {"G": [self.G], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
@@ -94,7 +92,7 @@ class SinGAN(NoiseToImage):
         if clock.step == 0:
             self.image.copy_(real.x[:1])
         n = self.current_stage.index
-        if not self.amplitudes[n]:
+        if not self.G.amplitudes[n]:
             self.begin(n)
         batch = Batch(x=self.resized(self.image, n))
         for _ in range(self.count):
@@ -106,10 +104,10 @@ class SinGAN(NoiseToImage):
     def begin(self, n: int) -> None:
         """Set the noise of scale n, and start it from the weights of the one before."""
         if n == 0:
-            self.amplitudes[0] = 1.0
+            self.G.amplitudes[0] = 1.0
             return
         error = mse_loss(self.resized(self.reconstruction(n - 1), n), self.resized(self.image, n))
-        self.amplitudes[n] = self.noise * error.sqrt()
+        self.G.amplitudes[n] = self.noise * error.sqrt()
         for nets in (self.G, self.D):
             if nets[n].head.conv.weight.shape == nets[n - 1].head.conv.weight.shape:
                 nets[n].load_state_dict(nets[n - 1].state_dict())
@@ -148,7 +146,7 @@ class SinGAN(NoiseToImage):
             if i < n:
                 self.G[i].eval()
             with torch.set_grad_enabled(torch.is_grad_enabled() and i == n):
-                x = self.G[i](self.amplitudes[i] * maps[i], x)
+                x = self.G[i](self.G.amplitudes[i] * maps[i], x)
         return x
 
     def resized(self, x: Tensor, n: int) -> Tensor:
@@ -172,7 +170,7 @@ class SinGAN(NoiseToImage):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """Images of the scales that are trained, at full size."""
-        trained = max(int((self.amplitudes > 0).sum()) - 1, 0)
+        trained = max(int((self.G.amplitudes > 0).sum()) - 1, 0)
         x = self.compose(self.maps(self.latent(n) if z is None else z), trained)
         return self.resized(x, len(self.sizes) - 1).clamp(-1, 1)
 

@@ -283,7 +283,7 @@ class UNet(nn.Module):
                 if m.bias is not None:
                     nn.init.zeros_(m.bias)
         if normalized:
-            register_parametrization(shuffle.conv[0], "weight", WeightNorm())
+            register_parametrization(shuffle.conv[0], "weight", WeightNorm(), unsafe=True)
             for part in (middle, *decoder, self.layers[-2], head):
                 _spectral(part)
 
@@ -377,4 +377,4 @@ def _spectral(net: nn.Module) -> None:
         if isinstance(m, nn.Conv2d):
             spectral(m)
         elif isinstance(m, nn.Conv1d):
-            register_parametrization(m, "weight", Spectral(m.weight))
+            register_parametrization(m, "weight", Spectral(m.weight), unsafe=True)

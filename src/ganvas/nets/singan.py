@@ -71,10 +71,16 @@ class ScaleGenerator(ScaleNet):
 
 
 class Generators(nn.ModuleList):
-    """A generator for each scale, coarsest first, twice as wide every four scales."""
+    """A generator for each scale, coarsest first, twice as wide every four scales.
+
+    `amplitudes` [scales]: of the noise; 0 where a scale is not trained yet.
+    """
+
+    amplitudes: Tensor
 
     def __init__(self, scales: int, channels: int = 3, width: int = 32) -> None:
         super().__init__(ScaleGenerator(channels, _width(width, i)) for i in range(scales))
+        self.register_buffer("amplitudes", torch.zeros(scales))
 
 
 class Discriminators(nn.ModuleList):
