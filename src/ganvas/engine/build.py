@@ -1,7 +1,8 @@
 """Build a run's method and optimizers, and reject unusable settings before data are opened.
 
 `rehearse` checks a whole run without memory for its weights. `build` and `make_optimizer`
-build for real. `attach_augmentation` and `compile_networks` prepare a method for training."""
+build for real. `attach_augmentation` and `compile_networks` prepare a method for training.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
 
     Returns the method, without memory for its weights. Raises `UserError` for settings that
     cannot be used, for sides that the networks cannot take, and for networks or a batch
-    that are larger than the device's memory."""
+    that are larger than the device's memory.
+    """
     check_numbers(run)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zero-sized weights are reported below
@@ -65,7 +67,8 @@ def require_buildable(run: Run, shape: Shape, device: torch.device) -> None:
     """Check a description that may come from anybody, before memory is taken for it.
 
     Raises `ConfigError` for networks of too many layers, and for networks that are larger
-    than the device's memory."""
+    than the device's memory.
+    """
     for value in _whole_numbers(run.method):
         if abs(value) > MAX_SETTING:
             raise ConfigError(
@@ -119,7 +122,8 @@ def check_numbers(run: Run) -> None:
 def build(run: Run, shape: Shape) -> Method:
     """Build the run's method for images of a shape.
 
-    Raises `UserError` for settings that it cannot be built with."""
+    Raises `UserError` for settings that it cannot be built with.
+    """
     try:
         return _strict(run.method)(shape)
     except UserError:
@@ -164,7 +168,8 @@ def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) 
 
     channels: of one image of the data
 
-    Raises `CapabilityError` if the method has no discriminator of images."""
+    Raises `CapabilityError` if the method has no discriminator of images.
+    """
     discriminators = [getattr(method, d) for d in method.discriminators if hasattr(method, d)]
     if not discriminators:
         raise CapabilityError(
@@ -182,7 +187,8 @@ def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) 
 def compile_networks(method: Method, mode: str) -> None:
     """Compile the players' networks in place by torch.compile; weights keep their names.
 
-    Penalties, which differentiate twice, bypass it (`objectives/penalties.py`)."""
+    Penalties, which differentiate twice, bypass it (`objectives/penalties.py`).
+    """
     for nets in method.players.values():
         for net in nets:
             net.compile(mode=mode)
@@ -190,7 +196,8 @@ def compile_networks(method: Method, mode: str) -> None:
 
 def set_precision(precision: str, device: torch.device) -> None:
     """Set how this process multiplies on a GPU; before every step, since it may hold several
-    engines, and a process has one setting."""
+    engines, and a process has one setting.
+    """
     if device.type == "cuda":
         tf32 = precision == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32

@@ -5,7 +5,8 @@
 flushed to the disk and renamed, so that a process killed at any moment leaves either the
 whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other
 file and a sum of its own contents, which reading compares. The newest two checkpoints and
-the best are kept."""
+the best are kept.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def save(
     values, shared, own: of `Engine.state`
 
     Returns the checkpoint. Raises `OutputError` if the disk is full or read-only; older
-    checkpoints stay as they are."""
+    checkpoints stay as they are.
+    """
     final = folder / f"{values['clock']['images']:09d}"
     temporary = folder / f".{final.name}.tmp"
     try:
@@ -131,7 +133,8 @@ def _own_sum(state: Mapping[str, Any]) -> str:
 def all_of(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first.
 
-    Their names are numbers of images, with leading zeros up to nine digits."""
+    Their names are numbers of images, with leading zeros up to nine digits.
+    """
     paths = [
         p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()
     ]
@@ -163,7 +166,8 @@ def load(
     Every rank compares the sums of all files, so that all come to the same result.
 
     Returns (values, shared tensors, the rank's own tensors or None if the checkpoint has
-    no such rank). Raises `CheckpointError`, which names the file, if one is damaged."""
+    no such rank). Raises `CheckpointError`, which names the file, if one is damaged.
+    """
     values = read_json(path / "state.json", "checkpoint's state", error=CheckpointError)
     try:
         State.model_validate(values)

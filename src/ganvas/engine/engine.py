@@ -1,6 +1,7 @@
 """The engine: perform a method's updates.
 
-It knows optimizers, devices, ranks, precision and weight averaging, and no method."""
+It knows optimizers, devices, ranks, precision and weight averaging, and no method.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class _CachedForward:
     """The result of a `Forward`, which its player's next update differentiates.
 
     leaves: the tensors that the plan and the objectives see
-    graph: the same tensors with their history; None: to be computed again in parts"""
+    graph: the same tensors with their history; None: to be computed again in parts
+    """
 
     forward: Forward
     seed: int
@@ -71,7 +73,8 @@ class Engine:
     feed: the real images
     device: of the networks
 
-    Raises `UserError` if the run's settings cannot be used together."""
+    Raises `UserError` if the run's settings cannot be used together.
+    """
 
     def __init__(self, run: Run, feed: Dataset, device: str | torch.device = "cpu") -> None:
         check_numbers(run)
@@ -117,7 +120,8 @@ class Engine:
 
         Returns every scalar that the plan's objectives logged, as `player/term`: the mean
         over the plan's updates, detached and on the device, and what `Adaptive` modules of
-        the method (an augmentation's strength) log."""
+        the method (an augmentation's strength) log.
+        """
         stage = self.method.stage(self.clock)
         if stage.index != self.method.current_stage.index:
             self.optim = self._optimizers()
@@ -201,7 +205,8 @@ class Engine:
         """Compute tensors for several turns of the plan.
 
         Their history is kept if the whole batch passes at once. With micro-batches, which
-        are there to save memory, it is computed again for the backward pass."""
+        are there to save memory, it is computed again for the backward pass.
+        """
         self._freeze_others(forward.player)
         seed, parts = self._next_seed(), list(self._parts(forward.batch))
         with torch.set_grad_enabled(len(parts) == 1), self._autocast():
@@ -321,7 +326,8 @@ class Engine:
         """Raise `NumericalError` if a weight or an optimizer's state is NaN or infinite.
 
         Such a state must not be saved over a good one. A finite gradient of 1e25 makes
-        Adam's second moment infinite, and its weight never moves again."""
+        Adam's second moment infinite, and its weight never moves again.
+        """
         image = self.clock.images
         for name, value in self.method.state_dict().items():
             if not is_finite(value):
@@ -375,7 +381,8 @@ class Engine:
         own: None: this rank is new, and its own buffers start afresh
 
         Raises `CheckpointError` for a state of another method, of other sizes, or of other
-        optimizers."""
+        optimizers.
+        """
         try:
             fresh = {
                 k: v for k, v in self.method.state_dict().items() if k in own_keys(self.method)

@@ -26,7 +26,8 @@ def run_lock(out: Path) -> Iterator[None]:
     file is informational. Reading is never blocked.
 
     Raises `CheckpointError`, which names the holder, if another process writes the folder,
-    and `OutputError` if the lock file cannot be written."""
+    and `OutputError` if the lock file cannot be written.
+    """
     if distributed.rank() != 0 or fcntl is None:
         yield
         return

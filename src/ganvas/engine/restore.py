@@ -1,7 +1,8 @@
 """Restore a run from one of its checkpoints.
 
 `restore` rebuilds the engine, to train on: it opens the data and builds the optimizers.
-`weights_of` builds only the networks, for inference."""
+`weights_of` builds only the networks, for inference.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def restore(
     Returns (engine, run.json, the log's unfinished line). The engine of a run without a
     checkpoint is at its start.
 
-    Raises `UserError` if the run, its data or the checkpoint cannot be read or used."""
+    Raises `UserError` if the run, its data or the checkpoint cannot be read or used.
+    """
     record = read_record(out)
     run = run_of(out, record)
     assert isinstance(run.data, partial)
@@ -93,7 +95,8 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
     averages.
 
     Returns (method, run.json with `images_trained`). Raises `UserError` if the run or the
-    checkpoint cannot be read."""
+    checkpoint cannot be read.
+    """
     record = read_record(out)
     run = portable(run_of(out, record))
     paths = _checkpoints(out, which)
@@ -156,7 +159,8 @@ def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
 def _checkpoints(out: Path, which: str) -> list[Path]:
     """The checkpoints that may serve as `which`, oldest first.
 
-    All of them for "last", since older ones replace damaged ones."""
+    All of them for "last", since older ones replace damaged ones.
+    """
     folder = out / "checkpoints"
     paths = checkpoint.all_of(folder)
     if which == "last":

@@ -3,7 +3,8 @@
 `run.json` describes the run. It holds no path of the machine that it was written on, only
 the names of files and folders. Their paths are in `local.json`, which is not needed to
 sample from the run and need not be shared. `log.jsonl`, `timing.jsonl` and
-`measures.jsonl` hold the curves."""
+`measures.jsonl` hold the curves.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ class Local(_Open):
 def read_record(out: Path) -> dict[str, Any]:
     """Read run.json of a run folder.
 
-    Raises `UserError` if there is none or it cannot be read."""
+    Raises `UserError` if there is none or it cannot be read.
+    """
     path = out / "run.json"
     if not path.exists():
         start = f"ganvas train METHOD DATA --out {shlex.quote(str(out))}"
@@ -115,7 +117,8 @@ def run_of(out: Path, record: dict[str, Any]) -> Run:
     """The `Run` that a run.json describes, with the paths of local.json if there is one.
 
     out: the run folder
-    record: of `read_record`"""
+    record: of `read_record`
+    """
     failure = f"{out / 'run.json'} does not describe a run"
     try:
         run = config.load(_join_paths(record["run"], read_local(out).paths))
@@ -147,7 +150,8 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
     A last line that a killed process left incomplete is dropped.
     warn: name damaged lines on stderr
 
-    Raises `CheckpointError` if the file cannot be read."""
+    Raises `CheckpointError` if the file cannot be read.
+    """
     try:
         text = path.read_bytes() if path.is_file() else b""
     except OSError as e:

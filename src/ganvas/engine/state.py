@@ -18,7 +18,8 @@ def dump_optimizer(
 
     weights: the networks' weights, whose `in_memory_order` the optimizer has
 
-    Returns (settings by group, tensors by "index of the weight/slot")."""
+    Returns (settings by group, tensors by "index of the weight/slot").
+    """
     state = optimizer.state_dict()
     left_out = ("params", *EXECUTION_FLAGS)
     settings = [{k: v for k, v in g.items() if k not in left_out} for g in state["param_groups"]]
@@ -39,7 +40,8 @@ def load_optimizer(
 ) -> None:
     """Restore what `dump_optimizer` returned.
 
-    Raises `ValueError` for settings of other types and for tensors of other shapes."""
+    Raises `ValueError` for settings of other types and for tensors of other shapes.
+    """
     groups = optimizer.state_dict()["param_groups"]
     for group, saved in zip(groups, settings, strict=True):
         # Older checkpoints hold the execution flags, too.

@@ -47,7 +47,8 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     `commit`.
 
     Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file
-    without a record."""
+    without a record.
+    """
     tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in map(Path, paths):
         for name, measurement in measurements(_record(path)).items():

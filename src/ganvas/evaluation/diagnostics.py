@@ -109,7 +109,8 @@ def duplicates(context: EvaluationContext) -> dict[str, Any]:
     """Birthday paradox test.
 
     A duplicate is a pair of samples closer than the closest pair of as many real
-    images."""
+    images.
+    """
     n = min(len(context.fakes), len(context.trained_on))
     fakes, real = context.fakes[:n], context.trained_on[:n]
     own = nearest(real, real, k=2)[0][:, 1]  # the first neighbor is the image itself
@@ -232,6 +233,7 @@ def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[st
     """Run diagnostics: name -> values, protocol and source.
 
     Raises `UserError` for an unknown name, and if the model or the images exclude
-    one."""
+    one.
+    """
     check_names(names)
     return {name: DIAGNOSTICS[name](context) for name in names}

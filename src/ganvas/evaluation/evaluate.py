@@ -65,7 +65,8 @@ def measure(
     Statistics of the real images are cached: a second measurement does not read them
         again.
 
-    Raises `UserError` for invalid input of any kind."""
+    Raises `UserError` for invalid input of any kind.
+    """
     run = Path(run)
     is_run = (run / "run.json").is_file()
     if checkpoint != "last" and not is_run:
@@ -118,7 +119,8 @@ def _measured(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (direction or "", record) of one checkpoint.
 
-    neighbors_in: folder for the sheet of nearest neighbors; None: no sheet"""
+    neighbors_in: folder for the sheet of nearest neighbors; None: no sheet
+    """
     if not isinstance(model.method, Translates):
         yield "", _samples_record(model, real, n, seed, extrapolate, neighbors_in)
         return

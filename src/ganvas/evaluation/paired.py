@@ -50,7 +50,8 @@ def compare(
     (equal images).
 
     Raises `UserError`, with the names, for images without a partner, of different
-    sizes, gray against color, or unreadable."""
+    sizes, gray against color, or unreadable.
+    """
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
     masks = None if mask is None else Masks(Path(mask))

@@ -21,7 +21,8 @@ Curve = tuple[list[float], list[float]]
 def curves(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Curve]]]:
     """Curves: player -> `sigma0`, `sigma1`, ... -> layer -> (images, values).
 
-    Layers are in the network's order."""
+    Layers are in the network's order.
+    """
     found: dict[str, dict[str, dict[str, Curve]]] = {}
     for line in log:
         for key, value in line.items():
@@ -41,7 +42,8 @@ def plot(run: str | Path, out: str | Path) -> Path:
         largest,
     which rises if one direction dominates.
 
-    Raises `UserError` if the run logged none."""
+    Raises `UserError` if the run logged none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -39,7 +39,8 @@ def sweep(
     out: the plot; the record goes to `out` with .json
     n: samples per truncation
 
-    Returns the record: that of `measure_samples`, with lists for its values."""
+    Returns the record: that of `measure_samples`, with lists for its values.
+    """
     if out.suffix.lower() not in PLOTS:
         raise UserError(f"a plot is written as .png, .svg or .pdf; got {out.suffix!r}")
     model = load(run, checkpoint=checkpoint, device=device)

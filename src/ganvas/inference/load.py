@@ -46,7 +46,8 @@ def load(
         fast on processors with instructions for it, images within a gray level or two
     backend: "torch"; or "openvino" (CPU only, faster)
 
-    Raises `UserError` if there is no model, or if the file is damaged."""
+    Raises `UserError` if there is no model, or if the file is damaged.
+    """
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":

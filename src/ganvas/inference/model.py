@@ -110,7 +110,8 @@ class Model:
             images
 
         Raises `UserError` for a model that only translates, and for labels or a
-        truncation that the model does not have."""
+        truncation that the model does not have.
+        """
         if n < 1:
             raise UserError(f"n is {n}; it must be at least 1")
         parts = self.batches(
@@ -168,7 +169,8 @@ class Model:
         label: one class for the whole walk, by default the first, for models with
             labels
 
-        Raises `UserError` as `sample` does."""
+        Raises `UserError` as `sample` does.
+        """
         images = self._sampler.walk(
             through,
             seed=seed,
@@ -199,7 +201,8 @@ class Model:
         layers: coarse, middle, fine, or a range such as "2-5"
 
         Raises `UserError` for methods without styles and for layers that do not
-        exist."""
+        exist.
+        """
         sheet = self._sampler.mix(rows, columns, layers, label=label, truncation=truncation)
         return self.runtime.output(sheet, output)
 
@@ -208,7 +211,8 @@ class Model:
 
         images: one or a list of PIL images or paths, cropped and scaled to the model's
             size; or a float tensor [N, C, H, W] in [-1, 1] of that size
-        options: `space`, `steps`, `distance`, `seed`"""
+        options: `space`, `steps`, `distance`, `seed`
+        """
         self._sampler.generator()
         x = images if isinstance(images, Tensor) else self.fitted(images)
         return self._sampler.project(x, **options)
@@ -221,7 +225,8 @@ class Model:
         """The columns of a grid of `n` samples: nearly square, one class per column.
 
         All classes stand once or several times in each row. None: any number will
-        do."""
+        do.
+        """
         return self._sampler.columns(n)
 
     # -------- images from images
@@ -258,7 +263,8 @@ class Model:
         at_training_size: scale images to the training size, and the results back
 
         Raises `UserError` for a model that does not translate, and for an unknown
-        domain."""
+        domain.
+        """
         options = self._translator.options(to, tile, seed, at_training_size)
         if at_training_size and (output == "torch" or isinstance(images, Tensor)):
             raise UserError("at_training_size needs images or paths and output 'pil' or 'numpy'")
@@ -287,7 +293,8 @@ class Model:
         colors.
 
         image: path, PIL image or `Decoded`
-        folder: for temporary files; None: the system's"""
+        folder: for temporary files; None: the system's
+        """
         options = self._translator.options(to, tile, seed, at_training_size)
         decoded = image if isinstance(image, Decoded) else image_input.decoded(image)
         return self._translator.bands(decoded, options, folder)

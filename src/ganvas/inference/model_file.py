@@ -98,7 +98,8 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
 
-    Raises `UserError` if the folder cannot be written."""
+    Raises `UserError` if the folder cannot be written.
+    """
     header = {
         "method": _untrained(config.dump(run.method), type(method)),
         "shape": asdict(shape),

@@ -18,7 +18,8 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # mean absolute difference of images in
 def use(backend: str, method: Method, precision: str) -> None:
     """Run the generators of `method` with `backend`.
 
-    Raises `UserError` for a backend that is unknown or not installed."""
+    Raises `UserError` for a backend that is unknown or not installed.
+    """
     if backend not in BACKENDS:
         raise UserError(f"backend is {backend!r}; choose {' or '.join(BACKENDS)}")
     if backend == "torch":
@@ -42,7 +43,8 @@ class OpenVINO(nn.Module):
 
     It is traced at its first call, and then takes any batch and any sides. The compiled
     network is compared with torch's own result on other inputs: networks that draw
-    random numbers or branch on their input are rejected."""
+    random numbers or branch on their input are rejected.
+    """
 
     def __init__(self, openvino: Any, net: nn.Module, precision: str) -> None:
         super().__init__()

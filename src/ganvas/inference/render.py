@@ -43,7 +43,8 @@ def walk(
     through: how many of `seed`'s samples, or which (`latent.naming.sample_names`)
     all_classes: every frame shows all classes of one latent, in two rows
 
-    Returns the number of frames."""
+    Returns the number of frames.
+    """
     names: Any = naming.count_or_names(through)
     is_video = out.suffix.lower() in (".gif", ".mp4")
     frames = frames or (fps if is_video else STRIP_FRAMES)
@@ -120,7 +121,8 @@ def project(
     net: LPIPS's backbone, for a loss beside that of pixels, which is reported too
     weights: the folder of the backbone's weights
 
-    Returns the rows of the JSON file."""
+    Returns the rows of the JSON file.
+    """
     names = [p.stem for p in images]
     if len(set(names)) < len(names):
         raise UserError(

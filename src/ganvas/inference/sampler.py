@@ -119,7 +119,8 @@ class Sampler:
     def generator(self, truncation: float | None = None) -> Samples:
         """The method as a generator from noise.
 
-        truncation: check that the method supports it"""
+        truncation: check that the method supports it
+        """
         method = self.runtime.method
         name = type(method).__name__
         if not isinstance(method, Samples):
@@ -199,6 +200,7 @@ def batch_that_fits(height: int, width: int, device: torch.device) -> int:
 
     A generator is assumed to hold 256 float32 numbers per pixel. The total memory
     counts, not the free memory, so that the images of a seed are always rounded
-    alike."""
+    alike.
+    """
     images = max(1, environment.memory(device) // 8 // (256 * 4 * height * width))
     return min(64, 1 << (images.bit_length() - 1))

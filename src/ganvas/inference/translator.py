@@ -31,7 +31,8 @@ class Options(NamedTuple):
     to: domain
     tile: largest side of a tile in pixels; None: by memory
     seed: of the network's own random draws
-    at_training_size: scale images to the training size, and results back"""
+    at_training_size: scale images to the training size, and results back
+    """
 
     to: str
     tile: int | None = None
@@ -68,7 +69,8 @@ class Translator:
     def keeps_gray(self) -> bool:
         """Whether gray images stay gray, by the luma of the network's output.
 
-        True for upscaling and restoration. A translation may give gray images color."""
+        True for upscaling and restoration. A translation may give gray images color.
+        """
         # SRGAN and SRResNet may have a factor of 1: networks that denoise.
         restores = isinstance(self.runtime.method, SRGAN | SRResNet)
         return self.upscale > 1 or restores or self.runtime.info.get("recipe") == "restore"
@@ -227,7 +229,8 @@ class Translator:
     def _forward(self, x: Any, to: str) -> Any:
         """Translate x of any size: pad by reflection to the strides' multiple, crop.
 
-        x: a tensor or `LazyImage` [N, C, H, W]; the result is of the same kind"""
+        x: a tensor or `LazyImage` [N, C, H, W]; the result is of the same kind
+        """
         method = self._method
         h, w, multiple, scale = *x.shape[-2:], method.multiple, self.upscale
         least = multiple if multiple == 1 else -(-MIN_SIDE // multiple) * multiple

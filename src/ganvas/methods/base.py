@@ -1,7 +1,8 @@
 """Abstract classes between `Method` and the papers: what several papers repeat.
 
 Nothing of an Algorithm 1 is here: each paper's `updates` and losses stay in its
-file."""
+file.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from ganvas.nets.conditional import draw_labels
 class NoiseToImage(Method):
     """A generator `G` of images from a latent, and from labels if `classes` is not 0.
 
-    Abstract: a paper builds the networks and adds `updates` and its losses."""
+    Abstract: a paper builds the networks and adds `updates` and its losses.
+    """
 
     G: Any  # a network with `latent`, the length of its latent
 
@@ -45,7 +47,8 @@ class Direction(NamedTuple):
 
     x, y: images of the source and of the target domain
     forward, backward: the generators into the target and into the source domain
-    discriminator: that of the target domain"""
+    discriminator: that of the target domain
+    """
 
     x: Tensor
     y: Tensor
@@ -60,7 +63,8 @@ class UnpairedTranslation(Method):
     `G_ab` and `D_b` belong to the direction "b", `G_ba` and `D_a` to the direction "a".
 
     Abstract: a paper builds the networks and adds `updates`, the generators' losses and
-    `discriminator_loss`, the loss of one discriminator."""
+    `discriminator_loss`, the loss of one discriminator.
+    """
 
     ema_networks = ("G_ab", "G_ba")
     discriminators = ("D_a", "D_b")
@@ -92,7 +96,8 @@ class UnpairedTranslation(Method):
     def d_loss(self, batch: Batch) -> Terms:
         """The sum of the discriminators' losses.
 
-        They share no weights, so one descent of the sum is a descent of each."""
+        They share no weights, so one descent of the sum is a descent of each.
+        """
         return total(self.discriminator_loss(batch, to) for to in self.d_order or self.directions)
 
     def discriminator_loss(self, batch: Batch, to: str) -> Terms:

@@ -109,7 +109,8 @@ class DualLearning(Method):
     ) -> Terms:
         """The loss whose gradient is minus that of the expected reward.
 
-        s: sentences [n, T]. Rewards are per word: the sentence's over its length."""
+        s: sentences [n, T]. Rewards are per word: the sentence's over its length.
+        """
         log_p = forward(s)[:, None].expand(-1, self.k, -1, -1).flatten(0, 1)  # [n k, T, words]
         t = self.sample_words(log_p.detach(), len(s))
         original = s.repeat_interleave(self.k, 0)
@@ -132,7 +133,8 @@ class DualLearning(Method):
     def sample_words(self, log_p: Tensor, n: int) -> Tensor:
         """Words by their log probabilities: [n k, T, words] -> [n k, T].
 
-        The largest of log p + Gumbel noise."""
+        The largest of log p + Gumbel noise.
+        """
         noise = rng.uniform(n, self.k, *log_p.shape[1:], device=log_p.device).flatten(0, 1)
         return (log_p - noise.log().neg().log()).argmax(-1)
 

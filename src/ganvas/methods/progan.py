@@ -102,7 +102,8 @@ class ProGAN(NoiseToImage):
     def discriminate(self, x: Tensor, real: Batch) -> tuple[Tensor, Tensor]:
         """Scores of x, and the cross entropy of its classes with those of `real`.
 
-        Without labels the latter is 0."""
+        Without labels the latter is 0.
+        """
         out = self.D(x, alpha=self.current_stage.alpha)
         if not self.classes:
             return out.float(), x.new_zeros(())

@@ -116,7 +116,8 @@ class StyleGAN2(NoiseToImage):
 
     def mixed_styles(self, real: Batch) -> Tensor:
         """Mixed styles for images of the reals' classes; the first layer keeps its
-        own."""
+        own.
+        """
         y = real.y if self.classes else None
         w = self.styles(self.latent(len(real)), y)
         if not self.mixing:

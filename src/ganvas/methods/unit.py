@@ -89,7 +89,8 @@ class UNIT(Method):
     def d_loss(self, real: Batch) -> Terms:
         """The sum of the discriminators' losses.
 
-        They share no weights, so one descent of the sum is a descent of each."""
+        They share no weights, so one descent of the sum is a descent of each.
+        """
         with torch.no_grad():
             to_b = self.G(add_noise(self.E(real.a, 0)), 1)
             to_a = self.G(add_noise(self.E(real.b, 1)), 0)
@@ -139,7 +140,8 @@ class UNIT(Method):
 def divergence(mean: Tensor) -> Tensor:
     """Divergence of N(mean, I) from N(0, I).
 
-    Twice the mean over its numbers, as the authors' code."""
+    Twice the mean over its numbers, as the authors' code.
+    """
     return mean.float().square().mean()
 
 

@@ -45,7 +45,8 @@ class StoredBigGAN(Method):
     """BigGAN-deep of huggingface/pytorch-pretrained-BigGAN, for sampling only.
 
     z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses
-    the statistics stored for that truncation, in (0, 1]."""
+    the statistics stored for that truncation, in (0, 1].
+    """
 
     G: Any
 
@@ -72,7 +73,8 @@ class StoredBigGAN(Method):
 def _shape_from_noise(net: Any) -> Shape:
     """The output shape of a network that starts from noise, without computing its output.
 
-    Fake tensors have shapes and no memory, so that a hostile file cannot fill it."""
+    Fake tensors have shapes and no memory, so that a hostile file cannot fill it.
+    """
     from torch._subclasses import FakeTensorMode  # takes long to import
 
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
@@ -149,7 +151,8 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
     part: which network, if the file holds several
 
     Returns the header. Raises `UserError` if the file is not recognized (with the
-    reason), if it holds no generator, and if `out` is not empty."""
+    reason), if it holds no generator, and if `out` is not empty.
+    """
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
@@ -187,7 +190,8 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
 
     shape: if known; None: found by `METHODS`
 
-    Raises `UserError` for a network that generates no images."""
+    Raises `UserError` for a network that generates no images.
+    """
     if type(net) not in METHODS:
         raise UserError(
             f"this is a {name}, which generates no images by itself or belongs to no method of "

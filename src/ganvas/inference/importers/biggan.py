@@ -92,7 +92,8 @@ class StoredStatistics(nn.Module):
 
     Between two steps that project gives the closer one the *smaller* weight (stats[i] *
     f + stats[i + 1] * (1 - f) at step i + f), and the published images were generated
-    so; `nearer=True` gives it the larger weight."""
+    so; `nearer=True` gives it the larger weight.
+    """
 
     def __init__(self, G: biggan.DeepGenerator, steps: int) -> None:
         super().__init__()

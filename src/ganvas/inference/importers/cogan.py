@@ -15,7 +15,8 @@ class Pair(cogan.Discriminators):
     """Discriminators called as in their project.
 
     Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's
-    first."""
+    first.
+    """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])

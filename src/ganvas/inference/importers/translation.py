@@ -18,7 +18,8 @@ def _norm(state: State, conv: str) -> Norm:
     """The norm, by a convolution before it.
 
     That project gives the convolution a bias with instance norm only, which has no
-    weights."""
+    weights.
+    """
     if any(k.endswith("running_mean") for k in state):
         return "batch"
     return "instance" if f"{conv}.bias" in state else "none"

@@ -13,7 +13,8 @@ from ganvas.nets import unit
 class Translator(nn.Module):
     """Encoders and decoders of domains a and b: images of a -> images of b.
 
-    `E` and `G` take a domain, 0 or 1."""
+    `E` and `G` take a domain, 0 or 1.
+    """
 
     def __init__(self, channels: int, width: int, halvings: int, blocks: int) -> None:
         super().__init__()

@@ -123,7 +123,8 @@ class Node:
 def plan(node: Node, window: Window) -> dict[Node, Window]:
     """The windows of all images that a window of `node` is computed from.
 
-    Each node comes before its inputs."""
+    Each node comes before its inputs.
+    """
     needed, waiting = {node: window}, {node}
     order: dict[Node, Window] = {}
     while waiting:
@@ -142,7 +143,8 @@ def receptive_field(node: Node) -> tuple[float, int]:
     """(reach, count) of the stored images that a pixel is computed from.
 
     reach: distance from the pixel in the middle, in its own pixels
-    count: number of stored images"""
+    count: number of stored images
+    """
     middle = Window(*((side // 2, side // 2 + 1) for side in node.sides))
     stored = {n: window for n, window in plan(node, middle).items() if n.source is not None}
     scales = [[a / b for a, b in zip(node.sides, n.sides, strict=True)] for n in stored]
