@@ -1,11 +1,11 @@
-"""Write and read checkpoints: JSON and safetensors, written atomically, never unpickled.
+"""Write and read checkpoints: JSON and safetensors, atomically, never unpickled.
 
 `checkpoints/000012800/` holds `state.json`, `shared.safetensors`, and a
 `rank0.safetensors` … for each rank's own tensors. It is written under another name,
-flushed to the disk and renamed, so that a process killed at any moment leaves either the
-whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other
-file and a sum of its own contents, which reading compares. The newest two checkpoints and
-the best are kept.
+flushed to the disk and renamed, so that a process killed at any moment leaves either
+the whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every
+other file and a sum of its own contents, which reading compares. The newest two
+checkpoints and the best are kept.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def save(
     except (OSError, SafetensorError) as e:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OutputError(
-            f"the checkpoint could not be written to {final}: {e}. Free some space or make the folder writable, then "
-            f"continue with: ganvas resume {shlex.quote(str(folder.parent))}"
+            f"the checkpoint could not be written to {final}: {e}. Free some space or make the "
+            f"folder writable, then continue with: ganvas resume {shlex.quote(str(folder.parent))}"
         ) from None
     return final
 
@@ -165,8 +165,9 @@ def load(
 
     Every rank compares the sums of all files, so that all come to the same result.
 
-    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint has
-    no such rank). Raises `CheckpointError`, which names the file, if one is damaged.
+    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint
+    has no such rank). Raises `CheckpointError`, which names the file, if one is
+    damaged.
     """
     values = read_json(path / "state.json", "checkpoint's state", error=CheckpointError)
     try:
@@ -180,7 +181,8 @@ def load(
     sums, own_sum = values.get("sums"), values.pop("own_sum", None)
     if own_sum is not None and own_sum != _own_sum(values):
         raise CheckpointError(
-            f"{path / 'state.json'} is damaged: its contents are not those that were written (their sum differs)"
+            f"{path / 'state.json'} is damaged: its contents are not those that were written "
+            "(their sum differs)"
         )
     own = path / f"rank{rank}.safetensors"
     try:
@@ -193,7 +195,8 @@ def load(
                 )
             if sums is not None and sums.get(name) != _sum_of(file):
                 raise CheckpointError(
-                    f"{file} is damaged: its contents are not those that were written (their sum differs)"
+                    f"{file} is damaged: its contents are not those that were written "
+                    "(their sum differs)"
                 )
         return (
             values,

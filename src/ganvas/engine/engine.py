@@ -98,7 +98,8 @@ class Engine:
             player: [w for net in nets for w in net.parameters()]
             for player, nets in self.method.players.items()
         }
-        # What optimizers get: fused ones would copy weights in any other order of memory.
+        # What optimizers get: fused ones would copy weights in any other order of
+        # memory.
         self._views = {
             player: [in_memory_order(w.detach()) for w in weights]
             for player, weights in self.parameters.items()
@@ -118,9 +119,9 @@ class Engine:
     def step(self) -> dict[str, Tensor]:
         """Perform one plan, from its first update to its last.
 
-        Returns every scalar that the plan's objectives logged, as `player/term`: the mean
-        over the plan's updates, detached and on the device, and what `Adaptive` modules of
-        the method (an augmentation's strength) log.
+        Returns every scalar that the plan's objectives logged, as `player/term`: the
+        mean over the plan's updates, detached and on the device, and what `Adaptive`
+        modules of the method (an augmentation's strength) log.
         """
         stage = self.method.stage(self.clock)
         if stage.index != self.method.current_stage.index:
@@ -157,7 +158,7 @@ class Engine:
         return log
 
     def apply(self, update: Update) -> Outcome:
-        """Perform one optimizer step; only `update.player`'s weights take gradients and move."""
+        """Perform one optimizer step: only the weights of `update.player` move."""
         self._freeze_others(update.player)
         parameters = self.parameters[update.player]
         for weight in parameters:
@@ -204,8 +205,8 @@ class Engine:
     def forward(self, forward: Forward) -> Outcome:
         """Compute tensors for several turns of the plan.
 
-        Their history is kept if the whole batch passes at once. With micro-batches, which
-        are there to save memory, it is computed again for the backward pass.
+        Their history is kept if the whole batch passes at once. With micro-batches,
+        which are there to save memory, it is computed again for the backward pass.
         """
         self._freeze_others(forward.player)
         seed, parts = self._next_seed(), list(self._parts(forward.batch))
@@ -218,7 +219,7 @@ class Engine:
         return Outcome({}, leaves)
 
     def _backward_through(self, cached: _CachedForward) -> None:
-        """Carry the gradients of a cached forward pass's leaves back into its networks."""
+        """Carry the gradients at a cached forward pass's leaves into its networks."""
         grads = {k: leaf.grad for k, leaf in cached.leaves.items() if leaf.grad is not None}
         if cached.graph is not None:
             torch.autograd.backward([cached.graph[k] for k in grads], list(grads.values()))
@@ -236,7 +237,7 @@ class Engine:
         cached.graph, cached.used = None, True
 
     def _parts(self, batch: Batch) -> Iterator[tuple[Batch, rng.Rows, float]]:
-        """(micro-batch, its rows of the whole batch, its fraction of this rank's batch)."""
+        """(micro-batch, its rows of the whole batch, its fraction of this rank's)."""
         local, world, rank = len(batch), distributed.world(), distributed.rank()
         micro = self.run.micro or local
         for start in range(0, local, micro):
@@ -254,7 +255,7 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, on and self.run.precision == "bf16")
 
     def _batches(self, resolution: int | None, rows: rng.Rows) -> Iterator[Batch]:
-        """This rank's rows of each batch of real images; the clock counts what is drawn."""
+        """This rank's rows of each batch of real images, counted as drawn."""
         while True:
             cursor = self.clock.images + self._images
             self._images += rows.total
@@ -271,7 +272,7 @@ class Engine:
         return {p: make_optimizer(self.run, p, views) for p, views in self._views.items()}
 
     def _freeze_others(self, player: str) -> None:
-        """Let only this player's weights take gradients; the others pass gradients on."""
+        """Let only this player's weights take gradients; others pass them on."""
         if self._trainable != player:
             self.method.requires_grad_(False)
             for w in self.parameters[player]:
@@ -293,8 +294,8 @@ class Engine:
             self._averages = self._averages or WeightAverages(self.ema, self.method)
             self._averages.update(1.0 - self.run.ema(self.clock, self._images))
 
-    # Every draw is a function of the run's seed, the step, and the number of seeds that this
-    # step has used before.
+    # Every draw is a function of the run's seed, the step, and the number of seeds that
+    # this step has used before.
     def _next_seed(self) -> int:
         self._seeds_used += 1
         return rng.fold_in(self.run.seed, self.clock.step, self._seeds_used)
@@ -303,8 +304,8 @@ class Engine:
         self._seed(self._next_seed())
 
     def _seed(self, seed: int) -> None:
-        # On the CPU without torch.manual_seed, which also queues seeds for accelerators that
-        # were never used, and takes longer than a small network's forward pass.
+        # On the CPU without torch.manual_seed, which also queues seeds for accelerators
+        # that were never used, and takes longer than a small network's forward pass.
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)
         else:
@@ -323,7 +324,7 @@ class Engine:
             )
 
     def check_weights(self) -> None:
-        """Raise `NumericalError` if a weight or an optimizer's state is NaN or infinite.
+        """Raise `NumericalError` for NaN or infinity in weights or optimizers.
 
         Such a state must not be saved over a good one. A finite gradient of 1e25 makes
         Adam's second moment infinite, and its weight never moves again.
@@ -380,8 +381,8 @@ class Engine:
 
         own: None: this rank is new, and its own buffers start afresh
 
-        Raises `CheckpointError` for a state of another method, of other sizes, or of other
-        optimizers.
+        Raises `CheckpointError` for a state of another method, of other sizes, or of
+        other optimizers.
         """
         try:
             fresh = {
@@ -398,7 +399,8 @@ class Engine:
                 f"this checkpoint belongs to another method or other sizes: {printable(e)}"
             ) from None
         self.clock = Clock(**values["clock"])
-        # The next step compares stages, so that a border just reached still resets optimizers.
+        # The next step compares stages, so that a border just reached still resets
+        # optimizers.
         self.method.current_stage = Stage(index=values["stage"])
 
 

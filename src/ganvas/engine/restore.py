@@ -91,11 +91,11 @@ def restore(
 def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
     """Build a run's method with a checkpoint's weights, for inference.
 
-    It opens no data and builds no optimizer. The weights are the averaged ones if the run
-    averages.
+    It opens no data and builds no optimizer. The weights are the averaged ones if the
+    run averages.
 
-    Returns (method, run.json with `images_trained`). Raises `UserError` if the run or the
-    checkpoint cannot be read.
+    Returns (method, run.json with `images_trained`). Raises `UserError` if the run or
+    the checkpoint cannot be read.
     """
     record = read_record(out)
     run = portable(run_of(out, record))
@@ -126,7 +126,10 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
 
 
 def best_checkpoint(out: Path) -> str | None:
-    """The name of the checkpoint with the smallest Fréchet distance that training measured."""
+    """The name of the checkpoint with the smallest Fréchet distance.
+
+    None without a finite measurement in measures.jsonl.
+    """
     lines = read_lines(out / "measures.jsonl")
     finite = [line for line in lines if math.isfinite(line["frechet"])]
     if not finite:
@@ -135,7 +138,7 @@ def best_checkpoint(out: Path) -> str | None:
 
 
 def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
-    """The run's feed. Raises `DataError` if it is not the one that the run began with."""
+    """The run's feed. Raises `DataError` if the data changed since the run began."""
     assert isinstance(run.data, partial)
     known = record["data"]
     try:

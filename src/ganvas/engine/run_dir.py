@@ -1,8 +1,8 @@
 """Read and write the description of a run, and read its curves.
 
-`run.json` describes the run. It holds no path of the machine that it was written on, only
-the names of files and folders. Their paths are in `local.json`, which is not needed to
-sample from the run and need not be shared. `log.jsonl`, `timing.jsonl` and
+`run.json` describes the run. It holds no path of the machine that it was written on,
+only the names of files and folders. Their paths are in `local.json`, which is not
+needed to sample from the run and need not be shared. `log.jsonl`, `timing.jsonl` and
 `measures.jsonl` hold the curves.
 """
 
@@ -80,7 +80,7 @@ class _Record(_Open):
 
 
 class Local(_Open):
-    """Contents of local.json: the command as it was given, and paths by place in the run."""
+    """Contents of local.json: the command as given, and paths by place in the run."""
 
     note: str = ""
     command: str = ""
@@ -114,7 +114,7 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def run_of(out: Path, record: dict[str, Any]) -> Run:
-    """The `Run` that a run.json describes, with the paths of local.json if there is one.
+    """The `Run` that a run.json describes, with any paths of local.json.
 
     out: the run folder
     record: of `read_record`
@@ -170,7 +170,7 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
 
 
 def portable(run: Run) -> Run:
-    """The run without the weight files that its method names, which only training needs."""
+    """The run without weight files that its method names; only training needs them."""
     assert isinstance(run.method, partial)
     keywords = {
         k: None if isinstance(v, str) and Path(v).suffix in WEIGHTS else v
@@ -188,7 +188,7 @@ def absolute(data: str | Path) -> str:
 
 
 def runs_below(folder: Path) -> str:
-    """The end of a message about a folder that is no run: ", but there are: ..." or ""."""
+    """The end of a message about a folder that is no run: its runs, or ""."""
     runs = [p.parent for p in folder.glob("*/run.json")]
     runs.sort(key=lambda run: run.stat().st_mtime, reverse=True)
     if not runs:
@@ -198,7 +198,7 @@ def runs_below(folder: Path) -> str:
 
 
 def _checked(value: dict[str, Any], model: type[pydantic.BaseModel], path: Path) -> dict[str, Any]:
-    """The value, which must fit a model. Raises `CheckpointError`, which names the file."""
+    """The value. Raises `CheckpointError`, with the path, if it misfits the model."""
     try:
         model.model_validate(value)
     except pydantic.ValidationError as e:
@@ -236,7 +236,7 @@ def _names(text: str) -> str:
 
 
 def _split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
-    """(the tree with names in place of absolute paths, the paths by place in the tree)."""
+    """(the tree with names in place of absolute paths, the paths by place)."""
     if isinstance(tree, dict):
         parts = {k: _split_paths(v, f"{at}.{k}" if at else k) for k, v in tree.items()}
         paths = {place: path for _, inner in parts.values() for place, path in inner.items()}
@@ -245,7 +245,7 @@ def _split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
 
 
 def _join_paths(tree: Any, paths: dict[str, str], at: str = "") -> Any:
-    """The inverse of `_split_paths`. A name that was changed since keeps its new value."""
+    """The inverse of `_split_paths`; a name that was changed keeps its new value."""
     if isinstance(tree, dict):
         return {k: _join_paths(v, paths, f"{at}.{k}" if at else k) for k, v in tree.items()}
     return paths[at] if at in paths and tree == _names(paths[at]) else tree

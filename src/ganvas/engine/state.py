@@ -1,4 +1,4 @@
-"""Tensors and settings of an engine's state, in the form in which checkpoints hold them."""
+"""Tensors and settings of an engine's state in the form of checkpoints."""
 
 from __future__ import annotations
 
@@ -63,12 +63,15 @@ def load_optimizer(
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
-    """The tensor with its dimensions in the order of its memory, as fused optimizers want it."""
+    """The tensor with its dimensions in the order of its memory.
+
+    Fused optimizers copy a tensor in any other order.
+    """
     return tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor
 
 
 def own_keys(method: nn.Module) -> set[str]:
-    """Names in the state of the buffers that every rank keeps for itself (image pools)."""
+    """State names of buffers that each rank keeps for itself (image pools)."""
     owners = [name for name, m in method.named_modules() if getattr(m, "per_rank", False)]
     return {k for k in method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
 
@@ -84,7 +87,7 @@ def is_finite(tensor: Tensor) -> bool:
 
 
 def _in_weight_order(slot: Tensor, weight: Tensor) -> Tensor:
-    """An optimizer's tensor for `in_memory_order(weight)`, with the weight's dimensions."""
+    """An optimizer's tensor for `in_memory_order(weight)`, in the weight's order."""
     return slot.permute(0, 3, 1, 2) if slot.dim() == 4 and _is_channels_last(weight) else slot
 
 

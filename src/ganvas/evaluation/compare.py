@@ -113,7 +113,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """{"real": {"count": 3}} -> {"real.count": 3}"""
+    """Flatten a tree: {"real": {"count": 3}} -> {"real.count": 3}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}

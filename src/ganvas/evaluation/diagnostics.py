@@ -82,7 +82,7 @@ class EvaluationContext:
 
     @cached_property
     def heldout(self) -> Tensor:
-        """Features of up to `LIMIT` test images, shuffled: files are sorted by class."""
+        """Features of at most `LIMIT` shuffled test images (files are sorted)."""
         n = min(self.test.info.count, LIMIT)
         return self._features(
             self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256)

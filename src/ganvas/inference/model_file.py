@@ -143,7 +143,7 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
 
 
 def _sort_metadata(file: Path) -> None:
-    """Sort a safetensors header's entries, whose order is random: equal models, equal files."""
+    """Sort the entries of a safetensors header: equal models are equal files."""
     with file.open("r+b") as f:
         (length,) = struct.unpack("<Q", f.read(8))
         header = json.loads(f.read(length))
@@ -194,7 +194,8 @@ def _card(h: dict[str, Any]) -> str:
 
 * {origin}
 * {task}
-* Its images are generated. They are no photographs and no evidence of anything. It is not for images of people.
+* Its images are generated. They are no photographs and no evidence of anything. It is not for \
+images of people.
 
 ```python
 import ganvas

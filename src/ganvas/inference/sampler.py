@@ -188,7 +188,7 @@ class Sampler:
         return self.runtime.method.device
 
     def _one_label(self, label: Label | None, n: int) -> Tensor | None:
-        """n equal labels, the first class by default; None without classes."""
+        """Equal labels [n], by default of the first class; None without classes."""
         number = 0 if label is None else self.label_numbers([label], 1)[0]
         if not self.runtime.method.classes:
             return None

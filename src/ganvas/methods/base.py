@@ -6,6 +6,8 @@ file.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +31,7 @@ class NoiseToImage(Method):
         return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """n images [n, C, H, W] of latents `z` and labels `y`; None: drawn."""
+        """Images [n, C, H, W] of latents z [n, ...] and labels y [n]; None: drawn."""
         z = self.latent(n) if z is None else z
         return self.G(z, *self.sample_labels(n, y))
 
@@ -107,6 +109,29 @@ class UnpairedTranslation(Method):
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Images [N, C, H, W] of the other domain to domain `to`."""
         return {"b": self.G_ab, "a": self.G_ba}[to](x)
+
+
+def supports(method: type[Method], capability: type) -> bool:
+    """Whether a class of methods has the functions of a capability, as `Translates`.
+
+    For classes only. The capabilities of an object are seen by `isinstance`, which also
+    checks its attributes.
+    """
+    functions = [name for name, member in vars(capability).items() if inspect.isfunction(member)]
+    public = [name for name in functions if not name.startswith("_")]
+    return all(inspect.isfunction(inspect.getattr_static(method, name, None)) for name in public)
+
+
+def citation(method: type[Method]) -> str:
+    """The paper of a method, from its docstring.
+
+    "Title. Authors, year, arXiv:number." of the first two paragraphs; if they hold no
+    arXiv number, the first paragraph; without a docstring, the empty string.
+    """
+    text = inspect.cleandoc(method.__doc__ or "")
+    opening = [" ".join(p.split()) for p in text.split("\n\n")[:2]]
+    found = re.match(r".*?arXiv:\d{4}\.\d{4,5}\.", " ".join(opening))
+    return found[0] if found else opening[0]
 
 
 def total(terms: Iterable[Terms]) -> Terms:

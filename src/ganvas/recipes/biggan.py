@@ -1,3 +1,5 @@
+"""Recipes of BigGAN and BigGAN-deep."""
+
 from functools import partial
 
 from torch.optim import Adam

@@ -7,6 +7,8 @@ import re
 from functools import partial
 
 from ganvas import recipes
+from ganvas.core import Method, Translates
+from ganvas.methods.base import citation, supports
 
 NEEDS = {
     "images": "a folder, zip, npz or idx of images",
@@ -25,14 +27,13 @@ def rows() -> list[dict[str, str]]:
         run = recipe(1)
         method = run.method.func if isinstance(run.method, partial) else run.method
         opener = run.data.func.__name__ if isinstance(run.data, partial) else ""
-        title = (inspect.getdoc(method) or "").splitlines()[0]
         found.append(
             {
                 "recipe": name,
                 "method": method.__name__,
-                "task": "image to image" if hasattr(method, "translate") else "noise to image",
+                "task": "image to image" if supports(method, Translates) else "noise to image",
                 "data": NEEDS.get(opener, opener),
-                "paper": title,
+                "paper": citation(method),
                 "summary": re.sub(r"\s+", " ", inspect.getdoc(recipe) or ""),
             }
         )

@@ -1,3 +1,5 @@
+"""Recipes of the conditional GAN."""
+
 from functools import partial
 
 from torch.optim import SGD, Adam

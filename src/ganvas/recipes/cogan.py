@@ -1,3 +1,5 @@
+"""Recipe of CoGAN."""
+
 from functools import partial
 
 from torch.optim import Adam

@@ -1,3 +1,5 @@
+"""Recipes of DCGAN, and the demos."""
+
 from dataclasses import replace
 from functools import partial
 

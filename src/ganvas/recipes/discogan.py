@@ -1,3 +1,5 @@
+"""Recipe of DiscoGAN."""
+
 from functools import partial
 
 from torch.optim import Adam

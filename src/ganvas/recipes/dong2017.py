@@ -1,3 +1,5 @@
+"""Recipes of Dong et al., 2017."""
+
 from functools import partial
 from typing import Literal
 

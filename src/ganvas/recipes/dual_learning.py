@@ -1,3 +1,5 @@
+"""Recipe of dual learning on toy languages."""
+
 from functools import partial
 
 from torch.optim import SGD, Adam

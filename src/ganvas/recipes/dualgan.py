@@ -1,3 +1,5 @@
+"""Recipes of DualGAN: the paper and the authors' code."""
+
 from functools import partial
 
 from torch.optim import RMSprop

@@ -1,3 +1,5 @@
+"""Recipe of the GAN of 2014."""
+
 from functools import partial
 
 from torch.optim import SGD

@@ -1,3 +1,5 @@
+"""Recipes of pix2pix; its applications are in `restore`."""
+
 from dataclasses import replace
 from functools import partial
 

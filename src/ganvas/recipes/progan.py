@@ -1,3 +1,5 @@
+"""Recipes of ProGAN, with and without labels."""
+
 from functools import partial
 
 from torch.optim import Adam

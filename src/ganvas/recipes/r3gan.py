@@ -1,3 +1,5 @@
+"""Recipes of R3GAN: the authors' configurations, and one for a laptop."""
+
 from functools import partial
 
 from torch.optim import Adam

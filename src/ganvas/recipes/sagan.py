@@ -1,3 +1,5 @@
+"""Recipes of SAGAN: the paper, the authors' code, and one for a laptop."""
+
 from functools import partial
 
 from torch.optim import Adam

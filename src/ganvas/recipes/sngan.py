@@ -1,3 +1,5 @@
+"""Recipes of SNGAN: ResNets with and without labels, and the plain networks."""
+
 from functools import partial
 
 from torch.optim import Adam

@@ -1,3 +1,5 @@
+"""Recipes of SRResNet and SRGAN."""
+
 from functools import partial
 
 from torch.optim import Adam

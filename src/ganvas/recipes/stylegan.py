@@ -1,3 +1,5 @@
+"""Recipes of StyleGAN."""
+
 from functools import partial
 
 from torch.optim import Adam

@@ -1,3 +1,5 @@
+"""Recipes of UNIT: the paper and the authors' code."""
+
 from functools import partial
 
 from torch.optim import Adam

@@ -1,3 +1,5 @@
+"""Recipes of the variational autoencoder."""
+
 from functools import partial
 
 from torch.optim import Adagrad, Adam

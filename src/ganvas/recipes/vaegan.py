@@ -1,3 +1,5 @@
+"""Recipes of VAE/GAN."""
+
 from functools import partial
 
 from torch.optim import Adam, RMSprop

@@ -1,3 +1,5 @@
+"""Recipe of WGAN."""
+
 from functools import partial
 
 from torch.optim import RMSprop

@@ -1,3 +1,5 @@
+"""Recipes of WGAN-GP: the ResNet and the small form."""
+
 from functools import partial
 
 from torch.optim import Adam

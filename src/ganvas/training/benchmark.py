@@ -55,16 +55,16 @@ def bench(
     The others are as in `train`.
 
     Returns a dict with
-    `seconds_per_step`, `images_per_second`, `seconds_per_thousand_images`: means, with the
-        `loader` and on one batch in `memory`; a penalty of every 16th step counts as often
-        as it is computed,
-    `products`: floating-point `operations` of the matrix products and convolutions of the
-        mean step in memory, their `rate` in operations per second, the `machine_rate` in
-        the same precision (`matmul_flops`), and the `share` of it,
-    `peak_mib`: growth of the process in MiB (on an accelerator, what torch allocated; None
-        if the system does not tell),
-    `timed`: first and last timed step of the run; a method whose steps change (WGAN's long
-        phases) has other figures later.
+    `seconds_per_step`, `images_per_second`, `seconds_per_thousand_images`: means, with
+        the `loader` and on one batch in `memory`; a penalty of every 16th step counts
+        as often as it is computed,
+    `products`: floating-point `operations` of the matrix products and convolutions of
+        the mean step in memory, their `rate` in operations per second, the
+        `machine_rate` in the same precision (`matmul_flops`), and the `share` of it,
+    `peak_mib`: growth of the process in MiB (on an accelerator, what torch allocated;
+        None if the system does not tell),
+    `timed`: first and last timed step of the run; a method whose steps change (WGAN's
+        long phases) has other figures later.
 
     Raises `UserError` for any setting that does not fit.
     """
@@ -233,7 +233,7 @@ def _peak_mib(device: str) -> float | None:
 
 
 def _operations(engine: Engine, clock: Clock) -> int:
-    """Operations of the step at `clock`, counted while it is repeated without compiled code."""
+    """Operations of the step at `clock`, counted without compiled code."""
     engine.clock = clock
     with torch.compiler.set_stance("force_eager"), _Counter() as counter:
         engine.step()

@@ -26,9 +26,9 @@ LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line e
 class Logger:
     """Writer of log.jsonl: mean scalars since the last line.
 
-    Lines stand at step counts that do not depend on interruptions, so that a resumed run
-    writes the same file. Scalars stay on an accelerator until a line needs them, since
-    reading one waits for the device.
+    Lines stand at step counts that do not depend on interruptions, so that a resumed
+    run writes the same file. Scalars stay on an accelerator until a line needs them,
+    since reading one waits for the device.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Logger:
         self._pending.clear()
 
     def sync(self) -> None:
-        """Flush, and force the lines to the disk, since the next checkpoint relies on them."""
+        """Force the lines to the disk; the next checkpoint relies on them."""
         self.flush()
         if self._file is not None:
             os.fsync(self._file.fileno())

@@ -144,7 +144,7 @@ def model_facts(engine: Engine, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_report_quietly(out: Path, running: bool = False) -> None:
-    """Write report.html on rank 0; a failure is only a warning, since training matters more.
+    """Write report.html on rank 0; a failure is only a warning.
 
     `running`: the run is still in progress.
     """

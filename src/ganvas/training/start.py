@@ -25,13 +25,14 @@ from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.run_dir import absolute, write_record
+from ganvas.methods.base import citation
 from ganvas.nets.augment import named
 from ganvas.training import config_file, snapshot
 from ganvas.training.interrupts import Stopped, resume_command
 
 
 def augmented(run: Run, text: str | None) -> Run:
-    """`run` with the augmentation named `text`; None: unchanged; "none": no augmentation."""
+    """The run with the augmentation `text`; None: unchanged; "none": without."""
     if text is None:
         return run
     return replace(run, augment=None if text == "none" else named(text))
@@ -43,7 +44,7 @@ def with_data(
     size: int | tuple[int, int] | None,
     assignments: Sequence[str],
 ) -> Run:
-    """`run` with its data source and image size filled in, then each assignment applied.
+    """Fill in a run's data source and image size, then apply each assignment.
 
     `size`: pixels, one side or (height, width). None: the recipe's.
     `assignments`: as for `--set`.
@@ -63,7 +64,7 @@ def with_data(
 
 
 class Plan(NamedTuple):
-    """What `plan_run` resolves: a complete run, its data set, and the augmentation option."""
+    """The result of `plan_run`: a complete run, its data, the augmentation option."""
 
     run: Run
     feed: Feed
@@ -85,7 +86,7 @@ def plan_run(
     set: Sequence[str] = (),
     config: str | Path | None = None,
 ) -> Plan:
-    """Resolve the settings of `train`: recipe, then `config`, then `set`, then the rest.
+    """Resolve the settings of `train`: recipe, `config`, `set`, then the rest.
 
     Raises `UserError` for settings or data that do not fit.
     """
@@ -142,7 +143,8 @@ def refuse_early(
         return _rehearse(described(1), device)
     except UserError as e:
         error = e
-    # Leave out one setting after another: the error is due to the one without which it is gone.
+    # Leave out one setting after another: the error is due to the one without which it
+    # is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
     without |= {"--size": {"size": None}} if size is not None else {}
     without |= {
@@ -222,7 +224,7 @@ def must_be_free(out: Path) -> None:
 
 @contextmanager
 def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
-    """Create and lock the run folder with its record; remove it if the run never begins."""
+    """Create and lock the run folder; remove it if the run never begins."""
     if distributed.rank() != 0:
         distributed.barrier()
         yield
@@ -281,14 +283,13 @@ def describe_run(
     `info`: description of the data set.
     `command`: the command line; None: an equivalent one.
     """
-    doc = (type(engine.method).__doc__ or "").strip().splitlines()
     of_data = ("task", "source", "count", "classes", "fingerprint", "skipped", "skipped_count")
     info_fields = {k: getattr(info, k) for k in of_data}
     shape = info.shape
     return {
         "ganvas": __version__,
         "recipe": recipe,
-        "paper": doc[0] if doc else "",
+        "paper": citation(type(engine.method)),
         "task": info.task if isinstance(engine.method, Translates) else "images",
         "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
         "images": run.images,

@@ -199,7 +199,7 @@ def mix(
 ) -> None:
     """Mix the styles of images in a table; for methods with styles.
 
-    Example: `ganvas mix runs/s --rows 0-3 --columns 4-8 --layers coarse --out sheet.png`
+    Example: `ganvas mix runs/s --rows 0-3 --columns 4-8 --layers coarse --out mix.png`
     """
     from ganvas.inference import render
     from ganvas.inference.load import load
@@ -297,11 +297,11 @@ def translate(
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
-    """Translate images to the other domain, or enlarge them with a super-resolution model.
+    """Translate images to the other domain, or enlarge them by super-resolution.
 
-    Each image keeps its own size. Alpha, 16 bits and color profiles are kept if the format
-    supports them. The same command continues after a stop; under torchrun the processes
-    share the images.
+    Each image keeps its own size. Alpha, 16 bits and color profiles are kept if the
+    format supports them. The same command continues after a stop; under torchrun the
+    processes share the images.
 
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
     """

@@ -71,7 +71,7 @@ class StoredBigGAN(Method):
 
 
 def _shape_from_noise(net: Any) -> Shape:
-    """The output shape of a network that starts from noise, without computing its output.
+    """The output shape of a network that starts from noise, on the meta device.
 
     Fake tensors have shapes and no memory, so that a hostile file cannot fill it.
     """

@@ -44,5 +44,5 @@ def numbered(state: State, prefix: str) -> bool:
 
 
 def column(scores: Tensor) -> Tensor:
-    """[N] -> [N, 1]"""
+    """Weights [N] as [N, 1]."""
     return scores[:, None]

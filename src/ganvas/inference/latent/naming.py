@@ -46,7 +46,7 @@ def sample_names(text: str) -> list[SampleName]:
 
 
 def count_or_names(text: str) -> int | list[SampleName]:
-    """A number of samples (`"6"`: the first six), or the samples that any other text names.
+    """A number of samples (`"6"`: the first six), or the names in a text.
 
     Raises `UserError` for more than `MAX_SAMPLES`.
     """
@@ -58,7 +58,7 @@ def count_or_names(text: str) -> int | list[SampleName]:
 
 
 def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
-    """z [n, ...] of named samples, each drawn by itself.
+    """Latents z [n, ...] of named samples, each drawn by itself.
 
     So a name stands for the same sample in every batch.
     """
@@ -75,7 +75,7 @@ def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
 def generate(
     method: Samples, z: Tensor, y: Tensor | None = None, truncation: float | None = None
 ) -> Tensor:
-    """z [n, ...] and labels [n] -> images [n, C, H, W].
+    """Generate images [n, C, H, W] of latents z [n, ...] and labels [n].
 
     truncation: for methods that are `Truncates`
     """
@@ -88,5 +88,5 @@ def generate(
 def styles(
     method: Styled, z: Tensor, y: Tensor | None = None, truncation: float | None = None
 ) -> Tensor:
-    """z [n, ...] -> w [n, layers, d], truncated as the method's samples are."""
+    """Styles w [n, layers, d] of z [n, ...], truncated as the method's samples."""
     return method.styles(z, y) if truncation is None else method.styles(z, y, truncation)

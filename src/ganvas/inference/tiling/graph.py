@@ -46,7 +46,7 @@ class OnDisk:
             yield line
 
     def write(self, window: Window, pixels: np.ndarray) -> None:
-        """Write a window, pixels [h, w, C]. Raises `OutputError` if the disk is full."""
+        """Write pixels [h, w, C]. Raises `OutputError` if the disk is full."""
         try:
             for line in self._rows(window, np.ascontiguousarray(pixels, self.dtype)):
                 left = line.data.cast("B")
