@@ -59,6 +59,10 @@ class OpenVINO(nn.Module):
             return getattr(super().__getattr__("net"), name)
 
     def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
+        """The compiled network's output.
+
+        Raises `UserError` for inputs and networks that OpenVINO cannot run.
+        """
         if options or not all(isinstance(x, Tensor) for x in inputs):
             raise UserError(
                 "the backend openvino runs only networks whose inputs are tensors, without "

@@ -41,6 +41,7 @@ class Runtime:
 
     @property
     def channels(self) -> int:
+        """Channels of the training images, 1 to 4."""
         return self.info["shape"]["channels"]
 
     @property
@@ -53,6 +54,7 @@ class Runtime:
         )
 
     def autocast(self) -> torch.autocast:
+        """The context of forward passes: bf16 if `narrow`."""
         return torch.autocast(self.method.device.type, torch.bfloat16, self.narrow)
 
     def output(self, x: Tensor, output: Output, **facts: Any) -> Any:
@@ -67,6 +69,7 @@ class Runtime:
 
 
 def check_output(output: str) -> None:
+    """Raise `UserError` for an unknown form of output."""
     if output not in ("pil", "numpy", "torch"):
         raise UserError(f"output is {output!r}; choose 'pil', 'numpy' or 'torch'")
 

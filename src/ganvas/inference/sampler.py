@@ -137,6 +137,7 @@ class Sampler:
         return method
 
     def batch_size(self) -> int:
+        """Images per forward pass, by the training size (`batch_that_fits`)."""
         shape = self.runtime.info["shape"]
         return batch_that_fits(shape["height"], shape["width"], self._device)
 

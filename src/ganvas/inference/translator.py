@@ -77,6 +77,7 @@ class Translator:
 
     @property
     def upscale(self) -> int:
+        """Size of a translated image over the size of its input."""
         return self.runtime.method.upscale
 
     def translate_image(self, image: Decoded, options: Options, output: Output) -> Any:

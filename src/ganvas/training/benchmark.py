@@ -213,6 +213,7 @@ class FixedBatchLoader:
         self.feed, self.info, self.batches = engine.feed, engine.feed.info, {}
 
     def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+        """The batch of the first call with these options, at every cursor."""
         key = (n, *sorted(options.items()))
         if key not in self.batches:
             self.batches[key] = self.feed.draw(cursor, n, **options)

@@ -105,4 +105,5 @@ def explain_failures(out: Path) -> Iterator[None]:
 
 
 def resume_command(out: Path) -> str:
+    """The command that continues the run in `out`, quoted for a shell."""
     return f"ganvas resume {shlex.quote(str(out))}"

@@ -116,6 +116,7 @@ class Logger:
         return {"sums": self._sums, "counts": self._counts}
 
     def close(self) -> None:
+        """Close the files; a line that a full disk rejects is lost."""
         for f in (self._file, self._timing, self._board):
             if f is not None:
                 # On a full disk the last line is lost; the checkpoint has its figures.

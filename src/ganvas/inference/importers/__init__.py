@@ -64,6 +64,7 @@ class Adapted(nn.Module):
         self.output_map, self.input_map = output_map, input_map
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the network as in its own project, with the ranges of ganvas."""
         x = x if self.input_map is None else self.input_map(x)
         return self.output_map(self.net(x, *args, **kwargs))
 

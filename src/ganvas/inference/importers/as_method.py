@@ -55,12 +55,15 @@ class StoredBigGAN(Method):
         self.classes, self.G = shape.classes, G()
 
     def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]; `truncated` limits it to [-2, 2]."""
         return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images by the statistics of truncation 1."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """Images of truncation z [n, latent]; `truncation` above 0, at most 1."""
         if not 0 < truncation <= 1:
             raise UserError(
                 f"truncation is {truncation}; this model has statistics for those above 0 and up "

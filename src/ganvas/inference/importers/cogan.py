@@ -19,6 +19,7 @@ class Pair(cogan.Discriminators):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Scores [N + M, 2] of images a [N, ...] and b [M, ...] in [0, 1]."""
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])
 
 

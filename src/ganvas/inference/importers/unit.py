@@ -23,6 +23,7 @@ class Translator(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images of a [N, C, H, W] to images of b, without noise."""
         return self.G(self.E(x, 0), 1)
 
 

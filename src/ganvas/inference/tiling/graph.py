@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,8 @@ class OnDisk:
         folder: Path | None = None,
     ) -> None:
         self.channels, self.sides, self.dtype = channels, sides, np.dtype(dtype)
-        # closed with this object
         self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        weakref.finalize(self, self._file.close)
 
     def _rows(self, window: Window, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Contiguous runs of pixels, with the file positioned at the start of each."""
@@ -56,8 +53,7 @@ class OnDisk:
             raise OutputError(
                 "the intermediate results of a large image could not be stored: "
                 f"{e.strerror or e}. They take up to {STORED_CHANNELS * 16} bytes a pixel: free "
-                "some "
-                "space, or set TMPDIR to a folder with more"
+                "some space, or set TMPDIR to a folder with more"
             ) from None
 
     def read(self, window: Window) -> Tensor:
@@ -89,6 +85,7 @@ class InMemory:
         self.x = x
 
     def read(self, window: Window) -> Tensor:
+        """Crop to a window: [1, C, h, w]."""
         return window.of(self.x)
 
 
@@ -116,6 +113,7 @@ class Node:
         self.order = next(_order)
 
     def reach(self, window: Window) -> Window:
+        """The window of the inputs that a window of this image is computed from."""
         assert self.step is not None
         return Window(*(self.step.reach(span, axis) for axis, span in enumerate(window)))
 
