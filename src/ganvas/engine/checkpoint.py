@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 from safetensors import SafetensorError
@@ -29,6 +29,7 @@ from ganvas.core import distributed
 from ganvas.core.errors import CheckpointError, OutputError, printable
 from ganvas.core.files import write
 from ganvas.core.json_files import read_json
+from ganvas.engine.records import EngineState
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
 Number = bool | int | float | None
@@ -62,7 +63,10 @@ class State(_Strict):
 
 
 def save(
-    folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]
+    folder: Path,
+    values: EngineState,
+    shared: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
 ) -> Path:
     """Write a checkpoint into a folder, named by its number of images.
 
@@ -125,7 +129,7 @@ def _sum_of(path: Path) -> str:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
-def _own_sum(state: Mapping[str, Any]) -> str:
+def _own_sum(state: Mapping[str, object]) -> str:
     """The sum of the other contents of state.json."""
     return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=32).hexdigest()
 
@@ -160,7 +164,7 @@ def sweep(run: Path) -> None:
 
 def load(
     path: Path, rank: int = 0
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
     """Read a checkpoint.
 
     Every rank compares the sums of all files, so that all come to the same result.
@@ -169,7 +173,9 @@ def load(
     has no such rank). Raises `CheckpointError`, which names the file, if one is
     damaged.
     """
-    values = read_json(path / "state.json", "checkpoint's state", error=CheckpointError)
+    values: dict[str, Any] = read_json(
+        path / "state.json", "checkpoint's state", error=CheckpointError
+    )
     try:
         State.model_validate(values)
     except pydantic.ValidationError as e:
@@ -199,7 +205,7 @@ def load(
                     "(their sum differs)"
                 )
         return (
-            values,
+            cast(EngineState, values),
             load_file(path / "shared.safetensors"),
             load_file(own) if own.is_file() else None,
         )

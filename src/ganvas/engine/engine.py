@@ -39,6 +39,7 @@ from ganvas.engine.build import (
     make_optimizer,
     set_precision,
 )
+from ganvas.engine.records import EngineState
 from ganvas.engine.state import (
     dump_optimizer,
     in_memory_order,
@@ -98,8 +99,7 @@ class Engine:
             player: [w for net in nets for w in net.parameters()]
             for player, nets in self.method.players.items()
         }
-        # What optimizers get: fused ones would copy weights in any other order of
-        # memory.
+        # Fused optimizers would copy weights in any other order of memory.
         self._views = {
             player: [in_memory_order(w.detach()) for w in weights]
             for player, weights in self.parameters.items()
@@ -113,8 +113,6 @@ class Engine:
         self._averages: WeightAverages | None = None
         if run.compile is not None:
             compile_networks(self.method, run.compile)
-
-    # ------------------------------------------------------------ one step of the clock
 
     def step(self) -> dict[str, Tensor]:
         """Perform one plan, from its first update to its last.
@@ -311,8 +309,6 @@ class Engine:
         else:
             torch.manual_seed(seed)
 
-    # ------------------------------------------------------------ health
-
     def raise_if_not_finite(self, scalars: Mapping[str, float]) -> None:
         """Raise `NumericalError`, which names them, if some scalars are not finite."""
         bad = [k for k, v in scalars.items() if not math.isfinite(v)]
@@ -346,8 +342,6 @@ class Engine:
     def _name(self, weight: Tensor) -> str:
         return next((name for name, w in self.method.named_parameters() if w is weight), "a weight")
 
-    # ------------------------------------------------------------ model and state
-
     def model(self) -> Method:
         """A copy of the method for inference: averaged weights if the run averages."""
         model = copy.deepcopy(self.method)
@@ -356,17 +350,17 @@ class Engine:
         model.current_stage = self.method.stage(self.clock)
         return model.eval().requires_grad_(False)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    def state(self) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor]]:
         """(plain values, tensors that all ranks share, tensors of this rank alone)."""
         own = own_keys(self.method)
         method = self.method.state_dict()
         shared = {f"method/{k}": v for k, v in method.items() if k not in own}
         shared |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
-        settings: dict[str, Any] = {}
+        settings: dict[str, list[dict[str, object]]] = {}
         for player, optimizer in self.optim.items():
             settings[player], slots = dump_optimizer(optimizer, self.parameters[player])
             shared |= {f"optim/{player}/{k}": v for k, v in slots.items()}
-        values = {
+        values: EngineState = {
             "clock": {"step": self.clock.step, "images": self.clock.images},
             "stage": self.method.current_stage.index,
             "optim": settings,
@@ -375,19 +369,17 @@ class Engine:
         return values, shared, {f"method/{k}": method[k] for k in own}
 
     def load_state(
-        self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
+        self, values: EngineState, shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
     ) -> None:
         """Restore what `state` returned.
 
         own: None: this rank is new, and its own buffers start afresh
 
-        Raises `CheckpointError` for a state of another method, of other sizes, or of
-        other optimizers.
+        Raises `CheckpointError` for a state of another method, size or optimizer.
         """
         try:
-            fresh = {
-                k: v for k, v in self.method.state_dict().items() if k in own_keys(self.method)
-            }
+            names = own_keys(self.method)
+            fresh = {k: v for k, v in self.method.state_dict().items() if k in names}
             local = fresh if own is None else without_prefix("method/", own)
             self.method.load_state_dict({**without_prefix("method/", shared), **local})
             self.ema.load_state_dict(without_prefix("ema/", shared))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +19,14 @@ from torch import Tensor
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
-from ganvas.data import Prefetch
+from ganvas.data import Feed, Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine
+from ganvas.engine.records import EngineState, LogState, RunRecord
 from ganvas.engine.run_dir import (
     absolute,
+    number,
     portable,
     read_lines,
     read_local,
@@ -43,7 +44,7 @@ def restore(
     images: int | None = None,
     set: Sequence[str] = (),
     data: str | None = None,
-) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
+) -> tuple[Engine, RunRecord, LogState]:
     """Rebuild a run's engine as a checkpoint left it.
 
     out: the run folder
@@ -67,7 +68,7 @@ def restore(
     for assignment in set:
         run = config.override(run, assignment)
     run = replace(run, images=images or run.images)
-    record |= {"run": config.dump(run), "images": run.images}
+    record["run"], record["images"] = config.dump(run), run.images
     if command := read_local(out).command:
         record["command"] = command
     feed = _open_data(run, record, out)
@@ -88,7 +89,7 @@ def restore(
     return engine, record, values.get("log", {})
 
 
-def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
+def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
     """Build a run's method with a checkpoint's weights, for inference.
 
     It opens no data and builds no optimizer. The weights are the averaged ones if the
@@ -103,8 +104,8 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
     if not paths:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
-    sides = {k: record["shape"][k] for k in ("channels", "height", "width", "classes")}
-    shape = Shape(**sides)
+    sides = record["shape"]
+    shape = Shape(sides["channels"], sides["height"], sides["width"], sides["classes"])
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}
@@ -122,7 +123,8 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
         raise CheckpointError(f"this checkpoint belongs to another method: {names} … do not match")
     clock = Clock(**values["clock"])
     method.current_stage = method.stage(clock)
-    return method.eval().requires_grad_(False), {**record, "images_trained": clock.images}
+    record["images_trained"] = clock.images
+    return method.eval().requires_grad_(False), record
 
 
 def best_checkpoint(out: Path) -> str | None:
@@ -131,13 +133,14 @@ def best_checkpoint(out: Path) -> str | None:
     None without a finite measurement in measures.jsonl.
     """
     lines = read_lines(out / "measures.jsonl")
-    finite = [line for line in lines if math.isfinite(line["frechet"])]
+    finite = [line for line in lines if math.isfinite(number(line, "frechet"))]
     if not finite:
         return None
-    return f"{min(finite, key=lambda line: line['frechet'])['images']:09d}"
+    best = min(finite, key=lambda line: number(line, "frechet"))
+    return f"{best['images']:09d}"
 
 
-def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
+def _open_data(run: Run, record: RunRecord, out: Path) -> Feed:
     """The run's feed. Raises `DataError` if the data changed since the run began."""
     assert isinstance(run.data, partial)
     known = record["data"]
@@ -183,7 +186,7 @@ def _checkpoints(out: Path, which: str) -> list[Path]:
 
 def _load_newest(
     out: Path, paths: list[Path]
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
     """Load the newest checkpoint that is not damaged. See `checkpoint.load`."""
     error = None
     for path in reversed(paths):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 
@@ -25,6 +25,7 @@ from ganvas.core.environment import say
 from ganvas.core.errors import CheckpointError, UserError, printable
 from ganvas.core.files import write
 from ganvas.core.json_files import parse_json, read_json
+from ganvas.engine.records import RunRecord
 
 NOTE = (
     "Where this run's data lie on this machine, and the command as it was given. Leave this "
@@ -33,6 +34,7 @@ NOTE = (
 WEIGHTS = (".pth", ".pt", ".safetensors")  # files that a method's setting may name
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Count = Annotated[int, pydantic.Field(ge=0)]
+Line = dict[str, float | str]  # numbers and texts of a .jsonl file
 # The keys that each line of a file must have.
 LINES = {
     "log.jsonl": ("step", "images"),
@@ -87,7 +89,7 @@ class Local(_Open):
     paths: dict[str, str] = {}
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def read_record(out: Path) -> RunRecord:
     """Read run.json of a run folder.
 
     Raises `UserError` if there is none or it cannot be read.
@@ -97,10 +99,11 @@ def read_record(out: Path) -> dict[str, Any]:
         start = f"ganvas train METHOD DATA --out {shlex.quote(str(out))}"
         advice = runs_below(out) or f". Start one: {start}"
         raise CheckpointError(f"there is no run in {out} (no run.json){advice}")
-    return _checked(read_json(path, "run description", error=CheckpointError), _Record, path)
+    content: dict[str, Any] = read_json(path, "run description", error=CheckpointError)
+    return cast(RunRecord, _checked(content, _Record, path))
 
 
-def write_record(out: Path, record: dict[str, Any]) -> None:
+def write_record(out: Path, record: RunRecord) -> None:
     """Write run.json, and local.json with the paths that run.json must not hold."""
     tree, paths = _split_paths(record["run"])
     command = record.get("command") or ""
@@ -113,7 +116,7 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
     write(out / "run.json", json.dumps(public, indent=1), sync=True)
 
 
-def run_of(out: Path, record: dict[str, Any]) -> Run:
+def run_of(out: Path, record: RunRecord) -> Run:
     """The `Run` that a run.json describes, with any paths of local.json.
 
     out: the run folder
@@ -140,11 +143,11 @@ def read_local(out: Path) -> Local:
     path = out / "local.json"
     if not path.exists():
         return Local()
-    content = read_json(path, "file of local paths", error=CheckpointError)
+    content: dict[str, Any] = read_json(path, "file of local paths", error=CheckpointError)
     return Local(**_checked(content, Local, path))
 
 
-def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
+def read_lines(path: Path, *, warn: bool = False) -> list[Line]:
     """Read the undamaged lines of a run's .jsonl file.
 
     A last line that a killed process left incomplete is dropped.
@@ -158,7 +161,7 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
         raise CheckpointError(f"{path} cannot be read: {e.strerror}") from None
     lines = text.removesuffix(b"\n").split(b"\n") if text else []
     required = LINES.get(path.name, ("images",))
-    records: list[dict[str, Any]] = []
+    records: list[Line] = []
     for number, line in enumerate(lines, start=1):
         try:
             records.append(_parse_line(line, f"{path}, line {number}", required))
@@ -167,6 +170,13 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
             if warn and complete:
                 say(f"warning: {e}; the line is left out")
     return records
+
+
+def number(line: Line, name: str) -> float:
+    """A number of a line that `read_lines` returned, required or known to be one."""
+    value = line[name]
+    assert not isinstance(value, str), f"{name} is a text"
+    return value
 
 
 def portable(run: Run) -> Run:
@@ -210,9 +220,9 @@ def _checked(value: dict[str, Any], model: type[pydantic.BaseModel], path: Path)
     return value
 
 
-def _parse_line(text: bytes, where: str, required: Sequence[str]) -> dict[str, Any]:
+def _parse_line(text: bytes, where: str, required: Sequence[str]) -> Line:
     """A line of numbers and texts. Raises `UserError` if it is damaged."""
-    line = parse_json(text, where, "line of a run's log", CheckpointError)
+    line: Line = parse_json(text, where, "line of a run's log", CheckpointError)
     for key, value in line.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if key in ("step", "images") and not (

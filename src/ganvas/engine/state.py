@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from ganvas.engine.build import EXECUTION_FLAGS
 
 def dump_optimizer(
     optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]
-) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+) -> tuple[list[dict[str, object]], dict[str, Tensor]]:
     """The settings of an optimizer's groups, and its tensors.
 
     weights: the networks' weights, whose `in_memory_order` the optimizer has
@@ -35,7 +34,7 @@ def dump_optimizer(
 def load_optimizer(
     optimizer: torch.optim.Optimizer,
     weights: Sequence[Tensor],
-    settings: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, object]],
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Restore what `dump_optimizer` returned.
@@ -99,7 +98,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
     )
 
 
-def _json_type(setting: Any) -> type:
+def _json_type(setting: object) -> type:
     """The type of an optimizer's setting, as far as JSON preserves it."""
     if isinstance(setting, bool) or setting is None:
         return type(setting)

@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
             f"{where} is not a ganvas model: its description is larger than {MAX_HEADER:,} "
             "characters"
         )
-    header = parse_json(text, where, "ganvas model")
+    header: dict[str, Any] = parse_json(text, where, "ganvas model")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
         raise UserError(

@@ -1,11 +1,9 @@
 """Write a trained model: weights, description and model card.
 
 `model.safetensors` holds the weights of the networks that generate images and, in its
-header,
-the description that builds them: a model loads without its run, and nothing is
-    unpickled.
-`model.json` repeats the description for people and programs; `README.md` is the model
-card.
+header, the description that builds them: a model loads without its run, and nothing is
+unpickled. `model.json` repeats the description for people and programs; `README.md` is
+the model card.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -93,7 +92,7 @@ class _Header(pydantic.BaseModel):
         return self
 
 
-def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
+def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[str, object]) -> None:
     """Write the generators of a method into `folder`.
 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
@@ -114,12 +113,12 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
     )
 
 
-def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
+def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, Any]:
     """A method's description without settings that only training needs."""
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
 
-def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+def write(folder: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:
     """Write a model's folder. Raises `UserError` if it cannot be written."""
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}

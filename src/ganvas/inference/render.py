@@ -112,7 +112,7 @@ def project(
     net: str | None = None,
     weights: Path | None = None,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | float]]:
     """Project images to latent space and write the results.
 
     For each image NAME.png (original, reconstruction) and NAME.safetensors (`latent`;
@@ -130,11 +130,11 @@ def project(
             "project them separately"
         )
     distance = lpips(net or "squeeze", weights) if net or weights else None
-    records = []
+    records: list[dict[str, str | float]] = []
     for image, name in zip(images, names, strict=True):
         x = model.fitted(image)
         projection = model.project(x, space=space, steps=steps, distance=distance, seed=seed)
-        record = {
+        record: dict[str, Any] = {
             "picture": image.name,
             "space": projection.space,
             "psnr": round(float(projection.psnr), 3),

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganvas.core import Translates, environment
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference import image_input
-from ganvas.inference.runtime import Output, Runtime, fixed_seed
+from ganvas.inference.options import Output
+from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
@@ -80,7 +82,9 @@ class Translator:
         """Size of a translated image over the size of its input."""
         return self.runtime.method.upscale
 
-    def translate_image(self, image: Decoded, options: Options, output: Output) -> Any:
+    def translate_image(
+        self, image: Decoded, options: Options, output: Output
+    ) -> Image.Image | np.ndarray | Tensor:
         """One image in the requested form; see `Model.translate`."""
         if output == "torch":
             pixels = image_input.network_input(image, self.runtime.channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ class StyleGAN(NoiseToImage):
         """Logits of images x at the current alpha, for the classes of `real`."""
         return self.D(x, real.y if self.classes else None, alpha=self.current_stage.alpha)
 
-    def synthesis(self, w: Tensor, noise: Any = None) -> Tensor:
+    def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Images of styles at the current resolution. noise: as of G; None: drawn."""
         stage = self.current_stage
         more = {} if noise is None else {"noise": noise}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from functools import partial
+from typing import Any
 
 from ganvas import recipes
-from ganvas.core import Method, Translates
+from ganvas.core import Translates
 from ganvas.methods.base import citation, supports
 
 NEEDS = {
@@ -25,7 +26,7 @@ def rows() -> list[dict[str, str]]:
     found = []
     for name, recipe in recipes.all_recipes().items():
         run = recipe(1)
-        method = run.method.func if isinstance(run.method, partial) else run.method
+        method: Any = run.method.func if isinstance(run.method, partial) else run.method
         opener = run.data.func.__name__ if isinstance(run.data, partial) else ""
         found.append(
             {

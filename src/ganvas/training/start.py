@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 
@@ -24,6 +24,7 @@ from ganvas.engine import checkpoint
 from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
+from ganvas.engine.records import RunRecord, shape_record
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.methods.base import citation
 from ganvas.nets.augment import named
@@ -61,6 +62,20 @@ def with_data(
     for assignment in assignments:
         run = config.override(run, assignment)
     return run
+
+
+class Settings(TypedDict, total=False):
+    """Keywords of `plan_run`."""
+
+    size: int | tuple[int, int] | None
+    batch: int | None
+    images: int | None
+    seed: int | None
+    precision: str | None
+    compile: str | None
+    augment: str | None
+    set: Sequence[str]
+    config: str | Path | None
 
 
 class Plan(NamedTuple):
@@ -109,7 +124,7 @@ def plan_run(
         count: int,
         set: Sequence[str] = set,
         size: int | tuple[int, int] | None = size,
-        given: Mapping[str, Any] = given,
+        given: Mapping[str, object] = given,
     ) -> Run:
         run = with_data(augmented(make(count), augment), data, size, set)
         return replace(run, **{k: v for k, v in given.items() if v is not None})
@@ -119,10 +134,12 @@ def plan_run(
     return Plan(described(feed.info.count), feed, augment)
 
 
-def config_text(recipe: str, data: str | Path, device: str | None = None, **settings: Any) -> str:
+def config_text(
+    recipe: str, data: str | Path, device: str | None = None, **settings: Unpack[Settings]
+) -> str:
     """All settings of a run as TOML, for `--config`; nothing is trained.
 
-    `settings`: keywords of `plan_run`.
+    `settings`: as of `plan_run`.
     """
     plan = plan_run(recipe, data, usable_device(device), **settings)
     return config_file.write(recipe, plan.run, plan.augment)
@@ -132,7 +149,7 @@ def refuse_early(
     described: Callable[..., Run],
     set: Sequence[str],
     size: int | tuple[int, int] | None,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     device: torch.device,
 ) -> None:
     """Check what the recipe and its settings alone decide, before data are opened.
@@ -223,7 +240,7 @@ def must_be_free(out: Path) -> None:
 
 
 @contextmanager
-def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
+def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
     """Create and lock the run folder; remove it if the run never begins."""
     if distributed.rank() != 0:
         distributed.barrier()
@@ -277,15 +294,12 @@ def _remove_run_dir(out: Path, new: bool) -> None:
 
 def describe_run(
     recipe: str, run: Run, engine: Engine, info: Info, command: str | None, tensorboard: bool
-) -> dict[str, Any]:
+) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
     `info`: description of the data set.
     `command`: the command line; None: an equivalent one.
     """
-    of_data = ("task", "source", "count", "classes", "fingerprint", "skipped", "skipped_count")
-    info_fields = {k: getattr(info, k) for k in of_data}
-    shape = info.shape
     return {
         "ganvas": __version__,
         "recipe": recipe,
@@ -305,13 +319,16 @@ def describe_run(
             name: sum(w.numel() for w in net.parameters())
             for name, net in engine.method.named_children()
         },
-        "shape": {
-            "channels": shape.channels,
-            "height": shape.height,
-            "width": shape.width,
-            "classes": shape.classes,
+        "shape": shape_record(info.shape),
+        "data": {
+            "task": info.task,
+            "source": info.source,
+            "count": info.count,
+            "classes": info.classes,
+            "fingerprint": info.fingerprint,
+            "skipped": info.skipped,
+            "skipped_count": info.skipped_count,
         },
-        "data": info_fields,
         "run": config.dump(run),
         "ranks": distributed.world(),
         "versions": {"ganvas": __version__, "torch": torch.__version__},

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from ganvas.core import distributed
 from ganvas.core.environment import usable_device
@@ -27,6 +26,7 @@ from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
+from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
@@ -182,8 +182,8 @@ def resume(
 def _fit(
     engine: Engine,
     out: Path,
-    record: dict[str, Any],
-    unfinished: dict[str, Any],
+    record: RunRecord,
+    unfinished: LogState,
     on_snapshot: OnSnapshot | None,
 ) -> Model:
     """Train from the engine's clock to the end of its run.
@@ -240,7 +240,7 @@ def _fit(
     return Model(engine.model(), model_facts(engine, record), str(engine.device))
 
 
-def _save(engine: Engine, out: Path, record: dict[str, Any], log: Logger) -> None:
+def _save(engine: Engine, out: Path, record: RunRecord, log: Logger) -> None:
     """Write the model file and a checkpoint; remove checkpoints that are not needed."""
     # The model file comes first: a run with a final checkpoint then always has its
     # model.
@@ -249,6 +249,7 @@ def _save(engine: Engine, out: Path, record: dict[str, Any], log: Logger) -> Non
         run, shape = portable(engine.run), engine.feed.info.shape
         model_file.save(out / "model", engine.model(), run, shape, facts)
     values, shared, own = engine.state()
-    checkpoint.save(out / "checkpoints", {**values, "log": log.state()}, shared, own)
+    values["log"] = log.state()
+    checkpoint.save(out / "checkpoints", values, shared, own)
     if distributed.rank() == 0:
         checkpoint.prune(out / "checkpoints", best_checkpoint(out))

@@ -68,7 +68,8 @@ def sample(
         "all_classes": all_classes,
     }
     if out.suffix:
-        shape, count = model.info["shape"], n * (model.method.classes if all_classes else 1)
+        shape = model.runtime.description["shape"]
+        count = n * (model.method.classes if all_classes else 1)
         if (
             4 * count * shape["channels"] * shape["height"] * shape["width"]
             > memory(model.method.device) // 4
@@ -115,7 +116,7 @@ def import_(
     from ganvas.inference.importers.as_method import import_model
 
     header = import_model(file, out, part)
-    _say(f"{header['imported']} in {out}", f"Use it:     {_use(out, header)}")
+    _say(f"{header.get('imported')} in {out}", f"Use it:     {_use(out, header)}")
 
 
 @app.command(rich_help_panel=USE)

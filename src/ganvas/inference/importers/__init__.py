@@ -50,20 +50,23 @@ FORMATS: dict[str, Format] = {
 }
 
 
+Result = Tensor | tuple[object, ...]  # of a network
+
+
 class Adapted(nn.Module):
     """A network with the input and output ranges of its own project."""
 
     def __init__(
         self,
         net: nn.Module,
-        output_map: Callable[[Any], Any],
+        output_map: Callable[..., Result],
         input_map: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.output_map, self.input_map = output_map, input_map
 
-    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Result:
         """Call the network as in its own project, with the ranges of ganvas."""
         x = x if self.input_map is None else self.input_map(x)
         return self.output_map(self.net(x, *args, **kwargs))

@@ -7,11 +7,11 @@ the network, so it is recognized again at loading, and needs no description of i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,11 @@ from ganvas import __version__, methods
 from ganvas.core import Method, Shape, Stage, Translates, rng
 from ganvas.core.errors import UserError, printable
 from ganvas.core.meta_device import Bounded
+from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.unit import Translator
+from ganvas.inference.runtime import Description
 from ganvas.nets import (
     biggan,
     cogan,
@@ -38,6 +40,16 @@ from ganvas.nets import (
 )
 
 MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
+
+
+@runtime_checkable
+class Progressive(Protocol):
+    """A generator that has grown.
+
+    resolutions: longer sides of its images in pixels, smallest first
+    """
+
+    resolutions: Sequence[int]
 
 
 @final
@@ -145,7 +157,7 @@ LABELED = (
 )
 
 
-def import_model(file: str | Path, out: str | Path, part: str | None = None) -> dict[str, Any]:
+def import_model(file: str | Path, out: str | Path, part: str | None = None) -> Description:
     """Convert the generator in another project's checkpoint to a model folder.
 
     The folder is for `ganvas sample` and `ganvas translate`.
@@ -164,7 +176,11 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
         )
     state = importers.read_state(file, part)
     name, found = importers.recognized(state, str(file))
-    header: dict[str, Any] = {
+    method, shape = as_method(found.net, name)
+    task = "images"
+    if isinstance(method, Translates):
+        task = "pairs" if method.upscale > 1 else "domains"
+    header: Description = {
         "imported": name,
         "recipe": f"imported {name}",
         "source": {
@@ -173,15 +189,9 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
             "part": part,
         },
         "ganvas": __version__,
-    }
-    method, shape = as_method(found.net, name)
-    task = "images"
-    if isinstance(method, Translates):
-        task = "pairs" if method.upscale > 1 else "domains"
-    header |= {
         "task": task,
         "scale": method.upscale,
-        "shape": asdict(shape),
+        "shape": shape_record(shape),
         "stage": asdict(method.current_stage),
     }
     model_file.write(out, dict(state), header)
@@ -201,7 +211,7 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
             "ganvas. It can be used from Python only: ganvas.import_network(FILE)"
         )
     factory, shape_of = METHODS[type(net)]
-    known: Any = net.float().eval()
+    known = net.float().eval()
     try:
         from_noise = shape_of is _shape_from_noise
         own = shape_of(known) if shape is None or from_noise else shape
@@ -219,7 +229,7 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     shape = own
     labels = {"labels": bool(shape.classes)} if getattr(factory, "func", factory) in LABELED else {}
     method = factory(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **labels)
-    if hasattr(known, "resolutions"):  # progressive
+    if isinstance(known, Progressive):
         method.current_stage = Stage(
             index=len(known.resolutions) - 1, resolution=known.resolutions[-1]
         )

@@ -7,10 +7,10 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ganvas.core.errors import OutputError
@@ -27,7 +27,7 @@ class OnDisk:
         self,
         channels: int,
         sides: tuple[int, int],
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         folder: Path | None = None,
     ) -> None:
         self.channels, self.sides, self.dtype = channels, sides, np.dtype(dtype)

@@ -69,7 +69,7 @@ class LazyImage:
 
     # -------- the interface of a tensor
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: int | None = None) -> torch.Size | int:
         """As of tensors."""
         return self.shape if dim is None else self.shape[dim]
 
@@ -81,7 +81,7 @@ class LazyImage:
         """Numbers in the whole image."""
         return self.shape.numel()
 
-    def is_contiguous(self, **_: Any) -> bool:
+    def is_contiguous(self, **_: object) -> bool:
         """True: the layout is that of each tile."""
         return True
 

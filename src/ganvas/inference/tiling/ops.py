@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ STORED_CHANNELS = 16  # per pixel of the larger of input and output: up to 64 by
 REACH = 8  # pixels: a step with a larger receptive field reads a stored image
 MIN_TILE = 16  # pixels: the smallest side of a tile
 Span = tuple[int, int]  # first, end (exclusive)
+Pair = int | Sequence[int]  # for rows and columns
 
 
 class NotTileable(Exception):
@@ -117,7 +118,7 @@ class Conv(Step):
     """A convolution without padding."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int
+        self, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int
     ) -> None:
         self.weight, self.bias, self.groups = weight, bias, groups
         self.stride, self.dilation = _two(stride), _two(dilation)
@@ -147,8 +148,8 @@ class ConvTranspose(Step):
         self,
         weight: Tensor,
         bias: Tensor | None,
-        stride: Any,
-        padding: Any,
+        stride: Pair,
+        padding: Pair,
         groups: int,
         sides: tuple[int, int],
     ) -> None:
@@ -248,8 +249,8 @@ def _within(span: Span, side: int) -> Span:
     return first, max(min(span[1], side), first + 1)
 
 
-def _two(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (tuple(value) * 2)[:2]
+def _two(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def _select(x: Tensor, dim: int, indices: np.ndarray) -> Tensor:
