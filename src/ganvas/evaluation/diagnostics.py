@@ -101,7 +101,7 @@ class EvaluationContext:
         return torch.cat([self.extractor(x).cpu() for x in batches])
 
 
-def _numbers(result: NamedTuple) -> dict[str, float | None]:
+def _numbers(result: NamedTuple) -> dict[str, float]:
     """The numbers of a named tuple."""
     return {k: v for k, v in result._asdict().items() if isinstance(v, int | float)}
 

@@ -13,14 +13,14 @@ Record: TypeAlias = dict[str, Any]
 class Diagnostic(TypedDict):
     """The result of a diagnostic.
 
-    values: measures by name; None: none, or infinite
+    values: numbers by name; None: none, or infinite
     intervals: [low, high] of some of them
     class_shares: fraction of the samples by class, 0 to 1
     protocol: the settings that must be equal for two results to compare
     source: paper of the diagnostic
     """
 
-    values: dict[str, float | None]
+    values: Record
     intervals: NotRequired[dict[str, list[float | None]]]
     class_shares: NotRequired[dict[str, float]]
     protocol: Record
