@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -68,7 +69,8 @@ def restore(
     for assignment in set:
         run = config.override(run, assignment)
     run = replace(run, images=images or run.images)
-    record["run"], record["images"] = config.dump(run), run.images
+    record["run"] = cast(dict[str, object], config.dump(run))
+    record["images"] = run.images
     if command := read_local(out).command:
         record["command"] = command
     feed = _open_data(run, record, out)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
 import torch
 
@@ -329,7 +329,7 @@ def describe_run(
             "skipped": info.skipped,
             "skipped_count": info.skipped_count,
         },
-        "run": config.dump(run),
+        "run": cast(dict[str, object], config.dump(run)),
         "ranks": distributed.world(),
         "versions": {"ganvas": __version__, "torch": torch.__version__},
         "machine": machine(),
