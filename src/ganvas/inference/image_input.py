@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.core.errors import UserError, printable
-from ganvas.inference.runtime import ImageSource
+from ganvas.inference.options import ImageSource
 from ganvas.media import decode
 from ganvas.media.decode import max_pixels
 from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, to_channels
@@ -20,7 +20,7 @@ from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, t
 T = TypeVar("T")
 
 
-def as_list(images: ImageSource | list[ImageSource]) -> list[ImageSource]:
+def as_list(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """A list of one or of several images."""
     return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 

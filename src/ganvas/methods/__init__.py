@@ -1,7 +1,8 @@
 """One paper, one file; `base` holds what several papers share.
 
 A method imports core, networks and objectives; never data, the engine or another
-method."""
+method.
+"""
 
 from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN

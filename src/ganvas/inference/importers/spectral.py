@@ -10,7 +10,8 @@ from ganvas.inference.importers.formats import State
 def with_power_iteration(state: State) -> State:
     """Convert ajbrock/BigGAN-PyTorch's layers to weights before normalization and u.
 
-    Both projects do one power iteration from the stored u (there: u0) in evaluation."""
+    Both projects do one power iteration from the stored u (there: u0) in evaluation.
+    """
     ours: State = {}
     for key, value in state.items():
         layer, _, name = key.rpartition(".")
@@ -27,7 +28,8 @@ def with_power_iteration(state: State) -> State:
 def with_fixed_sigma(state: State) -> State:
     """Convert layers of `torch.nn.utils.spectral_norm` to plain weights.
 
-    Their evaluation divides by u^T W v of the stored vectors."""
+    Their evaluation divides by u^T W v of the stored vectors.
+    """
     plain: State = {}
     for key, value in state.items():
         if key.endswith(".weight_orig"):
