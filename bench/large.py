@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +69,21 @@ def measured(folder: Path, file: Path, side: int | None, out: Path) -> dict[str,
     if side == 0:
         Translator.fits = lambda self, pixels, part=8: False
     stored, most = 0, 0
-    make, drop = graph.OnDisk.__init__, graph.OnDisk.__del__
-
-    def size(image: graph.OnDisk) -> int:
-        return image.channels * image.sides[0] * image.sides[1] * image.dtype.itemsize
+    make = graph.OnDisk.__init__
 
     def made(self: graph.OnDisk, *args: Any, **kwargs: Any) -> None:
         nonlocal stored, most
         make(self, *args, **kwargs)
-        stored += size(self)
+        size = self.channels * self.sides[0] * self.sides[1] * self.dtype.itemsize
+        stored += size
         most = max(most, stored)
+        weakref.finalize(self, dropped, size)
 
-    def dropped(self: graph.OnDisk) -> None:
+    def dropped(size: int) -> None:
         nonlocal stored
-        stored -= size(self)
-        drop(self)
+        stored -= size
 
-    graph.OnDisk.__init__, graph.OnDisk.__del__ = made, dropped
+    graph.OnDisk.__init__ = made
     began, busy = time.monotonic(), time.process_time()
     report = translate_files(folder, [file], out, tile=side or None)
     seconds, processor = time.monotonic() - began, time.process_time() - busy

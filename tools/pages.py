@@ -30,6 +30,7 @@ from ganvas.claims.page import table_row
 from ganvas.core import Method, Run, Shape
 from ganvas.data import toy
 from ganvas.inference import importers
+from ganvas.methods.base import citation
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -68,11 +69,12 @@ class Facts:
                 f"docs/methods/ideas.toml has no table [{self.file}]: add one with name, idea, use"
             )
         self.idea: Mapping[str, Any] = ideas[self.file]
-        first, *self.text = paragraphs(inspect.getdoc(kind) or "")
-        found = TITLE.fullmatch(" ".join(first.split()))
+        self.text = paragraphs(inspect.getdoc(kind) or "")[2:]
+        found = TITLE.fullmatch(citation(kind))
         if not found:
             raise SystemExit(
-                f"the docstring of {kind.__name__} begins with {first!r}; expected: title, authors, year, arXiv id"
+                f"the docstring of {kind.__name__} begins with {citation(kind)!r}; expected: title. "
+                "Authors, year, arXiv id."
             )
         self.paper = {**found.groupdict(), "title": found["title"].removesuffix(".")}
         self.recipes = {n: r for n, r in recipes.all_recipes().items() if method_of(r(1)) is kind}

@@ -30,6 +30,7 @@ from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
+from ganvas.methods.base import citation
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 STEPS = 6
@@ -262,8 +263,8 @@ def test_the_docstring_names_its_paper_and_what_differs(recipe: str) -> None:
     doc = inspect.getdoc(method.func) or ""
     assert isinstance(method.func, type)
     assert issubclass(method.func, Method)
-    assert re.search(r"arXiv:\d{4}\.\d{4,5}", doc.splitlines()[0]), (
-        "the first line: title, authors, year, arXiv id"
+    assert re.search(r"\S\. .+, \d{4}, arXiv:\d{4}\.\d{4,5}\.$", citation(method.func)), (
+        "the first two paragraphs: title, then authors, year, arXiv id"
     )
     assert "Differs from the paper:" in doc
     assert getattr(method.func, "__final__", False), (

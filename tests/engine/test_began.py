@@ -88,15 +88,13 @@ def test_the_feedback_loop_runs_and_resumes_exactly(run: Run) -> None:
     straight = Engine(run, run.data())
     for _ in range(4):
         straight.step()
-    saved = [
-        {k: v.clone() for k, v in part.items()} if i else part
-        for i, part in enumerate(straight.state())
-    ]
+    values, shared, own = straight.state()
+    shared, own = ({k: v.clone() for k, v in part.items()} for part in (shared, own))
     for _ in range(4):
         straight.step()
     assert 0 < float(straight.method.get_buffer("k")) <= 1, "the equilibrium was steered"
     again = Engine(run, run.data())
-    again.load_state(*saved)
+    again.load_state(values, shared, own)
     for _ in range(4):
         again.step()
     for name, value in straight.method.state_dict().items():

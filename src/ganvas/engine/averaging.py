@@ -10,7 +10,8 @@ class WeightAverages:
     """Pairs of averaged and current tensors of the same networks.
 
     ema: the averaged networks by name, changed in place
-    method: holds the current networks under the same names"""
+    method: holds the current networks under the same names
+    """
 
     def __init__(self, ema: nn.ModuleDict, method: nn.Module) -> None:
         self._averages: list[Tensor] = []
@@ -29,7 +30,8 @@ class WeightAverages:
     def update(self, weight: float) -> None:
         """Move the averages towards the current values; copy integer buffers.
 
-        weight: of the current values, 0 to 1"""
+        weight: of the current values, 0 to 1
+        """
         torch._foreach_lerp_(self._averages, self._currents, weight)
         for old, new in self._counts:
             old.copy_(new)

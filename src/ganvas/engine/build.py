@@ -1,7 +1,9 @@
-"""Build a run's method and optimizers, and reject unusable settings before data are opened.
+"""Build a run's method and optimizers; reject settings before data are opened.
 
-`rehearse` checks a whole run without memory for its weights. `build` and `make_optimizer`
-build for real. `attach_augmentation` and `compile_networks` prepare a method for training."""
+`rehearse` checks a whole run without memory for its weights. `build` and
+`make_optimizer` build for real. `attach_augmentation` and `compile_networks` prepare a
+method for training.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,15 @@ TRAINING_BYTES_PER_WEIGHT = 4 * 4
 
 
 def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
-    """Build a run's method on the meta device, which takes no memory, and check its needs.
+    """Check a run by building its method on the meta device, which takes no memory.
 
     shape: of the data
     device: on which the run is to train
 
-    Returns the method, without memory for its weights. Raises `UserError` for settings that
-    cannot be used, for sides that the networks cannot take, and for networks or a batch
-    that are larger than the device's memory."""
+    Returns the method, without memory for its weights. Raises `UserError` for settings
+    that cannot be used, for sides that the networks cannot take, and for networks or a
+    batch that are larger than the device's memory.
+    """
     check_numbers(run)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zero-sized weights are reported below
@@ -64,8 +67,9 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
 def require_buildable(run: Run, shape: Shape, device: torch.device) -> None:
     """Check a description that may come from anybody, before memory is taken for it.
 
-    Raises `ConfigError` for networks of too many layers, and for networks that are larger
-    than the device's memory."""
+    Raises `ConfigError` for networks of too many layers, and for networks that are
+    larger than the device's memory.
+    """
     for value in _whole_numbers(run.method):
         if abs(value) > MAX_SETTING:
             raise ConfigError(
@@ -78,7 +82,7 @@ def require_buildable(run: Run, shape: Shape, device: torch.device) -> None:
 
 
 def _whole_numbers(part: Any) -> list[int]:
-    """The whole numbers among the settings of a part of a run, and of the parts in it."""
+    """The integers among the settings of a part of a run and of its parts."""
     if isinstance(part, partial):
         part = list(part.keywords.values())
     if isinstance(part, list | tuple):
@@ -87,7 +91,7 @@ def _whole_numbers(part: Any) -> list[int]:
 
 
 def check_numbers(run: Run) -> None:
-    """Raise `ConfigError` for an unknown precision or compile mode, or impossible counts."""
+    """Raise `ConfigError` for unknown modes and impossible counts."""
     if run.precision not in PRECISIONS:
         raise ConfigError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
     if run.compile is not None and run.compile not in COMPILE_MODES:
@@ -119,7 +123,8 @@ def check_numbers(run: Run) -> None:
 def build(run: Run, shape: Shape) -> Method:
     """Build the run's method for images of a shape.
 
-    Raises `UserError` for settings that it cannot be built with."""
+    Raises `UserError` for settings that it cannot be built with.
+    """
     try:
         return _strict(run.method)(shape)
     except UserError:
@@ -139,7 +144,7 @@ def build(run: Run, shape: Shape) -> Method:
 
 
 def make_optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """Build a player's optimizer. Raises `ConfigError` for settings that it does not take."""
+    """Build a player's optimizer. Raises `ConfigError` for unusable settings."""
     try:
         return _fused(run.optim[player])(weights)
     except (ValueError, TypeError, RuntimeError, OverflowError) as e:
@@ -147,7 +152,7 @@ def make_optimizer(run: Run, player: str, weights: list[Tensor]) -> torch.optim.
 
 
 def check_players(run: Run, method: Method) -> None:
-    """Raise `ConfigError` unless the run has an optimizer for each of the method's players."""
+    """Raise `ConfigError` unless the run has an optimizer for each player."""
     if set(method.players) != set(run.optim):
         raise ConfigError(
             f"the run's optimizers {sorted(run.optim)} are not the method's "
@@ -158,14 +163,17 @@ def check_players(run: Run, method: Method) -> None:
 def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) -> None:
     """Augment what the method's discriminators see in training.
 
-    The augmentation becomes a submodule of the method, so that its buffers are saved. It
-    works by a forward hook, so that the discriminators' weights keep their names, and so
-    that every call of a discriminator is augmented (by a loss, a penalty, any player).
+    The augmentation becomes a submodule of the method, so that its buffers are saved.
+    It works by a forward hook, so that the discriminators' weights keep their names,
+    and so that every call of a discriminator is augmented (by a loss, a penalty, any
+    player).
 
     channels: of one image of the data
 
-    Raises `CapabilityError` if the method has no discriminator of images."""
-    discriminators = [getattr(method, d) for d in method.discriminators if hasattr(method, d)]
+    Raises `CapabilityError` if the method has no discriminator of images.
+    """
+    networks = [getattr(method, name, None) for name in method.discriminators]
+    discriminators = [net for net in networks if isinstance(net, nn.Module)]
     if not discriminators:
         raise CapabilityError(
             f"{type(method).__name__} has no discriminator whose images could be augmented: "
@@ -173,24 +181,30 @@ def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) 
         )
     method.augment = augmentation
     augmentation.channels = channels  # pyright: ignore[reportArgumentType] (a number)
-    # Disabled here instead of by a decorator, which would import the compiler with this module.
+    # Disabled here instead of by a decorator, which would import the compiler with this
+    # module.
     hook = functools.partial(torch.compiler.disable(_augment_input), augmentation)
     for discriminator in discriminators:
         discriminator.register_forward_pre_hook(hook)
 
 
 def compile_networks(method: Method, mode: str) -> None:
-    """Compile the players' networks in place by torch.compile; weights keep their names.
+    """Compile the players' networks in place; weights keep their names.
 
-    Penalties, which differentiate twice, bypass it (`objectives/penalties.py`)."""
+    mode: of torch.compile, one of `COMPILE_MODES`
+
+    Penalties, which differentiate twice, bypass it (`objectives/penalties.py`).
+    """
     for nets in method.players.values():
         for net in nets:
             net.compile(mode=mode)
 
 
 def set_precision(precision: str, device: torch.device) -> None:
-    """Set how this process multiplies on a GPU; before every step, since it may hold several
-    engines, and a process has one setting."""
+    """Set how this process multiplies on a GPU.
+
+    Called before every step: a process has one setting and may hold several engines.
+    """
     if device.type == "cuda":
         tf32 = precision == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
@@ -198,7 +212,7 @@ def set_precision(precision: str, device: torch.device) -> None:
 
 
 def _check_sides(run: Run, method: Method, shape: Shape) -> None:
-    """Raise `ConfigError` for sides that the method's networks cannot take in training."""
+    """Raise `ConfigError` for sides of images that the networks cannot take."""
     size = f"{shape.height}x{shape.width} (height x width)"
     leasts = [getattr(m, "least", 0) for m in method.modules()]
     least = max(int(n) for n in [0, *leasts] if isinstance(n, int))
@@ -236,7 +250,8 @@ def _check_weights(method: Method, available: int) -> None:
     if need > available:
         raise ConfigError(
             f"the networks have {weights:,} weights, and training them takes "
-            f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give smaller networks"
+            f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give smaller "
+            "networks"
         )
 
 
@@ -253,7 +268,7 @@ def _check_batch(run: Run, shape: Shape, available: int) -> None:
 
 
 class _StrictPartial(partial[Any]):
-    """A partial that rejects settings which the method derives itself (channels, sides)."""
+    """A partial that rejects settings which the method derives itself, as channels."""
 
     path = ""  # of its settings in the run, for messages
 
@@ -278,7 +293,7 @@ def _strict(part: Any, path: str = "") -> Any:
 
 
 def _fused(make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    """An optimizer in its fastest form unless the run chooses one: fused, else foreach."""
+    """The optimizer in its fastest form, fused or foreach, unless the run names one."""
     known = inspect.signature(make).parameters
     chosen = getattr(make, "keywords", {})
     if any(chosen.get(flag) is not None for flag in EXECUTION_FLAGS):

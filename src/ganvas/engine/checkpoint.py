@@ -1,11 +1,12 @@
-"""Write and read checkpoints: JSON and safetensors, written atomically, never unpickled.
+"""Write and read checkpoints: JSON and safetensors, atomically, never unpickled.
 
 `checkpoints/000012800/` holds `state.json`, `shared.safetensors`, and a
 `rank0.safetensors` … for each rank's own tensors. It is written under another name,
-flushed to the disk and renamed, so that a process killed at any moment leaves either the
-whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every other
-file and a sum of its own contents, which reading compares. The newest two checkpoints and
-the best are kept."""
+flushed to the disk and renamed, so that a process killed at any moment leaves either
+the whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every
+other file and a sum of its own contents, which reading compares. The newest two
+checkpoints and the best are kept.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 from safetensors import SafetensorError
@@ -28,6 +29,7 @@ from ganvas.core import distributed
 from ganvas.core.errors import CheckpointError, OutputError, printable
 from ganvas.core.files import write
 from ganvas.core.json_files import read_json
+from ganvas.engine.records import EngineState
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
 Number = bool | int | float | None
@@ -61,7 +63,10 @@ class State(_Strict):
 
 
 def save(
-    folder: Path, values: Mapping[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor]
+    folder: Path,
+    values: EngineState,
+    shared: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
 ) -> Path:
     """Write a checkpoint into a folder, named by its number of images.
 
@@ -70,7 +75,8 @@ def save(
     values, shared, own: of `Engine.state`
 
     Returns the checkpoint. Raises `OutputError` if the disk is full or read-only; older
-    checkpoints stay as they are."""
+    checkpoints stay as they are.
+    """
     final = folder / f"{values['clock']['images']:09d}"
     temporary = folder / f".{final.name}.tmp"
     try:
@@ -99,8 +105,8 @@ def save(
     except (OSError, SafetensorError) as e:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OutputError(
-            f"the checkpoint could not be written to {final}: {e}. Free some space or make the folder writable, then "
-            f"continue with: ganvas resume {shlex.quote(str(folder.parent))}"
+            f"the checkpoint could not be written to {final}: {e}. Free some space or make the "
+            f"folder writable, then continue with: ganvas resume {shlex.quote(str(folder.parent))}"
         ) from None
     return final
 
@@ -123,7 +129,7 @@ def _sum_of(path: Path) -> str:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
-def _own_sum(state: Mapping[str, Any]) -> str:
+def _own_sum(state: Mapping[str, object]) -> str:
     """The sum of the other contents of state.json."""
     return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=32).hexdigest()
 
@@ -131,7 +137,8 @@ def _own_sum(state: Mapping[str, Any]) -> str:
 def all_of(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first.
 
-    Their names are numbers of images, with leading zeros up to nine digits."""
+    Their names are numbers of images, with leading zeros up to nine digits.
+    """
     paths = [
         p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()
     ]
@@ -157,13 +164,15 @@ def sweep(run: Path) -> None:
 
 def load(
     path: Path, rank: int = 0
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
     """Read a checkpoint.
 
     Every rank compares the sums of all files, so that all come to the same result.
 
-    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint has
-    no such rank). Raises `CheckpointError`, which names the file, if one is damaged."""
+    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint
+    has no such rank). Raises `CheckpointError`, which names the file, if one is
+    damaged.
+    """
     values: dict[str, Any] = read_json(
         path / "state.json", "checkpoint's state", error=CheckpointError
     )
@@ -178,7 +187,8 @@ def load(
     sums, own_sum = values.get("sums"), values.pop("own_sum", None)
     if own_sum is not None and own_sum != _own_sum(values):
         raise CheckpointError(
-            f"{path / 'state.json'} is damaged: its contents are not those that were written (their sum differs)"
+            f"{path / 'state.json'} is damaged: its contents are not those that were written "
+            "(their sum differs)"
         )
     own = path / f"rank{rank}.safetensors"
     try:
@@ -191,10 +201,11 @@ def load(
                 )
             if sums is not None and sums.get(name) != _sum_of(file):
                 raise CheckpointError(
-                    f"{file} is damaged: its contents are not those that were written (their sum differs)"
+                    f"{file} is damaged: its contents are not those that were written "
+                    "(their sum differs)"
                 )
         return (
-            values,
+            cast(EngineState, values),
             load_file(path / "shared.safetensors"),
             load_file(own) if own.is_file() else None,
         )

@@ -1,6 +1,7 @@
 """The engine: perform a method's updates.
 
-It knows optimizers, devices, ranks, precision and weight averaging, and no method."""
+It knows optimizers, devices, ranks, precision and weight averaging, and no method.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ from ganvas.engine.build import (
     make_optimizer,
     set_precision,
 )
+from ganvas.engine.records import EngineState
 from ganvas.engine.state import (
     dump_optimizer,
     in_memory_order,
@@ -55,7 +57,8 @@ class _CachedForward:
     """The result of a `Forward`, which its player's next update differentiates.
 
     leaves: the tensors that the plan and the objectives see
-    graph: the same tensors with their history; None: to be computed again in parts"""
+    graph: the same tensors with their history; None: to be computed again in parts
+    """
 
     forward: Forward
     seed: int
@@ -71,7 +74,8 @@ class Engine:
     feed: the real images
     device: of the networks
 
-    Raises `UserError` if the run's settings cannot be used together."""
+    Raises `UserError` if the run's settings cannot be used together.
+    """
 
     def __init__(self, run: Run, feed: Dataset, device: str | torch.device = "cpu") -> None:
         check_numbers(run)
@@ -95,7 +99,7 @@ class Engine:
             player: [w for net in nets for w in net.parameters()]
             for player, nets in self.method.players.items()
         }
-        # What optimizers get: fused ones would copy weights in any other order of memory.
+        # Fused optimizers would copy weights in any other order of memory.
         self._views = {
             player: [in_memory_order(w.detach()) for w in weights]
             for player, weights in self.parameters.items()
@@ -110,14 +114,13 @@ class Engine:
         if run.compile is not None:
             compile_networks(self.method, run.compile)
 
-    # ------------------------------------------------------------ one step of the clock
-
     def step(self) -> dict[str, Tensor]:
         """Perform one plan, from its first update to its last.
 
-        Returns every scalar that the plan's objectives logged, as `player/term`: the mean
-        over the plan's updates, detached and on the device, and what `Adaptive` modules of
-        the method (an augmentation's strength) log."""
+        Returns every scalar that the plan's objectives logged, as `player/term`: the
+        mean over the plan's updates, detached and on the device, and what `Adaptive`
+        modules of the method (an augmentation's strength) log.
+        """
         stage = self.method.stage(self.clock)
         if stage.index != self.method.current_stage.index:
             self.optim = self._optimizers()
@@ -153,7 +156,7 @@ class Engine:
         return log
 
     def apply(self, update: Update) -> Outcome:
-        """Perform one optimizer step; only `update.player`'s weights take gradients and move."""
+        """Perform one optimizer step: only the weights of `update.player` move."""
         self._freeze_others(update.player)
         parameters = self.parameters[update.player]
         for weight in parameters:
@@ -200,8 +203,9 @@ class Engine:
     def forward(self, forward: Forward) -> Outcome:
         """Compute tensors for several turns of the plan.
 
-        Their history is kept if the whole batch passes at once. With micro-batches, which
-        are there to save memory, it is computed again for the backward pass."""
+        Their history is kept if the whole batch passes at once. With micro-batches,
+        which are there to save memory, it is computed again for the backward pass.
+        """
         self._freeze_others(forward.player)
         seed, parts = self._next_seed(), list(self._parts(forward.batch))
         with torch.set_grad_enabled(len(parts) == 1), self._autocast():
@@ -213,7 +217,7 @@ class Engine:
         return Outcome({}, leaves)
 
     def _backward_through(self, cached: _CachedForward) -> None:
-        """Carry the gradients of a cached forward pass's leaves back into its networks."""
+        """Carry the gradients at a cached forward pass's leaves into its networks."""
         grads = {k: leaf.grad for k, leaf in cached.leaves.items() if leaf.grad is not None}
         if cached.graph is not None:
             torch.autograd.backward([cached.graph[k] for k in grads], list(grads.values()))
@@ -231,7 +235,7 @@ class Engine:
         cached.graph, cached.used = None, True
 
     def _parts(self, batch: Batch) -> Iterator[tuple[Batch, rng.Rows, float]]:
-        """(micro-batch, its rows of the whole batch, its fraction of this rank's batch)."""
+        """(micro-batch, its rows of the whole batch, its fraction of this rank's)."""
         local, world, rank = len(batch), distributed.world(), distributed.rank()
         micro = self.run.micro or local
         for start in range(0, local, micro):
@@ -249,7 +253,7 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, on and self.run.precision == "bf16")
 
     def _batches(self, resolution: int | None, rows: rng.Rows) -> Iterator[Batch]:
-        """This rank's rows of each batch of real images; the clock counts what is drawn."""
+        """This rank's rows of each batch of real images, counted as drawn."""
         while True:
             cursor = self.clock.images + self._images
             self._images += rows.total
@@ -266,7 +270,7 @@ class Engine:
         return {p: make_optimizer(self.run, p, views) for p, views in self._views.items()}
 
     def _freeze_others(self, player: str) -> None:
-        """Let only this player's weights take gradients; the others pass gradients on."""
+        """Let only this player's weights take gradients; others pass them on."""
         if self._trainable != player:
             self.method.requires_grad_(False)
             for w in self.parameters[player]:
@@ -288,8 +292,8 @@ class Engine:
             self._averages = self._averages or WeightAverages(self.ema, self.method)
             self._averages.update(1.0 - self.run.ema(self.clock, self._images))
 
-    # Every draw is a function of the run's seed, the step, and the number of seeds that this
-    # step has used before.
+    # Every draw is a function of the run's seed, the step, and the number of seeds that
+    # this step has used before.
     def _next_seed(self) -> int:
         self._seeds_used += 1
         return rng.fold_in(self.run.seed, self.clock.step, self._seeds_used)
@@ -298,14 +302,12 @@ class Engine:
         self._seed(self._next_seed())
 
     def _seed(self, seed: int) -> None:
-        # On the CPU without torch.manual_seed, which also queues seeds for accelerators that
-        # were never used, and takes longer than a small network's forward pass.
+        # On the CPU without torch.manual_seed, which also queues seeds for accelerators
+        # that were never used, and takes longer than a small network's forward pass.
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
-
-    # ------------------------------------------------------------ health
 
     def raise_if_not_finite(self, scalars: Mapping[str, float]) -> None:
         """Raise `NumericalError`, which names them, if some scalars are not finite."""
@@ -318,10 +320,11 @@ class Engine:
             )
 
     def check_weights(self) -> None:
-        """Raise `NumericalError` if a weight or an optimizer's state is NaN or infinite.
+        """Raise `NumericalError` for NaN or infinity in weights or optimizers.
 
         Such a state must not be saved over a good one. A finite gradient of 1e25 makes
-        Adam's second moment infinite, and its weight never moves again."""
+        Adam's second moment infinite, and its weight never moves again.
+        """
         image = self.clock.images
         for name, value in self.method.state_dict().items():
             if not is_finite(value):
@@ -339,8 +342,6 @@ class Engine:
     def _name(self, weight: Tensor) -> str:
         return next((name for name, w in self.method.named_parameters() if w is weight), "a weight")
 
-    # ------------------------------------------------------------ model and state
-
     def model(self) -> Method:
         """A copy of the method for inference: averaged weights if the run averages."""
         model = copy.deepcopy(self.method)
@@ -349,17 +350,17 @@ class Engine:
         model.current_stage = self.method.stage(self.clock)
         return model.eval().requires_grad_(False)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    def state(self) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor]]:
         """(plain values, tensors that all ranks share, tensors of this rank alone)."""
         own = own_keys(self.method)
         method = self.method.state_dict()
         shared = {f"method/{k}": v for k, v in method.items() if k not in own}
         shared |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
-        settings: dict[str, Any] = {}
+        settings: dict[str, list[dict[str, object]]] = {}
         for player, optimizer in self.optim.items():
             settings[player], slots = dump_optimizer(optimizer, self.parameters[player])
             shared |= {f"optim/{player}/{k}": v for k, v in slots.items()}
-        values = {
+        values: EngineState = {
             "clock": {"step": self.clock.step, "images": self.clock.images},
             "stage": self.method.current_stage.index,
             "optim": settings,
@@ -368,18 +369,17 @@ class Engine:
         return values, shared, {f"method/{k}": method[k] for k in own}
 
     def load_state(
-        self, values: dict[str, Any], shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
+        self, values: EngineState, shared: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
     ) -> None:
         """Restore what `state` returned.
 
         own: None: this rank is new, and its own buffers start afresh
 
-        Raises `CheckpointError` for a state of another method, of other sizes, or of other
-        optimizers."""
+        Raises `CheckpointError` for a state of another method, size or optimizer.
+        """
         try:
-            fresh = {
-                k: v for k, v in self.method.state_dict().items() if k in own_keys(self.method)
-            }
+            names = own_keys(self.method)
+            fresh = {k: v for k, v in self.method.state_dict().items() if k in names}
             local = fresh if own is None else without_prefix("method/", own)
             self.method.load_state_dict({**without_prefix("method/", shared), **local})
             self.ema.load_state_dict(without_prefix("ema/", shared))
@@ -391,7 +391,8 @@ class Engine:
                 f"this checkpoint belongs to another method or other sizes: {printable(e)}"
             ) from None
         self.clock = Clock(**values["clock"])
-        # The next step compares stages, so that a border just reached still resets optimizers.
+        # The next step compares stages, so that a border just reached still resets
+        # optimizers.
         self.method.current_stage = Stage(index=values["stage"])
 
 

@@ -25,8 +25,9 @@ def run_lock(out: Path) -> Iterator[None]:
     The system releases the lock when the process ends, in whatever way. The text in the
     file is informational. Reading is never blocked.
 
-    Raises `CheckpointError`, which names the holder, if another process writes the folder,
-    and `OutputError` if the lock file cannot be written."""
+    Raises `CheckpointError`, which names the holder, if another process writes the
+    folder, and `OutputError` if the lock file cannot be written.
+    """
     if distributed.rank() != 0 or fcntl is None:
         yield
         return

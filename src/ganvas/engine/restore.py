@@ -1,7 +1,8 @@
 """Restore a run from one of its checkpoints.
 
 `restore` rebuilds the engine, to train on: it opens the data and builds the optimizers.
-`weights_of` builds only the networks, for inference."""
+`weights_of` builds only the networks, for inference.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,12 +20,14 @@ from torch import Tensor
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
-from ganvas.data import Prefetch
+from ganvas.data import Feed, Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine
+from ganvas.engine.records import EngineState, LogState, RunRecord
 from ganvas.engine.run_dir import (
     absolute,
+    number,
     portable,
     read_lines,
     read_local,
@@ -42,7 +45,7 @@ def restore(
     images: int | None = None,
     set: Sequence[str] = (),
     data: str | None = None,
-) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
+) -> tuple[Engine, RunRecord, LogState]:
     """Rebuild a run's engine as a checkpoint left it.
 
     out: the run folder
@@ -55,7 +58,8 @@ def restore(
     Returns (engine, run.json, the log's unfinished line). The engine of a run without a
     checkpoint is at its start.
 
-    Raises `UserError` if the run, its data or the checkpoint cannot be read or used."""
+    Raises `UserError` if the run, its data or the checkpoint cannot be read or used.
+    """
     record = read_record(out)
     run = run_of(out, record)
     assert isinstance(run.data, partial)
@@ -65,7 +69,8 @@ def restore(
     for assignment in set:
         run = config.override(run, assignment)
     run = replace(run, images=images or run.images)
-    record |= {"run": config.dump(run), "images": run.images}
+    record["run"] = cast(dict[str, object], config.dump(run))
+    record["images"] = run.images
     if command := read_local(out).command:
         record["command"] = command
     feed = _open_data(run, record, out)
@@ -86,22 +91,29 @@ def restore(
     return engine, record, values.get("log", {})
 
 
-def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
+def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
     """Build a run's method with a checkpoint's weights, for inference.
 
-    It opens no data and builds no optimizer. The weights are the averaged ones if the run
-    averages.
+    It opens no data and builds no optimizer. The weights are the averaged ones if the
+    run averages.
 
-    Returns (method, run.json with `images_trained`). Raises `UserError` if the run or the
-    checkpoint cannot be read."""
+    Returns (method, run.json with `images_trained`). Raises `UserError` if the run or
+    the checkpoint cannot be read.
+    """
     record = read_record(out)
     run = portable(run_of(out, record))
     paths = _checkpoints(out, which)
     if not paths:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
-    sides = {k: record["shape"][k] for k in ("channels", "height", "width", "classes")}
-    shape = Shape(**sides, palette=tuple(record["shape"].get("palette", ())))
+    sides = record["shape"]
+    shape = Shape(
+        sides["channels"],
+        sides["height"],
+        sides["width"],
+        sides["classes"],
+        tuple(sides.get("palette", ())),
+    )
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}
@@ -119,20 +131,25 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, dict[str, Any]]:
         raise CheckpointError(f"this checkpoint belongs to another method: {names} … do not match")
     clock = Clock(**values["clock"])
     method.current_stage = method.stage(clock)
-    return method.eval().requires_grad_(False), {**record, "images_trained": clock.images}
+    record["images_trained"] = clock.images
+    return method.eval().requires_grad_(False), record
 
 
 def best_checkpoint(out: Path) -> str | None:
-    """The name of the checkpoint with the smallest Fréchet distance that training measured."""
+    """The name of the checkpoint with the smallest Fréchet distance.
+
+    None without a finite measurement in measures.jsonl.
+    """
     lines = read_lines(out / "measures.jsonl")
-    finite = [line for line in lines if math.isfinite(line["frechet"])]
+    finite = [line for line in lines if math.isfinite(number(line, "frechet"))]
     if not finite:
         return None
-    return f"{min(finite, key=lambda line: line['frechet'])['images']:09d}"
+    best = min(finite, key=lambda line: number(line, "frechet"))
+    return f"{best['images']:09d}"
 
 
-def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
-    """The run's feed. Raises `DataError` if it is not the one that the run began with."""
+def _open_data(run: Run, record: RunRecord, out: Path) -> Feed:
+    """The run's feed. Raises `DataError` if the data changed since the run began."""
     assert isinstance(run.data, partial)
     known = record["data"]
     try:
@@ -156,7 +173,8 @@ def _open_data(run: Run, record: dict[str, Any], out: Path) -> Any:
 def _checkpoints(out: Path, which: str) -> list[Path]:
     """The checkpoints that may serve as `which`, oldest first.
 
-    All of them for "last", since older ones replace damaged ones."""
+    All of them for "last", since older ones replace damaged ones.
+    """
     folder = out / "checkpoints"
     paths = checkpoint.all_of(folder)
     if which == "last":
@@ -176,7 +194,7 @@ def _checkpoints(out: Path, which: str) -> list[Path]:
 
 def _load_newest(
     out: Path, paths: list[Path]
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None]:
+) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
     """Load the newest checkpoint that is not damaged. See `checkpoint.load`."""
     error = None
     for path in reversed(paths):

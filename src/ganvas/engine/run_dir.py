@@ -1,9 +1,10 @@
 """Read and write the description of a run, and read its curves.
 
-`run.json` describes the run. It holds no path of the machine that it was written on, only
-the names of files and folders. Their paths are in `local.json`, which is not needed to
-sample from the run and need not be shared. `log.jsonl`, `timing.jsonl` and
-`measures.jsonl` hold the curves."""
+`run.json` describes the run. It holds no path of the machine that it was written on,
+only the names of files and folders. Their paths are in `local.json`, which is not
+needed to sample from the run and need not be shared. `log.jsonl`, `timing.jsonl` and
+`measures.jsonl` hold the curves.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 
@@ -24,6 +25,7 @@ from ganvas.core.environment import say
 from ganvas.core.errors import CheckpointError, UserError, printable
 from ganvas.core.files import write
 from ganvas.core.json_files import parse_json, read_json
+from ganvas.engine.records import RunRecord
 
 NOTE = (
     "Where this run's data lie on this machine, and the command as it was given. Leave this "
@@ -32,6 +34,7 @@ NOTE = (
 WEIGHTS = (".pth", ".pt", ".safetensors")  # files that a method's setting may name
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Count = Annotated[int, pydantic.Field(ge=0)]
+Line = dict[str, float | str]  # numbers and texts of a .jsonl file
 # The keys that each line of a file must have.
 LINES = {
     "log.jsonl": ("step", "images"),
@@ -80,26 +83,28 @@ class _Record(_Open):
 
 
 class Local(_Open):
-    """Contents of local.json: the command as it was given, and paths by place in the run."""
+    """Contents of local.json: the command as given, and paths by place in the run."""
 
     note: str = ""
     command: str = ""
     paths: dict[str, str] = {}
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def read_record(out: Path) -> RunRecord:
     """Read run.json of a run folder.
 
-    Raises `UserError` if there is none or it cannot be read."""
+    Raises `UserError` if there is none or it cannot be read.
+    """
     path = out / "run.json"
     if not path.exists():
         start = f"ganvas train METHOD DATA --out {shlex.quote(str(out))}"
         advice = runs_below(out) or f". Start one: {start}"
         raise CheckpointError(f"there is no run in {out} (no run.json){advice}")
-    return _checked(read_json(path, "run description", error=CheckpointError), _Record, path)
+    content: dict[str, Any] = read_json(path, "run description", error=CheckpointError)
+    return cast(RunRecord, _checked(content, _Record, path))
 
 
-def write_record(out: Path, record: dict[str, Any]) -> None:
+def write_record(out: Path, record: RunRecord) -> None:
     """Write run.json, and local.json with the paths that run.json must not hold."""
     tree, paths = _split_paths(record["run"])
     command = record.get("command") or ""
@@ -112,11 +117,12 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
     write(out / "run.json", json.dumps(public, indent=1), sync=True)
 
 
-def run_of(out: Path, record: dict[str, Any]) -> Run:
-    """The `Run` that a run.json describes, with the paths of local.json if there is one.
+def run_of(out: Path, record: RunRecord) -> Run:
+    """The `Run` that a run.json describes, with any paths of local.json.
 
     out: the run folder
-    record: of `read_record`"""
+    record: of `read_record`
+    """
     failure = f"{out / 'run.json'} does not describe a run"
     try:
         run = config.load(_join_paths(record["run"], read_local(out).paths))
@@ -138,24 +144,25 @@ def read_local(out: Path) -> Local:
     path = out / "local.json"
     if not path.exists():
         return Local()
-    content = read_json(path, "file of local paths", error=CheckpointError)
+    content: dict[str, Any] = read_json(path, "file of local paths", error=CheckpointError)
     return Local(**_checked(content, Local, path))
 
 
-def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
+def read_lines(path: Path, *, warn: bool = False) -> list[Line]:
     """Read the undamaged lines of a run's .jsonl file.
 
     A last line that a killed process left incomplete is dropped.
     warn: name damaged lines on stderr
 
-    Raises `CheckpointError` if the file cannot be read."""
+    Raises `CheckpointError` if the file cannot be read.
+    """
     try:
         text = path.read_bytes() if path.is_file() else b""
     except OSError as e:
         raise CheckpointError(f"{path} cannot be read: {e.strerror}") from None
     lines = text.removesuffix(b"\n").split(b"\n") if text else []
     required = LINES.get(path.name, ("images",))
-    records: list[dict[str, Any]] = []
+    records: list[Line] = []
     for number, line in enumerate(lines, start=1):
         try:
             records.append(_parse_line(line, f"{path}, line {number}", required))
@@ -166,8 +173,15 @@ def read_lines(path: Path, *, warn: bool = False) -> list[dict[str, Any]]:
     return records
 
 
+def number(line: Line, name: str) -> float:
+    """A number of a line that `read_lines` returned, required or known to be one."""
+    value = line[name]
+    assert not isinstance(value, str), f"{name} is a text"
+    return value
+
+
 def portable(run: Run) -> Run:
-    """The run without the weight files that its method names, which only training needs."""
+    """The run without weight files that its method names; only training needs them."""
     assert isinstance(run.method, partial)
     keywords = {
         k: None if isinstance(v, str) and Path(v).suffix in WEIGHTS else v
@@ -185,7 +199,7 @@ def absolute(data: str | Path) -> str:
 
 
 def runs_below(folder: Path) -> str:
-    """The end of a message about a folder that is no run: ", but there are: ..." or ""."""
+    """The end of a message about a folder that is no run: its runs, or ""."""
     runs = [p.parent for p in folder.glob("*/run.json")]
     runs.sort(key=lambda run: run.stat().st_mtime, reverse=True)
     if not runs:
@@ -195,7 +209,7 @@ def runs_below(folder: Path) -> str:
 
 
 def _checked(value: dict[str, Any], model: type[pydantic.BaseModel], path: Path) -> dict[str, Any]:
-    """The value, which must fit a model. Raises `CheckpointError`, which names the file."""
+    """The value. Raises `CheckpointError`, with the path, if it misfits the model."""
     try:
         model.model_validate(value)
     except pydantic.ValidationError as e:
@@ -207,9 +221,9 @@ def _checked(value: dict[str, Any], model: type[pydantic.BaseModel], path: Path)
     return value
 
 
-def _parse_line(text: bytes, where: str, required: Sequence[str]) -> dict[str, Any]:
+def _parse_line(text: bytes, where: str, required: Sequence[str]) -> Line:
     """A line of numbers and texts. Raises `UserError` if it is damaged."""
-    line = parse_json(text, where, "line of a run's log", CheckpointError)
+    line: Line = parse_json(text, where, "line of a run's log", CheckpointError)
     for key, value in line.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if key in ("step", "images") and not (
@@ -233,7 +247,7 @@ def _names(text: str) -> str:
 
 
 def _split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
-    """(the tree with names in place of absolute paths, the paths by place in the tree)."""
+    """(the tree with names in place of absolute paths, the paths by place)."""
     if isinstance(tree, dict):
         parts = {k: _split_paths(v, f"{at}.{k}" if at else k) for k, v in tree.items()}
         paths = {place: path for _, inner in parts.values() for place, path in inner.items()}
@@ -242,7 +256,7 @@ def _split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
 
 
 def _join_paths(tree: Any, paths: dict[str, str], at: str = "") -> Any:
-    """The inverse of `_split_paths`. A name that was changed since keeps its new value."""
+    """The inverse of `_split_paths`; a name that was changed keeps its new value."""
     if isinstance(tree, dict):
         return {k: _join_paths(v, paths, f"{at}.{k}" if at else k) for k, v in tree.items()}
     return paths[at] if at in paths and tree == _names(paths[at]) else tree

@@ -1,9 +1,8 @@
-"""Tensors and settings of an engine's state, in the form in which checkpoints hold them."""
+"""Tensors and settings of an engine's state in the form of checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +12,13 @@ from ganvas.engine.build import EXECUTION_FLAGS
 
 def dump_optimizer(
     optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]
-) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+) -> tuple[list[dict[str, object]], dict[str, Tensor]]:
     """The settings of an optimizer's groups, and its tensors.
 
     weights: the networks' weights, whose `in_memory_order` the optimizer has
 
-    Returns (settings by group, tensors by "index of the weight/slot")."""
+    Returns (settings by group, tensors by "index of the weight/slot").
+    """
     state = optimizer.state_dict()
     left_out = ("params", *EXECUTION_FLAGS)
     settings = [{k: v for k, v in g.items() if k not in left_out} for g in state["param_groups"]]
@@ -34,12 +34,13 @@ def dump_optimizer(
 def load_optimizer(
     optimizer: torch.optim.Optimizer,
     weights: Sequence[Tensor],
-    settings: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, object]],
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Restore what `dump_optimizer` returned.
 
-    Raises `ValueError` for settings of other types and for tensors of other shapes."""
+    Raises `ValueError` for settings of other types and for tensors of other shapes.
+    """
     groups = optimizer.state_dict()["param_groups"]
     for group, saved in zip(groups, settings, strict=True):
         # Older checkpoints hold the execution flags, too.
@@ -61,12 +62,15 @@ def load_optimizer(
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
-    """The tensor with its dimensions in the order of its memory, as fused optimizers want it."""
+    """The tensor with its dimensions in the order of its memory.
+
+    Fused optimizers copy a tensor in any other order.
+    """
     return tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor
 
 
 def own_keys(method: nn.Module) -> set[str]:
-    """Names in the state of the buffers that every rank keeps for itself (image pools)."""
+    """State names of buffers that each rank keeps for itself (image pools)."""
     owners = [name for name, m in method.named_modules() if getattr(m, "per_rank", False)]
     return {k for k in method.state_dict() if any(k.startswith(f"{o}.") for o in owners)}
 
@@ -82,7 +86,7 @@ def is_finite(tensor: Tensor) -> bool:
 
 
 def _in_weight_order(slot: Tensor, weight: Tensor) -> Tensor:
-    """An optimizer's tensor for `in_memory_order(weight)`, with the weight's dimensions."""
+    """An optimizer's tensor for `in_memory_order(weight)`, in the weight's order."""
     return slot.permute(0, 3, 1, 2) if slot.dim() == 4 and _is_channels_last(weight) else slot
 
 
@@ -94,7 +98,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
     )
 
 
-def _json_type(setting: Any) -> type:
+def _json_type(setting: object) -> type:
     """The type of an optimizer's setting, as far as JSON preserves it."""
     if isinstance(setting, bool) or setting is None:
         return type(setting)

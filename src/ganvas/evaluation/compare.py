@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import read_json
+from ganvas.evaluation.records import Record, Table
 from ganvas.metrics.suite import measurements
 
 
@@ -18,7 +19,7 @@ class _Measurement(pydantic.BaseModel):
     """The required fields of a measurement in a record."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
-    protocol: dict[str, Any]
+    protocol: Record
     values: dict[str, float | None]
     intervals: (
         dict[str, Annotated[list[float], pydantic.Field(min_length=2, max_length=2)] | None] | None
@@ -29,7 +30,7 @@ class _Measurement(pydantic.BaseModel):
 
     @pydantic.field_validator("protocol")
     @classmethod
-    def _direction(cls, protocol: dict[str, Any]) -> dict[str, Any]:
+    def _direction(cls, protocol: Record) -> Record:
         if not isinstance(protocol.get("to", ""), str):
             raise ValueError("the direction 'to' is not text")
         return protocol
@@ -39,7 +40,7 @@ class ProtocolMismatch(UserError):
     """The records have different protocols."""
 
 
-def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+def compare(paths: Sequence[str | Path]) -> list[Table]:
     """The measurements of records, or of runs' measure.json, side by side.
 
     Returns one table per direction of translation (else one table): `protocol`, which
@@ -47,10 +48,12 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     `commit`.
 
     Raises `ProtocolMismatch` with the fields that differ, and `UserError` for a file
-    without a record."""
-    tables: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    without a record.
+    """
+    tables: dict[str, list[tuple[str, Record]]] = {}
     for path in map(Path, paths):
-        for name, measurement in measurements(_record(path)).items():
+        contents: dict[str, Record] = measurements(_record(path))
+        for name, measurement in contents.items():
             title = printable(path.parent if path.name == "measure.json" else path)
             named = printable(name) or str(measurement.get("checkpoint") or "")
             tables.setdefault(measurement["protocol"].get("to", ""), []).append(
@@ -64,7 +67,7 @@ def compare(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     return [_table(columns) for columns in tables.values()]
 
 
-def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+def _table(columns: list[tuple[str, Record]]) -> Table:
     (first, reference), *others = columns
     shared = _flat(reference["protocol"])
     for name, measurement in others:
@@ -79,21 +82,27 @@ def _table(columns: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
                 f"{first} and {name} have different protocols and do not compare: they differ in "
                 f"{differences}"
             )
-    kept = ("values", "intervals", "seed", "commit")
     return {
         "protocol": reference["protocol"],
         "columns": [
-            {"name": name, **{k: measurement.get(k) for k in kept}} for name, measurement in columns
+            {
+                "name": name,
+                "values": measurement["values"],
+                "intervals": measurement.get("intervals"),
+                "seed": measurement.get("seed"),
+                "commit": measurement.get("commit"),
+            }
+            for name, measurement in columns
         ],
     }
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> Record:
     file = path / "measure.json" if path.is_dir() else path
     where = printable(file)
     advice = f"Make a record with: ganvas measure … --out {shlex.quote(where)}"
     try:
-        record = read_json(file, "record")
+        record: Record = read_json(file, "record")
     except UserError as e:
         raise UserError(f"{e}. {advice}") from None
     contents = measurements(record)
@@ -111,15 +120,15 @@ def _record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """{"real": {"count": 3}} -> {"real.count": 3}"""
-    flat: dict[str, Any] = {}
+def _flat(tree: Record, path: str = "") -> Record:
+    """Flatten a tree: {"real": {"count": 3}} -> {"real.count": 3}."""
+    flat: Record = {}
     for name, value in tree.items():
         flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
     return flat
 
 
-def _short(flat: dict[str, Any], field: str) -> str:
+def _short(flat: Record, field: str) -> str:
     """A value in a few characters: hashes are abbreviated."""
     text = printable(flat.get(field, "none"))
     return text if len(text) <= 24 else f"{text[:12]}…"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
+from ganvas.evaluation.records import Diagnostic
 from ganvas.inference.model import Model
 from ganvas.media.grid import to_uint8
 from ganvas.metrics.cas import CLASSIFIER, classification_accuracy_score
@@ -82,7 +83,7 @@ class EvaluationContext:
 
     @cached_property
     def heldout(self) -> Tensor:
-        """Features of up to `LIMIT` test images, shuffled: files are sorted by class."""
+        """Features of at most `LIMIT` shuffled test images (files are sorted)."""
         n = min(self.test.info.count, LIMIT)
         return self._features(
             self.test.draw(i, min(256, n - i), seed=self.seed).x for i in range(0, n, 256)
@@ -100,16 +101,17 @@ class EvaluationContext:
         return torch.cat([self.extractor(x).cpu() for x in batches])
 
 
-def _numbers(result: Any) -> dict[str, float]:
+def _numbers(result: NamedTuple) -> dict[str, float]:
     """The numbers of a named tuple."""
     return {k: v for k, v in result._asdict().items() if isinstance(v, int | float)}
 
 
-def duplicates(context: EvaluationContext) -> dict[str, Any]:
+def duplicates(context: EvaluationContext) -> Diagnostic:
     """Birthday paradox test.
 
     A duplicate is a pair of samples closer than the closest pair of as many real
-    images."""
+    images.
+    """
     n = min(len(context.fakes), len(context.trained_on))
     fakes, real = context.fakes[:n], context.trained_on[:n]
     own = nearest(real, real, k=2)[0][:, 1]  # the first neighbor is the image itself
@@ -126,7 +128,7 @@ def duplicates(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def memorization(context: EvaluationContext) -> dict[str, Any]:
+def memorization(context: EvaluationContext) -> Diagnostic:
     """Memorization: are samples closer to the training images than test images are?"""
     found = memorisation(context.fakes, context.trained_on, context.heldout)
     return {
@@ -141,7 +143,7 @@ def memorization(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def accuracy(context: EvaluationContext) -> dict[str, Any]:
+def accuracy(context: EvaluationContext) -> Diagnostic:
     """Classification accuracy score: trained on samples, tested on real images."""
     if not context.model.method.classes:
         raise UserError(
@@ -164,7 +166,7 @@ def accuracy(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def path_lengths(context: EvaluationContext) -> dict[str, Any]:
+def path_lengths(context: EvaluationContext) -> Diagnostic:
     """Perceptual path length in z."""
     distance = lpips(context.distance, context.weights)
     found = path_length(context.model.method, distance, PATHS, seed=context.seed)
@@ -175,7 +177,7 @@ def path_lengths(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def stacked_mnist(context: EvaluationContext) -> dict[str, Any]:
+def stacked_mnist(context: EvaluationContext) -> Diagnostic:
     """Modes of stacked MNIST."""
     lenet = extractor("lenet-mnist", context.weights)
     found = score_stacked_mnist(
@@ -192,7 +194,7 @@ def stacked_mnist(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-def recognizability(context: EvaluationContext) -> dict[str, Any]:
+def recognizability(context: EvaluationContext) -> Diagnostic:
     """Fraction of samples that a classifier of the real images recognizes."""
     if not context.feed.info.classes:
         raise UserError("recognizability needs real images with labels")
@@ -201,7 +203,7 @@ def recognizability(context: EvaluationContext) -> dict[str, Any]:
     for x in context.model.batches(context.n, seed=context.seed):
         # Progressive networks: upscaled by repeating pixels, as for the other measures.
         stats.add(to_uint8(x if x.shape[-2:] == size else interpolate(x, size, mode="nearest")))
-    found = stats.report()
+    found: dict[str, Any] = stats.report()
     sizes = {k: found.pop(k) for k in ("samples", "trained_on", "tested_on", "confidence")}
     return {
         "values": {k: v for k, v in found.items() if isinstance(v, float)},
@@ -211,7 +213,7 @@ def recognizability(context: EvaluationContext) -> dict[str, Any]:
     }
 
 
-DIAGNOSTICS: dict[str, Callable[[EvaluationContext], dict[str, Any]]] = {
+DIAGNOSTICS: dict[str, Callable[[EvaluationContext], Diagnostic]] = {
     "duplicates": duplicates,
     "memorisation": memorization,
     "accuracy": accuracy,
@@ -228,10 +230,11 @@ def check_names(names: Sequence[str]) -> None:
             raise UserError(f"--also {name!r} is unknown. {did_you_mean(name, DIAGNOSTICS)}")
 
 
-def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[str, Any]:
+def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[str, Diagnostic]:
     """Run diagnostics: name -> values, protocol and source.
 
     Raises `UserError` for an unknown name, and if the model or the images exclude
-    one."""
+    one.
+    """
     check_names(names)
     return {name: DIAGNOSTICS[name](context) for name in names}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -16,6 +15,7 @@ from ganvas.core.files import write
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import check_names
 from ganvas.evaluation.real_features import NEIGHBORS, RealFeatures, extractor_named
+from ganvas.evaluation.records import Record
 from ganvas.evaluation.report import write_report
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
@@ -39,7 +39,7 @@ def measure(
     also: Sequence[str] = (),
     device: str | None = None,
     out: str | Path | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Measure `n` samples of a run or model against real data.
 
     run: folder of a run or model
@@ -61,11 +61,11 @@ def measure(
     `checkpoint`, `images_trained`, `data` and, in the protocol, the real images' part
     and fingerprint. `ganvas.metrics.suite.measurements` splits a record of several
     measurements. A run's folder also receives measure.json, the nearest real neighbors
-    of a few samples, and a new report.
-    Statistics of the real images are cached: a second measurement does not read them
-        again.
+    of a few samples, and a new report. Statistics of the real images are cached: a
+    second measurement does not read them again.
 
-    Raises `UserError` for invalid input of any kind."""
+    Raises `UserError` for invalid input of any kind.
+    """
     run = Path(run)
     is_run = (run / "run.json").is_file()
     if checkpoint != "last" and not is_run:
@@ -75,7 +75,7 @@ def measure(
         )
     check_names(also)
     extract = extractor_named(features, weights, resizer)
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, Record] = {}
     real: RealFeatures | None = None
     for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
         model = load(run, checkpoint=which, device=device or "cpu")
@@ -115,10 +115,11 @@ def _measured(
     seed: int,
     extrapolate: bool,
     neighbors_in: Path | None,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Record]]:
     """Yield (direction or "", record) of one checkpoint.
 
-    neighbors_in: folder for the sheet of nearest neighbors; None: no sheet"""
+    neighbors_in: folder for the sheet of nearest neighbors; None: no sheet
+    """
     if not isinstance(model.method, Translates):
         yield "", _samples_record(model, real, n, seed, extrapolate, neighbors_in)
         return
@@ -127,7 +128,7 @@ def _measured(
         inputs = real.subset(source, n, seed)
         fake = (model.translate(x, to=to, output="torch") for x in inputs)
         features = real.features(to)
-        record: dict[str, Any] = measure_samples(
+        record: Record = measure_samples(
             fake, features, real.extractor, seed=seed, extrapolate=extrapolate
         )
         record["protocol"]["real"] |= real.protocol
@@ -152,7 +153,7 @@ def _samples_record(
     seed: int,
     extrapolate: bool,
     neighbors_in: Path | None,
-) -> dict[str, Any]:
+) -> Record:
     """The record of a generator from noise."""
     size = real.feed.info.height, real.feed.info.width
     resolution = model.method.current_stage.resolution
@@ -162,7 +163,7 @@ def _samples_record(
         samples = (interpolate(x, size, mode="nearest") for x in samples)
     first: list[Tensor] = []
     features = real.features("x")
-    record: dict[str, Any] = measure_samples(
+    record: Record = measure_samples(
         _tee(samples, first), features, real.extractor, seed=seed, extrapolate=extrapolate
     )
     record["protocol"]["real"] |= real.protocol

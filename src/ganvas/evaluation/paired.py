@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import torch
 from scipy.stats import t
@@ -16,6 +15,7 @@ from ganvas.core.errors import UserError
 from ganvas.data.layouts import match
 from ganvas.data.pictures import Files, several
 from ganvas.data.trees import Folder
+from ganvas.evaluation.records import Record
 from ganvas.inference.masks import Masks
 from ganvas.media.decode import read
 from ganvas.media.samples import Broken, as_array, to_channels
@@ -32,7 +32,7 @@ def compare(
     lpips: str | None = None,
     weights: str | Path | None = None,
     mask: str | Path | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Measure PSNR, SSIM, MS-SSIM and LPIPS between images.
 
     a, b: two images, or two folders whose images are matched by name without ending
@@ -50,14 +50,15 @@ def compare(
     (equal images).
 
     Raises `UserError`, with the names, for images without a partner, of different
-    sizes, gray against color, or unreadable."""
+    sizes, gray against color, or unreadable.
+    """
     shave = protocol_named(protocol).shave
     measure = load_lpips(lpips, weights) if lpips else None
     masks = None if mask is None else Masks(Path(mask))
     rows = [
         _figures(x, y, name, protocol, measure, masks) for name, x, y in _pairs(Path(a), Path(b))
     ]
-    record: dict[str, Any] = {"a": str(a), "b": str(b), "count": len(rows)}
+    record: Record = {"a": str(a), "b": str(b), "count": len(rows)}
     notes = ["alpha is laid over white"] if any(r.pop("alpha") for r in rows) else []
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
     names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
@@ -93,7 +94,7 @@ def compare(
     return record | {"notes": notes, "images": images, "commit": commit(), "machine": machine()}
 
 
-def lines(record: dict[str, Any]) -> list[str]:
+def lines(record: Record) -> list[str]:
     """A record of `compare` as lines of text."""
     out = [f"{record['count']} pairs of images"]
     for name, figure in record.items():
@@ -109,7 +110,7 @@ def lines(record: dict[str, Any]) -> list[str]:
 
 def _figures(
     x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None
-) -> dict[str, Any]:
+) -> Record:
     (one, alpha_x), (other, alpha_y) = _opened(x), _opened(y)
     if one.shape[1] != other.shape[1]:
         gray, color = (x, y) if one.shape[1] == 1 else (y, x)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,6 +31,7 @@ from ganvas.data import (
 )
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
+from ganvas.evaluation.records import Diagnostic
 from ganvas.evaluation.report import neighbour_sheet
 from ganvas.inference.model import Model
 from ganvas.metrics.feature_set import KEPT, FeatureSet
@@ -54,7 +56,8 @@ class RealFeatures:
     def __init__(
         self, model: Model, run: Path, against: str, part: Part, extract: Extractor
     ) -> None:
-        shape = model.info["shape"]
+        description = model.runtime.description
+        shape = description["shape"]
         size, channels = (shape["height"], shape["width"]), shape["channels"]
 
         def opened(channels: int | None) -> Feed:
@@ -63,17 +66,17 @@ class RealFeatures:
                 "size": size,
                 "channels": channels,
                 "part": part,
-                "white": data_setting(run, "white"),
+                "white": _data_setting(run, "white"),
             }
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
             if model.method.upscale > 1:
                 return super_resolution(against, scale=model.method.upscale, **options)
-            if kind := data_setting(run, "kind"):
+            if kind := _data_setting(run, "kind"):
                 return derived(against, kind=kind, **options)
-            if model.info.get("task") == "pairs":
-                direction = data_setting(run, "direction") or "a2b"
+            if description.get("task") == "pairs":
+                direction = _data_setting(run, "direction") or "a2b"
                 return pairs(against, direction=direction, **options)
             return domains(against, **options)
 
@@ -81,8 +84,8 @@ class RealFeatures:
         if feed.info.channels != channels:
             theirs = feed.info.channels
             feed = opened(channels)
-            trained_on = (model.info.get("data") or {}).get("fingerprint")
-            if feed.info.fingerprint != trained_on and data_setting(run, "channels") != channels:
+            trained_on = (description.get("data") or {}).get("fingerprint")
+            if feed.info.fingerprint != trained_on and _data_setting(run, "channels") != channels:
                 kinds = {1: "gray", 3: "color", 4: "color with alpha"}
                 raise UserError(
                     f"the images of {against} are {kinds[theirs]} and the model's are "
@@ -91,7 +94,7 @@ class RealFeatures:
                 )
         self.feed, self.source, self.extractor = feed, against, extract
         self.device = model.method.device
-        self.white: int | None = data_setting(run, "white")
+        self.white: int | None = _data_setting(run, "white")
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._features: dict[str, FeatureSet] = {}
@@ -131,7 +134,7 @@ class RealFeatures:
 
     def diagnostics(
         self, names: Sequence[str], model: Model, n: int, seed: int, weights: str | Path | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Diagnostic]:
         """Run diagnostics. Raises `UserError` for those that model or data exclude."""
         if isinstance(model.method, Translates):
             raise UserError("--also is for models that generate images from noise")
@@ -148,7 +151,7 @@ class RealFeatures:
         )
         return run_diagnostics(names, context)
 
-    def neighbors(self, samples: Tensor, real: FeatureSet) -> Any:
+    def neighbors(self, samples: Tensor, real: FeatureSet) -> Image.Image:
         """A sheet of samples beside the nearest of the cached real images."""
         features, index = real.kept()
         _, nearest_real = nearest(self.extractor(samples).cpu(), features)
@@ -158,7 +161,7 @@ class RealFeatures:
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 
-def data_setting(run: Path, setting: str) -> Any:
+def _data_setting(run: Path, setting: str) -> Any:
     """A setting of a run's own data; None if the run does not have it."""
     try:
         return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(

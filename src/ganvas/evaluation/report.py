@@ -62,7 +62,8 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
 
     running: training continues; the page reloads itself
 
-    Raises `UserError` if the folder holds no run, or if the page cannot be written."""
+    Raises `UserError` if the folder holds no run, or if the page cannot be written.
+    """
     run_dir = Path(run_dir)
     run = _object(run_dir / "run.json")
     if not run:
@@ -114,7 +115,8 @@ def neighbour_sheet(samples: Tensor, real_images: Tensor, indices: Tensor) -> Im
 
     samples: [n, C, H, W] in [-1, 1]
     real_images: [m, C, H, W] in [-1, 1]
-    indices: [n, k] into `real_images`"""
+    indices: [n, k] into `real_images`
+    """
     factor = max(math.ceil(64 / min(samples.shape[-2:])), 1)  # so that the captions fit
 
     def enlarged(x: Tensor) -> Tensor:

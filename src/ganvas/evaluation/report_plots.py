@@ -38,7 +38,7 @@ def _number(x: float) -> str:
 
 
 def _short(x: float) -> str:
-    """12800 -> 12.8k"""
+    """Shorten a number: 12800 -> 12.8k."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(x) >= size * 0.9995:
             return f"{x / size:.3g}{unit}"

@@ -9,28 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
-from ganvas.engine.run_dir import read_lines, read_record
+from ganvas.engine.run_dir import Line, number, read_lines, read_record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Curve = tuple[list[float], list[float]]
 
 
-def curves(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Curve]]]:
+def curves(log: Sequence[Line]) -> dict[str, dict[str, dict[str, Curve]]]:
     """Curves: player -> `sigma0`, `sigma1`, ... -> layer -> (images, values).
 
-    Layers are in the network's order."""
+    Layers are in the network's order.
+    """
     found: dict[str, dict[str, dict[str, Curve]]] = {}
     for line in log:
-        for key, value in line.items():
+        for key in line:
             if m := re.fullmatch(r"([^/]+)/(sigma\d+)/(.+)", key):
                 images, values = (
                     found.setdefault(m[1], {}).setdefault(m[2], {}).setdefault(m[3], ([], []))
                 )
-                images.append(line["images"])
-                values.append(value)
+                images.append(number(line, "images"))
+                values.append(number(line, key))
     return found
 
 
@@ -38,10 +42,10 @@ def plot(run: str | Path, out: str | Path) -> Path:
     """Plot each player's singular values.
 
     Left: the largest singular value of every layer. Right: the largest over the second
-        largest,
-    which rises if one direction dominates.
+    largest, which rises if one direction dominates.
 
-    Raises `UserError` if the run logged none."""
+    Raises `UserError` if the run logged none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -85,7 +89,7 @@ def plot(run: str | Path, out: str | Path) -> Path:
     return write(Path(out), buffer.getvalue())
 
 
-def draw(axes: Any, layers: dict[str, Curve]) -> None:
+def draw(axes: Axes, layers: dict[str, Curve]) -> None:
     """One line per layer, from dark (first) to light (last)."""
     from matplotlib import colormaps
 

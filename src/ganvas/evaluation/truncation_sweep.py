@@ -6,12 +6,12 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.data.pictures import Part
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
+from ganvas.evaluation.records import Record
 from ganvas.inference.load import load
 from ganvas.metrics.suite import measure_samples
 
@@ -31,7 +31,7 @@ def sweep(
     seed: int = 0,
     checkpoint: str = "last",
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> Record:
     """Measure precision and recall over truncation; write a plot and a record.
 
     Precision and recall: Kynkaanniemi et al., 2019, arXiv:1904.06991.
@@ -39,7 +39,8 @@ def sweep(
     out: the plot; the record goes to `out` with .json
     n: samples per truncation
 
-    Returns the record: that of `measure_samples`, with lists for its values."""
+    Returns the record: that of `measure_samples`, with lists for its values.
+    """
     if out.suffix.lower() not in PLOTS:
         raise UserError(f"a plot is written as .png, .svg or .pdf; got {out.suffix!r}")
     model = load(run, checkpoint=checkpoint, device=device)
@@ -47,8 +48,8 @@ def sweep(
         1, truncation=truncations[0], output="torch"
     )  # fails early for methods without truncation
     real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
-    points: list[dict[str, Any]] = []
-    record: dict[str, Any] = {}
+    points: list[Record] = []
+    record: Record = {}
     for truncation in truncations:
         record = measure_samples(
             model.batches(n, seed=seed, truncation=truncation), real.features("x"), real.extractor
@@ -70,7 +71,7 @@ def sweep(
     return record
 
 
-def _plotted(points: Sequence[dict[str, Any]], extractor: str, suffix: str) -> bytes:
+def _plotted(points: Sequence[Record], extractor: str, suffix: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

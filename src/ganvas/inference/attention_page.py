@@ -41,7 +41,8 @@ def page(
     points: (down, across) as fractions of the height and width
 
     Raises `UserError` for a model without attention and for points outside the
-    image."""
+    image.
+    """
     if not points or not all(0 <= a <= 1 and 0 <= b <= 1 for a, b in points):
         raise UserError(
             f"points are (down, across), each from 0 to 1, at least one; got {list(points)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
-from ganvas.inference.runtime import ImageSource
+from ganvas.inference.options import ImageSource
 from ganvas.media import decode
 from ganvas.media.decode import max_pixels
 from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, to_channels
@@ -22,7 +22,7 @@ FAR = 48.0  # levels of 255 from the nearest color of a palette, from which a pi
 MOST_FOREIGN = 0.2  # share of the pixels of a label map
 
 
-def as_list(images: ImageSource | list[ImageSource]) -> list[ImageSource]:
+def as_list(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """A list of one or of several images."""
     return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 
@@ -59,7 +59,8 @@ def require_labels(pixels: np.ndarray, palette: Sequence[int]) -> None:
 
     palette: 0xRRGGBB each
 
-    Else the image is no label map, or its labels are others than the model's."""
+    Else the image is no label map, or its labels are others than the model's.
+    """
     levels = pixels.astype(np.float32) * (255 / np.iinfo(pixels.dtype).max)
     least = np.full(pixels.shape[:2], np.inf, np.float32)
     for color in palette:

@@ -46,7 +46,8 @@ def load(
         fast on processors with instructions for it, images within a gray level or two
     backend: "torch"; or "openvino" (CPU only, faster)
 
-    Raises `UserError` if there is no model, or if the file is damaged."""
+    Raises `UserError` if there is no model, or if the file is damaged.
+    """
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = Path(path)
     if (path / "run.json").is_file() and checkpoint != "last":
@@ -79,7 +80,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
             f"{where} is not a ganvas model: its description is larger than {MAX_HEADER:,} "
             "characters"
         )
-    header = parse_json(text, where, "ganvas model")
+    header: dict[str, Any] = parse_json(text, where, "ganvas model")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
         raise UserError(

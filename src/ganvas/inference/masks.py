@@ -34,7 +34,8 @@ class Masked(NamedTuple):
         result: of the image's depth and size. All other pixels, alpha and the ICC
             profile stay bit-identical
 
-        Raises `UserError` for a result of another size."""
+        Raises `UserError` for a result of another size.
+        """
         height, width, colors = self.image.color.shape
         if (result.width, result.height) != (width, height):
             raise UserError(
@@ -66,7 +67,8 @@ class Masks:
         ending). None: the blocks of a mosaic, detected in the image itself
         (`media.mosaic.find`)
 
-    Raises `UserError` for a path that does not exist."""
+    Raises `UserError` for a path that does not exist.
+    """
 
     def __init__(self, place: Path | None) -> None:
         self.place = place
@@ -85,7 +87,8 @@ class Masks:
         limit: `most` pixels, if not the default of `decode`
 
         Raises `UserError` for files that cannot be read, and for a mask that is
-        missing, empty or of another size."""
+        missing, empty or of another size.
+        """
         image = _opened(decode, file, **limit)
         if self.place is None:
             return Masked(image, mosaic.find(narrowed(image.samples()), _step(file))[0])

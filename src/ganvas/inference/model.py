@@ -6,20 +6,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganvas.core import Curve, Method
 from ganvas.core.errors import UserError, printable
 from ganvas.inference import image_input, openvino
 from ganvas.inference.latent import projection
-from ganvas.inference.latent.naming import SampleName
-from ganvas.inference.runtime import ImageSource, Output, Runtime, check_output
+from ganvas.inference.options import (
+    Array,
+    Facts,
+    ImageSource,
+    Label,
+    MixOptions,
+    Names,
+    Output,
+    Outputs,
+    Pil,
+    ProjectOptions,
+    SampleOptions,
+    Several,
+    Torch,
+    TranslateOptions,
+    WalkOptions,
+)
+from ganvas.inference.runtime import Runtime, check_output
 from ganvas.inference.sampler import Sampler
 from ganvas.inference.translator import Translator
 from ganvas.media import encode
@@ -37,7 +54,7 @@ class Model:
     def __init__(
         self,
         method: Method,
-        info: dict[str, Any],
+        info: Mapping[str, object],
         device: str = "cpu",
         precision: str = "fp32",
         backend: str = "torch",
@@ -56,8 +73,8 @@ class Model:
         self._translator = Translator(self.runtime)
 
     def __repr__(self) -> str:
-        shape, method = self.info["shape"], self.method
-        size = "x".join(str(shape[k]) for k in ("height", "width", "channels"))
+        shape, method = self.runtime.description["shape"], self.method
+        size = "x".join(map(str, (shape["height"], shape["width"], shape["channels"])))
         facts = [type(method).__name__, f"{size} (height x width x channels)"]
         if method.upscale > 1:
             facts.append(f"upscales {method.upscale} times")
@@ -69,7 +86,7 @@ class Model:
         return f"<ganvas.Model {', '.join(facts)}>"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Facts that every generated image carries: recipe and images trained."""
         return self.runtime.facts
 
@@ -79,6 +96,19 @@ class Model:
         return self.runtime.training_size
 
     # -------- images from noise
+
+    @overload
+    def sample(
+        self, n: int = 1, *, output: Pil = "pil", **options: Unpack[SampleOptions]
+    ) -> list[Image.Image]: ...
+
+    @overload
+    def sample(
+        self, n: int = 1, *, output: Array, **options: Unpack[SampleOptions]
+    ) -> np.ndarray: ...
+
+    @overload
+    def sample(self, n: int = 1, *, output: Torch, **options: Unpack[SampleOptions]) -> Tensor: ...
 
     def sample(
         self,
@@ -90,7 +120,7 @@ class Model:
         output: Output = "pil",
         batch: int | None = None,
         all_classes: bool = False,
-    ) -> Any:
+    ) -> Outputs:
         """Generate `n` images.
 
         Image i of a seed does not depend on n (up to the rounding of another batch
@@ -110,7 +140,8 @@ class Model:
             images
 
         Raises `UserError` for a model that only translates, and for labels or a
-        truncation that the model does not have."""
+        truncation that the model does not have.
+        """
         if n < 1:
             raise UserError(f"n is {n}; it must be at least 1")
         parts = self.batches(
@@ -123,42 +154,41 @@ class Model:
         )
         return self.runtime.output(torch.cat(list(parts)), output, seed=seed)
 
-    def batches(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        labels: Sequence[int | str] | None = None,
-        truncation: float | None = None,
-        batch: int | None = None,
-        all_classes: bool = False,
-    ) -> Iterable[Tensor]:
+    def batches(self, n: int, **options: Unpack[SampleOptions]) -> Iterable[Tensor]:
         """`sample` in batches of `batch` images [., C, H, W] in [-1, 1]."""
-        return self._sampler.batches(
-            n,
-            seed=seed,
-            labels=labels,
-            truncation=truncation,
-            batch=batch,
-            all_classes=all_classes,
-        )
+        return self._sampler.batches(n, **options)
 
-    def numpy(self, n: int, **options: Any) -> np.ndarray:
+    def numpy(self, n: int, **options: Unpack[SampleOptions]) -> np.ndarray:
         """`sample` as uint8 [n, H, W, C]."""
         return self.sample(n, output="numpy", **options)
 
+    @overload
+    def walk(
+        self, through: Names | int = 6, *, output: Pil = "pil", **options: Unpack[WalkOptions]
+    ) -> list[Image.Image]: ...
+
+    @overload
+    def walk(
+        self, through: Names | int = 6, *, output: Array, **options: Unpack[WalkOptions]
+    ) -> np.ndarray: ...
+
+    @overload
+    def walk(
+        self, through: Names | int = 6, *, output: Torch, **options: Unpack[WalkOptions]
+    ) -> Tensor: ...
+
     def walk(
         self,
-        through: Sequence[SampleName] | int = 6,
+        through: Names | int = 6,
         *,
         seed: int = 0,
         frames: int = 30,
         loop: bool = True,
         curve: Curve | None = None,
-        label: int | str | None = None,
+        label: Label | None = None,
         truncation: float | None = None,
         output: Output = "pil",
-    ) -> Any:
+    ) -> Outputs:
         """Frames of a latent walk from sample to sample (`latent.interpolation.walk`).
 
         through: samples by (seed, number), or the count of the first samples of `seed`
@@ -168,7 +198,8 @@ class Model:
         label: one class for the whole walk, by default the first, for models with
             labels
 
-        Raises `UserError` as `sample` does."""
+        Raises `UserError` as `sample` does.
+        """
         images = self._sampler.walk(
             through,
             seed=seed,
@@ -180,16 +211,49 @@ class Model:
         )
         return self.runtime.output(images, output)
 
+    @overload
     def mix(
         self,
-        rows: Sequence[SampleName],
-        columns: Sequence[SampleName],
+        rows: Names,
+        columns: Names,
         layers: str = "coarse",
         *,
-        label: int | str | None = None,
+        output: Pil = "pil",
+        **options: Unpack[MixOptions],
+    ) -> list[Image.Image]: ...
+
+    @overload
+    def mix(
+        self,
+        rows: Names,
+        columns: Names,
+        layers: str = "coarse",
+        *,
+        output: Array,
+        **options: Unpack[MixOptions],
+    ) -> np.ndarray: ...
+
+    @overload
+    def mix(
+        self,
+        rows: Names,
+        columns: Names,
+        layers: str = "coarse",
+        *,
+        output: Torch,
+        **options: Unpack[MixOptions],
+    ) -> Tensor: ...
+
+    def mix(
+        self,
+        rows: Names,
+        columns: Names,
+        layers: str = "coarse",
+        *,
+        label: Label | None = None,
         truncation: float | None = None,
         output: Output = "pil",
-    ) -> Any:
+    ) -> Outputs:
         """A sheet of mixed styles, (1 + rows) x (1 + columns) images, row by row.
 
         The first row is a gray image and the sources of the columns. Every other row is
@@ -199,16 +263,22 @@ class Model:
         layers: coarse, middle, fine, or a range such as "2-5"
 
         Raises `UserError` for methods without styles and for layers that do not
-        exist."""
+        exist.
+        """
         sheet = self._sampler.mix(rows, columns, layers, label=label, truncation=truncation)
         return self.runtime.output(sheet, output)
 
-    def project(self, images: Any, **options: Any) -> projection.Projection:
+    def project(
+        self,
+        images: ImageSource | Several | Tensor,
+        **options: Unpack[ProjectOptions],
+    ) -> projection.Projection:
         """The latents of images: see `latent.projection.project` for the options.
 
         images: one or a list of PIL images or paths, cropped and scaled to the model's
             size; or a float tensor [N, C, H, W] in [-1, 1] of that size
-        options: `space`, `steps`, `distance`, `seed`"""
+        options: `space`, `steps`, `distance`, `seed`
+        """
         self._sampler.generator()
         x = images if isinstance(images, Tensor) else self.fitted(images)
         return self._sampler.project(x, **options)
@@ -220,28 +290,58 @@ class Model:
     def columns(self, n: int) -> int | None:
         """The columns of a grid of `n` samples: nearly square, one class per column.
 
-        All classes stand once or several times in each row. None: any number will
-        do."""
+        All classes stand once or several times in each row. None: any number will do.
+        """
         return self._sampler.columns(n)
 
     # -------- images from images
 
-    def fitted(self, images: Any) -> Tensor:
+    def fitted(self, images: ImageSource | Several) -> Tensor:
         """Images, cropped and scaled to the training size: [N, C, H, W] in [-1, 1]."""
         sources = image_input.as_list(images)
         x = image_input.fitted(sources, self.training_size, self.runtime.channels)
         return x.to(self.method.device)
 
+    @overload
+    def translate(
+        self, images: ImageSource, *, output: Pil = "pil", **options: Unpack[TranslateOptions]
+    ) -> Image.Image: ...
+
+    @overload
+    def translate(
+        self, images: Several | Tensor, *, output: Pil = "pil", **options: Unpack[TranslateOptions]
+    ) -> list[Image.Image]: ...
+
+    @overload
+    def translate(
+        self, images: ImageSource | Tensor, *, output: Array, **options: Unpack[TranslateOptions]
+    ) -> np.ndarray: ...
+
+    @overload
+    def translate(
+        self, images: Several, *, output: Array, **options: Unpack[TranslateOptions]
+    ) -> list[np.ndarray]: ...
+
+    @overload
+    def translate(
+        self, images: ImageSource | Tensor, *, output: Torch, **options: Unpack[TranslateOptions]
+    ) -> Tensor: ...
+
+    @overload
+    def translate(
+        self, images: Several, *, output: Torch, **options: Unpack[TranslateOptions]
+    ) -> list[Tensor]: ...
+
     def translate(
         self,
-        images: Any,
+        images: ImageSource | Several | Tensor,
         *,
         to: str | None = None,
         output: Output = "pil",
         tile: int | None = None,
         seed: int = 0,
         at_training_size: bool = False,
-    ) -> Any:
+    ) -> Outputs | Image.Image | Sequence[Image.Image | np.ndarray | Tensor]:
         """Translate images to domain `to`, each at its own size times `method.upscale`.
 
         images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in
@@ -258,7 +358,8 @@ class Model:
         at_training_size: scale images to the training size, and the results back
 
         Raises `UserError` for a model that does not translate, and for an unknown
-        domain."""
+        domain.
+        """
         options = self._translator.options(to, tile, seed, at_training_size)
         if at_training_size and (output == "torch" or isinstance(images, Tensor)):
             raise UserError("at_training_size needs images or paths and output 'pil' or 'numpy'")
@@ -271,7 +372,7 @@ class Model:
 
     def bands(
         self,
-        image: Any,
+        image: ImageSource | Decoded,
         *,
         to: str | None = None,
         tile: int | None = None,
@@ -287,7 +388,8 @@ class Model:
         colors.
 
         image: path, PIL image or `Decoded`
-        folder: for temporary files; None: the system's"""
+        folder: for temporary files; None: the system's
+        """
         options = self._translator.options(to, tile, seed, at_training_size)
         decoded = image if isinstance(image, Decoded) else image_input.decoded(image)
         return self._translator.bands(decoded, options, folder)

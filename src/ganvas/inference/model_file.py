@@ -1,11 +1,9 @@
 """Write a trained model: weights, description and model card.
 
 `model.safetensors` holds the weights of the networks that generate images and, in its
-header,
-the description that builds them: a model loads without its run, and nothing is
-    unpickled.
-`model.json` repeats the description for people and programs; `README.md` is the model
-card.
+header, the description that builds them: a model loads without its run, and nothing is
+unpickled. `model.json` repeats the description for people and programs; `README.md` is
+the model card.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -100,12 +99,13 @@ class _Header(pydantic.BaseModel):
         return self
 
 
-def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, Any]) -> None:
+def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[str, object]) -> None:
     """Write the generators of a method into `folder`.
 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
 
-    Raises `UserError` if the folder cannot be written."""
+    Raises `UserError` if the folder cannot be written.
+    """
     description: Any = config.dump(run.method)
     header = {
         "method": _untrained(description, type(method)),
@@ -121,12 +121,12 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
     )
 
 
-def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
+def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, Any]:
     """A method's description without settings that only training needs."""
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
 
-def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+def write(folder: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:
     """Write a model's folder. Raises `UserError` if it cannot be written."""
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
@@ -150,7 +150,7 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
 
 
 def _sort_metadata(file: Path) -> None:
-    """Sort a safetensors header's entries, whose order is random: equal models, equal files."""
+    """Sort the entries of a safetensors header: equal models are equal files."""
     with file.open("r+b") as f:
         (length,) = struct.unpack("<Q", f.read(8))
         header = json.loads(f.read(length))
@@ -201,7 +201,8 @@ def _card(h: dict[str, Any]) -> str:
 
 * {origin}
 * {task}
-* Its images are generated. They are no photographs and no evidence of anything. It is not for images of people.
+* Its images are generated. They are no photographs and no evidence of anything. It is not for \
+images of people.
 
 ```python
 import ganvas

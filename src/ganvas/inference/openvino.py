@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}  # mean absolute difference of images in
 def use(backend: str, method: Method, precision: str) -> None:
     """Run the generators of `method` with `backend`.
 
-    Raises `UserError` for a backend that is unknown or not installed."""
+    Raises `UserError` for a backend that is unknown or not installed.
+    """
     if backend not in BACKENDS:
         raise UserError(f"backend is {backend!r}; choose {' or '.join(BACKENDS)}")
     if backend == "torch":
@@ -42,13 +44,14 @@ class OpenVINO(nn.Module):
 
     It is traced at its first call, and then takes any batch and any sides. The compiled
     network is compared with torch's own result on other inputs: networks that draw
-    random numbers or branch on their input are rejected."""
+    random numbers or branch on their input are rejected.
+    """
 
-    def __init__(self, openvino: Any, net: nn.Module, precision: str) -> None:
+    def __init__(self, openvino: ModuleType, net: nn.Module, precision: str) -> None:
         super().__init__()
         self.net, self.precision = net, precision
         self._openvino, self._compiled = openvino, {}
-        self._version: list[int] = []
+        self._buffer_versions: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -56,17 +59,20 @@ class OpenVINO(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("net"), name)
 
-    def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
+    def forward(self, *inputs: Tensor, **options: object) -> Tensor:
+        """The compiled network's output.
+
+        Raises `UserError` for inputs and networks that OpenVINO cannot run.
+        """
         if options or not all(isinstance(x, Tensor) for x in inputs):
             raise UserError(
                 "the backend openvino runs only networks whose inputs are tensors, without "
-                "options: "
-                "use the backend torch"
+                "options: use the backend torch"
             )
         # The buffers may change: BigGAN's statistics depend on the truncation.
-        version = [b._version for b in self.net.buffers()]
-        if version != self._version:
-            self._compiled, self._version = {}, version
+        versions = [b._version for b in self.net.buffers()]
+        if versions != self._buffer_versions:
+            self._compiled, self._buffer_versions = {}, versions
         # One stream per thread, if each has an image; else all threads share one.
         threads = torch.get_num_threads()
         streams = threads if len(inputs[0]) >= threads else 1
@@ -109,8 +115,7 @@ class OpenVINO(nn.Module):
         if not error <= TOLERANCE[self.precision]:
             raise UserError(
                 f"openvino's result differs from torch's by {error:.3g} on average, in [-1, 1]: "
-                "this "
-                "network draws random numbers or branches on its input. Use the backend torch"
+                "this network draws random numbers or branches on its input. Use the backend torch"
             )
         return compiled
 

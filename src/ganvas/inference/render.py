@@ -43,7 +43,8 @@ def walk(
     through: how many of `seed`'s samples, or which (`latent.naming.sample_names`)
     all_classes: every frame shows all classes of one latent, in two rows
 
-    Returns the number of frames."""
+    Returns the number of frames.
+    """
     names: Any = naming.count_or_names(through)
     is_video = out.suffix.lower() in (".gif", ".mp4")
     frames = frames or (fps if is_video else STRIP_FRAMES)
@@ -111,7 +112,7 @@ def project(
     net: str | None = None,
     weights: Path | None = None,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | float]]:
     """Project images to latent space and write the results.
 
     For each image NAME.png (original, reconstruction) and NAME.safetensors (`latent`;
@@ -120,7 +121,8 @@ def project(
     net: LPIPS's backbone, for a loss beside that of pixels, which is reported too
     weights: the folder of the backbone's weights
 
-    Returns the rows of the JSON file."""
+    Returns the rows of the JSON file.
+    """
     names = [p.stem for p in images]
     if len(set(names)) < len(names):
         raise UserError(
@@ -128,11 +130,11 @@ def project(
             "project them separately"
         )
     distance = lpips(net or "squeeze", weights) if net or weights else None
-    records = []
+    records: list[dict[str, str | float]] = []
     for image, name in zip(images, names, strict=True):
         x = model.fitted(image)
         projection = model.project(x, space=space, steps=steps, distance=distance, seed=seed)
-        record = {
+        record: dict[str, Any] = {
             "picture": image.name,
             "space": projection.space,
             "psnr": round(float(projection.psnr), 3),

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Required, TypedDict, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ganvas import methods
 from ganvas.core import Method
 from ganvas.core.errors import UserError
+from ganvas.engine.records import DataRecord, ShapeRecord
+from ganvas.inference.options import Facts, Output, Outputs
 from ganvas.media import generated, grid
+from ganvas.methods.base import supports
 
-Output = Literal["pil", "numpy", "torch"]
-ImageSource = str | Path | Image.Image
+
+class Description(TypedDict, total=False):
+    """The description in a model's header. Other names are facts for readers."""
+
+    imported: str
+    source: dict[str, object]
+    ganvas: str
+    recipe: str
+    task: str
+    scale: int
+    shape: Required[ShapeRecord]
+    stage: dict[str, object]
+    data: DataRecord
+    images_trained: int
 
 
 @dataclass(frozen=True)
@@ -31,42 +44,52 @@ class Runtime:
     """
 
     method: Method
-    info: dict[str, Any]
+    info: Mapping[str, object]
     narrow: bool = False
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Facts that every generated image carries in its metadata."""
-        return {k: self.info.get(k) for k in ("recipe", "images_trained")}
+        known = self.description
+        return {"recipe": known.get("recipe"), "images_trained": known.get("images_trained")}
+
+    @property
+    def description(self) -> Description:
+        """`info` with types. The reader of model files has checked them."""
+        return cast(Description, self.info)
 
     @property
     def channels(self) -> int:
-        return self.info["shape"]["channels"]
+        """Channels of the training images, 1 to 4."""
+        return self.description["shape"]["channels"]
 
     @property
     def training_size(self) -> tuple[int, int]:
         """(height, width) of the training images."""
-        height, width = self.info["shape"]["height"], self.info["shape"]["width"]
+        shape = self.description["shape"]
+        height, width = shape["height"], shape["width"]
         side, longest = self.method.current_stage.resolution, max(height, width)
         return (
             (height, width) if side is None else (height * side // longest, width * side // longest)
         )
 
     def autocast(self) -> torch.autocast:
+        """The context of forward passes: bf16 if `narrow`."""
         return torch.autocast(self.method.device.type, torch.bfloat16, self.narrow)
 
-    def output(self, x: Tensor, output: Output, **facts: Any) -> Any:
+    def output(self, x: Tensor, output: Output, **facts: int) -> Outputs:
         """Images [N, C, H, W] in [-1, 1] in the requested form."""
         check_output(output)
         if output == "torch":
             return x
         if output == "numpy":
             return grid.to_uint8(x)
-        facts = {**self.facts, **facts}
-        return [generated.generated(grid.to_uint8(image), **facts) for image in x]
+        images = (grid.to_uint8(image) for image in x)
+        return [generated.generated(image, None, **self.facts, **facts) for image in images]
 
 
 def check_output(output: str) -> None:
+    """Raise `UserError` for an unknown form of output."""
     if output not in ("pil", "numpy", "torch"):
         raise UserError(f"output is {output!r}; choose 'pil', 'numpy' or 'torch'")
 
@@ -79,7 +102,10 @@ def fixed_seed(seed: int = 0) -> Iterator[None]:
         yield
 
 
-def methods_with(attribute: str) -> str:
-    """A sentence that lists the methods with a capability, for error messages."""
-    names = [name for name in methods.__all__ if hasattr(getattr(methods, name), attribute)]
+def methods_with(capability: type) -> str:
+    """A sentence that lists the methods with a capability, for error messages.
+
+    capability: a protocol of `core`, as `Truncates`
+    """
+    names = [name for name in methods.__all__ if supports(getattr(methods, name), capability)]
     return f"Methods that can: {', '.join(names) or 'none in this version'}"

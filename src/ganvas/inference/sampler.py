@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import SupportsIndex, Unpack
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from ganvas.core import Couples, Curve, Samples, Styled, Truncates, environment
 from ganvas.core.errors import CapabilityError, UserError, did_you_mean
 from ganvas.inference.latent import interpolation, naming, projection, style_mixing
 from ganvas.inference.latent.naming import SampleName
+from ganvas.inference.options import Label, ProjectOptions
 from ganvas.inference.runtime import Runtime, fixed_seed, methods_with
 
 MAX_COLUMNS = 32  # of a grid with one class per column
-Label = int | str
 
 
 class Sampler:
@@ -71,14 +71,19 @@ class Sampler:
         method = self.generator(truncation)
         names = [(seed, i) for i in range(through)] if isinstance(through, int) else list(through)
         z, y = naming.latents(method, names), self._one_label(label, len(names))
-        options: dict[str, Any] = {
-            "frames": frames,
-            "loop": loop,
-            "curve": curve,
-            "truncation": truncation,
-        }
         with self.runtime.autocast(), fixed_seed(), torch.no_grad():
-            parts = list(interpolation.walk(method, z, y, batch=self.batch_size(), **options))
+            parts = list(
+                interpolation.walk(
+                    method,
+                    z,
+                    y,
+                    frames=frames,
+                    loop=loop,
+                    curve=curve,
+                    truncation=truncation,
+                    batch=self.batch_size(),
+                )
+            )
         return torch.cat(parts).float()
 
     def mix(
@@ -94,7 +99,7 @@ class Sampler:
         method = self.generator()
         if not isinstance(method, Styled):
             raise CapabilityError(
-                f"{type(method).__name__} has no styles to mix. {methods_with('synthesize')}"
+                f"{type(method).__name__} has no styles to mix. {methods_with(Styled)}"
             )
         which = style_mixing.layers(layers, method.layers)
         count = len(rows)
@@ -110,7 +115,7 @@ class Sampler:
         sheet = torch.cat([torch.cat([corner, top])[None], body])
         return sheet.flatten(0, 1)
 
-    def project(self, x: Tensor, **options: Any) -> projection.Projection:
+    def project(self, x: Tensor, **options: Unpack[ProjectOptions]) -> projection.Projection:
         """The latents of images x [N, C, H, W] in [-1, 1]; see `projection.project`."""
         method = self.generator()
         with torch.inference_mode(False):
@@ -119,24 +124,25 @@ class Sampler:
     def generator(self, truncation: float | None = None) -> Samples:
         """The method as a generator from noise.
 
-        truncation: check that the method supports it"""
+        truncation: check that the method supports it
+        """
         method = self.runtime.method
         name = type(method).__name__
         if not isinstance(method, Samples):
             raise CapabilityError(f"{name} translates images and has no latent: use translate")
         if truncation is not None:
             if not isinstance(method, Truncates):
-                raise CapabilityError(f"{name} has no truncation. {methods_with('truncated')}")
+                raise CapabilityError(f"{name} has no truncation. {methods_with(Truncates)}")
             if not truncation > 0:
                 raise UserError(
                     f"truncation is {truncation}; give a number above 0 (1, or the method's "
-                    "maximum, "
-                    "is no truncation)"
+                    "maximum, is no truncation)"
                 )
         return method
 
     def batch_size(self) -> int:
-        shape = self.runtime.info["shape"]
+        """Images per forward pass, by the training size (`batch_that_fits`)."""
+        shape = self.runtime.description["shape"]
         return batch_that_fits(shape["height"], shape["width"], self._device)
 
     def label_numbers(self, labels: Iterable[Label], n: int) -> list[int]:
@@ -149,8 +155,8 @@ class Sampler:
                 f"labels must be a list of {n} names or numbers, one per image; got {labels!r}"
             )
         labels = list(labels)
-        numbers: list[Any] = [self.class_number(y) if isinstance(y, str) else y for y in labels]
-        valid = all(hasattr(y, "__index__") and 0 <= y < classes for y in numbers)
+        numbers = [self.class_number(y) if isinstance(y, str) else y for y in labels]
+        valid = all(isinstance(y, SupportsIndex) and 0 <= y < classes for y in numbers)
         if len(numbers) != n or not valid:
             raise UserError(
                 f"labels must be {n} numbers from 0 to {classes - 1}, or names of classes, one per "
@@ -170,7 +176,8 @@ class Sampler:
     def class_names(self) -> list[str]:
         """A name for each class; its number, if the model has no names."""
         method = self.runtime.method
-        names = [str(c) for c in self.runtime.info.get("data", {}).get("classes", ())]
+        data = self.runtime.description.get("data")
+        names = [str(c) for c in data.get("classes", ())] if data else []
         if isinstance(method, Couples):
             names = list(method.domains)
         return names if len(names) == method.classes else [str(i) for i in range(method.classes)]
@@ -187,7 +194,7 @@ class Sampler:
         return self.runtime.method.device
 
     def _one_label(self, label: Label | None, n: int) -> Tensor | None:
-        """n equal labels, the first class by default; None without classes."""
+        """Equal labels [n], by default of the first class; None without classes."""
         number = 0 if label is None else self.label_numbers([label], 1)[0]
         if not self.runtime.method.classes:
             return None
@@ -199,6 +206,7 @@ def batch_that_fits(height: int, width: int, device: torch.device) -> int:
 
     A generator is assumed to hold 256 float32 numbers per pixel. The total memory
     counts, not the free memory, so that the images of a seed are always rounded
-    alike."""
+    alike.
+    """
     images = max(1, environment.memory(device) // 8 // (256 * 4 * height * width))
     return min(64, 1 << (images.bit_length() - 1))

@@ -76,7 +76,8 @@ def translate_files(
     quality: 1 to 100, of jpg and webp (default 95)
 
     Raises `UserError` if there are no images, if two results have the same name, if the
-    model does not support an option, and if `out` cannot be written."""
+    model does not support an option, and if `out` cannot be written.
+    """
     suffix = _suffix(format, quality)
     files = _named(inputs, out, suffix)
     if not files:
@@ -181,7 +182,8 @@ def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, P
 
     The target has the new ending instead of the image's own; if several images would
     share a target, it is appended. Raises `UserError` if two targets are equal
-    nevertheless."""
+    nevertheless.
+    """
     files = list(_files(inputs, out))
     stems = Counter(name.with_suffix(suffix) for _, name in files)
     named: dict[Path, tuple[Path, Path]] = {}
@@ -201,7 +203,8 @@ def _named(inputs: Sequence[Path], out: Path, suffix: str) -> list[tuple[Path, P
 def _files(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
     """(file, name below the given folder) of every image.
 
-    If a folder holds `out`, the results of earlier calls are excluded."""
+    If a folder holds `out`, the results of earlier calls are excluded.
+    """
     target = out.resolve()
     for path in inputs:
         if path.is_dir():

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganvas.core import Translates, environment
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference import image_input
-from ganvas.inference.runtime import Output, Runtime, fixed_seed
+from ganvas.inference.options import Output
+from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
@@ -31,7 +33,8 @@ class Options(NamedTuple):
     to: domain
     tile: largest side of a tile in pixels; None: by memory
     seed: of the network's own random draws
-    at_training_size: scale images to the training size, and results back"""
+    at_training_size: scale images to the training size, and results back
+    """
 
     to: str
     tile: int | None = None
@@ -68,16 +71,20 @@ class Translator:
     def keeps_gray(self) -> bool:
         """Whether gray images stay gray, by the luma of the network's output.
 
-        True for upscaling and restoration. A translation may give gray images color."""
+        True for upscaling and restoration. A translation may give gray images color.
+        """
         # SRGAN and SRResNet may have a factor of 1: networks that denoise.
         restores = isinstance(self.runtime.method, SRGAN | SRResNet)
         return self.upscale > 1 or restores or self.runtime.info.get("recipe") == "restore"
 
     @property
     def upscale(self) -> int:
+        """Size of a translated image over the size of its input."""
         return self.runtime.method.upscale
 
-    def translate_image(self, image: Decoded, options: Options, output: Output) -> Any:
+    def translate_image(
+        self, image: Decoded, options: Options, output: Output
+    ) -> Image.Image | np.ndarray | Tensor:
         """One image in the requested form; see `Model.translate`."""
         if output == "torch":
             pixels = self._input(image)
@@ -151,7 +158,8 @@ class Translator:
     def _input(self, image: Decoded) -> np.ndarray:
         """The samples that the network gets, uint8 or uint16 [H, W, C].
 
-        Raises `DataError` for a label map in other colors than the model's."""
+        Raises `DataError` for a label map in other colors than the model's.
+        """
         pixels = image_input.network_input(image, self.runtime.channels)
         palette = self.runtime.info["shape"].get("palette", ())
         if palette:
@@ -237,7 +245,8 @@ class Translator:
     def _forward(self, x: Any, to: str) -> Any:
         """Translate x of any size: pad by reflection to the strides' multiple, crop.
 
-        x: a tensor or `LazyImage` [N, C, H, W]; the result is of the same kind"""
+        x: a tensor or `LazyImage` [N, C, H, W]; the result is of the same kind
+        """
         method = self._method
         h, w, multiple, scale = *x.shape[-2:], method.multiple, self.upscale
         least = multiple if multiple == 1 else -(-MIN_SIDE // multiple) * multiple

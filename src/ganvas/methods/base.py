@@ -1,10 +1,13 @@
 """Abstract classes between `Method` and the papers: what several papers repeat.
 
 Nothing of an Algorithm 1 is here: each paper's `updates` and losses stay in its
-file."""
+file.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +24,8 @@ from ganvas.objectives.adversarial import hinge
 class NoiseToImage(Method):
     """A generator `G` of images from a latent, and from labels if `classes` is not 0.
 
-    Abstract: a paper builds the networks and adds `updates` and its losses."""
+    Abstract: a paper builds the networks and adds `updates` and its losses.
+    """
 
     G: Any  # a network with `latent`, the length of its latent
 
@@ -30,7 +34,7 @@ class NoiseToImage(Method):
         return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """n images [n, C, H, W] of latents `z` and labels `y`; None: drawn."""
+        """Images [n, C, H, W] of latents z [n, ...] and labels y [n]; None: drawn."""
         z = self.latent(n) if z is None else z
         return self.G(z, *self.sample_labels(n, y))
 
@@ -48,7 +52,8 @@ class Direction(NamedTuple):
 
     x, y: images of the source and of the target domain
     forward, backward: the generators into the target and into the source domain
-    discriminator: that of the target domain"""
+    discriminator: that of the target domain
+    """
 
     x: Tensor
     y: Tensor
@@ -63,7 +68,8 @@ class UnpairedTranslation(Method):
     `G_ab` and `D_b` belong to the direction "b", `G_ba` and `D_a` to the direction "a".
 
     Abstract: a paper builds the networks and adds `updates`, the generators' losses and
-    `discriminator_loss`, the loss of one discriminator."""
+    `discriminator_loss`, the loss of one discriminator.
+    """
 
     ema_networks = ("G_ab", "G_ba")
     discriminators = ("D_a", "D_b")
@@ -95,7 +101,8 @@ class UnpairedTranslation(Method):
     def d_loss(self, batch: Batch) -> Terms:
         """The sum of the discriminators' losses.
 
-        They share no weights, so one descent of the sum is a descent of each."""
+        They share no weights, so one descent of the sum is a descent of each.
+        """
         return total(self.discriminator_loss(batch, to) for to in self.d_order or self.directions)
 
     def discriminator_loss(self, batch: Batch, to: str) -> Terms:
@@ -105,6 +112,29 @@ class UnpairedTranslation(Method):
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Images [N, C, H, W] of the other domain to domain `to`."""
         return {"b": self.G_ab, "a": self.G_ba}[to](x)
+
+
+def supports(method: type[Method], capability: type) -> bool:
+    """Whether a class of methods has the functions of a capability, as `Translates`.
+
+    For classes only. The capabilities of an object are seen by `isinstance`, which also
+    checks its attributes.
+    """
+    functions = [name for name, member in vars(capability).items() if inspect.isfunction(member)]
+    public = [name for name in functions if not name.startswith("_")]
+    return all(inspect.isfunction(inspect.getattr_static(method, name, None)) for name in public)
+
+
+def citation(method: type[Method]) -> str:
+    """The paper of a method, from its docstring.
+
+    "Title. Authors, year, arXiv:number." of the first two paragraphs; if they hold no
+    arXiv number, the first paragraph; without a docstring, the empty string.
+    """
+    text = inspect.cleandoc(method.__doc__ or "")
+    opening = [" ".join(p.split()) for p in text.split("\n\n")[:2]]
+    found = re.match(r".*?arXiv:\d{4}\.\d{4,5}\.", " ".join(opening))
+    return found[0] if found else opening[0]
 
 
 def total(terms: Iterable[Terms]) -> Terms:
@@ -124,7 +154,8 @@ class AdversarialAutoencoder(Method):
     autoencoders: pixels, LPIPS, the latents' own loss, and the game, whose weight
     follows the gradients at the decoder's last layer.
 
-    Abstract: a paper adds `updates`, `reconstruct` and `translate`."""
+    Abstract: a paper adds `updates`, `reconstruct` and `translate`.
+    """
 
     ema_networks = ("AE",)
     directions: Sequence[str] = ("b",)
@@ -170,11 +201,13 @@ class AdversarialAutoencoder(Method):
         return log
 
     def reconstruction_loss(self, batch: Batch) -> Terms:
+        """The loss before the game begins."""
         made, latent_loss, log = self.reconstruct(batch.x)
         log = {**log, **self.distance(batch.x, made)}
         return Terms(self._reconstruction(log) + latent_loss, log)
 
     def ae_loss(self, batch: Batch) -> Terms:
+        """Reconstruction, latents, and the balanced game."""
         made, latent_loss, log = self.reconstruct(batch.x)
         log = {**log, **self.distance(batch.x, made)}
         reconstruction, game = self._reconstruction(log), -self.D(made).mean()
@@ -183,6 +216,7 @@ class AdversarialAutoencoder(Method):
         return Terms(reconstruction + latent_loss + weight * game, log, {"fake": made.detach()})
 
     def d_loss(self, batch: Batch) -> Terms:
+        """D's hinge loss, at half weight."""
         d_real, d_fake = self.D(batch.x), self.D(batch.fake)
         loss = (hinge(d_real, True) + hinge(d_fake, False)) / 2
         return Terms(loss, {"real": d_real.mean(), "fake": d_fake.mean()})

@@ -1,3 +1,8 @@
+"""BigGAN: class-conditional generation at a large scale, with truncation."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 import math
@@ -19,7 +24,9 @@ STANDING_BATCH = 64  # images per batch of the standing statistics
 
 @final
 class BigGAN(NoiseToImage):
-    """Large Scale GAN Training for High Fidelity Natural Image Synthesis. Brock et al., 2018, arXiv:1809.11096.
+    """Large Scale GAN Training for High Fidelity Natural Image Synthesis.
+
+    Brock et al., 2018, arXiv:1809.11096.
 
     SAGAN's game at a larger scale: hinge loss, spectral normalization in D and G,
     attention and several updates of D for each update of G. G has a further penalty
@@ -67,6 +74,7 @@ class BigGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """The turns of section 3: `n_critic` updates of D, then one of G."""
         self.log_sigmas = bool(self.sigma_every) and clock.step % self.sigma_every == 0
         for _ in range(self.n_critic):
             real = next(batches)
@@ -74,6 +82,7 @@ class BigGAN(NoiseToImage):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """E[max(0, 1 - D(x, y))] + E[max(0, 1 + D(G(z), y'))], y' random."""
         y = self.sample_labels(len(real))
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = self.D(real.x, *self.conditioning(real)), self.D(fake, *y)
@@ -81,6 +90,7 @@ class BigGAN(NoiseToImage):
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[D(G(z), y')] + R(W), y' random (equation 3)."""
         y = self.sample_labels(len(real))
         loss = -self.D(self.G(self.latent(len(real)), *y), *y).float().mean()
         log = singular_values(self.G) if self.log_sigmas else {}
@@ -90,6 +100,7 @@ class BigGAN(NoiseToImage):
         return Terms(loss, log)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images without truncation: of all of N(0, I)."""
         return self.truncated(self.latent(n) if z is None else z, math.inf, y)
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:

@@ -1,3 +1,5 @@
+"""Conditional GAN: both networks take the label."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from ganvas.objectives.adversarial import bce, discriminator_log
 
 @final
 class CGAN(NoiseToImage):
-    """Conditional Generative Adversarial Nets. Mirza and Osindero, 2014, arXiv:1411.1784.
+    """Conditional Generative Adversarial Nets.
+
+    Mirza and Osindero, 2014, arXiv:1411.1784.
 
     min_G max_D  E_x[log D(x|y)] + E_z[log(1 - D(G(z|y)|y))]                (equation 2)
 
@@ -45,16 +49,19 @@ class CGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """Algorithm 1 of the GAN of 2014 with k = 1; both turns use the same labels."""
         real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """-E[log D(x|y)] - E[log(1 - D(G(z|y)|y))] (equation 2)."""
         fake = self.G(self.latent(len(real)), real.y)
         d_real, d_fake = self.D(real.x, real.y), self.D(fake, real.y)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[log D(G(z|y)|y)]."""
         return Terms(bce(self.D(self.G(self.latent(len(real)), real.y), real.y), True))
 
     def latent(self, n: int) -> Tensor:

@@ -1,3 +1,5 @@
+"""CoGAN: corresponding images of two domains, learned without pairs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,9 @@ from ganvas.objectives.adversarial import bce, discriminator_log
 
 @final
 class CoGAN(NoiseToImage):
-    """Coupled Generative Adversarial Networks. Liu and Tuzel, 2016, arXiv:1606.07536.
+    """Coupled Generative Adversarial Networks.
+
+    Liu and Tuzel, 2016, arXiv:1606.07536.
 
     min over G, max over D of  E[log D_a(a)] + E[log(1 - D_a(G_a(z)))]
                              + E[log D_b(b)] + E[log(1 - D_b(G_b(z)))]       (section 3)
@@ -44,7 +48,7 @@ class CoGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
-        """Both turns use the same z; the authors' code draws a new one for G's turn."""
+        """D, then G, on images of the same z."""
         real = next(batches)
         generated = (yield Forward("G", self.fake, real)).outputs
         batch = real.having(**generated)
@@ -52,19 +56,23 @@ class CoGAN(NoiseToImage):
         yield Update("G", self.g_loss, batch)
 
     def fake(self, real: Batch) -> dict[str, Tensor]:
+        """A pair for each z: {"fake_a", "fake_b"}, as many as real images."""
         a, b = self.G(self.latent(len(real)))
         return {"fake_a": a, "fake_b": b}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """-E[log D(x)] - E[log(1 - D(G(z)))], summed over the domains (section 3)."""
         d_real = torch.cat([self.D(batch.a, 0), self.D(batch.b, 1)])
         d_fake = torch.cat([self.D(batch.fake_a, 0), self.D(batch.fake_b, 1)])
         loss = 2 * (bce(d_real, True) + bce(d_fake, False))
         return Terms(loss, discriminator_log(d_real, d_fake))
 
     def g_loss(self, batch: Batch) -> Terms:
+        """-E[log D(G(z))], summed over the domains."""
         return Terms(bce(self.D(batch.fake_a, 0), True) + bce(self.D(batch.fake_b, 1), True))
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images [n, C, H, W] of the domains y [n]: 0 for a, 1 for b."""
         pair = torch.stack(self.G(self.latent(n) if z is None else z))
         (y,) = self.sample_labels(n, y)
         return pair[y, torch.arange(n, device=self.device)]

@@ -1,3 +1,5 @@
+"""CycleGAN: unpaired translation with cycle consistency."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,9 @@ from ganvas.objectives.image_pool import ImagePool
 
 @final
 class CycleGAN(UnpairedTranslation):
-    """Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks. Zhu et al., 2017, arXiv:1703.10593.
+    """Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks.
+
+    Zhu et al., 2017, arXiv:1703.10593.
 
     L = L_LSGAN(G_ab, D_b) + L_LSGAN(G_ba, D_a)                  (equation 1, section 4)
       + cycle_weight (|G_ba(G_ab(a)) - a|_1 + |G_ab(G_ba(b)) - b|_1)       (equation 2)
@@ -52,6 +56,7 @@ class CycleGAN(UnpairedTranslation):
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """The turns of section 4: G, then D on images from the pools."""
         real = next(batches)
         new = (yield Update("G", (self.a_loss, self.b_loss), real)).outputs
         pooled = real.having(fake_a=self.pool_a(new["fake_a"]), fake_b=self.pool_b(new["fake_b"]))
@@ -66,6 +71,7 @@ class CycleGAN(UnpairedTranslation):
         return self.translate_and_reconstruct(self.direction(real, "a"), "fake_a")
 
     def translate_and_reconstruct(self, direction: Direction, output: str) -> Terms:
+        """The terms of L in one direction; returns the translations as `output`."""
         x, _, forward, backward, discriminator = direction
         fake = forward(x)
         adversarial = lsgan(discriminator(fake), 1.0)
@@ -77,8 +83,9 @@ class CycleGAN(UnpairedTranslation):
             loss = loss + self.identity_weight * self.cycle_weight * log["identity"]
         return Terms(loss, log, {output: fake.detach()})
 
-    def discriminator_loss(self, pooled: Batch, to: str) -> Terms:
-        _, real, _, _, D = self.direction(pooled, to)
-        d_real, d_fake = D(real), D(getattr(pooled, f"fake_{to}"))
+    def discriminator_loss(self, batch: Batch, to: str) -> Terms:
+        """E[(D(x) - 1)^2] / 2 + E[D(G(z))^2] / 2, on images of the pool (section 4)."""
+        _, real, _, _, D = self.direction(batch, to)
+        d_real, d_fake = D(real), D(getattr(batch, f"fake_{to}"))
         loss = (lsgan(d_real, 1.0) + lsgan(d_fake, 0.0)) / 2
         return Terms(loss, {to: loss})

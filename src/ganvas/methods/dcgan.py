@@ -1,3 +1,5 @@
+"""DCGAN: strided convolutions with batch norm."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ from ganvas.objectives.penalties import r1
 
 @final
 class DCGAN(NoiseToImage):
-    """Unsupervised Representation Learning with Deep Convolutional GANs. Radford et al., 2015, arXiv:1511.06434.
+    """Unsupervised Representation Learning with Deep Convolutional GANs.
+
+    Radford et al., 2015, arXiv:1511.06434.
 
     The game of 2014 on strided convolutions with batch norm. D and G move in turn on
     one minibatch each, and batch norm sees real and generated images in separate
@@ -63,6 +67,7 @@ class DCGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """D, then G, on the same generated images; R1 in every `r1_every`th step."""
         real = next(batches)
         penalized = self.r1_weight and clock.step % self.r1_every == 0
         generated = (yield Forward("G", self.fake, real)).outputs
@@ -75,15 +80,18 @@ class DCGAN(NoiseToImage):
         return {"fake": self.G(self.latent(len(real)), *self.conditioning(real))}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """-E[log D(x)] - E[log(1 - D(G(z)))]."""
         y = self.conditioning(batch)
         d_real, d_fake = self.D(batch.x, *y), self.D(batch.fake, *y)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def penalized_d_loss(self, batch: Batch) -> Terms:
+        """`d_loss` + `r1_weight` / 2 E[|grad D(x)|^2] `r1_every`."""
         plain = self.d_loss(batch)
         penalty = r1(lambda x: self.D(x, *self.conditioning(batch)), batch.x)
         loss = plain.loss + self.r1_weight / 2 * self.r1_every * penalty
         return Terms(loss, {**plain.log, "r1": penalty})
 
     def g_loss(self, batch: Batch) -> Terms:
+        """-E[log D(G(z))]."""
         return Terms(bce(self.D(batch.fake, *self.conditioning(batch)), True))

@@ -1,3 +1,5 @@
+"""DiscoGAN: unpaired translation with reconstruction and feature matching."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ from ganvas.objectives.feature_matching import mean_features
 
 @final
 class DiscoGAN(UnpairedTranslation):
-    """Learning to Discover Cross-Domain Relations with Generative Adversarial Networks. Kim et al., 2017, arXiv:1703.05192.
+    """Learning to Discover Cross-Domain Relations with Generative Adversarial Networks.
+
+    Kim et al., 2017, arXiv:1703.05192.
 
     L_G = (1 - r) (gan_weight L_GAN(G_ab, D_b) + features_weight L_FM(G_ab, D_b))
         + r |G_ba(G_ab(a)) - a|^2
@@ -85,8 +89,9 @@ class DiscoGAN(UnpairedTranslation):
         log["reconstruction"] = mse_loss(backward(fake), x) / 4
         return Terms((1 - r) * loss + r * log["reconstruction"], log)
 
-    def discriminator_loss(self, real: Batch, to: str) -> Terms:
-        x, y, forward, _, D = self.direction(real, to)
+    def discriminator_loss(self, batch: Batch, to: str) -> Terms:
+        """-E[log D(y)] / 2 - E[log(1 - D(G(x)))] / 2."""
+        x, y, forward, _, D = self.direction(batch, to)
         (d_real, _), (d_fake, _) = D(y), D(forward(x))
         loss = (bce(d_real, True) + bce(d_fake, False)) / 2
         return Terms(loss, {to: loss, **discriminator_log(d_real, d_fake)})

@@ -1,3 +1,5 @@
+"""Unpaired translation by a class-conditional GAN and an encoder, Dong et al."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,9 @@ DOMAINS = ("a", "b")  # by label
 
 @final
 class Dong2017(NoiseToImage):
-    """Unsupervised Image-to-Image Translation with Generative Adversarial Networks. Dong et al., 2017, arXiv:1701.02676.
+    """Unsupervised Image-to-Image Translation with Generative Adversarial Networks.
+
+    Dong et al., 2017, arXiv:1701.02676.
 
     L_D = -E[log D(x)] - E[log(1 - D(G(z, c)))] - E[log P(c | x)]
     L_G = -E[log D(G(z, c))] - E[log P(c | G(z, c))]
@@ -68,9 +72,11 @@ class Dong2017(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D], "E": [self.E]}
 
     def stage(self, clock: Clock) -> Stage:
+        """0: the game, for `game` images of each domain; 1: the encoder."""
         return Stage(int(clock.images >= self.game))
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """Two steps of the paper: the game, then the encoder with G frozen."""
         real = next(batches)
         turn = real.having(z=self.latent(2 * len(real)).unflatten(0, (-1, 2)))  # a z per domain
         if self.current_stage.index == 1:
@@ -82,6 +88,7 @@ class Dong2017(NoiseToImage):
             yield Update("G", self.g_loss, turn)
 
     def d_loss(self, turn: Batch) -> Terms:
+        """L_D. P(c | x) is learned from real images alone."""
         x = torch.cat([turn.a, turn.b])
         c = torch.arange(2, device=self.device).repeat_interleave(len(turn))
         d_real, class_logits = self.discriminate(x)
@@ -91,12 +98,14 @@ class Dong2017(NoiseToImage):
         return Terms(loss, {"named": named, **discriminator_log(d_real, d_fake)})
 
     def g_loss(self, turn: Batch) -> Terms:
+        """L_G."""
         fake, c = self.fake(turn)
         d_fake, class_logits = self.discriminate(fake)
         named = cross_entropy(class_logits, c)
         return Terms(bce(d_fake, True) + named, {"named": named})
 
     def e_loss(self, turn: Batch) -> Terms:
+        """L_E, as the mean over the numbers of z."""
         return Terms(mse_loss(self.E(self.fake(turn)[0]).float(), turn.z.flatten(0, 1)))
 
     def fake(self, turn: Batch) -> tuple[Tensor, Tensor]:
@@ -116,9 +125,11 @@ class Dong2017(NoiseToImage):
         return 2 * rng.uniform(n, self.G.latent, device=self.device) - 1
 
     def encode(self, x: Tensor) -> Tensor:
+        """E's prediction of z, [N, latent], for images of the networks' size."""
         return self.E(x)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """G(E(x), c), resized to the networks' size and back."""
         c = torch.full((len(x),), DOMAINS.index(to), device=self.device)
         return _resize(self.G(self.encode(_resize(x, self.size)), c), x.shape[-2:])
 

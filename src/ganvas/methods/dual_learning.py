@@ -1,3 +1,5 @@
+"""Dual learning: translation of toy languages by policy gradients."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +13,13 @@ from ganvas.core.errors import UserError
 
 @final
 class DualLearning(Method):
-    """Dual Learning for Machine Translation. Xia et al., 2016, arXiv:1611.00179.
+    """Dual Learning for Machine Translation.
+
+    Xia et al., 2016, arXiv:1611.00179.
 
     t ~ P(t | s; T_ab),   r = alpha log P(t; LM_b) + (1 - alpha) log P(s | t; T_ba)
     grad E r = E[r grad log P(t | s; T_ab)]
-             + (1 - alpha) E[grad log P(s | t; T_ba)]                       (algorithm 1)
+             + (1 - alpha) E[grad log P(s | t; T_ba)]                      (Algorithm 1)
 
     and the same from b. One translator translates a sentence. A model of the target
     language scores the translation, and the other translator scores how well the
@@ -77,6 +81,7 @@ class DualLearning(Method):
         self.players = {"T": [self.T_ab, self.T_ba], "LM": [self.LM_a, self.LM_b]}
 
     def stage(self, clock: Clock) -> Stage:
+        """0: the language models learn; 1: the translators."""
         return Stage(int(clock.images >= self.pretrain))
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
@@ -90,6 +95,7 @@ class DualLearning(Method):
             yield Update("T", (self.a_loss, self.b_loss), real)
 
     def lm_loss(self, real: Batch) -> Terms:
+        """-E[log P(sentence)] per word, summed over the languages."""
         a = -self.LM_a(self.sentences(real.a)).mean()
         b = -self.LM_b(self.sentences(real.b)).mean()
         return Terms(a + b, {"a": a, "b": b})
@@ -109,7 +115,8 @@ class DualLearning(Method):
     ) -> Terms:
         """The loss whose gradient is minus that of the expected reward.
 
-        s: sentences [n, T]. Rewards are per word: the sentence's over its length."""
+        s: sentences [n, T]. Rewards are per word: the sentence's over its length.
+        """
         log_p = forward(s)[:, None].expand(-1, self.k, -1, -1).flatten(0, 1)  # [n k, T, words]
         t = self.sample_words(log_p.detach(), len(s))
         original = s.repeat_interleave(self.k, 0)
@@ -132,7 +139,8 @@ class DualLearning(Method):
     def sample_words(self, log_p: Tensor, n: int) -> Tensor:
         """Words by their log probabilities: [n k, T, words] -> [n k, T].
 
-        The largest of log p + Gumbel noise."""
+        The largest of log p + Gumbel noise.
+        """
         noise = rng.uniform(n, self.k, *log_p.shape[1:], device=log_p.device).flatten(0, 1)
         return (log_p - noise.log().neg().log()).argmax(-1)
 

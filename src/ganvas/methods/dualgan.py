@@ -1,3 +1,8 @@
+"""DualGAN: unpaired translation with Wasserstein critics."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,7 +19,9 @@ from ganvas.objectives.penalties import clip_weights, gradient_penalty
 
 @final
 class DualGAN(UnpairedTranslation):
-    """DualGAN: Unsupervised Dual Learning for Image-to-Image Translation. Yi, Zhang, Tan and Gong, 2017, arXiv:1704.02510.
+    """DualGAN: Unsupervised Dual Learning for Image-to-Image Translation.
+
+    Yi, Zhang, Tan and Gong, 2017, arXiv:1704.02510.
 
     L_D = E[D_b(G_ab(a, z))] - E[D_b(b)]
         + E[D_a(G_ba(b, z'))] - E[D_a(a)]                            (equations 1 and 2)
@@ -75,13 +82,15 @@ class DualGAN(UnpairedTranslation):
         return self.translate_and_reconstruct(self.direction(real, "a"), self.b_weight)
 
     def translate_and_reconstruct(self, direction: Direction, weight: float) -> Terms:
+        """The terms of L_G in one direction (equation 3)."""
         x, _, forward, backward, discriminator = direction
         fake = forward(x)
         score, cycle = discriminator(fake).float().mean(), l1_loss(backward(fake), x)
         return Terms(weight * cycle - score, {"score": score, "cycle": cycle})
 
-    def discriminator_loss(self, real: Batch, to: str) -> Terms:
-        x, y, forward, _, D = self.direction(real, to)
+    def discriminator_loss(self, batch: Batch, to: str) -> Terms:
+        """The terms of L_D of one critic (equations 1 and 2), with any penalty."""
+        x, y, forward, _, D = self.direction(batch, to)
         fake = forward(x)
         d_real, d_fake = D(y).float().mean(), D(fake).float().mean()
         loss, log = d_fake - d_real, {f"wasserstein_{to}": d_real - d_fake}

@@ -1,3 +1,8 @@
+"""The GAN of 2014, on which all others build."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,7 +17,9 @@ from ganvas.objectives.adversarial import bce, discriminator_log
 
 @final
 class GAN(NoiseToImage):
-    """Generative Adversarial Nets. Goodfellow et al., 2014, arXiv:1406.2661.
+    """Generative Adversarial Nets.
+
+    Goodfellow et al., 2014, arXiv:1406.2661.
 
     min_G max_D  E_x[log D(x)] + E_z[log(1 - D(G(z)))]                      (equation 1)
 
@@ -52,11 +59,13 @@ class GAN(NoiseToImage):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """-E[log D(x)] - E[log(1 - D(G(z)))] (equation 1)."""
         fake = self.sample(len(real))
         d_real, d_fake = self.D(real.x), self.D(fake)
         return Terms(bce(d_real, True) + bce(d_fake, False), discriminator_log(d_real, d_fake))
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[log D(G(z))] (section 3)."""
         return Terms(bce(self.D(self.sample(len(real))), True))
 
     def latent(self, n: int) -> Tensor:

@@ -1,3 +1,5 @@
+"""Pix2pix: translation learned from pairs, by an adversarial and an L1 loss."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,9 @@ from ganvas.objectives.adversarial import by_name, discriminator_log
 
 @final
 class Pix2Pix(Method):
-    """Image-to-Image Translation with Conditional Adversarial Networks. Isola et al., 2017, arXiv:1611.07004.
+    """Image-to-Image Translation with Conditional Adversarial Networks.
+
+    Isola et al., 2017, arXiv:1611.07004.
 
     L = adversarial_weight L_cGAN(G, D) + l1_weight |y - G(x)|_1            (equation 4)
 
@@ -58,6 +62,7 @@ class Pix2Pix(Method):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """D, then G, on the same generated images; G alone if only L1 has a weight."""
         pair = next(batches)
         if not self.adversarial_weight:
             yield Update("G", self.pixel_loss, pair)
@@ -68,9 +73,11 @@ class Pix2Pix(Method):
         yield Update("G", self.g_loss, batch)
 
     def fake(self, pair: Batch) -> dict[str, Tensor]:
+        """G(x) by the name `fake`."""
         return {"fake": self.G(pair.x)}
 
     def d_loss(self, batch: Batch) -> Terms:
+        """The mean of the losses on real and on generated images (section 3.3)."""
         real, fake = (self.d_input(batch.x, y) for y in (batch.y, batch.fake))
         d_real, d_fake = self.D(real), self.D(fake)
         loss_real, loss_fake = self.gan_loss(d_real, True), self.gan_loss(d_fake, False)
@@ -80,12 +87,14 @@ class Pix2Pix(Method):
         return Terms((loss_real + loss_fake) / 2, log)
 
     def g_loss(self, batch: Batch) -> Terms:
+        """`adversarial_weight` L_cGAN + `l1_weight` |y - G(x)|_1 (equation 4)."""
         adversarial = self.gan_loss(self.D(self.d_input(batch.x, batch.fake)), True)
         l1 = l1_loss(batch.fake, batch.y)
         loss = self.adversarial_weight * adversarial + self.l1_weight * l1
         return Terms(loss, {"adversarial": adversarial, "l1": l1})
 
     def pixel_loss(self, pair: Batch) -> Terms:
+        """`l1_weight` |y - G(x)|_1 (equation 3)."""
         l1 = l1_loss(self.G(pair.x), pair.y)
         return Terms(self.l1_weight * l1, {"l1": l1})
 
@@ -94,6 +103,7 @@ class Pix2Pix(Method):
         return torch.cat([x, y], 1) if self.conditional else y
 
     def gan_loss(self, scores: Tensor, real: bool) -> Tensor:
+        """Cross entropy or least squares of D's scores with the target `real`."""
         return by_name(self.loss, scores, real)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:

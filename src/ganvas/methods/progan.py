@@ -1,3 +1,5 @@
+"""ProGAN: growth from 4x4 px to the full resolution, with the loss of WGAN-GP."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +17,9 @@ from ganvas.objectives.penalties import gradient_penalty
 
 @final
 class ProGAN(NoiseToImage):
-    """Progressive Growing of GANs for Improved Quality, Stability, and Variation. Karras et al., 2017, arXiv:1710.10196.
+    """Progressive Growing of GANs for Improved Quality, Stability, and Variation.
+
+    Karras et al., 2017, arXiv:1710.10196.
 
     Training starts at 4x4 px. Each further resolution fades in over `fade` images and
     then holds for `hold` images (section 2 and figure 2): in G, in D and in the reals,
@@ -74,14 +78,17 @@ class ProGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
+        """The resolution and alpha that `growth` gives."""
         return self.growth(clock)
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One update of D and one of G (n_critic = 1, appendix A.1)."""
         real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """L, and the cross entropy of the classes of real and generated images."""
         x = faded_reals(real.x, self.current_stage.alpha)
         fake = self.sample(len(real), y=real.get("y"))
         d_real, named_real = self.discriminate(x, real)
@@ -96,19 +103,22 @@ class ProGAN(NoiseToImage):
         return Terms(loss, log)
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[D(G(z))], and the cross entropy of the classes."""
         scores, named = self.discriminate(self.sample(len(real), y=real.get("y")), real)
         return Terms(-scores.mean() + self.label_weight * named)
 
     def discriminate(self, x: Tensor, real: Batch) -> tuple[Tensor, Tensor]:
         """Scores of x, and the cross entropy of its classes with those of `real`.
 
-        Without labels the latter is 0."""
+        Without labels the latter is 0.
+        """
         out = self.D(x, alpha=self.current_stage.alpha)
         if not self.classes:
             return out.float(), x.new_zeros(())
         return out[0].float(), cross_entropy(out[1].float(), real.y)
 
     def score(self, x: Tensor) -> Tensor:
+        """Scores [N] of images x [N, C, H, W] at the current alpha."""
         out = self.D(x, alpha=self.current_stage.alpha)
         return out[0] if self.classes else out
 
@@ -117,6 +127,7 @@ class ProGAN(NoiseToImage):
         return super().latent(n)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images at the current resolution and alpha."""
         z = self.latent(n) if z is None else z
         labels, stage = self.sample_labels(n, y), self.current_stage
         return self.G(z, *labels, resolution=stage.resolution, alpha=stage.alpha)

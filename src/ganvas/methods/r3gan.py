@@ -1,3 +1,5 @@
+"""R3GAN: a relativistic loss with R1 and R2 penalties."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,13 +17,17 @@ from ganvas.objectives.penalties import score_and_penalty
 
 @final
 class R3GAN(NoiseToImage):
-    """The GAN is dead; long live the GAN! A Modern GAN Baseline. Huang et al., 2024, arXiv:2501.05441.
+    """The GAN is dead; long live the GAN! A Modern GAN Baseline.
 
-    L = E[f(D(G(z)) - D(x))], f(t) = -log(1 + e^-t): D scores each generated image
-    relative to a real one, and G ascends what D descends. So the loss has no region in
+    Huang et al., 2024, arXiv:2501.05441.
+
+    L_D = -E[f(D(x) - D(G(z)))] + gamma / 2 (R1 + R2),
+    L_G = -E[f(D(G(z)) - D(x))],   f(t) = -log(1 + e^-t)
+
+    D scores each generated image relative to a real one. So the loss has no region in
     which all generated images on one side of D's border are optimal (sections 2.1 and
-    2.2). D's loss has gamma/2 (R1 + R2), the squared gradients at real and at generated
-    images, in every step (section 2.3).
+    2.2). R1 and R2 are the squared gradients at real and at generated images, in every
+    step (section 2.3).
 
     Differs from the paper: D sees images without augmentation. The authors apply ADA's
     augmentations with a probability that rises to .3 to .55 (`--augment
@@ -55,6 +61,8 @@ class R3GAN(NoiseToImage):
         yield Update("G", self.g_loss, next(batches))
 
     def d_loss(self, real: Batch, gamma: float) -> Terms:
+        """L_D."""
+
         def D(x: Tensor) -> Tensor:
             return self.D(x, *self.conditioning(real))
 
@@ -65,6 +73,7 @@ class R3GAN(NoiseToImage):
         return Terms(loss, {"accuracy": accuracy, "r1": r1, "r2": r2})
 
     def g_loss(self, real: Batch) -> Terms:
+        """L_G."""
         y = self.conditioning(real)
         return Terms(relativistic(self.D(self.fake(real), *y), self.D(real.x, *y)))
 

@@ -1,3 +1,5 @@
+"""SAGAN: self-attention, spectral normalization and the hinge loss."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,7 +16,9 @@ from ganvas.objectives.adversarial import hinge, mean_sign
 
 @final
 class SAGAN(NoiseToImage):
-    """Self-Attention Generative Adversarial Networks. Zhang et al., 2018, arXiv:1805.08318.
+    """Self-Attention Generative Adversarial Networks.
+
+    Zhang et al., 2018, arXiv:1805.08318.
 
     o_j = v(sum_i beta_ji h(x_i)),   beta_ji = softmax_i(f(x_i)^T g(x_j)),
     y = gamma o + x                                                   (equations 1 to 3)
@@ -50,12 +54,14 @@ class SAGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One update of D, then one of G (section 4.2)."""
         self.log_sigmas = bool(self.sigma_every) and clock.step % self.sigma_every == 0
         real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """L_D (equation 4)."""
         y = self.sample_labels(len(real))
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = self.D(real.x, *self.conditioning(real)), self.D(fake, *y)
@@ -63,6 +69,7 @@ class SAGAN(NoiseToImage):
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
+        """L_G (equation 4)."""
         y = self.sample_labels(len(real))
         score = self.D(self.G(self.latent(len(real)), *y), *y)
         return Terms(-score.float().mean(), singular_values(self.G) if self.log_sigmas else {})

@@ -1,3 +1,8 @@
+"""SNGAN: spectral normalization of the discriminator."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,7 +19,9 @@ from ganvas.objectives.adversarial import hinge, mean_sign
 
 @final
 class SNGAN(NoiseToImage):
-    """Spectral Normalization for Generative Adversarial Networks. Miyato et al., 2018, arXiv:1802.05957.
+    """Spectral Normalization for Generative Adversarial Networks.
+
+    Miyato et al., 2018, arXiv:1802.05957.
 
     W_SN(W) = W / sigma(W) in every layer of D                              (equation 8)
     L_D = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))],
@@ -59,6 +66,7 @@ class SNGAN(NoiseToImage):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """`n_critic` updates of D, then one of G (n_dis of section 4)."""
         self.log_sigmas = bool(self.sigma_every) and clock.step % self.sigma_every == 0
         for _ in range(self.n_critic):
             real = next(batches)
@@ -66,6 +74,7 @@ class SNGAN(NoiseToImage):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """L_D (equation 16)."""
         y = self.sample_labels(len(real))
         fake = self.G(self.latent(len(real)), *y)
         d_real, d_fake = self.D(real.x, *self.conditioning(real)), self.D(fake, *y)
@@ -73,6 +82,7 @@ class SNGAN(NoiseToImage):
         return Terms(hinge(d_real, True) + hinge(d_fake, False), log)
 
     def g_loss(self, real: Batch) -> Terms:
+        """L_G (equation 17)."""
         n = self.g_batch * len(real)
         y = self.sample_labels(n)
         return Terms(-self.D(self.G(self.latent(n), *y), *y).float().mean())

@@ -1,3 +1,5 @@
+"""SRGAN: super-resolution with an adversarial loss and VGG features."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,9 @@ from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
 @final
 class SRGAN(Method):
-    """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
+    """Photo-Realistic Single Image Super-Resolution Using a GAN.
+
+    Ledig et al., 2017, arXiv:1609.04802.
 
     L = |phi(y) - phi(G(x))|^2 + adversarial_weight (-log D(G(x)))          (equation 3)
 
@@ -75,11 +79,13 @@ class SRGAN(Method):
         self.players = {"G": [self.G], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
+        """0: SRResNet; 1: the game, with a tenth of the rate after `slow` images."""
         if clock.images < self.pretrain:
             return Stage(0)
         return Stage(1, lr=0.1 if self.slow is not None and clock.images >= self.slow else 1.0)
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """Section 3.2: G by pixels alone; then G and D on the same generated images."""
         pair = next(batches).map(lambda image: (image + 1) / 2)
         if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
@@ -90,12 +96,15 @@ class SRGAN(Method):
         yield Update("D", self.d_loss, batch)
 
     def fake(self, pair: Batch) -> dict[str, Tensor]:
+        """G(x) by the name `fake`, in the range of G."""
         return {"fake": self.G(pair.x)}
 
     def pixel_loss(self, pair: Batch) -> Terms:
+        """The squared error of pixels (equation 4)."""
         return Terms(self.distance(self.G(pair.x), pair.y))
 
     def g_loss(self, batch: Batch) -> Terms:
+        """L (equation 3)."""
         content = self.content(batch.fake, batch.y)
         adversarial = bce(self.D(batch.fake), True)
         loss = content + self.adversarial_weight * adversarial
@@ -111,9 +120,11 @@ class SRGAN(Method):
         return self.distance(self.phi(fake) * self.content_scale, wanted)
 
     def d_loss(self, batch: Batch) -> Terms:
+        """-E[log D(y)] - E[log(1 - D(G(x)))] (equation 2)."""
         d_real, d_fake = self.D(batch.y), self.D(batch.fake)
         log = {"accuracy": discriminator_accuracy(d_real, d_fake)}
         return Terms(bce(d_real, True) + bce(d_fake, False), log)
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """G(x), limited to [-1, 1]."""
         return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

@@ -1,3 +1,5 @@
+"""SRResNet: super-resolution by the squared error of pixels."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +13,9 @@ from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
 
 @final
 class SRResNet(Method):
-    """Photo-Realistic Single Image Super-Resolution Using a GAN. Ledig et al., 2017, arXiv:1609.04802.
+    """Photo-Realistic Single Image Super-Resolution Using a GAN.
+
+    Ledig et al., 2017, arXiv:1609.04802.
 
     The network without the game: min_G E (y - G(x))^2 over pixels (equation 4); x is y
     reduced. It has the best PSNR and smooth images, and is the start of SRGAN.
@@ -37,10 +41,13 @@ class SRResNet(Method):
         self.players = {"G": [self.G]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One update of G; it has no opponent."""
         yield Update("G", self.loss, next(batches))
 
     def loss(self, pair: Batch) -> Terms:
+        """E[(y - G(x))^2] of pixels in [0, 1] (equation 4); E|y - G(x)| with `l1`."""
         return Terms(self.distance(self.G((pair.x + 1) / 2), (pair.y + 1) / 2))
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """G(x), limited to [-1, 1]."""
         return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

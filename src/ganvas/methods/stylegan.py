@@ -1,6 +1,8 @@
+"""StyleGAN: a style for every layer of a growing generator."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -16,7 +18,9 @@ from ganvas.objectives.penalties import r1
 
 @final
 class StyleGAN(NoiseToImage):
-    """A Style-Based Generator Architecture for GANs. Karras, Laine and Aila, 2018, arXiv:1812.04948.
+    """A Style-Based Generator Architecture for GANs.
+
+    Karras, Laine and Aila, 2018, arXiv:1812.04948.
 
     ProGAN's growth (`nets/progan.py`) with a generator whose every layer takes a style
     w = f(z). In `mixing` of the images, the layers from a random one on take the style
@@ -69,15 +73,18 @@ class StyleGAN(NoiseToImage):
         self.players = {"G": [self.G.mapping, self.G.synthesis], "D": [self.D]}
 
     def stage(self, clock: Clock) -> Stage:
+        """The resolution, alpha and rate that `growth` gives."""
         return self.growth(clock)
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """D, then G; the mean of w follows the styles of G's turn."""
         real = next(batches)
         yield Update("D", self.d_loss, real)
         outputs = (yield Update("G", self.g_loss, real)).outputs
         self.G.follow(outputs["w"], self.w_decay)
 
     def d_loss(self, real: Batch) -> Terms:
+        """L_D."""
         x = faded_reals(real.x, self.current_stage.alpha)
         fake, _ = self.fake(real)
         d_real, d_fake = self.score(x, real), self.score(fake, real)
@@ -86,6 +93,7 @@ class StyleGAN(NoiseToImage):
         return Terms(loss, {"r1": penalty, "sign": mean_sign(d_real)})
 
     def g_loss(self, real: Batch) -> Terms:
+        """L_G; returns the styles w [N, d] of its images."""
         fake, w = self.fake(real)
         return Terms(bce(self.score(fake, real), True), outputs={"w": w.detach()})
 
@@ -97,9 +105,10 @@ class StyleGAN(NoiseToImage):
         return self.synthesis(mixed(w, other, self.mixing)), w[:, 0]
 
     def score(self, x: Tensor, real: Batch) -> Tensor:
+        """Logits of images x at the current alpha, for the classes of `real`."""
         return self.D(x, real.y if self.classes else None, alpha=self.current_stage.alpha)
 
-    def synthesis(self, w: Tensor, noise: Any = None) -> Tensor:
+    def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Images of styles at the current resolution. noise: as of G; None: drawn."""
         stage = self.current_stage
         more = {} if noise is None else {"noise": noise}
@@ -110,6 +119,7 @@ class StyleGAN(NoiseToImage):
         return super().latent(n)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Untruncated images, with fixed noise."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     @property
@@ -121,15 +131,19 @@ class StyleGAN(NoiseToImage):
         return 2 * (1 + self.G.resolutions.index(resolution))
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """Truncated in the first 8 layers (appendix B); None: random labels."""
         if self.classes and y is None:
             y = rng.integers(len(z), self.classes, device=self.device)
         return self.G.truncated(self.G.styles(z, y, self.layers), truncation, layers=8)
 
     def synthesize(self, w: Tensor) -> Tensor:
+        """Images at the current resolution, with fixed noise."""
         return self.synthesis(w, noise=self.G.synthesis.fixed_noise())
 
     def mean_style(self) -> Tensor:
+        """The moving average of w in training, [d]."""
         return self.G.w_avg
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """1: untruncated; 0: the image of the mean of w."""
         return self.synthesize(self.styles(z, y, truncation))

@@ -1,3 +1,5 @@
+"""StyleGAN2: styles without growth, with path length regularization."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -16,7 +18,9 @@ from ganvas.objectives.penalties import path_lengths, r1
 
 @final
 class StyleGAN2(NoiseToImage):
-    """Analyzing and Improving the Image Quality of StyleGAN. Karras et al., 2019, arXiv:1912.04958.
+    """Analyzing and Improving the Image Quality of StyleGAN.
+
+    Karras et al., 2019, arXiv:1912.04958.
 
     Nothing grows. The loss of 2014 with -log D for the generator, styles mixed as in
     StyleGAN, and two penalties. Each penalty is a turn of its own, once every so often
@@ -77,6 +81,7 @@ class StyleGAN2(NoiseToImage):
         self.players = {"G": [self.G.mapping, self.G.synthesis], "D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """G, its path lengths, D, its R1; the mean of w follows G's turn."""
         real = next(batches)
         outputs = (yield Update("G", self.g_loss, real)).outputs
         self.G.follow(outputs["w"], self.w_decay)
@@ -88,11 +93,13 @@ class StyleGAN2(NoiseToImage):
             yield Update("D", self.r1_penalty, real)
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[log D(G(z))]; returns the styles w [N, d] of its images."""
         w = self.mixed_styles(real)
         fake = self.G.synthesis(w)
         return Terms(bce(self.score(fake, real), True), outputs={"w": w[:, 0].detach()})
 
     def path_penalty(self, real: Batch) -> Terms:
+        """`pl_every` pl_weight E[(|J_w^T y| - a)^2] (equation 4)."""
         lengths = path_lengths(self.G.synthesis, self.mixed_styles(real))
         penalty = (lengths - self.mean_length(lengths.detach())).square().mean()
         return Terms(
@@ -102,11 +109,13 @@ class StyleGAN2(NoiseToImage):
         )
 
     def d_loss(self, real: Batch) -> Terms:
+        """-E[log D(x)] - E[log(1 - D(G(z)))]."""
         d_real = self.score(real.x, real)
         d_fake = self.score(self.G.synthesis(self.mixed_styles(real)), real)
         return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": mean_sign(d_real)})
 
     def r1_penalty(self, real: Batch) -> Terms:
+        """`r1_every` r1_weight / 2 E[|grad D(x)|^2] (appendix B)."""
         penalty = r1(lambda x: self.score(x, real), real.x)
         return Terms(self.r1_weight / 2 * self.r1_every * penalty, {"r1": penalty})
 
@@ -115,8 +124,7 @@ class StyleGAN2(NoiseToImage):
         return torch.lerp(self.pl_mean, distributed.mean(lengths.mean()), self.pl_decay)
 
     def mixed_styles(self, real: Batch) -> Tensor:
-        """Mixed styles for images of the reals' classes; the first layer keeps its
-        own."""
+        """Mixed styles w [N, layers, d] for the classes of `real`."""
         y = real.y if self.classes else None
         w = self.styles(self.latent(len(real)), y)
         if not self.mixing:
@@ -124,6 +132,7 @@ class StyleGAN2(NoiseToImage):
         return mixed(w, self.styles(self.latent(len(real)), y), self.mixing)
 
     def score(self, x: Tensor, real: Batch) -> Tensor:
+        """Logits of images x, for the classes of `real`."""
         return self.D(x, *self.conditioning(real))
 
     def latent(self, n: int) -> Tensor:
@@ -131,22 +140,28 @@ class StyleGAN2(NoiseToImage):
         return super().latent(n)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Untruncated images, with fixed noise."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     @property
     def layers(self) -> int:
+        """Layers of G that take a style."""
         return self.G.layers
 
     def styles(self, z: Tensor, y: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """Truncated in all layers; None: random labels."""
         if self.classes and y is None:
             y = rng.integers(len(z), self.classes, device=self.device)
         return self.G.truncated(self.G.styles(z, y), truncation)
 
     def synthesize(self, w: Tensor) -> Tensor:
+        """Images with fixed noise."""
         return self.G.synthesis(w, noise=self.G.synthesis.fixed_noise())
 
     def mean_style(self) -> Tensor:
+        """The moving average of w in training, [d]."""
         return self.G.w_avg
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """1: untruncated; 0: the image of the mean of w."""
         return self.synthesize(self.styles(z, y, truncation))

@@ -1,3 +1,5 @@
+"""UNIT: unpaired translation through the shared latent space of two VAEs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,9 @@ DOMAINS = ("a", "b")  # by their numbers
 
 @final
 class UNIT(Method):
-    """Unsupervised Image-to-Image Translation Networks. Liu et al., 2017, arXiv:1703.00848.
+    """Unsupervised Image-to-Image Translation Networks.
+
+    Liu et al., 2017, arXiv:1703.00848.
 
     An encoder and a decoder for each domain, with one latent space: an image and its
     translation should have the same latent.
@@ -25,8 +29,8 @@ class UNIT(Method):
     and the same from b:
 
     L = gan_weight L_GAN(b~, D_b)
-      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1                         (the VAE)
-      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1  (the cycle; section 3)
+      + kl_weight |E_a(a)|^2 + recon_weight |a~ - a|_1             (VAE; section 3)
+      + cycle_kl_weight |E_b(b~)|^2 + cycle_weight |G_a(z') - a|_1 (cycle; section 3)
 
     The encoders share their last layers and the decoders their first ones (`shared`, in
     the networks): the paper's reason why the latents of both domains mean the same. D
@@ -42,7 +46,8 @@ class UNIT(Method):
     ema_networks = ("E", "G")
     discriminators = ("D_a", "D_b")
     directions: Sequence[str] = ("b", "a")
-    # images, domain -> means of latents; has `latent` (channels), `halvings`, `multiple`
+    # (images, domain) -> means of latents; has `latent` (channels), `halvings` and
+    # `multiple`
     E: Any
 
     def __init__(
@@ -82,6 +87,7 @@ class UNIT(Method):
         self.players = {"G": [self.E, self.G], "D": [self.D_a, self.D_b]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """D, then both directions of the generators' loss."""
         real = next(batches)
         yield Update("D", self.d_loss, real)
         yield Update("G", (self.a_loss, self.b_loss), real)
@@ -89,7 +95,8 @@ class UNIT(Method):
     def d_loss(self, real: Batch) -> Terms:
         """The sum of the discriminators' losses.
 
-        They share no weights, so one descent of the sum is a descent of each."""
+        They share no weights, so one descent of the sum is a descent of each.
+        """
         with torch.no_grad():
             to_b = self.G(add_noise(self.E(real.a, 0)), 1)
             to_a = self.G(add_noise(self.E(real.b, 1)), 0)
@@ -106,6 +113,7 @@ class UNIT(Method):
         return self.translate_and_reconstruct(real.b, 1, self.D_a)
 
     def translate_and_reconstruct(self, x: Tensor, domain: int, discriminator: nn.Module) -> Terms:
+        """The terms of L of images x of one domain: 0 for a, 1 for b."""
         mean = self.E(x, domain)
         z = add_noise(mean)
         reconstructed, fake = self.G(z, domain), self.G(z, 1 - domain)
@@ -139,10 +147,11 @@ class UNIT(Method):
 def divergence(mean: Tensor) -> Tensor:
     """Divergence of N(mean, I) from N(0, I).
 
-    Twice the mean over its numbers, as the authors' code."""
+    Twice the mean over its numbers, as the authors' code.
+    """
     return mean.float().square().mean()
 
 
 def add_noise(mean: Tensor) -> Tensor:
-    """z ~ N(mean, I), the posterior of the encoder."""
+    """Sample z ~ N(mean, I), the posterior of the encoder; any shape."""
     return mean + rng.normal(*mean.shape, device=mean.device)

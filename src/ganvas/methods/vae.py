@@ -1,3 +1,5 @@
+"""VAE: the variational autoencoder, as a baseline for GANs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -11,7 +13,9 @@ from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_nor
 
 @final
 class VAE(Method):
-    """Auto-Encoding Variational Bayes. Kingma and Welling, 2013, arXiv:1312.6114.
+    """Auto-Encoding Variational Bayes.
+
+    Kingma and Welling, 2013, arXiv:1312.6114.
 
     log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || N(0, I)),
     z = mean + deviation * e,  e ~ N(0, I)                                 (equation 10)
@@ -57,6 +61,7 @@ class VAE(Method):
         yield Update("VAE", self.loss, next(batches))
 
     def loss(self, real: Batch) -> Terms:
+        """Minus the bound, with one e for each image (equation 10)."""
         q = self.Enc(real.x)
         out, kl = self.Dec(reparameterised(q)), kl_to_normal(q)
         if self.likelihood == "bernoulli":
@@ -70,6 +75,7 @@ class VAE(Method):
         return rng.normal(n, self.Dec.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """The means of p(x|z)."""
         return self.Dec(self.latent(n) if z is None else z).tanh()
 
     def encode(self, x: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+"""VAE/GAN: a VAE that compares images in a discriminator's features."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,9 @@ from ganvas.objectives.variational import gaussian_nll, kl_to_normal, reparamete
 
 @final
 class VAEGAN(Method):
-    """Autoencoding beyond pixels using a learned similarity metric. Larsen et al., 2015, arXiv:1512.09300.
+    """Autoencoding beyond pixels using a learned similarity metric.
+
+    Larsen et al., 2015, arXiv:1512.09300.
 
     A VAE that compares its reconstructions x~ = Dec(z), z ~ q(z|x), with x not in
     pixels but in a layer of a discriminator, which is also the opponent of the decoder:
@@ -74,12 +78,14 @@ class VAEGAN(Method):
         yield Update("Dis", self.dis_loss, real)
 
     def enc_loss(self, real: Batch) -> Terms:
+        """L_prior + L_like."""
         q = self.Enc(real.x)
         _, features = self.discriminate(real.x, self.Dec(reparameterised(q)).tanh())
         prior, like = kl_to_normal(q), similarity(*features)
         return Terms(prior + like, {"prior": prior, "like": like})
 
     def dec_loss(self, real: Batch) -> Terms:
+        """-log Dis(x~) / 2 - log Dis(x_p) / 2 + gamma L_like."""
         logits, (f_real, f_rebuilt, _) = self.discriminate(real.x, *self.fakes(real))
         _, d_rebuilt, d_fake = logits
         like = similarity(f_real, f_rebuilt)
@@ -87,6 +93,7 @@ class VAEGAN(Method):
         return Terms(self.gamma * like + gan, {"gan": gan, "like": like})
 
     def dis_loss(self, real: Batch) -> Terms:
+        """-log Dis(x) - log(1 - Dis(x~)) / 2 - log(1 - Dis(x_p)) / 2."""
         (d_real, d_rebuilt, d_fake), _ = self.discriminate(real.x, *self.fakes(real))
         loss = bce(d_real, True) + (bce(d_rebuilt, False) + bce(d_fake, False)) / 2
         return Terms(loss, discriminator_log(d_real, d_fake))
@@ -107,6 +114,7 @@ class VAEGAN(Method):
         return rng.normal(n, self.Dec.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Dec(z), the images x_p."""
         return self.Dec(self.latent(n) if z is None else z).tanh()
 
     def encode(self, x: Tensor) -> Tensor:

@@ -1,3 +1,8 @@
+"""WGAN: the Wasserstein distance, by a critic with clipped weights."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,7 +17,9 @@ from ganvas.objectives.penalties import clip_weights
 
 @final
 class WGAN(NoiseToImage):
-    """Wasserstein GAN. Arjovsky, Chintala and Bottou, 2017, arXiv:1701.07875.
+    """Wasserstein GAN.
+
+    Arjovsky, Chintala and Bottou, 2017, arXiv:1701.07875.
 
     max_w E_x[f_w(x)] - E_z[f_w(g(z))]                                     (Algorithm 1)
 
@@ -62,9 +69,11 @@ class WGAN(NoiseToImage):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """E[f(g(z))] - E[f(x)]."""
         fake = self.sample(len(real))
         d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         return Terms(d_fake - d_real, {"wasserstein": d_real - d_fake})
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[f(g(z))]."""
         return Terms(-self.D(self.sample(len(real))).float().mean())

@@ -1,3 +1,8 @@
+"""WGAN-GP: a penalty on the critic's gradients in place of clipped weights."""
+
+# pyright: reportPossiblyUnboundVariable=false
+# `updates` uses `real` after a loop of at least one turn.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,7 +17,9 @@ from ganvas.objectives.penalties import gradient_penalty
 
 @final
 class WGANGP(NoiseToImage):
-    """Improved Training of Wasserstein GANs. Gulrajani et al., 2017, arXiv:1704.00028.
+    """Improved Training of Wasserstein GANs.
+
+    Gulrajani et al., 2017, arXiv:1704.00028.
 
     L = E[D(G(z))] - E[D(x)] + lambda E[(|grad D(x_hat)|_2 - 1)^2]          (equation 3)
 
@@ -54,6 +61,7 @@ class WGANGP(NoiseToImage):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, real: Batch) -> Terms:
+        """L (equation 3)."""
         fake = self.sample(len(real))
         d_real, d_fake = self.D(real.x).float().mean(), self.D(fake).float().mean()
         gp = gradient_penalty(self.D, real.x, fake)
@@ -61,4 +69,5 @@ class WGANGP(NoiseToImage):
         return Terms(loss, {"wasserstein": d_real - d_fake, "gp": gp})
 
     def g_loss(self, real: Batch) -> Terms:
+        """-E[D(G(z))], on a batch of `g_batch` times the size."""
         return Terms(-self.D(self.sample(self.g_batch * len(real))).float().mean())

@@ -38,7 +38,7 @@ def all_recipes() -> dict[str, Recipe]:
 
 
 def _of_other_packages() -> dict[str, Recipe]:
-    """Recipes that installed packages register as entry points of the group `ganvas.recipes`."""
+    """Recipes of installed packages: entry points of the group `ganvas.recipes`."""
     found: dict[str, Recipe] = {}
     for entry in importlib.metadata.entry_points(group="ganvas.recipes"):
         try:

@@ -1,3 +1,5 @@
+"""Recipes of BigGAN and BigGAN-deep."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -17,7 +19,8 @@ def biggan(count: int) -> Run:
     1e-4, two updates of D for each update of G, Adam with betas (0, .999), 5e-5 for
     G and 2e-4 for D, batches of 2,048, averages of .9999 from step 20,000
     (ajbrock/BigGAN-PyTorch), 150,000 steps. On one device give --set micro=...;
-    batch norm then uses the statistics of each micro-batch."""
+    batch norm then uses the statistics of each micro-batch.
+    """
     adam = partial(Adam, betas=(0.0, 0.999), eps=1e-6)
     return Run(
         method=partial(
@@ -35,7 +38,8 @@ def biggan_deep(count: int) -> Run:
     """BigGAN-deep at 128 px (arXiv:1809.11096, appendix B, tables 7 to 9).
 
     Width 128, z of 128 joined to the class in every block, two blocks for each
-    resolution. The rest as `biggan`."""
+    resolution. The rest as `biggan`.
+    """
     run = biggan(count)
     method = partial(
         BigGAN, G=partial(deep.DeepGenerator), D=partial(deep.DeepDiscriminator), labels=True
@@ -49,7 +53,8 @@ def biggan_cifar(count: int) -> Run:
     32 px, width 64, z of 128, a table for each batch norm, no attention, N(0, .02),
     batches of 50, four updates of D for each update of G, Adam 2e-4 with betas (0,
     .999), averages of .9999 from step 1,000, 500 passes; no orthogonal
-    regularization."""
+    regularization.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.0, 0.999), eps=1e-8)
     return Run(
         method=partial(
@@ -81,7 +86,8 @@ def biggan_digits(count: int) -> Run:
 
     32 px, width 8, z of 32 in four parts, a shared embedding of 16, attention at
     16x16, batches of 32, one update each, 5e-4 for G and 1e-3 for D, averages over
-    5,000 images."""
+    5,000 images.
+    """
     adam = partial(Adam, betas=(0.0, 0.99))
     return Run(
         method=partial(

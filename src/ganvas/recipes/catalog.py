@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from functools import partial
+from typing import Any
 
 from ganvas import recipes
+from ganvas.core import Translates
+from ganvas.methods.base import citation, supports
 
 NEEDS = {
     "images": "a folder, zip, npz or idx of images",
@@ -24,16 +27,15 @@ def rows() -> list[dict[str, str]]:
     found = []
     for name, recipe in recipes.all_recipes().items():
         run = recipe(1)
-        method = run.method.func if isinstance(run.method, partial) else run.method
+        method: Any = run.method.func if isinstance(run.method, partial) else run.method
         opener = run.data.func.__name__ if isinstance(run.data, partial) else ""
-        title = (inspect.getdoc(method) or "").splitlines()[0]
         found.append(
             {
                 "recipe": name,
                 "method": method.__name__,
-                "task": "image to image" if hasattr(method, "translate") else "noise to image",
+                "task": "image to image" if supports(method, Translates) else "noise to image",
                 "data": NEEDS.get(opener, opener),
-                "paper": title,
+                "paper": citation(method),
                 "summary": re.sub(r"\s+", " ", inspect.getdoc(recipe) or ""),
             }
         )

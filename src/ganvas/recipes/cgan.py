@@ -1,3 +1,5 @@
+"""Recipes of the conditional GAN."""
+
 from functools import partial
 
 from torch.optim import SGD, Adam
@@ -15,7 +17,8 @@ def cgan(count: int) -> Run:
     SGD on batches of 100 at .1, divided by 1.00004 a step down to 1e-6; momentum .5
     raised to .7. The paper stops by its estimate of the likelihood; ours ends after
     250 passes, as the GAN of 2014. D's rate is half of G's, as there, since theirs
-    is built on its code."""
+    is built on its code.
+    """
     sgd = partial(SGD, momentum=0.5)
     return Run(
         method=partial(
@@ -36,7 +39,8 @@ def cgan_dcgan(count: int) -> Run:
     """CGAN's game on DCGAN's networks at 32x32. Not the paper's.
 
     The label is a plane for each class. Width 32, Adam 2e-4 with beta1 .5, batches
-    of 64, 60,000 images or 10 passes."""
+    of 64, 60,000 images or 10 passes.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(

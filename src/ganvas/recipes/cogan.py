@@ -1,3 +1,5 @@
+"""Recipe of CoGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -16,7 +18,8 @@ def cogan(count: int) -> Run:
     and torch's default in D (there Xavier's uniform ones with gain sqrt(2), and
     biases of .1, in both); images in [-1, 1] (there D sees [0, 1]); and losses
     summed over the domains (there their mean), which under Adam halves the effect of
-    the weight decay."""
+    the weight decay.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999), weight_decay=5e-4)
     return Run(
         method=partial(CoGAN, G=partial(nets.Generators), D=partial(nets.Discriminators)),

@@ -1,3 +1,5 @@
+"""Recipe of CycleGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -14,7 +16,8 @@ def cyclegan(count: int) -> Run:
 
     Adam 2e-4, batches of 1, ResNet-9 at 256x256 cropped from 286x286, 70x70
     PatchGAN; 100 epochs at a constant rate, 100 decaying to 0. Images that are not
-    square are cropped to their centers (the authors' codes squeeze them)."""
+    square are cropped to their centers (the authors' codes squeeze them).
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(

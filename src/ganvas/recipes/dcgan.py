@@ -1,3 +1,5 @@
+"""Recipes of DCGAN, and the demos."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +17,8 @@ def dcgan(count: int) -> Run:
     """Section 4 of arXiv:1511.06434.
 
     Adam 2e-4 with beta1 .5, minibatches of 128, 64x64 pixels, 25 passes as in
-    PyTorch's example."""
+    PyTorch's example.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(DCGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
@@ -32,7 +35,8 @@ def dcgan_digits(count: int) -> Run:
     Sized for two minutes on two CPU cores. Not the paper's: width 16, 32 latent
     dimensions, batches of 32, Adam 2e-3 with betas (0, .99) decayed to 0 over the
     second half, averaged weights; D without batch norm, with R1, and with its input
-    shifted by up to a pixel, since it would otherwise memorize so small a data set."""
+    shifted by up to a pixel, since it would otherwise memorize so small a data set.
+    """
     adam = partial(Adam, lr=2e-3, betas=(0.0, 0.99))
     images_in_all = 40_000
     return Run(
@@ -60,7 +64,8 @@ def dcgan_letters(count: int) -> Run:
     Sized for three minutes on two CPU cores. Differences: width 32 and batches of
     64; labels enter D by projection (arXiv:1802.05637), since with 26 planes beside
     one gray one its first convolution was the slowest; no augmentation, since D
-    cannot memorize 6,604 letters in 18 passes."""
+    cannot memorize 6,604 letters in 18 passes.
+    """
     run = dcgan_digits(count)
     assert isinstance(run.method, partial)
     method = partial(

@@ -1,3 +1,5 @@
+"""Recipes of Dong et al., 2017."""
+
 from functools import partial
 from typing import Literal
 
@@ -16,7 +18,8 @@ def dong2017(count: int) -> Run:
 
     z ~ U(-1, 1)^98 and 2 numbers for the class, width 64, 64x64 pixels, batches of
     64, Adam 2e-4 with beta1 .5, 25 epochs. It had no encoder yet: ours is that of
-    the last version, with Adam 1e-4 and 30,000 updates."""
+    the last version, with Adam 1e-4 and 30,000 updates.
+    """
     return _run(
         partial(Generator),
         game=25 * count,
@@ -30,7 +33,8 @@ def dong2017_official(count: int) -> Run:
 
     z ~ N(0, 1)^100, 5 numbers for the class, a generator of width 128, 100 epochs of
     the game, then 30,000 updates of the encoder at 1e-4; mirrored crops of 64 from
-    69 pixels."""
+    69 pixels.
+    """
     return _run(
         partial(Generator, latent=100, embedding=5, width=128),
         game=100 * count,

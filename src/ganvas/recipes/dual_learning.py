@@ -1,3 +1,5 @@
+"""Recipe of dual learning on toy languages."""
+
 from functools import partial
 
 from torch.optim import SGD, Adam
@@ -13,7 +15,8 @@ def dual_learning(count: int) -> Run:
 
     10,000 for the language models, 100,000 for the game at alpha .5, batches of 64,
     SGD at 2. Not the paper's, which translates English and French (alpha .01, a beam
-    of 2)."""
+    of 2).
+    """
     return Run(
         method=partial(
             DualLearning,

@@ -1,3 +1,5 @@
+"""Recipes of DualGAN: the paper and the authors' code."""
+
 from functools import partial
 
 from torch.optim import RMSprop
@@ -16,7 +18,8 @@ def dualgan(count: int) -> Run:
     5e-5, weights clipped to .01 (of .01 to .1), 3 critic steps (2 to 4), batches of
     1 (1 to 4), cycle weights 500 (100 to 1000). RMSprop's decay .9 and 100 passes
     are the authors' code's. Smaller images need a shallower U-Net: --size 64 --set
-    G.depth=6."""
+    G.depth=6.
+    """
     rmsprop = partial(RMSprop, lr=5e-5, alpha=0.9)
     return Run(
         method=partial(
@@ -38,7 +41,8 @@ def dualgan_official(count: int) -> Run:
     image, affine instance norm, 3x3 kernels with 5x5 at both ends, no dropout and so
     no noise (--set G.dropout=3 restores it), cycle weights 500; 100 passes as in its
     README. It normalizes its U-Net's innermost level, of one pixel at 256x256, which
-    erases that level; here it is not normalized."""
+    erases that level; here it is not normalized.
+    """
     rmsprop = partial(RMSprop, lr=5e-5, alpha=0.9)
     return Run(
         method=partial(

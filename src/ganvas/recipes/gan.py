@@ -1,3 +1,5 @@
+"""Recipe of the GAN of 2014."""
+
 from functools import partial
 
 from torch.optim import SGD
@@ -13,7 +15,8 @@ def gan(count: int) -> Run:
     """The MNIST run of arXiv:1406.2661; numbers from the authors' mnist.yaml.
 
     D's rate is half of G's: their code descends half of the sum that is D's loss
-    here."""
+    here.
+    """
     sgd = partial(SGD, momentum=0.5)  # init_momentum .5
     return Run(
         method=partial(GAN, G=partial(mlp.MLPGenerator), D=partial(mlp.MaxoutDiscriminator)),

@@ -1,3 +1,5 @@
+"""Recipes of pix2pix; its applications are in `restore`."""
+
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +28,8 @@ def pix2pix(count: int) -> Run:
     patches; 1x1 is `pix2pix_pixel`), table 3. Least squares in place of cross
     entropy, as the authors' PyTorch code offers: --set loss=lsgan. For A|B images
     with the photograph on the left, as in facades, --set data.direction=b2a
-    generates photographs from labels."""
+    generates photographs from labels.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -45,7 +48,8 @@ def pix2pix(count: int) -> Run:
 def pix2pix_pixel(count: int) -> Run:
     """`pix2pix` with the 1x1 PixelGAN of table 3 and appendix 6.1.2.
 
-    Its D scores colors and no structure."""
+    Its D scores colors and no structure.
+    """
     run = pix2pix(count)
     G = partial(image_to_image.UNetGenerator, dropout=3)
     return replace(

@@ -1,3 +1,5 @@
+"""Recipes of ProGAN, with and without labels."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -36,7 +38,8 @@ def progan(count: int) -> Run:
     per phase, 19 million in all; batches of 16, from 256 px on 14, 6 and 3;
     minibatch statistics over groups of 16; Adam 1e-3 with betas (0, .99); weights
     averaged by .999 per step; mirrored images. Theirs is 1024x1024; here 128x128 by
-    default."""
+    default.
+    """
     return _progan(128, labels=False, flip=True)
 
 
@@ -44,5 +47,6 @@ def progan_labels(count: int) -> Run:
     """`progan` with labels, as in the authors' code for labeled data (`-cond`).
 
     The class beside z, and a D that also predicts it. 32x32 by default and nothing
-    mirrored, as its `-cifar10`."""
+    mirrored, as its `-cifar10`.
+    """
     return _progan(32, labels=True, flip=False)

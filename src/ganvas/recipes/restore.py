@@ -20,7 +20,8 @@ def restore(count: int) -> Run:
     that training in batches of 4 agrees with the use on single images; a U-Net of
     depth 6, so that sides may be any multiple of 64: --size 128. The result is
     plausible detail and no evidence of the original. Do not use it on images of
-    people."""
+    people.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -44,7 +45,8 @@ def colour(count: int) -> Run:
     since chroma outside sRGB is reduced. Ours: L1 and D compare red, green and blue,
     where the code's L1 is on a and b (over 110) and its D sees L, a and b; networks
     as in `restore`; and 200 epochs as for the paper's small sets (its own
-    colorization: 6 of ImageNet's; quoted from memory)."""
+    colorization: 6 of ImageNet's; quoted from memory).
+    """
     return replace(
         restore(count),
         method=partial(
@@ -65,7 +67,8 @@ def edges(count: int) -> Run:
     The lines are computed from the photographs by a difference of Gaussians; the
     paper's section 5 uses a network (HED). 256x256 cropped from 286x286, batches of
     4; rates and weights as in `pix2pix`, networks as in `restore`, 200 epochs (the
-    paper: 15 of 50,000 shoes; quoted from memory)."""
+    paper: 15 of 50,000 shoes; quoted from memory).
+    """
     return replace(
         restore(count), data=partial(derived, kind="edges", size=256, load=286, flip=True)
     )

@@ -1,3 +1,5 @@
+"""Recipes of SAGAN: the paper, the authors' code, and one for a laptop."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -20,7 +22,8 @@ def sagan(count: int) -> Run:
     Attention at 32x32 in G and D (its best FID), spectral normalization in both,
     Adam with betas (0, .9), 4e-4 for D and 1e-4 for G, one update each; batches of
     256, 1,000,000 of them, as in the authors' readme. Needs labels; without: --set
-    labels=false."""
+    labels=false.
+    """
     adam = partial(Adam, betas=(0.0, 0.9))
     return Run(
         method=partial(SAGAN, G=_G, D=_D, labels=True),
@@ -37,7 +40,8 @@ def sagan_official(count: int) -> Run:
     brain-research/self-attention-gan, ad9612e: the networks and rates of `sagan`;
     beta2 .999; four GPUs with batches of 64 each, 256 in all; 2,000,000 steps. There
     G moves first, and batch norm in G has the statistics of each GPU's 64 images;
-    here they are those of the whole batch."""
+    here they are those of the whole batch.
+    """
     run = sagan(count)
     adam = partial(Adam, betas=(0.0, 0.999))
     optim = {"G": partial(adam, lr=1e-4), "D": partial(adam, lr=4e-4)}
@@ -48,7 +52,8 @@ def sagan_digits(count: int) -> Run:
     """A small SAGAN that a laptop trains in minutes. Not the paper's.
 
     32 px, width 8, attention at 16x16, batches of 32, the paper's rates times four,
-    averaged weights."""
+    averaged weights.
+    """
     adam = partial(Adam, betas=(0.0, 0.9))
     return Run(
         method=partial(

@@ -1,3 +1,5 @@
+"""Recipes of SNGAN: ResNets with and without labels, and the plain networks."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -15,7 +17,8 @@ def sngan(count: int) -> Run:
 
     Width 256 against 128, batches of 64 for D and 128 for G, 5 updates of D for each
     update of G, Adam 2e-4 with betas (0, .9), decayed linearly to 0; 100,000 updates
-    of G, as in kwotsin/mimicry (FID 16.77); the authors' code has 50,000."""
+    of G, as in kwotsin/mimicry (FID 16.77); the authors' code has 50,000.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.0, 0.9))
     images_in_all = 100_000 * 5 * 64
     return Run(
@@ -36,7 +39,8 @@ def sngan(count: int) -> Run:
 def sngan_projection(count: int) -> Run:
     """`sngan` with labels, as in arXiv:1802.05637.
 
-    The projection discriminator, and a batch norm for each class."""
+    The projection discriminator, and a batch norm for each class.
+    """
     run = sngan(count)
     assert isinstance(run.method, partial)
     return Run(
@@ -51,7 +55,8 @@ def sngan_cnn(count: int) -> Run:
     """The standard networks of arXiv:1802.05957 (table 3) in setting C of table 1.
 
     Adam 2e-4 with betas (.5, .999), one update of D for each update of G, batches of
-    64; 100,000 updates of G."""
+    64; 100,000 updates of G.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(

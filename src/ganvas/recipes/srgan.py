@@ -1,3 +1,5 @@
+"""Recipes of SRResNet and SRGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -16,7 +18,8 @@ def srresnet(count: int) -> Run:
     """Section 3.2 of arXiv:1609.04802: the network without the game.
 
     Batches of 16 crops of 96x96, 4 times reduced, Adam 1e-4 with beta1 .9, 10^6
-    updates."""
+    updates.
+    """
     return Run(
         method=partial(SRResNet, G=partial(nets.SRResNet)),
         data=partial(super_resolution, size=96, scale=4),
@@ -33,7 +36,8 @@ def srgan(count: int) -> Run:
     by VGG19's relu5_4 divided by 12.75, adversarial weight 1e-3. Give VGG19's
     weights: --set vgg=vgg19-dcbb9e9d.pth; without them the content is pixels, and
     --set adversarial_weight=2.5e-4 makes it the paper's SRGAN-MSE (pixels are
-    compared in [0, 1], not in [-1, 1])."""
+    compared in [0, 1], not in [-1, 1]).
+    """
     adam = partial(Adam, lr=1e-4, betas=(0.9, 0.999))
     return Run(
         method=partial(
@@ -59,7 +63,8 @@ def srgan_basicsr(count: int) -> Run:
     the pretraining. Its files also halve the rate of the game at 50, 100, 200 and
     300 thousand updates, pretrain at 2e-4 with four cosine restarts, and turn crops
     by 90 degrees (use_rot); here the rate is 1e-4 throughout, and crops are mirrored
-    only."""
+    only.
+    """
     adam = partial(Adam, lr=1e-4, betas=(0.9, 0.99))
     return Run(
         method=partial(

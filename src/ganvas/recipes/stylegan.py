@@ -1,3 +1,5 @@
+"""Recipes of StyleGAN."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -16,7 +18,8 @@ def stylegan(count: int) -> Run:
     Growth from 8 px, 600,000 images per phase, 25 million images in all; Adam with
     betas (0, .99) at 1e-3, more from 128 px on; batches as for their 8 GPUs; weights
     averaged with a half-life of 10,000 images. Theirs is 1024x1024; here 128x128 by
-    default."""
+    default.
+    """
     adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99), eps=1e-8)
     return Run(
         method=partial(
@@ -39,7 +42,8 @@ def stylegan_digits(count: int) -> Run:
 
     Not the paper's: 32 channels at most, w and z of length 32, 4 mapping layers,
     5,000 images a phase in batches of 32, R1 at a weight of 1, twice the rate,
-    labels."""
+    labels.
+    """
     adam = partial(Adam, lr=2e-3, betas=(0.0, 0.99), eps=1e-8)
     widths = [32, 32, 32, 16]  # at 4, 8, 16 and 32 px
     return Run(

@@ -1,3 +1,5 @@
+"""Recipes of StyleGAN2."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -12,7 +14,8 @@ from ganvas.nets.stylegan2 import Discriminator, Generator
 def _adam(lr: float, every: int) -> partial[Adam]:
     """Adam with betas (0, .99), scaled for a penalty that is a step of its own.
 
-    every: steps from one penalty to the next (arXiv:1912.04958, appendix B)"""
+    every: steps from one penalty to the next (arXiv:1912.04958, appendix B)
+    """
     share = every / (every + 1)
     return partial(Adam, lr=lr * share, betas=(0.0, 0.99**share), eps=1e-8)
 
@@ -22,7 +25,8 @@ def stylegan2(count: int) -> Run:
 
     Adam at 2e-3, batches of 32, R1 at a weight of 10, 25 million images, weights
     averaged with a half-life of 10,000 images. Theirs is 1024x1024; here 256x256 by
-    default."""
+    default.
+    """
     return Run(
         method=partial(StyleGAN2, G=partial(Generator), D=partial(Discriminator)),
         data=partial(images, size=256, flip=True),
@@ -40,7 +44,8 @@ def stylegan2_ada_cifar(count: int) -> Run:
     without residual connections and with minibatch statistics over 32 images, no
     path lengths, no style mixing; Adam at 2.5e-3, G's scaled as if there were path
     lengths, batches of 64, R1 at a weight of .01, 100 million images, half-life of
-    500,000 images."""
+    500,000 images.
+    """
     return Run(
         method=partial(
             StyleGAN2,
@@ -66,7 +71,8 @@ def stylegan2_digits(count: int) -> Run:
     labels, w and z of length 32 and 32 channels at most; R1 at a weight of .1. No
     path lengths, as in `cifar`: in so short a run their mean lags behind, and the
     penalty reduces variety (variance of the fours' pixels, .135 in the data: .03
-    after 60,000 images with it, .10 after 22,000 without)."""
+    after 60,000 images with it, .10 after 22,000 without).
+    """
     widths = [32, 32, 32, 16]  # at 4, 8, 16 and 32 px
     return Run(
         method=partial(

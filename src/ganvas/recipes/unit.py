@@ -1,3 +1,5 @@
+"""Recipes of UNIT: the paper and the authors' code."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -16,7 +18,8 @@ def unit(count: int) -> Run:
 
     One shared block on either side of the latent, weights 10, .1, 100, .1 and 100,
     Adam 1e-4 with beta1 .5, batches of 1. Size and length, 256x256 and a million
-    steps, are the authors' code's."""
+    steps, are the authors' code's.
+    """
     adam = partial(Adam, lr=1e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(
@@ -39,7 +42,8 @@ def unit_official(count: int) -> Run:
     weight decay of 1e-4, halved every 100,000 steps; a million steps at 256x256.
     Unlike there, images that are not square are cropped to their centers (theirs: at
     random along the longer side), and the gains of the decoders' layer norms start
-    at 1 (theirs: U(0, 1))."""
+    at 1 (theirs: U(0, 1)).
+    """
     adam = partial(Adam, lr=1e-4, betas=(0.5, 0.999), weight_decay=1e-4)
     return Run(
         method=partial(

@@ -1,3 +1,5 @@
+"""Recipes of the variational autoencoder."""
+
 from functools import partial
 
 from torch.optim import Adagrad, Adam
@@ -13,7 +15,8 @@ def vae(count: int) -> Run:
 
     Perceptrons of 500 units, 20 latent dimensions, pixels as probabilities, Adagrad
     on minibatches of 100. The paper chooses the rate among .01, .02 and .1 by the
-    first few steps and stops at some 10^8 images; here .02, and 100 passes."""
+    first few steps and stops at some 10^8 images; here .02, and 100 passes.
+    """
     return Run(
         method=partial(VAE, Enc=partial(nets.MLPEncoder), Dec=partial(nets.MLPDecoder)),
         data=partial(images, size=28),
@@ -27,7 +30,8 @@ def vae_conv(count: int) -> Run:
     """The baseline VAE of VAE/GAN (arXiv:1512.09300, section 4.1).
 
     Its encoder and decoder at 64x64, a Gaussian likelihood of pixels, batches of 64.
-    Adam 1e-3 and a deviation of .1 are ours."""
+    Adam 1e-3 and a deviation of .1 are ours.
+    """
     return Run(
         method=partial(
             VAE,
@@ -47,7 +51,8 @@ def vae_small(count: int) -> Run:
     """For a laptop, and not the paper's.
 
     32x32, the convolutions of `vae_conv` at width 16, 16 latent dimensions, pixels
-    as probabilities, Adam 1e-3."""
+    as probabilities, Adam 1e-3.
+    """
     small = {"width": 16}
     return Run(
         method=partial(

@@ -1,3 +1,5 @@
+"""Recipes of VAE/GAN."""
+
 from functools import partial
 
 from torch.optim import Adam, RMSprop
@@ -12,7 +14,8 @@ def vaegan(count: int) -> Run:
     """Section 4 of arXiv:1512.09300.
 
     64x64, batches of 64, RMSprop 3e-4, their networks, gamma 1e-6 (the authors'
-    code). The length is ours: 25 passes."""
+    code). The length is ours: 25 passes.
+    """
     rmsprop = partial(RMSprop, lr=3e-4)
     return Run(
         method=partial(
@@ -31,7 +34,8 @@ def vaegan(count: int) -> Run:
 def vaegan_small(count: int) -> Run:
     """For a laptop, and not the paper's.
 
-    32x32, width 16, 16 latent dimensions, Adam 1e-3 with beta1 .5, gamma 1e-3."""
+    32x32, width 16, 16 latent dimensions, Adam 1e-3 with beta1 .5, gamma 1e-3.
+    """
     small, adam = {"width": 16}, partial(Adam, lr=1e-3, betas=(0.5, 0.999))
     return Run(
         method=partial(

@@ -1,3 +1,5 @@
+"""Recipe of WGAN."""
+
 from functools import partial
 
 from torch.optim import RMSprop
@@ -13,7 +15,8 @@ def wgan(count: int) -> Run:
 
     DCGAN's networks at 64x64, batches of 64, RMSprop 5e-5, 25 passes over LSUN's
     3,033,042 bedrooms, for any data: with its rate and its critic's phases, 25
-    passes over a few thousand images are gray noise (seen on digits)."""
+    passes over a few thousand images are gray noise (seen on digits).
+    """
     rmsprop = partial(RMSprop, lr=5e-5)
     return Run(
         method=partial(WGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),

@@ -1,3 +1,5 @@
+"""Recipes of WGAN-GP: the ResNet and the small form."""
+
 from functools import partial
 
 from torch.optim import Adam
@@ -13,7 +15,8 @@ def wgan_gp(count: int) -> Run:
     """The CIFAR-10 ResNet of arXiv:1704.00028 (section 5.4, appendix C).
 
     Adam 2e-4 with betas (0, .9), decayed linearly to 0 over 100,000 generator steps
-    of 5 critic batches of 64."""
+    of 5 critic batches of 64.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.0, 0.9))
     images_in_all = 100_000 * 5 * 64
     return Run(
@@ -32,7 +35,8 @@ def wgan_gp_dcgan(count: int) -> Run:
     DCGAN-shaped networks of width 64, the critic without batch norm (section 4),
     Adam 1e-4 with betas (0, .9) and 5 critic steps (Algorithm 1), 200,000 generator
     steps with batches of 50 and noise of length 128 at a constant rate, as in the
-    authors' MNIST run."""
+    authors' MNIST run.
+    """
     adam = partial(Adam, lr=1e-4, betas=(0.0, 0.9))
     return Run(
         method=partial(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,54 @@ IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution, the ot
 COUNT = 256  # random images if no data are given
 
 
+class Products(TypedDict):
+    """Matrix products and convolutions of the mean step in memory.
+
+    operations: floating-point operations
+    rate, machine_rate: operations per second, and the peak in the same precision
+        (`matmul_flops`)
+    share: the first over the second
+    """
+
+    operations: float
+    rate: float
+    machine_rate: float
+    share: float
+
+
+class Benchmark(TypedDict):
+    """The result of `bench`.
+
+    size: [height, width] in pixels
+    seconds_per_step, images_per_second, seconds_per_thousand_images: means, with the
+        `loader` and on one batch in `memory`; a penalty of every 16th step counts as
+        often as it is computed
+    peak_mib: growth of the process in MiB (on an accelerator, what torch allocated);
+        None: the system does not tell
+    timed: first and last timed step of the run; a method whose steps change (WGAN's
+        long phases) has other figures later
+    """
+
+    recipe: str
+    size: list[int]
+    batch: int
+    precision: str
+    compile: str | None
+    data: str
+    seconds_per_step: dict[str, float]
+    images_per_second: dict[str, float]
+    seconds_per_thousand_images: dict[str, float]
+    products: Products
+    peak_mib: float | None
+    steps: int
+    timed: list[int]
+    device: str
+    threads: int
+    torch: str
+    machine: Mapping[str, object]
+    commit: str | None
+
+
 def bench(
     recipe: str,
     data: str | Path | None = None,
@@ -45,7 +93,7 @@ def bench(
     compile: str | None = None,
     steps: int = 10,
     set: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Benchmark:
     """Time `steps` training steps with the data loader, and as many on one fixed batch.
 
     The two kinds of steps take turns, so that both see the same machine.
@@ -53,18 +101,6 @@ def bench(
     `data`: as in `train`. None: random images of the recipe's size.
     `steps`: number of timed steps of each kind, at least 1.
     The others are as in `train`.
-
-    Returns a dict with
-    `seconds_per_step`, `images_per_second`, `seconds_per_thousand_images`: means, with the
-        `loader` and on one batch in `memory`; a penalty of every 16th step counts as often
-        as it is computed,
-    `products`: floating-point `operations` of the matrix products and convolutions of the
-        mean step in memory, their `rate` in operations per second, the `machine_rate` in
-        the same precision (`matmul_flops`), and the `share` of it,
-    `peak_mib`: growth of the process in MiB (on an accelerator, what torch allocated; None
-        if the system does not tell),
-    `timed`: first and last timed step of the run; a method whose steps change (WGAN's long
-        phases) has other figures later.
 
     Raises `UserError` for any setting that does not fit.
     """
@@ -126,7 +162,7 @@ def bench(
     }
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def lines(found: Benchmark) -> Iterator[str]:
     """A benchmark's result as lines of text."""
     size = "x".join(map(str, found["size"]))
     how = found["precision"] + (f", compile {found['compile']}" if found["compile"] else "")
@@ -215,7 +251,8 @@ class FixedBatchLoader:
     def __init__(self, engine: Engine) -> None:
         self.feed, self.info, self.batches = engine.feed, engine.feed.info, {}
 
-    def draw(self, cursor: int, n: int, **options: Any) -> Batch:
+    def draw(self, cursor: int, n: int, **options: object) -> Batch:
+        """The batch of the first call with these options, at every cursor."""
         key = (n, *sorted(options.items()))
         if key not in self.batches:
             self.batches[key] = self.feed.draw(cursor, n, **options)
@@ -236,7 +273,7 @@ def _peak_mib(device: str) -> float | None:
 
 
 def _operations(engine: Engine, clock: Clock) -> int:
-    """Operations of the step at `clock`, counted while it is repeated without compiled code."""
+    """Operations of the step at `clock`, counted without compiled code."""
     engine.clock = clock
     with torch.compiler.set_stance("force_eager"), _Counter() as counter:
         engine.step()

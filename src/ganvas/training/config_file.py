@@ -10,8 +10,8 @@ The keys are those of `--set` (`G.width`, `optim.D.lr`, `batch`, `images`, `seed
     [optim.D]
     lr = 1e-4
 
-A value is a TOML number, boolean or array. A string is read like the value of `--set`: as
-JSON if it is JSON ("null" stands for None, which TOML lacks), else as text.
+A value is a TOML number, boolean or array. A string is read like the value of `--set`:
+as JSON if it is JSON ("null" stands for None, which TOML lacks), else as text.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ class Stopped(UserError):
 def catch_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in the list that the context yields.
 
-    A second signal raises `KeyboardInterrupt`, except under torchrun: it forwards a signal
-    that its processes have already received. In a thread other than the main one, signals
-    stay with their owner and the list stays empty.
+    A second signal raises `KeyboardInterrupt`, except under torchrun: it forwards a
+    signal that its processes have already received. In a thread other than the main
+    one, signals stay with their owner and the list stays empty.
     """
     received: list[int] = []
 
@@ -105,4 +105,5 @@ def explain_failures(out: Path) -> Iterator[None]:
 
 
 def resume_command(out: Path) -> str:
+    """The command that continues the run in `out`, quoted for a shell."""
     return f"ganvas resume {shlex.quote(str(out))}"

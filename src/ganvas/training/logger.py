@@ -17,7 +17,8 @@ from ganvas.core import distributed
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.engine.engine import Engine
-from ganvas.engine.run_dir import read_lines
+from ganvas.engine.records import LogState, RunRecord
+from ganvas.engine.run_dir import number, read_lines
 from ganvas.training.snapshot import STOPPED
 
 LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line each
@@ -26,14 +27,12 @@ LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line e
 class Logger:
     """Writer of log.jsonl: mean scalars since the last line.
 
-    Lines stand at step counts that do not depend on interruptions, so that a resumed run
-    writes the same file. Scalars stay on an accelerator until a line needs them, since
-    reading one waits for the device.
+    Lines stand at step counts that do not depend on interruptions, so that a resumed
+    run writes the same file. Scalars stay on an accelerator until a line needs them,
+    since reading one waits for the device.
     """
 
-    def __init__(
-        self, out: Path, engine: Engine, unfinished: dict[str, Any], record: dict[str, Any]
-    ) -> None:
+    def __init__(self, out: Path, engine: Engine, unfinished: LogState, record: RunRecord) -> None:
         self.engine = engine
         self.latest: dict[str, float] = {}
         self._pending: list[dict[str, Tensor]] = []
@@ -53,7 +52,7 @@ class Logger:
                 ):
                     grid.unlink()
             self._before = max(
-                (e["seconds"] for e in read_lines(out / "timing.jsonl")), default=0.0
+                (number(e, "seconds") for e in read_lines(out / "timing.jsonl")), default=0.0
             )
             self._file = (out / "log.jsonl").open("a", encoding="utf-8")
             self._timing = (out / "timing.jsonl").open("a", encoding="utf-8")
@@ -86,7 +85,7 @@ class Logger:
         self._pending.clear()
 
     def sync(self) -> None:
-        """Flush, and force the lines to the disk, since the next checkpoint relies on them."""
+        """Force the lines to the disk; the next checkpoint relies on them."""
         self.flush()
         if self._file is not None:
             os.fsync(self._file.fileno())
@@ -111,11 +110,12 @@ class Logger:
             for k, v in means.items():
                 self._board.add_scalar(k, v, clock.images)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> LogState:
         """The unfinished line, for the checkpoint."""
         return {"sums": self._sums, "counts": self._counts}
 
     def close(self) -> None:
+        """Close the files; a line that a full disk rejects is lost."""
         for f in (self._file, self._timing, self._board):
             if f is not None:
                 # On a full disk the last line is lost; the checkpoint has its figures.
@@ -136,5 +136,5 @@ def _tensorboard(out: Path) -> Any:
 def _truncate_log(path: Path, images: int) -> None:
     """Drop the lines after `images`, the checkpoint from which the run continues."""
     if path.is_file():
-        kept = [line for line in read_lines(path, warn=True) if line["images"] <= images]
+        kept = [e for e in read_lines(path, warn=True) if number(e, "images") <= images]
         write(path, "".join(json.dumps(line) + "\n" for line in kept), sync=True)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -17,6 +16,7 @@ from ganvas.core.environment import say
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
+from ganvas.engine.records import RunRecord
 from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
@@ -49,7 +49,7 @@ def is_early(before: int, now: int) -> bool:
     return (before // SNAPSHOT_INTERVAL).bit_length() < (now // SNAPSHOT_INTERVAL).bit_length()
 
 
-def write_sample_grid(engine: Engine, out: Path, record: dict[str, Any], prefix: str = "") -> Model:
+def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str = "") -> Model:
     """Write a sample grid of the current model, and return the model.
 
     `prefix`: `STOPPED` for a grid that an uninterrupted run would not have; `resume`
@@ -67,7 +67,7 @@ def write_sample_grid(engine: Engine, out: Path, record: dict[str, Any], prefix:
     return model
 
 
-def write_snapshot(engine: Engine, out: Path, record: dict[str, Any]) -> Snapshot:
+def write_snapshot(engine: Engine, out: Path, record: RunRecord) -> Snapshot:
     """Write a sample grid and a point of the quality curve."""
     model, images = write_sample_grid(engine, out, record), engine.clock.images
     measures: dict[str, float] = {}
@@ -137,14 +137,14 @@ def _shrunk(x: Tensor, side: int) -> Tensor:
     return torch.nn.functional.avg_pool2d(x, max(x.shape[-2:]) // side)
 
 
-def model_facts(engine: Engine, record: dict[str, Any]) -> dict[str, Any]:
+def model_facts(engine: Engine, record: RunRecord) -> dict[str, object]:
     """Facts of the run that a model file carries."""
     keys = ("ganvas", "recipe", "paper", "task", "seed", "shape", "data", "commit", "versions")
     return {**{k: record[k] for k in keys}, "images_trained": engine.clock.images}
 
 
 def write_report_quietly(out: Path, running: bool = False) -> None:
-    """Write report.html on rank 0; a failure is only a warning, since training matters more.
+    """Write report.html on rank 0; a failure is only a warning.
 
     `running`: the run is still in progress.
     """

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
 import torch
 
@@ -24,14 +24,16 @@ from ganvas.engine import checkpoint
 from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
+from ganvas.engine.records import RunRecord, shape_record
 from ganvas.engine.run_dir import absolute, write_record
+from ganvas.methods.base import citation
 from ganvas.nets.augment import named
 from ganvas.training import config_file, snapshot
 from ganvas.training.interrupts import Stopped, resume_command
 
 
 def augmented(run: Run, text: str | None) -> Run:
-    """`run` with the augmentation named `text`; None: unchanged; "none": no augmentation."""
+    """The run with the augmentation `text`; None: unchanged; "none": without."""
     if text is None:
         return run
     return replace(run, augment=None if text == "none" else named(text))
@@ -43,7 +45,7 @@ def with_data(
     size: int | tuple[int, int] | None,
     assignments: Sequence[str],
 ) -> Run:
-    """`run` with its data source and image size filled in, then each assignment applied.
+    """Fill in a run's data source and image size, then apply each assignment.
 
     `size`: pixels, one side or (height, width). None: the recipe's.
     `assignments`: as for `--set`.
@@ -62,8 +64,22 @@ def with_data(
     return run
 
 
+class Settings(TypedDict, total=False):
+    """Keywords of `plan_run`."""
+
+    size: int | tuple[int, int] | None
+    batch: int | None
+    images: int | None
+    seed: int | None
+    precision: str | None
+    compile: str | None
+    augment: str | None
+    set: Sequence[str]
+    config: str | Path | None
+
+
 class Plan(NamedTuple):
-    """What `plan_run` resolves: a complete run, its data set, and the augmentation option."""
+    """The result of `plan_run`: a complete run, its data, the augmentation option."""
 
     run: Run
     feed: Feed
@@ -85,7 +101,7 @@ def plan_run(
     set: Sequence[str] = (),
     config: str | Path | None = None,
 ) -> Plan:
-    """Resolve the settings of `train`: recipe, then `config`, then `set`, then the rest.
+    """Resolve the settings of `train`: recipe, `config`, `set`, then the rest.
 
     Raises `UserError` for settings or data that do not fit.
     """
@@ -108,7 +124,7 @@ def plan_run(
         count: int,
         set: Sequence[str] = set,
         size: int | tuple[int, int] | None = size,
-        given: Mapping[str, Any] = given,
+        given: Mapping[str, object] = given,
     ) -> Run:
         run = with_data(augmented(make(count), augment), data, size, set)
         return replace(run, **{k: v for k, v in given.items() if v is not None})
@@ -118,10 +134,12 @@ def plan_run(
     return Plan(described(feed.info.count), feed, augment)
 
 
-def config_text(recipe: str, data: str | Path, device: str | None = None, **settings: Any) -> str:
+def config_text(
+    recipe: str, data: str | Path, device: str | None = None, **settings: Unpack[Settings]
+) -> str:
     """All settings of a run as TOML, for `--config`; nothing is trained.
 
-    `settings`: keywords of `plan_run`.
+    `settings`: as of `plan_run`.
     """
     plan = plan_run(recipe, data, usable_device(device), **settings)
     return config_file.write(recipe, plan.run, plan.augment)
@@ -131,7 +149,7 @@ def refuse_early(
     described: Callable[..., Run],
     set: Sequence[str],
     size: int | tuple[int, int] | None,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     device: torch.device,
 ) -> None:
     """Check what the recipe and its settings alone decide, before data are opened.
@@ -142,7 +160,8 @@ def refuse_early(
         return _rehearse(described(1), device)
     except UserError as e:
         error = e
-    # Leave out one setting after another: the error is due to the one without which it is gone.
+    # Leave out one setting after another: the error is due to the one without which it
+    # is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
     without |= {"--size": {"size": None}} if size is not None else {}
     without |= {
@@ -221,8 +240,8 @@ def must_be_free(out: Path) -> None:
 
 
 @contextmanager
-def new_run_dir(out: Path, record: dict[str, Any]) -> Iterator[None]:
-    """Create and lock the run folder with its record; remove it if the run never begins."""
+def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
+    """Create and lock the run folder; remove it if the run never begins."""
     if distributed.rank() != 0:
         distributed.barrier()
         yield
@@ -275,20 +294,16 @@ def _remove_run_dir(out: Path, new: bool) -> None:
 
 def describe_run(
     recipe: str, run: Run, engine: Engine, info: Info, command: str | None, tensorboard: bool
-) -> dict[str, Any]:
+) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
     `info`: description of the data set.
     `command`: the command line; None: an equivalent one.
     """
-    doc = (type(engine.method).__doc__ or "").strip().splitlines()
-    of_data = ("task", "source", "count", "classes", "fingerprint", "skipped", "skipped_count")
-    info_fields = {k: getattr(info, k) for k in of_data}
-    shape = info.shape
     return {
         "ganvas": __version__,
         "recipe": recipe,
-        "paper": doc[0] if doc else "",
+        "paper": citation(type(engine.method)),
         "task": info.task if isinstance(engine.method, Translates) else "images",
         "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
         "images": run.images,
@@ -304,14 +319,17 @@ def describe_run(
             name: sum(w.numel() for w in net.parameters())
             for name, net in engine.method.named_children()
         },
-        "shape": {
-            "channels": shape.channels,
-            "height": shape.height,
-            "width": shape.width,
-            "classes": shape.classes,
+        "shape": shape_record(info.shape),
+        "data": {
+            "task": info.task,
+            "source": info.source,
+            "count": info.count,
+            "classes": info.classes,
+            "fingerprint": info.fingerprint,
+            "skipped": info.skipped,
+            "skipped_count": info.skipped_count,
         },
-        "data": info_fields,
-        "run": config.dump(run),
+        "run": cast(dict[str, object], config.dump(run)),
         "ranks": distributed.world(),
         "versions": {"ganvas": __version__, "torch": torch.__version__},
         "machine": machine(),

@@ -47,8 +47,8 @@ def check_method(
     `data`: training data. None: toy images of the recipe's kind and size.
     `set`: settings "path=value" that make the networks small, e.g. `"G.width=4"`.
 
-    Raises `AssertionError`, with what was found, if a check fails, and `UserError` for a
-    setting that does not fit.
+    Raises `AssertionError`, with what was found, if a check fails, and `UserError` for
+    a setting that does not fit.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

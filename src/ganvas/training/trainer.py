@@ -1,8 +1,8 @@
 """Train a recipe on a data set and write a resumable run folder.
 
-run.json            every number that decides the run, versions, the data's fingerprint, the command
-local.json          the paths of this machine, which run.json leaves out; nobody else needs them
-log.jsonl           losses by image count (bitwise the same with and without interruptions)
+run.json            every number of the run, versions, data fingerprint, command
+local.json          paths of this machine, which run.json leaves out
+log.jsonl           losses by image count, bitwise the same with interruptions
 timing.jsonl        seconds and images per second
 measures.jsonl      the quality curve: a Fréchet distance at every snapshot
 samples/            sample grids at every snapshot, and some before the first
@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from ganvas.core import distributed
 from ganvas.core.environment import usable_device
@@ -27,6 +26,7 @@ from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
+from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
@@ -89,17 +89,21 @@ def train(
     `batch`: images per batch, over all ranks.
     `images`: length of the run in real images drawn.
     `seed`: every random number of the run follows from it.
-    `precision`: "fp32", "tf32" (CUDA), "bf16", or "auto" (bf16 where the hardware has it).
-    `compile`: torch.compile mode for the networks ("default"; "reduce-overhead": CUDA graphs).
-    `augment`: augmentation of the discriminators' images: "ada", "color,translation,cutout"
-        or some of the three, or "none", which removes the recipe's own.
+    `precision`: "fp32", "tf32" (CUDA), "bf16", or "auto" (bf16 where the hardware has
+        it).
+    `compile`: torch.compile mode for the networks ("default"; "reduce-overhead": CUDA
+        graphs).
+    `augment`: augmentation of the discriminators' images: "ada",
+        "color,translation,cutout" or some of the three, or "none", which removes the
+        recipe's own.
     `set`: further numbers as "path=value" (`"D.width=32"`).
-    `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and `set`
-        take precedence over it.
+    `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
+        `set` take precedence over it.
     `tensorboard`: write TensorBoard files too.
     `command`: the command line for run.json. None: an equivalent one.
-    `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and model
-        file are saved. An exception from it ends training; the run can be resumed.
+    `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
+        model file are saved. An exception from it ends training; the run can be
+        resumed.
 
     Returns the model with the final weights (averaged if the recipe averages).
 
@@ -141,7 +145,8 @@ def resume(
 ) -> Model:
     """Continue the run in `out` from its last checkpoint, as if it had never stopped.
 
-    `images`: total number of images at which to stop. None: that of the original command.
+    `images`: total number of images at which to stop. None: that of the original
+        command.
     `set`: numbers to change from here on, as in `train`; they are written to run.json.
     `data`: the data set's present place, if it was moved or the run was copied without
         its local.json.
@@ -149,8 +154,8 @@ def resume(
 
     Returns the model with the final weights.
 
-    Raises `UserError` if there is no run, another process writes it, no checkpoint can be
-    read, or the data has changed.
+    Raises `UserError` if there is no run, another process writes it, no checkpoint can
+    be read, or the data has changed.
     """
     distributed.init(device)
     out = Path(out)
@@ -177,8 +182,8 @@ def resume(
 def _fit(
     engine: Engine,
     out: Path,
-    record: dict[str, Any],
-    unfinished: dict[str, Any],
+    record: RunRecord,
+    unfinished: LogState,
     on_snapshot: OnSnapshot | None,
 ) -> Model:
     """Train from the engine's clock to the end of its run.
@@ -235,14 +240,16 @@ def _fit(
     return Model(engine.model(), model_facts(engine, record), str(engine.device))
 
 
-def _save(engine: Engine, out: Path, record: dict[str, Any], log: Logger) -> None:
+def _save(engine: Engine, out: Path, record: RunRecord, log: Logger) -> None:
     """Write the model file and a checkpoint; remove checkpoints that are not needed."""
-    # The model file comes first: a run with a final checkpoint then always has its model.
+    # The model file comes first: a run with a final checkpoint then always has its
+    # model.
     facts = model_facts(engine, record)
     if distributed.rank() == 0:
         run, shape = portable(engine.run), engine.feed.info.shape
         model_file.save(out / "model", engine.model(), run, shape, facts)
     values, shared, own = engine.state()
-    checkpoint.save(out / "checkpoints", {**values, "log": log.state()}, shared, own)
+    values["log"] = log.state()
+    checkpoint.save(out / "checkpoints", values, shared, own)
     if distributed.rank() == 0:
         checkpoint.prune(out / "checkpoints", best_checkpoint(out))

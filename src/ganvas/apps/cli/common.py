@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,7 +164,7 @@ def _done(out: Path, model: Any) -> None:
         _say(f"done. Report: {out / 'report.html'}", f"Use it:       {use}")
 
 
-def _use(model: Path, info: dict[str, Any]) -> str:
+def _use(model: Path, info: Mapping[str, Any]) -> str:
     """The command that generates images with a run or a model, given its facts."""
     if info["task"] == "images":
         return shlex.join(["ganvas", "sample", str(model), "-n", "64", "--out", "grid.png"])
@@ -220,7 +220,7 @@ def _print_record(record: dict[str, Any]) -> None:
             _say(f"note: {note}")
 
 
-def _figure(measurement: dict[str, Any], name: str) -> str:
+def _figure(measurement: Mapping[str, Any], name: str) -> str:
     """A value with its interval, as text."""
     value, interval = (
         measurement["values"].get(name),

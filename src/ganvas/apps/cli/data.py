@@ -140,9 +140,9 @@ def data_mosaic(
         ),
     ] = False,
 ) -> None:
-    """Hide an object class behind a mosaic: pairs to train `restore`, or redacted images.
+    """Hide an object class behind a mosaic: pairs for `restore`, or redacted images.
 
-    Example: `ganvas data mosaic photos/ --classifier squeezenet --class daisy --out pairs/ --size 256`
+    Example: `ganvas data mosaic photos/ --classifier squeezenet --class daisy --out p/`
     """
     from ganvas.data.prepare import mosaic_pairs
 
@@ -164,8 +164,8 @@ def data_mosaic(
     if redact:
         _say(
             "Check every image: the classifier misses objects, especially in skipped images; a "
-            "second object whose class map stays below --threshold remains visible; and small blocks hide "
-            "little."
+            "second object whose class map stays below --threshold remains visible; and small "
+            "blocks hide little."
         )
     elif size and size % 64 == 0:
         train = shlex.join(

@@ -167,7 +167,7 @@ def measure(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a model: Fréchet distance, KID, precision, recall and further diagnostics.
+    """Evaluate a model: Fréchet distance, KID, precision, recall and diagnostics.
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """

@@ -68,7 +68,8 @@ def sample(
         "all_classes": all_classes,
     }
     if out.suffix:
-        shape, count = model.info["shape"], n * (model.method.classes if all_classes else 1)
+        shape = model.runtime.description["shape"]
+        count = n * (model.method.classes if all_classes else 1)
         if (
             4 * count * shape["channels"] * shape["height"] * shape["width"]
             > memory(model.method.device) // 4
@@ -115,7 +116,7 @@ def import_(
     from ganvas.inference.importers.as_method import import_model
 
     header = import_model(file, out, part)
-    _say(f"{header['imported']} in {out}", f"Use it:     {_use(out, header)}")
+    _say(f"{header.get('imported')} in {out}", f"Use it:     {_use(out, header)}")
 
 
 @app.command(rich_help_panel=USE)
@@ -199,7 +200,7 @@ def mix(
 ) -> None:
     """Mix the styles of images in a table; for methods with styles.
 
-    Example: `ganvas mix runs/s --rows 0-3 --columns 4-8 --layers coarse --out sheet.png`
+    Example: `ganvas mix runs/s --rows 0-3 --columns 4-8 --layers coarse --out mix.png`
     """
     from ganvas.inference import render
     from ganvas.inference.load import load
@@ -297,11 +298,11 @@ def translate(
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
-    """Translate images to the other domain, or enlarge them with a super-resolution model.
+    """Translate images to the other domain, or enlarge them by super-resolution.
 
-    Each image keeps its own size. Alpha, 16 bits and color profiles are kept if the format
-    supports them. The same command continues after a stop; under torchrun the processes
-    share the images.
+    Each image keeps its own size. Alpha, 16 bits and color profiles are kept if the
+    format supports them. The same command continues after a stop; under torchrun the
+    processes share the images.
 
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
     """

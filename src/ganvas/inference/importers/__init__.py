@@ -60,20 +60,24 @@ FORMATS: dict[str, Format] = {
 }
 
 
+Result = Tensor | tuple[object, ...]  # of a network
+
+
 class Adapted(nn.Module):
     """A network with the input and output ranges of its own project."""
 
     def __init__(
         self,
         net: nn.Module,
-        output_map: Callable[[Any], Any],
+        output_map: Callable[..., Result],
         input_map: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.output_map, self.input_map = output_map, input_map
 
-    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Result:
+        """Call the network as in its own project, with the ranges of ganvas."""
         x = x if self.input_map is None else self.input_map(x)
         return self.output_map(self.net(x, *args, **kwargs))
 
@@ -92,7 +96,8 @@ def import_network(file: str | Path, part: str | None = None) -> nn.Module:
     by default constant) and labels as numbers or weights.
 
     Raises `UserError` with the file's contents if it is not a checkpoint, or not in one
-    of the `FORMATS`."""
+    of the `FORMATS`.
+    """
     _, found = recognized(read_state(file, part), str(file))
     net = found.net.float()
     if found.output_map is not None:
@@ -112,7 +117,8 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
     """(format, network with its weights) of tensors.
 
     Raises `UserError`, with the name `file`, for tensors in none of the `FORMATS`, and
-    for tensors that resemble a format and do not fit it."""
+    for tensors that resemble a format and do not fit it.
+    """
     file, state = printable(file), _clean(state)  # a file may be in another order
     for name, recognize in FORMATS.items():
         found = _recognize(recognize, state)
@@ -127,8 +133,7 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
     )
     raise UserError(
         f"{file} holds {len(state)} tensors in no known format; the first are {beginning}. The "
-        "pages in docs/methods "
-        "name the projects whose weights are known"
+        "pages in docs/methods name the projects whose weights are known"
     )
 
 
@@ -321,7 +326,8 @@ def _few(names: Iterable[str]) -> str:
 def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Split a module's state dict by the names of its children.
 
-    "generator.conv.weight" belongs to "generator"."""
+    "generator.conv.weight" belongs to "generator".
+    """
     groups: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         child, dot, rest = _stripped(key).partition(".")
@@ -334,7 +340,8 @@ def _prefixed(state: State, file: str | Path) -> State | None:
     """Find a known network in the state dict of a larger module.
 
     For Lightning's checkpoints. Prefers generators. None if no known network is
-    found."""
+    found.
+    """
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
         known = [
@@ -371,7 +378,8 @@ def _clean(state: Mapping[str, Tensor]) -> State:
 
     Drops the running statistics that instance norms had before torch 0.4: they have no
     weight beside them, and their networks never use them (batch norms without weights
-    are named bn, or param_free_norm in SPADE)."""
+    are named bn, or param_free_norm in SPADE).
+    """
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     stats = ("running_mean", "running_var", "num_batches_tracked")

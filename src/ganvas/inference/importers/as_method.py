@@ -7,11 +7,11 @@ the network, so it is recognized again at loading, and needs no description of i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,11 @@ from ganvas import __version__, methods
 from ganvas.core import Method, Shape, Stage, Translates, rng
 from ganvas.core.errors import UserError, printable
 from ganvas.core.meta_device import Bounded
+from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.unit import Translator
+from ganvas.inference.runtime import Description
 from ganvas.nets import (
     biggan,
     cogan,
@@ -42,12 +44,23 @@ from ganvas.nets import (
 MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
 
 
+@runtime_checkable
+class Progressive(Protocol):
+    """A generator that has grown.
+
+    resolutions: longer sides of its images in pixels, smallest first
+    """
+
+    resolutions: Sequence[int]
+
+
 @final
 class StoredBigGAN(Method):
     """BigGAN-deep of huggingface/pytorch-pretrained-BigGAN, for sampling only.
 
     z is `truncation` times a normal distribution truncated to [-2, 2]; batch norm uses
-    the statistics stored for that truncation, in (0, 1]."""
+    the statistics stored for that truncation, in (0, 1].
+    """
 
     G: Any
 
@@ -56,12 +69,15 @@ class StoredBigGAN(Method):
         self.classes, self.G = shape.classes, G()
 
     def latent(self, n: int) -> Tensor:
+        """N(0, 1), [n, latent]; `truncated` limits it to [-2, 2]."""
         return rng.normal(n, self.G.latent, device=self.device)
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        """Images by the statistics of truncation 1."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)
 
     def truncated(self, z: Tensor, truncation: float, y: Tensor | None = None) -> Tensor:
+        """Images of truncation z [n, latent]; `truncation` above 0, at most 1."""
         if not 0 < truncation <= 1:
             raise UserError(
                 f"truncation is {truncation}; this model has statistics for those above 0 and up "
@@ -72,9 +88,10 @@ class StoredBigGAN(Method):
 
 
 def _shape_from_noise(net: Any) -> Shape:
-    """The output shape of a network that starts from noise, without computing its output.
+    """The output shape of a network that starts from noise, on the meta device.
 
-    Fake tensors have shapes and no memory, so that a hostile file cannot fill it."""
+    Fake tensors have shapes and no memory, so that a hostile file cannot fill it.
+    """
     from torch._subclasses import FakeTensorMode  # takes long to import
 
     classes = getattr(getattr(net, "mapping", net), "classes", 0)
@@ -145,7 +162,7 @@ LABELED = (
 )
 
 
-def import_model(file: str | Path, out: str | Path, part: str | None = None) -> dict[str, Any]:
+def import_model(file: str | Path, out: str | Path, part: str | None = None) -> Description:
     """Convert the generator in another project's checkpoint to a model folder.
 
     The folder is for `ganvas sample` and `ganvas translate`.
@@ -154,7 +171,8 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
     part: which network, if the file holds several
 
     Returns the header. Raises `UserError` if the file is not recognized (with the
-    reason), if it holds no generator, and if `out` is not empty."""
+    reason), if it holds no generator, and if `out` is not empty.
+    """
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
@@ -163,7 +181,11 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
         )
     state = importers.read_state(file, part)
     name, found = importers.recognized(state, str(file))
-    header: dict[str, Any] = {
+    method, shape = as_method(found.net, name)
+    task = "images"
+    if isinstance(method, Translates):
+        task = "pairs" if method.upscale > 1 else "domains"
+    header: Description = {
         "imported": name,
         "recipe": f"imported {name}",
         "source": {
@@ -172,15 +194,9 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
             "part": part,
         },
         "ganvas": __version__,
-    }
-    method, shape = as_method(found.net, name)
-    task = "images"
-    if isinstance(method, Translates):
-        task = "pairs" if method.upscale > 1 else "domains"
-    header |= {
         "task": task,
         "scale": method.upscale,
-        "shape": asdict(shape),
+        "shape": shape_record(shape),
         "stage": asdict(method.current_stage),
     }
     model_file.write(out, dict(state), header)
@@ -192,14 +208,15 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
 
     shape: if known; None: found by `METHODS`
 
-    Raises `UserError` for a network that generates no images."""
+    Raises `UserError` for a network that generates no images.
+    """
     if type(net) not in METHODS:
         raise UserError(
             f"this is a {name}, which generates no images by itself or belongs to no method of "
             "ganvas. It can be used from Python only: ganvas.import_network(FILE)"
         )
     factory, shape_of = METHODS[type(net)]
-    known: Any = net.float().eval()
+    known = net.float().eval()
     try:
         from_noise = shape_of is _shape_from_noise
         own = shape_of(known) if shape is None or from_noise else shape
@@ -217,7 +234,7 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     shape = own
     labels = {"labels": bool(shape.classes)} if getattr(factory, "func", factory) in LABELED else {}
     method = factory(shape, G=lambda **_: net, D=lambda **_: nn.Identity(), **labels)
-    if hasattr(known, "resolutions"):  # progressive
+    if isinstance(known, Progressive):
         method.current_stage = Stage(
             index=len(known.resolutions) - 1, resolution=known.resolutions[-1]
         )

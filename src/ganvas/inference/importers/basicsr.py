@@ -69,7 +69,8 @@ def _numbered_rrdb(state: State) -> State:
     """Rename ESRGAN's old layers (one nn.Sequential) to those of its new code.
 
     model.1 is the body. After it come, for every doubling, an upsampling layer, a
-    convolution and an activation; then two more convolutions."""
+    convolution and an activation; then two more convolutions.
+    """
     blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
     *ups, hr, last = sorted(
         {int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1}
@@ -141,7 +142,8 @@ def _leftthomas(state: State) -> Found | None:
     Blocks are numbered through: first convolution, residual blocks, end of the body,
         upsampling.
 
-    The end of the body is batch norm, in the first version PReLU."""
+    The end of the body is batch norm, in the first version PReLU.
+    """
     if (
         not {"block1.0.weight", "block1.1.weight", "block2.bn1.weight", "block2.prelu.weight"}
         <= state.keys()

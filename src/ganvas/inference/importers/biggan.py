@@ -92,7 +92,8 @@ class StoredStatistics(nn.Module):
 
     Between two steps that project gives the closer one the *smaller* weight (stats[i] *
     f + stats[i + 1] * (1 - f) at step i + f), and the published images were generated
-    so; `nearer=True` gives it the larger weight."""
+    so; `nearer=True` gives it the larger weight.
+    """
 
     def __init__(self, G: biggan_deep.DeepGenerator, steps: int) -> None:
         super().__init__()
@@ -106,6 +107,10 @@ class StoredStatistics(nn.Module):
         return [m for m in self.G.modules() if isinstance(m, nn.BatchNorm2d)]
 
     def forward(self, z: Tensor, y: Tensor, truncation: float = 1.0) -> Tensor:
+        """Generate images [N, C, H, W] in [-1, 1] by the statistics of `truncation`.
+
+        z [N, latent]; y: class vectors [N, classes] or labels [N].
+        """
         for i, norm in enumerate(self._norms()):
             for kind, now in (("means", norm.running_mean), ("vars", norm.running_var)):
                 table = self.get_buffer(f"{kind}{i}")

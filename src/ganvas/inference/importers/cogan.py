@@ -15,9 +15,11 @@ class Pair(cogan.Discriminators):
     """Discriminators called as in their project.
 
     Images of a and of b, in [0, 1] -> scores of "generated" and "real", [N + M, 2], a's
-    first."""
+    first.
+    """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Scores [N + M, 2] of images a [N, ...] and b [M, ...] in [0, 1]."""
         return torch.cat([self.scores(a, 0), self.scores(b, 1)])
 
 

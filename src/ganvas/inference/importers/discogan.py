@@ -12,7 +12,7 @@ from ganvas.nets import discogan
 
 
 def _wider(x: Tensor) -> Tensor:
-    """[0, 1] -> [-1, 1]"""
+    """Map [0, 1] to [-1, 1]."""
     return 2 * x - 1
 
 

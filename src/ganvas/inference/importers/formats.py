@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
     net: nn.Module
     state: State
-    output_map: Callable[[Any], Any] | None = None
+    output_map: Callable[..., Tensor | tuple[object, ...]] | None = None
     input_map: Callable[[Tensor], Tensor] | None = None
 
 
@@ -44,5 +44,5 @@ def numbered(state: State, prefix: str) -> bool:
 
 
 def column(scores: Tensor) -> Tensor:
-    """[N] -> [N, 1]"""
+    """Weights [N] as [N, 1]."""
     return scores[:, None]

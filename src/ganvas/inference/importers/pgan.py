@@ -49,7 +49,8 @@ def _pgan_discriminator(state: State) -> Found | None:
 def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:
     """Rename, and rescale the weights to equal results.
 
-    That project's gain is sqrt(2) in every layer, and it scales biases like weights."""
+    That project's gain is sqrt(2) in every layer, and it scales biases like weights.
+    """
     scales = {
         k: m.scale
         for k, m in net.named_modules()

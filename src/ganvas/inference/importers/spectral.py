@@ -10,7 +10,8 @@ from ganvas.inference.importers.formats import State
 def with_power_iteration(state: State) -> State:
     """Convert ajbrock/BigGAN-PyTorch's layers to weights before normalization and u.
 
-    Both projects do one power iteration from the stored u (there: u0) in evaluation."""
+    Both projects do one power iteration from the stored u (there: u0) in evaluation.
+    """
     ours: State = {}
     for key, value in state.items():
         layer, _, name = key.rpartition(".")
@@ -29,7 +30,8 @@ def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
 
     Their evaluation divides by u^T W v of the stored vectors.
 
-    transposed: layers that are transposed convolutions, [in, out, ...]"""
+    transposed: layers that are transposed convolutions, [in, out, ...]
+    """
     plain: State = {}
     for key, value in state.items():
         if key.endswith(".weight_orig"):

@@ -19,7 +19,8 @@ def _zoo_generator(state: State) -> Found | None:
     """Recognize pytorch_GAN_zoo's StyleGAN generator.
 
     It has no blur, one noise weight per layer, no output at 4x4, and truncates all
-    layers (by `phiTruncation`, which is not in the file)."""
+    layers (by `phiTruncation`, which is not in the file).
+    """
     if not {"baseScale0", "mean_w", "adain00.styleModulator.module.weight"} <= state.keys():
         return None
     widths = [state["baseScale0"].shape[1]]
@@ -43,7 +44,8 @@ def _zoo(state: State, net: stylegan.Generator) -> State:
     """Rename, and rescale the weights to equal results.
 
     That project's gain is sqrt(2) in every layer, it scales biases like weights, and
-    its style's scale is without the 1."""
+    its style's scale is without the 1.
+    """
     scales = {k: m.scale / m.lr for k, m in net.named_modules() if isinstance(m, EqualizedLinear)}
     scales |= {k: m.scale for k, m in net.named_modules() if isinstance(m, EqualizedConv2d)}
     own = net.state_dict()
@@ -143,7 +145,8 @@ def _stylegan2_discriminator(state: State) -> Found | None:
 
     The group of the minibatch standard deviation is not in the file: 4, as in all of
         that
-    project's settings but CIFAR-10's."""
+    project's settings but CIFAR-10's.
+    """
     if not {"b4.fc.weight", "b4.out.weight", "b8.conv0.weight"} <= state.keys():
         return None
     sides = [int(m[1]) for k in state if (m := re.fullmatch(r"b(\d+)\.conv0\.weight", k))]
@@ -181,7 +184,8 @@ def _mapping_layers(state: State) -> int:
 def _renamed(state: State, names) -> State:
     """Rename `state` by every pattern of `names` in turn, and the mapping network.
 
-    Filters are not weights: dropped."""
+    Filters are not weights: dropped.
+    """
     names = {**names, r"^mapping\.fc(\d+)": lambda m: f"mapping.layers.{m[1]}"}
     renamed = {}
     for key, value in state.items():

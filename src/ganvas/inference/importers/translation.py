@@ -18,7 +18,8 @@ def _norm(state: State, conv: str) -> Norm:
     """The norm, by a convolution before it.
 
     That project gives the convolution a bias with instance norm only, which has no
-    weights."""
+    weights.
+    """
     if any(k.endswith("running_mean") for k in state):
         return "batch"
     return "instance" if f"{conv}.bias" in state else "none"
@@ -101,7 +102,9 @@ def _pixel_discriminator(state: State) -> Found | None:
 
 FORMATS: dict[str, Format] = {
     "ResNet generator (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_resnet,
-    "anti-aliased ResNet generator (taesungp/contrastive-unpaired-translation)": _antialiased_resnet,
+    "anti-aliased ResNet generator (taesungp/contrastive-unpaired-translation)": (
+        _antialiased_resnet
+    ),
     "U-Net generator (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_unet,
     "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _patch_discriminator,
     "PixelGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _pixel_discriminator,

@@ -13,7 +13,8 @@ from ganvas.nets import unit
 class Translator(nn.Module):
     """Encoders and decoders of domains a and b: images of a -> images of b.
 
-    `E` and `G` take a domain, 0 or 1."""
+    `E` and `G` take a domain, 0 or 1.
+    """
 
     def __init__(self, channels: int, width: int, halvings: int, blocks: int) -> None:
         super().__init__()
@@ -22,6 +23,7 @@ class Translator(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images of a [N, C, H, W] to images of b, without noise."""
         return self.G(self.E(x, 0), 1)
 
 

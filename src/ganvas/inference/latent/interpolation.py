@@ -53,7 +53,8 @@ def path(points: Tensor, frames: int, loop: bool, curve: Curve) -> Tensor:
     """A path through points [k, ...].
 
     Returns [k * frames, ...] for a loop, [(k - 1) * frames + 1, ...] for a path that
-    ends at its last point."""
+    ends at its last point.
+    """
     if curve not in ("linear", "spherical"):
         raise UserError(f"a walk is linear or spherical; got {curve!r}")
     between = torch.lerp if curve == "linear" else slerp
@@ -72,7 +73,8 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation between a and b [n, ...]. Shoemake, 1985.
 
     Animating rotation with quaternion curves. At fraction t of the angle, and with
-    lengths between theirs; linear if a and b have the same direction."""
+    lengths between theirs; linear if a and b have the same direction.
+    """
     flat = [v.flatten(1) for v in (a, b)]
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1, 1).view(-1, *[1] * (a.dim() - 1))
     angle = cosine.acos()

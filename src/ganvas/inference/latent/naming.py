@@ -24,7 +24,8 @@ def sample_names(text: str) -> list[SampleName]:
     sample 12 of seed 0, counted from 0 along the rows of a grid; `"0:3-5"`: samples 3
     to 5 of seed 0.
 
-    Raises `UserError` for anything else."""
+    Raises `UserError` for anything else.
+    """
     names: list[SampleName] = []
     for part in text.split(","):
         match = NAME.fullmatch(part)
@@ -45,9 +46,10 @@ def sample_names(text: str) -> list[SampleName]:
 
 
 def count_or_names(text: str) -> int | list[SampleName]:
-    """A number of samples (`"6"`: the first six), or the samples that any other text names.
+    """A number of samples (`"6"`: the first six), or the names in a text.
 
-    Raises `UserError` for more than `MAX_SAMPLES`."""
+    Raises `UserError` for more than `MAX_SAMPLES`.
+    """
     if not re.fullmatch("[0-9]+", text):
         return sample_names(text)
     if len(text) > 18 or int(text) > MAX_SAMPLES:
@@ -56,9 +58,10 @@ def count_or_names(text: str) -> int | list[SampleName]:
 
 
 def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
-    """z [n, ...] of named samples, each drawn by itself.
+    """Latents z [n, ...] of named samples, each drawn by itself.
 
-    So a name stands for the same sample in every batch."""
+    So a name stands for the same sample in every batch.
+    """
     if not names:
         raise UserError("no sample is named: name at least one")
     with torch.random.fork_rng():
@@ -72,9 +75,10 @@ def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
 def generate(
     method: Samples, z: Tensor, y: Tensor | None = None, truncation: float | None = None
 ) -> Tensor:
-    """z [n, ...] and labels [n] -> images [n, C, H, W].
+    """Generate images [n, C, H, W] of latents z [n, ...] and labels [n].
 
-    truncation: for methods that are `Truncates`"""
+    truncation: for methods that are `Truncates`
+    """
     if truncation is None:
         return method.sample(len(z), z=z, y=y)
     assert isinstance(method, Truncates)
@@ -84,5 +88,5 @@ def generate(
 def styles(
     method: Styled, z: Tensor, y: Tensor | None = None, truncation: float | None = None
 ) -> Tensor:
-    """z [n, ...] -> w [n, layers, d], truncated as the method's samples are."""
+    """Styles w [n, layers, d] of z [n, ...], truncated as the method's samples."""
     return method.styles(z, y) if truncation is None else method.styles(z, y, truncation)

@@ -66,7 +66,8 @@ def project(
     z the
     latent is not regularized: a close match may be an improbable latent.
 
-    Raises `UserError` for a space that the method does not have."""
+    Raises `UserError` for a space that the method does not have.
+    """
     available = {
         "encode": isinstance(method, Encodes),
         "w": isinstance(method, Styled),
@@ -113,7 +114,8 @@ def project(
 def pixels(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of images [n, C, H, W] over pixels and scales: [n].
 
-    The scales are halved down to 4 pixels a side."""
+    The scales are halved down to 4 pixels a side.
+    """
     scales = [(a - b).square().mean((1, 2, 3))]
     while min(a.shape[-2:]) >= 8:
         a, b = avg_pool2d(a, 2), avg_pool2d(b, 2)
@@ -185,7 +187,8 @@ def _descend(
     the
     last quarter, and noise that decays over three quarters: appendix D.
 
-    Returns the latents of the smallest loss, and that loss [n]."""
+    Returns the latents of the smallest loss, and that loss [n].
+    """
     latent = start.detach().clone().requires_grad_()
     adam = torch.optim.Adam([latent], lr=0.1)
     best, least = latent.detach().clone(), torch.full((len(x),), math.inf, device=x.device)

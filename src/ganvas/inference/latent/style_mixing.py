@@ -18,7 +18,8 @@ LAYERS = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, None)}
 def layers(text: str, count: int) -> slice:
     """Parse `coarse`, `middle`, `fine`, `3` or `2-5` (both included) of `count` layers.
 
-    Raises `UserError` for layers that do not exist."""
+    Raises `UserError` for layers that do not exist.
+    """
     numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     if numbers:
         first, stop = int(numbers[1]), int(numbers[2] or numbers[1]) + 1
@@ -40,7 +41,8 @@ def layers(text: str, count: int) -> slice:
 def mix_styles(rows: Tensor, columns: Tensor, which: slice) -> Tensor:
     """Mix w of rows [R, layers, d] and of columns [C, layers, d]: [R * C, layers, d].
 
-    which: layers from the columns; the others are the rows'"""
+    which: layers from the columns; the others are the rows'
+    """
     w = rows[:, None].expand(-1, len(columns), -1, -1).clone()
     w[:, :, which] = columns[None, :, which]
     return w.flatten(0, 1)

@@ -77,7 +77,8 @@ class Tiles:
     def sweep(self, node: Node, area: Window | None = None) -> Iterator[tuple[Window, Tensor]]:
         """Compute an image, or an area of it, tile by tile.
 
-        If a tile does not fit in memory, it and all later tiles are quartered."""
+        If a tile does not fit in memory, it and all later tiles are quartered.
+        """
         area = area or Window((0, node.sides[0]), (0, node.sides[1]))
         waiting = deque(area.cut(self.tile_side(node)))
         while waiting:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ganvas.core.errors import OutputError
@@ -26,16 +27,12 @@ class OnDisk:
         self,
         channels: int,
         sides: tuple[int, int],
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         folder: Path | None = None,
     ) -> None:
         self.channels, self.sides, self.dtype = channels, sides, np.dtype(dtype)
-        # closed with this object
         self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        weakref.finalize(self, self._file.close)
 
     def _rows(self, window: Window, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Contiguous runs of pixels, with the file positioned at the start of each."""
@@ -46,7 +43,7 @@ class OnDisk:
             yield line
 
     def write(self, window: Window, pixels: np.ndarray) -> None:
-        """Write a window, pixels [h, w, C]. Raises `OutputError` if the disk is full."""
+        """Write pixels [h, w, C]. Raises `OutputError` if the disk is full."""
         try:
             for line in self._rows(window, np.ascontiguousarray(pixels, self.dtype)):
                 left = line.data.cast("B")
@@ -56,8 +53,7 @@ class OnDisk:
             raise OutputError(
                 "the intermediate results of a large image could not be stored: "
                 f"{e.strerror or e}. They take up to {STORED_CHANNELS * 16} bytes a pixel: free "
-                "some "
-                "space, or set TMPDIR to a folder with more"
+                "some space, or set TMPDIR to a folder with more"
             ) from None
 
     def read(self, window: Window) -> Tensor:
@@ -89,6 +85,7 @@ class InMemory:
         self.x = x
 
     def read(self, window: Window) -> Tensor:
+        """Crop to a window: [1, C, h, w]."""
         return window.of(self.x)
 
 
@@ -116,6 +113,7 @@ class Node:
         self.order = next(_order)
 
     def reach(self, window: Window) -> Window:
+        """The window of the inputs that a window of this image is computed from."""
         assert self.step is not None
         return Window(*(self.step.reach(span, axis) for axis, span in enumerate(window)))
 
@@ -123,7 +121,8 @@ class Node:
 def plan(node: Node, window: Window) -> dict[Node, Window]:
     """The windows of all images that a window of `node` is computed from.
 
-    Each node comes before its inputs."""
+    Each node comes before its inputs.
+    """
     needed, waiting = {node: window}, {node}
     order: dict[Node, Window] = {}
     while waiting:
@@ -142,7 +141,8 @@ def receptive_field(node: Node) -> tuple[float, int]:
     """(reach, count) of the stored images that a pixel is computed from.
 
     reach: distance from the pixel in the middle, in its own pixels
-    count: number of stored images"""
+    count: number of stored images
+    """
     middle = Window(*((side // 2, side // 2 + 1) for side in node.sides))
     stored = {n: window for n, window in plan(node, middle).items() if n.source is not None}
     scales = [[a / b for a, b in zip(node.sides, n.sides, strict=True)] for n in stored]

@@ -36,10 +36,12 @@ class LazyImage:
 
     @property
     def shape(self) -> torch.Size:
+        """[1, C, H, W]."""
         return torch.Size((1, self.node.channels, *self.node.sides))
 
     @property
     def device(self) -> torch.device:
+        """The device on which tiles are computed."""
         return self.tiles.device
 
     def rows(self, top: int, bottom: int) -> Tensor:
@@ -67,22 +69,27 @@ class LazyImage:
 
     # -------- the interface of a tensor
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: int | None = None) -> torch.Size | int:
+        """As of tensors."""
         return self.shape if dim is None else self.shape[dim]
 
     def dim(self) -> int:
+        """4."""
         return 4
 
     def numel(self) -> int:
+        """Numbers in the whole image."""
         return self.shape.numel()
 
-    def is_contiguous(self, **_: Any) -> bool:
+    def is_contiguous(self, **_: object) -> bool:
+        """True: the layout is that of each tile."""
         return True
 
     def __len__(self) -> int:
         return 1
 
     def split(self, size: int, dim: int = 0) -> tuple[LazyImage, ...]:
+        """The image itself, the only one. Raises `NotTileable` for other axes."""
         if dim:
             raise NotTileable("it splits an image")
         return (self,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ STORED_CHANNELS = 16  # per pixel of the larger of input and output: up to 64 by
 REACH = 8  # pixels: a step with a larger receptive field reads a stored image
 MIN_TILE = 16  # pixels: the smallest side of a tile
 Span = tuple[int, int]  # first, end (exclusive)
+Pair = int | Sequence[int]  # for rows and columns
 
 
 class NotTileable(Exception):
@@ -28,6 +29,7 @@ class Window(NamedTuple):
 
     @property
     def sides(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
     def of(self, x: Tensor, origin: Sequence[int] = (0, 0)) -> Tensor:
@@ -63,17 +65,20 @@ def out_of_memory(e: BaseException) -> bool:
 
 
 class Step:
-    """An operation on images.
-
-    reach: the span of rows (axis 0) or columns (axis 1) of its inputs for a span of its
-        output
-    run: a window of the output, from exactly these parts of the inputs
-    """
+    """An operation on images [1, C, H, W]; `reach` is that of single pixels."""
 
     def reach(self, span: Span, axis: int) -> Span:
+        """The span of the inputs that a span of the output is computed from.
+
+        axis: 0: rows; 1: columns
+        """
         return span
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Compute a window of the output, [1, C, h, w].
+
+        parts: of the inputs, exactly those that `reach` names
+        """
         raise NotImplementedError
 
 
@@ -84,6 +89,7 @@ class Pointwise(Step):
         self.fn = fn
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Apply the function to the same window of every input."""
         return self.fn(*parts)
 
 
@@ -94,9 +100,11 @@ class Padded(Step):
         self.sides, self.before, self.value = sides, before, value
 
     def reach(self, span: Span, axis: int) -> Span:
+        """The part of the span that is inside the image, at least one pixel."""
         return _within((span[0] - self.before[axis], span[1] - self.before[axis]), self.sides[axis])
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Pad the part of the window that is inside the image."""
         amounts = []
         for axis in (1, 0):
             first, end = (i - self.before[axis] for i in window[axis])
@@ -110,7 +118,7 @@ class Conv(Step):
     """A convolution without padding."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int
+        self, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int
     ) -> None:
         self.weight, self.bias, self.groups = weight, bias, groups
         self.stride, self.dilation = _two(stride), _two(dilation)
@@ -119,22 +127,29 @@ class Conv(Step):
         ]
 
     def reach(self, span: Span, axis: int) -> Span:
+        """Every pixel under the kernel."""
         s = self.stride[axis]
         return span[0] * s, (span[1] - 1) * s + self.extent[axis]
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Convolve; `parts` include the border under the kernel."""
         return F.conv2d(
             parts[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups
         )
 
 
 class ConvTranspose(Step):
+    """A transposed convolution.
+
+    sides: (height, width) of its input
+    """
+
     def __init__(
         self,
         weight: Tensor,
         bias: Tensor | None,
-        stride: Any,
-        padding: Any,
+        stride: Pair,
+        padding: Pair,
         groups: int,
         sides: tuple[int, int],
     ) -> None:
@@ -142,12 +157,14 @@ class ConvTranspose(Step):
         self.stride, self.padding = _two(stride), _two(padding)
 
     def reach(self, span: Span, axis: int) -> Span:
+        """Every input pixel whose kernel touches the span."""
         s, p, k = self.stride[axis], self.padding[axis], self.weight.shape[2 + axis]
         return _within(
             (-(-(span[0] + p - k + 1) // s), (span[1] - 1 + p) // s + 1), self.sides[axis]
         )
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Compute all that `parts` contribute, and crop it to the window."""
         whole = F.conv_transpose2d(
             parts[0], self.weight, self.bias, self.stride, groups=self.groups
         )
@@ -176,10 +193,12 @@ class Resample(Step):
         self.low, self.high, self.weight = low, high, weight
 
     def reach(self, span: Span, axis: int) -> Span:
+        """From the first to the last row or column that the span picks."""
         part = slice(*span)
         return int(self.low[axis][part].min()), int(self.high[axis][part].max()) + 1
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Interpolate rows, then columns."""
         x = parts[0]
         for axis in (0, 1):
             part, weight = slice(*window[axis]), self.weight[axis]
@@ -194,25 +213,33 @@ class Resample(Step):
 
 
 class Shuffled(Step):
+    """A pixel shuffle: [1, C factor^2, H, W] -> [1, C, H factor, W factor]."""
+
     def __init__(self, factor: int) -> None:
         self.factor = factor
 
     def reach(self, span: Span, axis: int) -> Span:
+        """The span over `factor`, rounded outwards."""
         return span[0] // self.factor, -(-span[1] // self.factor)
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Shuffle whole blocks, and crop them to the window."""
         first = tuple(self.reach(window[axis], axis)[0] * self.factor for axis in (0, 1))
         return window.of(F.pixel_shuffle(parts[0], self.factor), first)
 
 
 class Unshuffled(Step):
+    """The inverse of a pixel shuffle."""
+
     def __init__(self, factor: int) -> None:
         self.factor = factor
 
     def reach(self, span: Span, axis: int) -> Span:
+        """The span times `factor`."""
         return span[0] * self.factor, span[1] * self.factor
 
     def run(self, window: Window, *parts: Tensor) -> Tensor:
+        """Unshuffle exactly the window's blocks."""
         return F.pixel_unshuffle(parts[0], self.factor)
 
 
@@ -222,8 +249,8 @@ def _within(span: Span, side: int) -> Span:
     return first, max(min(span[1], side), first + 1)
 
 
-def _two(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (tuple(value) * 2)[:2]
+def _two(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def _select(x: Tensor, dim: int, indices: np.ndarray) -> Tensor:

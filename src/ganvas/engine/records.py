@@ -1,0 +1,103 @@
+"""The JSON that a run folder holds, by file, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+from ganvas.core import Shape
+
+
+class ShapeRecord(TypedDict):
+    """The shape of images, as `core.Shape`."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    palette: NotRequired[list[int]]
+
+
+def shape_record(shape: Shape) -> ShapeRecord:
+    """A shape in the form of JSON."""
+    return {
+        "channels": shape.channels,
+        "height": shape.height,
+        "width": shape.width,
+        "classes": shape.classes,
+    }
+
+
+class DataRecord(TypedDict):
+    """The facts about a data set, as of `data.feed.Info`. Older runs have fewer."""
+
+    task: str
+    source: str
+    count: int
+    classes: Sequence[str]
+    fingerprint: str
+    skipped: NotRequired[Sequence[str]]
+    skipped_count: NotRequired[int]
+
+
+class RunRecord(TypedDict):
+    """run.json. Older runs lack some of the fields that are not required.
+
+    save, tick: images between checkpoints and between snapshots
+    parameters: weights of each network
+    run: the `Run`, as of `core.config.dump`
+    images_trained: of the weights that `restore.weights_of` read
+    """
+
+    ganvas: str
+    recipe: str
+    paper: str
+    task: str
+    command: NotRequired[str]
+    images: int
+    batch: NotRequired[int]
+    seed: int
+    device: NotRequired[str]
+    save: int
+    tick: int
+    tensorboard: NotRequired[bool]
+    parameters: NotRequired[dict[str, int]]
+    shape: ShapeRecord
+    data: DataRecord
+    run: dict[str, object]
+    ranks: NotRequired[int]
+    versions: dict[str, str]
+    machine: NotRequired[Mapping[str, object]]
+    commit: str | None
+    started: NotRequired[str]
+    images_trained: NotRequired[int]
+
+
+class LogState(TypedDict, total=False):
+    """The unfinished line of log.jsonl: sums and counts of scalars by name."""
+
+    sums: dict[str, float]
+    counts: dict[str, int]
+
+
+class ClockState(TypedDict):
+    """A `core.Clock`."""
+
+    step: int
+    images: int
+
+
+class EngineState(TypedDict):
+    """The plain values of an engine's state.
+
+    stage: index of the stage
+    optim: settings of each player's optimizer, group by group
+    ranks: the processes that trained
+    log: in checkpoints
+    """
+
+    clock: ClockState
+    stage: int
+    optim: dict[str, list[dict[str, object]]]
+    ranks: int
+    log: NotRequired[LogState]
