@@ -161,7 +161,7 @@ class Translator:
         Raises `DataError` for a label map in other colors than the model's.
         """
         pixels = image_input.network_input(image, self.runtime.channels)
-        palette = self.runtime.info["shape"].get("palette", ())
+        palette = self.runtime.description["shape"].get("palette", ())
         if palette:
             image_input.require_labels(pixels, palette)
         return pixels

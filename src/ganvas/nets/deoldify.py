@@ -274,9 +274,6 @@ class UNet(nn.Module):
                 head,
             ]
         )
-        mean, deviation = torch.tensor(MEAN) * 2 - 1, torch.tensor(DEVIATION) * 2
-        self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", deviation.view(3, 1, 1), persistent=False)
         for m in self.modules():
             if isinstance(m, nn.Conv2d | nn.Conv1d):
                 nn.init.kaiming_normal_(m.weight)
@@ -286,9 +283,6 @@ class UNet(nn.Module):
             register_parametrization(shuffle.conv[0], "weight", WeightNorm(), unsafe=True)
             for part in (middle, *decoder, self.layers[-2], head):
                 _spectral(part)
-
-    mean: Tensor
-    deviation: Tensor
 
     def raw(self, x: Tensor) -> Tensor:
         """Normalized images to normalized images in [-3, 3]."""
@@ -307,8 +301,11 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Color images x [N, 3, H, W] in [-1, 1], to the same range."""
-        out = self.raw((x - self.mean) / self.deviation)
-        return (out * self.deviation + self.mean).clamp(-1, 1)
+        mean, deviation = (
+            torch.tensor(values, device=x.device, dtype=x.dtype).view(3, 1, 1) * 2
+            for values in (MEAN, DEVIATION)
+        )
+        return (self.raw((x - mean + 1) / deviation) * deviation + mean - 1).clamp(-1, 1)
 
 
 class ChannelDropout(nn.Module):

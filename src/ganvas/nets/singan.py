@@ -28,11 +28,8 @@ class ConvBlock(nn.Module):
         return nn.functional.leaky_relu(self.norm(self.conv(x)), 0.2)
 
 
-class ScaleNet(nn.Module):
-    """Five 3x3 convolutions, [N, in, H, W] -> [N, out, H - 10, W - 10].
-
-    Weights ~ N(0, .02), gains ~ N(1, .02).
-    """
+class _Layers(nn.Module):
+    """Five 3x3 convolutions. Weights ~ N(0, .02), gains ~ N(1, .02)."""
 
     def __init__(self, channels_in: int, channels_out: int, width: int) -> None:
         super().__init__()
@@ -47,7 +44,7 @@ class ScaleNet(nn.Module):
             elif isinstance(m, BatchNorm2d):
                 nn.init.normal_(m.weight, 1.0, 0.02)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def through(self, x: Tensor) -> Tensor:
         """Map x [N, in, H, W] to [N, out, H - 10, W - 10]."""
         x = self.head(x)
         for block in self.body.values():
@@ -55,7 +52,15 @@ class ScaleNet(nn.Module):
         return self.tail(x)
 
 
-class ScaleGenerator(ScaleNet):
+class ScaleNet(_Layers):
+    """The discriminator of a scale: [N, in, H, W] -> [N, out, H - 10, W - 10]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of the patches of images x."""
+        return self.through(x)
+
+
+class ScaleGenerator(_Layers):
     """Noise and the image of the coarser scale -> image, [N, C, H, W] each.
 
     before + tanh(net(noise + before)), with zeros around the input (equation 4).
@@ -67,7 +72,7 @@ class ScaleGenerator(ScaleNet):
     def forward(self, noise: Tensor, before: Tensor) -> Tensor:
         """Refine `before` by noise of the same shape."""
         padded = nn.functional.pad(noise + before, [PAD] * 4)
-        return before + torch.tanh(super().forward(padded))
+        return before + torch.tanh(self.through(padded))
 
 
 class Generators(nn.ModuleList):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganvas.nets.layers import Size, divisible
 from ganvas.nets.multiscale import xavier_init
 from ganvas.nets.norm import BatchNorm2d, InstanceNorm2d
-from ganvas.nets.spectral import spectral
+from ganvas.nets.spectral import spectral, spectral_
 
 STYLE_SIDE = 256  # pixels, to which the authors' code brings style images
 
@@ -99,7 +99,7 @@ class Generator(nn.Module):
         self.start = (
             nn.Linear(latent, start * cells) if latent else nn.Conv2d(labels, start, 3, 1, 1)
         )
-        widths = [16, 16, 16, 16, 8, 4, 2, 1]
+        widths: list[float] = [16, 16, 16, 16, 8, 4, 2, 1]
         if doublings == 7:
             widths.append(0.5)
         wide = [int(factor * width) for factor in widths]
@@ -109,10 +109,11 @@ class Generator(nn.Module):
         self.output = nn.Conv2d(wide[-1], channels, 3, 1, 1)
         xavier_init(self)
         if normalized:
-            for block in self.blocks:
-                for conv in (*block.convs, block.skip):  # pyright: ignore[reportGeneralTypeIssues]
-                    if conv is not None:
-                        spectral(conv)
+            for block in self.blocks.modules():
+                if isinstance(block, SPADEBlock):
+                    spectral_(block.convs)
+                    if block.skip is not None:
+                        spectral(block.skip)
 
     def forward(self, m: Tensor, z: Tensor | None = None) -> Tensor:
         """Generate images for label maps m and styles z [N, latent].

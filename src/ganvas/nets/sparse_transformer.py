@@ -69,8 +69,8 @@ def attend(
     if pattern == "dense":
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     if pattern == "strided":  # every span-th position is a sequence of its own
-        apart = [x.unflatten(2, (-1, span)).transpose(2, 3) for x in (q, k, v)]
-        out = F.scaled_dot_product_attention(*apart, is_causal=True)
+        q, k, v = (x.unflatten(2, (-1, span)).transpose(2, 3) for x in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return out.transpose(2, 3).flatten(2, 3)
     if pattern == "local":  # a block sees itself and the block before
         blocks = [x.unflatten(2, (-1, span)) for x in (q, k, v)]
@@ -100,7 +100,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, pattern: Pattern, dropout: float) -> None:
         super().__init__()
-        self.heads, self.pattern = heads, pattern
+        self.heads = heads
+        self.pattern: Pattern = pattern
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.q, self.k = nn.Linear(width, width // 2), nn.Linear(width, width // 2)
         self.v, self.out = nn.Linear(width, width), nn.Linear(width, width)
@@ -121,7 +122,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, span: int, summary: int) -> Tensor:
         """Map x [N, length, width], attending along the block's pattern."""
-        return self.rest(x, attend(*self.projections(x), self.pattern, span, summary))
+        q, k, v = self.projections(x)
+        return self.rest(x, attend(q, k, v, self.pattern, span, summary))
 
 
 class SparseTransformer(nn.Module):
@@ -191,7 +193,8 @@ class SparseTransformer(nn.Module):
 
     def positions(self) -> Tensor:
         """Embeddings of all positions, [length, width]."""
-        rows, columns, channels = (place.weight for place in self.places)
+        index = (torch.arange(n, device=self.start.device) for n in self.shape)
+        rows, columns, channels = (place(i) for place, i in zip(self.places, index, strict=True))
         grid = rows[:, None, None] + columns[None, :, None] + channels[None, None]
         return grid.flatten(0, 2)
 
