@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from processes import LIMIT
+from processes import ENVIRONMENT, LIMIT, ganvas
 
 # Every rank r has the numbers base * (r + 1), so that means and gradients are known to each.
 EXCHANGE = """
@@ -156,6 +156,7 @@ def test_a_rank_that_has_ended_is_noticed(tmp_path: Path, how: str) -> None:
     assert code == 4, err[-3000:]
     assert out.startswith("2 one of the 2 processes that train together has ended")
     assert out.count("\n") == 1
+    assert "[/" not in out  # the place in gloo's source tells a user nothing
 
 
 def test_a_silent_rank_is_reported(tmp_path: Path) -> None:
@@ -189,3 +190,24 @@ def test_ranks_end_when_torchrun_is_killed(tmp_path: Path) -> None:
         assert (
             torchrun.stdout.read() == ""
         )  # ends only when the child, which holds the pipe's other end, does
+
+
+def test_a_rank_that_starts_after_torchrun_has_ended_ends_with_a_message(tmp_path: Path) -> None:
+    """No torchrun listens on the port of its store: the rank must not wait for it."""
+    with socket.socket() as unheard:  # bound, so that nobody else gets the port; not listening
+        unheard.bind(("127.0.0.1", 0))
+        started_by = {
+            "TORCHELASTIC_RUN_ID": "test",
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(unheard.getsockname()[1]),
+            "WORLD_SIZE": "2",
+            "RANK": "1",
+            "LOCAL_RANK": "1",
+            "LOCAL_WORLD_SIZE": "2",
+        }
+        train = ["train", "dcgan", "digits", "--out", tmp_path / "run", "--device", "cpu"]
+        done = ganvas(*train, ok=False, env={**ENVIRONMENT, **started_by})
+    assert done.returncode == 1
+    assert "torchrun, which started this process, has ended" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -79,10 +81,23 @@ def init(device: str | None = None) -> None:
 def _end_with_torchrun() -> None:
     """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
 
-    If the parent has ended before, `init_process_group` fails, since it needs its store."""
-    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+    Raises:
+        UserError: torchrun has ended before. Without this check, torch would try to reach
+            torchrun's store for half an hour."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # the store is torchrun's own
+        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+        try:
+            socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        except OSError as e:
+            raise UserError(
+                f"torchrun, which started this process, has ended or cannot be reached at {host}:{port} "
+                f"({e.strerror or e}). Start it again"
+            ) from None
 
 
 def _watch() -> None:
@@ -123,7 +138,9 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as e:
-        reason = printable(str(e).strip().partition("\n")[0])
+        # gloo's "[its source file] what failed. General advice", without the first and the last
+        reason = printable(re.sub(r"^\[.*?\] ", "", str(e).strip()).partition("\n")[0])
+        reason = reason.partition(". ")[0]
         raise UserError(
             f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
             "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
