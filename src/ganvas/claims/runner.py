@@ -27,8 +27,9 @@ import torch
 
 from ganvas.claims import Check, Claim, all_claims
 from ganvas.core.environment import commit, machine
-from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
@@ -94,10 +95,9 @@ def _bound(check: Check) -> dict[str, Any]:
 
 def _parsed(file: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, "record")
+    except DataError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _text(record: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Translates
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
+from ganvas.core.json_files import read_json
 from ganvas.data import (
     Feed,
     cache_dir,
@@ -161,10 +162,8 @@ class RealFeatures:
 def data_setting(run: Path, setting: str) -> Any:
     """A setting of a run's own data; None if the run does not have it."""
     try:
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(
-            setting
-        )
-    except (OSError, ValueError, KeyError):
+        return read_json(run / "run.json", "run description")["run"]["data"].get(setting)
+    except (DataError, KeyError, TypeError, AttributeError):
         return None
 
 
