@@ -58,23 +58,45 @@ def rank() -> int:
 
 def env_rank() -> tuple[int, int]:
     """(rank, world size) of torchrun's environment, for work without communication."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("RANK", 0), _number("WORLD_SIZE", 1)
+
+
+def _number(name: str, default: int) -> int:
+    """A number of torchrun's environment. Raises `UserError` if it is none."""
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(
+            f"the environment variable {name} is {printable(text)!r}; expected a number, as torchrun sets "
+            "it. To work with one process, unset it"
+        )
+    return int(text)
 
 
 def init(device: str | None = None) -> None:
     """Join the process group that torchrun describes in the environment.
 
-    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number"""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    device: "cpu": without GPUs; otherwise rank `LOCAL_RANK` takes the GPU of that number
+
+    Raises:
+        UserError: torchrun has ended, or the processes cannot reach each other."""
+    _, size = env_rank()
+    if size == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
-    if sys.platform == "linux" and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+    if sys.platform == "linux" and _number("LOCAL_WORLD_SIZE", 0) == size:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # gloo beside NCCL, since the flags for stopping are tensors on the CPU
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    try:
+        # gloo beside NCCL, since the flags for stopping are tensors on the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    except (RuntimeError, ValueError) as e:
+        raise UserError(
+            f"the {size} processes that the environment variable WORLD_SIZE announces cannot train together "
+            f"({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m ganvas …, or unset "
+            "WORLD_SIZE to train with one process"
+        ) from None
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
 
@@ -138,16 +160,19 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as e:
-        # gloo's "[its source file] what failed. General advice", without the first and the last
-        reason = printable(re.sub(r"^\[.*?\] ", "", str(e).strip()).partition("\n")[0])
-        reason = reason.partition(". ")[0]
         raise UserError(
             f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
             "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
-            f"({reason})"
+            f"({_reason(e)})"
         ) from None
     finally:
         _waiting_since = None
+
+
+def _reason(e: Exception) -> str:
+    """What failed, of a message "[a source file] what failed. General advice"."""
+    first = re.sub(r"^\[.*?\] ", "", str(e).strip()).partition("\n")[0]
+    return printable(first.partition(". ")[0])
 
 
 def all_reduce_mean_(tensors: list[Tensor]) -> None:
