@@ -1,11 +1,9 @@
 """Write a trained model: weights, description and model card.
 
 `model.safetensors` holds the weights of the networks that generate images and, in its
-header,
-the description that builds them: a model loads without its run, and nothing is
-    unpickled.
-`model.json` repeats the description for people and programs; `README.md` is the model
-card.
+header, the description that builds them: a model loads without its run, and nothing is
+unpickled. `model.json` repeats the description for people and programs; `README.md` is
+the model card.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Method, Run, Shape, config, files
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import OutputError, printable
 
 FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
@@ -98,7 +96,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: dict[str, 
 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
 
-    Raises `UserError` if the folder cannot be written."""
+    Raises `OutputError` if the folder cannot be written."""
     header = {
         "method": _untrained(config.dump(run.method), type(method)),
         "shape": asdict(shape),
@@ -119,7 +117,7 @@ def _untrained(description: dict[str, Any], method: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write a model's folder. Raises `UserError` if it cannot be written."""
+    """Write a model's folder. Raises `OutputError` if it cannot be written."""
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(header)
@@ -136,8 +134,9 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
     except (OSError, SafetensorError) as e:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"the model could not be written to {printable(folder)}: {printable(e)}"
+        raise OutputError(
+            f"the model could not be written to {printable(folder)}: {printable(e)}. Free some space, "
+            "or choose a folder that you may write to"
         ) from None
 
 
