@@ -31,6 +31,11 @@ def test_ordinary_names_stay_and_control_sequences_are_escaped() -> None:
     assert printable(b"caf\xe9".decode(errors="surrogateescape")) == "caf\\udce9"
 
 
+def test_a_name_that_is_not_utf8_can_stand_in_any_text(tmp_path: Path) -> None:
+    files.write(tmp_path / "a.txt", "é \udcff")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "é \\udcff"
+
+
 def _locked(folder: Path) -> None:
     with run_lock(folder):
         pass

@@ -186,7 +186,7 @@ def run(
             _say(f"{claim.name}  skipped: {e}")
             continue
         record = _run(claim, seeds or claim.seeds, where)
-        write(where / f"{claim.name}.json", _text(record).encode())
+        write(where / f"{claim.name}.json", _text(record))
         _say(
             f"{claim.name} {RESULTS[record['holds']]}: "
             + "; ".join(_verdict(c) for c in record["checks"])
@@ -229,7 +229,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
             continue
         seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
-        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
+        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}))
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(
             f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"

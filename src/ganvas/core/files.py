@@ -16,14 +16,15 @@ from ganvas.core.errors import OutputError, UserError, printable
 def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
     """Write a file atomically, and create missing folders.
 
-    data: bytes, or text, which is written as UTF-8
+    data: bytes, or text, which is written as UTF-8; bytes of a file's name that are not
+        UTF-8 (surrogates) become backslash escapes
     sync: flush to the disk before the file takes its name, so that it is whole after a
         power failure, too
 
     Returns `path`. Raises `OutputError` if the file cannot be written (full disk,
     read-only folder), and `UserError` if its name is too long."""
     with open_atomic(path, sync=sync) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return path
 
 

@@ -291,7 +291,7 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
         raise UserError(
             f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
         )
-    write(record, json.dumps(settings, indent=1).encode())
+    write(record, json.dumps(settings, indent=1))
 
 
 def _check(
