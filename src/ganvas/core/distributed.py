@@ -66,8 +66,8 @@ def _number(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdigit()):
         raise UserError(
-            f"the environment variable {name} is {printable(text)!r}; expected a number, as torchrun sets "
-            "it. To work with one process, unset it"
+            f"the environment variable {name} is {printable(text)!r}; expected a number, as "
+            "torchrun sets it. To work with one process, unset it"
         )
     return int(text)
 
@@ -93,9 +93,9 @@ def init(device: str | None = None) -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     except (RuntimeError, ValueError) as e:
         raise UserError(
-            f"the {size} processes that the environment variable WORLD_SIZE announces cannot train together "
-            f"({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m ganvas …, or unset "
-            "WORLD_SIZE to train with one process"
+            f"the {size} processes that the environment variable WORLD_SIZE announces cannot train "
+            f"together ({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m ganvas …, "
+            "or unset WORLD_SIZE to train with one process"
         ) from None
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
@@ -117,8 +117,8 @@ def _end_with_torchrun() -> None:
             socket.create_connection((host, int(port)), timeout=PATIENCE).close()
         except OSError as e:
             raise UserError(
-                f"torchrun, which started this process, has ended or cannot be reached at {host}:{port} "
-                f"({e.strerror or e}). Start it again"
+                f"torchrun, which started this process, has ended or cannot be reached at "
+                f"{host}:{port} ({e.strerror or e}). Start it again"
             ) from None
 
 
@@ -154,15 +154,18 @@ def destroy(wait: bool = True) -> None:
 
 @contextmanager
 def _exchange() -> Iterator[None]:
-    """Time a collective for `_watch`, and raise `UserError` if another rank has ended."""
+    """Time a collective for `_watch`, and raise `UserError` if another rank has ended.
+
+    gloo reports a rank that has been silent for half an hour as an error, too."""
     global _waiting_since
     _waiting_since = time.monotonic()
     try:
         yield
     except RuntimeError as e:
         raise UserError(
-            f"one of the {dist.get_world_size()} processes that train together has ended, and the others cannot go on "
-            "without it. Its own message stands above; the run goes on from its last checkpoint with ganvas resume "
+            f"one of the {dist.get_world_size()} processes that train together has ended or does not "
+            "answer, and the others cannot go on without it. If it has left a message, it stands "
+            "above; the run goes on from its last checkpoint with ganvas resume "
             f"({_reason(e)})"
         ) from None
     finally:

@@ -135,8 +135,8 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OutputError(
-            f"the model could not be written to {printable(folder)}: {printable(e)}. Free some space, "
-            "or choose a folder that you may write to"
+            f"the model could not be written to {printable(folder)}: {printable(e)}. Free some "
+            "space, or choose a folder that you may write to"
         ) from None
 
 
