@@ -93,9 +93,9 @@ def init(device: str | None = None) -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     except (RuntimeError, ValueError) as e:
         raise UserError(
-            f"the {size} processes that the environment variable WORLD_SIZE announces cannot train "
-            f"together ({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m ganvas …, "
-            "or unset WORLD_SIZE to train with one process"
+            f"the {size} processes that the environment variable WORLD_SIZE announces cannot "
+            f"train together ({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m "
+            "ganvas …, or unset WORLD_SIZE to train with one process"
         ) from None
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
@@ -131,8 +131,9 @@ def _watch() -> None:
             reported = since
             with suppress(OSError, ValueError, RuntimeError):
                 print(
-                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may be measuring, or it "
-                    "may be stopped or unreachable: look at the processes, and end them all to stop the run",
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may "
+                    "be measuring, or it may be stopped or unreachable: look at the processes, and "
+                    "end them all to stop the run",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -163,8 +164,8 @@ def _exchange() -> Iterator[None]:
         yield
     except RuntimeError as e:
         raise UserError(
-            f"one of the {dist.get_world_size()} processes that train together has ended or does not "
-            "answer, and the others cannot go on without it. If it has left a message, it stands "
+            f"one of the {dist.get_world_size()} processes that train together has ended or does "
+            "not answer, and the others cannot go on without it. If it has left a message, it stands "
             "above; the run goes on from its last checkpoint with ganvas resume "
             f"({_reason(e)})"
         ) from None
