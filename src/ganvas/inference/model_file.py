@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,19 +119,14 @@ def write(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> N
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(header)
-    path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
+    sums = {"ganvas": text, "blake2b": _checksum(text, tensors)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)}
-        )
-        _sort_metadata(temporary)
-        os.replace(temporary, path)
+        with files.replacing(folder / "model.safetensors") as file:
+            save_file(tensors, file, metadata=sums)
+            _sort_metadata(file)
         files.write(folder / "model.json", _pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)
     except (OSError, SafetensorError) as e:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise OutputError(
             f"the model could not be written to {printable(folder)}: {printable(e)}. Free some "
             "space, or choose a folder that you may write to"
