@@ -2,11 +2,22 @@
 
 import json
 import os
+from contextlib import suppress
+from xml.sax.saxutils import quoteattr
 
 import pytest
+from PIL import Image
 
+from ganvas import recipes
+from ganvas.claims import runner
+from ganvas.core.config import override
 from ganvas.core.errors import UserError
 from ganvas.core.json_files import MAX_DEPTH, parse_json, read_json
+from ganvas.data.prepare import mosaic_pairs
+from ganvas.evaluation import real_features, report
+from ganvas.media import provenance
+from ganvas.metrics.features import transformer
+from ganvas.training import config_file
 
 
 @pytest.mark.parametrize(
@@ -55,3 +66,60 @@ def test_a_pipe_is_not_opened(tmp_path):
         read_json(tmp_path / "none.json", "record")
     with pytest.raises(UserError, match="cannot be read"):
         read_json("a\0b", "record")
+
+
+BEYOND = {  # JSON that Python's parser rejects by another error than `JSONDecodeError`, or accepts
+    "number": "9" * 5000,
+    "list": "[" * 100_000,
+    "object": '{"a": ' * 100_000,
+    "sound, deep": "[" * 5000 + "]" * 5000,
+    "no object": "[[1, 2]]",
+    "null": "null",
+}
+
+
+def _mark(file, text):
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<r:Description xmlns:g="urn:ganvas:facts#" g:facts={quoteattr(text)}/></r:RDF></x:xmpmeta>'
+    )
+    Image.new("L", (4, 4)).save(file, "WEBP", xmp=packet.encode())
+    return provenance.read(file)["facts"]
+
+
+def _written(read):
+    def reader(file, text):
+        file.write_text(text)
+        return read(file)
+
+    return reader
+
+
+READERS = {
+    "a setting": lambda _, text: override(recipes.find("dcgan")(8), f"G.width={text}"),
+    "a settings file": _written(config_file.read),
+    "a setting in a settings file": lambda _, text: config_file._toml(text),
+    "a mark": _mark,
+    "settings of mosaics": lambda file, text: _written(
+        lambda _: mosaic_pairs._create_out_dir(file.parent, {"block": 4})
+    )(file.with_name(mosaic_pairs.SETTINGS), text),
+    "a run": lambda file, text: _written(lambda f: real_features.data_setting(f.parent, "size"))(
+        file.with_name("run.json"), text
+    ),
+    "a run's report": lambda file, text: [
+        _written(report._object)(file, text),
+        report._lines(file),
+    ],
+    "preprocessing": lambda file, text: _written(lambda f: transformer.preprocessing(f.parent))(
+        file.with_name("preprocessor_config.json"), text
+    ),
+    "a claim's record": _written(runner._parsed),
+}
+
+
+@pytest.mark.parametrize("text", BEYOND.values(), ids=BEYOND)
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_json_beyond_the_parser_is_a_message_or_nothing(tmp_path, reader, text):
+    with suppress(UserError):
+        reader(tmp_path / "file", text)

@@ -41,12 +41,10 @@ def main() -> None:
         with contextlib.suppress(AttributeError):  # None if closed; replaced by other programs
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _show_warning
-    status = 1
     try:
         status = _status()
     finally:
-        if "ganvas.core.distributed" in sys.modules:
-            sys.modules["ganvas.core.distributed"].destroy(wait=not status)
+        _leave_group(wait=False)
     raise SystemExit(status)
 
 
@@ -63,6 +61,8 @@ def _status() -> int:
             raise KeyboardInterrupt
         if sys.stdout is not None:
             sys.stdout.flush()
+        if not status:
+            _leave_group(wait=True)
         return status
     except SystemExit as e:
         if isinstance(e.code, str):
@@ -84,6 +84,12 @@ def _status() -> int:
         if message:
             _report(f"error: {message}")
         return status
+
+
+def _leave_group(wait: bool) -> None:
+    """Leave the process group of torchrun, if there is one. `wait`: for the other ranks."""
+    if "ganvas.core.distributed" in sys.modules:
+        sys.modules["ganvas.core.distributed"].destroy(wait)
 
 
 def _explanation(e: Exception) -> tuple[str, int]:

@@ -454,6 +454,7 @@ def test_nan_stops_names_the_term_and_keeps_the_last_good_checkpoint(
     done = ganvas("resume", out, "--images", 6400, "--set", "optim.D.lr=1e30", ok=False)
     assert re.search(r"D/\w+.* became (nan|inf|-inf) at step \d+, image \d+", done.stderr)
     assert "the last good checkpoint, at 64 images, is kept" in done.stderr
+    assert ".. " not in done.stderr
     ganvas("sample", out, "-n", 2, "--out", tmp_path / "still.png")
 
 

@@ -221,6 +221,17 @@ def test_any_encoding_of_the_streams_will_do(encoding: str, tmp_path: Path) -> N
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one encoding of names")
+def test_names_are_found_whatever_encoding_the_system_says_it_has(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for name in ("é", os.fsdecode(b"\xff")):
+        toy_images(folder / name, 3)
+        (folder / name / "000.png").rename(folder / name / f"{name}.png")
+    ascii_names = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = ganvas("data", "check", folder, env={**ENVIRONMENT, **ascii_names})
+    assert "6 images" in done.stdout
+
+
 @pytest.mark.parametrize("where", ["~no-such-user/x", "~no-such-user"])
 def test_a_home_that_is_not_there_is_named(
     where: str, command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

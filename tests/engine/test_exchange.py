@@ -11,7 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from processes import LIMIT
+from processes import ENVIRONMENT, LIMIT, ganvas
+
+from ganvas.core import distributed
+from ganvas.core.errors import UserError
 
 # Every rank r has the numbers base * (r + 1), so that means and gradients are known to each.
 EXCHANGE = """
@@ -95,6 +98,27 @@ ranks.destroy()
 """
 
 
+# Rank 1 vanishes after its command's work; rank 0 has finished its own and waits for it.
+LAST = """
+import os, signal
+
+from ganvas import __main__
+from ganvas.apps import cli
+from ganvas.core import distributed as ranks
+
+
+def work(**_):
+    ranks.init("cpu")
+    ranks.barrier()
+    if ranks.rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+cli.app = work
+__main__.main()
+"""
+
+
 @contextmanager
 def started(
     folder: Path, script: str, world: int, *args: str
@@ -156,6 +180,33 @@ def test_a_rank_that_has_ended_is_noticed(tmp_path: Path, how: str) -> None:
     assert code == 4, err[-3000:]
     assert out.startswith("2 one of the 2 processes that train together has ended")
     assert out.count("\n") == 1
+    assert "[/" not in out  # the place in gloo's source tells a user nothing
+
+
+def test_a_rank_that_ends_after_its_work_is_a_message_to_the_other(tmp_path: Path) -> None:
+    (code, _, err), _ = ended(tmp_path, LAST, 2)
+    assert code == 1, err[-3000:]
+    assert err.startswith("error: one of the 2 processes that train together has ended")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; expected a number"),
+        ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK is '-1'; expected a number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "2 processes .* cannot train together .*MASTER_ADDR"),
+    ],
+)
+def test_an_environment_without_torchrun_is_a_message(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
+) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        distributed.init("cpu")
 
 
 def test_a_silent_rank_is_reported(tmp_path: Path) -> None:
@@ -189,3 +240,24 @@ def test_ranks_end_when_torchrun_is_killed(tmp_path: Path) -> None:
         assert (
             torchrun.stdout.read() == ""
         )  # ends only when the child, which holds the pipe's other end, does
+
+
+def test_a_rank_that_starts_after_torchrun_has_ended_ends_with_a_message(tmp_path: Path) -> None:
+    """No torchrun listens on the port of its store: the rank must not wait for it."""
+    with socket.socket() as unheard:  # bound, so that nobody else gets the port; not listening
+        unheard.bind(("127.0.0.1", 0))
+        started_by = {
+            "TORCHELASTIC_RUN_ID": "test",
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(unheard.getsockname()[1]),
+            "WORLD_SIZE": "2",
+            "RANK": "1",
+            "LOCAL_RANK": "1",
+            "LOCAL_WORLD_SIZE": "2",
+        }
+        train = ["train", "dcgan", "digits", "--out", tmp_path / "run", "--device", "cpu"]
+        done = ganvas(*train, ok=False, env={**ENVIRONMENT, **started_by})
+    assert done.returncode == 1
+    assert "torchrun, which started this process, has ended" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import completed
 from toys import toy_images
 
 from ganvas.core.errors import UserError
@@ -98,6 +100,34 @@ def test_the_lock_of_a_killed_writer_is_free(run: Path) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(300)
     resumed(run)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+@pytest.mark.parametrize("what", ["model", "checkpoint", "text"])
+def test_nothing_stays_of_what_was_being_written_when_a_process_was_killed(
+    tmp_path: Path, what: str
+) -> None:
+    """The system kills the process in the middle of a file: it exceeds the limit of sizes."""
+    writer = {
+        "model": "model_file.write(run / 'model', {'w': torch.zeros(9999)}, {})",
+        "checkpoint": "checkpoint.save(run / 'checkpoints', {'clock': {'images': 8}}, "
+        "{'w': torch.zeros(9999)}, {})",
+        "text": "files.write(run / 'report.html', ' ' * 9999)",
+    }[what]
+    script = (
+        "import resource, signal, sys; from pathlib import Path; import torch; "
+        "from ganvas.core import files; from ganvas.engine import checkpoint; "
+        "from ganvas.inference import model_file; run = Path(sys.argv[1]); "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); {writer}"
+    )
+    (tmp_path / "run.json").write_text("{}")
+    killed = completed([sys.executable, "-c", script, tmp_path], ok=None)
+    assert killed.returncode == -signal.SIGXFSZ
+    left = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "run.json"]
+    assert left, "nothing was being written"
+    checkpoint.sweep(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["run.json"]
 
 
 def test_without_locks_a_run_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,6 +259,7 @@ def test_skips_what_is_broken(run: Path) -> None:
             "shape": {"height": 1, "width": None},
         },
         {"machine": "a string", "versions": [], "parameters": {}},
+        {"recipe": "\udcff", "command": ["\udcff"], "data": {"source": "\udcff"}},  # not UTF-8
     ],
 )
 def test_bears_any_run_json(run: Path, record: dict) -> None:

@@ -66,7 +66,7 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
         + "|"
     )
     page = "\n".join(["# Claims", "", intro, "", head, *table, "", *sections])
-    return write(out, page.encode())
+    return write(out, page)
 
 
 def _table(claim: Claim, record: Mapping[str, Any]) -> list[str]:

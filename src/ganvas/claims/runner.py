@@ -27,8 +27,9 @@ import torch
 
 from ganvas.claims import Check, Claim, all_claims
 from ganvas.core.environment import commit, machine
-from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
@@ -94,10 +95,9 @@ def _bound(check: Check) -> dict[str, Any]:
 
 def _parsed(file: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, "record")
+    except DataError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _text(record: Mapping[str, Any]) -> str:
@@ -186,7 +186,7 @@ def run(
             _say(f"{claim.name}  skipped: {e}")
             continue
         record = _run(claim, seeds or claim.seeds, where)
-        write(where / f"{claim.name}.json", _text(record).encode())
+        write(where / f"{claim.name}.json", _text(record))
         _say(
             f"{claim.name} {RESULTS[record['holds']]}: "
             + "; ".join(_verdict(c) for c in record["checks"])
@@ -229,7 +229,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
             continue
         seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
-        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
+        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}))
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(
             f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"

@@ -147,7 +147,7 @@ def override(run: Run, assignment: str) -> Run:
     names = path.strip().split(".")
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # text, or JSON beyond Python's limits
         value = text
     if names[0] not in {f.name for f in dataclasses.fields(Run)}:
         known = {f.name for f in dataclasses.fields(Run)} | set(_keywords(run.method))

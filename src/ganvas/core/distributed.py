@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -57,35 +59,68 @@ def rank() -> int:
 
 def env_rank() -> tuple[int, int]:
     """(rank, world size) of torchrun's environment, for work without communication."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("RANK", 0), _number("WORLD_SIZE", 1)
+
+
+def _number(name: str, default: int) -> int:
+    """A number of torchrun's environment. Raises `UserError` if it is none."""
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(
+            f"the environment variable {name} is {printable(text)!r}; expected a number, as "
+            "torchrun sets it. To work with one process, unset it"
+        )
+    return int(text)
 
 
 def init(device: str | None = None) -> None:
     """Join the process group that torchrun describes in the environment.
 
     device: "cpu": without GPUs; else rank `LOCAL_RANK` takes the GPU of that number
+
+    Raises `UserError` if torchrun has ended, or if the processes cannot reach each other.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    _, size = env_rank()
+    if size == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
-    if sys.platform == "linux" and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+    if sys.platform == "linux" and _number("LOCAL_WORLD_SIZE", 0) == size:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # gloo beside NCCL, since the flags for stopping are tensors on the CPU
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    try:
+        # gloo beside NCCL, since the flags for stopping are tensors on the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    except (RuntimeError, ValueError) as e:
+        raise UserError(
+            f"the {size} processes that the environment variable WORLD_SIZE announces cannot "
+            f"train together ({_reason(e)}). Start them with torchrun --nproc-per-node {size} -m "
+            "ganvas …, or unset WORLD_SIZE to train with one process"
+        ) from None
     threading.Thread(target=_watch, name="ganvas ranks", daemon=True).start()
 
 
 def _end_with_torchrun() -> None:
     """Have this process receive SIGTERM when its parent, torchrun, ends (Linux).
 
-    If the parent has ended before, `init_process_group` fails: it needs its store.
+    Raises `UserError` if torchrun has ended before. Without this check, torch would try
+    to reach torchrun's store for half an hour.
     """
-    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # the store is torchrun's own
+        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+        try:
+            socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        except OSError as e:
+            raise UserError(
+                f"torchrun, which started this process, has ended or cannot be reached at "
+                f"{host}:{port} ({e.strerror or e}). Start it again"
+            ) from None
 
 
 def _watch() -> None:
@@ -97,9 +132,9 @@ def _watch() -> None:
             reported = since
             with suppress(OSError, ValueError, RuntimeError):
                 print(
-                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. "
-                    "It may be measuring, or it may be stopped or unreachable: look at the "
-                    "processes, and end them all to stop the run",
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may "
+                    "be measuring, or it may be stopped or unreachable: look at the processes, and "
+                    "end them all to stop the run",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -123,20 +158,29 @@ def destroy(wait: bool = True) -> None:
 
 @contextmanager
 def _exchange() -> Iterator[None]:
-    """Time a collective for `_watch`; raise `UserError` if another rank has ended."""
+    """Time a collective for `_watch`, and raise `UserError` if another rank has ended.
+
+    gloo reports a rank that has been silent for half an hour as an error, too.
+    """
     global _waiting_since
     _waiting_since = time.monotonic()
     try:
         yield
     except RuntimeError as e:
-        reason = printable(str(e).strip().partition("\n")[0])
         raise UserError(
-            f"one of the {dist.get_world_size()} processes that train together has ended, and "
-            "the others cannot go on without it. Its own message stands above; the run goes on "
-            f"from its last checkpoint with ganvas resume ({reason})"
+            f"one of the {dist.get_world_size()} processes that train together has ended or does "
+            "not answer, and the others cannot go on without it. If it has left a message, it stands "
+            "above; the run goes on from its last checkpoint with ganvas resume "
+            f"({_reason(e)})"
         ) from None
     finally:
         _waiting_since = None
+
+
+def _reason(e: Exception) -> str:
+    """What failed, of a message "[a source file] what failed. General advice"."""
+    first = re.sub(r"^\[.*?\] ", "", str(e).strip()).partition("\n")[0]
+    return printable(first.partition(". ")[0])
 
 
 def all_reduce_mean_(tensors: list[Tensor]) -> None:

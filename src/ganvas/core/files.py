@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from ganvas.core.errors import OutputError, UserError, printable
 def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
     """Write a file atomically, and create missing folders.
 
-    data: bytes, or text, which is written as UTF-8
+    data: bytes, or text, which is written as UTF-8; bytes of a file's name that are not
+        UTF-8 (surrogates) become backslash escapes
     sync: flush to the disk before the file takes its name, so that it is whole after a
         power failure, too
 
@@ -24,7 +26,7 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
     read-only folder), and `UserError` if its name is too long.
     """
     with open_atomic(path, sync=sync) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return path
 
 
@@ -34,9 +36,7 @@ def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
 
     See `write`.
     """
-    # The name is hashed, since it may be as long as a name can be.
-    name = f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp"
-    temporary = path.with_name(name)
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -56,3 +56,24 @@ def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
             f"{failure}: {e.strerror or e}. Free some space, or choose a folder that you may "
             "write to"
         ) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place for a library to write a file that takes the name `path` without an error.
+
+    The place lies in a folder of its own: what the library leaves beside its file when the
+    process is killed (safetensors does) goes with the folder. Errors are not translated."""
+    folder = _temporary(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder / path.name
+        os.replace(folder / path.name, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """The name of what is written for `path`. Names of this form are swept."""
+    # The name is hashed, since it may be as long as a name can be.
+    return path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")

@@ -98,17 +98,17 @@ class Folder:
             return file.read(MAX_FILE)
 
     def _open(self, name: str) -> IO[bytes]:
+        # The index has names in UTF-8, which need not be the encoding of this system's names.
+        path = self.root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
         try:
-            return open_regular(self.root / name)
+            return open_regular(path)
         except OSError as e:
             if e.errno in (
                 errno.EMFILE,
                 errno.ENFILE,
                 errno.ENOMEM,
             ):  # of this process, not of the image
-                raise UserError(
-                    f"{printable(self.root / name)} cannot be opened: {reason(e)}"
-                ) from None
+                raise UserError(f"{printable(path)} cannot be opened: {reason(e)}") from None
             raise Broken(reason(e)) from None
 
 

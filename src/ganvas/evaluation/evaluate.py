@@ -101,7 +101,7 @@ def measure(
     record = records.get("", records)
     text = json.dumps(record, indent=1)
     if out is not None:
-        write(Path(out), text.encode())
+        write(Path(out), text)
     if is_run:
         write(run / "measure.json", text, sync=True)
         write_report(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Translates
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
+from ganvas.core.files import replacing
+from ganvas.core.guards import abandoned
+from ganvas.core.json_files import read_json
 from ganvas.data import (
     Feed,
     cache_dir,
@@ -164,10 +168,8 @@ class RealFeatures:
 def _data_setting(run: Path, setting: str) -> Any:
     """A setting of a run's own data; None if the run does not have it."""
     try:
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(
-            setting
-        )
-    except (OSError, ValueError, KeyError):
+        return read_json(run / "run.json", "run description")["run"]["data"].get(setting)
+    except (DataError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -202,18 +204,16 @@ def _cached(
     features = computed()
     tensors, kept = features.state()
     header = {"side": json.dumps(kept), "sum": _sum(tensors), "facts": json.dumps(facts)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=header)
-        os.replace(temporary, path)
+        for old in abandoned(path.parent):
+            shutil.rmtree(old, ignore_errors=True)
+        with replacing(path) as file:
+            save_file(tensors, file, metadata=header)
     except (OSError, SafetensorError) as e:
         warnings.warn(
             f"the statistics of the real images could not be cached in {path.parent} ({e})",
             stacklevel=2,
         )
-    finally:
-        temporary.unlink(missing_ok=True)
     return features
 
 

@@ -107,7 +107,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         settings=_flat(run),
         version=__version__,
     )
-    return write(run_dir / "report.html", page.encode())
+    return write(run_dir / "report.html", page)
 
 
 def neighbour_sheet(samples: Tensor, real_images: Tensor, indices: Tensor) -> Image.Image:

@@ -67,7 +67,7 @@ def sweep(
         "data": real.data,
     }
     write(out, _plotted(points, record["protocol"]["extractor"], out.suffix))
-    write(out.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    write(out.with_suffix(".json"), json.dumps(record, indent=1))
     return record
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Method, Run, Shape, config, files
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import OutputError, printable
 
 FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
@@ -104,7 +102,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
 
     facts: JSON-ready facts for readers: recipe, paper, data, classes, images trained
 
-    Raises `UserError` if the folder cannot be written.
+    Raises `OutputError` if the folder cannot be written.
     """
     description: Any = config.dump(run.method)
     header = {
@@ -127,25 +125,21 @@ def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, A
 
 
 def write(folder: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:
-    """Write a model's folder. Raises `UserError` if it cannot be written."""
+    """Write a model's folder. Raises `OutputError` if it cannot be written."""
     header = {"format": FORMAT, **header}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(header)
-    path, temporary = folder / "model.safetensors", folder / f".model.{os.getpid()}.tmp"
+    sums = {"ganvas": text, "blake2b": _checksum(text, tensors)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            tensors, temporary, metadata={"ganvas": text, "blake2b": _checksum(text, tensors)}
-        )
-        _sort_metadata(temporary)
-        os.replace(temporary, path)
+        with files.replacing(folder / "model.safetensors") as file:
+            save_file(tensors, file, metadata=sums)
+            _sort_metadata(file)
         files.write(folder / "model.json", _pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)
     except (OSError, SafetensorError) as e:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"the model could not be written to {printable(folder)}: {printable(e)}"
+        raise OutputError(
+            f"the model could not be written to {printable(folder)}: {printable(e)}. Free some "
+            "space, or choose a folder that you may write to"
         ) from None
 
 

@@ -155,5 +155,5 @@ def project(
         )
         write(out / f"{name}.safetensors", save(tensors, {k: str(v) for k, v in record.items()}))
         records.append(record)
-    write(out / "projections.json", json.dumps(records, indent=1).encode())
+    write(out / "projections.json", json.dumps(records, indent=1))
     return records

@@ -52,12 +52,11 @@ def read(path: str | Path) -> Settings:
     Raises `UserError` if it cannot be read or is not TOML of this form.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = dict(_flat(tomllib.loads(Path(path).read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"--config {path} cannot be read: {e}") from None
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:  # also of numbers and nesting beyond Python's limits
         raise UserError(f"--config {path} is not valid TOML: {e}") from None
-    values = dict(_flat(content))
     augment, precision = values.pop("augment", None), values.pop("precision", None)
     size = _size(values.pop("size", None), path)
     for name, value in (("augment", augment), ("precision", precision)):
@@ -159,7 +158,7 @@ def _toml(value: Any) -> str:
         return _quoted(json.dumps(value))
     try:
         json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # not what `override` reads as JSON
         return _quoted(value)
     return _quoted(json.dumps(value))  # a text that would be read as JSON
 

@@ -91,17 +91,18 @@ def explain_failures(out: Path) -> Iterator[None]:
         ) from None
     except NumericalError as e:
         saved = checkpoint.all_of(out / "checkpoints")
-        good = (
-            f"the last good checkpoint, at {int(saved[-1].name):,} images, is kept"
-            if saved
-            else "no checkpoint was saved before"
-        )
+        lower = "--set optim.D.lr=… (a lower learning rate)"
+        new_run = "start a new run with another --seed"
+        if saved:
+            state = f"the last good checkpoint, at {int(saved[-1].name):,} images, is kept"
+            advice = (
+                f"To continue from it more carefully: {resume_command(out)} {lower}, or {new_run}"
+            )
+        else:
+            state, advice = "no checkpoint was saved before", f"Use {lower}, or {new_run}"
         write_report_quietly(out)
-        raise Stopped(
-            f"training stopped: {e}. In {out}: {good}. To continue from it more carefully: "
-            f"{resume_command(out)} --set optim.D.lr=… (a lower learning rate), or start a "
-            "new run with another --seed"
-        ) from None
+        what = str(e).removesuffix(".")
+        raise Stopped(f"training stopped: {what}. In {out}: {state}. {advice}") from None
 
 
 def resume_command(out: Path) -> str:

@@ -27,8 +27,9 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ganvas.core import rng
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 from ganvas.data.open_source import open_source
 from ganvas.data.trees import Folder, Zip
 from ganvas.media import mosaic, provenance
@@ -280,8 +281,8 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
     record = out / SETTINGS
     if record.is_file():
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
+            before = read_json(record, "record")
+        except DataError:
             before = {}
         changed = [
             k for k in dict.fromkeys([*before, *settings]) if before.get(k) != settings.get(k)
@@ -297,7 +298,7 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
         raise UserError(
             f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
         )
-    write(record, json.dumps(settings, indent=1).encode())
+    write(record, json.dumps(settings, indent=1))
 
 
 def _check(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
+from ganvas.core.json_files import read_json
 from ganvas.metrics.features.base import Extractor, sha256_of
 
 PREFIX = "transformers:"
@@ -134,8 +135,8 @@ def preprocessing(
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, "configuration")
+    except DataError:
         return {}
 
 
