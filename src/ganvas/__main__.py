@@ -87,7 +87,7 @@ def _status() -> int:
 
 
 def _leave_group(wait: bool) -> None:
-    """Leave the process group of torchrun, if there is one. `wait`: for the other ranks."""
+    """Leave the process group of torchrun, if any. `wait`: for the other ranks."""
     if "ganvas.core.distributed" in sys.modules:
         sys.modules["ganvas.core.distributed"].destroy(wait)
 
