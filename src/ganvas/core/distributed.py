@@ -134,8 +134,8 @@ def _watch() -> None:
             with suppress(OSError, ValueError, RuntimeError):
                 print(
                     f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. "
-                    "It may be measuring, or it may be stopped or unreachable: look at the processes, and "
-                    "end them all to stop the run",
+                    "It may be measuring, or it may be stopped or unreachable: look at the "
+                    "processes, and end them all to stop the run",
                     file=sys.stderr,
                     flush=True,
                 )

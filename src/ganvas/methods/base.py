@@ -128,12 +128,14 @@ def supports(method: type[Method], capability: type) -> bool:
 def citation(method: type[Method]) -> str:
     """The paper of a method, from its docstring.
 
-    "Title. Authors, year, arXiv:number." of the first two paragraphs; if they hold no
-    arXiv number, the first paragraph; without a docstring, the empty string.
+    "Title. Authors, year, arXiv:number." of the first two paragraphs, or the address of
+    a project; if they hold neither, the first paragraph; without a docstring, the empty
+    string.
     """
     text = inspect.cleandoc(method.__doc__ or "")
     opening = [" ".join(p.split()) for p in text.split("\n\n")[:2]]
-    found = re.match(r".*?arXiv:\d{4}\.\d{4,5}\.", " ".join(opening))
+    source = r"(?:arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
+    found = re.match(rf".*?{source}", " ".join(opening))
     return found[0] if found else opening[0]
 
 

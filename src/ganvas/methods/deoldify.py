@@ -31,7 +31,7 @@ from ganvas.objectives.feature_matching import perceptual
 class DeOldify(Method):
     """DeOldify: colorization by NoGAN.
 
-    Antic, 2019, github.com/jantic/DeOldify (a project, not a paper).
+    Antic, 2019, github.com/jantic/DeOldify.
 
     Three stages in one run: G alone, by pixels and features; D alone, on G's images,
     for `critic` images; then a short game, in which D moves until its loss is below
@@ -43,7 +43,7 @@ class DeOldify(Method):
     a measure is best (`ganvas measure --checkpoint best`). Colors are put on the
     input's lightness, which stays as it is.
 
-    Differs from the project: D sees the images that G makes at the moment (there: files
+    Differs from the paper: there is none. From the project: D sees the images that G makes at the moment (there: files
     written before); no stage repeats; sizes do not grow within a stage. The features
     are VGG19's (there: VGG16's with batch norm), and without `vgg` the loss is that of
     pixels. Only chroma is taken from G in training as well (there: in use).
