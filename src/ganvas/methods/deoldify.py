@@ -43,10 +43,11 @@ class DeOldify(Method):
     a measure is best (`ganvas measure --checkpoint best`). Colors are put on the
     input's lightness, which stays as it is.
 
-    Differs from the paper: there is none. From the project: D sees the images that G makes at the moment (there: files
-    written before); no stage repeats; sizes do not grow within a stage. The features
-    are VGG19's (there: VGG16's with batch norm), and without `vgg` the loss is that of
-    pixels. Only chroma is taken from G in training as well (there: in use).
+    Differs from the paper: there is none. From the project: D sees the images that G
+    makes at the moment (there: files written before); no stage repeats; sizes do not
+    grow within a stage. The features are VGG19's (there: VGG16's with batch norm), and
+    without `vgg` the loss is that of pixels. Only chroma is taken from G in training as
+    well (there: in use).
     """
 
     directions: Sequence[str] = ("b",)
