@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import pytest
 import torch
@@ -24,15 +25,19 @@ from toys import toy_images
 from ganvas import data
 from ganvas.core import config
 from ganvas.core.errors import UserError
+from ganvas.data.prepare import mosaic_pairs
 from ganvas.engine.build import check_numbers
 from ganvas.engine.restore import weights_of
 from ganvas.engine.run_dir import read_lines, read_record, run_of
 from ganvas.evaluation.compare import compare
+from ganvas.evaluation.real_features import data_setting
 from ganvas.evaluation.report import write_report
 from ganvas.inference import model_file
 from ganvas.inference.importers import as_method
 from ganvas.inference.latent import naming
 from ganvas.inference.load import load
+from ganvas.media import provenance
+from ganvas.metrics.features import transformer
 from ganvas.training.trainer import resume, train
 
 SETTINGS: dict[str, Any] = {
@@ -45,8 +50,9 @@ SETTINGS: dict[str, Any] = {
 EXAMPLES = settings(max_examples=60)
 SEEDS = st.integers(0, 1 << 32)
 ODD: list[Any] = [
-    None, True, 0, -1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x", "os:system", "\0", "\x1b[31m",
-    [], {}, [[]], [1, 2, 3], {"$new": "os:system"}, {"$partial": "torch.optim.adam:Adam"}, {"a": {"b": {}}}, "9" * 400,
+    None, True, 0, -1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x",
+    "os:system", "\0", "\x1b[31m", "\udcff", [], {}, [[]], [1, 2, 3], {"$new": "os:system"},
+    {"$partial": "torch.optim.adam:Adam"}, {"a": {"b": {}}}, "9" * 400,
 ]  # fmt: skip
 
 
@@ -125,6 +131,7 @@ def test_any_run_json(run: Path, finished: Path, seed: int) -> None:
         lambda: run_of(run, read_record(run)),
         lambda: weights_of(run),
         lambda: load(run, checkpoint="best"),
+        lambda: data_setting(run, "white"),
     )
 
 
@@ -140,15 +147,16 @@ def test_any_line_of_a_log(run: Path, finished: Path, seed: int) -> None:
         endures(lambda name=name: read_lines(run / name))
 
 
-@settings(max_examples=8)
+@settings(max_examples=12)
 @given(SEEDS)
 def test_any_run_is_reported(run: Path, finished: Path, seed: int) -> None:
     rng = random.Random(seed)
     for name in ("run.json", "log.jsonl", "measures.jsonl"):
         shutil.copy(finished / name, run / name)
-    name = rng.choice(["log.jsonl", "measures.jsonl"])
-    line = (finished / name).read_text().splitlines()[0]
-    (run / name).write_bytes(text_of(mutated(json.loads(line), rng), rng) + b"\n")
+    name = rng.choice(["run.json", "log.jsonl", "measures.jsonl"])
+    text = (finished / name).read_text()
+    value = json.loads(text if name == "run.json" else text.splitlines()[0])
+    (run / name).write_bytes(text_of(mutated(value, rng), rng) + b"\n")
     endures(lambda: write_report(run))
 
 
@@ -197,6 +205,39 @@ def test_any_dataset_json(tmp_path_factory: pytest.TempPathFactory, seed: int) -
     labels = {"labels": [[f"{i:03d}.png", i % 2] for i in range(4)]}
     (folder / "dataset.json").write_bytes(text_of(mutated(labels, rng), rng))
     endures(lambda: data.images(folder, size=8))
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_any_settings_of_a_mosaic(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path_factory.getbasetemp() / "mosaic"
+    folder.mkdir(exist_ok=True)
+    settings = {"class": "cat", "blocks": [8, 16], "threshold": 0.3}
+    (folder / mosaic_pairs.SETTINGS).write_bytes(text_of(mutated(settings, rng), rng))
+    endures(lambda: mosaic_pairs._create_out_dir(folder, settings))
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_any_preprocessor(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path_factory.getbasetemp()
+    settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 224}}
+    text = text_of(mutated(settings, rng), rng)
+    (folder / "preprocessor_config.json").write_bytes(text)
+    endures(lambda: transformer.preprocessing(folder))
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_any_facts_of_a_generated_image(seed: int) -> None:
+    rng = random.Random(seed)
+    before, empty, after = provenance.packet({}).partition(b'facts="{}"')
+    assert empty
+    facts = text_of(mutated({"recipe": "dcgan", "seed": 1}, rng), rng).decode("latin-1")
+    packet = before + b"facts=" + quoteattr(facts).encode() + after
+    assert isinstance(provenance._parse(packet)["facts"], dict)
 
 
 # ---------------------------------------------------------------- numbers that are too large

@@ -266,6 +266,16 @@ def test_bears_any_run_json(run: Path, record: dict) -> None:
     assert "Samples" in page(run).text
 
 
+def test_names_are_shown_escaped(run: Path) -> None:
+    odd = "\udcff \x1b]0;title\x07 \u202e"  # not UTF-8, a terminal's sequence, right to left
+    record = {**RUN, "recipe": odd, "command": odd, "data": {"source": odd, "classes": [odd]}}
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "measure.json").write_text(json.dumps({"values": {"frechet": 1.0}, "notes": [odd]}))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert r"\udcff \x1b]0;title\x07 \u202e" in page
+    assert not any(c in page for c in "\x1b\x07\u202e")
+
+
 def test_a_translations_measure_has_two_tables(run: Path) -> None:
     values = {"values": {"frechet": 1.5}, "notes": []}
     (run / "measure.json").write_text(json.dumps({"seed": 0, "to a": values, "to b": values}))

@@ -29,6 +29,7 @@ from ganvas.data import (
     super_resolution,
 )
 from ganvas.data.pictures import Part
+from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.report import neighbour_sheet
 from ganvas.inference.model import Model
@@ -159,13 +160,14 @@ class RealFeatures:
 
 
 def data_setting(run: Path, setting: str) -> Any:
-    """A setting of a run's own data; None if the run does not have it."""
-    try:
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))["run"]["data"].get(
-            setting
-        )
-    except (OSError, ValueError, KeyError):
+    """A setting of a run's own data; None if the run, or a model folder, lacks it.
+
+    Raises `UserError` for a damaged run.json: other settings would measure other images.
+    """
+    if not (run / "run.json").is_file():
         return None
+    settings = read_record(run)["run"].get("data")
+    return settings.get(setting) if isinstance(settings, dict) else None
 
 
 def extractor_named(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:

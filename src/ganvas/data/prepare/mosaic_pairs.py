@@ -27,8 +27,9 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ganvas.core import rng
-from ganvas.core.errors import UserError
+from ganvas.core.errors import UserError, printable
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 from ganvas.data.open_source import open_source
 from ganvas.data.trees import Folder, Zip
 from ganvas.media import mosaic, provenance
@@ -273,8 +274,8 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
     record = out / SETTINGS
     if record.is_file():
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
+            before = read_json(record, "record of settings")
+        except UserError:
             before = {}
         changed = [
             k for k in dict.fromkeys([*before, *settings]) if before.get(k) != settings.get(k)
@@ -282,8 +283,8 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
         if changed:
             differences = ", ".join(f"{k} {before.get(k)} (now {settings.get(k)})" for k in changed)
             raise UserError(
-                f"{out} was made with {differences}: use the same settings to continue it, or "
-                "choose another --out"
+                f"{printable(out)} was made with {printable(differences)}: use the same settings "
+                "to continue it, or choose another --out"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
