@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import resource
 import shutil
@@ -29,6 +30,7 @@ from ganvas.data.prepare import mosaic_pairs
 from ganvas.engine.build import check_numbers
 from ganvas.engine.restore import weights_of
 from ganvas.engine.run_dir import read_lines, read_record, run_of
+from ganvas.evaluation import paired
 from ganvas.evaluation.compare import compare
 from ganvas.evaluation.real_features import data_setting
 from ganvas.evaluation.report import write_report
@@ -36,7 +38,8 @@ from ganvas.inference import model_file
 from ganvas.inference.importers import as_method
 from ganvas.inference.latent import naming
 from ganvas.inference.load import load
-from ganvas.media import provenance
+from ganvas.media import decode, provenance
+from ganvas.media.samples import Broken
 from ganvas.metrics.features import transformer
 from ganvas.training.trainer import resume, train
 
@@ -238,6 +241,28 @@ def test_any_facts_of_a_generated_image(seed: int) -> None:
     facts = text_of(mutated({"recipe": "dcgan", "seed": 1}, rng), rng).decode("latin-1")
     packet = before + b"facts=" + quoteattr(facts).encode() + after
     assert isinstance(provenance._parse(packet)["facts"], dict)
+
+
+# ---------------------------------------------------------------- pipes
+
+
+@pytest.mark.parametrize("reader", [decode.read, decode.decode, decode.deep, provenance.read])
+def test_a_pipe_is_no_image(tmp_path: Path, reader: Callable[[str], Any]) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises((Broken, UserError), match="is a pipe, not a file"):
+        reader(str(tmp_path / "x.png"))
+
+
+def test_a_pipe_is_no_image_to_compare(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x\.png cannot be read: is a pipe, not a file"):
+        paired.compare(tmp_path, tmp_path)
+
+
+def test_a_pipe_among_the_grids_of_a_run_is_left_out(run: Path, finished: Path) -> None:
+    shutil.copy(finished / "run.json", run / "run.json")
+    os.mkfifo(run / "samples" / "000000099.png")
+    assert "After 99 images" not in write_report(run).read_text()
 
 
 # ---------------------------------------------------------------- numbers that are too large
