@@ -1,12 +1,14 @@
-"""The gallery's trainings: what each method makes of the shipped letters in about half an hour of one core.
+"""Train the gallery: each method on the letters for half an hour of one core.
 
     python bench/gallery.py [--only NAME ...] [--runs runs/gallery] [--list]
 
-Runs of the table below, one after the other, each as `ganvas train` in a process of its own with one thread, in bf16 where
-the processor has its instructions. A run's minutes are processor minutes, so that other work on the machine does not shorten
-it: its rate is measured first, and the number of images, on which its schedules depend, follows from that. Every run resumes
-exactly: the same command continues what was cut and passes over what is complete. What was used is in RUNS/NAME.json. Linux
-only (/proc). Meant for the background:
+Runs the table below row by row, each as `ganvas train` in its own process with one
+thread, in bf16 if the processor has its instructions. The minutes of a run are
+processor minutes, so that other work on the machine does not shorten it: its rate is
+measured first and gives the number of images, on which its schedules depend. Every run
+resumes exactly: the same command continues an interrupted run and skips a complete one.
+The settings are recorded in RUNS/NAME.json. Linux only (/proc). To run it in the
+background:
 
     OMP_NUM_THREADS=1 setsid nohup nice -n 19 python bench/gallery.py > gallery.log 2>&1 &
 """
@@ -38,7 +40,10 @@ CLOCK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Training:
-    """`settings`: `--set`, in which {images} and fractions as {images/2} follow from the minutes."""
+    """One run of the gallery.
+
+    settings: values of `--set`, in which {images} and fractions such as {images/2} are
+    replaced by what the minutes allow"""
 
     recipe: str
     minutes: float
@@ -54,13 +59,15 @@ def _both(*settings: str) -> tuple[str, ...]:
 WIDE = "widths=[128,128,64,32]"  # at 4, 8, 16 and 32 px: what an hour of one core can fill
 DECAY = ("lr.start={images/2}", "lr.end={images}")
 TABLE: dict[str, Training] = {
-    # R1 by StyleGAN2-ADA's rule, 2e-4 pixels / batch, is 6e-3; black on white has steeper edges than photographs.
+    # R1 by StyleGAN2-ADA's rule, 2e-4 pixels / batch, is 6e-3; black on white has
+    # steeper edges than photographs.
     "stylegan2": Training(
         "stylegan2_digits",
         60,
         (*_both(WIDE), "G.latent=128", "G.style=128", "r1_weight=0.05", "ema.images=10000"),
     ),
-    # One update of D for each of G's at twice the rate (TTUR, arXiv:1706.08500) instead of five: five times the updates of G.
+    # One update of D for each of G's at twice the rate (TTUR, arXiv:1706.08500) instead
+    # of five: five times the updates of G.
     "sngan_projection": Training(
         "sngan_projection",
         30,
@@ -213,7 +220,8 @@ def main() -> None:
     if args.list:
         for name, row in TABLE.items():
             print(
-                f"{name:<18} {row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min  {' '.join(row.settings)}"
+                f"{name:<18} {row.recipe:<18} {row.data} {row.size} px {row.minutes:g} min  "
+                f"{' '.join(row.settings)}"
             )
     elif args.rate:
         print(rate(TABLE[args.rate]))

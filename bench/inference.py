@@ -1,12 +1,14 @@
-"""How fast does a trained network make pictures?
+"""Measure how fast a trained network generates images.
 
     python bench/inference.py [--rounds 5] [--threads 2]
 
-CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 of 64x64: as torch does it unasked (rows of pixels
-first, torch's own layers), as `ganvas.load` does it, in bf16, and by OpenVINO in both precisions where it is installed. The
-first has processes of its own, which take turns with those of the others; what is recorded is the median of the paired
-ratios, and the greatest and mean difference of the pictures in gray levels. Also how long a process takes from its start to
-its first picture, and `ganvas --help`. Writes bench/results/inference.json.
+Runs CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 images
+of 64x64, in four ways: torch's defaults (contiguous memory, torch's own layers),
+`ganvas.load`, bf16, and OpenVINO in both precisions if it is installed. The defaults
+run in their own processes, which alternate with those of the others. Records the median
+of the paired ratios, and the largest and mean difference of the images in gray levels.
+Also records the time from the start of a process to its first image, and of `ganvas
+--help`. Writes bench/results/inference.json.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ CASES = {
 
 
 def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
-    """The model of a run that has taken one step: how good its pictures are makes no difference to how long they take."""
+    """The model of a run of one step: the time does not depend on its quality."""
     run = with_data(recipes.find(recipe)(1), "", size, [*settings, "batch=2"])
     feed = benchmark.random_feed(run)
     engine = Engine(run, feed)

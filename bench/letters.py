@@ -1,23 +1,27 @@
-"""Are the demo's letters good? Over several seeds, by a classifier that shares no typeface with the generator.
+"""Evaluate the demo's letters by a classifier trained on other typefaces.
 
     python bench/letters.py [--seeds 3] [--runs FOLDER]
     python bench/letters.py --model runs/demo     judges one model and records nothing
 
-Trains the recipe of `make demo` as the demo does, with the seeds 1, 2 and 3 (0 served to choose the recipe), and judges 2,600
-letters of each, 100 of every class. The set `letters` has three groups of typeface families: the generator is trained on
-`train`; the classifier, a small network, on `val`; `test` are real letters that neither has seen. A letter is recognised if,
-of the 26 letters and a 27th class "nothing" (blends of two letters, shuffled patches), the one that was asked for is the most
-probable.
+Trains the recipe of `make demo` as the demo does, with the seeds 1, 2 and 3 (0 served
+to choose the recipe), and classifies 2,600 letters of each, 100 per class. The set
+`letters` has three groups of typeface families: the generator is trained on `train`;
+the classifier, a small network, on `val`; `test` holds real letters that neither has
+seen. A letter is recognized if its own class is the most probable of the 26 letters and
+a 27th class "nothing" (blends of two letters, shuffled patches).
 
-Bounds, set before the runs that count (the issue that asked for the demo had them):
-* the share of generated letters that are recognised is at least 0.9 times that of the real letters of `test`;
-* in no class is it below half of that class's share there;
-* at most 1% of generated letters lie nearer to a training letter of their class than 5% of the training letters lie to the
-  nearest other face of their own family: there, real letters repeat. (Of the real letters of `test` it is 0.8%.)
+Bounds, set before the runs that count:
 
-Writes docs/results/letters.json after each seed and continues where it was cut. FOLDER keeps the runs, as seed-1 and so on,
-and those that are there and finished are not trained again: several can be trained at once beforehand, by the command that
-the record names.
+* the fraction of generated letters that are recognized is at least 0.9 times that of
+  the real letters of `test`;
+* in no class is it below half of that class's fraction there;
+* at most 1% of generated letters lie nearer to a training letter of their class than 5%
+  of the training letters lie to the nearest other face of their own family: there, real
+  letters repeat. (Of the real letters of `test` it is 0.8%.)
+
+Writes docs/results/letters.json after each seed and continues an interrupted call.
+FOLDER holds the runs as seed-1 and so on. Finished runs in it are not trained again, so
+that several can be trained at once beforehand, by the command in the record.
 """
 
 from __future__ import annotations
@@ -86,7 +90,7 @@ def classifier(letters: Letters, seed: int = 0) -> nn.Module:
 
 
 def augmented(x: Tensor) -> Tensor:
-    """Letters in other typefaces, as far as geometry gives them: scaled, sheared, turned, moved, thicker or thinner."""
+    """Random scale, shear, rotation, shift and stroke width, as of other typefaces."""
     n = len(x)
     scale = 1 + 0.2 * (2 * torch.rand(n, 2) - 1)
     shear, turn = 0.25 * torch.randn(n).clamp(-1.5, 1.5), 0.06 * torch.randn(n)
@@ -130,7 +134,9 @@ def recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, y: Tensor, training: Letters) -> Tensor:
-    """Distance of each image to the nearest training letter of its class: Euclidean, pixels from 0 to 1 [N]."""
+    """Euclidean distance of each image to the nearest training letter of its class.
+
+    Pixels are from 0 to 1. Returns [N]."""
     found = torch.empty(len(x))
     for c in range(CLASSES):
         real = training.images[training.labels == c]
@@ -139,7 +145,7 @@ def nearest(x: Tensor, y: Tensor, training: Letters) -> Tensor:
 
 
 def repeat_distance(training: Letters) -> float:
-    """The `NEAR` quantile of the distance from a training letter to the nearest other face of its family."""
+    """`NEAR` quantile of a training letter's distance to its family's nearest face."""
     distances = []
     for c in range(CLASSES):
         rows = (training.labels == c).numpy()

@@ -1,17 +1,22 @@
-"""Does `restore` put back what a mosaic hid better than enlarging its blocks does?
+"""Compare `restore` with the enlarged blocks of a mosaic.
 
-    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 4000] [--size 64] [--block 8] [--seeds 3]
+    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 4000]
+        [--size 64] [--block 8] [--seeds 3]
 
-`ganvas data mosaic` hides what MobileNetV2 sees as a daisy in 764 photographs of daisies (flowers/daisy, 128x128), in squares
-of `--size` pixels and blocks of `--block`. Photographs in which it gives the class less than 0.01 are left out: of so small
-and coarse ones it knows a third by more than 0.1. A fifth of the rest, chosen by their names, is never trained on. For each
-seed `restore` draws `--images` pictures, at half width (G of 32, D of 32 and 2 layers), the rate falling over the second
-half.
+`ganvas data mosaic` hides the regions that MobileNetV2 takes for a daisy in 764
+photographs of daisies (flowers/daisy, 128x128), in squares of `--size` pixels and
+blocks of `--block`. Photographs with a probability of the class below 0.01 are left
+out: of images so small and coarse it gives only a third more than 0.1. A fifth of the
+rest, chosen by their names, is held out. For each seed `restore` trains on `--images`
+images, at half width (G of 32, D of 32 and 2 layers), with a rate that falls over the
+second half.
 
-On the held-out pictures, inside the masks: PSNR and SSIM (rgb), LPIPS (squeeze-caffe, not the official backbone) of the whole
-pictures, which are equal outside; and how probable a daisy is to MobileNetV2 in the whole picture. Beside the mosaic itself
-and beside its block means enlarged bicubically. Writes bench/results/mosaics.json. With --out a call that was killed goes on
-with the seeds that it had not finished.
+On the held-out images, records PSNR and SSIM (rgb) inside the masks; LPIPS
+(squeeze-caffe, not the official backbone) of the whole images, which are equal outside;
+and MobileNetV2's probability of a daisy in the whole image. The same is recorded for
+the mosaic itself and for its block means enlarged bicubically. Writes
+bench/results/mosaics.json. With --out, an interrupted call continues with the seeds
+that it had not finished.
 """
 
 from __future__ import annotations

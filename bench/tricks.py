@@ -1,10 +1,11 @@
-"""What does each trick of the fast path bring by itself?
+"""Measure what each trick of the fast path gains by itself.
 
     python bench/tricks.py [--rounds 5] [--threads 2]
 
-Steps with everything, and with one trick undone, in turns in one process; what is recorded is the median of the paired
-ratios: how many times as long a step takes without it. `kept memory` and `thread without tensors` belong to a process, so
-whole processes take turns. Writes bench/results/tricks.json.
+Steps with all tricks and with one undone alternate in one process. Records the median
+of the paired ratios: how many times as long a step takes without the trick. `kept
+memory` and `thread without tensors` belong to a process, so that whole processes
+alternate. Writes bench/results/tricks.json.
 """
 
 from __future__ import annotations
