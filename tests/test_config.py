@@ -93,7 +93,7 @@ def _modules() -> set[str]:
 
 
 def test_nothing_else_is_reachable() -> None:
-    """Add a class to `config.ALLOWED` only after reading its constructor; a function hardly ever."""
+    """Add a class to `ALLOWED` only after reading its constructor, a function rarely."""
     reachable = set()
     for module in _modules():
         if module.startswith("test_"):

@@ -1,4 +1,4 @@
-"""Files that anybody may have written: whatever they hold, reading them succeeds or ends with a `UserError`."""
+"""Files from untrusted sources: reading them succeeds or ends with a `UserError`."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ class Facts:
         found = TITLE.fullmatch(" ".join(first.split()))
         if not found:
             raise SystemExit(
-                f"the docstring of {kind.__name__} begins with {first!r}; expected: title, authors, year, arXiv id"
+                f"the docstring of {kind.__name__} begins with {first!r}; "
+                "expected: title, authors, year, arXiv id"
             )
         self.paper = {**found.groupdict(), "title": found["title"].removesuffix(".")}
         self.recipes = {n: r for n, r in recipes.all_recipes().items() if method_of(r(1)) is kind}
@@ -150,7 +151,8 @@ def page(f: Facts) -> str:
         "## The game",
         *before,
         f"The turns, from [methods/{f.file}.py]({source}). `next(batches)` draws a batch of "
-        "real images. Each `Update` is one optimizer step of the named player, which descends its loss. "
+        "real images. Each `Update` is one optimizer step of the named player, which descends its "
+        "loss. "
         + ("`Forward` generates images once for several turns. " if "Forward(" in turns else "")
         + "The losses are in the same file.",
         f"```python\n{textwrap.dedent(turns).rstrip()}\n```",
@@ -273,9 +275,15 @@ def claim(claim: Claim) -> str:
     how += f" ([experiment](../../src/ganvas/claims/experiments/{code})"
     how += f", [protocol and every seed](../claims/README.md#{claim.name}))" if record else ")"
     if record is None:
-        result = f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} minutes on two cores."
+        result = (
+            f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} "
+            "minutes on two cores."
+        )
     elif runner.is_stale(claim, record):
-        result = f"**Stale**: the record's bounds differ from those of the code. Run again: `ganvas claim run {claim.name}`."
+        result = (
+            "**Stale**: the record's bounds differ from those of the code. "
+            f"Run again: `ganvas claim run {claim.name}`."
+        )
     else:
         result = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
         result += "".join(f" Seed {x['seed']} failed." for x in record["failures"])

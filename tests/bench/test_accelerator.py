@@ -1,4 +1,4 @@
-"""bench/accelerator.py at toy size on a processor: it measures, keeps what it has, and goes on where it was cut."""
+"""bench/accelerator.py at toy size on a processor: measures, records and continues."""
 
 from __future__ import annotations
 

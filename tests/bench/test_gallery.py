@@ -1,4 +1,4 @@
-"""The scripts behind the gallery and the demo's figures: their tables fit the recipes, their measures mean what they say."""
+"""The scripts of the gallery and the demo: tables fit the recipes, measures are right."""
 
 from __future__ import annotations
 

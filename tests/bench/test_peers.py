@@ -33,8 +33,9 @@ Losses = dict[str, dict[str, float]]
 
 
 def step(dtype: torch.dtype, order: int, rate: float = 2e-3) -> dict[str, float]:
-    """The loss after Adam's first update, which goes by the gradients' signs: rounding turns some of them. `order`: 1 or -1,
-    that of the sums."""
+    """The loss after Adam's first update, which follows the signs of the gradients.
+
+    Rounding turns some of the signs. order: 1 or -1, the order of the sums"""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(256, 40, generator=g).to(dtype)
     x = x if order > 0 else x.flip(0)
@@ -63,7 +64,7 @@ def test_rounding_is_no_disagreement_and_another_step_is() -> None:
 
 
 def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
-    """With the figures of a processor whose fp32 differs by more than any fixed tolerance that fits others."""
+    """A processor whose fp32 differs by more than a tolerance that fits others."""
     exact: Losses = {"reference": {"G": 5.25}, "ganvas": {"G": 5.25 * (1 + 1e-14)}}
     fp32: Losses = {"reference": {"G": 5.25 * (1 + 6e-6)}, "ganvas": {"G": 5.25 * (1 - 9e-6)}}
     found = compared(fp32, TOLERANCE["fp32"], exact)

@@ -119,7 +119,10 @@ def test_help_does_not_import_torch() -> None:
 
 def test_a_model_is_loaded_without_torchs_compiler(run: Path) -> None:
     """Importing the compiler takes longer than the first picture."""
-    code = f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); print('torch._dynamo' in sys.modules)"
+    code = (
+        f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); "
+        "print('torch._dynamo' in sys.modules)"
+    )
     done = completed([sys.executable, "-c", code])
     assert done.stdout.strip() == "False"
 
@@ -215,7 +218,8 @@ def test_measure_reports_its_protocol(run: Path, photos: Path) -> None:
     assert json.loads((run / "measure.json").read_text()) == record
 
 
-# The contract tests cut every recipe at every step; here it is the processes and files, for each kind of state and data.
+# The contract tests interrupt every recipe at every step. These test the processes and
+# files, for each kind of state and data.
 KINDS = [
     "gan",
     "dcgan_digits",

@@ -1,4 +1,4 @@
-"""Colouring and drawings as a user meets them: photographs in, and gray ones of any size coloured."""
+"""The commands for colorization and drawings, with images of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command on every kind of model, and with any values of its options: it works, or one line says why not."""
+"""Every command on every kind of model, with any value, works or ends with one line."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
+    """Without slow parts: reports during training, halved batches, the machine's rate."""
     for module in (snapshot, evaluate):
         monkeypatch.setattr(module, "write_report", lambda run, **_: None)
     monkeypatch.setattr(suite, "HALVES", 2)
@@ -140,9 +140,11 @@ def test_help_renders_at_any_width(
     assert max(map(len, ended.out.splitlines())) <= int(columns) + 1
 
 
-ODD = ["-1", "0", "1", "-9223372036854775809", "1e3", "nan", "-inf", "", " ", "0x10", "\x1b[31m", "a\nb", "\udcff",
-       "--", "-", "/", "none", "last", "best", "..", "9-1", "2,2", "0.5,", "cpu", "meta", "cpu:7",
-       "64x", "0x0", "é"]  # fmt: skip
+ODD = [
+    "-1", "0", "1", "-9223372036854775809", "1e3", "nan", "-inf", "", " ", "0x10", "\x1b[31m",
+    "a\nb", "\udcff", "--", "-", "/", "none", "last", "best", "..", "9-1", "2,2", "0.5,", "cpu",
+    "meta", "cpu:7", "64x", "0x0", "é",
+]  # fmt: skip
 HUGE = ["99999999999999999999", "9223372036854775807", "1e308"]
 # Options that may ask for much work, or a place to write to: what they say is done.
 PATIENCE = {"images", "through", "rows", "columns", "steps", "n", "frames", "seeds", "size"}
@@ -216,9 +218,14 @@ def test_suggested_commands_are_quoted_and_fit_the_model(
     folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
     run = shutil.copytree(toy("noise").run, folder / "run")
     data = shutil.copytree(toy("noise").data, folder / "data")
-    for arguments in (["resume", run], ["train", "dcgan", data, "--out", run], ["resume", folder / "none"],
-                      ["sample", folder, "--out", tmp_path / "x.png"], ["compare", folder / "none"],
-                      ["report", run]):  # fmt: skip
+    for arguments in (
+        ["resume", run],
+        ["train", "dcgan", data, "--out", run],
+        ["resume", folder / "none"],
+        ["sample", folder, "--out", tmp_path / "x.png"],
+        ["compare", folder / "none"],
+        ["report", run],
+    ):
         _, out, err = command(*arguments)
         lines = (out + err).splitlines()
         assert "\x1b" not in out + err

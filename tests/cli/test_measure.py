@@ -1,4 +1,4 @@
-"""`ganvas measure` and `ganvas compare`: what the records say, what is kept, and what is refused."""
+"""`ganvas measure` and `ganvas compare`: the records, the cache and the refusals."""
 
 from __future__ import annotations
 
@@ -443,7 +443,7 @@ def test_further_measures_stand_in_the_record(run: Path, photos: Path) -> None:
 def test_path_length_and_modes_of_a_trained_model(
     photos: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the real networks that judge: that they get a generator's pictures as they expect them."""
+    """The real networks get a generator's images in the range that they expect."""
     small = ["G.width=4", "D.width=4"]
     train("dcgan", photos, out=tmp_path / "p", size=32, batch=8, images=32, set=small)
     monkeypatch.setattr("ganvas.evaluation.diagnostics.PATHS", 6)
@@ -470,7 +470,8 @@ def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_pa
     assert (tmp_path / "run" / "neighbours.png").is_file()
 
 
-# ---------------------------------------------------------------- generators that are told the class
+# ---------------------------------------------------------------- conditional
+# generators
 
 
 class Nearest(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Mosaic restoration as a user meets it: pairs from photographs, a model from pairs, and the masked part put back."""
+"""Mosaic restoration by the commands: pairs, a model of them, and the restored region."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def asked(**more: Any) -> dict[str, Any]:
 def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
     made, runs = tmp_path / "pairs", tmp_path / "run"
     said = run(
-        "data", "mosaic", photos, "--classifier", "finds-red", "--class", "red thing", "--out", made, "--block", 4,
-        "--size", 32,
+        "data", "mosaic", photos, "--classifier", "finds-red", "--class", "red thing",
+        "--out", made, "--block", 4, "--size", 32,
     )  # fmt: skip
     assert "24 pairs" in said
     assert "torn.jpg" in said
@@ -157,8 +157,8 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
     left, right = np.s_[36:44, 26:34], np.s_[36:44, 126:134]
     red = lambda file, part: (opened(file)[part][..., 0] > 200).mean()  # noqa: E731
     said = run(
-        "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing", "--out",
-        tmp_path / "out", "--block", 40, "--redact",
+        "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing",
+        "--out", tmp_path / "out", "--block", 40, "--redact",
     )  # fmt: skip
     assert "Check every image" in said
     assert red(tmp_path / "out" / "two.png", left) == red(tmp_path / "out" / "two.png", right) == 0

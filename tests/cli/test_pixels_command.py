@@ -1,4 +1,4 @@
-"""`ganvas pixels` as a person uses it: two folders, two files, and the mistakes that people make."""
+"""`ganvas pixels` on two folders and two files, and the usual mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into `ganvas translate` comes out: files of forty kinds through networks that change nothing."""
+"""`ganvas translate` with networks that change nothing, on files of forty kinds."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def as_rgba(samples: np.ndarray) -> Image.Image:
 
 @pytest.mark.parametrize("name", [k for k in KINDS if "16" not in k])
 def test_python_reads_images_as_files(name: str, tmp_path: Path) -> None:
-    """A path and the PIL image of the same file give the same, and what comes back is marked when it is saved."""
+    """A path and the PIL image of the same file give the same marked result."""
     ending, write = KINDS[name]
     write(tmp_path / f"x{ending}")
     model = identity()
@@ -368,7 +368,7 @@ def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
 
 
 def test_gray_stays_gray_where_a_model_restores(tmp_path: Path) -> None:
-    """And alpha is enlarged with the image. A translation to another domain may give color to what is gray."""
+    """Alpha is enlarged with the image. Another domain may give color to a gray image."""
     gray, la = tmp_path / "gray.png", tmp_path / "la.png"
     Image.fromarray(noise(1)).save(gray)
     Image.merge("LA", [Image.fromarray(noise(1)), Image.new("L", (WIDTH, HEIGHT), 255)]).save(la)
@@ -390,7 +390,7 @@ def test_gray_stays_gray_where_a_model_restores(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tile", [None, 16])
 def test_no_seam_of_hidden_color_where_alpha_changes(tile: int | None, tmp_path: Path) -> None:
-    """Black lies under the transparent half of a white image: a blurring network must not see it."""
+    """The black under the transparent half of a white image must not reach the network."""
     pixels = np.zeros((40, 64, 4), np.uint8)
     pixels[:, 32:] = 255
     Image.fromarray(pixels).save(tmp_path / "icon.png")
@@ -408,7 +408,7 @@ def test_no_seam_of_hidden_color_where_alpha_changes(tile: int | None, tmp_path:
 
 
 def test_at_training_size(tmp_path: Path) -> None:
-    """The network sees the size that it was trained at, and the result has the image's own size and alpha."""
+    """The network gets its training size; the result has the image's size and alpha."""
     x, y = np.meshgrid(np.linspace(0, 255, 96), np.linspace(0, 255, 64))
     pixels = np.stack([x, y, 255 - x, 255 - y], 2).astype(np.uint8)
     Image.fromarray(with_alpha(pixels)).save(tmp_path / "x.png")
@@ -450,7 +450,7 @@ def test_frames_that_are_left_out_are_noted(same: Any, tmp_path: Path) -> None:
 
 
 def test_names(same: Any, tmp_path: Path) -> None:
-    """Results in the input folder are no input, files of one name and two endings are told apart, and a name may be long."""
+    """Results are no inputs, names with other endings stay apart, names may be long."""
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.png", "a.jpg", f"{'n' * 251}.png"):

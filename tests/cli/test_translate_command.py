@@ -1,4 +1,4 @@
-"""`ganvas translate` as a user meets it: other projects' files, pictures that outgrow memory, folders, kills, processes."""
+"""`ganvas translate`: imported networks, large images, folders, kills, processes."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     (garden / "text.jpg").write_text("not an image")
     out = tmp_path / "made"
     code = (  # the fourth image is never finished, so that the kill comes while it is at work
-        "import sys, threading\nfrom ganvas.inference import translate_files as translating\nfrom ganvas.__main__ import main\n"
+        "import sys, threading\n"
+        "from ganvas.inference import translate_files as translating\n"
+        "from ganvas.__main__ import main\n"
         "whole, count = translating._translate, iter(range(99))\n"
         "def stuck(*given):\n"
         "    if next(count) == 3:\n        print(flush=True); threading.Event().wait()\n"

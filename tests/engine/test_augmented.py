@@ -1,4 +1,4 @@
-"""Augmentation by one keyword: what the judges see is changed, in every call of theirs in training, and nothing else is."""
+"""Augmentation by one keyword changes all inputs of discriminators and nothing else."""
 
 from __future__ import annotations
 

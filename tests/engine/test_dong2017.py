@@ -1,4 +1,4 @@
-"""Dong et al.'s three steps as they are performed, and a method that both samples and translates."""
+"""The three steps of Dong et al., and a method that both samples and translates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ganvas.training.snapshot import sample_grid
 
 
 def test_three_steps(tmp_path: Path) -> None:
-    """D, then G twice; then the encoder alone, on a generator whose statistics stay as they are, too."""
+    """D, then G twice; then the encoder alone, with G's statistics unchanged, too."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
     engine: Any = Engine(run, run.data())
     turns: list[str] = []

@@ -23,8 +23,10 @@ from ganvas.nets.norm import InstanceNorm2d
 
 
 def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything as torch does it unasked: rows first, one optimizer loop over the weights, and the layers that we
-    wrote again for speed as torch has them."""
+    """Everything as torch does it by default.
+
+    Contiguous memory, one optimizer loop over the weights, and torch's own layers in
+    place of the fast ones."""
     to = nn.Module.to
     monkeypatch.setattr(
         nn.Module,
@@ -84,11 +86,13 @@ def test_in_float32_the_first_losses_agree_to_1e_5(
         ), name
 
 
-# ---------------------------------------------------------------- what a plan makes for several turns
+# ---------------------------------------------------------------- shared forward passes
 
 
 class Sharing(Method):
-    """A game whose two turns are about the same images. `shared=False`: each turn makes them again, from the same noise."""
+    """A method whose two updates use the same generated images.
+
+    shared=False: each update generates them again, from the same noise"""
 
     def __init__(self, shape: Shape, shared: bool = True, twice: bool = False) -> None:
         super().__init__()
@@ -99,8 +103,8 @@ class Sharing(Method):
         self.shared, self.twice = shared, twice
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock, feed):
-        real = next(feed)
+    def updates(self, clock, batches):
+        real = next(batches)
         real = real.having(z=rng.normal(len(real), 4))
         if self.shared:
             real = real.having(
@@ -181,8 +185,8 @@ def test_it_serves_one_update(tmp_path: Path) -> None:
 
 def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
     class Two(Sharing):
-        def updates(self, clock, feed):
-            real = next(feed)
+        def updates(self, clock, batches):
+            real = next(batches)
             real = real.having(z=rng.normal(len(real), 4))
             parts = (self.d_loss, self.weigh)
             whole = lambda b: Terms(torch.stack([f(b).loss for f in parts]).sum())  # noqa: E731
@@ -222,7 +226,7 @@ def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
 def test_compiled_networks_give_the_same_losses(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Traced and differentiated by torch.compile's machinery, penalties included; generating code would take minutes."""
+    """Trace and differentiate with torch.compile, without its slow code generation."""
     compile = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, mode: compile(self, backend="aot_eager"))
     data = toy_data(recipe, tmp_path / "data")

@@ -65,7 +65,10 @@ def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
 def test_what_the_discriminator_descends(
     tmp_path: Path, monkeypatch, loss: str, undecided: float, right: float, wrong: float | None
 ) -> None:
-    """A D that always says 0, and one that says 1 (real) and 0 (least squares) or -1 (cross entropy) of what it should."""
+    """A D that is always 0, and one that is right.
+
+    The right one gives 1 for real images, and 0 (least squares) or -1 (cross entropy)
+    for generated ones."""
     _, method = engine(tmp_path, f"loss={loss}")
     batch = Batch(
         x=torch.zeros(1, 3, 16, 16), y=torch.ones(1, 3, 16, 16), fake=-torch.ones(1, 3, 16, 16)
@@ -94,7 +97,7 @@ def test_another_loss_is_refused(tmp_path: Path) -> None:
 
 
 def test_dropout_is_where_the_paper_has_it(tmp_path: Path) -> None:
-    """Appendix 6.1.1: CD512-CD512-CD512-C512-...: the decoder's first three layers, which give 2, 4 and 8 pixels of 256."""
+    """Appendix 6.1.1: CD512-CD512-CD512-C512-...: dropout at 2, 4 and 8 of 256 px."""
     with torch.device("meta"):
         for recipe in ("pix2pix", "pix2pix_pixel"):
             method: Any = recipes.find(recipe)(400).method(Shape(3, 256, 256))

@@ -1,4 +1,4 @@
-"""When a run shows what it makes, and that a run which was stopped shows the same as one that was not."""
+"""When sample grids are written; a stopped run and an uninterrupted one write the same."""
 
 from __future__ import annotations
 

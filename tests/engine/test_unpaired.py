@@ -1,4 +1,4 @@
-"""DiscoGAN's and DualGAN's algorithms as they are performed, and the noise that DualGAN keeps when it is used."""
+"""The algorithms of DiscoGAN and DualGAN, and DualGAN's noise at inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks, mixed styles, projections and sweeps, on a method small enough to know what must come out."""
+"""Walks, style mixing, projections and sweeps, on a method with known results."""
 
 from __future__ import annotations
 

@@ -18,8 +18,14 @@ def seeded() -> torch.Generator:
 
 def test_known_colours() -> None:
     """sRGB's primaries under D65, as colour tables have them."""
-    colours = {(1, 1, 1): (100, 0, 0), (1, 0, 0): (53.24, 80.09, 67.20), (0, 1, 0): (87.73, -86.18, 83.18),
-               (0, 0, 1): (32.30, 79.19, -107.86), (0, 0, 0): (0, 0, 0), (0.5, 0.5, 0.5): (53.39, 0, 0)}  # fmt: skip
+    colours = {
+        (1, 1, 1): (100, 0, 0),
+        (1, 0, 0): (53.24, 80.09, 67.20),
+        (0, 1, 0): (87.73, -86.18, 83.18),
+        (0, 0, 1): (32.30, 79.19, -107.86),
+        (0, 0, 0): (0, 0, 0),
+        (0.5, 0.5, 0.5): (53.39, 0, 0),
+    }
     x = torch.tensor(list(colours)).float().T[None, :, None] * 2 - 1
     torch.testing.assert_close(
         to_lab(x)[0, :, 0].T, torch.tensor(list(colours.values())).float(), atol=0.03, rtol=0

@@ -36,7 +36,7 @@ def test_feature_matching_compares_means_over_the_batch() -> None:
 
 
 def test_optimal_discriminators_value_is_the_jensen_shannon_divergence() -> None:
-    """Theorem 1 of arXiv:1406.2661: with D* = p / (p + q), the game's value is 2 JS(p, q) - log 4."""
+    """Theorem 1 of arXiv:1406.2661: with D* = p / (p + q), V = 2 JS(p, q) - log 4."""
     p = torch.tensor([0.5, 0.3, 0.2, 0.0])
     q = torch.tensor([0.1, 0.3, 0.3, 0.3])
     logits = (p / q).log().clamp(-50, 50)  # of D*

@@ -1,4 +1,4 @@
-"""Spectral normalisation and singular values, against the decomposition; truncation and the orthogonality penalty."""
+"""Spectral normalization, singular values, truncation and the orthogonality penalty."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_u_moves_once_for_each_update() -> None:
 
 
 def test_the_gradient_is_the_papers() -> None:
-    """Equation 12: (dL/dW_SN - <dL/dW_SN, W_SN> u v^T) / sigma, here by finite differences; and the second derivative."""
+    """Equation 12, by finite differences; and the second derivative.
+
+    (dL/dW_SN - <dL/dW_SN, W_SN> u v^T) / sigma"""
     torch.manual_seed(0)
     with torch.random.fork_rng():
         layer: Any = spectral(nn.Linear(4, 3, bias=False).double())

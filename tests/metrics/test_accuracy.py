@@ -1,4 +1,4 @@
-"""The classification accuracy score on handwritten digits, for generators whose faults are known."""
+"""The classification accuracy score on digits, for generators with known faults."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_class_maps_average_to_the_logits(network: Any) -> None:
 
 
 def test_grad_cam_of_an_averaging_network_is_its_class_activation_map() -> None:
-    """Selvaraju et al., section 3.1: they are the same up to a factor, and Grad-CAM keeps what is positive."""
+    """Selvaraju et al., section 3.1: equal up to a factor, where positive."""
     features = torch.randn(5, 4, 6, generator=seeded()).requires_grad_()
     weights = torch.randn(5, generator=seeded())
     score = (features.mean((1, 2)) * weights).sum()
@@ -144,7 +144,7 @@ def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
 
 
 def onnx_that_averages(weight: np.ndarray, side: int) -> bytes:
-    """A 1x1 convolution [K, 3] and the mean over places, as an ONNX file: protocol buffers by hand."""
+    """A 1x1 convolution [K, 3] and the mean over positions, as ONNX protocol buffers."""
 
     def varint(n: int) -> bytes:
         return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])

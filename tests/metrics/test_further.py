@@ -1,4 +1,4 @@
-"""The further measures: what they see in models that copy, repeat, or make what they were asked for."""
+"""Further diagnostics: models that copy, repeat, or generate the requested class."""
 
 from __future__ import annotations
 

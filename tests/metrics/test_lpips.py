@@ -1,4 +1,4 @@
-"""LPIPS: a closed form on a tiny network, an independent implementation on the real ones, and the files that it takes."""
+"""LPIPS: a closed form, an independent implementation, and its weight files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def picture(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_closed_form() -> None:
-    """Two taps of a network that passes its (normalised) pixels on: unit vectors and weights by hand."""
+    """Two layers of a network that returns its normalized input: distances by hand."""
     net = LPIPS(
         nn.Sequential(nn.Identity(), nn.ReLU()),
         (0, 1),

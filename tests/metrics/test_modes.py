@@ -1,4 +1,4 @@
-"""Modes, duplicates and copies counted: closed forms, an independent implementation, and what each protocol says."""
+"""Counts of modes, duplicates and copies, against independent implementations."""
 
 from __future__ import annotations
 

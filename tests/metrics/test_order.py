@@ -1,5 +1,7 @@
-"""No figure depends on the order in which images come: folders are sorted by class, and generators that are given labels
-draw their classes in turn."""
+"""No figure depends on the order of the images.
+
+Folders are sorted by class, and conditional generators sample their classes in turn.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ CLASSES, EACH = 10, 60
 
 
 class Blobs(torch.nn.Module):
-    """Images are their own features; the logits are surest of the class whose pixel is the lightest."""
+    """Images are their own features; the logits favor the class of the lightest pixel."""
 
     classes = CLASSES
 
@@ -102,7 +104,7 @@ def test_sorted_and_in_turn_give_what_shuffled_gives(
 
 
 def test_an_inception_score_sees_all_classes_in_every_part() -> None:
-    """With images dealt to the parts in turn, class i % 10 would be all that part i % 10 has: a score of 1."""
+    """If images went to the parts in turn, each would hold one class: a score of 1."""
     logits = blobs_extractor().with_logits(in_turn(blobs(0)))[1]
     score = InceptionScore(CLASSES)
     score.add(logits)

@@ -65,7 +65,7 @@ def test_a_line_in_w_has_the_same_length_everywhere() -> None:
 
 
 def test_an_arc_in_z_has_the_length_of_its_angle() -> None:
-    """With pictures 2 z and z on the unit sphere: (2 sin(eps w / 2) 2 / eps)^2 for each path, about 4 w^2."""
+    """Images 2 z with z on the unit sphere: (2 sin(eps w / 2) 2 / eps)^2, about 4 w^2."""
     model, n = Linear(unit=True), 300
     model.A = torch.eye(6, dtype=torch.float64)
     got = path_length(model, squared, n, batch=n, seed=2)

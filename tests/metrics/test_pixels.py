@@ -1,4 +1,4 @@
-"""Paired measures and MATLAB's reduction: reference outputs, an independent implementation, a published figure."""
+"""Paired measures and MATLAB's resizing: reference outputs and a published figure."""
 
 from __future__ import annotations
 
@@ -82,8 +82,10 @@ def test_golden_bicubic(golden, key: str, scale: float) -> None:
 
 
 def test_set5_reductions_are_matlabs_bit_by_bit(shared: Path) -> None:
-    """0 of 106,398 values differ with the border and the rounding of the MATLAB that made them. Today's border changes
-    nothing but the outer two rows and columns; without the rounding between the two sides 11% are off, by 2 at most."""
+    """0 of 106,398 values differ, with that MATLAB version's border and rounding.
+
+    Today's border changes only the outer two rows and columns; without the rounding
+    between the two axes 11% differ, by at most 2."""
     different = total = rounded_once = 0
     for original, want in zip(
         pictures(*SET5, folder=shared / "data" / "set5"),
@@ -102,7 +104,7 @@ def test_set5_reductions_are_matlabs_bit_by_bit(shared: Path) -> None:
 
 
 def test_bicubic_x4_on_set5_is_28_43_db(shared: Path) -> None:
-    """The figure that every super-resolution paper prints (SRGAN, arXiv:1609.04802, table 2 among them)."""
+    """The figure of super-resolution papers, e.g. SRGAN, arXiv:1609.04802, table 2."""
     values = []
     for original, low in zip(
         pictures(*SET5, folder=shared / "data" / "set5"),
@@ -161,7 +163,7 @@ def test_ssim_properties() -> None:
 
 
 def test_agrees_with_torchmetrics() -> None:
-    """It averages SSIM over mirrored borders too, which the paper's code does not: its map is cut to the window's inside."""
+    """That one also averages SSIM over mirrored borders; the paper's code does not."""
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure as theirs
     except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error

@@ -174,8 +174,9 @@ def test_ada_blits_pixels_exactly() -> None:
 
 
 def test_ada_geometry_by_its_statistics() -> None:
-    """A white square of 8 x 8 becomes larger and smaller by 2^N(0, .2^2), moves by N(0, .125^2) of a side, keeps its area when
-    it is turned or stretched."""
+    """A white square is scaled by 2^N(0, .2^2) and shifted by N(0, .125^2) of a side.
+
+    It keeps its area when it is rotated or stretched."""
     x = torch.zeros(2000, 1, 32, 32)
     x[:, :, 12:20, 12:20] = 1
     area = only(3, x).sum((1, 2, 3)) / 64

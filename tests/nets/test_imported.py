@@ -1,4 +1,4 @@
-"""Other projects' generators as models: the same pictures from a folder of ours, by the shell's commands."""
+"""Imported generators: the same images from our model folder, by the commands."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
-    """As junyanz's project saves them, through nn.DataParallel, and before torch 0.4: nobody says what they are."""
+    """Files of junyanz's project: from nn.DataParallel, and from before torch 0.4."""
     nets: list[nn.Module] = [
         image_to_image.ResNetGenerator(
             *channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur

@@ -1,4 +1,4 @@
-"""Pictures in parts: the result is that of the whole, whatever the network, its norms and the parts."""
+"""Tiled inference equals inference on the whole image, for any network, norm and tile."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_parts_make_the_whole(name: str) -> None:
 
 @torch.no_grad()
 def test_a_pictures_own_statistics_and_noise() -> None:
-    """pix2pix's U-Net in use: batch norm in training mode, and dropout, whose draws are those of the whole picture."""
+    """pix2pix's U-Net: batch norm in training mode, and dropout of the whole image."""
     net = lively(image_to_image.UNetGenerator(width=4, depth=6, dropout=True)).train()
     assert any(isinstance(m, Dropout) for m in net.modules())
     x = torch.randn(1, 3, 64, 128)
@@ -130,7 +130,7 @@ def test_out_of_memory_halves_the_parts(error: Exception, monkeypatch: pytest.Mo
 
 
 class Odd(nn.Module):
-    """What networks may do besides: in place, names of methods, planes of noise, cuts, constants beyond the border."""
+    """In-place operations, tensor methods, noise planes, slices and constant padding."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,7 +54,9 @@ def _save(folder: Path, **more: Any) -> Path:
 def _rewritten(
     file: Path, change: Callable[[dict[str, Any]], Any], *, sum_of_its_own: bool = True
 ) -> Path:
-    """`file` with another header, which `change` returns or makes of the old one, and its checksum."""
+    """Write `file` with a changed header and its checksum.
+
+    change: returns the new header, or changes the old one in place"""
     with safe_open(file, "pt") as f:
         header = json.loads(f.metadata()["ganvas"])
         tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118

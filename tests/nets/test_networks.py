@@ -261,7 +261,7 @@ def test_receptive_field(layers: int) -> None:
 
 
 def test_growth() -> None:
-    """The faded picture is a mixture of the two resolutions', and only the newest level's weights wait for it."""
+    """A faded image is a mixture of two resolutions by alpha, in G and in D."""
     G = progan.ProgressiveGenerator(latent=4, width=4, size=(16, 24), channels=1)
     D = progan.ProgressiveDiscriminator(width=4, size=(16, 24), channels=1)
     assert G.resolutions == D.resolutions == (6, 12, 24)
@@ -421,7 +421,7 @@ def test_sides_of_coupled_networks(size, nearest: str) -> None:
 
 
 def test_tied_layers_are_one() -> None:
-    """A gradient of one domain's images reaches what the other's are made of, but for each domain's own layers."""
+    """Gradients of one domain reach shared weights, not the other's own layers."""
     G = cogan.Generators(5, (4, 4, 2, 2), tied=3)
     made = G(torch.randn(2, 5))
     made[0].sum().backward()
@@ -451,7 +451,7 @@ def test_unit_networks(channels: int, size) -> None:
 
 
 def test_dong_at_64_px_is_the_authors() -> None:
-    """The layers of zsdonghao/Unsup-Im2Im: channels of each convolution, units of each linear layer."""
+    """The layers of zsdonghao/Unsup-Im2Im: channels and units of each."""
     nets = (
         dong2017.Generator(),
         dong2017.Discriminator(),
@@ -538,7 +538,8 @@ def test_initial_weights() -> None:
             assert weight.std().item() == pytest.approx(0.02, rel=0.2), name
         elif name.endswith("conv1.bias"):
             assert weight.abs().max() > 0, f"{name} stays as torch draws it"
-    # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
+    # Standard deviations of He and Glorot: sqrt(4 / (fan_in + fan_out)) and sqrt(2 /
+    # (fan_in + fan_out)).
     critic = resnet.Discriminator()
     assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx(
         (4 / (2 * 9 * 128)) ** 0.5, rel=0.02

@@ -1,4 +1,4 @@
-"""What style-based networks promise beside shapes and counts: noise, mixing, truncation, the mean of w, demodulation, paths."""
+"""Style-based networks: noise, mixing, truncation, mean of w, demodulation, paths."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def test_demodulation_undoes_the_scale_of_a_style() -> None:
 
 
 def test_path_lengths_of_a_linear_map() -> None:
-    """Images A w with orthogonal columns of length 3, all layers added up: |A^T y| over pixels, E = 9 d / pixels of squares."""
+    """Images A w with orthogonal columns of length 3, summed over the layers.
+
+    |A^T y| over pixels, whose squares have the mean 9 d / pixels."""
     torch.manual_seed(0)
     pixels, d, layers = 64, 16, 4
     A = 3 * torch.linalg.qr(torch.randn(pixels, d))[0]
@@ -122,7 +124,7 @@ def test_path_lengths_of_a_linear_map() -> None:
 
 
 def test_penalties_reach_every_weight() -> None:
-    """R1 through D and path lengths through G, in double precision against finite differences of the gradient's norm."""
+    """R1 and path length penalties against finite differences, in double precision."""
     torch.manual_seed(0)
     D: Any = stylegan2.Discriminator(4, size=8, channels=1).double()
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)

@@ -48,7 +48,7 @@ def test_any_size_and_every_scale(scale: int) -> None:
 
 
 def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
-    """Every pixel of a picture is in some tile; small pictures are named; the input is the target reduced, in 8 bits."""
+    """Tiles cover every pixel; small images are named; inputs are reduced to 8 bits."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(rng.integers(0, 256, (20, 70, 3), dtype=np.uint8)).save(tmp_path / "small.png")
@@ -158,7 +158,7 @@ def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: 
 
 
 def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
-    """As SRGAN's docstring says: by the range, and `adversarial_weight` 2.5e-4 has the paper's proportion."""
+    """As in SRGAN's docstring: `adversarial_weight` 2.5e-4 has the paper's proportion."""
     method = SRGAN(
         Shape(3, 32, 32),
         G=partial(super_resolution.SRResNet, width=4),
@@ -170,7 +170,9 @@ def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
 
 
 def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:
-    """The encoders of universal style transfer are scaled so that every channel's mean activation is about 1."""
+    """The encoders are scaled so that every channel's mean activation is about 1.
+
+    (Those of universal style transfer.)"""
     file = (
         shared / "data" / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
     )

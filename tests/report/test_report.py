@@ -224,10 +224,12 @@ def test_skips_what_is_broken(run: Path) -> None:
     for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
         with (run / name).open("ab") as f:
             f.write(
-                b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n{"images": NaN}\n'
+                b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n'
+                b'{"images": NaN}\n'
             )
             f.write(
-                b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, "G/loss": Infinity}\n{"ima'
+                b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, '
+                b'"G/loss": Infinity}\n{"ima'
             )
     (run / "samples" / "000006464.png").write_bytes(
         (run / "samples" / "000006400.png").read_bytes()[:200]
