@@ -42,7 +42,7 @@ from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 UNASKED = "torch unasked"
-PER_TURN = 7  # times that a turn makes the pictures in every way
+PER_TURN = 7  # times that a turn makes the images in every way
 CASES = {
     "cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]),
     "dcgan 64 px batch 64": ("dcgan", 64, []),
@@ -70,7 +70,7 @@ def plain(network: nn.Module) -> nn.Module:
 
 
 def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Tensor]]:
-    """Way -> what makes the pictures."""
+    """Way -> what makes the images."""
     x = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
     if unasked:

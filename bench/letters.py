@@ -125,7 +125,7 @@ def nothing(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Share of the letters of each class that are recognised [26]."""
+    """Share of the letters of each class that are recognized [26]."""
     right = torch.cat([net(part).argmax(1) for part in x.split(500)]) == y
     return torch.stack([right[y == c].double().mean() for c in range(CLASSES)])
 

@@ -7,13 +7,13 @@ The images are nuclei in fluorescence microscopy: those of nuclei/ that are gray
 dark background, reduced to 128x128. `--labelled` of them have masks that may be used; a
 hundred others are the test set. pix2pix (the networks and rates of `restore`, at half
 width) learns from those pairs to generate an image from a mask, in crops of 64x64. New
-masks are composed of single nuclei of the labelled masks, rotated, mirrored and placed
-at random, as many as some labelled mask has; pix2pix generates an image for each. The
+masks are composed of single nuclei of the labeled masks, rotated, mirrored and placed
+at random, as many as some labeled mask has; pix2pix generates an image for each. The
 same small U-Net is then trained for `--steps` steps of 16 crops, rotated and mirrored,
 on the real pairs, on the generated ones, and on both in equal parts.
 
 Records the intersection over union of the nuclei, over all test pixels. All random
-choices, such as the labelled images, follow from the seed. Writes
+choices, such as the labeled images, follow from the seed. Writes
 bench/results/nuclei.json. With --out, an interrupted call continues with the seeds that
 it had not finished.
 """
@@ -85,7 +85,7 @@ def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np
     for canvas in made:
         source = instances[
             rng.integers(len(instances))
-        ]  # pictures differ in scale: one picture's nuclei stay together
+        ]  # images differ in scale: one image's nuclei stay together
         labels = np.unique(source)[1:]
         for number in range(1, len(labels) + 1):
             rows, columns = np.nonzero(source == rng.choice(labels))

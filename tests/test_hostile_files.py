@@ -306,7 +306,7 @@ def test_a_run_of_huge_networks_takes_no_memory(finished: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     "text", ["0-999999999", "0:0-99999999", "9" * 5000, "0-" + "9" * 30, "\N{SUPERSCRIPT TWO}"]
 )
-def test_pictures_are_named_in_bounded_numbers(text: str) -> None:
+def test_images_are_named_in_bounded_numbers(text: str) -> None:
     with pytest.raises(UserError):
         naming.sample_names(text)
 

@@ -118,7 +118,7 @@ def test_help_does_not_import_torch() -> None:
 
 
 def test_a_model_is_loaded_without_torchs_compiler(run: Path) -> None:
-    """Importing the compiler takes longer than the first picture."""
+    """Importing the compiler takes longer than the first image."""
     code = (
         f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); "
         "print('torch._dynamo' in sys.modules)"

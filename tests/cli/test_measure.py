@@ -217,7 +217,7 @@ def test_the_real_side_is_kept(run: Path, photos: Path, passes: list[int]) -> No
     del passes[:]
     again = ganvas.measure(run, photos, n=16, seed=5)
     assert again == first
-    assert sum(passes) == 16 + 8  # the samples, and those for the nearest neighbours
+    assert sum(passes) == 16 + 8  # the samples, and those for the nearest neighbors
     assert sorted((cache_dir() / "statistics").iterdir()) == entries
     ganvas.measure(run, photos, n=16, resizer="clean")
     assert len(list((cache_dir() / "statistics").iterdir())) == len(entries) + 1  # other features

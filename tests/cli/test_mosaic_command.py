@@ -28,7 +28,7 @@ TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
 
 def red(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class 1 where the picture is red."""
+    """Class 1 where the image is red."""
     heat = torch.nn.functional.adaptive_avg_pool2d((image[0, 0] - image[0, -2])[None], (6, 6))[
         0
     ].relu()
@@ -43,7 +43,7 @@ def _finds_red(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """24 pictures with a red spot, of unlike sizes, one without, and one broken."""
+    """24 images with a red spot, of unlike sizes, one without, and one broken."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "RGB", "I;16"])
-def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_path: Path) -> None:
+def test_what_is_put_back_keeps_the_images_kind(mode: str, photos: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (33, 37, {"RGB": 3, "RGBA": 4}.get(mode, 1)), np.uint8)
     if mode == "I;16":

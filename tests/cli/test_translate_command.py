@@ -49,7 +49,7 @@ def photo(file: Path, width: int, height: int, mode: str = "RGB") -> Path:
 
 
 def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
-    """CUT's generator, from its file to the picture, to the rounding of one gray level."""
+    """CUT's generator, from its file to the image, to the rounding of one gray level."""
     source = shared / "golden" / "cut" / "generator.pth"
     (tmp_path / "latest_net_G.pth").write_bytes(source.read_bytes())
     file = photo(tmp_path / "photo.png", 61, 45)
@@ -71,7 +71,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
-def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
+def test_streamed_images_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
     """Of any kind, at any size, from file to file; for the enlarging network, the enlarged size."""
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
@@ -126,7 +126,7 @@ def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
         UserError, match="50x30 pixels needs more memory than there is, even in the smallest tiles"
     ):
         loaded.translate(x, output="torch")
-    # What looks at the whole picture at once is done whole, and refused where that is too much.
+    # What looks at the whole image at once is done whole, and refused where that is too much.
     method.G_ab = torch.nn.Sequential(
         method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52))
     )

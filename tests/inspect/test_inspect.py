@@ -37,7 +37,7 @@ INFO = {
 
 
 class Plain(Method):
-    """A picture is tanh of a linear map of z."""
+    """An image is tanh of a linear map of z."""
 
     def __init__(self, shape: Shape = SHAPE) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Plain(Method):
 
 
 class WithStyles(Plain):
-    """w is 2 z + 1 in every one of ten layers; a picture is made of the layers' mean."""
+    """w is 2 z + 1 in every one of ten layers; an image is made of the layers' mean."""
 
     layers = 10
 
@@ -86,7 +86,7 @@ def size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def test_pictures_by_name() -> None:
+def test_images_by_name() -> None:
     assert sample_names("3, 7") == [(3, 0), (7, 0)]
     assert sample_names("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
     for wrong in ("", "a", "3-1", "1:", "-3"):
@@ -94,7 +94,7 @@ def test_pictures_by_name() -> None:
             sample_names(wrong)
 
 
-def test_a_name_is_the_picture_that_sample_makes() -> None:
+def test_a_name_is_the_image_that_sample_makes() -> None:
     m = model()
     grid = m.sample(9, seed=4, output="torch")
     z = latents(m.method, [(4, 7), (4, 2)])  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_an_arc_keeps_its_speed_and_its_length() -> None:
     )  # no angle between them
 
 
-def test_a_walk_passes_its_pictures_and_closes() -> None:
+def test_a_walk_passes_its_images_and_closes() -> None:
     m = model(Plain)
     way = m.walk([(0, 0), (0, 5), (8, 0)], frames=4, output="torch")
     assert len(way) == 12
@@ -224,7 +224,7 @@ def test_exploration_noise_is_of_the_whole_spread_of_w(monkeypatch: pytest.Monke
 
 
 def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:
-    """Of pictures that the model cannot make, too; and files say the same."""
+    """Of images that the model cannot make, too; and files say the same."""
     toy_images(tmp_path / "in", 2)
     m = model()
     files = sorted((tmp_path / "in").iterdir())

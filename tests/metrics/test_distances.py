@@ -89,7 +89,7 @@ def test_agrees_with_torchmetrics() -> None:
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
 
     class Flatten(torch.nn.Module):

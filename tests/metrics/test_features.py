@@ -66,7 +66,7 @@ def test_channels_and_sizes() -> None:
     assert torch.equal(e(gray), e(colour))
     assert torch.equal(e(gray), e(opaque))
     clear = opaque.clone()
-    clear[:, 3] = -1  # wholly transparent: the colours below do not count
+    clear[:, 3] = -1  # wholly transparent: the colors below do not count
     other = torch.cat([-colour, clear[:, 3:]], dim=1)
     assert torch.equal(e(clear), e(other))
     assert not torch.equal(e(clear), e(opaque))
@@ -79,7 +79,7 @@ def test_channels_and_sizes() -> None:
         e(torch.full((1, 1, 8, 8), torch.nan))
 
 
-def test_sees_pictures_as_they_are_saved() -> None:
+def test_sees_images_as_they_are_saved() -> None:
     """An image and its 8-bit file have the same features."""
     e = extractor("random-conv-v1")
     x = torch.rand(2, 3, 16, 16, generator=_seeded()) * 2.4 - 1.2

@@ -22,7 +22,7 @@ from ganvas.metrics.suite import filled
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes, with a test part of other pictures."""
+    """Two classes, with a test part of other images."""
     root = tmp_path_factory.mktemp("further")
     for part, count in (("train", 40), ("test", 24)):
         for i, name in enumerate(("gray", "colour")):
@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Made:
-    """A model that gives the pictures that it was made with."""
+    """A model that gives the images that it was made with."""
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor | None = None) -> None:
         self.x, self.y = x, y
@@ -77,7 +77,7 @@ def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(
     assert fresh["ratio"] == pytest.approx(1, abs=0.2)
 
 
-def test_a_model_of_four_pictures_has_a_small_support(source: Path) -> None:
+def test_a_model_of_four_images_has_a_small_support(source: Path) -> None:
     few = everything(source).x[:4].repeat(10, 1, 1, 1)
     found = run_diagnostics(["duplicates"], subject(source, Made(few)))["duplicates"]
     assert found["values"]["duplicates"] == 4 * 45  # pairs among ten copies of each

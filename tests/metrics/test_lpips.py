@@ -53,7 +53,7 @@ def test_agrees_with_torchmetrics(net: str, monkeypatch: pytest.MonkeyPatch) -> 
     """Same network, with random weights, and same heads: it takes the layers apart by itself."""
     try:
         from torchmetrics.functional.image import lpips as theirs
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
     torch.manual_seed(0)
     chosen = BACKBONES[net]

@@ -29,7 +29,7 @@ def test_closed_form() -> None:
     score = score_modes(samples, CENTRES, sigma=0.1)
     assert (score.found, score.total, score.counts) == (2, 4, (2, 1, 0, 0))
     assert score.good == 3 / 6
-    shares = [2 / 6, 2 / 6, 1 / 6, 1 / 6]  # by the nearest centre, good or not
+    shares = [2 / 6, 2 / 6, 1 / 6, 1 / 6]  # by the nearest center, good or not
     assert score.reverse_kl == pytest.approx(sum(p * math.log(p * 4) for p in shares))
 
 

@@ -17,7 +17,7 @@ def squared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class Linear:
-    """Pictures A w [n, 1, 2, 3] with w = 2 z: everything about it is known."""
+    """Images A w [n, 1, 2, 3] with w = 2 z: everything about it is known."""
 
     def __init__(self, dim: int = 6, unit: bool = False) -> None:
         g = torch.Generator().manual_seed(1)
@@ -145,7 +145,7 @@ def test_the_seed_decides_and_batches_do_not_disturb_others_draws() -> None:
     assert first != path_length(model, squared, 50, seed=2)
 
 
-def test_large_pictures_are_averaged_down() -> None:
+def test_large_images_are_averaged_down() -> None:
     seen = []
 
     class Large(Linear):

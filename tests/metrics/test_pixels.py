@@ -157,7 +157,7 @@ def test_ssim_properties() -> None:
     b = a + 0.1 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1), dtype=a.dtype)
     assert float(ssim(a, b)) == pytest.approx(float(ssim(b, a)))
     assert float(ssim(a, 0.5 * (a + b.clamp(0, 1)))) > float(ssim(a, b))
-    # Flat pictures have no structure: only luminance remains, (2 u v + C1) / (u^2 + v^2 + C1).
+    # Flat images have no structure: only luminance remains, (2 u v + C1) / (u^2 + v^2 + C1).
     u, v = torch.full((1, 1, 20, 20), 0.4), torch.full((1, 1, 20, 20), 0.8)
     assert float(ssim(u, v)) == pytest.approx((2 * 0.32 + 1e-4) / (0.16 + 0.64 + 1e-4), rel=1e-6)
 
@@ -166,7 +166,7 @@ def test_agrees_with_torchmetrics() -> None:
     """That one also averages SSIM over mirrored borders; the paper's code does not."""
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure as theirs
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
     options: dict = {"data_range": 1.0, "reduction": "none"}
     a = torch.nn.functional.interpolate(noise(2, 3, 30, 34), (200, 184), mode="bicubic").clamp(0, 1)

@@ -20,7 +20,7 @@ def seen(x: torch.Tensor, *policy: str, **more: float) -> torch.Tensor:
     return DiffAugment(policy, **more)(x)  # type: ignore[arg-type]
 
 
-def test_translation_moves_whole_pictures_by_whole_pixels_and_fills_with_zeros() -> None:
+def test_translation_moves_whole_images_by_whole_pixels_and_fills_with_zeros() -> None:
     x = torch.zeros(64, 1, 16, 16)
     x[:, :, 8, 8] = 1
     moved = seen(x, "translation")
@@ -187,7 +187,7 @@ def test_ada_geometry_by_its_statistics() -> None:
     assert (only(4, x).sum((1, 2, 3)) / 64).mean() == pytest.approx(1, abs=0.03)
 
 
-def test_ada_colours_by_their_statistics() -> None:
+def test_ada_colors_by_their_statistics() -> None:
     x = torch.tensor([0.5, 0.1, -0.3]).view(1, 3, 1, 1).expand(4000, 3, 2, 2)
     gray = x.mean(1)[:, 0, 0]
 

@@ -1,4 +1,4 @@
-"""A trained network run in another way makes the same pictures, or is refused."""
+"""A trained network run in another way makes the same images, or is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made(m: Model, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("recipe", ["cyclegan", "dcgan", "dcgan_digits", "wgan_gp"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_openvino_makes_the_same_pictures(recipe: str, precision: str, tmp_path: Path) -> None:
+def test_openvino_makes_the_same_images(recipe: str, precision: str, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     torchs, its = (
         model(recipe, tmp_path),

@@ -63,7 +63,7 @@ def test_parts_make_the_whole(name: str) -> None:
 
 
 @torch.no_grad()
-def test_a_pictures_own_statistics_and_noise() -> None:
+def test_an_images_own_statistics_and_noise() -> None:
     """pix2pix's U-Net: batch norm in training mode, and dropout of the whole image."""
     net = lively(image_to_image.UNetGenerator(width=4, depth=6, dropout=True)).train()
     assert any(isinstance(m, Dropout) for m in net.modules())

@@ -147,7 +147,7 @@ PAIRS = {
         lambda **k: stylegan2.Discriminator(4, **k),
     ),
 }
-LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose pictures are not bounded
+LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose images are not bounded
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, (8, 12), (24, 16), (32, 40)])
@@ -271,7 +271,7 @@ def test_growth() -> None:
     larger = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(G(z, resolution=12, alpha=0.0), larger)
     torch.testing.assert_close(G(z, resolution=12, alpha=0.25), 0.75 * larger + 0.25 * fine)
-    # A critic that has just started to grow sees a picture as it saw it at half the size.
+    # A critic that has just started to grow sees an image as it saw it at half the size.
     x = torch.randn(3, 1, 8, 12)
     torch.testing.assert_close(D(x, alpha=0.0), D(nn.functional.avg_pool2d(x, 2)))
     assert not torch.allclose(D(x, alpha=0.5), D(x))

@@ -169,7 +169,7 @@ def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
     assert float(method.content(a, b)) == pytest.approx(float(papers) / 4)
 
 
-def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:
+def test_vgg19_normalized_reaches_relu3_1(shared: Path) -> None:
     """The encoders are scaled so that every channel's mean activation is about 1.
 
     (Those of universal style transfer.)"""

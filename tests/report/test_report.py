@@ -159,7 +159,7 @@ def test_tells_the_run(run: Path) -> None:
 def test_needs_no_network(run: Path) -> None:
     shown = page(run)
     source = (run / "report.html").read_text(encoding="utf-8")
-    assert len(shown.pictures) == 5  # the newest grid, three over time, neighbours
+    assert len(shown.pictures) == 5  # the newest grid, three over time, neighbors
     assert all(address.startswith("data:image/png;base64,") for address in shown.pictures)
     assert all(address.startswith(("data:", "#")) for address in shown.loaded)
     assert "url(http" not in source
@@ -167,7 +167,7 @@ def test_needs_no_network(run: Path) -> None:
     assert str(run) not in source
 
 
-def test_embedded_pictures_keep_their_label(run: Path, tmp_path: Path) -> None:
+def test_embedded_images_keep_their_label(run: Path, tmp_path: Path) -> None:
     big = media.grid(torch.rand(400, 3, 100, 100) * 2 - 1)  # embedded smaller than it is
     encode.save(big, run / "samples" / "000009999.png")
     for i, address in enumerate(page(run).pictures):
@@ -176,7 +176,7 @@ def test_embedded_pictures_keep_their_label(run: Path, tmp_path: Path) -> None:
         assert provenance.read(copy)["generated"]
 
 
-def test_curves_take_the_pages_colours(run: Path) -> None:
+def test_curves_take_the_pages_colors(run: Path) -> None:
     write_report(run)
     source = (run / "report.html").read_text(encoding="utf-8")
     assert source.count("<svg") == 3  # quality, loss, penalty
@@ -291,7 +291,7 @@ def test_no_run(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_neighbour_sheet() -> None:
+def test_neighbor_sheet() -> None:
     samples, real = (
         torch.full((2, 1, 70, 70), -1.0),
         torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 3, 70, 70),

@@ -1,4 +1,4 @@
-"""Pages about a run of a spectrally normalised network: singular values, and attention."""
+"""Pages about a run of a spectrally normalized network: singular values, and attention."""
 
 from __future__ import annotations
 
