@@ -113,7 +113,7 @@ def augmented(x: Tensor) -> Tensor:
 
 
 def nothing(x: Tensor, y: Tensor) -> Tensor:
-    """Blends of two unlike letters, and letters whose 8x8 patches are shuffled."""
+    """Blends of two different letters, and letters with shuffled 8x8 patches."""
     other = torch.roll(torch.arange(len(x)), 1)
     unlike = y != y[other]
     weight = 0.35 + 0.3 * torch.rand(len(x), 1, 1, 1)

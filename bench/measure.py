@@ -36,7 +36,7 @@ BATCH = 256
 
 
 def noise(count: int, seed: int) -> Iterator[Tensor]:
-    """Smooth random colors, made as they are asked for."""
+    """Smooth random colors, generated on access."""
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, count, BATCH):
         coarse = torch.rand(min(BATCH, count - start), 3, 8, 8, generator=generator) * 2 - 1

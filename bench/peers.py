@@ -225,7 +225,7 @@ class CycleGAN(Junyanz):
     def __init__(self, *args: Any) -> None:
         self.options = ("--netG", f"resnet_{9 if args[1] >= 256 else 6}blocks")
         super().__init__(*args)
-        t = self.theirs  # its netD_A judges b
+        t = self.theirs  # its netD_A is the discriminator of b
         self.networks = {"G_ab": t.netG_A, "G_ba": t.netG_B, "D_a": t.netD_B, "D_b": t.netD_A}
 
     def losses(self, theirs: dict[str, float]) -> dict[str, float]:
@@ -574,7 +574,7 @@ def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engi
     if method == "pix2pix":
         settings += [f"G.depth={size.bit_length() - 1}", "G.dropout=false"]
     if method == "biggan":
-        settings.append("sigma_every=0")  # what the reference logs only where it is asked to
+        settings.append("sigma_every=0")  # the reference logs it only on request
     recipe = recipes.find(RECIPES.get(method, method))(1)
     for setting in settings:
         recipe = override(recipe, setting)
@@ -647,7 +647,7 @@ def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 class Worker:
-    """One side in a process of its own, which takes a step whenever it is asked to."""
+    """One side in its own process, which takes a step on request."""
 
     def __init__(self, side: str, arguments: list[str], folder: str, *more: str) -> None:
         command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder, *more]

@@ -131,7 +131,7 @@ def cell(
     with tempfile.TemporaryDirectory() as folder:
         model_file.save(Path(folder), engine.model(), run, shape, facts)
         model = load(folder, device=args.device)
-        # As `ganvas measure` does, without its judge: training one takes longer than all else.
+        # As `ganvas measure`, without the classifier, whose training takes longer than the rest.
         real = RealFeatures(
             model, Path(folder), data, "test", extractor_named(args.features, args.weights, None)
         )

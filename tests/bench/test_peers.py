@@ -74,7 +74,7 @@ def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
     assert disagreements(found) == []
     (reason,) = disagreements(
         compared(fp32, TOLERANCE["fp32"])
-    )  # without a judge the number decides
+    )  # without float64 the tolerance decides
     assert reason == "G differs by 1.5e-05, and 1e-05 is allowed"
 
 

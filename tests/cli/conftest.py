@@ -84,7 +84,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 def assert_ended_well(ended: Ended, what: object = "") -> None:
-    """It worked, or it said why it could not in one line."""
+    """The command succeeded, or ended with one line."""
     assert ended.status in (0, 1, 2), f"{what}: {ended.status}\n{ended.err}"
     if ended.status:
         errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]

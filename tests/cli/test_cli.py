@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, real files, readable mistakes."""
+"""The command line in real processes, with real files and readable errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.all_of(run / "checkpoints")[-1] / "shared.safetensors")
 
 
-# ---------------------------------------------------------------- what a person gets
+# ---------------------------------------------------------------- results of commands
 
 
 COMMANDS = {

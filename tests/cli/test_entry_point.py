@@ -235,7 +235,7 @@ def test_a_home_that_is_not_there_is_named(
 
 
 def test_progress_ends_at_its_total(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last batch may go beyond what was asked for."""
+    """The last batch may exceed the requested number of images."""
     with progress.Progress(8) as bar:
         bar.update(20, {"D/loss": 1.0})
     assert capsys.readouterr().err.startswith("8 of 8 images, ")

@@ -146,7 +146,7 @@ ODD = [
     "meta", "cpu:7", "64x", "0x0", "é",
 ]  # fmt: skip
 HUGE = ["99999999999999999999", "9223372036854775807", "1e308"]
-# Options that may ask for much work, or a place to write to: what they say is done.
+# Options that may cause much work, or that name a place to write to.
 PATIENCE = {"images", "through", "rows", "columns", "steps", "n", "frames", "seeds", "size"}
 PLACES = {"out", "help", "everything", "tensorboard", "device"}
 

@@ -43,7 +43,7 @@ def _finds_red(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """24 images with a red spot, of unlike sizes, one without, and one broken."""
+    """24 images of different sizes with a red spot, one without, and one broken."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)

@@ -87,7 +87,7 @@ def noise(channels: int, kind: type = np.uint8) -> np.ndarray:
 
 
 def with_alpha(pixels: np.ndarray) -> np.ndarray:
-    """No pixel is fully transparent: what color lies there is nobody's business."""
+    """No pixel is fully transparent, since the color of such pixels is undefined."""
     pixels[..., -1] |= 1
     return pixels
 

@@ -1,4 +1,4 @@
-"""Super-resolution as a user meets it, from the folder of photographs to the figures."""
+"""Super-resolution by the commands, from a folder of photographs to the figures."""
 
 from __future__ import annotations
 

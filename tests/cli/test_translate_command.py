@@ -101,7 +101,7 @@ def test_streamed_images_are_those_made_whole(mode: str, side: int, tmp_path: Pa
 
 
 class Failing(torch.nn.Module):
-    """A network that runs out of memory as often as it is told to."""
+    """A network that runs out of memory a given number of times."""
 
     def __init__(self, net: torch.nn.Module, times: int) -> None:
         super().__init__()

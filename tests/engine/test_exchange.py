@@ -81,7 +81,7 @@ for round in range(9):
         os._exit(4)
 """
 
-# Rank 1 does not answer until rank 0 has said so.
+# Rank 1 does not answer until rank 0 has reported it.
 SILENT = """
 import sys
 from pathlib import Path

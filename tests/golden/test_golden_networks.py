@@ -240,7 +240,7 @@ def test_stylegan2_generator(golden: Callable[[str], Golden], name: str) -> None
     g.check(net(z, y, truncation=0.7), "output_trunc07_const")
     half = net.layers // 2
     g.check(net.synthesis(torch.cat([w[:, :half], w.flip(0)[:, half:]], 1)), "output_mixed_const")
-    net.train()  # where the fixed noise is what it is asked for by name
+    net.train()  # in training mode the fixed noise needs its argument
     g.check(net.synthesis(w, noise=net.synthesis.fixed_noise()), "output_const")
 
 

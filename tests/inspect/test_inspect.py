@@ -52,7 +52,7 @@ class Plain(Method):
 
 
 class WithStyles(Plain):
-    """w is 2 z + 1 in every one of ten layers; an image is made of the layers' mean."""
+    """w is 2 z + 1 in each of ten layers; an image depends on the mean over the layers."""
 
     layers = 10
 

@@ -1,4 +1,4 @@
-"""Where a classifier looks: its maps against their definitions, and the names that people give."""
+"""Class maps of classifiers against their definitions, and names of classes."""
 
 from __future__ import annotations
 

@@ -172,9 +172,7 @@ def test_a_limit_leaves_images_of_every_class(
 ) -> None:
     monkeypatch.setattr(diagnostics, "LIMIT", 40)
     s = subject(source)
-    if (
-        name == "fakes"
-    ):  # how many are made is asked of the model; which of them are compared is not
+    if name == "fakes":  # the number of samples depends on the model; their choice does not
         monkeypatch.setattr(diagnostics, "LIMIT", 120)
     features = getattr(s, name)[:40]
     assert len(features) == 40
@@ -213,7 +211,7 @@ def test_paths_are_taken_in_every_class(source: Path) -> None:
 
 
 def test_every_further_measure_was_looked_at() -> None:
-    """Whoever adds one says here how it was made independent of order."""
+    """A new figure must state here why it does not depend on the order."""
     assert set(DIAGNOSTICS) == {
         "duplicates",  # random subsets of both sides
         "memorisation",  # the same

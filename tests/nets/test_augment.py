@@ -72,7 +72,7 @@ AUGMENTATIONS = [DiffAugment(), ADA(0.9)]
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, channels: int) -> None:
-    """A pair of a judge's is two images, and not one of more channels: two gray images with
+    """A discriminator's pair is two images, not one of more channels: two gray images with
     alpha are none in color. Alpha gets no color."""
     x = torch.rand(16, channels, 8, 8)
     augment.channels = channels

@@ -61,7 +61,7 @@ def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None
     ],
 )
 def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> None:
-    """Classes by number; as before, the file's own project is asked for the same z."""
+    """Classes by number; the reference output is the file's own project for the same z."""
     file = shared / "golden" / f"{name}.pth"
     classes = import_model(file, tmp_path / "m")["shape"]["classes"]
     model = load(tmp_path / "m")

@@ -76,7 +76,7 @@ def test_an_images_own_statistics_and_noise() -> None:
 
 @torch.no_grad()
 def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which nobody typed in: 70 pixels for the 70x70 PatchGAN."""
+    """Computed, not configured: 70 pixels for the 70x70 PatchGAN."""
     monkeypatch.setattr(ops, "REACH", 1e9)
     for layers in (1, 2, 3, 4):
         tiles = executor.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
@@ -88,7 +88,7 @@ def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_large_means_do_not_cancel() -> None:
-    """A variance of 1 beside a mean of 1000, over parts of unlike means."""
+    """A variance of 1 beside a mean of 1000, over parts with different means."""
     x = (
         torch.randn(1, 2, 64, 64)
         + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1)

@@ -68,7 +68,7 @@ def test_maps_are_those_of_the_points() -> None:
 
 
 def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
-    """With standing statistics of each truncation, whatever was asked for before."""
+    """Standing statistics of each truncation, whatever was sampled before."""
     one, two = load(run), load(run)
     kept = one.sample(3, seed=1, output="torch", truncation=0.5)
     two.sample(3, seed=1, output="torch")
