@@ -34,7 +34,7 @@ def ganvas(*words: str) -> str:
 
 
 def cpu_seconds() -> float:
-    """Of the processes that have ended."""
+    """Processor seconds of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

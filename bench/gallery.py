@@ -137,7 +137,7 @@ def rate(row: Training) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """That a process has used so far, in all its threads; 0 if it has ended."""
+    """Processor seconds of a process, in all its threads; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

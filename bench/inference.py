@@ -60,7 +60,7 @@ def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The same network as torch's layers have it, rows of pixels first."""
+    """The same network with torch's own layers in contiguous memory."""
     for name, child in network.named_children():
         if isinstance(child, InstanceNorm2d):
             setattr(network, name, nn.InstanceNorm2d(child.channels, child.eps))
@@ -70,7 +70,7 @@ def plain(network: nn.Module) -> nn.Module:
 
 
 def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Tensor]]:
-    """Way -> what makes the images."""
+    """Name of each way -> function that generates the images."""
     x = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
     if unasked:
@@ -94,7 +94,7 @@ def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Ten
 
 
 def work(folder: Path, recipe: str, unasked: bool, threads: int) -> None:
-    """A turn: milliseconds of every way, and what it made."""
+    """One round: milliseconds of every way, and its images."""
     torch.set_num_threads(threads)
     with torch.no_grad():
         made = ways(folder, recipe, unasked)
@@ -143,7 +143,7 @@ def compared(folder: Path, recipe: str, rounds: int, threads: int) -> dict[str, 
 
 
 def process(*arguments: str) -> float:
-    """Seconds of a whole process of Python: the median of nine."""
+    """Wall-clock seconds of a Python process: the median of nine."""
     times = []
     for _ in range(9):
         start = time.perf_counter()

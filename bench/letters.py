@@ -125,7 +125,7 @@ def nothing(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Share of the letters of each class that are recognized [26]."""
+    """Fraction of the letters of each class that are recognized [26]."""
     right = torch.cat([net(part).argmax(1) for part in x.split(500)]) == y
     return torch.stack([right[y == c].double().mean() for c in range(CLASSES)])
 
@@ -168,7 +168,7 @@ class Judge:
         self.real = recognised(self.net, self.test.images, self.test.labels)
 
     def reference(self) -> dict[str, float]:
-        """What real letters reach, for comparison."""
+        """The figures of real letters, for comparison."""
         return {
             "recognised_test": float(self.real.mean()),
             "recognised_train": float(

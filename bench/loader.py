@@ -67,7 +67,7 @@ def step_of(channels: int) -> Callable[[Tensor], None]:
 
 
 def timed(turn: Callable[[int], object], first: int) -> float:
-    """Seconds of STEPS turns."""
+    """Seconds of STEPS steps."""
     start = time.perf_counter()
     for i in range(first, first + STEPS):
         turn(i)

@@ -48,7 +48,7 @@ SETTINGS = ["G.width=32", "D.width=32", "D.layers=2"]
 
 
 def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
-    """`made` against the originals, inside the masks."""
+    """Figures of `made` against the originals, inside the masks."""
     how: dict[str, Any] = {
         "protocol": "rgb",
         "lpips": "squeeze-caffe",
@@ -86,7 +86,7 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
 
 
 def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
-    """Processor minutes that it took."""
+    """Processor minutes of a run."""
     start = time.process_time()
     how: dict[str, Any] = {"size": size, "batch": BATCH, "seed": seed, "images": images}
     train(

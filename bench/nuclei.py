@@ -80,7 +80,7 @@ def drawn(instances: np.ndarray) -> np.ndarray:
 
 
 def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Instances [count, SIDE, SIDE], of nuclei cut out of given ones."""
+    """New instances [count, SIDE, SIDE], composed of nuclei cut out of the given ones."""
     made = np.zeros((count, SIDE, SIDE), int)
     for canvas in made:
         source = instances[

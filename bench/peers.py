@@ -74,7 +74,7 @@ HALF = {name: torch.finfo(getattr(torch, name)).eps ** 0.5 for name in ("float64
 
 
 class Fixed:
-    """A feed that always gives the same images, channels last as ganvas's feeds give them."""
+    """A feed that always gives the same images, channels last as ganvas's feeds."""
 
     def __init__(self, shape: Shape, **fields: Tensor) -> None:
         self.info = types.SimpleNamespace(shape=shape)
@@ -109,11 +109,11 @@ class Peer(ABC):
     def step(self) -> dict[str, float]: ...
 
     def first(self) -> dict[str, float]:
-        """The first step, with the draws that ganvas gets."""
+        """Perform the first step, with the random numbers that ganvas gets."""
         return self.step()
 
     def widen(self) -> bool:
-        """Go on in float64, from the same start; False where the reference's code cannot."""
+        """Continue in float64 from the same weights; False if the reference cannot."""
         return False
 
     @abstractmethod
@@ -505,7 +505,7 @@ class StyleGAN2(Peer):
 
 @contextlib.contextmanager
 def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
-    """Within: their rates are 0, so that steps move nothing."""
+    """Within the context, rates are 0, so that steps change nothing."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]
     for group in groups:
@@ -516,7 +516,7 @@ def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def vgg19() -> torch.nn.Sequential:
-    """torchvision's layers of VGG19, of random weights that keep the features' size."""
+    """torchvision's VGG19 layers, with random weights that keep the features' scale."""
     layers: list[torch.nn.Module] = []
     before = 3
     for width, count in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
@@ -566,7 +566,7 @@ def run(statements: Sequence[ast.stmt], names: dict[str, Any]) -> None:
 
 
 def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engine:
-    """ganvas's engine for the same images."""
+    """ganvas's engine on the same images."""
     method, size = case.method, case.size
     settings = [f"batch={case.batch}", *settings]
     if method == "cyclegan":

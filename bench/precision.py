@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def verdict(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """By recipe: the range of the distances in each precision, and whether the ranges overlap."""
+    """By recipe: the range of the distances per precision, and whether they overlap."""
     found = {}
     for recipe in CASES:
         values = {

@@ -99,7 +99,7 @@ def turn(case: str, processes: int) -> dict[str, float]:
 
 
 def work(case: str) -> None:
-    """The work of a turn's process."""
+    """The work of one process."""
     distributed.init("cpu")
     made = engine(*SHARED[case])
     cost = seconds(made)

@@ -98,7 +98,7 @@ def main() -> None:
         spent, images = time.process_time() - before, until
 
     def stage(name: str, minutes: float, *settings: str) -> None:
-        """Times the first images of a stage and takes as many as its minutes allow."""
+        """Time the first images of a stage, and train on as many as its minutes allow."""
         start = images
         train(start + TIMED, *settings)
         first = spent

@@ -61,7 +61,7 @@ def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 def undone() -> dict[str, list[tuple[Any, str, Any]]]:
-    """Trick -> what to put in place of it, at building and at every step."""
+    """Trick -> its replacement, at building and at every step."""
     to = nn.Module.to
     return {
         "channels last": [
@@ -130,7 +130,7 @@ def turn(case: str, precision: str, threads: int, how: str) -> float:
 
 
 def work(case: str, precision: str, how: str) -> None:
-    """The work of a turn's process."""
+    """The work of one process."""
     if how != "freed memory":
         retain_heap()
     made = engine(case, precision)

@@ -89,7 +89,7 @@ SHOWN = {"frechet": "Fréchet distance", "precision": "precision", "recall": "re
 
 
 def asked(method: str, args: argparse.Namespace) -> dict[str, Any]:
-    """What a cell in the record must have been made with to be kept."""
+    """The settings that a recorded cell must have to be kept."""
     recipe, settings = METHODS[method]
     return {
         "recipe": recipe,

@@ -33,7 +33,7 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Draws outside the engine are the same in whatever order the workers take the tests."""
+    """Fix torch's global seed, so that the order of the tests changes nothing."""
     torch.manual_seed(0)
 
 

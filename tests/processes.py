@@ -30,7 +30,9 @@ def completed(
     env: Mapping[str, str] = ENVIRONMENT,
     cwd: object = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. `ok`: whether it must succeed; None: it may do either."""
+    """Run a command to its end.
+
+    ok: whether it must succeed; None: either"""
     words = [str(word) for word in command]
     done = subprocess.run(
         words,

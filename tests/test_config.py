@@ -79,7 +79,7 @@ RECORDS = {"ganvas.core.types", "ganvas.core.schedules"}
 
 
 def _modules() -> set[str]:
-    """All of ganvas and of torch.optim, and whatever else they import."""
+    """All modules of ganvas and torch.optim, and their imports."""
     for root in (ganvas, torch.optim):
         for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}."):
             if not found.name.endswith("__main__"):
@@ -196,7 +196,7 @@ def own_function(width: int = 3) -> nn.Module:
 
 
 def test_classes_of_the_users_own_program() -> None:
-    """Networks and optimizers that it has imported itself, and nothing else of it."""
+    """Networks and optimizers that the program has imported itself, and nothing else."""
     own = config.load({"$partial": f"{__name__}:OwnNetwork", "width": 5}, Callable[..., nn.Module])
     assert own().width == 5
     with pytest.raises(UserError, match="takes no 'depth'"):

@@ -1,4 +1,4 @@
-"""Text from outside becomes one safe line."""
+"""Untrusted text becomes one safe line."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def mutated(value: Any, rng: random.Random) -> Any:
 
 
 def text_of(value: Any, rng: random.Random) -> bytes:
-    """The JSON text of a value; now and then cut short, nested deeply, or in another encoding."""
+    """The JSON text of a value; sometimes cut, nested deeply, or in another encoding."""
     text = json.dumps(value)
     what = rng.randrange(10)
     if what == 0:

@@ -54,7 +54,7 @@ def test_bf16_has_a_run_for_every_recipe_on_images() -> None:
 
 
 def test_letters_near_the_training_set_are_repeats() -> None:
-    """Copies are; the letters of unseen families are not, but for one in a hundred."""
+    """Copies are counted; letters of unseen families hardly ever are."""
     training_letters, unseen = letters.Letters("train"), letters.Letters("test")
     distance = letters.repeat_distance(training_letters)
     copies = letters.nearest(

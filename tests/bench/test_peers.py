@@ -1,4 +1,4 @@
-"""When the losses of two codes are those of one step, and when they are not."""
+"""Whether two implementations' losses belong to the same step."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Toy(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What a command came to."""
+    """Exit status and output of a command."""
 
     status: int
     out: str

@@ -1,4 +1,4 @@
-"""The last net: whatever goes wrong ends in one line and an exit status."""
+"""Any failure ends with one line and an exit status."""
 
 from __future__ import annotations
 

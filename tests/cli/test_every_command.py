@@ -39,7 +39,7 @@ GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
 
 
 def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
-    """Command -> arguments that are right for some kind of model."""
+    """Command -> arguments that are valid for some kind of model."""
     run, data, image = toy.run, toy.data, out / "image.png"
     Image.fromarray(np.full((24, 20, 3), 90, np.uint8)).save(image)
     small = [x for s in SMALL[toy.recipe] if not s.startswith("batch") for x in ("--set", s)]
@@ -90,7 +90,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """(name, command) of every command there is."""
+    """(name, command) of every command."""
     top: Any = typer.main.get_command(app)
     for name, found in top.commands.items():
         inner = getattr(found, "commands", None)
@@ -214,7 +214,7 @@ def test_any_values_of_options_work_or_are_refused_in_one_line(
 def test_suggested_commands_are_quoted_and_fit_the_model(
     command: Any, toy: Any, tmp_path: Path
 ) -> None:
-    """One paste away: a folder named `x; touch PWNED #` must stay a folder."""
+    """A folder named `x; touch PWNED #` stays a folder in suggested commands."""
     folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
     run = shutil.copytree(toy("noise").run, folder / "run")
     data = shutil.copytree(toy("noise").data, folder / "data")
@@ -243,7 +243,7 @@ def test_suggested_commands_are_quoted_and_fit_the_model(
 def test_grids_of_two_classes_are_nearly_square(
     n: int, columns: int, command: Any, toy: Any, tmp_path: Path
 ) -> None:
-    """With whole groups of classes in a row."""
+    """Rows hold whole groups of classes."""
     out = tmp_path / "grid.png"
     assert command("sample", toy("labels").run, "-n", n, "--out", out).status == 0
     with Image.open(out) as grid:

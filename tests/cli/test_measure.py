@@ -47,7 +47,7 @@ def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most tests here look at no report and no spread, which are what takes time at this size."""
+    """Skip the report and the intervals, which take most of the time at this size."""
     monkeypatch.setattr(evaluate, "write_report", lambda run: None)
     monkeypatch.setattr(suite, "HALVES", 2)
 
@@ -92,7 +92,7 @@ def command(
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images go through an extractor, call by call; nothing is kept from before."""
+    """Numbers of images per call of an extractor, with an empty cache."""
     shutil.rmtree(cache_dir() / "statistics", ignore_errors=True)
     counts: list[int] = []
     monkeypatch.setattr(Extractor, "_parts", _counted(Extractor._parts, counts))
@@ -424,7 +424,7 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
 def test_what_a_further_measure_refuses_is_refused_first(
     run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not after minutes of measuring, whose figures would be lost with it."""
+    """Rejected before the measurement, whose figures would be lost."""
     monkeypatch.setattr(
         evaluate, "measure_samples", lambda *_, **__: pytest.fail("it was measured first")
     )
@@ -493,7 +493,7 @@ class Nearest(torch.nn.Module):
 def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`ganvas.measure` asks for the classes in turn, and the score must not tell."""
+    """`ganvas.measure` samples the classes in turn, which must not change the score."""
     run = trained("cgan_dcgan", Path("digits"), tmp_path / "cgan", 8)
     feed = data.images("digits", size=16)
     real = feed.draw(0, feed.info.count, seed=1)

@@ -149,7 +149,7 @@ def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_pa
 
 
 def test_redaction_hides_every_region(tmp_path: Path) -> None:
-    """Two of a thing, not one: pairs for training hide the stronger one, a redaction hides both."""
+    """Of two objects, pairs for training hide the stronger one; a redaction hides both."""
     pixels = np.full((80, 160, 3), 90, np.uint8)
     pixels[30:50, 20:40], pixels[30:50, 120:140] = (230, 20, 20), (250, 20, 20)
     (tmp_path / "in").mkdir()

@@ -70,7 +70,7 @@ def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model
 
 @pytest.fixture
 def same(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Has the command translate by an identity."""
+    """Make the command translate with an identity."""
 
     def use(*args: Any, **kwargs: Any) -> None:
         model = identity(*args, **kwargs)
@@ -93,7 +93,7 @@ def with_alpha(pixels: np.ndarray) -> np.ndarray:
 
 
 def png16(samples: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of 16 bits, which Pillow writes of gray alone."""
+    """A 16-bit PNG, which Pillow writes only for gray images."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -113,7 +113,7 @@ def deep(channels: int) -> np.ndarray:
 
 
 def read16(file: Path) -> np.ndarray:
-    """The samples of a file of 16 bits that ganvas wrote, read without ganvas."""
+    """The samples of a 16-bit file written by ganvas, read without ganvas."""
     data, at, body, head = file.read_bytes(), 8, b"", (0,) * 7
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
@@ -164,7 +164,7 @@ def _turned(orientation: int) -> Image.Exif:
 
 
 def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
-    """name -> (ending, what writes such a file)."""
+    """name -> (suffix, function that writes such a file)."""
     photo = Image.fromarray(noise(3))
     clear = Image.fromarray(with_alpha(noise(4)))
     gray = Image.fromarray(noise(1))
@@ -540,7 +540,7 @@ def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
 
 
 def test_marks_of_python_images(tmp_path: Path) -> None:
-    """Whatever PIL's methods make of them: saved by name, by format, into a buffer."""
+    """Marked however PIL saves the image: by name, by format, into a buffer."""
     image = generated.generated(noise(3), seed=7)
     assert isinstance(image, Image.Image)
     for i, made in enumerate(

@@ -66,7 +66,7 @@ def test_mistakes_are_said_before_training(tmp_path: Path) -> None:
 
 
 def test_one_photograph_is_enough(tmp_path: Path) -> None:
-    """It has no distribution, so that there is no quality curve; the model is there."""
+    """No samples, so no quality curve; the model is written."""
     trained(toy_images(tmp_path / "photos", 1, side=21), tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     assert not (tmp_path / "run" / "measures.jsonl").exists()

@@ -72,7 +72,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
 def test_streamed_images_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
-    """Of any kind, at any size, from file to file; for the enlarging network, the enlarged size."""
+    """Images of any mode and size; the upscaling network multiplies the size."""
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
     nets = (
@@ -202,7 +202,7 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
-    """Elsewhere a file that claims so many is refused as a bomb."""
+    """Elsewhere an image of so many pixels is refused as a possible bomb."""
     folder = model(lively(image_to_image.ResNetGenerator(1, 1, width=2, blocks=1)), tmp_path / "m")
     file = tmp_path / "large.png"
     Image.new("1", (10_000, 9_500)).save(file)
@@ -215,7 +215,7 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
 
 
 def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
-    """Whole and in parts: another seed, another result; the same one, the same."""
+    """Whole and in tiles: another seed, another result; the same seed, the same result."""
     shape = Shape(3, 16, 16)
     G = partial(image_to_image.UNetGenerator, width=4, depth=3, dropout=2)
     method = Pix2Pix(shape, G, partial(patchgan.PatchDiscriminator, width=4, layers=1))

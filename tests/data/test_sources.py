@@ -55,7 +55,7 @@ def test_class_folders_become_labels(make: Make):
 
 
 def test_letters_are_classes(make: Make):
-    """26 folders of which two are named as domains: every one of them counts."""
+    """26 folders, of which two are named as domains, are 26 classes."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     folder = make(*[f"{c}/{i}.png" for c in letters for i in range(2)])
     info = data.images(folder).info

@@ -91,7 +91,7 @@ def test_augmentation_is_told_what_one_image_is(tmp_path: Path) -> None:
 def test_features_are_compared_of_images_that_were_augmented_alike(
     augment: str, tmp_path: Path
 ) -> None:
-    """VAE/GAN: a perfect reconstruction has no distance from its image, and a pale one has."""
+    """VAE/GAN: the distance of an image to itself is 0, and to a pale copy is not."""
     more = FIXED if augment == "ada" else ()
     e = engine("vaegan_small", tmp_path, augment, "Dis.width=8", *more)
     e.method.train()
@@ -119,7 +119,7 @@ def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
 
 
 def test_p_rises_while_the_discriminator_knows_its_images(tmp_path: Path) -> None:
-    """And is logged; two ranks, resume and checkpoints have it as a buffer."""
+    """The probability p is logged, and saved as a buffer."""
     e = engine(
         "dcgan",
         tmp_path,

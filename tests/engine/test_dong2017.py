@@ -34,7 +34,7 @@ def test_three_steps(tmp_path: Path) -> None:
 
 
 def test_the_turns_of_a_step_share_their_noise(tmp_path: Path) -> None:
-    """As in the authors' code; and half of the images are of each domain."""
+    """As in the authors' code, half of the images are of each domain."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
     engine: Any = Engine(run, run.data())
     seen, plain = [], engine.method.G.forward

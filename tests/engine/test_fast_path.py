@@ -45,7 +45,7 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_is_the_plain_steps(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float64, where rounding is far below what an error would show."""
+    """In float64, so that rounding is far below the effect of an error."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
 
     def losses() -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""pix2pix as the paper's tables vary it, all by `--set`."""
+"""The variants of pix2pix in the paper's tables, set by `--set`."""
 
 from __future__ import annotations
 

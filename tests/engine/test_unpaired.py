@@ -22,7 +22,7 @@ def toy(recipe: str, folder: Path, *more: str) -> tuple[Engine, Any]:
 
 
 def test_discogans_turns_and_its_weight_of_the_way_back(tmp_path: Path) -> None:
-    """Of three iterations D takes the first; r changes between two of G's in one plan."""
+    """Of three iterations D takes the first; r is recomputed between two of G's."""
     _, method = toy("discogan", tmp_path, "curriculum=5", "early=0.1", "late=0.7")
     turns: list[Any] = []
     for step in range(3):
@@ -97,7 +97,7 @@ def test_dualgans_noise_is_dropout_that_stays_on(
 
 
 def test_cogans_turns_are_about_one_z_and_its_weights_begin_as_it_says(tmp_path: Path) -> None:
-    """The recipe's docstring says what is not the authors'."""
+    """The recipe's docstring states the differences from the authors' code."""
     engine, method = toy("cogan", tmp_path)
     latents: list[torch.Tensor] = []
     plain = method.latent

@@ -34,7 +34,7 @@ def largest(weight: torch.Tensor, dim: int = 0) -> float:
 
 
 def touch(module: nn.Module) -> None:
-    """An update that changes next to nothing."""
+    """An update that changes almost nothing."""
     with torch.no_grad():
         module.parametrizations.weight.original.mul_(1 + 1e-4)  # pyright: ignore
 
@@ -54,7 +54,7 @@ def test_the_largest_singular_value_becomes_one(make) -> None:
 
 
 def test_u_moves_once_for_each_update() -> None:
-    """However often the network is called between two of them; not in evaluation."""
+    """Independent of the number of forward passes between them; not in evaluation mode."""
     torch.manual_seed(0)
     net: Any = spectral_(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)))
     u = net[0].parametrizations.weight[0].u

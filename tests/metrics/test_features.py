@@ -41,7 +41,7 @@ def _seeded() -> torch.Generator:
 
 
 def test_random_conv_never_changes() -> None:
-    """Figures over it compare for as long as these hold."""
+    """Figures over this extractor compare only while these values hold."""
     e = extractor("random-conv-v1")
     assert e.hash == "15dc88ea582bcaa57f68701ae19142cd8a7fd1fa5a0a80e90de285d107d4744b"
     ramp = torch.linspace(-1, 1, 32 * 32).view(1, 1, 32, 32)

@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Made:
-    """A model that gives the images that it was made with."""
+    """A model whose samples are the given images."""
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor | None = None) -> None:
         self.x, self.y = x, y
@@ -87,7 +87,7 @@ def test_a_model_of_four_images_has_a_small_support(source: Path) -> None:
 def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The score itself is tested where it lives; here, what it is given."""
+    """Tests the inputs of the score; the score has tests of its own."""
     train, test = everything(source), everything(source, "test")
     given: list[torch.Tensor] = []
 

@@ -50,7 +50,7 @@ def test_published_parameter_counts(make, count: int) -> None:
 
 @pytest.mark.parametrize("net", ["alex", "squeeze", "vgg"])
 def test_agrees_with_torchmetrics(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Same network, with random weights, and same heads: it takes the layers apart by itself."""
+    """The same network with random weights and heads: its layers are separated."""
     try:
         from torchmetrics.functional.image import lpips as theirs
     except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
@@ -107,7 +107,7 @@ def test_the_smallest_image_is_as_stated(net: str) -> None:
 
 
 def test_every_head_loads(shared: Path) -> None:
-    """Their backbones are not here: what is missing is the backbone, and one line says so."""
+    """Without the backbones' files, one line names the missing backbone."""
     for net in ("alex", "vgg", "squeeze"):
         with pytest.raises(UserError, match="needs the backbone's weights") as e:
             lpips(net, shared / "data" / "weights")

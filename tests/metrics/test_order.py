@@ -72,7 +72,7 @@ def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
 def test_sorted_and_in_turn_give_what_shuffled_gives(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once with all features kept, where most figures are exact, and once with a third of them."""
+    """With all features kept, when most figures are exact, and with a third of them."""
     monkeypatch.setattr(feature_set, "KEPT", limit)
     monkeypatch.setattr(suite, "PAIRS", limit // 2)
     fake, real = blobs(0), blobs(1)
@@ -155,7 +155,7 @@ def subject(source: Path) -> EvaluationContext:
 
 
 def shares_of_gray(features: Tensor, source: Path) -> float:
-    """Of features, the share whose nearest among all real ones is a gray image's."""
+    """The fraction of features whose nearest real feature is that of a gray image."""
     known, gray = [], []
     for part in ("train", "test"):
         feed = images(str(source), size=16, channels=3, part=part)  # type: ignore[arg-type]
@@ -182,7 +182,7 @@ def test_a_limit_leaves_images_of_every_class(
 def test_held_out_images_of_both_classes_judge_samples_of_both(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Samples that are half of the held-out images are as new as these, whatever the limit."""
+    """Samples from half of the held-out images count as new, whatever the limit."""
     s = subject(source)
     test = images(str(source), size=16, channels=3, part="test").draw(0, 120, seed=1)
     assert test.y is not None

@@ -1,4 +1,4 @@
-"""Path lengths of generators whose paths are known."""
+"""Path lengths of generators with known paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def squared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class Linear:
-    """Images A w [n, 1, 2, 3] with w = 2 z: everything about it is known."""
+    """Images A w [n, 1, 2, 3] with w = 2 z."""
 
     def __init__(self, dim: int = 6, unit: bool = False) -> None:
         g = torch.Generator().manual_seed(1)
@@ -43,7 +43,7 @@ class Linear:
 
 
 def test_a_line_in_w_has_the_same_length_everywhere() -> None:
-    """|A (w2 - w1)|^2 for each path, so the figure is their mean without the outer hundredths."""
+    """|A (w2 - w1)|^2 per path: the figure is their mean without the outer hundredths."""
     model, n = Linear(), 400
     got = path_length(model, squared, n, space="w", batch=n, seed=5)
     with torch.random.fork_rng():

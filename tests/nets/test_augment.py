@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what each change does, and that penalties pass through it."""
+"""Differentiable augmentation: each change, and gradients of penalties through it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, cha
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_versions_of_an_image_can_be_changed_alike(augment: Augmentation) -> None:
-    """However the batch is cut."""
+    """Independent of the division of the batch."""
     x = torch.rand(8, 3, 16, 16)
     torch.manual_seed(0)
     with rng.alike(2):

@@ -1,4 +1,4 @@
-"""A trained network run in another way makes the same images, or is refused."""
+"""Other backends give the same images, or are refused."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> Non
 
 
 def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
-    """Pairs in turn, of which each is what the file's own project makes of one z."""
+    """Pairs in turn; each pair equals the reference's output for one z."""
     file = shared / "golden" / "cogan" / "generator_pair.pth"
     assert import_model(file, tmp_path / "m")["shape"] == {
         "channels": 1,

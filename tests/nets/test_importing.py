@@ -1,4 +1,4 @@
-"""Files that cannot be imported, and networks of ours that come back whatever their shape."""
+"""Files that cannot be imported, and exported networks of any shape, imported again."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_unknown_part(tmp_path: Path) -> None:
     "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
 )
 def test_wrappers_leave_prefixes(prefix: str, tmp_path: Path) -> None:
-    """nn.DataParallel and torch.compile, in whatever order."""
+    """Prefixes of nn.DataParallel and torch.compile, in any order."""
     for net in (
         dcgan.Generator(width=2, size=8),
         image_to_image.UNetGenerator(2, 1, width=2, depth=3),
@@ -401,7 +401,7 @@ def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
 def test_numbers_in_names_do_not_decide_how_much_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block of the number 10**9 is no reason to build as many."""
+    """A block numbered 10**9 does not lead to as many blocks."""
     monkeypatch.setattr(meta_device, "MAX_CALLS", 2000)
     for key in ("a.enc.model.1000000000.conv.weight", "a.enc.model." + "9" * 5000 + ".conv.weight"):
         state = {f"{d}.enc.model.0.conv.weight": torch.zeros(4, 3, 7, 7) for d in "ab"}

@@ -1,4 +1,4 @@
-"""Model files: what a damaged or hostile one can do is end with one line."""
+"""Model files: a damaged or hostile one ends with one line."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_shape_and_type_of_every_tensor_are_compared(tmp_path: Path) -> None:
 
 
 def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
-    """The discriminator, and the file of the network that SRGAN's content is measured by."""
+    """The discriminator, and the file of the network of SRGAN's content loss."""
     model = ganvas.load(_save(tmp_path / "m"))
     assert isinstance(model.method.D, nn.Identity)
     build = partial(

@@ -248,7 +248,7 @@ def test_patch_discriminator_shapes() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_receptive_field(layers: int) -> None:
-    """The published sides, and the pixels that one score's gradient in fact reaches."""
+    """The published receptive fields, and the pixels that one score's gradient reaches."""
     assert [patchgan.receptive_field(n) for n in range(1, 7)] == [16, 34, 70, 142, 286, 574]
     net = patchgan.PatchDiscriminator(1, width=4, layers=layers, norm="batch").eval()
     x = torch.randn(1, 1, 128, 128, requires_grad=True)

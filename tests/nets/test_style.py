@@ -96,7 +96,7 @@ def test_a_label_has_its_own_score() -> None:
 
 
 def test_demodulation_undoes_the_scale_of_a_style() -> None:
-    """Styles k times as large make the same channels (equation 3), and outputs have variance 1."""
+    """Styles scaled by k give the same channels (equation 3); outputs have variance 1."""
     torch.manual_seed(0)
     conv = stylegan2.ModulatedConv2d(64, 32, 3, style=5)
     x, w = torch.randn(4, 64, 12, 12), torch.randn(4, 5)

@@ -1,4 +1,4 @@
-"""Super-resolution: published counts, tiles that cover, a VGG19 that is torch's own layers."""
+"""Super-resolution: published counts, tiles, and VGG19 against torch's own layers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
 
 
 def test_vgg19_is_the_usual_layers(tmp_path: Path) -> None:
-    """torchvision's layout and layer names; a file that ends early says so."""
+    """torchvision's layout and layer names; a file that ends early is named."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     before = 3
@@ -141,7 +141,7 @@ def test_files_of_other_networks_are_no_vgg19(net: nn.Module, reason: str, tmp_p
 
 
 def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: Path) -> None:
-    """Not in the game's first step, after the pretraining."""
+    """Rejected before the pretraining, not in the game's first step after it."""
     torch.save(
         {f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()},
         tmp_path / "vgg.pth",

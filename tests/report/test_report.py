@@ -82,7 +82,7 @@ def run(tmp_path: Path) -> Path:
 
 
 class Page(HTMLParser):
-    """What a browser would load and show; complains of unbalanced tags."""
+    """The content that a browser would load and show; rejects unbalanced tags."""
 
     VOID = ("meta", "img", "br", "link", "input", "hr")
 
