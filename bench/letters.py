@@ -1,7 +1,7 @@
 """Evaluate the demo's letters by a classifier trained on other typefaces.
 
     python bench/letters.py [--seeds 3] [--runs FOLDER]
-    python bench/letters.py --model runs/demo     judges one model and records nothing
+    python bench/letters.py --model runs/demo     evaluates one model, no record
 
 Trains the recipe of `make demo` as the demo does, with the seeds 1, 2 and 3 (0 served
 to choose the recipe), and classifies 2,600 letters of each, 100 per class. The set
@@ -160,7 +160,7 @@ def repeat_distance(training: Letters) -> float:
 # ---------------------------------------------------------------- judging
 
 
-class Judge:
+class Evaluator:
     def __init__(self) -> None:
         self.training, self.test = Letters("train"), Letters("test")
         self.net = classifier(Letters("val"))
@@ -217,11 +217,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How good the demo's letters are.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where the runs are kept")
-    parser.add_argument("--model", type=Path, help="judge this run or model, and record nothing")
+    parser.add_argument("--model", type=Path, help="evaluate this run or model, and record nothing")
     args = parser.parse_args()
-    judge = Judge()
+    evaluator = Evaluator()
     if args.model:
-        print(json.dumps({**judge.reference(), **judge.verdict(args.model, 0)}, indent=1))
+        print(json.dumps({**evaluator.reference(), **evaluator.verdict(args.model, 0)}, indent=1))
         return
     source = commit()  # of what is about to run
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"seeds": []}
@@ -233,7 +233,7 @@ def main() -> None:
                 "seed": seed,
                 "trained_by": command,
                 "commit": record["commit"],
-                **judge.verdict(run, seed),
+                **evaluator.verdict(run, seed),
             }
             row["images"] = json.loads((run / "model" / "model.json").read_text())["images_trained"]
             if row["images"] != record["images"]:
@@ -243,7 +243,7 @@ def main() -> None:
             "command": f"python bench/letters.py --seeds {args.seeds}",
             "recipe": RECIPE,
             "goal": {"ratio": RATIO, "smallest_class_ratio": CLASS_RATIO, "repeats": REPEATS},
-            "real": judge.reference(),
+            "real": evaluator.reference(),
             "holds": all(s["holds"] for s in found["seeds"]),
             "machine": machine(),
             "torch": torch.__version__,

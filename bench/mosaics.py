@@ -61,8 +61,8 @@ def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
         for n, v in record.items()
         if isinstance(v, dict) and "mean" in v
     }
-    judge = classifier("mobilenet-v2", weights)
-    number, probabilities = judge.number("daisy"), []
+    detector = classifier("mobilenet-v2", weights)
+    number, probabilities = detector.number("daisy"), []
     for file in sorted(made.glob("*.png")):
         with Image.open(file) as image:
             x = (
@@ -70,7 +70,7 @@ def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
                 / 127.5
                 - 1
             )
-        probabilities.append(judge.find(x, number)[0])
+        probabilities.append(detector.find(x, number)[0])
     return found | {"daisy": float(np.mean(probabilities))}
 
 

@@ -364,7 +364,7 @@ class SRGAN(Peer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        assert self.size == 128, "this reference's discriminator judges images of 128x128"
+        assert self.size == 128, "this reference's discriminator takes images of 128x128"
         absent(
             "torchvision", "cv2", "lmdb", "scipy", "requests", "tqdm", "yaml", "skimage",
             "basicsr.version", "basicsr.data", "basicsr.metrics", "basicsr.ops", "basicsr.test",

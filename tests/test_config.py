@@ -37,8 +37,11 @@ def test_set_reaches_every_kind_of_node() -> None:
     assert isinstance(run.data, partial)
     assert isinstance(run.lr, LinearDecay)
     assert (run.batch, run.method.keywords["G"].keywords["width"], run.lr.start) == (4, 32, 5)
-    assert run.optim["D"].keywords["lr"] == 1e-4
-    assert run.optim["G"].keywords["lr"] == 2e-4, "one player's number is not the other's"
+    D, G = run.optim["D"], run.optim["G"]
+    assert isinstance(D, partial)
+    assert isinstance(G, partial)
+    assert D.keywords["lr"] == 1e-4
+    assert G.keywords["lr"] == 2e-4, "one player's number is not the other's"
     assert run.method.keywords["cycle_weight"] == 3.0
     assert run.data.keywords["size"] == (64, 96)
 

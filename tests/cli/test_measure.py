@@ -470,8 +470,7 @@ def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_pa
     assert (tmp_path / "run" / "neighbours.png").is_file()
 
 
-# ---------------------------------------------------------------- conditional
-# generators
+# ---------------------------------------------------------------- conditional generators
 
 
 class Nearest(torch.nn.Module):

@@ -122,8 +122,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(
         write(run / "run.json", "{}")
 
 
-# ---------------------------------------------------------------- killed or refused
-# starts
+# ---------------------------------------------------------------- killed or refused starts
 
 
 def test_a_start_killed_before_run_json_can_be_repeated(tmp_path: Path) -> None:
