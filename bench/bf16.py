@@ -43,9 +43,7 @@ SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of 
 WIDTHS = (
     "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images
 )
-SETTINGS: dict[
-    str, list[str]
-] = {  # what makes networks for 128 px and more ones for 32 or 64 px and little time
+SETTINGS: dict[str, list[str]] = {  # settings for 32 or 64 px in place of 128 px and more
     **{name: ["G.depth=6"] for name in ("dualgan", "dualgan_official", "pix2pix", "pix2pix_pixel")},
     **{
         name: [f"{net}.{k}" for net in "GD" for k in ("width=32", "attention=[16]")]
@@ -95,7 +93,7 @@ def measured(recipe: str, rounds: int) -> dict[str, Any] | None:
     for precision in seconds:
         made = Engine(replace(run, precision=precision), benchmark.random_feed(run))
         made.feed = benchmark.FixedBatchLoader(made)
-        made.step()  # what is set up once
+        made.step()  # one-time setup
         engines[precision] = made
     steps = 0
     while steps < rounds and (steps < 2 or sum(seconds.values()) < LONGEST):

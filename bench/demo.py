@@ -79,7 +79,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
-    source = commit()  # of what is about to run
+    source = commit()  # of the code that runs below
     with tempfile.TemporaryDirectory() as folder:
         seeds = [one(seed, Path(folder)) for seed in range(args.seeds)]
         unlabelled = one(0, Path(folder), "--set", "labels=false")

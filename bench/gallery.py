@@ -56,7 +56,7 @@ def _both(*settings: str) -> tuple[str, ...]:
     return tuple(f"{net}.{setting}" for setting in settings for net in "GD")
 
 
-WIDE = "widths=[128,128,64,32]"  # at 4, 8, 16 and 32 px: what an hour of one core can fill
+WIDE = "widths=[128,128,64,32]"  # at 4, 8, 16 and 32 px: the largest for an hour of one core
 DECAY = ("lr.start={images/2}", "lr.end={images}")
 TABLE: dict[str, Training] = {
     # R1 by StyleGAN2-ADA's rule, 2e-4 pixels / batch, is 6e-3; black on white has

@@ -42,7 +42,7 @@ from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 UNASKED = "torch unasked"
-PER_TURN = 7  # times that a turn makes the images in every way
+PER_TURN = 7  # generations per way and round
 CASES = {
     "cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]),
     "dcgan 64 px batch 64": ("dcgan", 64, []),

@@ -223,7 +223,7 @@ def main() -> None:
     if args.model:
         print(json.dumps({**evaluator.reference(), **evaluator.verdict(args.model, 0)}, indent=1))
         return
-    source = commit()  # of what is about to run
+    source = commit()  # of the code that runs below
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"seeds": []}
     for seed in range(1 + len(found["seeds"]), 1 + args.seeds):
         with tempfile.TemporaryDirectory() as folder:

@@ -709,7 +709,7 @@ def work(case: argparse.Namespace) -> None:
         if case.wide:
             torch.set_default_dtype(
                 torch.float64
-            )  # for the engine lays its weights out as it is made
+            )  # since the engine changes the memory format of the weights
         engine = ours(case, Fixed(Shape(*start["shape"]), **start["fields"]), start["settings"])
         for name, weights in start["weights"].items():
             net = engine.method.get_submodule(name)

@@ -119,7 +119,7 @@ def cell(
     while not engine.clock.step or now() - start < 60 * args.minutes:
         engine.step()
         if cuda:
-            torch.cuda.synchronize()  # else what is queued would not be counted
+            torch.cuda.synchronize()  # so that queued work is counted
     seconds, shape = now() - start, feed.info.shape
     facts = {
         "shape": asdict(shape),

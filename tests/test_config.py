@@ -66,7 +66,7 @@ def test_none_and_schedules_survive_the_file() -> None:
     assert config.override(run, "ema=null").ema is None
 
 
-# ---------------------------------------------------------------- what a description may call
+# ---------------------------------------------------------------- names in descriptions
 
 OPENERS = [
     "ganvas.data.toy:gaussian_grid_feed",
@@ -110,7 +110,7 @@ def test_nothing_else_is_reachable() -> None:
     assert sorted(listed - reachable) == []
 
 
-def test_what_is_listed_is_what_runs_are_made_of() -> None:
+def test_listed_names_are_those_of_all_recipes() -> None:
     functions = []
     for module, names in registry.ALLOWED.items():
         assert list(names) == sorted(names)

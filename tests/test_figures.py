@@ -24,7 +24,7 @@ def test_pages_of_methods_as_well(name: str) -> None:
     assert docs.problems(pages.templates()[name], strict=False) == []
 
 
-def test_committed_pages_are_what_the_tool_writes() -> None:
+def test_committed_pages_equal_the_output_of_the_tool() -> None:
     assert docs.outdated() == []
 
 

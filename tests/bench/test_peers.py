@@ -78,7 +78,7 @@ def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
     assert reason == "G differs by 1.5e-05, and 1e-05 is allowed"
 
 
-def test_a_lower_precision_is_told_from_fp32() -> None:
+def test_a_lower_precision_is_recognized() -> None:
     exact: Losses = {side: {"G": 1.0} for side in ("reference", "ganvas")}
     fp32: Losses = {"reference": {"G": 1 + 1e-6}, "ganvas": {"G": 1 + 2e-3}}
     (reason,) = disagreements(compared(fp32, TOLERANCE["fp32"], exact))

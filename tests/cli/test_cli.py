@@ -159,7 +159,7 @@ def test_a_run_folder_explains_itself(run: Path) -> None:
     }
 
 
-def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_path: Path) -> None:
+def test_sampling_is_repeatable_and_marked_as_generated(run: Path, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         ganvas("sample", run, "-n", 6, "--seed", 3, "--out", tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
@@ -293,7 +293,7 @@ def test_the_best_checkpoint_can_be_used(run: Path, tmp_path: Path) -> None:
     assert "it has last, best and:" in message
 
 
-def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_names_the_command_to_continue(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [
         sys.executable,

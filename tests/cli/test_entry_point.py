@@ -95,7 +95,7 @@ def test_any_failure_is_one_line_and_a_status(
     assert ended.err.count("\n") <= 1
 
 
-def test_the_traceback_of_a_defect_is_printed_when_asked_for(
+def test_the_traceback_of_a_defect_is_printed_on_request(
     command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalog, "rows", _raising(ZeroDivisionError("no")))

@@ -107,7 +107,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_command_works_or_says_why_not(
+def test_every_command_works_or_ends_with_one_line(
     kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
 ) -> None:
     found = toy(kind)

@@ -110,7 +110,7 @@ def test_fifty_deaths(tmp_path: Path) -> None:
         )
         killed += status == -signal.SIGKILL
         kept = checkpoint.all_of(victim / "checkpoints")
-        if kept:  # what a rename made visible is whole
+        if kept:  # a renamed file is complete
             values, _, _ = checkpoint.load(kept[-1])
             assert values["clock"]["images"] >= furthest, "a checkpoint was lost"
             furthest = values["clock"]["images"]

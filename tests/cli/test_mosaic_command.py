@@ -131,7 +131,7 @@ def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_pa
     mosaic_pairs.make(photos, out, **asked())
     files = {p.relative_to(out): p for p in out.rglob("*.png")}
     for name in list(files)[::5]:
-        files[name].unlink()  # what a killed call had not written yet
+        files[name].unlink()  # as if a call was killed before it wrote them
     kept = next(iter(p for p in files.values() if p.exists()))
     kept.write_bytes(b"mine")
     second = mosaic_pairs.make(photos, out, **asked())
@@ -167,7 +167,7 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
     assert (red(file, left), red(file, right)) == (1, 0)
 
 
-def test_redaction_writes_nothing_but_what_hides(photos: Path, tmp_path: Path) -> None:
+def test_redaction_writes_only_redacted_images(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "redacted"
     with Image.open(photos / "00.png") as image:
         image.convert("RGBA").save(photos / "00.png")
@@ -231,7 +231,7 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "RGB", "I;16"])
-def test_what_is_put_back_keeps_the_images_kind(mode: str, photos: Path, tmp_path: Path) -> None:
+def test_restored_images_keep_their_mode(mode: str, photos: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (33, 37, {"RGB": 3, "RGBA": 4}.get(mode, 1)), np.uint8)
     if mode == "I;16":

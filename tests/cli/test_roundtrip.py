@@ -239,7 +239,7 @@ def in_floats(image: Decoded) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_comes_out_as_it_went_in(name: str, same: Callable[..., None], tmp_path: Path) -> None:
+def test_an_identity_changes_nothing(name: str, same: Callable[..., None], tmp_path: Path) -> None:
     """Whole, in tiles and by a mask, as PNG and as TIFF: size, colors, alpha, depth and profile."""
     ending, write = KINDS[name]
     file = tmp_path / f"x{ending}"
@@ -322,7 +322,7 @@ def test_python_keeps_sixteen_bits_of_color(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("format", "bits"), [("jpg", 8), ("webp", 8), ("png", 16), ("tif", 16)])
-def test_what_a_format_does_not_hold_is_said(
+def test_properties_that_a_format_lacks_are_reported(
     format: str, bits: int, same: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -348,7 +348,7 @@ def test_what_a_format_does_not_hold_is_said(
     assert made.color.itemsize * 8 == bits
 
 
-def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
+def test_quality_is_for_lossy_formats(same: Any, tmp_path: Path) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "x.png")
     sizes = []
     for quality in (10, 95):
@@ -496,7 +496,7 @@ def test_more_pixels_than_memory_has_room_for(
     assert "memory has room for" in report.skipped[0]
 
 
-def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None:
     files = []
     for name in "abc":
         files.append(tmp_path / f"{name}.png")
@@ -519,7 +519,7 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
     assert len(seen) == 1, "the second is not tried"
 
 
-def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
+def test_skipped_images_are_a_failure(same: Any, tmp_path: Path) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no image")
     for files, status, said in (

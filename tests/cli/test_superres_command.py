@@ -56,7 +56,7 @@ def test_from_photographs_to_figures(tmp_path: Path) -> None:
     assert compare(tmp_path / "made" / "000.png", photos / "000.png")["psnr"]["mean"] > 0
 
 
-def test_mistakes_are_said_before_training(tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_training(tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 2, side=32)
     with pytest.raises(UserError, match=r"enlarges 4 times.* reduced 2 times: .*G\.scale=2"):
         trained(photos, tmp_path / "run", "data.scale=2")

@@ -71,7 +71,7 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
-def test_streamed_images_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
+def test_streamed_images_equal_those_in_memory(mode: str, side: int, tmp_path: Path) -> None:
     """Images of any mode and size; the upscaling network multiplies the size."""
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]

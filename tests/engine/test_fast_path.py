@@ -148,7 +148,7 @@ def sharing(tmp_path: Path, micro: int | None = None, **options: Any) -> Engine:
 
 
 @pytest.mark.parametrize("micro", [None, 3, 1])
-def test_what_is_made_once_moves_the_weights_as_if_made_twice(
+def test_a_shared_forward_pass_moves_the_weights_as_two_passes(
     tmp_path: Path, micro: int | None
 ) -> None:
     once, again = sharing(tmp_path, micro), sharing(tmp_path, micro, shared=False)
@@ -210,7 +210,7 @@ def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- optimizers, precision, compiling
 
 
-def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
+def test_optimizers_are_fused_unless_the_run_sets_it(tmp_path: Path) -> None:
     def groups(make: Any) -> dict[str, Any]:
         return build._fused(make)([nn.Parameter(torch.zeros(2))]).param_groups[0]
 

@@ -46,7 +46,7 @@ def test_grows_from_the_smallest() -> None:
     ]
 
 
-def test_grows_from_where_it_is_told() -> None:
+def test_growth_starts_at_the_given_resolution() -> None:
     method = progan(start=16)
     assert [seen(method, n) for n in (0, 200, 250, 300, 10**6)] == [
         (16, 1.0),

@@ -51,7 +51,7 @@ def test_the_loss_is_the_sum_of_its_parts(tmp_path: Path) -> None:
     torch.testing.assert_close(terms.log["l1"], (batch.fake - batch.y).abs().mean())
 
 
-def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
+def test_without_the_adversarial_loss_there_is_no_discriminator(tmp_path: Path) -> None:
     game, method = engine(tmp_path, "adversarial_weight=0")
     before = [w.clone() for w in method.D.parameters()]
     assert game.step().keys() == {"G/loss", "G/l1"}
@@ -62,7 +62,7 @@ def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
     ("loss", "undecided", "right", "wrong"),
     [("bce", math.log(2), math.log1p(math.exp(-1)), None), ("lsgan", 0.5, 0, 1)],
 )
-def test_what_the_discriminator_descends(
+def test_the_loss_of_the_discriminator(
     tmp_path: Path, monkeypatch, loss: str, undecided: float, right: float, wrong: float | None
 ) -> None:
     """A D that is always 0, and one that is right.

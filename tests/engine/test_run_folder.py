@@ -340,10 +340,10 @@ def test_a_state_that_does_not_fit_is_one_message(
         resumed(run)
 
 
-# ---------------------------------------------------------------- what is shared
+# ---------------------------------------------------------------- files that are shared
 
 
-def test_no_path_and_no_user_name_in_what_is_shared(
+def test_no_path_and_no_user_name_in_shared_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home-of-alice"

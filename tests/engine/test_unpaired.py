@@ -55,7 +55,7 @@ def test_discogans_lesser_models_leave_the_other_direction_alone(
     assert method.directions == ("b",)
 
 
-def test_discogans_loss_is_the_sum_that_it_says(tmp_path: Path) -> None:
+def test_discogans_loss_is_the_documented_sum(tmp_path: Path) -> None:
     engine, method = toy("discogan", tmp_path)
     real = engine.feed.draw(0, 8, seed=0)
     terms = method.g_loss(real, to="b", r=0.3)
@@ -96,7 +96,7 @@ def test_dualgans_noise_is_dropout_that_stays_on(
         assert torch.equal(model.translate(x), model.translate(x)) != varies
 
 
-def test_cogans_turns_are_about_one_z_and_its_weights_begin_as_it_says(tmp_path: Path) -> None:
+def test_cogans_updates_share_z_and_its_initialization_is_documented(tmp_path: Path) -> None:
     """The recipe's docstring states the differences from the authors' code."""
     engine, method = toy("cogan", tmp_path)
     latents: list[torch.Tensor] = []

@@ -46,7 +46,7 @@ def test_there_and_back_with_gradients() -> None:
     )
 
 
-def test_coloring_keeps_the_light_and_does_not_see_the_colors() -> None:
+def test_colorization_keeps_the_lightness_and_ignores_the_colors() -> None:
     net = Colouring(net=lambda **c: UNetGenerator(**c, width=4, depth=3, norm="instance"))
     x = torch.rand(2, 3, 16, 24, generator=seeded()) * 1.6 - 0.8
     made = net(x)
@@ -57,7 +57,7 @@ def test_coloring_keeps_the_light_and_does_not_see_the_colors() -> None:
         Colouring(channels_in=1, channels_out=1)
 
 
-def test_chroma_is_reduced_to_what_srgb_has_and_lightness_stays() -> None:
+def test_chroma_is_reduced_to_srgb_and_lightness_stays() -> None:
     g = seeded()
     lab = torch.cat(
         [
@@ -91,7 +91,7 @@ def test_colors_that_srgb_has_stay_and_others_have_gradients() -> None:
     assert gradient.abs().min() > 0
 
 
-def test_coloring_keeps_the_lightness_whatever_its_network_says() -> None:
+def test_colorization_keeps_the_lightness_for_any_output() -> None:
     """Seen after the 8 bits of a saved image."""
     net = Colouring(net=lambda **c: UNetGenerator(**c, width=4, depth=3, norm="instance"))
     with torch.no_grad():

@@ -169,7 +169,7 @@ def test_dropout() -> None:
     assert drop.eval()(x) is x
 
 
-def test_dropout_of_a_row_does_not_depend_on_who_shares_the_batch() -> None:
+def test_dropout_of_a_row_does_not_depend_on_the_other_rows() -> None:
     drop, x = Dropout(0.5), torch.randn(6, 5)
     torch.manual_seed(3)
     whole = drop(x)

@@ -149,7 +149,7 @@ def test_truncation_is_the_cut_normal_and_continuous() -> None:
     for t in (0.04, 0.5, 2.0):
         cut = rng.truncated(z, t)
         assert cut.abs().max() <= t
-        again = z[z.abs() <= t]  # what drawing again would give
+        again = z[z.abs() <= t]  # the result of rejection sampling
         for q in (0.1, 0.25, 0.5, 0.9):
             assert float(cut.quantile(q)) == pytest.approx(float(again.quantile(q)), abs=0.02 * t)
     torch.testing.assert_close(rng.truncated(z, 8.0), z, atol=1e-5, rtol=1e-5)
@@ -189,6 +189,6 @@ def test_standing_statistics_are_plain_averages() -> None:
     )
     first = net[0].running_mean.clone()
     stand(net, make, 1.0)
-    stand(net, make, 0.5)  # kept, not made again
+    stand(net, make, 0.5)  # reused, not computed again
     assert len(seen) == 8
     assert torch.equal(net[0].running_mean, first)

@@ -19,7 +19,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return x[order].float().view(-1, 1, 8, 8) / 8 - 1, y[order]
 
 
-def test_faults_of_a_generator_cost_what_they_should(digits) -> None:
+def test_faults_of_a_generator_lower_the_score_as_expected(digits) -> None:
     x, y = digits
     real, test = (x[:600], y[:600]), (x[1200:], y[1200:])
     state = torch.random.get_rng_state()

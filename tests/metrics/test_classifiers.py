@@ -68,7 +68,7 @@ def test_a_class_by_name_or_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet-v2"])
-def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
+def test_classes_and_regions_of_photographs(name: str, shared: Path) -> None:
     c = classifier(name, shared / "data" / "weights")
     animals = {  # class; left, top, right, bottom of the animal, as shares
         "parrot.jpg": ("macaw", (0.15, 0.1, 0.95, 0.7)),

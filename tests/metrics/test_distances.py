@@ -133,7 +133,7 @@ def test_kernel_is_unbiased_and_its_interval_is_as_wide_as_it_should_be() -> Non
     assert np.mean(widths) == pytest.approx(np.std(values), rel=0.35)
 
 
-def test_subsets_share_what_they_share() -> None:
+def test_subsets_share_one_kernel_matrix() -> None:
     """The interval's subsets share one kernel matrix, and equal those computed alone."""
     g = torch.Generator().manual_seed(6)
     x, y = torch.randn(90, 5, generator=g) + 0.3, torch.randn(70, 5, generator=g)
@@ -225,7 +225,7 @@ def test_kernel_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fidelity(x, y) == balls
 
 
-def test_fidelity_tells_collapse_from_noise() -> None:
+def test_precision_and_recall_distinguish_collapse_from_noise() -> None:
     g = torch.Generator().manual_seed(3)
     real = torch.randn(300, 6, generator=g)
     copies = fidelity(real, real.clone())

@@ -343,7 +343,7 @@ PHOTOS = {
 @pytest.mark.parametrize(
     ("name", "background", "least"), [("squeezenet", 0, 0.8), ("mobilenet-v2", 1, 0.75)]
 )
-def test_knows_the_photos(shared: Path, name: str, background: int, least: float) -> None:
+def test_recognizes_the_photographs(shared: Path, name: str, background: int, least: float) -> None:
     e = extractor(name, shared / "data" / "weights")
     labels = (
         (shared / "data" / "weights" / "imagenet_labels.txt")

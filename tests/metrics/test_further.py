@@ -84,7 +84,7 @@ def test_a_model_of_four_images_has_a_small_support(source: Path) -> None:
     assert found["values"]["support"] == pytest.approx(4.3, abs=0.5)  # n (n - 1) / 2 over 180
 
 
-def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
+def test_the_classifier_trains_on_the_requested_classes(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tests the inputs of the score; the score has tests of its own."""
@@ -105,7 +105,7 @@ def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
     assert torch.equal(unseen.sum(), test.x.sum())
 
 
-def test_what_cannot_be_measured_is_said(source: Path, tmp_path: Path) -> None:
+def test_figures_that_cannot_be_computed_are_named(source: Path, tmp_path: Path) -> None:
     x = everything(source).x
     with pytest.raises(UserError, match="Did you mean 'duplicates'"):
         run_diagnostics(["duplicate"], subject(source, Made(x)))

@@ -69,7 +69,7 @@ def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("limit", [10_000, 200])
-def test_sorted_and_in_turn_give_what_shuffled_gives(
+def test_any_order_of_the_classes_gives_the_shuffled_figures(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all features kept, when most figures are exact, and with a third of them."""
@@ -179,7 +179,7 @@ def test_a_limit_leaves_images_of_every_class(
     assert 0.25 < shares_of_gray(features, source) < 0.75
 
 
-def test_held_out_images_of_both_classes_judge_samples_of_both(
+def test_held_out_images_of_both_classes_are_compared(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Samples from half of the held-out images count as new, whatever the limit."""

@@ -120,7 +120,7 @@ def test_bicubic_x4_on_set5_is_28_43_db(shared: Path) -> None:
     assert np.mean(values) == pytest.approx(28.43, abs=0.02)
 
 
-def test_bicubic_reproduces_what_it_must() -> None:
+def test_bicubic_keeps_ramps_and_flat_images() -> None:
     ramp = torch.arange(32.0, dtype=torch.float64).expand(1, 1, 8, 32) / 32
     up = bicubic(ramp, 2)
     expected = (torch.arange(64, dtype=torch.float64) + 0.5) / 2 / 32 - 0.5 / 32
@@ -213,7 +213,7 @@ def test_mistakes() -> None:
         bicubic(torch.zeros(1, 1, 3, 3, dtype=torch.int64), 2)
 
 
-def test_the_protocols_are_named_after_what_they_do() -> None:
+def test_names_of_the_protocols() -> None:
     assert {n: (p.channels, p.shave) for n, p in PROTOCOLS.items()} == {
         "rgb": ("rgb", 0),
         "rgb-crop4": ("rgb", 4),

@@ -40,7 +40,7 @@ def test_cutout_removes_a_square_of_half_the_side() -> None:
     assert torch.equal(left[:, 0], left[:, 2])
 
 
-def test_color_keeps_what_has_no_contrast_flat_and_gray_gray() -> None:
+def test_color_changes_keep_flat_images_flat_and_gray_images_gray() -> None:
     x = torch.rand(32, 1, 8, 8).expand(-1, 3, -1, -1)
     changed = seen(x, "color")
     assert torch.allclose(changed[:, 0], changed[:, 1], atol=1e-6)
@@ -71,7 +71,9 @@ AUGMENTATIONS = [DiffAugment(), ADA(0.9)]
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, channels: int) -> None:
+def test_all_images_in_the_channels_get_the_same_change(
+    augment: Augmentation, channels: int
+) -> None:
     """A discriminator's pair is two images, not one of more channels: two gray images with
     alpha are none in color. Alpha gets no color."""
     x = torch.rand(16, channels, 8, 8)
@@ -93,7 +95,7 @@ def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, cha
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_versions_of_an_image_can_be_changed_alike(augment: Augmentation) -> None:
+def test_versions_of_an_image_can_get_the_same_change(augment: Augmentation) -> None:
     """Independent of the division of the batch."""
     x = torch.rand(8, 3, 16, 16)
     torch.manual_seed(0)

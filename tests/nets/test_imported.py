@@ -209,7 +209,7 @@ def test_discriminators_are_for_python(name: str, shared: Path, tmp_path: Path) 
     assert not (tmp_path / "m").exists()
 
 
-def test_what_does_not_fit_is_said(shared: Path, tmp_path: Path) -> None:
+def test_layers_that_do_not_fit_are_named(shared: Path, tmp_path: Path) -> None:
     weights = torch.load(shared / "golden" / "dcgan" / "generator.pth", weights_only=True)
     del weights["main.4.bias"]
     torch.save(weights, tmp_path / "g.pth")

@@ -168,7 +168,7 @@ def _safetensors_header(file: Path) -> None:
         (lambda file: file.mkdir(), "cannot be read"),
     ],
 )
-def test_what_cannot_be_imported_is_explained(write, says: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_imported_are_explained(write, says: str, tmp_path: Path) -> None:
     write(tmp_path / "file.pth")
     with pytest.raises(UserError, match=f"file.pth .*{says}"):
         import_network(tmp_path / "file.pth")
@@ -390,7 +390,7 @@ def _zip(file: Path) -> None:
         ),
     ],
 )
-def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
+def test_files_without_weights_are_named(write, says: str, tmp_path: Path) -> None:
     write(tmp_path / "file.pth")
     with pytest.raises(UserError, match=f"file.pth .*{says}") as e:
         import_network(tmp_path / "file.pth")

@@ -52,7 +52,7 @@ def in_parts(net: Any, x: Tensor, side: int) -> Tensor:
 
 @pytest.mark.parametrize("name", NETS)
 @torch.no_grad()
-def test_parts_make_the_whole(name: str) -> None:
+def test_tiles_equal_the_whole_image(name: str) -> None:
     net = lively(NETS[name]())
     x = torch.rand(1, 1 if name == "ResNet, no norm" else 3, 96, 160) * 2 - 1
     whole = net(x)
@@ -146,7 +146,7 @@ class Odd(nn.Module):
 
 
 @torch.no_grad()
-def test_what_else_networks_do() -> None:
+def test_other_operations_of_networks() -> None:
     net, x = Odd(), torch.randn(1, 3, 40, 50)
     torch.testing.assert_close(in_parts(net, x, 16), net(x))
 
@@ -163,7 +163,9 @@ def test_what_else_networks_do() -> None:
         (lambda x: x + x[..., 1:], "different sizes"),
     ],
 )
-def test_what_parts_cannot_do_is_named(does: Callable[[Any], Any], says: str) -> None:
+def test_operations_that_tiles_cannot_compute_are_named(
+    does: Callable[[Any], Any], says: str
+) -> None:
     tiles = executor.Tiles(64, torch.device("cpu"), 1 << 20)
     with pytest.raises(ops.NotTileable, match=says):
         does(tiles.image(torch.randn(1, 2, 8, 8)))

@@ -179,7 +179,7 @@ def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("size", "bottleneck"), [((16, 16), 0), ((16, 24), 0), ((32, 40), 3)])
-def test_discogan_translates_and_judges(
+def test_discogan_generator_and_discriminator(
     channels: int, size: tuple[int, int], bottleneck: int
 ) -> None:
     net = discogan.Generator(channels, 5 - channels, width=2, depth=3, bottleneck=bottleneck)
@@ -310,14 +310,14 @@ def test_widths_of_growth() -> None:
         ((30, 200), ["32x200"]),
     ],
 )
-def test_a_size_that_cannot_be_made_names_the_nearest(size, nearest: list[str]) -> None:
+def test_an_impossible_size_names_the_nearest(size, nearest: list[str]) -> None:
     with pytest.raises(UserError) as e:
         dcgan.Generator(size=size)
     height, width = (size, size) if isinstance(size, int) else size
     assert f"{height}x{width}" in str(e.value)
     names = re.findall(r"\d+x\d+", str(e.value).rpartition("Nearest")[2])
     assert set(nearest) <= set(names)
-    for name in names:  # and each can be made
+    for name in names:  # and each can be built
         a, b = map(int, name.split("x"))
         doublings((a, b))
 

@@ -77,7 +77,7 @@ def test_truncation_and_the_mean_of_w() -> None:
     assert "w_avg" in net.state_dict()
 
 
-def test_what_has_yet_to_grow_takes_fewer_styles() -> None:
+def test_a_network_that_has_not_grown_takes_fewer_styles() -> None:
     net = make(stylegan).eval()
     w = net.styles(torch.randn(2, 5), layers=4)
     coarse, fine = net.synthesis(w, resolution=4), net.synthesis(w, resolution=8)

@@ -129,7 +129,7 @@ def page(run: Path) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
 
 
-def test_tells_the_run(run: Path) -> None:
+def test_shows_the_run(run: Path) -> None:
     shown = page(run)
     for words in (
         "dcgan",
@@ -204,7 +204,7 @@ def test_is_repeatable(run: Path) -> None:
         "everything",
     ],
 )
-def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
+def test_leaves_out_missing_parts(run: Path, missing: str) -> None:
     for path in list(run.iterdir()):
         if path.name == missing or (missing == "everything" and path.name != "run.json"):
             path.rename(path.with_name(f".gone-{path.name}"))
@@ -220,7 +220,7 @@ def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
         assert (words in text) == (file != missing and missing != "everything")
 
 
-def test_skips_what_is_broken(run: Path) -> None:
+def test_skips_damaged_files(run: Path) -> None:
     for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
         with (run / name).open("ab") as f:
             f.write(
@@ -263,7 +263,7 @@ def test_skips_what_is_broken(run: Path) -> None:
         {"machine": "a string", "versions": [], "parameters": {}},
     ],
 )
-def test_bears_any_run_json(run: Path, record: dict) -> None:
+def test_accepts_any_run_json(run: Path, record: dict) -> None:
     (run / "run.json").write_text(json.dumps(record))
     assert "Samples" in page(run).text
 

@@ -79,7 +79,7 @@ def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
-def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) -> None:
+def test_every_recipe_has_a_page_or_a_reason(recipe: str, tmp_path: Path) -> None:
     """For every method that generates from noise, however its `sample` works."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
     feed = run.data()
