@@ -153,7 +153,7 @@ def process(*arguments: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How long pictures take.")
+    parser = argparse.ArgumentParser(description="Measure how long inference takes.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
@@ -183,7 +183,7 @@ def main() -> None:
         )
         result["help_seconds"] = process("-m", "ganvas", "--help")
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print("first picture", result["first_picture_seconds"], "help", result["help_seconds"])
+    print("first image", result["first_picture_seconds"], "help", result["help_seconds"])
 
 
 if __name__ == "__main__":

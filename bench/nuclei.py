@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument(
-        "--out", type=Path, help="folder for runs and pictures (default: a temporary one)"
+        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
     )
     parser.add_argument("--record", type=Path, default=RESULTS)
     args = parser.parse_args()

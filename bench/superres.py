@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--out", type=Path, help="folder for the run and the pictures (default: a temporary one)"
+        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
     )
     args = parser.parse_args()
     data, small = args.shared / "data", args.shared / "data" / "set5_lr_x4"

@@ -17,7 +17,7 @@ from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
 WRONG_PLURAL = re.compile(
-    r"(?<![\d.,x])1 (images|files|pairs|classes|tensors|labels|samples|masks|checkpoints)\b"
+    r"(?<![\d.,x])(?<!of )1 (images|files|pairs|classes|tensors|labels|samples|masks|checkpoints)\b"
 )
 # Kind of model -> recipe.
 KINDS = {

@@ -176,7 +176,7 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     for file in before:
         assert pixels(file).shape == (96, 96, 3), "what is there is whole"
     abandoned = out / ".000.png.1.tmp"
-    abandoned.write_bytes(b"half a picture")
+    abandoned.write_bytes(b"half an image")
     os.utime(abandoned, (0, 0))
 
     report = translate_files(folder, [garden], out)

@@ -52,7 +52,7 @@ def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(rng.integers(0, 256, (20, 70, 3), dtype=np.uint8)).save(tmp_path / "small.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     feed = data.super_resolution(tmp_path, size=24, scale=4, flip=False)
     assert feed.info.count == 2 * 2, "tiles of 48 over 50 x 70 that overlap by 23"
     assert data.super_resolution(tmp_path, size=24, part="test").info.count == 2 * 3, (

@@ -108,7 +108,7 @@ def test_marks_of_other_programs(tmp_path: Path) -> None:
     for broken in (packet[:-20], packet.replace("</rdf:RDF>", ""), "<!DOCTYPE x>" + packet, "\x00"):
         picture().save(other, xmp=broken.encode())
         assert not provenance.read(other)["generated"]
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(UserError, match="cannot be read as an image"):
         provenance.read(tmp_path / "text.png")
     with pytest.raises(UserError, match="cannot be read"):

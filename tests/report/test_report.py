@@ -234,7 +234,7 @@ def test_skips_damaged_files(run: Path) -> None:
     (run / "samples" / "000006464.png").write_bytes(
         (run / "samples" / "000006400.png").read_bytes()[:200]
     )
-    (run / "samples" / "notes.png").write_text("no picture")
+    (run / "samples" / "notes.png").write_text("no image")
     (run / "neighbours.png").write_bytes(b"")
     (run / "measure.json").write_text('{"values": [], "notes": 3, "judge": {"ratio": null}}')
     (run / "judge.json").write_text("{")
