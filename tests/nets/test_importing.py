@@ -160,7 +160,7 @@ def _safetensors_header(file: Path) -> None:
         (_half, "only a piece"),
         (_safetensors_header, "not a checkpoint"),
         (_objects, "Python objects besides tensors"),
-        (_other, r"first are 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
+        (_other, r"among them 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
         (_several, "choose one with `part`: a, b"),
         (_numbers, "holds no weights"),
         (_cut_short, r"looks like a DCGAN generator .*main\.4\.bias"),
