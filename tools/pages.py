@@ -152,7 +152,8 @@ def page(f: Facts) -> str:
         "## The game",
         *before,
         f"The turns, from [methods/{f.file}.py]({source}). `next(batches)` draws a batch of "
-        "real images. Each `Update` is one optimizer step of the named player, which descends its loss. "
+        "real images. Each `Update` is one optimizer step of the named player, which descends its "
+        "loss. "
         + ("`Forward` generates images once for several turns. " if "Forward(" in turns else "")
         + "The losses are in the same file.",
         f"```python\n{textwrap.dedent(turns).rstrip()}\n```",
@@ -275,9 +276,15 @@ def claim(claim: Claim) -> str:
     how += f" ([experiment](../../src/ganvas/claims/experiments/{code})"
     how += f", [protocol and every seed](../claims/README.md#{claim.name}))" if record else ")"
     if record is None:
-        result = f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} minutes on two cores."
+        result = (
+            f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} "
+            "minutes on two cores."
+        )
     elif runner.is_stale(claim, record):
-        result = f"**Stale**: the record's bounds differ from those of the code. Run again: `ganvas claim run {claim.name}`."
+        result = (
+            "**Stale**: the record's bounds differ from those of the code. "
+            f"Run again: `ganvas claim run {claim.name}`."
+        )
     else:
         result = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
         result += "".join(f" Seed {x['seed']} failed." for x in record["failures"])
