@@ -1,12 +1,17 @@
-"""How fast does every kind of method train on this accelerator?
+"""Measure how fast every kind of method trains on an accelerator.
 
-    python bench/accelerator.py [--device cuda] [--seconds 540] [--only TEXT] [--most N] [--out FILE] [--toy]
+    python bench/accelerator.py [--device cuda] [--seconds 540] [--only TEXT] [--most N]
+        [--out FILE] [--toy]
 
-`ganvas bench` of DCGAN at 64 px with batches of 128, CycleGAN at 256 px with batches of 1 and 8, pix2pix at 256 px, WGAN-GP
-at 32 px and ProGAN at 128 px, each in fp32, TF32, bf16, bf16 compiled and bf16 with CUDA graphs: seconds per thousand images,
-peak memory, share of the card's measured rate. Every measurement is a process of its own, is written as soon as it is made
-(bench/results/accelerator.json), and is not made again by a later call: a call that was cut is continued. What does not run
-is recorded with its message. `--toy`: the same at sizes that a processor does in a minute, to see that all of it works.
+Runs `ganvas bench` of DCGAN at 64 px with batches of 128, CycleGAN at 256 px with
+batches of 1 and 8, pix2pix at 256 px, WGAN-GP at 32 px and ProGAN at 128 px, each in
+fp32, TF32, bf16, bf16 compiled and bf16 with CUDA graphs. Records seconds per thousand
+images, peak memory and the fraction of the card's measured rate.
+
+Every measurement runs in its own process and is written to
+bench/results/accelerator.json at once. A later call skips it, so that an interrupted
+call can be continued. A measurement that fails is recorded with its message. `--toy`
+uses sizes that a processor finishes in a minute, as a test of the script.
 """
 
 from __future__ import annotations
@@ -38,10 +43,13 @@ WAYS = {
 }
 TOY = {
     "dcgan": ["--size", "16", "--set", "G.width=4", "--set", "D.width=4"],
-    "cyclegan": ["--size", "16", "--set", "G.width=4", "--set", "G.blocks=1", "--set", "D.width=4", "--set", "D.layers=1"],
-    "pix2pix": ["--size", "16", "--set", "G.width=4", "--set", "G.depth=3", "--set", "D.width=4", "--set", "D.layers=1"],
+    "cyclegan": ["--size", "16", "--set", "G.width=4", "--set", "G.blocks=1",
+                 "--set", "D.width=4", "--set", "D.layers=1"],
+    "pix2pix": ["--size", "16", "--set", "G.width=4", "--set", "G.depth=3",
+                "--set", "D.width=4", "--set", "D.layers=1"],
     "wgan_gp": ["--size", "16", "--set", "G.width=8", "--set", "D.width=8"],
-    "progan": ["--size", "16", "--set", "G.widths=[8,8,8]", "--set", "D.widths=[8,8,8]", "--set", "start=16"],
+    "progan": ["--size", "16", "--set", "G.widths=[8,8,8]", "--set", "D.widths=[8,8,8]",
+               "--set", "start=16"],
 }  # fmt: skip
 
 
@@ -103,7 +111,8 @@ def summary(found: dict[str, Any]) -> str:
     if "failed" in found:
         return f"failed: {found['failed'].splitlines()[-1]}"
     return (
-        f"{found['seconds_per_thousand_images']['memory']:.3g} s a thousand images, {found['peak_mib']:.0f} MiB, "
+        f"{found['seconds_per_thousand_images']['memory']:.3g} s per thousand images, "
+        f"{found['peak_mib']:.0f} MiB, "
         f"{found['products']['share']:.0%} of the rate"
     )
 

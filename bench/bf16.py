@@ -1,15 +1,18 @@
-"""What does bf16 gain in each recipe's training step, at the size of the gallery?
+"""Measure what bf16 gains in each recipe's training step, at the size of the gallery.
 
     python bench/bf16.py [--rounds 8] [--only TEXT] [--again] [--table]
 
-Random gray images of 32 px for methods that generate from noise, color images of 64 px for translation and x4 to 96 px for
-super-resolution; the recipe's own batch, at most 32 images, and of the papers' largest networks narrower ones. Growing
-methods are measured at their last stage. Steps in fp32 and in bf16 take turns in one process on one thread; times are
-processor seconds, so that other work on the machine changes little, and the gain is the ratio of the sums. A recipe's rounds
-end after 12 seconds, and no sooner than the second.
+The inputs are random gray images of 32 px for methods that generate from noise, color
+images of 64 px for translation, and x4 to 96 px for super-resolution. The batch is the
+recipe's own, at most 32 images; the papers' largest networks are made narrower. Growing
+methods are measured at their last stage. Steps in fp32 and in bf16 alternate in one
+process on one thread. Times are processor seconds, so that other work on the machine
+changes little, and the gain is the ratio of the sums. The rounds of a recipe end after
+12 seconds, but not before the second.
 
-Writes bench/results/bf16.json after each recipe and continues where it was cut; `--again` repeats what is there. `--table`
-measures nothing and writes the table in docs/src/performance.md.in; then `python tools/docs.py`.
+Writes bench/results/bf16.json after each recipe and continues an interrupted call;
+`--again` repeats recorded recipes. `--table` measures nothing and writes the table in
+docs/src/performance.md.in; run `python tools/docs.py` afterwards.
 """
 
 from __future__ import annotations
@@ -40,9 +43,7 @@ SIZES = {"images": 32, "pairs": 64, "domains": 64, "derived": 64}  # by kind of 
 WIDTHS = (
     "[128,128,64,32]"  # of networks from 4 to 32 px: the papers' 512 channels are for larger images
 )
-SETTINGS: dict[
-    str, list[str]
-] = {  # what makes networks for 128 px and more ones for 32 or 64 px and little time
+SETTINGS: dict[str, list[str]] = {  # settings for 32 or 64 px in place of 128 px and more
     **{name: ["G.depth=6"] for name in ("dualgan", "dualgan_official", "pix2pix", "pix2pix_pixel")},
     **{
         name: [f"{net}.{k}" for net in "GD" for k in ("width=32", "attention=[16]")]
@@ -92,7 +93,7 @@ def measured(recipe: str, rounds: int) -> dict[str, Any] | None:
     for precision in seconds:
         made = Engine(replace(run, precision=precision), benchmark.random_feed(run))
         made.feed = benchmark.FixedBatchLoader(made)
-        made.step()  # what is set up once
+        made.step()  # one-time setup
         engines[precision] = made
     steps = 0
     while steps < rounds and (steps < 2 or sum(seconds.values()) < LONGEST):
@@ -115,7 +116,7 @@ HEADER = "| recipe | size, batch | fp32, s | bf16, s | gain |"
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """The lines for docs/src/performance.md.in, with a reference for each figure; the largest gain first."""
+    """Lines of docs/src/performance.md.in with references, largest gain first."""
     lines = [HEADER, "|---|---|---|---|---|"]
     for name, row in sorted(found["recipes"].items(), key=lambda r: -r[1]["gain"]):
         size = f"`{row['size'][0]} px, {row['batch']}`"

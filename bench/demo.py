@@ -1,11 +1,12 @@
-"""Are the digits of `dcgan_digits` good? Over several seeds, by `ganvas measure --also recognizability`.
+"""Evaluate `dcgan_digits` over several seeds with `--also recognizability`.
 
     python bench/demo.py --seeds 3
 
-Trains the recipe in processes of its own, one seed after the other, and measures each;
-then once more without labels, to show what they bring. The goal was set before: a calibrated classifier that was trained on
-half of the real digits recognizes, with confidence above 0.9, at least 0.8 times as many of the samples as of the other half,
-and every digit makes 4% to 20% of the samples. Writes bench/results/demo.json.
+Trains the recipe in its own process for each seed, and measures each; then once more
+without labels, to show their effect. The goal was set before the runs: a calibrated
+classifier that was trained on half of the real digits recognizes, with confidence above
+0.9, at least 0.8 times as many of the samples as of the other half, and every digit
+makes 4% to 20% of the samples. Writes bench/results/demo.json.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def ganvas(*words: str) -> str:
 
 
 def cpu_seconds() -> float:
-    """Of the processes that have ended."""
+    """Processor seconds of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -78,7 +79,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
-    source = commit()  # of what is about to run
+    source = commit()  # of the code that runs below
     with tempfile.TemporaryDirectory() as folder:
         seeds = [one(seed, Path(folder)) for seed in range(args.seeds)]
         unlabelled = one(0, Path(folder), "--set", "labels=false")

@@ -1,12 +1,14 @@
-"""How fast does a trained network make pictures?
+"""Measure how fast a trained network generates images.
 
     python bench/inference.py [--rounds 5] [--threads 2]
 
-CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 of 64x64: as torch does it unasked (rows of pixels
-first, torch's own layers), as `ganvas.load` does it, in bf16, and by OpenVINO in both precisions where it is installed. The
-first has processes of its own, which take turns with those of the others; what is recorded is the median of the paired
-ratios, and the greatest and mean difference of the pictures in gray levels. Also how long a process takes from its start to
-its first picture, and `ganvas --help`. Writes bench/results/inference.json.
+Runs CycleGAN's generator (6 blocks) on 8 images of 128x128, and DCGAN's for 64 images
+of 64x64, in four ways: torch's defaults (contiguous memory, torch's own layers),
+`ganvas.load`, bf16, and OpenVINO in both precisions if it is installed. The defaults
+run in their own processes, which alternate with those of the others. Records the median
+of the paired ratios, and the largest and mean difference of the images in gray levels.
+Also records the time from the start of a process to its first image, and of `ganvas
+--help`. Writes bench/results/inference.json.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 UNASKED = "torch unasked"
-PER_TURN = 7  # times that a turn makes the pictures in every way
+PER_TURN = 7  # generations per way and round
 CASES = {
     "cyclegan 128 px batch 8": ("cyclegan", 128, ["G.blocks=6"]),
     "dcgan 64 px batch 64": ("dcgan", 64, []),
@@ -48,7 +50,7 @@ CASES = {
 
 
 def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
-    """The model of a run that has taken one step: how good its pictures are makes no difference to how long they take."""
+    """The model of a run of one step: the time does not depend on its quality."""
     run = with_data(recipes.find(recipe)(1), "", size, [*settings, "batch=2"])
     feed = benchmark.random_feed(run)
     engine = Engine(run, feed)
@@ -58,7 +60,7 @@ def saved(folder: Path, recipe: str, size: int, settings: list[str]) -> None:
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The same network as torch's layers have it, rows of pixels first."""
+    """The same network with torch's own layers in contiguous memory."""
     for name, child in network.named_children():
         if isinstance(child, InstanceNorm2d):
             setattr(network, name, nn.InstanceNorm2d(child.channels, child.eps))
@@ -68,7 +70,7 @@ def plain(network: nn.Module) -> nn.Module:
 
 
 def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Tensor]]:
-    """Way -> what makes the pictures."""
+    """Name of each way -> function that generates the images."""
     x = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
     if unasked:
@@ -92,7 +94,7 @@ def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Ten
 
 
 def work(folder: Path, recipe: str, unasked: bool, threads: int) -> None:
-    """A turn: milliseconds of every way, and what it made."""
+    """One round: milliseconds of every way, and its images."""
     torch.set_num_threads(threads)
     with torch.no_grad():
         made = ways(folder, recipe, unasked)
@@ -141,7 +143,7 @@ def compared(folder: Path, recipe: str, rounds: int, threads: int) -> dict[str, 
 
 
 def process(*arguments: str) -> float:
-    """Seconds of a whole process of Python: the median of nine."""
+    """Wall-clock seconds of a Python process: the median of nine."""
     times = []
     for _ in range(9):
         start = time.perf_counter()
@@ -151,7 +153,7 @@ def process(*arguments: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How long pictures take.")
+    parser = argparse.ArgumentParser(description="Measure how long inference takes.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
@@ -181,7 +183,7 @@ def main() -> None:
         )
         result["help_seconds"] = process("-m", "ganvas", "--help")
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print("first picture", result["first_picture_seconds"], "help", result["help_seconds"])
+    print("first image", result["first_picture_seconds"], "help", result["help_seconds"])
 
 
 if __name__ == "__main__":

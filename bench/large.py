@@ -1,12 +1,14 @@
-"""What does a picture take that is made in parts?
+"""Measure the time, memory and disk space of tiled inference.
 
     python bench/large.py [--threads 1]
 
-The same picture whole and in parts: CycleGAN's generator at its usual width, pix2pix's and an enlarging one; and
-pictures of 100 megapixels, from file to file by `ganvas translate`'s own function. Every measurement has a process of
-its own: seconds, of the clock and of the processor (which a busy machine changes little), the most memory that the
-process ever held (its resident set; torch and the weights included), and the most that was stored on disk for a
-while. The weights are random, which changes no time. Writes bench/results/large.json.
+Translates the same image whole and in tiles with CycleGAN's generator at its usual
+width, pix2pix's and an upscaling one; and images of 100 megapixels from file to file
+with the function of `ganvas translate`. Every measurement runs in its own process.
+Records wall-clock and processor seconds (a busy machine changes the latter little), the
+largest resident memory of the process, torch and the weights included, and the largest
+temporary disk space. The weights are random, which changes no time. Writes
+bench/results/large.json.
 """
 
 from __future__ import annotations

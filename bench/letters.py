@@ -1,23 +1,27 @@
-"""Are the demo's letters good? Over several seeds, by a classifier that shares no typeface with the generator.
+"""Evaluate the demo's letters by a classifier trained on other typefaces.
 
     python bench/letters.py [--seeds 3] [--runs FOLDER]
-    python bench/letters.py --model runs/demo     judges one model and records nothing
+    python bench/letters.py --model runs/demo     evaluates one model, no record
 
-Trains the recipe of `make demo` as the demo does, with the seeds 1, 2 and 3 (0 served to choose the recipe), and judges 2,600
-letters of each, 100 of every class. The set `letters` has three groups of typeface families: the generator is trained on
-`train`; the classifier, a small network, on `val`; `test` are real letters that neither has seen. A letter is recognised if,
-of the 26 letters and a 27th class "nothing" (blends of two letters, shuffled patches), the one that was asked for is the most
-probable.
+Trains the recipe of `make demo` as the demo does, with the seeds 1, 2 and 3 (0 served
+to choose the recipe), and classifies 2,600 letters of each, 100 per class. The set
+`letters` has three groups of typeface families: the generator is trained on `train`;
+the classifier, a small network, on `val`; `test` holds real letters that neither has
+seen. A letter is recognized if its own class is the most probable of the 26 letters and
+a 27th class "nothing" (blends of two letters, shuffled patches).
 
-Bounds, set before the runs that count (the issue that asked for the demo had them):
-* the share of generated letters that are recognised is at least 0.9 times that of the real letters of `test`;
-* in no class is it below half of that class's share there;
-* at most 1% of generated letters lie nearer to a training letter of their class than 5% of the training letters lie to the
-  nearest other face of their own family: there, real letters repeat. (Of the real letters of `test` it is 0.8%.)
+Bounds, set before the runs that count:
 
-Writes docs/results/letters.json after each seed and continues where it was cut. FOLDER keeps the runs, as seed-1 and so on,
-and those that are there and finished are not trained again: several can be trained at once beforehand, by the command that
-the record names.
+* the fraction of generated letters that are recognized is at least 0.9 times that of
+  the real letters of `test`;
+* in no class is it below half of that class's fraction there;
+* at most 1% of generated letters lie nearer to a training letter of their class than 5%
+  of the training letters lie to the nearest other face of their own family: there, real
+  letters repeat. (Of the real letters of `test` it is 0.8%.)
+
+Writes docs/results/letters.json after each seed and continues an interrupted call.
+FOLDER holds the runs as seed-1 and so on. Finished runs in it are not trained again, so
+that several can be trained at once beforehand, by the command in the record.
 """
 
 from __future__ import annotations
@@ -86,7 +90,7 @@ def classifier(letters: Letters, seed: int = 0) -> nn.Module:
 
 
 def augmented(x: Tensor) -> Tensor:
-    """Letters in other typefaces, as far as geometry gives them: scaled, sheared, turned, moved, thicker or thinner."""
+    """Random scale, shear, rotation, shift and stroke width, as of other typefaces."""
     n = len(x)
     scale = 1 + 0.2 * (2 * torch.rand(n, 2) - 1)
     shear, turn = 0.25 * torch.randn(n).clamp(-1.5, 1.5), 0.06 * torch.randn(n)
@@ -109,7 +113,7 @@ def augmented(x: Tensor) -> Tensor:
 
 
 def nothing(x: Tensor, y: Tensor) -> Tensor:
-    """Blends of two unlike letters, and letters whose 8x8 patches are shuffled."""
+    """Blends of two different letters, and letters with shuffled 8x8 patches."""
     other = torch.roll(torch.arange(len(x)), 1)
     unlike = y != y[other]
     weight = 0.35 + 0.3 * torch.rand(len(x), 1, 1, 1)
@@ -121,7 +125,7 @@ def nothing(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Share of the letters of each class that are recognised [26]."""
+    """Fraction of the letters of each class that are recognized [26]."""
     right = torch.cat([net(part).argmax(1) for part in x.split(500)]) == y
     return torch.stack([right[y == c].double().mean() for c in range(CLASSES)])
 
@@ -130,7 +134,9 @@ def recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, y: Tensor, training: Letters) -> Tensor:
-    """Distance of each image to the nearest training letter of its class: Euclidean, pixels from 0 to 1 [N]."""
+    """Euclidean distance of each image to the nearest training letter of its class.
+
+    Pixels are from 0 to 1. Returns [N]."""
     found = torch.empty(len(x))
     for c in range(CLASSES):
         real = training.images[training.labels == c]
@@ -139,7 +145,7 @@ def nearest(x: Tensor, y: Tensor, training: Letters) -> Tensor:
 
 
 def repeat_distance(training: Letters) -> float:
-    """The `NEAR` quantile of the distance from a training letter to the nearest other face of its family."""
+    """`NEAR` quantile of a training letter's distance to its family's nearest face."""
     distances = []
     for c in range(CLASSES):
         rows = (training.labels == c).numpy()
@@ -154,7 +160,7 @@ def repeat_distance(training: Letters) -> float:
 # ---------------------------------------------------------------- judging
 
 
-class Judge:
+class Evaluator:
     def __init__(self) -> None:
         self.training, self.test = Letters("train"), Letters("test")
         self.net = classifier(Letters("val"))
@@ -162,7 +168,7 @@ class Judge:
         self.real = recognised(self.net, self.test.images, self.test.labels)
 
     def reference(self) -> dict[str, float]:
-        """What real letters reach, for comparison."""
+        """The figures of real letters, for comparison."""
         return {
             "recognised_test": float(self.real.mean()),
             "recognised_train": float(
@@ -211,13 +217,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How good the demo's letters are.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where the runs are kept")
-    parser.add_argument("--model", type=Path, help="judge this run or model, and record nothing")
+    parser.add_argument("--model", type=Path, help="evaluate this run or model, and record nothing")
     args = parser.parse_args()
-    judge = Judge()
+    evaluator = Evaluator()
     if args.model:
-        print(json.dumps({**judge.reference(), **judge.verdict(args.model, 0)}, indent=1))
+        print(json.dumps({**evaluator.reference(), **evaluator.verdict(args.model, 0)}, indent=1))
         return
-    source = commit()  # of what is about to run
+    source = commit()  # of the code that runs below
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"seeds": []}
     for seed in range(1 + len(found["seeds"]), 1 + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +233,7 @@ def main() -> None:
                 "seed": seed,
                 "trained_by": command,
                 "commit": record["commit"],
-                **judge.verdict(run, seed),
+                **evaluator.verdict(run, seed),
             }
             row["images"] = json.loads((run / "model" / "model.json").read_text())["images_trained"]
             if row["images"] != record["images"]:
@@ -237,7 +243,7 @@ def main() -> None:
             "command": f"python bench/letters.py --seeds {args.seeds}",
             "recipe": RECIPE,
             "goal": {"ratio": RATIO, "smallest_class_ratio": CLASS_RATIO, "repeats": REPEATS},
-            "real": judge.reference(),
+            "real": evaluator.reference(),
             "holds": all(s["holds"] for s in found["seeds"]),
             "machine": machine(),
             "torch": torch.__version__,

@@ -1,11 +1,12 @@
-"""Does the loader hold the training step up?
+"""Measure whether the data loader slows the training step down.
 
     python bench/loader.py FOLDER [--size 64] [--batch 64] [--seconds 40]
 
-Images per second of drawing alone (in memory and mapped from disk), and of a small convolutional training step fed by
-the loader, by the loader drawing ahead in a thread, and by tensors that are in memory already. The kinds take turns
-(A B C A B C ...) and the ratios are medians over the rounds, so that a busy machine slows all of them alike. Writes
-bench/results/loader.json.
+Measures images per second of the loader alone (in memory and mapped from disk), and of
+a small convolutional training step with the loader, with the loader prefetching in a
+thread, and with tensors that are already in memory. The kinds alternate (A B C A B C
+...) and the ratios are medians over the rounds, so that a busy machine slows all of
+them alike. Writes bench/results/loader.json.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def mapped(feed: Feed, folder: Path) -> Feed:
 
 
 def step_of(channels: int) -> Callable[[Tensor], None]:
-    """One training step of fixed compute: far lighter than any GAN's, so the loader is seen at its worst."""
+    """One training step, far cheaper than a GAN's: the worst case for the loader."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(channels, 32, 4, 2, 1),
@@ -66,7 +67,7 @@ def step_of(channels: int) -> Callable[[Tensor], None]:
 
 
 def timed(turn: Callable[[int], object], first: int) -> float:
-    """Seconds of STEPS turns."""
+    """Seconds of STEPS steps."""
     start = time.perf_counter()
     for i in range(first, first + STEPS):
         turn(i)
@@ -147,7 +148,8 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine, **what, "results": rows}, indent=2) + "\n")
     print(
-        f"{what['images']} images of {what['data']}, {args.size}x{args.size}, batches of {args.batch}; {machine['cpu']}"
+        f"{what['images']} images of {what['data']}, {args.size}x{args.size}, "
+        f"batches of {args.batch}; {machine['cpu']}"
     )
     print(f"{'':<28}{'images/s':>12}{'time / in memory':>20}")
     for name, r in rows.items():

@@ -1,10 +1,12 @@
-"""How much memory does a folder of many images need?
+"""Measure the memory that a folder of many images needs.
 
     python bench/many.py [--counts 10000,100000,1000000] [--folder DIR]
 
-Makes folders of 32x32 pictures (links to a thousand different files), and runs `ganvas train` on each twice: the first time
-it decodes them, the second time it finds them decoded. Records the largest private memory of the process (what the system
-cannot take back; pages of mapped files it can), and how long each took. Writes bench/results/many.json. Linux only.
+Creates folders of 32x32 images (links to a thousand different files), and runs `ganvas
+train` on each twice: the first call decodes the images, the second finds them in the
+cache. Records the largest private memory of the process (which the system cannot
+reclaim, unlike pages of mapped files) and the time of each. Writes
+bench/results/many.json. Linux only.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ganvas.core.environment import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "many.json"
 DIFFERENT = 1000
-SIZE = 32  # pixels: a million of these are 2.9 GiB, more than the 1 GiB that is held in memory before files are mapped
+SIZE = 32  # px: a million take 2.9 GiB; above 1 GiB, decoded images are mapped from disk
 
 
 def folder_of(count: int, root: Path) -> Path:

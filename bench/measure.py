@@ -1,12 +1,15 @@
-"""How long does a measurement take?
+"""Measure how long an evaluation takes.
 
-    OMP_NUM_THREADS=2 python bench/measure.py [FOLDER] [--weights FOLDER] [--features squeezenet] [--count 10000]
+    OMP_NUM_THREADS=2 python bench/measure.py [FOLDER] [--weights FOLDER]
+        [--features squeezenet] [--count 10000]
 
-10,000 generated 32x32 images against 10,000 real ones: everything that `ganvas measure` computes of them, without the
-sampling and with nothing cached. Random images, or those of a data folder: the first half is taken for real and the second
-for generated. Wall-clock and processor seconds, part by part, and the largest memory. Writes bench/results/measure.json, one
-entry for every number of threads. On a machine busy with other work only the processor seconds of one thread say much:
-threads that wait for one another count as busy.
+Compares 10,000 generated 32x32 images with 10,000 real ones: everything that `ganvas
+measure` computes, without the sampling and with nothing cached. The images are random,
+or those of a data folder: the first half is taken as real and the second as generated.
+Records wall-clock and processor seconds of each part, and the largest memory. Writes
+bench/results/measure.json, one entry per number of threads. On a busy machine only the
+processor seconds of one thread mean much: threads that wait for one another count as
+busy.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ BATCH = 256
 
 
 def noise(count: int, seed: int) -> Iterator[Tensor]:
-    """Smooth random colours, made as they are asked for."""
+    """Smooth random colors, generated on access."""
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, count, BATCH):
         coarse = torch.rand(min(BATCH, count - start), 3, 8, 8, generator=generator) * 2 - 1

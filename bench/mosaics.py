@@ -1,17 +1,22 @@
-"""Does `restore` put back what a mosaic hid better than enlarging its blocks does?
+"""Compare `restore` with the enlarged blocks of a mosaic.
 
-    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 4000] [--size 64] [--block 8] [--seeds 3]
+    OMP_NUM_THREADS=1 python bench/mosaics.py [--shared ../shared] [--images 4000]
+        [--size 64] [--block 8] [--seeds 3]
 
-`ganvas data mosaic` hides what MobileNetV2 sees as a daisy in 764 photographs of daisies (flowers/daisy, 128x128), in squares
-of `--size` pixels and blocks of `--block`. Photographs in which it gives the class less than 0.01 are left out: of so small
-and coarse ones it knows a third by more than 0.1. A fifth of the rest, chosen by their names, is never trained on. For each
-seed `restore` draws `--images` pictures, at half width (G of 32, D of 32 and 2 layers), the rate falling over the second
-half.
+`ganvas data mosaic` hides the regions that MobileNetV2 takes for a daisy in 764
+photographs of daisies (flowers/daisy, 128x128), in squares of `--size` pixels and
+blocks of `--block`. Photographs with a probability of the class below 0.01 are left
+out: of images so small and coarse it gives only a third more than 0.1. A fifth of the
+rest, chosen by their names, is held out. For each seed `restore` trains on `--images`
+images, at half width (G of 32, D of 32 and 2 layers), with a rate that falls over the
+second half.
 
-On the held-out pictures, inside the masks: PSNR and SSIM (rgb), LPIPS (squeeze-caffe, not the official backbone) of the whole
-pictures, which are equal outside; and how probable a daisy is to MobileNetV2 in the whole picture. Beside the mosaic itself
-and beside its block means enlarged bicubically. Writes bench/results/mosaics.json. With --out a call that was killed goes on
-with the seeds that it had not finished.
+On the held-out images, records PSNR and SSIM (rgb) inside the masks; LPIPS
+(squeeze-caffe, not the official backbone) of the whole images, which are equal outside;
+and MobileNetV2's probability of a daisy in the whole image. The same is recorded for
+the mosaic itself and for its block means enlarged bicubically. Writes
+bench/results/mosaics.json. With --out, an interrupted call continues with the seeds
+that it had not finished.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ SETTINGS = ["G.width=32", "D.width=32", "D.layers=2"]
 
 
 def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
-    """`made` against the originals, inside the masks."""
+    """Figures of `made` against the originals, inside the masks."""
     how: dict[str, Any] = {
         "protocol": "rgb",
         "lpips": "squeeze-caffe",
@@ -56,8 +61,8 @@ def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
         for n, v in record.items()
         if isinstance(v, dict) and "mean" in v
     }
-    judge = classifier("mobilenet-v2", weights)
-    number, probabilities = judge.number("daisy"), []
+    detector = classifier("mobilenet-v2", weights)
+    number, probabilities = detector.number("daisy"), []
     for file in sorted(made.glob("*.png")):
         with Image.open(file) as image:
             x = (
@@ -65,7 +70,7 @@ def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:
                 / 127.5
                 - 1
             )
-        probabilities.append(judge.find(x, number)[0])
+        probabilities.append(detector.find(x, number)[0])
     return found | {"daisy": float(np.mean(probabilities))}
 
 
@@ -81,7 +86,7 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
 
 
 def trained(pairs: Path, out: Path, size: int, seed: int, images: int) -> float:
-    """Processor minutes that it took."""
+    """Processor minutes of a run."""
     start = time.process_time()
     how: dict[str, Any] = {"size": size, "batch": BATCH, "seed": seed, "images": images}
     train(
@@ -105,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument(
-        "--out", type=Path, help="folder for the runs and the pictures (default: a temporary one)"
+        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
     )
     parser.add_argument("--record", type=Path, default=RESULTS)
     args = parser.parse_args()

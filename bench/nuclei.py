@@ -1,15 +1,21 @@
-"""Do generated pairs help a segmenter that has few real ones? Nuclei in fluorescence microscopy, masks to pictures by pix2pix.
+"""Measure whether generated pairs help a segmenter that has few real ones.
 
-    OMP_NUM_THREADS=1 python bench/nuclei.py [--shared ../shared] [--labelled 8] [--images 6000] [--steps 800] [--seeds 3]
+    OMP_NUM_THREADS=1 python bench/nuclei.py [--shared ../shared] [--labelled 8]
+        [--images 6000] [--steps 800] [--seeds 3]
 
-Of the fluorescence pictures among nuclei/ (gray, dark background), reduced to 128x128, `--labelled` have masks that may be
-used; a hundred others are the test. pix2pix (the networks and rates of `restore`, at half width) learns from those pairs to
-make a picture of a mask, in crops of 64x64. New masks are drawn by placing single nuclei of the labelled masks, turned and
-mirrored, at random, as many as some labelled mask has; pix2pix gives each its picture. The same small U-Net then learns to
-segment for `--steps` steps of 16 crops, turned and mirrored, from: the real pairs; the generated ones alone; both in equal
-parts. Measured is the intersection over union of the nuclei, over all test pixels. Which pictures are labelled, and
-everything else that is random, follows from the seed. Writes
-bench/results/nuclei.json. With --out a call that was killed goes on with the seeds that it had not finished.
+The images are nuclei in fluorescence microscopy: those of nuclei/ that are gray with a
+dark background, reduced to 128x128. `--labelled` of them have masks that may be used; a
+hundred others are the test set. pix2pix (the networks and rates of `restore`, at half
+width) learns from those pairs to generate an image from a mask, in crops of 64x64. New
+masks are composed of single nuclei of the labeled masks, rotated, mirrored and placed
+at random, as many as some labeled mask has; pix2pix generates an image for each. The
+same small U-Net is then trained for `--steps` steps of 16 crops, rotated and mirrored,
+on the real pairs, on the generated ones, and on both in equal parts.
+
+Records the intersection over union of the nuclei, over all test pixels. All random
+choices, such as the labeled images, follow from the seed. Writes
+bench/results/nuclei.json. With --out, an interrupted call continues with the seeds that
+it had not finished.
 """
 
 from __future__ import annotations
@@ -42,7 +48,9 @@ SETTINGS = ["G.width=32", "D.width=32", "D.layers=2"]
 
 
 def fluorescence(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(pictures uint8 [N, SIDE, SIDE], instances int [N, SIDE, SIDE]) of the gray pictures on a dark ground."""
+    """The gray images on a dark background, and their instances.
+
+    Returns uint8 [N, SIDE, SIDE] and int [N, SIDE, SIDE]."""
     pictures, instances = [], []
     for file in sorted((folder / "images").iterdir()):
         with Image.open(file) as opened:
@@ -60,7 +68,9 @@ def fluorescence(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(instances: np.ndarray) -> np.ndarray:
-    """What pix2pix sees of instances [SIDE, SIDE]: nuclei gray, their borders white, so that neighbours stay apart."""
+    """The input of pix2pix for instances [SIDE, SIDE].
+
+    Nuclei are gray and their borders white, so that neighbors stay separate."""
     border = np.zeros(instances.shape, bool)
     for axis in (0, 1):
         border |= (instances != np.roll(instances, 1, axis)) | (
@@ -70,12 +80,12 @@ def drawn(instances: np.ndarray) -> np.ndarray:
 
 
 def new_masks(instances: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Instances [count, SIDE, SIDE], of nuclei cut out of given ones."""
+    """New instances [count, SIDE, SIDE], composed of nuclei cut out of the given ones."""
     made = np.zeros((count, SIDE, SIDE), int)
     for canvas in made:
         source = instances[
             rng.integers(len(instances))
-        ]  # pictures differ in scale: one picture's nuclei stay together
+        ]  # images differ in scale: one image's nuclei stay together
         labels = np.unique(source)[1:]
         for number in range(1, len(labels) + 1):
             rows, columns = np.nonzero(source == rng.choice(labels))
@@ -163,7 +173,9 @@ def segmenter(source: Source, steps: int, seed: int) -> Callable[[Tensor], Tenso
 
 
 def normal(pictures: Tensor) -> Tensor:
-    """uint8 [N, H, W] -> [N, 1, H, W] without brightness and contrast, which differ from slide to slide."""
+    """Normalize brightness and contrast, which differ from slide to slide.
+
+    uint8 [N, H, W] -> [N, 1, H, W]"""
     x = pictures[:, None].float()
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 4)
 
@@ -180,7 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument(
-        "--out", type=Path, help="folder for runs and pictures (default: a temporary one)"
+        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
     )
     parser.add_argument("--record", type=Path, default=RESULTS)
     args = parser.parse_args()

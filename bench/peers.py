@@ -1,22 +1,28 @@
-"""How fast is a training step next to the reference code's own?
+"""Compare the speed of a training step with that of the reference code.
 
-    python bench/peers.py dcgan --peer PATH          a checkout of pytorch/examples
-    python bench/peers.py cyclegan --peer PATH       a checkout of junyanz/pytorch-CycleGAN-and-pix2pix
-    python bench/peers.py pix2pix --peer PATH
-    python bench/peers.py biggan --peer PATH         a checkout of ajbrock/BigGAN-PyTorch
-    python bench/peers.py srgan --peer PATH          a checkout of XPixelGroup/BasicSR
-    python bench/peers.py stylegan2 --peer PATH      a checkout of NVlabs/stylegan2-ada-pytorch
-        [--size 64] [--batch 64] [--precision fp32] [--compile MODE] [--rounds 7] [--threads 2] [--device cpu]
+    python bench/peers.py dcgan --peer PATH       a checkout of pytorch/examples
+    python bench/peers.py cyclegan --peer PATH
+                          a checkout of junyanz/pytorch-CycleGAN-and-pix2pix
+    python bench/peers.py pix2pix --peer PATH     the same
+    python bench/peers.py biggan --peer PATH      a checkout of ajbrock/BigGAN-PyTorch
+    python bench/peers.py srgan --peer PATH       a checkout of XPixelGroup/BasicSR
+    python bench/peers.py stylegan2 --peer PATH
+                          a checkout of NVlabs/stylegan2-ada-pytorch
+        [--size 64] [--batch 64] [--precision fp32] [--compile MODE] [--rounds 7]
+        [--threads 2] [--device cpu]
 
-Runs the reference's own step, out of its own files, and ganvas's step of the same recipe, on the same images from the same
-weights, each in a process of its own. First it checks that one step gives the same losses; then the two take turns
-(A B A B ...), and what is recorded is the median of the paired ratios, and the largest memory of each, less what its
-process held before the first step. One entry for each case in bench/results/peers.json. Nothing of a peer is kept here:
-its code is read from the checkout.
+Runs the reference's own step, from its own files, and ganvas's step of the same recipe,
+on the same images from the same weights, each in its own process. First it checks that
+one step gives the same losses. Then the two alternate (A B A B ...). Records the median
+of the paired ratios, and the largest memory of each, less that of its process before
+the first step. bench/results/peers.json has one entry per case. Nothing of a peer is
+copied: its code is read from the checkout.
 
-How far fp32 may be apart depends on the processor, and so it is not a number here where the reference can go on in float64
-(dcgan): both sides take the same step in float64 too, where they must agree to half of its digits. How far each fp32 result
-is from its own float64 result is then rounding alone, and the two together bound the difference in fp32.
+The rounding of fp32 depends on the processor, so that there is no fixed tolerance if
+the reference can also run in float64 (dcgan): both take the same step in float64, where
+they must agree to half of its digits. The distance of each fp32 result from its own
+float64 result is then rounding alone, and the two together bound the difference in
+fp32.
 """
 
 from __future__ import annotations
@@ -60,14 +66,15 @@ from ganvas.engine.engine import Engine
 from ganvas.inference.importers import FORMATS
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
-# Of one step's losses, relative: same mathematics, other order. Of fp32 only where float64 cannot be the judge.
+# Relative tolerances of one step's losses: same mathematics, other order of operations.
+# Used in fp32 only if the reference cannot run in float64.
 TOLERANCE = {"fp32": 1e-5, "tf32": 2e-2, "bf16": 0.1}
 # Half of a type's digits, which is what long sums and differences may cost: 1.5e-8 and 3.5e-4.
 HALF = {name: torch.finfo(getattr(torch, name)).eps ** 0.5 for name in ("float64", "float32")}
 
 
 class Fixed:
-    """A feed that always gives the same images, channels last as ganvas's feeds give them."""
+    """A feed that always gives the same images, channels last as ganvas's feeds."""
 
     def __init__(self, shape: Shape, **fields: Tensor) -> None:
         self.info: Any = types.SimpleNamespace(shape=shape)
@@ -81,14 +88,19 @@ class Fixed:
 
 
 class Peer(ABC):
-    """One reference's step. `step()` performs it and returns its losses by ganvas's names; `networks` are its networks by
-    the names of ganvas's; `draws` what it draws in its first step, by the names of ganvas's methods that draw the same, since
-    each would draw in its own way; `settings` what ganvas must be told besides."""
+    """One reference's training step.
+
+    `step()` performs it and returns its losses by ganvas's names. `networks` are its
+    networks by ganvas's names. `draws` are the random numbers of its first step, by the
+    names of ganvas's methods that draw the same, since each would draw in its own way.
+    `settings` are further settings for ganvas."""
 
     networks: dict[str, torch.nn.Module]
     draws: Mapping[str, list[Tensor]] = MappingProxyType({})
     settings: tuple[str, ...] = ()
-    still = False  # whether nothing moves in the first step, since rounding turns some signs of Adam's first updates
+    # Whether the networks stay as they are in the first step, since rounding changes some
+    # signs of Adam's first updates.
+    still = False
 
     def __init__(self, checkout: Path, size: int, batch: int, device: str) -> None:
         self.checkout, self.size, self.batch, self.device = checkout, size, batch, device
@@ -97,11 +109,11 @@ class Peer(ABC):
     def step(self) -> dict[str, float]: ...
 
     def first(self) -> dict[str, float]:
-        """The first step, with the draws that ganvas gets."""
+        """Perform the first step, with the random numbers that ganvas gets."""
         return self.step()
 
     def widen(self) -> bool:
-        """Go on in float64, from the same start; False where the reference's code cannot."""
+        """Continue in float64 from the same weights; False if the reference cannot."""
         return False
 
     @abstractmethod
@@ -109,8 +121,10 @@ class Peer(ABC):
 
 
 class DCGAN(Peer):
-    """pytorch/examples/dcgan/main.py, which trains as it is imported: its classes and the body of its loop are taken out of
-    its syntax tree and run as they are, without the printing and the pictures."""
+    """pytorch/examples/dcgan/main.py, which trains when it is imported.
+
+    Its classes and the body of its loop are taken out of its syntax tree and run
+    unchanged, without the printing and the images."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -119,7 +133,8 @@ class DCGAN(Peer):
         wanted = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
         self.names: dict[str, Any] = {
             "torch": torch, "nn": torch.nn, "nz": 100, "ngf": 64, "ndf": 64, "nc": 3,
-            "device": torch.device(self.device), "real_label": 1, "fake_label": 0, "criterion": torch.nn.BCELoss(),
+            "device": torch.device(self.device), "criterion": torch.nn.BCELoss(),
+            "real_label": 1, "fake_label": 0,
         }  # fmt: skip
         run(wanted, self.names)
         for name, network in (("netG", "Generator"), ("netD", "Discriminator")):
@@ -168,7 +183,7 @@ class DCGAN(Peer):
 
 
 class Junyanz(Peer):
-    """A model of pytorch-CycleGAN-and-pix2pix: its own option parser, its own `optimize_parameters`."""
+    """A model of pytorch-CycleGAN-and-pix2pix: its options and `optimize_parameters`."""
 
     model = ""
     options: tuple[str, ...] = ()
@@ -181,9 +196,11 @@ class Junyanz(Peer):
         TrainOptions = importlib.import_module("options.train_options").TrainOptions
 
         gpu = "-1" if self.device == "cpu" else "0"
-        sys.argv = ["train.py", "--dataroot", ".", "--name", "bench", "--model", self.model, "--gpu_ids", gpu,
-                    "--checkpoints_dir", os.environ.get("TMPDIR", "/tmp"), "--batch_size", str(self.batch),
-                    *self.options]  # fmt: skip
+        sys.argv = [
+            "train.py", "--dataroot", ".", "--name", "bench", "--model", self.model,
+            "--gpu_ids", gpu, "--checkpoints_dir", os.environ.get("TMPDIR", "/tmp"),
+            "--batch_size", str(self.batch), *self.options,
+        ]  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()):
             parser = TrainOptions()
             opt = parser.gather_options()
@@ -208,7 +225,7 @@ class CycleGAN(Junyanz):
     def __init__(self, *args: Any) -> None:
         self.options = ("--netG", f"resnet_{9 if args[1] >= 256 else 6}blocks")
         super().__init__(*args)
-        t = self.theirs  # its netD_A judges b
+        t = self.theirs  # its netD_A is the discriminator of b
         self.networks = {"G_ab": t.netG_A, "G_ba": t.netG_B, "D_a": t.netD_B, "D_b": t.netD_A}
 
     def losses(self, theirs: dict[str, float]) -> dict[str, float]:
@@ -242,10 +259,14 @@ class Pix2Pix(Junyanz):
 
 
 class BigGAN(Peer):
-    """ajbrock/BigGAN-PyTorch's CIFAR-10 script: its own networks, its own `GAN_training_function`, four updates of D."""
+    """ajbrock/BigGAN-PyTorch's CIFAR-10 script.
+
+    Its own networks and its own `GAN_training_function`, with four updates of D."""
 
     N_CRITIC = 4
-    still = True  # four updates of D come before G's, and with beta1 0 each moves every weight by its rate, either way
+    # Four updates of D come before G's, and with beta1 0 each moves every weight by its
+    # rate in either direction.
+    still = True
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -261,8 +282,8 @@ class BigGAN(Peer):
         activation = torch.nn.ReLU(inplace=False)
         with contextlib.redirect_stdout(io.StringIO()):
             self.G = model.Generator(
-                G_ch=64, dim_z=128, G_attn="0", G_lr=2e-4, G_B1=0.0, G_B2=0.999, G_init="N02", G_shared=False, hier=False,
-                G_activation=activation, **size, **how,
+                G_ch=64, dim_z=128, G_attn="0", G_lr=2e-4, G_B1=0.0, G_B2=0.999, G_init="N02",
+                G_shared=False, hier=False, G_activation=activation, **size, **how,
             )  # fmt: skip
             how.pop("BN_eps")
             self.D = model.Discriminator(
@@ -276,15 +297,18 @@ class BigGAN(Peer):
                 **size,
                 **how,
             )
-        with torch.no_grad():  # until its singular vectors stand: it moves them in every pass, ganvas with every update
+        # Until its singular vectors settle: it moves them in every pass, ganvas with every
+        # update.
+        with torch.no_grad():
             for m in [*self.G.modules(), *self.D.modules()]:
                 for _ in range(300 if hasattr(m, "W_") else 0):
                     m.W_()
         self.networks = {"G": self.G, "D": self.D}
         average = utils.ema(self.G, copy.deepcopy(self.G), 0.9999, 1000)
         config = {
-            "batch_size": self.batch, "num_D_steps": self.N_CRITIC, "num_D_accumulations": 1, "num_G_accumulations": 1,
-            "toggle_grads": True, "split_D": False, "D_ortho": 0.0, "G_ortho": 0.0, "ema": True,
+            "batch_size": self.batch, "num_D_steps": self.N_CRITIC, "toggle_grads": True,
+            "num_D_accumulations": 1, "num_G_accumulations": 1,
+            "split_D": False, "D_ortho": 0.0, "G_ortho": 0.0, "ema": True,
         }  # fmt: skip
         self.state = {"itr": 0}
         self.z, self.y = utils.prepare_z_y(self.batch, 128, 10, device=self.device)
@@ -333,15 +357,18 @@ class BigGAN(Peer):
 
 
 class SRGAN(Peer):
-    """XPixelGroup/BasicSR's SRGANModel with its options for MSRGAN x4, without its moving average's file of weights; VGG19
-    with random weights on both sides, since torchvision's are not needed to time it."""
+    """XPixelGroup/BasicSR's SRGANModel with its options for MSRGAN x4.
+
+    Without the file of its weight average. VGG19 has random weights on both sides,
+    since torchvision's are not needed for timing."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        assert self.size == 128, "this reference's discriminator judges images of 128x128"
+        assert self.size == 128, "this reference's discriminator takes images of 128x128"
         absent(
-            "torchvision", "cv2", "lmdb", "scipy", "requests", "tqdm", "yaml", "skimage", "basicsr.version", "basicsr.data",
-            "basicsr.metrics", "basicsr.ops", "basicsr.test", "basicsr.train",
+            "torchvision", "cv2", "lmdb", "scipy", "requests", "tqdm", "yaml", "skimage",
+            "basicsr.version", "basicsr.data", "basicsr.metrics", "basicsr.ops", "basicsr.test",
+            "basicsr.train",
         )  # fmt: skip
         sys.path.insert(0, str(self.checkout))
         vgg = vgg19()
@@ -354,18 +381,23 @@ class SRGAN(Peer):
         adam = {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]}
         self.model = model({
             "num_gpu": 0, "dist": False, "is_train": True, "path": {},
-            "network_g": {"type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4},
+            "network_g": {
+                "type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64,
+                "num_block": 16, "upscale": 4,
+            },
             "network_d": {"type": "VGGStyleDiscriminator", "num_in_ch": 3, "num_feat": 64},
             "train": {
                 "ema_decay": 0.999, "optim_g": dict(adam), "optim_d": dict(adam),
                 "scheduler": {"type": "MultiStepLR", "milestones": [10**9], "gamma": 0.5},
                 "pixel_opt": {"type": "L1Loss", "loss_weight": 1e-2, "reduction": "mean"},
                 "perceptual_opt": {
-                    "type": "PerceptualLoss", "layer_weights": {"conv5_4": 1}, "vgg_type": "vgg19", "use_input_norm": True,
-                    "range_norm": False, "perceptual_weight": 1.0, "style_weight": 0, "criterion": "l1",
+                    "type": "PerceptualLoss", "layer_weights": {"conv5_4": 1},
+                    "vgg_type": "vgg19", "use_input_norm": True, "range_norm": False,
+                    "perceptual_weight": 1.0, "style_weight": 0, "criterion": "l1",
                 },
                 "gan_opt": {
-                    "type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0, "fake_label_val": 0.0, "loss_weight": 5e-3,
+                    "type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0,
+                    "fake_label_val": 0.0, "loss_weight": 5e-3,
                 },
                 "net_d_iters": 1, "net_d_init_iters": 0,
             },
@@ -386,12 +418,16 @@ class SRGAN(Peer):
 
 
 class StyleGAN2(Peer):
-    """NVlabs/stylegan2-ada-pytorch's networks and `StyleGAN2Loss` on its reference path, as `--cfg=cifar` sets them (no path
-    lengths, no style mixing; without labels and augmentation). R1 comes in every 16th step: in the first, which is compared,
-    and hardly ever in one of those whose median is taken."""
+    """NVlabs/stylegan2-ada-pytorch's networks and `StyleGAN2Loss`, reference path.
+
+    Set as by `--cfg=cifar`: no path lengths, no style mixing; without labels and
+    augmentation. R1 is part of every 16th step: of the first, which is compared, and
+    rarely of one whose median is taken."""
 
     R1_EVERY = 16
-    still = True  # R1 sees D after its first update, and with beta1 0 that moves every weight by its rate, either way
+    # R1 sees D after its first update, and with beta1 0 that moves every weight by its rate
+    # in either direction.
+    still = True
     settings = ("labels=false",)
 
     def __init__(self, *args: Any) -> None:
@@ -469,7 +505,7 @@ class StyleGAN2(Peer):
 
 @contextlib.contextmanager
 def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
-    """Within: their rates are 0, so that steps move nothing."""
+    """Within the context, rates are 0, so that steps change nothing."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]
     for group in groups:
@@ -480,7 +516,7 @@ def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def vgg19() -> torch.nn.Sequential:
-    """torchvision's layers of VGG19, of random weights that keep the features' size."""
+    """torchvision's VGG19 layers, with random weights that keep the features' scale."""
     layers: list[torch.nn.Module] = []
     before = 3
     for width, count in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
@@ -494,7 +530,7 @@ def vgg19() -> torch.nn.Sequential:
 
 
 class Absent(MetaPathFinder, Loader):
-    """Stand-ins for packages that a reference imports and that its step does not use, and for all inside them."""
+    """Stand-ins for packages that a reference imports and that its step does not use."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -515,8 +551,13 @@ def absent(*names: str) -> None:
 
 
 PEERS: dict[str, type[Peer]] = {
-    "dcgan": DCGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix, "biggan": BigGAN, "srgan": SRGAN, "stylegan2": StyleGAN2,
-}  # fmt: skip
+    "dcgan": DCGAN,
+    "cyclegan": CycleGAN,
+    "pix2pix": Pix2Pix,
+    "biggan": BigGAN,
+    "srgan": SRGAN,
+    "stylegan2": StyleGAN2,
+}
 RECIPES = {"biggan": "biggan_cifar", "srgan": "srgan_basicsr", "stylegan2": "stylegan2_ada_cifar"}
 
 
@@ -525,7 +566,7 @@ def run(statements: Sequence[ast.stmt], names: dict[str, Any]) -> None:
 
 
 def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engine:
-    """ganvas's engine for the same images."""
+    """ganvas's engine on the same images."""
     method, size = case.method, case.size
     settings = [f"batch={case.batch}", *settings]
     if method == "cyclegan":
@@ -533,7 +574,7 @@ def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engi
     if method == "pix2pix":
         settings += [f"G.depth={size.bit_length() - 1}", "G.dropout=false"]
     if method == "biggan":
-        settings.append("sigma_every=0")  # what the reference logs only where it is asked to
+        settings.append("sigma_every=0")  # the reference logs it only on request
     recipe = recipes.find(RECIPES.get(method, method))(1)
     for setting in settings:
         recipe = override(recipe, setting)
@@ -543,7 +584,9 @@ def ours(case: argparse.Namespace, feed: Fixed, settings: Sequence[str]) -> Engi
 
 
 def named(state: dict[str, Tensor], net: torch.nn.Module) -> dict[str, Tensor]:
-    """The reference's weights under the names of ganvas's network: as `ganvas.import_network` finds them, where they differ."""
+    """The reference's weights under ganvas's names.
+
+    `ganvas.import_network` renames them if they differ."""
     if state.keys() == net.state_dict().keys():
         return state
     return next(
@@ -556,10 +599,9 @@ def compared(
     tolerance: float,
     exact: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """One step's losses of "reference" and "ganvas" by name, each with how far they are apart and may be, relative.
+    """One step's losses of both sides by name, with difference and tolerance.
 
-    exact: the same in float64; None: `tolerance` is what they may be apart
-    """
+    exact: the same in float64; None: `tolerance` is used"""
     found: dict[str, dict[str, Any]] = {}
     for name, reference in losses["reference"].items():
         mine = losses["ganvas"][name]
@@ -585,7 +627,7 @@ def compared(
 
 
 def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Why these losses (of `compared`) are not those of one mathematics in this precision; empty where they are."""
+    """Reasons why `compared` losses differ by more than rounding; empty if they do not."""
     found = []
     for name, loss in losses.items():
         if not loss["difference"] <= loss["allowed"]:  # NaN is a disagreement, too
@@ -594,7 +636,7 @@ def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
             )
         if not loss.get("float64_difference", 0.0) <= HALF["float64"]:
             found.append(
-                f"{name} differs by {loss['float64_difference']:.2g} in float64: this is another step"
+                f"{name} differs by {loss['float64_difference']:.2g} in float64: the steps differ"
             )
         for side, rounding in loss.get("rounding", {}).items():
             if not rounding <= HALF["float32"]:
@@ -605,7 +647,7 @@ def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 class Worker:
-    """One side in a process of its own, which takes a step whenever it is asked to."""
+    """One side in its own process, which takes a step on request."""
 
     def __init__(self, side: str, arguments: list[str], folder: str, *more: str) -> None:
         command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder, *more]
@@ -634,7 +676,10 @@ class Worker:
 
 
 def work(case: argparse.Namespace) -> None:
-    """A side's process. The reference writes its weights, images and the draws of its first step for ganvas to read."""
+    """The process of one side.
+
+    The reference writes its weights, images and the random numbers of its first step
+    for ganvas to read."""
     answers, sys.stdout = sys.stdout, sys.stderr  # references print as they go
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
@@ -664,7 +709,7 @@ def work(case: argparse.Namespace) -> None:
         if case.wide:
             torch.set_default_dtype(
                 torch.float64
-            )  # for the engine lays its weights out as it is made
+            )  # since the engine changes the memory format of the weights
         engine = ours(case, Fixed(Shape(*start["shape"]), **start["fields"]), start["settings"])
         for name, weights in start["weights"].items():
             net = engine.method.get_submodule(name)
@@ -700,7 +745,9 @@ def work(case: argparse.Namespace) -> None:
 
 
 def in_float64(arguments: list[str]) -> dict[str, dict[str, float]] | None:
-    """The first step's losses of both sides in float64, from the same start; None where the reference cannot."""
+    """Both sides' losses of the first step in float64, from the same weights.
+
+    None if the reference does not support float64."""
     with tempfile.TemporaryDirectory() as folder:
         peer = Worker("reference", arguments, folder, "--wide")
         found = None
@@ -779,7 +826,8 @@ def main() -> None:
         json.dumps(dict(sorted({**kept, case_name: found}.items())), indent=1) + "\n"
     )
     print(
-        f"{case_name}: {found['times_as_fast']:.2f} times as fast, {found['share_of_memory']:.2f} of the memory"
+        f"{case_name}: {found['times_as_fast']:.2f} times as fast, "
+        f"{found['share_of_memory']:.2f} of the memory"
     )
 
 

@@ -1,11 +1,14 @@
-"""Is quality the same in bf16?
+"""Compare the quality of models trained in fp32 and in bf16.
 
-    python bench/precision.py FASHION-MNIST [--seeds 3] [--weights FOLDER] [--features squeezenet]
+    python bench/precision.py FASHION-MNIST [--seeds 3] [--weights FOLDER]
+        [--features squeezenet]
 
-Trains DCGAN and WGAN-GP (`wgan_gp_dcgan`) on Fashion-MNIST at 32 px and width 32, in fp32 and in bf16, for the same number of
-images and the same seeds, and measures each: the Frechet distance of 2,048 samples to 10,000 test images. Held before the
-runs: the ranges of the seeds' distances in the two precisions overlap, for both methods. Seconds of training are wall-clock
-on whatever else the machine did. Writes bench/results/precision.json as it goes, and continues where it was cut.
+Trains DCGAN and WGAN-GP (`wgan_gp_dcgan`) on Fashion-MNIST at 32 px and width 32, in
+fp32 and in bf16, for the same number of images and the same seeds, and measures each:
+the Fréchet distance of 2,048 samples to 10,000 test images. The bound was set before
+the runs: the ranges of the seeds' distances in the two precisions overlap, for both
+methods. Training times are wall-clock seconds, other work on the machine included.
+Writes bench/results/precision.json as it goes, and continues an interrupted call.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ def main() -> None:
 
 
 def verdict(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """By recipe: the range of the distances in each precision, and whether the ranges overlap."""
+    """By recipe: the range of the distances per precision, and whether they overlap."""
     found = {}
     for recipe in CASES:
         values = {

@@ -1,11 +1,12 @@
-"""What does a step cost as the batch, the side and the width grow, and as two processes share it?
+"""Measure the cost of a step as batch, side and width grow, and with two processes.
 
     python bench/scaling.py [--rounds 5]
 
-Growth: seconds per step of DCGAN, one thing changed at a time, and the exponent e of cost ~ size^e that fits best. Ranks:
-the same batch by one process with two threads and by two processes (torchrun, gloo) with one each. Whole processes take turns;
-the medians of the paired ratios of images per second; and how long the averaging of a step's gradients takes by itself. Writes
-bench/results/scaling.json. CPU only.
+Growth: seconds per step of DCGAN, with one quantity changed at a time, and the exponent
+e of cost ~ size^e that fits best. Ranks: the same batch by one process with two threads
+and by two processes (torchrun, gloo) with one each. Whole processes alternate. Records
+the medians of the paired ratios of images per second, and the time of averaging a
+step's gradients alone. Writes bench/results/scaling.json. CPU only.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def turn(case: str, processes: int) -> dict[str, float]:
 
 
 def work(case: str) -> None:
-    """The work of a turn's process."""
+    """The work of one process."""
     distributed.init("cpu")
     made = engine(*SHARED[case])
     cost = seconds(made)

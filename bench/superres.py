@@ -1,13 +1,16 @@
-"""How well does a small SRResNet enlarge after so many minutes, and what does SRGAN's game make of it?
+"""Measure a small SRResNet after a fixed time, and what SRGAN's game makes of it.
 
-    OMP_NUM_THREADS=1 python bench/superres.py [--shared ../shared] [--minutes 20] [--game 10] [--size 96] [--seed 0]
+    OMP_NUM_THREADS=1 python bench/superres.py [--shared ../shared] [--minutes 20]
+        [--game 10] [--size 96] [--seed 0]
 
-One run of `srgan` (G of 48 channels and 6 blocks, D of 32, Adam 3e-4) on the 91 images that super-resolution is trained on:
-first its SRResNet stage, by pixels alone, for `--minutes` of processor time; then the game from there, content by VGG19's
-relu3_1 (the normalised encoders' weights), for `--game` minutes. After each, Set5 is enlarged 4 times: PSNR and SSIM on
-luminance without 4 pixels of border, and LPIPS (squeeze-caffe, not the official backbone), beside bicubic enlargement.
-Writes bench/results/superres.json. Minutes are turned into a number of images by timing the first ones, so that the same
-command on another machine trains on another number, which is recorded.
+Trains `srgan` (G of 48 channels and 6 blocks, D of 32, Adam 3e-4) on the 91 images that
+are usual for super-resolution: first its SRResNet stage, by pixels alone, for
+`--minutes` of processor time; then the game from there, with the content loss on
+VGG19's relu3_1 (weights of the normalized encoders), for `--game` minutes. After each,
+Set5 is enlarged 4 times. Records PSNR and SSIM on luminance without 4 pixels of border,
+and LPIPS (squeeze-caffe, not the official backbone), beside bicubic enlargement. Writes
+bench/results/superres.json. Minutes become a number of images by timing the first ones,
+so that the same command on another machine trains on another number, which is recorded.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--out", type=Path, help="folder for the run and the pictures (default: a temporary one)"
+        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
     )
     args = parser.parse_args()
     data, small = args.shared / "data", args.shared / "data" / "set5_lr_x4"
@@ -95,7 +98,7 @@ def main() -> None:
         spent, images = time.process_time() - before, until
 
     def stage(name: str, minutes: float, *settings: str) -> None:
-        """Times the first images of a stage and takes as many as its minutes allow."""
+        """Time the first images of a stage, and train on as many as its minutes allow."""
         start = images
         train(start + TIMED, *settings)
         first = spent

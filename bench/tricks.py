@@ -1,10 +1,11 @@
-"""What does each trick of the fast path bring by itself?
+"""Measure what each trick of the fast path gains by itself.
 
     python bench/tricks.py [--rounds 5] [--threads 2]
 
-Steps with everything, and with one trick undone, in turns in one process; what is recorded is the median of the paired
-ratios: how many times as long a step takes without it. `kept memory` and `thread without tensors` belong to a process, so
-whole processes take turns. Writes bench/results/tricks.json.
+Steps with all tricks and with one undone alternate in one process. Records the median
+of the paired ratios: how many times as long a step takes without the trick. `kept
+memory` and `thread without tensors` belong to a process, so that whole processes
+alternate. Writes bench/results/tricks.json.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 def undone() -> dict[str, list[tuple[Any, str, Any]]]:
-    """Trick -> what to put in place of it, at building and at every step."""
+    """Trick -> its replacement, at building and at every step."""
     to = nn.Module.to
     return {
         "channels last": [
@@ -129,7 +130,7 @@ def turn(case: str, precision: str, threads: int, how: str) -> float:
 
 
 def work(case: str, precision: str, how: str) -> None:
-    """The work of a turn's process."""
+    """The work of one process."""
     if how != "freed memory":
         retain_heap()
     made = engine(case, precision)

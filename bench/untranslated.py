@@ -1,9 +1,11 @@
-"""How far are two domains from one another before anything is translated?
+"""Measure the distance of two domains before translation.
 
-    python bench/untranslated.py A,B --out FILE [--size 64] [--count 2000] [--features squeezenet] [--weights FOLDER]
+    python bench/untranslated.py A,B --out FILE [--size 64] [--count 2000]
+        [--features squeezenet] [--weights FOLDER]
 
-The figures of `ganvas measure` for a model that changes nothing: A's images against B's, and the other way round. What a
-translating model's distances are to be compared with.
+Computes the figures of `ganvas measure` for a model that changes nothing: A's images
+against B's, and B's against A's. The distances of a translating model are to be
+compared with these.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def main() -> None:
         real = filled(
             FeatureSet(extract, "real"), (getattr(b, to) for b in feed.batches(64, side=to))
         )
-        # At random, as `ganvas measure` chooses what it translates: files are often sorted by what they show.
+        # At random, as `ganvas measure` chooses the inputs: files are often sorted by
+        # content.
         n = min(args.count, feed.info.counts[other])
         fake = (getattr(feed.draw(i, min(64, n - i), seed=0), other) for i in range(0, n, 64))
         measured: dict[str, Any] = measure_samples(fake, real, extract)

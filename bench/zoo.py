@@ -1,13 +1,19 @@
-"""Every method that makes images from noise, for the same time on the same data.
+"""Train every method from noise for the same time on the same data.
 
-    python bench/zoo.py fashion-mnist=PATH cifar10=PATH [--minutes 1] [--seeds 3] [--methods dcgan,...] [--weights DIR]
+    python bench/zoo.py fashion-mnist=PATH cifar10=PATH [--minutes 1] [--seeds 3]
+        [--methods dcgan,...] [--weights DIR]
 
-A cell is a method, a data set and a seed. It is trained at 32x32 in a process of its own, on one thread, until training has
-used its minutes of processor time, the feed's thread included (on an accelerator: of time), and measured with 2,048 samples
-against the test part: Frechet distance, precision and recall over SqueezeNet (its weights in DIR), images seen and images a
-second. A step is not cut: `seconds` says what was used. Cells that bench/results/zoo.json has under the same settings are kept,
-so that the command goes on where it was stopped; one that failed is recorded with its error, and tried again by the next call.
-The first seed's samples are drawn to docs/zoo. `--report` writes docs/src/zoo.md.in; then `python tools/docs.py`.
+A cell is a method, a data set and a seed. It is trained at 32x32 in its own process, on
+one thread, until training has used its minutes of processor time, the feed's thread
+included (on an accelerator: of wall-clock time), and measured with 2,048 samples
+against the test part: Fréchet distance, precision and recall over SqueezeNet (its
+weights in DIR), images seen and images per second. A step is never interrupted:
+`seconds` is the time used.
+
+Cells that bench/results/zoo.json has under the same settings are kept, so that the
+command continues an interrupted call. A cell that failed is recorded with its error and
+tried again by the next call. The first seed's samples are drawn to docs/zoo. `--report`
+writes docs/src/zoo.md.in; run `python tools/docs.py` afterwards.
 """
 
 from __future__ import annotations
@@ -45,8 +51,9 @@ RESULTS, SHEETS, PAGE = (
     ROOT / "docs" / "src" / "zoo.md.in",
 )
 SAMPLES = 2048
-# Recipe, and what is smaller than there so that a processor gets somewhere: sizes and counts of images, nothing else. The
-# rates, penalties and R1 of the small recipes (vae_small, .._digits, r3gan_small) were chosen for their own data.
+# The recipe, and settings that make it smaller for a processor: only sizes and numbers
+# of images. The rates, penalties and R1 of the small recipes (vae_small, .._digits,
+# r3gan_small) were chosen for their own data.
 METHODS: dict[str, tuple[str, list[str]]] = {
     "gan": ("gan", []),
     "cgan": ("cgan_dcgan", ["G.width=16", "D.width=16"]),
@@ -59,8 +66,9 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "sngan": ("sngan_cnn", ["G.width=16", "D.width=16"]),
     "sagan": ("sagan_digits", []),
     "biggan": ("biggan_digits", []),
-    # Grown, 4 to 32 px, after 6,000 images, for what has not grown cannot be measured. Not averaged: at .999 a step the
-    # average of so few steps would be mostly the weights before the first.
+    # Grows from 4 to 32 px over 6,000 images, since only a network that has grown can
+    # be measured. No weight average: at .999 per step the average of so few steps would
+    # be mostly the initial weights.
     "progan": (
         "progan",
         [
@@ -81,7 +89,7 @@ SHOWN = {"frechet": "Fréchet distance", "precision": "precision", "recall": "re
 
 
 def asked(method: str, args: argparse.Namespace) -> dict[str, Any]:
-    """What a cell in the record must have been made with to be kept."""
+    """The settings that a recorded cell must have to be kept."""
     recipe, settings = METHODS[method]
     return {
         "recipe": recipe,
@@ -111,7 +119,7 @@ def cell(
     while not engine.clock.step or now() - start < 60 * args.minutes:
         engine.step()
         if cuda:
-            torch.cuda.synchronize()  # else what is queued would not be counted
+            torch.cuda.synchronize()  # so that queued work is counted
     seconds, shape = now() - start, feed.info.shape
     facts = {
         "shape": asdict(shape),
@@ -123,7 +131,7 @@ def cell(
     with tempfile.TemporaryDirectory() as folder:
         model_file.save(Path(folder), engine.model(), run, shape, facts)
         model = load(folder, device=args.device)
-        # As `ganvas measure` does, without its judge: training one takes longer than all else.
+        # As `ganvas measure`, without the classifier, whose training takes longer than the rest.
         real = RealFeatures(
             model, Path(folder), data, "test", extractor_named(args.features, args.weights, None)
         )
@@ -149,35 +157,46 @@ def cell(
 
 
 def _reason(stderr: str) -> str:
-    """The exception, without the way to it."""
+    """The last line of standard error: the exception without its traceback."""
     return (stderr.strip().splitlines() or ["no message"])[-1]
+
+
+COMMAND = (
+    "python bench/zoo.py fashion-mnist=PATH cifar10=PATH --weights DIR"
+    "    # then: python bench/zoo.py --report"
+)
+INTRODUCTION = """\
+# Every method for the same time
+
+```
+{command}
+```
+
+Every method that generates images from noise, at 32x32, for the same processor time on one
+thread, given in the table ([record](../bench/results/zoo.json));
+{processor}, torch `{torch}`. `{samples}` samples against the test
+part over SqueezeNet's features: these distances are not FID and compare only with one
+another. The figures are the median over the seeds and, in brackets, the lowest and the
+highest.
+
+The table does not show where a method ends. Its minutes are far from the papers' days, the
+sizes are those of `METHODS` in the script, and nothing was tuned for these data: it shows
+which small recipe gets somewhere soon, not which paper is better. Some methods get class
+labels, others do not. A step is not cut: WGAN's first has 100 critic steps. The number of
+images counts the real images drawn, in every critic step. Precision alone is no merit: with
+a recall of 0, even samples that show no clothes reach a high one, as the images below show.
+"""
 
 
 def report(found: dict[str, Any]) -> str:
     """The template of docs/zoo.md, with a reference to the record for every figure."""
     machine = next((c["machine"] for c in found["cells"].values() if "machine" in c), {})
-    lines = [
-        "# Every method for the same time",
-        "",
-        "```",
-        "python bench/zoo.py fashion-mnist=PATH cifar10=PATH --weights DIR    # then: python bench/zoo.py --report",
-        "```",
-        "",
-        "Every method that generates images from noise, at 32x32, for the same processor time on one",
-        "thread, given in the table ([record](../bench/results/zoo.json));",
-        f"{machine.get('processor')}, torch `{machine.get('torch')}`. `{SAMPLES}` samples against the test",
-        "part over SqueezeNet's features: these distances are not FID and compare only with one",
-        "another. The figures are the median over the seeds and, in brackets, the lowest and the",
-        "highest.",
-        "",
-        "The table does not show where a method ends. Its minutes are far from the papers' days, the",
-        "sizes are those of `METHODS` in the script, and nothing was tuned for these data: it shows",
-        "which small recipe gets somewhere soon, not which paper is better. Some methods get class",
-        "labels, others do not. A step is not cut: WGAN's first has 100 critic steps. The number of",
-        "images counts the real images drawn, in every critic step. Precision alone is no merit: with",
-        "a recall of 0, even samples that show no clothes reach a high one, as the images below show.",
-        "",
-    ]
+    lines = INTRODUCTION.format(
+        command=COMMAND,
+        processor=machine.get("processor"),
+        torch=machine.get("torch"),
+        samples=SAMPLES,
+    ).split("\n")
     for data in found["data"]:
         every = {k: c for k, c in found["cells"].items() if k.split(" ")[1] == data}
         if not any("values" in c for c in every.values()):
@@ -185,7 +204,8 @@ def report(found: dict[str, Any]) -> str:
         lines += [f"## Results: {data}", ""]
         if data == "cifar10":
             lines += [
-                "This copy of the data set is lossy (JPEG, quality 75): its figures compare only with each other.",
+                "This copy of the data set is lossy (JPEG, quality 75): its figures compare only "
+                "with each other.",
                 "",
             ]
         names = ["method", "seeds", "minutes", *SHOWN.values(), "images", "images/s"]
@@ -213,7 +233,7 @@ def report(found: dict[str, Any]) -> str:
 
 
 def _middle(cells: dict[str, Any], names: str) -> str:
-    """The median of a figure (of two: the lower) and its range, each with the cell that it is from."""
+    """The median of a figure (of two: the lower) and its range, each with its cell."""
 
     def value(cell: Any) -> float:
         for name in names.split("."):
@@ -264,7 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if found.setdefault("minutes", args.minutes) != args.minutes and not args.report:
         raise SystemExit(
-            f"{args.out} has cells of {found['minutes']} minutes; give --minutes {found['minutes']} or another --out"
+            f"{args.out} has cells of {found['minutes']} minutes; give --minutes "
+            f"{found['minutes']} or another --out"
         )
     found["data"] = list(dict.fromkeys([*found.get("data", []), *data]))
     for name in data:

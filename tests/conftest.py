@@ -1,5 +1,9 @@
-"""Fixtures for every test. Real data and reference outputs live in a folder beside the checkout (`../shared`, or where
-GANVAS_SHARED points); the project works without it, and the tests that need it say so when they skip. CI must have it."""
+"""Fixtures for every test.
+
+Real data and reference outputs lie in a folder beside the checkout (`../shared`, or the
+value of GANVAS_SHARED). The project works without it, and the tests that need it name
+it when they skip. CI must have it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Draws outside the engine are the same in whatever order the workers take the tests."""
+    """Fix torch's global seed, so that the order of the tests changes nothing."""
     torch.manual_seed(0)
 
 

@@ -30,7 +30,9 @@ def completed(
     env: Mapping[str, str] = ENVIRONMENT,
     cwd: object = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. `ok`: whether it must succeed; None: it may do either."""
+    """Run a command to its end.
+
+    ok: whether it must succeed; None: either"""
     words = [str(word) for word in command]
     done = subprocess.run(
         words,
@@ -57,7 +59,9 @@ def ganvas(
 
 
 def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:
-    """Wait until `condition` returns something true, and return that. Fails when `process` ends first."""
+    """Wait until `condition` returns a true value, and return it.
+
+    Fails if `process` ends first."""
     end = time.monotonic() + LIMIT
     while not (found := condition()):
         if process is not None and process.poll() is not None and not condition():

@@ -37,8 +37,11 @@ def test_set_reaches_every_kind_of_node() -> None:
     assert isinstance(run.data, partial)
     assert isinstance(run.lr, LinearDecay)
     assert (run.batch, run.method.keywords["G"].keywords["width"], run.lr.start) == (4, 32, 5)
-    assert run.optim["D"].keywords["lr"] == 1e-4
-    assert run.optim["G"].keywords["lr"] == 2e-4, "one player's number is not the other's"
+    D, G = run.optim["D"], run.optim["G"]
+    assert isinstance(D, partial)
+    assert isinstance(G, partial)
+    assert D.keywords["lr"] == 1e-4
+    assert G.keywords["lr"] == 2e-4, "one player's number is not the other's"
     assert run.method.keywords["cycle_weight"] == 3.0
     assert run.data.keywords["size"] == (64, 96)
 
@@ -63,7 +66,7 @@ def test_none_and_schedules_survive_the_file() -> None:
     assert config.override(run, "ema=null").ema is None
 
 
-# ---------------------------------------------------------------- what a description may call
+# ---------------------------------------------------------------- names in descriptions
 
 OPENERS = [
     "ganvas.data.toy:gaussian_grid_feed",
@@ -80,7 +83,7 @@ RECORDS = {"ganvas.core.types", "ganvas.core.schedules"}
 
 
 def _modules() -> set[str]:
-    """All of ganvas and of torch.optim, and whatever else they import."""
+    """All modules of ganvas and torch.optim, and their imports."""
     for root in (ganvas, torch.optim):
         for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}."):
             if not found.name.endswith("__main__"):
@@ -94,7 +97,7 @@ def _modules() -> set[str]:
 
 
 def test_nothing_else_is_reachable() -> None:
-    """Add a class to `config.ALLOWED` only after reading its constructor; a function hardly ever."""
+    """Add a class to `ALLOWED` only after reading its constructor, a function rarely."""
     reachable = set()
     for module in _modules():
         if module.startswith("test_"):
@@ -108,7 +111,7 @@ def test_nothing_else_is_reachable() -> None:
     assert sorted(listed - reachable) == []
 
 
-def test_what_is_listed_is_what_runs_are_made_of() -> None:
+def test_listed_names_are_those_of_all_recipes() -> None:
     functions = []
     for module, names in registry.ALLOWED.items():
         assert list(names) == sorted(names)
@@ -197,7 +200,7 @@ def own_function(width: int = 3) -> nn.Module:
 
 
 def test_classes_of_the_users_own_program() -> None:
-    """Networks and optimizers that it has imported itself, and nothing else of it."""
+    """Networks and optimizers that the program has imported itself, and nothing else."""
     own: Any = config.load(
         {"$partial": f"{__name__}:OwnNetwork", "width": 5}, Callable[..., nn.Module]
     )

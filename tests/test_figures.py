@@ -24,7 +24,7 @@ def test_pages_of_methods_as_well(name: str) -> None:
     assert docs.problems(pages.templates()[name], strict=False) == []
 
 
-def test_committed_pages_are_what_the_tool_writes() -> None:
+def test_committed_pages_equal_the_output_of_the_tool() -> None:
     assert docs.outdated() == []
 
 
@@ -77,7 +77,8 @@ def test_references_become_figures(root: Path, template: str, page: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "24 of 25 modes, after 1,600 steps, arXiv:1701.07875, `--lr 1e-4`, [a](b-0.3.png), 2018, version 3.11.7",
+        "24 of 25 modes, after 1,600 steps, arXiv:1701.07875, `--lr 1e-4`, [a](b-0.3.png), 2018, "
+        "version 3.11.7",
         "| 2 | fine |\n|---|---|\n| 3 | `64` |",
         "```\n0.5 s\n```",
     ],

@@ -1,9 +1,10 @@
-"""Files that anybody may have written: whatever they hold, reading them succeeds or ends with a `UserError`."""
+"""Files from untrusted sources: reading them succeeds or ends with a `UserError`."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import resource
 import shutil
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import pytest
 import torch
@@ -24,15 +26,21 @@ from toys import toy_images
 from ganvas import data
 from ganvas.core import config
 from ganvas.core.errors import UserError
+from ganvas.data.prepare import mosaic_pairs
 from ganvas.engine.build import check_numbers
 from ganvas.engine.restore import weights_of
 from ganvas.engine.run_dir import read_lines, read_record, run_of
+from ganvas.evaluation import paired
 from ganvas.evaluation.compare import compare
+from ganvas.evaluation.real_features import data_setting
 from ganvas.evaluation.report import write_report
 from ganvas.inference import model_file
 from ganvas.inference.importers import as_method
 from ganvas.inference.latent import naming
 from ganvas.inference.load import load
+from ganvas.media import decode, provenance
+from ganvas.media.samples import Broken
+from ganvas.metrics.features import transformer
 from ganvas.training.trainer import resume, train
 
 SETTINGS: dict[str, Any] = {
@@ -45,8 +53,9 @@ SETTINGS: dict[str, Any] = {
 EXAMPLES = settings(max_examples=60)
 SEEDS = st.integers(0, 1 << 32)
 ODD: list[Any] = [
-    None, True, 0, -1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x", "os:system", "\0", "\x1b[31m",
-    [], {}, [[]], [1, 2, 3], {"$new": "os:system"}, {"$partial": "torch.optim.adam:Adam"}, {"a": {"b": {}}}, "9" * 400,
+    None, True, 0, -1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x",
+    "os:system", "\0", "\x1b[31m", "\udcff", [], {}, [[]], [1, 2, 3], {"$new": "os:system"},
+    {"$partial": "torch.optim.adam:Adam"}, {"a": {"b": {}}}, "9" * 400,
 ]  # fmt: skip
 
 
@@ -80,7 +89,7 @@ def mutated(value: Any, rng: random.Random) -> Any:
 
 
 def text_of(value: Any, rng: random.Random) -> bytes:
-    """The JSON text of a value; now and then cut short, nested deeply, or in another encoding."""
+    """The JSON text of a value; sometimes cut, nested deeply, or in another encoding."""
     text = json.dumps(value)
     what = rng.randrange(10)
     if what == 0:
@@ -125,6 +134,7 @@ def test_any_run_json(run: Path, finished: Path, seed: int) -> None:
         lambda: run_of(run, read_record(run)),
         lambda: weights_of(run),
         lambda: load(run, checkpoint="best"),
+        lambda: data_setting(run, "white"),
     )
 
 
@@ -140,15 +150,16 @@ def test_any_line_of_a_log(run: Path, finished: Path, seed: int) -> None:
         endures(lambda name=name: read_lines(run / name))
 
 
-@settings(max_examples=8)
+@settings(max_examples=12)
 @given(SEEDS)
 def test_any_run_is_reported(run: Path, finished: Path, seed: int) -> None:
     rng = random.Random(seed)
     for name in ("run.json", "log.jsonl", "measures.jsonl"):
         shutil.copy(finished / name, run / name)
-    name = rng.choice(["log.jsonl", "measures.jsonl"])
-    line = (finished / name).read_text().splitlines()[0]
-    (run / name).write_bytes(text_of(mutated(json.loads(line), rng), rng) + b"\n")
+    name = rng.choice(["run.json", "log.jsonl", "measures.jsonl"])
+    text = (finished / name).read_text()
+    value = json.loads(text if name == "run.json" else text.splitlines()[0])
+    (run / name).write_bytes(text_of(mutated(value, rng), rng) + b"\n")
     endures(lambda: write_report(run))
 
 
@@ -199,6 +210,61 @@ def test_any_dataset_json(tmp_path_factory: pytest.TempPathFactory, seed: int) -
     endures(lambda: data.images(folder, size=8))
 
 
+@EXAMPLES
+@given(SEEDS)
+def test_any_settings_of_a_mosaic(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path_factory.getbasetemp() / "mosaic"
+    folder.mkdir(exist_ok=True)
+    settings = {"class": "cat", "blocks": [8, 16], "threshold": 0.3}
+    (folder / mosaic_pairs.SETTINGS).write_bytes(text_of(mutated(settings, rng), rng))
+    endures(lambda: mosaic_pairs._create_out_dir(folder, settings))
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_any_preprocessor(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path_factory.getbasetemp()
+    settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 224}}
+    text = text_of(mutated(settings, rng), rng)
+    (folder / "preprocessor_config.json").write_bytes(text)
+    endures(lambda: transformer.preprocessing(folder))
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_any_facts_of_a_generated_image(seed: int) -> None:
+    rng = random.Random(seed)
+    before, empty, after = provenance.packet({}).partition(b'facts="{}"')
+    assert empty
+    facts = text_of(mutated({"recipe": "dcgan", "seed": 1}, rng), rng).decode("latin-1")
+    packet = before + b"facts=" + quoteattr(facts).encode() + after
+    assert isinstance(provenance._parse(packet)["facts"], dict)
+
+
+# ---------------------------------------------------------------- pipes
+
+
+@pytest.mark.parametrize("reader", [decode.read, decode.decode, decode.deep, provenance.read])
+def test_a_pipe_is_no_image(tmp_path: Path, reader: Callable[[str], Any]) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises((Broken, UserError), match="is a pipe, not a file"):
+        reader(str(tmp_path / "x.png"))
+
+
+def test_a_pipe_is_no_image_to_compare(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x\.png cannot be read: is a pipe, not a file"):
+        paired.compare(tmp_path, tmp_path)
+
+
+def test_a_pipe_among_the_grids_of_a_run_is_left_out(run: Path, finished: Path) -> None:
+    shutil.copy(finished / "run.json", run / "run.json")
+    os.mkfifo(run / "samples" / "000000099.png")
+    assert "After 99 images" not in write_report(run).read_text()
+
+
 # ---------------------------------------------------------------- numbers that are too large
 
 
@@ -240,7 +306,7 @@ def test_a_run_of_huge_networks_takes_no_memory(finished: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     "text", ["0-999999999", "0:0-99999999", "9" * 5000, "0-" + "9" * 30, "\N{SUPERSCRIPT TWO}"]
 )
-def test_pictures_are_named_in_bounded_numbers(text: str) -> None:
+def test_images_are_named_in_bounded_numbers(text: str) -> None:
     with pytest.raises(UserError):
         naming.sample_names(text)
 

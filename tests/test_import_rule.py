@@ -55,7 +55,7 @@ def test_imports_point_down(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
-def test_what_a_method_builds_it_yields(file: Path) -> None:
+def test_a_method_yields_every_update_that_it_builds(file: Path) -> None:
     """An `Update` or `Forward` that is built without `yield` would never be performed."""
     tree = ast.parse(file.read_text())
     yielded = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Yield)}

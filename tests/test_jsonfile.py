@@ -1,4 +1,4 @@
-"""JSON from outside: every malformed file is one line, and nothing is waited for."""
+"""Untrusted JSON: every malformed file is one line, and pipes are not waited for."""
 
 import json
 import os

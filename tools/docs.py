@@ -40,7 +40,8 @@ FIGURE = re.compile(
 )
 REFERENCE = re.compile(
     r"\{\{(?:(?P<literal>[^{};\n]+); not measured: [^{}\s][^{}\n]*"
-    r"|(?P<format>\S+) (?:(?P<reduce>mean|median|min|max) )?(?P<path>\S+\.json) (?P<names>[^{}\n]+))\}\}"
+    r"|(?P<format>\S+) (?:(?P<reduce>mean|median|min|max) )?(?P<path>\S+\.json) "
+    r"(?P<names>[^{}\n]+))\}\}"
 )
 SKIPPED = re.compile(rf"{REFERENCE.pattern}|`[^`]*`|\]\([^)]*\)|https?://\S+", re.DOTALL)
 CODE_BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -75,7 +76,8 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
             found.append(f"{_line(text, match.start())}: {e}")
     masked = SKIPPED.sub(lambda m: re.sub(r"[^\n]", "\x00", m[0]), text)  # positions stay the same
     found += [
-        f"{_line(text, masked.index('{{', at))}: {text[at : text.find('}}', at) + 2]!r} is not a reference"
+        f"{_line(text, masked.index('{{', at))}: {text[at : text.find('}}', at) + 2]!r} "
+        "is not a reference"
         for at in (m.start() for m in re.finditer(r"\{\{", masked))
     ]
     start, examined = 0, strict
@@ -84,7 +86,8 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
             examined = bool(re.search("result|measured", line, re.IGNORECASE))
         table = line.lstrip().startswith("|")
         found += [
-            f"{_line(text, start + match.start())}: {match[0]!r} has no reference: write {{{{FORMAT RECORD.json NAMES}}}}"
+            f"{_line(text, start + match.start())}: {match[0]!r} has no reference: "
+            "write {{FORMAT RECORD.json NAMES}}"
             for match in FIGURE.finditer(line)
             if (examined or table) and _needs_reference(line, match, table)
         ]

@@ -1,9 +1,10 @@
-"""The shipped data set `letters`: src/ganvas/data/sets/letters.npz and its LICENSES.txt, from the font packages.
+"""Build the shipped data set `letters` from the font packages.
 
     pip install -e '.[demo]' && python tools/letters.py
 
-The fonts' licences do not extend to documents made with them; names, copyright lines and licence texts are kept beside the
-set all the same, as the fonts' own name tables and packages have them.
+Writes src/ganvas/data/sets/letters.npz and its LICENSES.txt. The licenses of the fonts
+do not extend to documents made with them; names, copyright lines and license texts of
+the fonts' own name tables and packages are kept beside the set all the same.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ def main() -> None:
     )
     (SETS / "LICENSES.txt").write_text(licenses(list(faces)), encoding="utf-8")
     print(
-        f"{len(every)} letters of {len(faces)} faces, {(SETS / 'letters.npz').stat().st_size:,} bytes"
+        f"{len(every)} letters of {len(faces)} faces, "
+        f"{(SETS / 'letters.npz').stat().st_size:,} bytes"
     )
 
 
 def licenses(faces: list[letters.Face]) -> str:
-    """Families with the copyright and licence lines of their name tables, then each licence's text once."""
+    """Families with copyright and license lines, then each license's text once."""
     lines = [
         "The images in letters.npz were rendered from the typefaces listed here. Their licences",
         "cover the font software, which is not contained, and not documents made with it.",

@@ -38,7 +38,7 @@ FOLDER = DOCS / "methods"
 CLAIMS = list(all_claims().values())
 TITLE = re.compile(
     r"(?P<title>.+?[.!?]) (?P<authors>[^.]+(?: et al\.)?), (?P<year>\d{4}), "
-    r"arXiv:(?P<id>\d{4}\.\d{4,5})\."
+    r"(?P<source>arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
 )
 DIFFERS = "Differs from the paper:"
 CHANNELS = {"digits": 1, "mnist": 1, "digits/,edges/": 1}  # by data in ideas.toml; else 3
@@ -55,7 +55,7 @@ def templates() -> dict[str, str]:
     """The pages with references in place of figures, by file name."""
     ideas = tomllib.loads((FOLDER / "ideas.toml").read_text(encoding="utf-8"))
     facts = [Facts(kind, ideas) for kind in (getattr(methods, name) for name in methods.__all__)]
-    facts.sort(key=lambda f: (f.paper["year"], f.paper["id"], f.file))
+    facts.sort(key=lambda f: (f.paper["year"], f.paper["source"], f.file))
     return {"README.md": table(facts), **{f"{f.file}.md": page(f) for f in facts}}
 
 
@@ -73,13 +73,13 @@ class Facts:
         found = TITLE.fullmatch(citation(kind))
         if not found:
             raise SystemExit(
-                f"the docstring of {kind.__name__} begins with {citation(kind)!r}; expected: title. "
-                "Authors, year, arXiv id."
+                f"the docstring of {kind.__name__} begins with {citation(kind)!r}; expected: "
+                "title. Authors, year, arXiv id or a project's address."
             )
         self.paper = {**found.groupdict(), "title": found["title"].removesuffix(".")}
         self.recipes = {n: r for n, r in recipes.all_recipes().items() if method_of(r(1)) is kind}
         self.data = {n: ideas["data"].get(n, "photos/") for n in self.recipes}
-        self.own = [c for c in CLAIMS if self.paper["id"] in c.paper]
+        self.own = [c for c in CLAIMS if self.paper["source"] in c.paper]
         # Claims of other papers whose experiments use this method.
         self.others = [c for c in CLAIMS if kind in methods_of(c) and c not in self.own]
 
@@ -89,7 +89,7 @@ class Facts:
 
     @property
     def arxiv(self) -> str:
-        return arxiv(f"arXiv:{self.paper['id']}")
+        return linked(self.paper["source"])
 
 
 def paragraphs(text: str) -> list[str]:
@@ -152,7 +152,8 @@ def page(f: Facts) -> str:
         "## The game",
         *before,
         f"The turns, from [methods/{f.file}.py]({source}). `next(batches)` draws a batch of "
-        "real images. Each `Update` is one optimizer step of the named player, which descends its loss. "
+        "real images. Each `Update` is one optimizer step of the named player, which descends its "
+        "loss. "
         + ("`Forward` generates images once for several turns. " if "Forward(" in turns else "")
         + "The losses are in the same file.",
         f"```python\n{textwrap.dedent(turns).rstrip()}\n```",
@@ -184,6 +185,13 @@ def flat(text: str) -> str:
 def capital(text: str) -> str:
     """Capitalize the first letter, unless it is a symbol of one letter."""
     return text[:1].upper() + text[1:] if re.match(r"[a-z]{2}|a ", text) else text
+
+
+def linked(source: str) -> str:
+    """A paper's number or a project's address as a link."""
+    if source.startswith("arXiv:"):
+        return arxiv(source)
+    return f"[{source}](https://{source})"
 
 
 def arxiv(text: str) -> str:
@@ -275,9 +283,15 @@ def claim(claim: Claim) -> str:
     how += f" ([experiment](../../src/ganvas/claims/experiments/{code})"
     how += f", [protocol and every seed](../claims/README.md#{claim.name}))" if record else ")"
     if record is None:
-        result = f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} minutes on two cores."
+        result = (
+            f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} "
+            "minutes on two cores."
+        )
     elif runner.is_stale(claim, record):
-        result = f"**Stale**: the record's bounds differ from those of the code. Run again: `ganvas claim run {claim.name}`."
+        result = (
+            "**Stale**: the record's bounds differ from those of the code. "
+            f"Run again: `ganvas claim run {claim.name}`."
+        )
     else:
         result = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
         result += "".join(f" Seed {x['seed']} failed." for x in record["failures"])

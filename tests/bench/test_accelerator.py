@@ -1,4 +1,4 @@
-"""bench/accelerator.py at toy size on a processor: it measures, keeps what it has, and goes on where it was cut."""
+"""bench/accelerator.py at toy size on a processor: measures, records and continues."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_is_cut_and_continues(tmp_path: Path) -> None:
     )
 
 
-def test_what_does_not_run_is_recorded(tmp_path: Path) -> None:
+def test_failures_are_recorded(tmp_path: Path) -> None:
     out = tmp_path / "accelerator.json"
     call(out, "--device", "cuda:77", "--most", "1")
     (found,) = json.loads(out.read_text()).values()

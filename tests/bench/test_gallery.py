@@ -1,4 +1,4 @@
-"""The scripts behind the gallery and the demo's figures: their tables fit the recipes, their measures mean what they say."""
+"""The scripts of the gallery and the demo: tables fit the recipes, measures are right."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_bf16_has_a_run_for_every_recipe_on_images() -> None:
 
 
 def test_letters_near_the_training_set_are_repeats() -> None:
-    """Copies are; the letters of unseen families are not, but for one in a hundred."""
+    """Copies are counted; letters of unseen families hardly ever are."""
     training_letters, unseen = letters.Letters("train"), letters.Letters("test")
     distance = letters.repeat_distance(training_letters)
     copies = letters.nearest(

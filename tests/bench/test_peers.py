@@ -1,4 +1,4 @@
-"""When the losses of two codes are those of one step, and when they are not."""
+"""Whether two implementations' losses belong to the same step."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ Losses = dict[str, dict[str, float]]
 
 
 def step(dtype: torch.dtype, order: int, rate: float = 2e-3) -> dict[str, float]:
-    """The loss after Adam's first update, which goes by the gradients' signs: rounding turns some of them. `order`: 1 or -1,
-    that of the sums."""
+    """The loss after Adam's first update, which follows the signs of the gradients.
+
+    Rounding turns some of the signs. order: 1 or -1, the order of the sums"""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(256, 40, generator=g).to(dtype)
     x = x if order > 0 else x.flip(0)
@@ -57,13 +58,11 @@ def test_rounding_is_no_disagreement_and_another_step_is() -> None:
         return disagreements(compared(fp32, TOLERANCE["fp32"], exact))
 
     assert reasons(2e-3) == []
-    assert any(
-        "in float64: this is another step" in reason for reason in reasons(2e-3 * (1 + 1e-4))
-    )
+    assert any("in float64: the steps differ" in reason for reason in reasons(2e-3 * (1 + 1e-4)))
 
 
 def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
-    """With the figures of a processor whose fp32 differs by more than any fixed tolerance that fits others."""
+    """A processor whose fp32 differs by more than a tolerance that fits others."""
     exact: Losses = {"reference": {"G": 5.25}, "ganvas": {"G": 5.25 * (1 + 1e-14)}}
     fp32: Losses = {"reference": {"G": 5.25 * (1 + 6e-6)}, "ganvas": {"G": 5.25 * (1 - 9e-6)}}
     found = compared(fp32, TOLERANCE["fp32"], exact)
@@ -73,11 +72,11 @@ def test_the_tolerance_is_the_rounding_of_this_processor() -> None:
     assert disagreements(found) == []
     (reason,) = disagreements(
         compared(fp32, TOLERANCE["fp32"])
-    )  # without a judge the number decides
+    )  # without float64 the tolerance decides
     assert reason == "G differs by 1.5e-05, and 1e-05 is allowed"
 
 
-def test_a_lower_precision_is_told_from_fp32() -> None:
+def test_a_lower_precision_is_recognized() -> None:
     exact: Losses = {side: {"G": 1.0} for side in ("reference", "ganvas")}
     fp32: Losses = {"reference": {"G": 1 + 1e-6}, "ganvas": {"G": 1 + 2e-3}}
     (reason,) = disagreements(compared(fp32, TOLERANCE["fp32"], exact))

@@ -1,4 +1,4 @@
-"""What bench/tricks.py undoes exists under the names that it replaces."""
+"""The names that bench/tricks.py replaces exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bench/zoo.py at toy size: it trains and measures, keeps what it has, and records what fails."""
+"""bench/zoo.py at toy size: trains, measures, keeps records, and records failures."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +16,9 @@ from ganvas.__main__ import main
 from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
+WRONG_PLURAL = re.compile(
+    r"(?<![\d.,x])(?<!of )1 (images|files|pairs|classes|tensors|labels|samples|masks|checkpoints)\b"
+)
 # Kind of model -> recipe.
 KINDS = {
     "noise": "dcgan",
@@ -39,7 +43,7 @@ class Toy(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What a command came to."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -84,8 +88,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 def assert_ended_well(ended: Ended, what: object = "") -> None:
-    """It worked, or it said why it could not in one line."""
+    """The command succeeded, or ended with one line."""
     assert ended.status in (0, 1, 2), f"{what}: {ended.status}\n{ended.err}"
+    assert not WRONG_PLURAL.search(ended.out + ended.err), f"{what}: {ended.out}{ended.err}"
     if ended.status:
         errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, f"{what}: {ended.err}"

@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, real files, readable mistakes."""
+"""The command line in real processes, with real files and readable errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.all_of(run / "checkpoints")[-1] / "shared.safetensors")
 
 
-# ---------------------------------------------------------------- what a person gets
+# ---------------------------------------------------------------- results of commands
 
 
 COMMANDS = {
@@ -118,8 +118,11 @@ def test_help_does_not_import_torch() -> None:
 
 
 def test_a_model_is_loaded_without_torchs_compiler(run: Path) -> None:
-    """Importing the compiler takes longer than the first picture."""
-    code = f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); print('torch._dynamo' in sys.modules)"
+    """Importing the compiler takes longer than the first image."""
+    code = (
+        f"import sys, ganvas; ganvas.load({str(run)!r}).sample(1); "
+        "print('torch._dynamo' in sys.modules)"
+    )
     done = completed([sys.executable, "-c", code])
     assert done.stdout.strip() == "False"
 
@@ -156,7 +159,7 @@ def test_a_run_folder_explains_itself(run: Path) -> None:
     }
 
 
-def test_sampling_is_repeatable_and_says_that_it_is_generated(run: Path, tmp_path: Path) -> None:
+def test_sampling_is_repeatable_and_marked_as_generated(run: Path, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         ganvas("sample", run, "-n", 6, "--seed", 3, "--out", tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
@@ -215,8 +218,9 @@ def test_measure_reports_its_protocol(run: Path, photos: Path) -> None:
     assert json.loads((run / "measure.json").read_text()) == record
 
 
-# The contract tests cut every recipe at every step; here it is the processes
-# and files: plain, with averaged weights and augmentation, growing, with an image pool, in stages.
+# The contract tests interrupt every recipe at every step. These test the processes and
+# files: plain, with averaged weights and augmentation, growing, with an image pool, and
+# in stages.
 KINDS = [
     "gan",
     "dcgan_digits",
@@ -286,7 +290,7 @@ def test_the_best_checkpoint_can_be_used(run: Path, tmp_path: Path) -> None:
     assert "it has last, best and:" in message
 
 
-def test_ctrl_c_saves_and_says_how_to_continue(photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_names_the_command_to_continue(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [
         sys.executable,

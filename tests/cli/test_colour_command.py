@@ -1,4 +1,4 @@
-"""Colouring and drawings as a user meets them: photographs in, and gray ones of any size coloured."""
+"""The commands for colorization and drawings, with images of any size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_from_photographs_alone(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gray", "edges"])
-def test_the_input_is_made_of_the_target(kind: str, tmp_path: Path) -> None:
+def test_the_input_is_computed_from_the_target(kind: str, tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 6)
     feed = derived(photos, kind=kind, size=16, load=18)  # pyright: ignore[reportArgumentType]
     batch = feed.draw(3, 4, seed=1)

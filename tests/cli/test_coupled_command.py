@@ -1,4 +1,4 @@
-"""CoGAN as a user meets it: two folders, no pairs, and then pairs."""
+"""CoGAN by the commands: two folders without pairs give a model of pairs."""
 
 from __future__ import annotations
 

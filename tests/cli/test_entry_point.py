@@ -1,4 +1,4 @@
-"""The last net: whatever goes wrong ends in one line and an exit status."""
+"""Any failure ends with one line and an exit status."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_any_failure_is_one_line_and_a_status(
     assert ended.err.count("\n") <= 1
 
 
-def test_the_traceback_of_a_defect_is_printed_when_asked_for(
+def test_the_traceback_of_a_defect_is_printed_on_request(
     command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalog, "rows", _raising(ZeroDivisionError("no")))
@@ -246,7 +246,7 @@ def test_a_home_that_is_not_there_is_named(
 
 
 def test_progress_ends_at_its_total(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last batch may go beyond what was asked for."""
+    """The last batch may exceed the requested number of images."""
     with progress.Progress(8) as bar:
         bar.update(20, {"D/loss": 1.0})
     assert capsys.readouterr().err.startswith("8 of 8 images, ")

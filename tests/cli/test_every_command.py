@@ -1,4 +1,4 @@
-"""Every command on every kind of model, and with any values of its options: it works, or one line says why not."""
+"""Every command on every kind of model, with any value, works or ends with one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GENERATES = {"noise", "labels", "attention", "styles", "encoder", "coupled"}
 
 
 def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
-    """Command -> arguments that are right for some kind of model."""
+    """Command -> arguments that are valid for some kind of model."""
     run, data, image = toy.run, toy.data, out / "image.png"
     Image.fromarray(np.full((24, 20, 3), 90, np.uint8)).save(image)
     small = [x for s in SMALL[toy.recipe] if not s.startswith("batch") for x in ("--set", s)]
@@ -91,7 +91,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """(name, command) of every command there is."""
+    """(name, command) of every command."""
     top: Any = typer.main.get_command(app)
     for name, found in top.commands.items():
         inner = getattr(found, "commands", None)
@@ -100,7 +100,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what takes time at this size: reports on the side, halves, and the machine's own rate."""
+    """Without slow parts: reports during training, halved batches, the machine's rate."""
     for module in (snapshot, evaluate):
         monkeypatch.setattr(module, "write_report", lambda run, **_: None)
     monkeypatch.setattr(suite, "HALVES", 2)
@@ -108,7 +108,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_command_works_or_says_why_not(
+def test_every_command_works_or_ends_with_one_line(
     kind: str, toy: Any, command: Any, well: Any, tmp_path: Path
 ) -> None:
     found = toy(kind)
@@ -148,11 +148,13 @@ def test_help_renders_at_any_width(
     assert max(map(len, ended.out.splitlines())) <= int(columns) + 1
 
 
-ODD = ["-1", "0", "1", "-9223372036854775809", "1e3", "nan", "-inf", "", " ", "0x10", "\x1b[31m", "a\nb", "\udcff",
-       "--", "-", "/", "none", "last", "best", "..", "9-1", "2,2", "0.5,", "cpu", "meta", "cpu:7",
-       "64x", "0x0", "é"]  # fmt: skip
+ODD = [
+    "-1", "0", "1", "-9223372036854775809", "1e3", "nan", "-inf", "", " ", "0x10", "\x1b[31m",
+    "a\nb", "\udcff", "--", "-", "/", "none", "last", "best", "..", "9-1", "2,2", "0.5,", "cpu",
+    "meta", "cpu:7", "64x", "0x0", "é",
+]  # fmt: skip
 HUGE = ["99999999999999999999", "9223372036854775807", "1e308"]
-# Options that may ask for much work, or a place to write to: what they say is done.
+# Options that may cause much work, or that name a place to write to.
 PATIENCE = {"images", "through", "rows", "columns", "steps", "n", "frames", "seeds", "size"}
 PLACES = {"out", "help", "everything", "tensorboard", "device"}
 
@@ -220,13 +222,18 @@ def test_any_values_of_options_work_or_are_refused_in_one_line(
 def test_suggested_commands_are_quoted_and_fit_the_model(
     command: Any, toy: Any, tmp_path: Path
 ) -> None:
-    """One paste away: a folder named `x; touch PWNED #` must stay a folder."""
+    """A folder named `x; touch PWNED #` stays a folder in suggested commands."""
     folder = tmp_path / "x; touch 'PWNED' #\n\x1b]0;title\x07error: all is well"
     run = shutil.copytree(toy("noise").run, folder / "run")
     data = shutil.copytree(toy("noise").data, folder / "data")
-    for arguments in (["resume", run], ["train", "dcgan", data, "--out", run], ["resume", folder / "none"],
-                      ["sample", folder, "--out", tmp_path / "x.png"], ["compare", folder / "none"],
-                      ["report", run]):  # fmt: skip
+    for arguments in (
+        ["resume", run],
+        ["train", "dcgan", data, "--out", run],
+        ["resume", folder / "none"],
+        ["sample", folder, "--out", tmp_path / "x.png"],
+        ["compare", folder / "none"],
+        ["report", run],
+    ):
         _, out, err = command(*arguments)
         lines = (out + err).splitlines()
         assert "\x1b" not in out + err
@@ -244,7 +251,7 @@ def test_suggested_commands_are_quoted_and_fit_the_model(
 def test_grids_of_two_classes_are_nearly_square(
     n: int, columns: int, command: Any, toy: Any, tmp_path: Path
 ) -> None:
-    """With whole groups of classes in a row."""
+    """Rows hold whole groups of classes."""
     out = tmp_path / "grid.png"
     assert command("sample", toy("labels").run, "-n", n, "--out", out).status == 0
     with Image.open(out) as grid:

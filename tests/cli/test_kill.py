@@ -1,5 +1,8 @@
-"""kill -9 at any moment, saving included, loses at most what came after the last checkpoint, and the run that continues ends
-bitwise where an undisturbed one ends."""
+"""kill -9 at any moment, saving included.
+
+At most the progress after the last checkpoint is lost, and the continued run ends
+bitwise as an undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from ganvas.engine import checkpoint
 
 KILLS = 50
 
-# A server of attempts: it imports everything once and forks a child per line, so that fifty deaths take seconds and every
-# victim is a real process of its own.
+# A server of attempts: it imports everything once and forks a child per line, so that
+# fifty kills take seconds and every victim is a process of its own.
 SERVER = """
 import os, sys
 import torch
@@ -107,7 +110,7 @@ def test_fifty_deaths(tmp_path: Path) -> None:
         )
         killed += status == -signal.SIGKILL
         kept = checkpoint.all_of(victim / "checkpoints")
-        if kept:  # what a rename made visible is whole
+        if kept:  # a renamed file is complete
             values, _, _ = checkpoint.load(kept[-1])
             assert values["clock"]["images"] >= furthest, "a checkpoint was lost"
             furthest = values["clock"]["images"]

@@ -1,4 +1,4 @@
-"""`ganvas measure` and `ganvas compare`: what the records say, what is kept, and what is refused."""
+"""`ganvas measure` and `ganvas compare`: the records, the cache and the refusals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most tests here look at no report and no spread, which are what takes time at this size."""
+    """Skip the report and the intervals, which take most of the time at this size."""
     monkeypatch.setattr(evaluate, "write_report", lambda run: None)
     monkeypatch.setattr(suite, "HALVES", 2)
 
@@ -92,7 +92,7 @@ def command(
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images go through an extractor, call by call; nothing is kept from before."""
+    """Numbers of images per call of an extractor, with an empty cache."""
     shutil.rmtree(cache_dir() / "statistics", ignore_errors=True)
     counts: list[int] = []
     monkeypatch.setattr(Extractor, "_parts", _counted(Extractor._parts, counts))
@@ -170,7 +170,7 @@ def test_a_translation_has_a_measurement_each_way(runs: dict[str, Path], tmp_pat
     assert {table["protocol"]["to"] for table in tables} == {"a", "b"}
 
 
-def test_classes_too_hard_to_recognize_are_an_error_that_says_so(run: Path, tmp_path: Path) -> None:
+def test_classes_too_hard_to_recognize_are_an_error(run: Path, tmp_path: Path) -> None:
     data = tmp_path / "noise"
     rng = np.random.default_rng(0)
     for i in range(60):
@@ -208,7 +208,7 @@ def test_recognizability_is_measured_on_request(run: Path, tmp_path: Path) -> No
     assert record["data"]["source"] == "data"
 
 
-# ---------------------------------------------------------------- what is kept of the real images
+# ---------------------------------------------------------------- cached features of real images
 
 
 def test_the_real_side_is_kept(run: Path, photos: Path, passes: list[int]) -> None:
@@ -217,13 +217,13 @@ def test_the_real_side_is_kept(run: Path, photos: Path, passes: list[int]) -> No
     del passes[:]
     again = ganvas.measure(run, photos, n=16, seed=5)
     assert again == first
-    assert sum(passes) == 16 + 8  # the samples, and those for the nearest neighbours
+    assert sum(passes) == 16 + 8  # the samples, and those for the nearest neighbors
     assert sorted((cache_dir() / "statistics").iterdir()) == entries
     ganvas.measure(run, photos, n=16, resizer="clean")
     assert len(list((cache_dir() / "statistics").iterdir())) == len(entries) + 1  # other features
 
 
-def test_a_damaged_entry_is_made_anew(run: Path, photos: Path, passes: list[int]) -> None:
+def test_a_damaged_entry_is_computed_again(run: Path, photos: Path, passes: list[int]) -> None:
     first = ganvas.measure(run, photos, n=16)
     (entry,) = (cache_dir() / "statistics").iterdir()
     whole = entry.read_bytes()
@@ -285,7 +285,7 @@ UNLIKE: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), UNLIKE)
-def test_unlike_records_are_refused(
+def test_records_of_different_protocols_are_refused(
     field: str,
     value: Any,
     record: dict[str, Any],
@@ -313,7 +313,7 @@ def record(runs: dict[str, Path], photos: Path) -> dict[str, Any]:
     return ganvas.measure(runs["images"], photos, n=16)
 
 
-def test_what_is_no_record(record: dict[str, Any], tmp_path: Path) -> None:
+def test_other_files_are_no_records(record: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no record"):
         compare([tmp_path / "a.json"])
     old = {k: v for k, v in record.items() if k != "protocol"}
@@ -376,7 +376,7 @@ def test_mistakes_are_one_line(
         assert len(err.splitlines()) == 1, err
 
 
-def test_a_model_that_makes_nan_is_named(
+def test_a_model_that_generates_nan_is_named(
     run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -386,7 +386,7 @@ def test_a_model_that_makes_nan_is_named(
         ganvas.measure(run, photos, n=16)
 
 
-def test_channels_that_a_run_asked_for_are_no_mistake(photos: Path, tmp_path: Path) -> None:
+def test_channels_that_a_run_sets_are_accepted(photos: Path, tmp_path: Path) -> None:
     out = trained("dcgan", photos, tmp_path / "gray", 8, "data.channels=1")
     other = toy_images(tmp_path / "other", 12)
     assert ganvas.measure(out, other, n=16)["protocol"]["image"] == [1, 16, 16]
@@ -421,10 +421,10 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
         ganvas.measure(run, photos, n=16, features="inception-2015")
 
 
-def test_what_a_further_measure_refuses_is_refused_first(
+def test_a_further_measure_refuses_before_the_measurement(
     run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not after minutes of measuring, whose figures would be lost with it."""
+    """Rejected before the measurement, whose figures would be lost."""
     monkeypatch.setattr(
         evaluate, "measure_samples", lambda *_, **__: pytest.fail("it was measured first")
     )
@@ -443,7 +443,7 @@ def test_further_measures_stand_in_the_record(run: Path, photos: Path) -> None:
 def test_path_length_and_modes_of_a_trained_model(
     photos: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the real networks that judge: that they get a generator's pictures as they expect them."""
+    """The real networks get a generator's images in the range that they expect."""
     small = ["G.width=4", "D.width=4"]
     train("dcgan", photos, out=tmp_path / "p", size=32, batch=8, images=32, set=small)
     monkeypatch.setattr("ganvas.evaluation.diagnostics.PATHS", 6)
@@ -462,7 +462,7 @@ def test_path_length_and_modes_of_a_trained_model(
     assert found["stacked-mnist"]["values"]["reverse_kl"] > 0
 
 
-def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_path: Path) -> None:
+def test_a_network_that_has_not_grown_is_measured_at_the_size_of_the_data(tmp_path: Path) -> None:
     small = ["G.widths=[4,4,4]", "D.widths=[4,4,4]", "G.latent=4", "fade=64", "hold=640"]
     train("progan", "digits", out=tmp_path / "run", size=16, batch=8, images=16, set=small)
     record = measure(tmp_path / "run", "digits", n=16, also=["recognizability"])
@@ -470,7 +470,7 @@ def test_a_network_that_has_yet_to_grow_is_judged_in_the_size_of_the_data(tmp_pa
     assert (tmp_path / "run" / "neighbours.png").is_file()
 
 
-# ---------------------------------------------------------------- generators that are told the class
+# ---------------------------------------------------------------- conditional generators
 
 
 class Nearest(torch.nn.Module):
@@ -492,7 +492,7 @@ class Nearest(torch.nn.Module):
 def test_a_class_conditional_generator_of_real_digits_scores_as_real_digits_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`ganvas.measure` asks for the classes in turn, and the score must not tell."""
+    """`ganvas.measure` samples the classes in turn, which must not change the score."""
     run = trained("cgan_dcgan", Path("digits"), tmp_path / "cgan", 8)
     feed = data.images("digits", size=16)
     real = feed.draw(0, feed.info.count, seed=1)

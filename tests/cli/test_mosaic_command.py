@@ -1,4 +1,4 @@
-"""Mosaic restoration as a user meets it: pairs from photographs, a model from pairs, and the masked part put back."""
+"""Mosaic restoration by the commands: pairs, a model of them, and the restored region."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOY = [s for s in SMALL["restore"] if not s.startswith(("data.", "batch"))]
 
 
 def red(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class 1 where the picture is red."""
+    """Class 1 where the image is red."""
     heat = torch.nn.functional.adaptive_avg_pool2d((image[0, 0] - image[0, -2])[None], (6, 6))[
         0
     ].relu()
@@ -43,7 +43,7 @@ def _finds_red(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """24 pictures with a red spot, of unlike sizes, one without, and one broken."""
+    """24 images of different sizes with a red spot, one without, and one broken."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
@@ -80,8 +80,8 @@ def asked(**more: Any) -> dict[str, Any]:
 def test_the_whole_pipeline(photos: Path, tmp_path: Path) -> None:
     made, runs = tmp_path / "pairs", tmp_path / "run"
     said = run(
-        "data", "mosaic", photos, "--classifier", "finds-red", "--class", "red thing", "--out", made, "--block", 4,
-        "--size", 32,
+        "data", "mosaic", photos, "--classifier", "finds-red", "--class", "red thing",
+        "--out", made, "--block", 4, "--size", 32,
     )  # fmt: skip
     assert "24 pairs" in said
     assert "torn.jpg" in said
@@ -131,7 +131,7 @@ def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_pa
     mosaic_pairs.make(photos, out, **asked())
     files = {p.relative_to(out): p for p in out.rglob("*.png")}
     for name in list(files)[::5]:
-        files[name].unlink()  # what a killed call had not written yet
+        files[name].unlink()  # as if a call was killed before it wrote them
     kept = next(iter(p for p in files.values() if p.exists()))
     kept.write_bytes(b"mine")
     second = mosaic_pairs.make(photos, out, **asked())
@@ -149,7 +149,7 @@ def test_it_goes_on_where_it_stopped_and_overwrites_nothing(photos: Path, tmp_pa
 
 
 def test_redaction_hides_every_region(tmp_path: Path) -> None:
-    """Two of a thing, not one: pairs for training hide the stronger one, a redaction hides both."""
+    """Of two objects, pairs for training hide the stronger one; a redaction hides both."""
     pixels = np.full((80, 160, 3), 90, np.uint8)
     pixels[30:50, 20:40], pixels[30:50, 120:140] = (230, 20, 20), (250, 20, 20)
     (tmp_path / "in").mkdir()
@@ -157,8 +157,8 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
     left, right = np.s_[36:44, 26:34], np.s_[36:44, 126:134]
     red = lambda file, part: (opened(file)[part][..., 0] > 200).mean()  # noqa: E731
     said = run(
-        "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing", "--out",
-        tmp_path / "out", "--block", 40, "--redact",
+        "data", "mosaic", tmp_path / "in", "--classifier", "finds-red", "--class", "red thing",
+        "--out", tmp_path / "out", "--block", 40, "--redact",
     )  # fmt: skip
     assert "Check every image" in said
     assert red(tmp_path / "out" / "two.png", left) == red(tmp_path / "out" / "two.png", right) == 0
@@ -167,7 +167,7 @@ def test_redaction_hides_every_region(tmp_path: Path) -> None:
     assert (red(file, left), red(file, right)) == (1, 0)
 
 
-def test_redaction_writes_nothing_but_what_hides(photos: Path, tmp_path: Path) -> None:
+def test_redaction_writes_only_redacted_images(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "redacted"
     with Image.open(photos / "00.png") as image:
         image.convert("RGBA").save(photos / "00.png")
@@ -231,7 +231,7 @@ def test_masks_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "RGB", "I;16"])
-def test_what_is_put_back_keeps_the_pictures_kind(mode: str, photos: Path, tmp_path: Path) -> None:
+def test_restored_images_keep_their_mode(mode: str, photos: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (33, 37, {"RGB": 3, "RGBA": 4}.get(mode, 1)), np.uint8)
     if mode == "I;16":

@@ -1,4 +1,4 @@
-"""`ganvas pixels` as a person uses it: two folders, two files, and the mistakes that people make."""
+"""`ganvas pixels` on two folders and two files, and the usual mistakes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganvas.metrics.psnr_ssim import ms_ssim, psnr, ssim
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Three pictures and the same with noise, as PNG and BMP; one is large enough for MS-SSIM."""
+    """Three images and the same with noise, as PNG and BMP; one is large enough for MS-SSIM."""
     rng = np.random.default_rng(0)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -80,7 +80,7 @@ def test_two_files(folders: tuple[Path, Path]) -> None:
     assert "psnr                 y-crop4    infinite" in run(a, a)
 
 
-def test_gray_pictures_have_a_protocol_of_their_own(folders: tuple[Path, Path]) -> None:
+def test_gray_images_have_a_protocol_of_their_own(folders: tuple[Path, Path]) -> None:
     """The same gray pixels give 1.32 dB less as L than as RGB, whose luma has 219 levels of 255."""
     a, b = folders
     for file in (*a.iterdir(), *b.iterdir()):

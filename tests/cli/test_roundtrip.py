@@ -1,4 +1,4 @@
-"""What goes into `ganvas translate` comes out: files of forty kinds through networks that change nothing."""
+"""`ganvas translate` with networks that change nothing, on files of forty kinds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def identity(channels: int = 3, scale: int = 1, kind: str = "restores") -> Model
 
 @pytest.fixture
 def same(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Has the command translate by an identity."""
+    """Make the command translate with an identity."""
 
     def use(*args: Any, **kwargs: Any) -> None:
         model = identity(*args, **kwargs)
@@ -87,13 +87,13 @@ def noise(channels: int, kind: type = np.uint8) -> np.ndarray:
 
 
 def with_alpha(pixels: np.ndarray) -> np.ndarray:
-    """No pixel is fully transparent: what color lies there is nobody's business."""
+    """No pixel is fully transparent, since the color of such pixels is undefined."""
     pixels[..., -1] |= 1
     return pixels
 
 
 def png16(samples: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of 16 bits, which Pillow writes of gray alone."""
+    """A 16-bit PNG, which Pillow writes only for gray images."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -113,7 +113,7 @@ def deep(channels: int) -> np.ndarray:
 
 
 def read16(file: Path) -> np.ndarray:
-    """The samples of a file of 16 bits that ganvas wrote, read without ganvas."""
+    """The samples of a 16-bit file written by ganvas, read without ganvas."""
     data, at, body, head = file.read_bytes(), 8, b"", (0,) * 7
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
@@ -164,7 +164,7 @@ def _turned(orientation: int) -> Image.Exif:
 
 
 def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
-    """name -> (ending, what writes such a file)."""
+    """name -> (suffix, function that writes such a file)."""
     photo = Image.fromarray(noise(3))
     clear = Image.fromarray(with_alpha(noise(4)))
     gray = Image.fromarray(noise(1))
@@ -239,7 +239,7 @@ def in_floats(image: Decoded) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_comes_out_as_it_went_in(name: str, same: Callable[..., None], tmp_path: Path) -> None:
+def test_an_identity_changes_nothing(name: str, same: Callable[..., None], tmp_path: Path) -> None:
     """Whole, in tiles and by a mask, as PNG and as TIFF: size, colors, alpha, depth and profile."""
     ending, write = KINDS[name]
     file = tmp_path / f"x{ending}"
@@ -291,7 +291,7 @@ def as_rgba(samples: np.ndarray) -> Image.Image:
 
 @pytest.mark.parametrize("name", [k for k in KINDS if "16" not in k])
 def test_python_reads_images_as_files(name: str, tmp_path: Path) -> None:
-    """A path and the PIL image of the same file give the same, and what comes back is marked when it is saved."""
+    """A path and the PIL image of the same file give the same marked result."""
     ending, write = KINDS[name]
     write(tmp_path / f"x{ending}")
     model = identity()
@@ -322,7 +322,7 @@ def test_python_keeps_sixteen_bits_of_color(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("format", "bits"), [("jpg", 8), ("webp", 8), ("png", 16), ("tif", 16)])
-def test_what_a_format_does_not_hold_is_said(
+def test_properties_that_a_format_lacks_are_reported(
     format: str, bits: int, same: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -348,7 +348,7 @@ def test_what_a_format_does_not_hold_is_said(
     assert made.color.itemsize * 8 == bits
 
 
-def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
+def test_quality_is_for_lossy_formats(same: Any, tmp_path: Path) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "x.png")
     sizes = []
     for quality in (10, 95):
@@ -368,7 +368,7 @@ def test_quality_is_for_what_has_one(same: Any, tmp_path: Path) -> None:
 
 
 def test_gray_stays_gray_where_a_model_restores(tmp_path: Path) -> None:
-    """And alpha is enlarged with the image. A translation to another domain may give color to what is gray."""
+    """Alpha is enlarged with the image. Another domain may give color to a gray image."""
     gray, la = tmp_path / "gray.png", tmp_path / "la.png"
     Image.fromarray(noise(1)).save(gray)
     Image.merge("LA", [Image.fromarray(noise(1)), Image.new("L", (WIDTH, HEIGHT), 255)]).save(la)
@@ -390,7 +390,7 @@ def test_gray_stays_gray_where_a_model_restores(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tile", [None, 16])
 def test_no_seam_of_hidden_color_where_alpha_changes(tile: int | None, tmp_path: Path) -> None:
-    """Black lies under the transparent half of a white image: a blurring network must not see it."""
+    """The black under the transparent half of a white image must not reach the network."""
     pixels = np.zeros((40, 64, 4), np.uint8)
     pixels[:, 32:] = 255
     Image.fromarray(pixels).save(tmp_path / "icon.png")
@@ -408,7 +408,7 @@ def test_no_seam_of_hidden_color_where_alpha_changes(tile: int | None, tmp_path:
 
 
 def test_at_training_size(tmp_path: Path) -> None:
-    """The network sees the size that it was trained at, and the result has the image's own size and alpha."""
+    """The network gets its training size; the result has the image's size and alpha."""
     x, y = np.meshgrid(np.linspace(0, 255, 96), np.linspace(0, 255, 64))
     pixels = np.stack([x, y, 255 - x, 255 - y], 2).astype(np.uint8)
     Image.fromarray(with_alpha(pixels)).save(tmp_path / "x.png")
@@ -450,7 +450,7 @@ def test_frames_that_are_left_out_are_noted(same: Any, tmp_path: Path) -> None:
 
 
 def test_names(same: Any, tmp_path: Path) -> None:
-    """Results in the input folder are no input, files of one name and two endings are told apart, and a name may be long."""
+    """Results are no inputs, names with other endings stay apart, names may be long."""
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.png", "a.jpg", f"{'n' * 251}.png"):
@@ -496,7 +496,7 @@ def test_more_pixels_than_memory_has_room_for(
     assert "memory has room for" in report.skipped[0]
 
 
-def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None:
     files = []
     for name in "abc":
         files.append(tmp_path / f"{name}.png")
@@ -519,7 +519,7 @@ def test_what_cannot_be_written_ends_the_call(same: Any, tmp_path: Path) -> None
     assert len(seen) == 1, "the second is not tried"
 
 
-def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
+def test_skipped_images_are_a_failure(same: Any, tmp_path: Path) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no image")
     for files, status, said in (
@@ -540,7 +540,7 @@ def test_what_was_skipped_is_a_failure(same: Any, tmp_path: Path) -> None:
 
 
 def test_marks_of_python_images(tmp_path: Path) -> None:
-    """Whatever PIL's methods make of them: saved by name, by format, into a buffer."""
+    """Marked however PIL saves the image: by name, by format, into a buffer."""
     image = generated.generated(noise(3), seed=7)
     assert isinstance(image, Image.Image)
     for i, made in enumerate(

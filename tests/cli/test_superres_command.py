@@ -1,4 +1,4 @@
-"""Super-resolution as a user meets it, from the folder of photographs to the figures."""
+"""Super-resolution by the commands, from a folder of photographs to the figures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_from_photographs_to_figures(tmp_path: Path) -> None:
     assert compare(tmp_path / "made" / "000.png", photos / "000.png")["psnr"]["mean"] > 0
 
 
-def test_mistakes_are_said_before_training(tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_training(tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 2, side=32)
     with pytest.raises(UserError, match=r"enlarges 4 times.* reduced 2 times: .*G\.scale=2"):
         trained(photos, tmp_path / "run", "data.scale=2")
@@ -66,7 +66,7 @@ def test_mistakes_are_said_before_training(tmp_path: Path) -> None:
 
 
 def test_one_photograph_is_enough(tmp_path: Path) -> None:
-    """It has no distribution, so that there is no quality curve; the model is there."""
+    """No samples, so no quality curve; the model is written."""
     trained(toy_images(tmp_path / "photos", 1, side=21), tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     assert not (tmp_path / "run" / "measures.jsonl").exists()

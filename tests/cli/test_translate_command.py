@@ -1,4 +1,4 @@
-"""`ganvas translate` as a user meets it: other projects' files, pictures that outgrow memory, folders, kills, processes."""
+"""`ganvas translate`: imported networks, large images, folders, kills, processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def photo(file: Path, width: int, height: int, mode: str = "RGB") -> Path:
 
 
 def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
-    """CUT's generator, from its file to the picture, to the rounding of one gray level."""
+    """CUT's generator, from its file to the image, to the rounding of one gray level."""
     source = shared / "golden" / "cut" / "generator.pth"
     (tmp_path / "latest_net_G.pth").write_bytes(source.read_bytes())
     file = photo(tmp_path / "photo.png", 61, 45)
@@ -71,8 +71,8 @@ def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "side"), [("RGB", 40), ("L", 40), ("RGBA", 17)])
-def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: Path) -> None:
-    """Of any kind, at any size, from file to file; for the enlarging network, the enlarged size."""
+def test_streamed_images_equal_those_in_memory(mode: str, side: int, tmp_path: Path) -> None:
+    """Images of any mode and size; the upscaling network multiplies the size."""
     file = photo(tmp_path / "photo.png", 131, 77, mode)
     channels = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
     nets = (
@@ -101,7 +101,7 @@ def test_streamed_pictures_are_those_made_whole(mode: str, side: int, tmp_path: 
 
 
 class Failing(torch.nn.Module):
-    """A network that runs out of memory as often as it is told to."""
+    """A network that runs out of memory a given number of times."""
 
     def __init__(self, net: torch.nn.Module, times: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def test_out_of_memory_goes_on_in_parts(tmp_path: Path, monkeypatch: pytest.Monk
         UserError, match="50x30 pixels needs more memory than there is, even in the smallest tiles"
     ):
         loaded.translate(x, output="torch")
-    # What looks at the whole picture at once is done whole, and refused where that is too much.
+    # What looks at the whole image at once is done whole, and refused where that is too much.
     method.G_ab = torch.nn.Sequential(
         method.G_ab.net, torch.nn.Flatten(2), torch.nn.Unflatten(2, (32, 52))
     )
@@ -153,7 +153,9 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     (garden / "text.jpg").write_text("not an image")
     out = tmp_path / "made"
     code = (  # the fourth image is never finished, so that the kill comes while it is at work
-        "import sys, threading\nfrom ganvas.inference import translate_files as translating\nfrom ganvas.__main__ import main\n"
+        "import sys, threading\n"
+        "from ganvas.inference import translate_files as translating\n"
+        "from ganvas.__main__ import main\n"
         "whole, count = translating._translate, iter(range(99))\n"
         "def stuck(*given):\n"
         "    if next(count) == 3:\n        print(flush=True); threading.Event().wait()\n"
@@ -174,7 +176,7 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
     for file in before:
         assert pixels(file).shape == (96, 96, 3), "what is there is whole"
     abandoned = out / ".000.png.1.tmp"
-    abandoned.write_bytes(b"half a picture")
+    abandoned.write_bytes(b"half an image")
     os.utime(abandoned, (0, 0))
 
     report = translate_files(folder, [garden], out)
@@ -200,7 +202,7 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
-    """Elsewhere a file that claims so many is refused as a bomb."""
+    """Elsewhere an image of so many pixels is refused as a possible bomb."""
     folder = model(lively(image_to_image.ResNetGenerator(1, 1, width=2, blocks=1)), tmp_path / "m")
     file = tmp_path / "large.png"
     Image.new("1", (10_000, 9_500)).save(file)
@@ -213,7 +215,7 @@ def test_a_hundred_megapixels_are_opened_here_alone(tmp_path: Path) -> None:
 
 
 def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
-    """Whole and in parts: another seed, another result; the same one, the same."""
+    """Whole and in tiles: another seed, another result; the same seed, the same result."""
     shape = Shape(3, 16, 16)
     G = partial(image_to_image.UNetGenerator, width=4, depth=3, dropout=2)
     method = Pix2Pix(shape, G, partial(patchgan.PatchDiscriminator, width=4, layers=1))

@@ -244,7 +244,7 @@ def test_styles_and_truncation(recipe: str, tmp_path: Path) -> None:
 
 
 @every_recipe
-def test_micro_batches_give_the_gradients_of_the_whole(recipe: str, tmp_path: Path) -> None:
+def test_micro_batches_give_the_gradients_of_the_batch(recipe: str, tmp_path: Path) -> None:
     """Micro-batches change only rounding, unless a layer has statistics of the batch."""
     _, whole = small(recipe, tmp_path)
     if any("batch" in type(m).__name__.lower() for m in whole.method.modules()):

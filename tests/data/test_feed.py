@@ -106,7 +106,7 @@ def test_every_epoch_holds_every_image_once():
     assert odd == stream[:35], "batches may cross from one epoch into the next"
 
 
-def test_domains_of_unlike_length_both_run_through():
+def test_domains_of_different_lengths_are_both_used():
     feed = numbered(4, task="domains")  # a: 4, b: 7
     batch = feed.draw(0, 28, seed=0)
     a, b = which(batch, "a"), which(batch, "b")
@@ -382,7 +382,7 @@ def test_a_full_disk_costs_the_cache_only(
     assert equal(feed.fixed(1), data.images(make()).fixed(1))
 
 
-def test_what_has_no_room_in_memory_is_refused(
+def test_data_larger_than_memory_are_refused(
     make: Make, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     cache_folder.write_text("a file where the folder should be")
@@ -484,7 +484,7 @@ def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest
         assert equal(plain.draw(cursor, 9, seed=2), there.draw(cursor, 9, seed=2))
 
 
-def test_only_what_fits_lies_on_a_device(monkeypatch: pytest.MonkeyPatch):
+def test_only_data_that_fit_lie_on_a_device(monkeypatch: pytest.MonkeyPatch):
     feed = noise()
     assert [feed._lies_on(d) for d in (None, "cpu", "cuda", "mps")] == [False, False, True, True]
     assert feed._on_device("x", "meta") is feed._on_device("x", "meta"), "copied once"

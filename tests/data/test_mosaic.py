@@ -99,7 +99,7 @@ def test_blocks_of_compression_are_no_mosaic(quality: int, tmp_path: Path) -> No
     assert not found.any()
 
 
-def test_smooth_enlargement_knows_the_blocks_alone(image: np.ndarray) -> None:
+def test_smooth_enlargement_depends_on_the_blocks_only(image: np.ndarray) -> None:
     everywhere = np.ones((50, 62), bool)
     made = mosaic.pixelate(image, everywhere, 8)
     smooth = mosaic.smooth(made, everywhere, 8)

@@ -48,7 +48,7 @@ def refused(call: Callable[[], Any]) -> tuple[str, Any]:
         return str(e), None
 
 
-# ---------------------------------------------------------------- what is no file
+# ---------------------------------------------------------------- pipes, devices and links
 
 
 def test_pipes_and_links_to_themselves_are_named(make: Make):

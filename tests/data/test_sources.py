@@ -56,7 +56,7 @@ def test_class_folders_become_labels(make: Make):
 
 
 def test_letters_are_classes(make: Make):
-    """26 folders of which two are named as domains: every one of them counts."""
+    """26 folders, of which two are named as domains, are 26 classes."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     folder = make(*[f"{c}/{i}.png" for c in letters for i in range(2)])
     info = data.images(folder).info
@@ -80,7 +80,7 @@ def test_letters_are_classes(make: Make):
         (["trainA/1.png", "trainB/2.png", "testA/3.png"], ("A", "B")),
     ],
 )
-def test_what_is_two_domains_and_what_are_classes(
+def test_two_domains_and_classes_are_distinguished(
     make: Make, names: list[str], classes: tuple[str, ...]
 ):
     info = data.images(make(*names)).info
@@ -115,7 +115,7 @@ def test_images_of_any_size_fit_any_target(
 
 
 @pytest.mark.parametrize("name", ["cifar10.tar.xz", "a.tgz", "b.7z"])
-def test_packed_archives_say_what_to_do(tmp_path: Path, name: str):
+def test_packed_archives_are_refused_with_advice(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match="is a packed archive: unpack it"):
         data.images(tmp_path / name)
@@ -169,7 +169,7 @@ def test_a_missing_part_is_noted(make: Make):
     assert "no test part" in info.notes[0]
 
 
-def test_unlike_sizes_need_one(make: Make):
+def test_different_sizes_need_the_size_option(make: Make):
     make("1.png")
     folder = make("2.png", width=32, height=40)
     with pytest.raises(UserError, match=r"2 different sizes \(20x16, 32x40\).*--size"):

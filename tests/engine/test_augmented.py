@@ -1,4 +1,4 @@
-"""Augmentation by one keyword: what the judges see is changed, in every call of theirs in training, and nothing else is."""
+"""Augmentation by one keyword changes all inputs of discriminators and nothing else."""
 
 from __future__ import annotations
 
@@ -48,18 +48,19 @@ def test_every_method_resumes_exactly_with_it(
         straight.method.get_submodule("G_ab" if recipe == "cyclegan" else "G").state_dict()
     ) <= {k.partition(".")[2] for k in plain.method.state_dict()}
     kept = {k for k in straight.method.state_dict() if not k.startswith("augment.")}
-    assert kept == set(plain.method.state_dict()), "the judges' weights keep their names"
+    assert kept == set(plain.method.state_dict()), "weights keep their names"
+    log = {}
     for step in range(5):
         if step == 3:
             checkpoint.save(tmp_path / "cut", *straight.state())
         log = straight.step()
         assert all(math.isfinite(v) for v in log.values())
         plain.step()
-    judge = plain.method.discriminators[0]
+    first = plain.method.discriminators[0]
     assert any(
         not torch.equal(a, b)
         for a, b in zip(
-            *(e.method.get_submodule(judge).parameters() for e in (straight, plain)), strict=True
+            *(e.method.get_submodule(first).parameters() for e in (straight, plain)), strict=True
         )
     )
     again = engine(recipe, tmp_path, augment, *more)
@@ -72,7 +73,7 @@ def test_every_method_resumes_exactly_with_it(
         assert torch.equal(a, b), k
 
 
-def test_judges_in_use_see_images_as_they_are(tmp_path: Path) -> None:
+def test_discriminators_in_evaluation_get_unchanged_images(tmp_path: Path) -> None:
     e = engine("dcgan", tmp_path, "ada", *FIXED)
     model, x = e.model(), torch.rand(4, 3, 16, 16)
     score = model.D  # type: ignore[union-attr]
@@ -81,17 +82,15 @@ def test_judges_in_use_see_images_as_they_are(tmp_path: Path) -> None:
     assert not torch.equal(e.method.D(x), e.method.D(x))  # type: ignore[operator]
 
 
-def test_augmentation_is_told_what_one_image_is(tmp_path: Path) -> None:
+def test_augmentation_gets_the_number_of_channels(tmp_path: Path) -> None:
     """D of pix2pix sees a pair in its channels."""
     e = engine("pix2pix", tmp_path, "ada", *FIXED)
     assert e.method.augment.channels == e.feed.info.channels  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("augment", ["none", "color,translation,cutout", "ada"])
-def test_features_are_compared_of_images_that_were_augmented_alike(
-    augment: str, tmp_path: Path
-) -> None:
-    """VAE/GAN: a perfect reconstruction has no distance from its image, and a pale one has."""
+def test_compared_features_are_of_equally_augmented_images(augment: str, tmp_path: Path) -> None:
+    """VAE/GAN: the distance of an image to itself is 0, and to a pale copy is not."""
     more = FIXED if augment == "ada" else ()
     e = engine("vaegan_small", tmp_path, augment, "Dis.width=8", *more)
     e.method.train()
@@ -105,7 +104,7 @@ def test_features_are_compared_of_images_that_were_augmented_alike(
     assert like(x / 2) > 0.1 * like(x.roll(1, 0))
 
 
-def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
+def test_micro_batches_are_augmented_as_the_batch(tmp_path: Path) -> None:
     whole, cut = (
         engine("dcgan", tmp_path, "ada", "augment.p=0.7", "D.norm=false", "G.width=4", f"micro={m}")
         for m in (8, 2)
@@ -118,8 +117,8 @@ def test_parts_of_a_batch_are_changed_as_the_whole(tmp_path: Path) -> None:
     torch.testing.assert_close(real[0][0], torch.cat(real[1][:4]))
 
 
-def test_p_rises_while_the_discriminator_knows_its_images(tmp_path: Path) -> None:
-    """And is logged; two ranks, resume and checkpoints have it as a buffer."""
+def test_p_rises_while_the_discriminator_overfits(tmp_path: Path) -> None:
+    """The probability p is logged, and saved as a buffer."""
     e = engine(
         "dcgan",
         tmp_path,
@@ -135,7 +134,7 @@ def test_p_rises_while_the_discriminator_knows_its_images(tmp_path: Path) -> Non
     assert float(logs[-1]["augment/p"]) == float(e.method.state_dict()["augment.p"])
 
 
-def test_what_cannot_be_augmented_says_so(tmp_path: Path) -> None:
+def test_data_that_cannot_be_augmented_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"augment\.target=null"):
         engine("wgan_gp_dcgan", tmp_path, "ada").step()
     with pytest.raises(UserError, match="ada, or some of"):

@@ -1,7 +1,8 @@
-"""The engine carries what it was not built for: BEGAN's feedback loop needs no change to it.
+"""The engine supports BEGAN's feedback loop without a change to it.
 
-BEGAN: Boundary Equilibrium Generative Adversarial Networks. Berthelot et al., 2017, arXiv:1703.10717. The discriminator
-is an autoencoder; k_t, how much it minds generated images, is steered by the losses of the turn just taken.
+BEGAN: Boundary Equilibrium Generative Adversarial Networks. Berthelot et al., 2017,
+arXiv:1703.10717. The discriminator is an autoencoder; k_t, the weight of the generated
+images in its loss, is controlled by the losses of the plan before.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class BEGAN(Method):
         self.register_buffer("k", torch.zeros(()))
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock, feed):
-        real = next(feed)
+    def updates(self, clock, batches):
+        real = next(batches)
         d = (yield Update("D", self.d_loss, real)).log
         g = (yield Update("G", self.g_loss, real)).log
         self.k.add_(self.rate * (self.gamma * d["real"] - g["loss"])).clamp_(0, 1)  # equation 9

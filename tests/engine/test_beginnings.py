@@ -1,4 +1,4 @@
-"""What is wrong with a run is said before it begins, and then its folder is free again."""
+"""An impossible run is rejected before it begins, and its folder is free again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dong et al.'s three steps as they are performed, and a method that both samples and translates."""
+"""The three steps of Dong et al., and a method that both samples and translates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ganvas.training.snapshot import sample_grid
 
 
 def test_three_steps(tmp_path: Path) -> None:
-    """D, then G twice; then the encoder alone, on a generator whose statistics stay as they are, too."""
+    """D, then G twice; then the encoder alone, with G's statistics unchanged, too."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
     engine: Any = Engine(run, run.data())
     turns: list[str] = []
@@ -34,7 +34,7 @@ def test_three_steps(tmp_path: Path) -> None:
 
 
 def test_the_turns_of_a_step_share_their_noise(tmp_path: Path) -> None:
-    """As in the authors' code; and half of the images are of each domain."""
+    """As in the authors' code, half of the images are of each domain."""
     run = toy_run("dong2017", toy_data("dong2017", tmp_path / "data"))
     engine: Any = Engine(run, run.data())
     seen, plain = [], engine.method.G.forward

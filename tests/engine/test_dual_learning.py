@@ -69,7 +69,7 @@ def test_sentences_invert_the_images() -> None:
 
 
 def test_a_run_from_end_to_end(tmp_path: Path) -> None:
-    """A sentence is a row of gray pixels, so that all that is made for images serves."""
+    """A sentence is encoded as a row of gray pixels, so that the feed fits."""
     settings = ["pretrain=32", "data.words=4", "data.count=50"]
     model = ganvas.train(
         "dual_learning",

@@ -1,4 +1,4 @@
-"""Collectives reach every rank, a rank that has ended is noticed, and one that is silent is reported."""
+"""Collectives reach every rank; a rank that ended or does not answer is reported."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ world, rank = ranks.world(), ranks.rank()
 for round in range(20):
     draw = torch.Generator().manual_seed(round)
     bases = [torch.randn(s, generator=draw, dtype=d) for s, d in (
-        ((3, 5, 4, 6), torch.float32), ((), torch.float32), ((7,), torch.float64), ((300,), torch.float32),
-        ((2, 70), torch.float64), ((0,), torch.float32), ((1, 8, 1, 1), torch.float32))]
+        ((3, 5, 4, 6), torch.float32), ((), torch.float32), ((7,), torch.float64),
+        ((300,), torch.float32), ((2, 70), torch.float64), ((0,), torch.float32),
+        ((1, 8, 1, 1), torch.float32))]
     tensors = [b * (rank + 1) for b in bases]
     tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
     addresses = [t.data_ptr() for t in tensors]
@@ -40,7 +41,8 @@ for round in range(20):
     for t, b in zip(tensors, bases, strict=True):
         torch.testing.assert_close(t, b * (world + 1) / 2)
     x = (bases[4] * (rank + 1)).t()
-    torch.testing.assert_close(ranks.gather(x), torch.stack([bases[4].t() * (r + 1) for r in range(world)]))
+    gathered = torch.stack([bases[4].t() * (r + 1) for r in range(world)])
+    torch.testing.assert_close(ranks.gather(x), gathered)
     votes = torch.arange(3.0).eq(rank).float()
     ranks.all_reduce_max_(votes)
     assert votes.tolist() == [1.0 if i < world else 0.0 for i in range(3)]
@@ -48,7 +50,8 @@ for round in range(20):
     mean = ranks.mean(x)
     torch.testing.assert_close(mean.detach(), bases[3] * (world + 1) / 2)
     [slope] = torch.autograd.grad((mean.square() * (rank + 1)).sum(), x, create_graph=True)
-    torch.testing.assert_close(slope.detach(), mean.detach() * (world + 1))  # everyone's objective reads the mean
+    # The objective of every rank depends on the mean.
+    torch.testing.assert_close(slope.detach(), mean.detach() * (world + 1))
     [bend] = torch.autograd.grad(slope.sum(), x)
     torch.testing.assert_close(bend, torch.full_like(bend, world + 1))
 ranks.destroy()
@@ -81,7 +84,7 @@ for round in range(9):
         os._exit(4)
 """
 
-# Rank 1 does not answer until rank 0 has said so.
+# Rank 1 does not answer until rank 0 has reported it.
 SILENT = """
 import sys
 from pathlib import Path
@@ -222,7 +225,8 @@ def test_a_silent_rank_is_reported(tmp_path: Path) -> None:
 def test_ranks_end_when_torchrun_is_killed(tmp_path: Path) -> None:
     """A parent that starts one rank as torchrun would, and is killed."""
     rank = (
-        "import time; from ganvas.core import distributed as ranks; ranks._end_with_torchrun(); print('ready', flush=True); "
+        "import time; from ganvas.core import distributed as ranks; "
+        "ranks._end_with_torchrun(); print('ready', flush=True); "
         "time.sleep(300); print('outlived')"
     )
     parent = (

@@ -23,8 +23,10 @@ from ganvas.nets.norm import InstanceNorm2d
 
 
 def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything as torch does it unasked: rows first, one optimizer loop over the weights, and the layers that we
-    wrote again for speed as torch has them."""
+    """Everything as torch does it by default.
+
+    Contiguous memory, one optimizer loop over the weights, and torch's own layers in
+    place of the fast ones."""
     to = nn.Module.to
     monkeypatch.setattr(
         nn.Module,
@@ -43,7 +45,7 @@ def made_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_is_the_plain_steps(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float64, where rounding is far below what an error would show."""
+    """In float64, so that rounding is far below the effect of an error."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
 
     def losses() -> list[dict[str, float]]:
@@ -84,11 +86,13 @@ def test_in_float32_the_first_losses_agree_to_1e_5(
         ), name
 
 
-# ---------------------------------------------------------------- what a plan makes for several turns
+# ---------------------------------------------------------------- shared forward passes
 
 
 class Sharing(Method):
-    """A game whose two turns are about the same images. `shared=False`: each turn makes them again, from the same noise."""
+    """A method whose two updates use the same generated images.
+
+    shared=False: each update generates them again, from the same noise"""
 
     def __init__(self, shape: Shape, shared: bool = True, twice: bool = False) -> None:
         super().__init__()
@@ -99,8 +103,8 @@ class Sharing(Method):
         self.shared, self.twice = shared, twice
         self.players = {"G": [self.G], "D": [self.D]}
 
-    def updates(self, clock, feed):
-        real = next(feed)
+    def updates(self, clock, batches):
+        real = next(batches)
         real = real.having(z=rng.normal(len(real), 4))
         if self.shared:
             real = real.having(
@@ -144,7 +148,7 @@ def sharing(tmp_path: Path, micro: int | None = None, **options: Any) -> Engine:
 
 
 @pytest.mark.parametrize("micro", [None, 3, 1])
-def test_what_is_made_once_moves_the_weights_as_if_made_twice(
+def test_a_shared_forward_pass_moves_the_weights_as_two_passes(
     tmp_path: Path, micro: int | None
 ) -> None:
     once, again = sharing(tmp_path, micro), sharing(tmp_path, micro, shared=False)
@@ -181,8 +185,8 @@ def test_it_serves_one_update(tmp_path: Path) -> None:
 
 def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
     class Two(Sharing):
-        def updates(self, clock, feed):
-            real = next(feed)
+        def updates(self, clock, batches):
+            real = next(batches)
             real = real.having(z=rng.normal(len(real), 4))
             parts = (self.d_loss, self.weigh)
             whole = lambda b: Terms(torch.stack([f(b).loss for f in parts]).sum())  # noqa: E731
@@ -206,7 +210,7 @@ def test_a_sum_of_objectives_is_descended_as_their_sum(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- optimizers, precision, compiling
 
 
-def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
+def test_optimizers_are_fused_unless_the_run_sets_it(tmp_path: Path) -> None:
     def groups(make: Any) -> dict[str, Any]:
         return build._fused(make)([nn.Parameter(torch.zeros(2))]).param_groups[0]
 
@@ -222,7 +226,7 @@ def test_optimizers_are_fused_unless_the_run_says_how(tmp_path: Path) -> None:
 def test_compiled_networks_give_the_same_losses(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Traced and differentiated by torch.compile's machinery, penalties included; generating code would take minutes."""
+    """Trace and differentiate with torch.compile, without its slow code generation."""
     compile = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, mode: compile(self, backend="aot_eager"))
     data = toy_data(recipe, tmp_path / "data")

@@ -1,4 +1,4 @@
-"""When ProGAN's networks grow."""
+"""The stages at which ProGAN's networks grow."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_grows_from_the_smallest() -> None:
     ]
 
 
-def test_grows_from_where_it_is_told() -> None:
+def test_growth_starts_at_the_given_resolution() -> None:
     method = progan(start=16)
     assert [seen(method, n) for n in (0, 200, 250, 300, 10**6)] == [
         (16, 1.0),
@@ -65,7 +65,7 @@ def test_started_at_the_largest_nothing_grows() -> None:
 
 
 def test_optimizers_start_afresh_when_a_fade_begins_and_when_it_ends() -> None:
-    """As the authors' code, which compares both floor and ceiling of its level of detail."""
+    """As in the authors' code, which compares floor and ceiling of its level of detail."""
     stages = {n: progan().stage(Clock(images=n)).index for n in range(0, 1200, 10)}
     assert [n for n in stages if n and stages[n] != stages[n - 10]] == [
         200,

@@ -1,4 +1,4 @@
-"""pix2pix as the paper's tables vary it, all by `--set`."""
+"""The variants of pix2pix in the paper's tables, set by `--set`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_loss_is_the_sum_of_its_parts(tmp_path: Path) -> None:
     torch.testing.assert_close(terms.log["l1"], (batch.fake - batch.y).abs().mean())
 
 
-def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
+def test_without_the_adversarial_loss_there_is_no_discriminator(tmp_path: Path) -> None:
     game, method = engine(tmp_path, "adversarial_weight=0")
     before = [w.clone() for w in method.D.parameters()]
     assert game.step().keys() == {"G/loss", "G/l1"}
@@ -62,10 +62,13 @@ def test_without_the_adversarial_loss_nobody_judges(tmp_path: Path) -> None:
     ("loss", "undecided", "right", "wrong"),
     [("bce", math.log(2), math.log1p(math.exp(-1)), None), ("lsgan", 0.5, 0, 1)],
 )
-def test_what_the_discriminator_descends(
+def test_the_loss_of_the_discriminator(
     tmp_path: Path, monkeypatch, loss: str, undecided: float, right: float, wrong: float | None
 ) -> None:
-    """A D that always says 0, and one that says 1 (real) and 0 (least squares) or -1 (cross entropy) of what it should."""
+    """A D that is always 0, and one that is right.
+
+    The right one gives 1 for real images, and 0 (least squares) or -1 (cross entropy)
+    for generated ones."""
     _, method = engine(tmp_path, f"loss={loss}")
     batch = Batch(
         x=torch.zeros(1, 3, 16, 16), y=torch.ones(1, 3, 16, 16), fake=-torch.ones(1, 3, 16, 16)
@@ -94,7 +97,7 @@ def test_another_loss_is_refused(tmp_path: Path) -> None:
 
 
 def test_dropout_is_where_the_paper_has_it(tmp_path: Path) -> None:
-    """Appendix 6.1.1: CD512-CD512-CD512-C512-...: the decoder's first three layers, which give 2, 4 and 8 pixels of 256."""
+    """Appendix 6.1.1: CD512-CD512-CD512-C512-...: dropout at 2, 4 and 8 of 256 px."""
     with torch.device("meta"):
         for recipe in ("pix2pix", "pix2pix_pixel"):
             method: Any = recipes.find(recipe)(400).method(Shape(3, 256, 256))

@@ -28,7 +28,9 @@ def test_growing_half_life() -> None:
 
 
 def test_beta2_and_gamma_follow_the_clock(tmp_path: Path) -> None:
-    """Each step's two batches of 8 move every schedule; the rate falls to a quarter and the penalty to a tenth."""
+    """Two batches of 8 per step move every schedule: rate and penalty fall.
+
+    The rate falls to a quarter and the penalty to a tenth."""
     run = toy_run(
         "r3gan",
         toy_data("r3gan", tmp_path / "data"),

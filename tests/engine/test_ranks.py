@@ -1,4 +1,4 @@
-"""Two processes are one: the same gradients, penalties and batch norm included, as one process with the whole batch."""
+"""Two ranks equal one process with the whole batch: gradients, penalties, batch norm."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from toys import toy_data
 
 from ganvas import recipes
 
-# Run by one process and by two: takes two steps of every recipe, in float64 so that only mistakes show, and keeps every
-# gradient that an optimizer was given.
+# Run by one process and by two: takes two steps of every recipe, in float64 so that
+# rounding does not hide mistakes, and records the gradients of every optimizer step.
 WORKER = """
 import sys
 from pathlib import Path
@@ -32,7 +32,8 @@ class Doubled:
         self.feed, self.info = feed, feed.info
 
     def draw(self, *args, **options):
-        return self.feed.draw(*args, **options).map(lambda t: t.double() if t.is_floating_point() else t)
+        batch = self.feed.draw(*args, **options)
+        return batch.map(lambda t: t.double() if t.is_floating_point() else t)
 
 
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A run's folder: one writer, damage noticed, nothing locked out, no paths in it, and inference without the data."""
+"""The run folder: one writer, damage noticed, no paths, inference without data."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(
         write(run / "run.json", "{}")
 
 
-# ---------------------------------------------------------------- starts that were killed or refused
+# ---------------------------------------------------------------- killed or refused starts
 
 
 def test_a_start_killed_before_run_json_can_be_repeated(tmp_path: Path) -> None:
@@ -212,9 +212,14 @@ def test_a_setting_that_cannot_be_used_is_refused_before_data_are_opened(
 
 @pytest.mark.parametrize(
     ("recipe", "size", "advice"),
-    [("pix2pix", 64, "--set G.depth=6"), ("pix2pix", (128, 192), "--set G.depth=6"), ("cyclegan", 30, "--size 32"),
-     ("dcgan", 30, "Nearest: 32x32"), ("cyclegan", 20, "at least 24 pixels")],
-)  # fmt: skip
+    [
+        ("pix2pix", 64, "--set G.depth=6"),
+        ("pix2pix", (128, 192), "--set G.depth=6"),
+        ("cyclegan", 30, "--size 32"),
+        ("dcgan", 30, "Nearest: 32x32"),
+        ("cyclegan", 20, "at least 24 pixels"),
+    ],
+)
 def test_sides_that_networks_cannot_take_are_refused_with_advice(
     recipe: str, size: int | tuple[int, int], advice: str, tmp_path: Path
 ) -> None:
@@ -344,9 +349,15 @@ def test_a_damaged_line_is_named_and_the_run_goes_on(
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda s: s["clock"].update(images="many"), lambda s: s.pop("optim"), lambda s: s["optim"].update(D=[{}, {}]),
-     lambda s: s["optim"]["D"][0].update(lr="fast"), lambda s: s.update(stage=-1), lambda s: s.update(log=3)],
-)  # fmt: skip
+    [
+        lambda s: s["clock"].update(images="many"),
+        lambda s: s.pop("optim"),
+        lambda s: s["optim"].update(D=[{}, {}]),
+        lambda s: s["optim"]["D"][0].update(lr="fast"),
+        lambda s: s.update(stage=-1),
+        lambda s: s.update(log=3),
+    ],
+)
 def test_a_state_that_does_not_fit_is_one_message(
     run: Path, damage: Callable[[dict[str, Any]], Any]
 ) -> None:
@@ -359,10 +370,10 @@ def test_a_state_that_does_not_fit_is_one_message(
         resumed(run)
 
 
-# ---------------------------------------------------------------- what is shared
+# ---------------------------------------------------------------- files that are shared
 
 
-def test_no_path_and_no_user_name_in_what_is_shared(
+def test_no_path_and_no_user_name_in_shared_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home-of-alice"

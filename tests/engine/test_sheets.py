@@ -1,4 +1,4 @@
-"""When a run shows what it makes, and that a run which was stopped shows the same as one that was not."""
+"""When sample grids are written; a stopped run and an uninterrupted one write the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("at", [16, 24])
-def test_sheets_come_early_and_a_stop_at_one_loses_nothing(
+def test_sample_grids_start_early_and_a_stop_loses_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     data = toy_images(tmp_path / "data")

@@ -1,4 +1,4 @@
-"""DiscoGAN's and DualGAN's algorithms as they are performed, and the noise that DualGAN keeps when it is used."""
+"""The algorithms of DiscoGAN and DualGAN, and DualGAN's noise at inference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def toy(recipe: str, folder: Path, *more: str) -> tuple[Engine, Any]:
 
 
 def test_discogans_turns_and_its_weight_of_the_way_back(tmp_path: Path) -> None:
-    """Of three iterations D takes the first; r changes between two of G's in one plan."""
+    """Of three iterations D takes the first; r is recomputed between two of G's."""
     _, method = toy("discogan", tmp_path, "curriculum=5", "early=0.1", "late=0.7")
     turns: list[Any] = []
     for step in range(3):
@@ -55,7 +55,7 @@ def test_discogans_lesser_models_leave_the_other_direction_alone(
     assert method.directions == ("b",)
 
 
-def test_discogans_loss_is_the_sum_that_it_says(tmp_path: Path) -> None:
+def test_discogans_loss_is_the_documented_sum(tmp_path: Path) -> None:
     engine, method = toy("discogan", tmp_path)
     real = engine.feed.draw(0, 8, seed=0)
     terms = method.g_loss(real, to="b", r=0.3)
@@ -96,8 +96,8 @@ def test_dualgans_noise_is_dropout_that_stays_on(
         assert torch.equal(model.translate(x), model.translate(x)) != varies
 
 
-def test_cogans_turns_are_about_one_z_and_its_weights_begin_as_it_says(tmp_path: Path) -> None:
-    """The recipe's docstring says what is not the authors'."""
+def test_cogans_updates_share_z_and_its_initialization_is_documented(tmp_path: Path) -> None:
+    """The recipe's docstring states the differences from the authors' code."""
     engine, method = toy("cogan", tmp_path)
     latents: list[torch.Tensor] = []
     plain = method.latent

@@ -1,4 +1,4 @@
-"""WGAN's algorithm as it is performed: the critic's phases, and weights that were clipped before each of its steps."""
+"""WGAN's algorithm: phases of the critic, and weights clipped before its steps."""
 
 from __future__ import annotations
 

@@ -31,14 +31,14 @@ STEPS = 20
 
 
 def losses(recipe: str, folder: Path, steps: int = STEPS) -> list[dict[str, float]]:
-    """What the first steps of a recipe log, at toy size on toy data written to `folder`."""
+    """The logs of a recipe's first steps, at toy size on toy data written to `folder`."""
     run = toy_run(recipe, toy_data(recipe, folder), "seed=11")
     engine = Engine(run, run.data())
     return [{k: float(v) for k, v in engine.step().items()} for _ in range(steps)]
 
 
 def host() -> dict[str, str]:
-    """Whatever decides the last bits of a sum."""
+    """The versions and processor, which decide the last bits of a sum."""
     return {
         "processor": str(machine()["processor"]),
         "vector": torch.backends.cpu.get_cpu_capability(),

@@ -1,4 +1,4 @@
-"""The first losses of every recipe are those on record."""
+"""The first losses of every recipe equal the recorded ones."""
 
 from __future__ import annotations
 

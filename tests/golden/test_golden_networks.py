@@ -136,7 +136,7 @@ def test_biggan(golden: Callable[[str], Golden], name: str) -> None:
 
 @torch.no_grad()
 def test_biggan_deep_at_three_truncations(golden: Callable[[str], Golden]) -> None:
-    """Two of which have statistics of their own; a third is blended, as that project does it or the right way round."""
+    """Two with own statistics; a third blended as there, and the right way round."""
     g = golden("hf_biggan/biggan_deep_128")
     net: Any = import_network(g.file)
     unread = (6 - 3) * (6 * 9 + 1)  # its last convolution has 6 outputs, of which it shows 3
@@ -244,7 +244,7 @@ def test_stylegan2_generator(golden: Callable[[str], Golden], name: str) -> None
     g.check(net(z, y, truncation=0.7), "output_trunc07_const")
     half = net.layers // 2
     g.check(net.synthesis(torch.cat([w[:, :half], w.flip(0)[:, half:]], 1)), "output_mixed_const")
-    net.train()  # where the fixed noise is what it is asked for by name
+    net.train()  # in training mode the fixed noise needs its argument
     g.check(net.synthesis(w, noise=net.synthesis.fixed_noise()), "output_const")
 
 
@@ -269,7 +269,7 @@ def test_stylegan2_checkpoint_of_several_networks(
 
 @torch.no_grad()
 def test_stylegan_generator(golden: Callable[[str], Golden]) -> None:
-    """That project's networks make no picture of 4x4 and have one noise weight a layer, ours one for each channel."""
+    """That project has no 4x4 output, and one noise weight per layer, not per channel."""
     g = golden("stylegan1_zoo/generator")
     net: Any = import_network(g.file)
     others = [p for k, p in net.named_parameters() if k.endswith("noise.weight") or "to_rgb.0" in k]

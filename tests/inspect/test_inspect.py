@@ -1,4 +1,4 @@
-"""Walks, mixed styles, projections and sweeps, on a method small enough to know what must come out."""
+"""Walks, style mixing, projections and sweeps, on a method with known results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INFO = {
 
 
 class Plain(Method):
-    """A picture is tanh of a linear map of z."""
+    """An image is tanh of a linear map of z."""
 
     def __init__(self, shape: Shape = SHAPE) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Plain(Method):
 
 
 class WithStyles(Plain):
-    """w is 2 z + 1 in every one of ten layers; a picture is made of the layers' mean."""
+    """w is 2 z + 1 in each of ten layers; an image depends on the mean over the layers."""
 
     layers = 10
 
@@ -86,7 +86,7 @@ def size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def test_pictures_by_name() -> None:
+def test_images_by_name() -> None:
     assert sample_names("3, 7") == [(3, 0), (7, 0)]
     assert sample_names("1-2,0:12,4:3-4") == [(1, 0), (2, 0), (0, 12), (4, 3), (4, 4)]
     for wrong in ("", "a", "3-1", "1:", "-3"):
@@ -94,7 +94,7 @@ def test_pictures_by_name() -> None:
             sample_names(wrong)
 
 
-def test_a_name_is_the_picture_that_sample_makes() -> None:
+def test_a_name_is_the_image_of_sample() -> None:
     m = model()
     grid = m.sample(9, seed=4, output="torch")
     z = latents(m.method, [(4, 7), (4, 2)])  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_an_arc_keeps_its_speed_and_its_length() -> None:
     )  # no angle between them
 
 
-def test_a_walk_passes_its_pictures_and_closes() -> None:
+def test_a_walk_passes_its_images_and_closes() -> None:
     m = model(Plain)
     way = m.walk([(0, 0), (0, 5), (8, 0)], frames=4, output="torch")
     assert len(way) == 12
@@ -193,7 +193,9 @@ def test_truncation_moves_towards_the_mean_and_is_refused_where_there_is_none() 
     ("kind", "space", "steps"),
     [(Plain, None, 200), (WithStyles, None, 200), (WithStyles, "w+", 200), (WithEncoder, None, 0)],
 )
-def test_a_projection_finds_what_the_model_made(kind: type[Plain], space: Any, steps: int) -> None:
+def test_a_projection_finds_an_image_of_the_model(
+    kind: type[Plain], space: Any, steps: int
+) -> None:
     m = model(kind)
     x = m.sample(2, seed=3, output="torch")
     found = project(m.method, x, space=space, steps=steps)  # type: ignore[arg-type]
@@ -223,8 +225,8 @@ def test_exploration_noise_is_of_the_whole_spread_of_w(monkeypatch: pytest.Monke
     assert noises == [pytest.approx(0.05 * 2 * 4**0.5, rel=0.1)]
 
 
-def test_a_projection_is_as_near_as_it_says(tmp_path: Path) -> None:
-    """Of pictures that the model cannot make, too; and files say the same."""
+def test_a_projection_reports_its_distance(tmp_path: Path) -> None:
+    """Of images that the model cannot make, too; and files say the same."""
     toy_images(tmp_path / "in", 2)
     m = model()
     files = sorted((tmp_path / "in").iterdir())
@@ -255,7 +257,7 @@ def test_a_sweep_is_a_plot_and_a_record(tmp_path: Path) -> None:
     assert provenance.read(tmp_path / "n.png")["generated"]
 
 
-def test_films_say_that_they_are_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_videos_are_marked_as_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     m = model(Plain)
     assert render.walk(m, tmp_path / "walk.gif", through="2", frames=3) == 6
     said = provenance.read(tmp_path / "walk.gif")

@@ -1,4 +1,4 @@
-"""L*a*b* against known colours, and colouring, which leaves light as it is."""
+"""L*a*b* against known colors, and colorization, which leaves light as it is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_known_colours() -> None:
-    """sRGB's primaries under D65, as colour tables have them."""
-    colours = {(1, 1, 1): (100, 0, 0), (1, 0, 0): (53.24, 80.09, 67.20), (0, 1, 0): (87.73, -86.18, 83.18),
-               (0, 0, 1): (32.30, 79.19, -107.86), (0, 0, 0): (0, 0, 0), (0.5, 0.5, 0.5): (53.39, 0, 0)}  # fmt: skip
+def test_known_colors() -> None:
+    """sRGB's primaries under D65, as color tables have them."""
+    colours = {
+        (1, 1, 1): (100, 0, 0),
+        (1, 0, 0): (53.24, 80.09, 67.20),
+        (0, 1, 0): (87.73, -86.18, 83.18),
+        (0, 0, 1): (32.30, 79.19, -107.86),
+        (0, 0, 0): (0, 0, 0),
+        (0.5, 0.5, 0.5): (53.39, 0, 0),
+    }
     x = torch.tensor(list(colours)).float().T[None, :, None] * 2 - 1
     torch.testing.assert_close(
         to_lab(x)[0, :, 0].T, torch.tensor(list(colours.values())).float(), atol=0.03, rtol=0
@@ -40,7 +46,7 @@ def test_there_and_back_with_gradients() -> None:
     )
 
 
-def test_colouring_keeps_the_light_and_does_not_see_the_colours() -> None:
+def test_colorization_keeps_the_lightness_and_ignores_the_colors() -> None:
     net = Colouring(net=lambda **c: UNetGenerator(**c, width=4, depth=3, norm="instance"))
     x = torch.rand(2, 3, 16, 24, generator=seeded()) * 1.6 - 0.8
     made = net(x)
@@ -51,7 +57,7 @@ def test_colouring_keeps_the_light_and_does_not_see_the_colours() -> None:
         Colouring(channels_in=1, channels_out=1)
 
 
-def test_chroma_is_reduced_to_what_srgb_has_and_lightness_stays() -> None:
+def test_chroma_is_reduced_to_srgb_and_lightness_stays() -> None:
     g = seeded()
     lab = torch.cat(
         [
@@ -85,7 +91,7 @@ def test_colors_that_srgb_has_stay_and_others_have_gradients() -> None:
     assert gradient.abs().min() > 0
 
 
-def test_colouring_keeps_the_lightness_whatever_its_network_says() -> None:
+def test_colorization_keeps_the_lightness_for_any_output() -> None:
     """Seen after the 8 bits of a saved image."""
     net = Colouring(net=lambda **c: UNetGenerator(**c, width=4, depth=3, norm="instance"))
     with torch.no_grad():

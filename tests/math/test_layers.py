@@ -1,4 +1,4 @@
-"""Layers against torch's own, against NumPy-like arithmetic by hand, and over two ranks against one."""
+"""Layers against torch's own, against arithmetic by hand, and over two ranks."""
 
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ def test_batch_norm_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
     _objective(norm, x).backward()
     assert x.grad is not None
     first, second = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
-    # Each rank's loss is a mean over its half: ranks' gradients are averaged, by the engine for weights.
+    # Each rank's loss is a mean over its half; the engine averages the gradients of the
+    # weights.
     torch.testing.assert_close(torch.cat([first[0], second[0]]) / 2, x.grad)
     for got_0, got_1, want in zip(
         first[1:3], second[1:3], [p.grad for p in norm.parameters()], strict=True
@@ -168,7 +169,7 @@ def test_dropout() -> None:
     assert drop.eval()(x) is x
 
 
-def test_dropout_of_a_row_does_not_depend_on_who_shares_the_batch() -> None:
+def test_dropout_of_a_row_does_not_depend_on_the_other_rows() -> None:
     drop, x = Dropout(0.5), torch.randn(6, 5)
     torch.manual_seed(3)
     whole = drop(x)
@@ -185,7 +186,9 @@ def test_pixel_norm() -> None:
 
 
 def test_equalized_layers_keep_variance() -> None:
-    """He's rule: after a ReLU the squares keep the size of the input's, at any width. Biases are not scaled."""
+    """He's rule: after a ReLU the mean square is that of the input, at any width.
+
+    Biases are not scaled."""
     torch.manual_seed(0)
     for width in (16, 256):
         layer = EqualizedLinear(width, 4096)
@@ -248,7 +251,7 @@ def test_maxout() -> None:
 
 
 def test_convolutions_that_double_and_halve() -> None:
-    """One kernel of 4x4 is a convolution of the repeated pixels, and the mean of 2x2 of a convolution's."""
+    """A 4x4 kernel equals a convolution of repeated pixels, and one averaged over 2x2."""
     torch.manual_seed(0)
     x = torch.randn(2, 3, 6, 8)
     for net, expected in (
@@ -261,7 +264,9 @@ def test_convolutions_that_double_and_halve() -> None:
 
 
 def test_blur() -> None:
-    """Constant inside, falling to the border; doubling leaves the mean and a ramp; there is nothing to save."""
+    """Constant inside, falling to the border; doubling keeps the mean and a ramp.
+
+    No buffer is saved."""
     ones = torch.ones(1, 2, 6, 6)
     assert torch.allclose(Blur()(ones)[0, 0, 0, :3], torch.tensor([9 / 16, 3 / 4, 3 / 4]))
     assert torch.allclose(Blur()(ones)[..., 1:-1, 1:-1], torch.ones(()))
@@ -278,7 +283,7 @@ def test_blur() -> None:
 
 @pytest.mark.parametrize("settings", [{"pad": 2}, {"stride": 2}, {"gain": 4.0, "up": True}])
 def test_blur_filters_in_float32_under_bf16_autocast_on_cpu(settings: dict) -> None:
-    """Forward, backward and double backward see no bf16 convolution; the result has the images' type again."""
+    """No bf16 convolution forward, backward or twice backward; the type is restored."""
     blur = Blur((1, 3, 3, 1), **settings)
     x = torch.randn(2, 3, 8, 8).bfloat16().requires_grad_()
     wide = x.detach().float().requires_grad_()

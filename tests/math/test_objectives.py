@@ -36,7 +36,7 @@ def test_feature_matching_compares_means_over_the_batch() -> None:
 
 
 def test_optimal_discriminators_value_is_the_jensen_shannon_divergence() -> None:
-    """Theorem 1 of arXiv:1406.2661: with D* = p / (p + q), the game's value is 2 JS(p, q) - log 4."""
+    """Theorem 1 of arXiv:1406.2661: with D* = p / (p + q), V = 2 JS(p, q) - log 4."""
     p = torch.tensor([0.5, 0.3, 0.2, 0.0])
     q = torch.tensor([0.1, 0.3, 0.3, 0.3])
     logits = (p / q).log().clamp(-50, 50)  # of D*
@@ -53,7 +53,7 @@ def test_lsgan() -> None:
     assert lsgan(torch.tensor([0.0, 3.0]), 1.0).item() == 2.5
 
 
-def test_relativistic_judges_pairs() -> None:
+def test_relativistic_loss_compares_pairs() -> None:
     a, b = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 0.0])
     assert relativistic(a, b).item() == pytest.approx(
         (math.log1p(math.exp(-2)) + math.log(2)) / 2, rel=1e-6
@@ -176,7 +176,7 @@ def test_penalties_stay_in_float32_under_autocast() -> None:
         assert r1(D, real).item() == pytest.approx(D.weight.square().sum().item(), rel=1e-5)
 
 
-def test_gradient_penalty_of_two_halves_is_that_of_the_whole() -> None:
+def test_gradient_penalty_of_two_halves_equals_that_of_the_batch() -> None:
     torch.manual_seed(0)
     D = Critic()
     real, fake = torch.randn(2, 4, 3, 2, 2, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Spectral normalisation and singular values, against the decomposition; truncation and the orthogonality penalty."""
+"""Spectral normalization, singular values, truncation and the orthogonality penalty."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def largest(weight: torch.Tensor, dim: int = 0) -> float:
 
 
 def touch(module: nn.Module) -> None:
-    """An update that changes next to nothing."""
+    """An update that changes almost nothing."""
     with torch.no_grad():
         module.parametrizations.weight.original.mul_(1 + 1e-4)  # pyright: ignore
 
@@ -54,7 +54,7 @@ def test_the_largest_singular_value_becomes_one(make) -> None:
 
 
 def test_u_moves_once_for_each_update() -> None:
-    """However often the network is called between two of them; not in evaluation."""
+    """Independent of the number of forward passes between them; not in evaluation mode."""
     torch.manual_seed(0)
     net: Any = spectral_(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)))
     u = net[0].parametrizations.weight[0].u
@@ -80,7 +80,9 @@ def test_u_moves_once_for_each_update() -> None:
 
 
 def test_the_gradient_is_the_papers() -> None:
-    """Equation 12: (dL/dW_SN - <dL/dW_SN, W_SN> u v^T) / sigma, here by finite differences; and the second derivative."""
+    """Equation 12, by finite differences; and the second derivative.
+
+    (dL/dW_SN - <dL/dW_SN, W_SN> u v^T) / sigma"""
     torch.manual_seed(0)
     with torch.random.fork_rng():
         layer: Any = spectral(nn.Linear(4, 3, bias=False).double())
@@ -147,7 +149,7 @@ def test_truncation_is_the_cut_normal_and_continuous() -> None:
     for t in (0.04, 0.5, 2.0):
         cut = rng.truncated(z, t)
         assert cut.abs().max() <= t
-        again = z[z.abs() <= t]  # what drawing again would give
+        again = z[z.abs() <= t]  # the result of rejection sampling
         for q in (0.1, 0.25, 0.5, 0.9):
             assert float(cut.quantile(q)) == pytest.approx(float(again.quantile(q)), abs=0.02 * t)
     torch.testing.assert_close(rng.truncated(z, 8.0), z, atol=1e-5, rtol=1e-5)
@@ -187,6 +189,6 @@ def test_standing_statistics_are_plain_averages() -> None:
     )
     first = net[0].running_mean.clone()
     stand(net, make, 1.0)
-    stand(net, make, 0.5)  # kept, not made again
+    stand(net, make, 0.5)  # reused, not computed again
     assert len(seen) == 8
     assert torch.equal(net[0].running_mean, first)

@@ -1,4 +1,4 @@
-"""The classification accuracy score on handwritten digits, for generators whose faults are known."""
+"""The classification accuracy score on digits, for generators with known faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return x[order].float().view(-1, 1, 8, 8) / 8 - 1, y[order]
 
 
-def test_faults_of_a_generator_cost_what_they_should(digits) -> None:
+def test_faults_of_a_generator_lower_the_score_as_expected(digits) -> None:
     x, y = digits
     real, test = (x[:600], y[:600]), (x[1200:], y[1200:])
     state = torch.random.get_rng_state()
@@ -46,7 +46,7 @@ def test_faults_of_a_generator_cost_what_they_should(digits) -> None:
     assert classification_accuracy_score(x[600:1200], shuffled, *real, *test, steps=20).score < 0.3
 
 
-def test_the_same_seed_gives_the_same_score_on_larger_pictures_too(digits) -> None:
+def test_the_same_seed_gives_the_same_score_on_larger_images_too(digits) -> None:
     x, y = digits
     big = torch.nn.functional.interpolate(x[:90], scale_factor=5, mode="nearest")
     parts = (big[:30], y[:30], big[30:60], y[30:60], big[60:90], y[60:90] % 10)

@@ -1,4 +1,4 @@
-"""Where a classifier looks: its maps against their definitions, and the names that people give."""
+"""Class maps of classifiers against their definitions, and names of classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_class_maps_average_to_the_logits(network: Any) -> None:
 
 
 def test_grad_cam_of_an_averaging_network_is_its_class_activation_map() -> None:
-    """Selvaraju et al., section 3.1: they are the same up to a factor, and Grad-CAM keeps what is positive."""
+    """Selvaraju et al., section 3.1: equal up to a factor, where positive."""
     features = torch.randn(5, 4, 6, generator=seeded()).requires_grad_()
     weights = torch.randn(5, generator=seeded())
     score = (features.mean((1, 2)) * weights).sum()
@@ -68,7 +68,7 @@ def test_a_class_by_name_or_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet-v2"])
-def test_what_photographs_show_and_where(name: str, shared: Path) -> None:
+def test_classes_and_regions_of_photographs(name: str, shared: Path) -> None:
     c = classifier(name, shared / "data" / "weights")
     animals = {  # class; left, top, right, bottom of the animal, as shares
         "parrot.jpg": ("macaw", (0.15, 0.1, 0.95, 0.7)),
@@ -144,7 +144,7 @@ def test_a_classifier_of_transformers(kind: str, tmp_path: Path) -> None:
 
 
 def onnx_that_averages(weight: np.ndarray, side: int) -> bytes:
-    """A 1x1 convolution [K, 3] and the mean over places, as an ONNX file: protocol buffers by hand."""
+    """A 1x1 convolution [K, 3] and the mean over positions, as ONNX protocol buffers."""
 
     def varint(n: int) -> bytes:
         return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])

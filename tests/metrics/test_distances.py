@@ -89,7 +89,7 @@ def test_agrees_with_torchmetrics() -> None:
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
 
     class Flatten(torch.nn.Module):
@@ -133,8 +133,8 @@ def test_kernel_is_unbiased_and_its_interval_is_as_wide_as_it_should_be() -> Non
     assert np.mean(widths) == pytest.approx(np.std(values), rel=0.35)
 
 
-def test_subsets_share_what_they_share() -> None:
-    """The interval's subsets are read off one kernel matrix; they are what each would be by itself."""
+def test_subsets_share_one_kernel_matrix() -> None:
+    """The interval's subsets share one kernel matrix, and equal those computed alone."""
     g = torch.Generator().manual_seed(6)
     x, y = torch.randn(90, 5, generator=g) + 0.3, torch.randn(70, 5, generator=g)
     got = kernel_distance_interval(x, y, subsets=20, size=30, seed=3)
@@ -150,8 +150,11 @@ def test_subsets_share_what_they_share() -> None:
 
 
 def test_frechet_of_gaussians_by_its_closed_form() -> None:
-    """N(0, S) against N(shift, s^2 S), for a diagonal S: dim shift^2 + (s - 1)^2 tr(S), which few images overstate. The
-    extrapolated distance does not, and the spread of halves is the spread over independent draws."""
+    """N(0, S) against N(shift, s^2 S), for a diagonal S.
+
+    The distance is dim shift^2 + (s - 1)^2 tr(S), and larger with few images. The
+    extrapolated distance is not, and the spread of halves is the spread over
+    independent samples."""
     g, dim, n, shift = torch.Generator().manual_seed(7), 16, 600, 0.2
     scale = torch.linspace(0.3, 2, dim, dtype=torch.float64)
     truth = dim * shift**2 + (0.2**2 * scale.square()).sum().item()
@@ -222,7 +225,7 @@ def test_kernel_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fidelity(x, y) == balls
 
 
-def test_fidelity_tells_collapse_from_noise() -> None:
+def test_precision_and_recall_distinguish_collapse_from_noise() -> None:
     g = torch.Generator().manual_seed(3)
     real = torch.randn(300, 6, generator=g)
     copies = fidelity(real, real.clone())

@@ -41,7 +41,7 @@ def _seeded() -> torch.Generator:
 
 
 def test_random_conv_never_changes() -> None:
-    """Figures over it compare for as long as these hold."""
+    """Figures over this extractor compare only while these values hold."""
     e = extractor("random-conv-v1")
     assert e.hash == "15dc88ea582bcaa57f68701ae19142cd8a7fd1fa5a0a80e90de285d107d4744b"
     ramp = torch.linspace(-1, 1, 32 * 32).view(1, 1, 32, 32)
@@ -66,7 +66,7 @@ def test_channels_and_sizes() -> None:
     assert torch.equal(e(gray), e(colour))
     assert torch.equal(e(gray), e(opaque))
     clear = opaque.clone()
-    clear[:, 3] = -1  # wholly transparent: the colours below do not count
+    clear[:, 3] = -1  # wholly transparent: the colors below do not count
     other = torch.cat([-colour, clear[:, 3:]], dim=1)
     assert torch.equal(e(clear), e(other))
     assert not torch.equal(e(clear), e(opaque))
@@ -79,7 +79,7 @@ def test_channels_and_sizes() -> None:
         e(torch.full((1, 1, 8, 8), torch.nan))
 
 
-def test_sees_pictures_as_they_are_saved() -> None:
+def test_sees_images_as_they_are_saved() -> None:
     """An image and its 8-bit file have the same features."""
     e = extractor("random-conv-v1")
     x = torch.rand(2, 3, 16, 16, generator=_seeded()) * 2.4 - 1.2
@@ -184,7 +184,7 @@ def test_clean_resizing_is_pillows(height: int, width: int) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 130)])
 def test_legacy_resizing_is_tensorflows(height: int, width: int) -> None:
-    """Output (i, j) is the bilinear value at (i * height / side, j * width / side), held at the last row and column."""
+    """Output (i, j) is the bilinear value at (i height / side, j width / side)."""
     x, side = pixels(height, width), 75
     resized = RESIZERS["legacy-tensorflow"](x, side)
     for i, j in ((0, 0), (10, 33), (74, 74), (40, 1)):
@@ -231,8 +231,10 @@ def random_inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_inception_has_the_published_count() -> None:
-    """21,768,352 weights and shifts without the last layer, as Keras counts Inception-v3 (whose batch normalisation has no
-    gain), 17,216 gains, and 1008 outputs. With means and variances: the 23,885,392 numbers of the official file."""
+    """The 23,885,392 numbers of the official file, means and variances included.
+
+    21,768,352 weights and shifts without the last layer, as Keras counts Inception-v3
+    (its batch normalization has no gain), 17,216 gains, and 1008 outputs."""
     with torch.device("meta"):
         net = inception.Inception2015()
     body = sum(p.numel() for name, p in net.named_parameters() if not name.startswith("fc."))
@@ -280,7 +282,7 @@ def test_inception_loads_both_layouts(
 
 
 def test_inception_by_its_blocks(random_inception: Path) -> None:
-    """Shapes as in the paper's table 1, means at borders without the padding, and a last block that pools by the maximum."""
+    """Shapes of the paper's table 1, means without padding, max pooling at the end."""
     net = inception.Inception2015().eval()
     net.load_state_dict(torch.load(random_inception))
     shapes: dict[str, tuple[int, ...]] = {}
@@ -341,7 +343,7 @@ PHOTOS = {
 @pytest.mark.parametrize(
     ("name", "background", "least"), [("squeezenet", 0, 0.8), ("mobilenet-v2", 1, 0.75)]
 )
-def test_knows_the_photos(shared: Path, name: str, background: int, least: float) -> None:
+def test_recognizes_the_photographs(shared: Path, name: str, background: int, least: float) -> None:
     e = extractor(name, shared / "data" / "weights")
     labels = (
         (shared / "data" / "weights" / "imagenet_labels.txt")
@@ -366,8 +368,9 @@ def test_knows_the_photos(shared: Path, name: str, background: int, least: float
 
 
 def test_mobilenet_has_the_published_count() -> None:
-    """3,504,872 in the paper's form with 1000 classes (3.4 million there, with 1001), of which batch normalisation's 2 per
-    channel become one bias."""
+    """3,504,872 in the paper's form with 1000 classes (there 3.4 million, with 1001).
+
+    The 2 numbers per channel of batch normalization become one bias."""
     with torch.device("meta"):
         net = MobileNetV2()
     channels = sum(c.out_channels for c in net.modules() if isinstance(c, torch.nn.Conv2d)) - 1001

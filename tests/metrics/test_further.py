@@ -1,4 +1,4 @@
-"""The further measures: what they see in models that copy, repeat, or make what they were asked for."""
+"""Further diagnostics: models that copy, repeat, or generate the requested class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ganvas.metrics.suite import filled
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes, with a test part of other pictures."""
+    """Two classes, with a test part of other images."""
     root = tmp_path_factory.mktemp("further")
     for part, count in (("train", 40), ("test", 24)):
         for i, name in enumerate(("gray", "colour")):
@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Made:
-    """A model that gives the pictures that it was made with."""
+    """A model whose samples are the given images."""
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor | None = None) -> None:
         self.x, self.y = x, y
@@ -77,17 +77,17 @@ def test_copies_of_the_training_images_are_memorised_and_held_out_ones_are_not(
     assert fresh["ratio"] == pytest.approx(1, abs=0.2)
 
 
-def test_a_model_of_four_pictures_has_a_small_support(source: Path) -> None:
+def test_a_model_of_four_images_has_a_small_support(source: Path) -> None:
     few = everything(source).x[:4].repeat(10, 1, 1, 1)
     found = run_diagnostics(["duplicates"], subject(source, Made(few)))["duplicates"]
     assert found["values"]["duplicates"] == 4 * 45  # pairs among ten copies of each
     assert found["values"]["support"] == pytest.approx(4.3, abs=0.5)  # n (n - 1) / 2 over 180
 
 
-def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
+def test_the_classifier_trains_on_the_requested_classes(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The score itself is tested where it lives; here, what it is given."""
+    """Tests the inputs of the score; the score has tests of its own."""
     train, test = everything(source), everything(source, "test")
     given: list[torch.Tensor] = []
 
@@ -105,7 +105,7 @@ def test_a_classifier_learns_from_samples_of_the_classes_asked_for(
     assert torch.equal(unseen.sum(), test.x.sum())
 
 
-def test_what_cannot_be_measured_is_said(source: Path, tmp_path: Path) -> None:
+def test_figures_that_cannot_be_computed_are_named(source: Path, tmp_path: Path) -> None:
     x = everything(source).x
     with pytest.raises(UserError, match="Did you mean 'duplicates'"):
         run_diagnostics(["duplicate"], subject(source, Made(x)))

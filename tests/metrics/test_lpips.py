@@ -1,4 +1,4 @@
-"""LPIPS: a closed form on a tiny network, an independent implementation on the real ones, and the files that it takes."""
+"""LPIPS: a closed form, an independent implementation, and its weight files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def picture(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_closed_form() -> None:
-    """Two taps of a network that passes its (normalised) pixels on: unit vectors and weights by hand."""
+    """Two layers of a network that returns its normalized input: distances by hand."""
     net = LPIPS(
         nn.Sequential(nn.Identity(), nn.ReLU()),
         (0, 1),
@@ -50,10 +50,10 @@ def test_published_parameter_counts(make, count: int) -> None:
 
 @pytest.mark.parametrize("net", ["alex", "squeeze", "vgg"])
 def test_agrees_with_torchmetrics(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Same network, with random weights, and same heads: it takes the layers apart by itself."""
+    """The same network with random weights and heads: its layers are separated."""
     try:
         from torchmetrics.functional.image import lpips as theirs
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
     torch.manual_seed(0)
     chosen = BACKBONES[net]
@@ -107,7 +107,7 @@ def test_the_smallest_image_is_as_stated(net: str) -> None:
 
 
 def test_every_head_loads(shared: Path) -> None:
-    """Their backbones are not here: what is missing is the backbone, and one line says so."""
+    """Without the backbones' files, one line names the missing backbone."""
     for net in ("alex", "vgg", "squeeze"):
         with pytest.raises(UserError, match="needs the backbone's weights") as e:
             lpips(net, shared / "data" / "weights")

@@ -48,7 +48,7 @@ def test_record(digits: tuple[torch.Tensor, np.ndarray]) -> None:
     assert json.loads(json.dumps(good)) == good
     g, c = good["values"], collapsed["values"]
     low, high = good["intervals"]["kernel"]
-    assert low < 0 < high  # two halves of one set: not told apart
+    assert low < 0 < high  # two halves of one set do not differ
     assert collapsed["intervals"]["kernel"][0] > 0
     assert good["intervals"]["frechet"][0] < g["frechet"] < good["intervals"]["frechet"][1]
     assert "fid" not in g

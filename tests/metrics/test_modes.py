@@ -1,4 +1,4 @@
-"""Modes, duplicates and copies counted: closed forms, an independent implementation, and what each protocol says."""
+"""Counts of modes, duplicates and copies, against independent implementations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_closed_form() -> None:
     score = score_modes(samples, CENTRES, sigma=0.1)
     assert (score.found, score.total, score.counts) == (2, 4, (2, 1, 0, 0))
     assert score.good == 3 / 6
-    shares = [2 / 6, 2 / 6, 1 / 6, 1 / 6]  # by the nearest centre, good or not
+    shares = [2 / 6, 2 / 6, 1 / 6, 1 / 6]  # by the nearest center, good or not
     assert score.reverse_kl == pytest.approx(sum(p * math.log(p * 4) for p in shares))
 
 
@@ -57,7 +57,7 @@ def test_mistakes() -> None:
 # ---------------------------------------------------------------- stacked MNIST
 
 
-def test_stacked_digits_are_what_their_mode_says() -> None:
+def test_stacked_digits_match_their_mode() -> None:
     digits, labels = (
         torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 1, 4, 5),
         torch.arange(20) % 10,
@@ -154,7 +154,7 @@ def test_memorisation_closed_form() -> None:
     assert found.z == pytest.approx((1 - 4.5) / math.sqrt(9 * 7 / 12))
 
 
-def test_memorisation_tells_copies_from_new_samples() -> None:
+def test_memorization_distinguishes_copies_from_new_samples() -> None:
     g = torch.Generator().manual_seed(0)
     training, heldout, new = (torch.randn(400, 8, generator=g) for _ in range(3))
     copies = training[:200] + 0.05 * torch.randn(200, 8, generator=g)

@@ -1,5 +1,7 @@
-"""No figure depends on the order in which images come: folders are sorted by class, and generators that are given labels
-draw their classes in turn."""
+"""No figure depends on the order of the images.
+
+Folders are sorted by class, and conditional generators sample their classes in turn.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ CLASSES, EACH = 10, 60
 
 
 class Blobs(torch.nn.Module):
-    """Images are their own features; the logits are surest of the class whose pixel is the lightest."""
+    """Images are their own features; the logits favor the class of the lightest pixel."""
 
     classes = CLASSES
 
@@ -69,10 +71,10 @@ def figures(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("limit", [10_000, 200])
-def test_sorted_and_in_turn_give_what_shuffled_gives(
+def test_any_order_of_the_classes_gives_the_shuffled_figures(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once with all features kept, where most figures are exact, and once with a third of them."""
+    """With all features kept, when most figures are exact, and with a third of them."""
     monkeypatch.setattr(feature_set, "KEPT", limit)
     monkeypatch.setattr(suite, "PAIRS", limit // 2)
     fake, real = blobs(0), blobs(1)
@@ -104,7 +106,7 @@ def test_sorted_and_in_turn_give_what_shuffled_gives(
 
 
 def test_an_inception_score_sees_all_classes_in_every_part() -> None:
-    """With images dealt to the parts in turn, class i % 10 would be all that part i % 10 has: a score of 1."""
+    """If images went to the parts in turn, each would hold one class: a score of 1."""
     logits = blobs_extractor().with_logits(in_turn(blobs(0)))[1]
     score = InceptionScore(CLASSES)
     score.add(logits)
@@ -155,7 +157,7 @@ def subject(source: Path) -> EvaluationContext:
 
 
 def shares_of_gray(features: Tensor, source: Path) -> float:
-    """Of features, the share whose nearest among all real ones is a gray image's."""
+    """The fraction of features whose nearest real feature is that of a gray image."""
     known, gray = [], []
     for part in ("train", "test"):
         feed = images(str(source), size=16, channels=3, part=part)  # type: ignore[arg-type]
@@ -172,19 +174,17 @@ def test_a_limit_leaves_images_of_every_class(
 ) -> None:
     monkeypatch.setattr(diagnostics, "LIMIT", 40)
     s = subject(source)
-    if (
-        name == "fakes"
-    ):  # how many are made is asked of the model; which of them are compared is not
+    if name == "fakes":  # the number of samples depends on the model; their choice does not
         monkeypatch.setattr(diagnostics, "LIMIT", 120)
     features = getattr(s, name)[:40]
     assert len(features) == 40
     assert 0.25 < shares_of_gray(features, source) < 0.75
 
 
-def test_held_out_images_of_both_classes_judge_samples_of_both(
+def test_held_out_images_of_both_classes_are_compared(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Samples that are half of the held-out images are as new as these, whatever the limit."""
+    """Samples from half of the held-out images count as new, whatever the limit."""
     s = subject(source)
     test = images(str(source), size=16, channels=3, part="test").draw(0, 120, seed=1)
     assert test.y is not None
@@ -213,7 +213,7 @@ def test_paths_are_taken_in_every_class(source: Path) -> None:
 
 
 def test_every_further_measure_was_looked_at() -> None:
-    """Whoever adds one says here how it was made independent of order."""
+    """A new figure must state here why it does not depend on the order."""
     assert set(DIAGNOSTICS) == {
         "duplicates",  # random subsets of both sides
         "memorisation",  # the same

@@ -1,4 +1,4 @@
-"""Path lengths of generators whose paths are known."""
+"""Path lengths of generators with known paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def squared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class Linear:
-    """Pictures A w [n, 1, 2, 3] with w = 2 z: everything about it is known."""
+    """Images A w [n, 1, 2, 3] with w = 2 z."""
 
     def __init__(self, dim: int = 6, unit: bool = False) -> None:
         g = torch.Generator().manual_seed(1)
@@ -43,7 +43,7 @@ class Linear:
 
 
 def test_a_line_in_w_has_the_same_length_everywhere() -> None:
-    """|A (w2 - w1)|^2 for each path, so the figure is their mean without the outer hundredths."""
+    """|A (w2 - w1)|^2 per path: the figure is their mean without the outer hundredths."""
     model, n = Linear(), 400
     got = path_length(model, squared, n, space="w", batch=n, seed=5)
     with torch.random.fork_rng():
@@ -65,7 +65,7 @@ def test_a_line_in_w_has_the_same_length_everywhere() -> None:
 
 
 def test_an_arc_in_z_has_the_length_of_its_angle() -> None:
-    """With pictures 2 z and z on the unit sphere: (2 sin(eps w / 2) 2 / eps)^2 for each path, about 4 w^2."""
+    """Images 2 z with z on the unit sphere: (2 sin(eps w / 2) 2 / eps)^2, about 4 w^2."""
     model, n = Linear(unit=True), 300
     model.A = torch.eye(6, dtype=torch.float64)
     got = path_length(model, squared, n, batch=n, seed=2)
@@ -145,7 +145,7 @@ def test_the_seed_decides_and_batches_do_not_disturb_others_draws() -> None:
     assert first != path_length(model, squared, 50, seed=2)
 
 
-def test_large_pictures_are_averaged_down() -> None:
+def test_large_images_are_averaged_down() -> None:
     seen = []
 
     class Large(Linear):

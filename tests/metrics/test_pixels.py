@@ -1,4 +1,4 @@
-"""Paired measures and MATLAB's reduction: reference outputs, an independent implementation, a published figure."""
+"""Paired measures and MATLAB's resizing: reference outputs and a published figure."""
 
 from __future__ import annotations
 
@@ -82,8 +82,10 @@ def test_golden_bicubic(golden, key: str, scale: float) -> None:
 
 
 def test_set5_reductions_are_matlabs_bit_by_bit(shared: Path) -> None:
-    """0 of 106,398 values differ with the border and the rounding of the MATLAB that made them. Today's border changes
-    nothing but the outer two rows and columns; without the rounding between the two sides 11% are off, by 2 at most."""
+    """0 of 106,398 values differ, with that MATLAB version's border and rounding.
+
+    Today's border changes only the outer two rows and columns; without the rounding
+    between the two axes 11% differ, by at most 2."""
     different = total = rounded_once = 0
     for original, want in zip(
         pictures(*SET5, folder=shared / "data" / "set5"),
@@ -102,7 +104,7 @@ def test_set5_reductions_are_matlabs_bit_by_bit(shared: Path) -> None:
 
 
 def test_bicubic_x4_on_set5_is_28_43_db(shared: Path) -> None:
-    """The figure that every super-resolution paper prints (SRGAN, arXiv:1609.04802, table 2 among them)."""
+    """The figure of super-resolution papers, e.g. SRGAN, arXiv:1609.04802, table 2."""
     values = []
     for original, low in zip(
         pictures(*SET5, folder=shared / "data" / "set5"),
@@ -118,7 +120,7 @@ def test_bicubic_x4_on_set5_is_28_43_db(shared: Path) -> None:
     assert np.mean(values) == pytest.approx(28.43, abs=0.02)
 
 
-def test_bicubic_reproduces_what_it_must() -> None:
+def test_bicubic_keeps_ramps_and_flat_images() -> None:
     ramp = torch.arange(32.0, dtype=torch.float64).expand(1, 1, 8, 32) / 32
     up = bicubic(ramp, 2)
     expected = (torch.arange(64, dtype=torch.float64) + 0.5) / 2 / 32 - 0.5 / 32
@@ -155,16 +157,16 @@ def test_ssim_properties() -> None:
     b = a + 0.1 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1), dtype=a.dtype)
     assert float(ssim(a, b)) == pytest.approx(float(ssim(b, a)))
     assert float(ssim(a, 0.5 * (a + b.clamp(0, 1)))) > float(ssim(a, b))
-    # Flat pictures have no structure: only luminance remains, (2 u v + C1) / (u^2 + v^2 + C1).
+    # Flat images have no structure: only luminance remains, (2 u v + C1) / (u^2 + v^2 + C1).
     u, v = torch.full((1, 1, 20, 20), 0.4), torch.full((1, 1, 20, 20), 0.8)
     assert float(ssim(u, v)) == pytest.approx((2 * 0.32 + 1e-4) / (0.16 + 0.64 + 1e-4), rel=1e-6)
 
 
 def test_agrees_with_torchmetrics() -> None:
-    """It averages SSIM over mirrored borders too, which the paper's code does not: its map is cut to the window's inside."""
+    """That one also averages SSIM over mirrored borders; the paper's code does not."""
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure as theirs
-    except Exception as e:  # a broken neighbour of torchmetrics breaks its import with any error
+    except Exception as e:  # a broken neighbor of torchmetrics breaks its import with any error
         pytest.skip(f"torchmetrics does not import: {e}")
     options: dict = {"data_range": 1.0, "reduction": "none"}
     a = torch.nn.functional.interpolate(noise(2, 3, 30, 34), (200, 184), mode="bicubic").clamp(0, 1)
@@ -211,7 +213,7 @@ def test_mistakes() -> None:
         bicubic(torch.zeros(1, 1, 3, 3, dtype=torch.int64), 2)
 
 
-def test_the_protocols_are_named_after_what_they_do() -> None:
+def test_names_of_the_protocols() -> None:
     assert {n: (p.channels, p.shave) for n, p in PROTOCOLS.items()} == {
         "rgb": ("rgb", 0),
         "rgb-crop4": ("rgb", 4),

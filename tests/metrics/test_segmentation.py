@@ -40,7 +40,7 @@ def test_against_scikit_learn() -> None:
 
 
 def test_a_segmenter_over_batches() -> None:
-    """Pictures whose gray is their label: the segmenter reads it, by scores or by labels."""
+    """Images whose gray value is their label, as the segmenter returns it."""
     truth = torch.randint(0, 3, (6, 5, 7), generator=torch.Generator().manual_seed(0))
     pictures = (truth[:, None] - 1).float().expand(-1, 3, -1, -1)
 

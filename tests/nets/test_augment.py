@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what each change does, and that penalties pass through it."""
+"""Differentiable augmentation: each change, and gradients of penalties through it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def seen(x: torch.Tensor, *policy: str, **more: float) -> torch.Tensor:
     return DiffAugment(policy, **more)(x)  # type: ignore[arg-type]
 
 
-def test_translation_moves_whole_pictures_by_whole_pixels_and_fills_with_zeros() -> None:
+def test_translation_moves_whole_images_by_whole_pixels_and_fills_with_zeros() -> None:
     x = torch.zeros(64, 1, 16, 16)
     x[:, :, 8, 8] = 1
     moved = seen(x, "translation")
@@ -40,7 +40,7 @@ def test_cutout_removes_a_square_of_half_the_side() -> None:
     assert torch.equal(left[:, 0], left[:, 2])
 
 
-def test_color_keeps_what_has_no_contrast_flat_and_gray_gray() -> None:
+def test_color_changes_keep_flat_images_flat_and_gray_images_gray() -> None:
     x = torch.rand(32, 1, 8, 8).expand(-1, 3, -1, -1)
     changed = seen(x, "color")
     assert torch.allclose(changed[:, 0], changed[:, 1], atol=1e-6)
@@ -71,8 +71,10 @@ AUGMENTATIONS = [DiffAugment(), ADA(0.9)]
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, channels: int) -> None:
-    """A pair of a judge's is two images, and not one of more channels: two gray images with
+def test_all_images_in_the_channels_get_the_same_change(
+    augment: Augmentation, channels: int
+) -> None:
+    """A discriminator's pair is two images, not one of more channels: two gray images with
     alpha are none in color. Alpha gets no color."""
     x = torch.rand(16, channels, 8, 8)
     augment.channels = channels
@@ -93,8 +95,8 @@ def test_every_image_in_the_channels_is_changed_alike(augment: Augmentation, cha
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_versions_of_an_image_can_be_changed_alike(augment: Augmentation) -> None:
-    """However the batch is cut."""
+def test_versions_of_an_image_can_get_the_same_change(augment: Augmentation) -> None:
+    """Independent of the division of the batch."""
     x = torch.rand(8, 3, 16, 16)
     torch.manual_seed(0)
     with rng.alike(2):
@@ -174,8 +176,9 @@ def test_ada_blits_pixels_exactly() -> None:
 
 
 def test_ada_geometry_by_its_statistics() -> None:
-    """A white square of 8 x 8 becomes larger and smaller by 2^N(0, .2^2), moves by N(0, .125^2) of a side, keeps its area when
-    it is turned or stretched."""
+    """A white square is scaled by 2^N(0, .2^2) and shifted by N(0, .125^2) of a side.
+
+    It keeps its area when it is rotated or stretched."""
     x = torch.zeros(2000, 1, 32, 32)
     x[:, :, 12:20, 12:20] = 1
     area = only(3, x).sum((1, 2, 3)) / 64
@@ -186,7 +189,7 @@ def test_ada_geometry_by_its_statistics() -> None:
     assert (only(4, x).sum((1, 2, 3)) / 64).mean() == pytest.approx(1, abs=0.03)
 
 
-def test_ada_colours_by_their_statistics() -> None:
+def test_ada_colors_by_their_statistics() -> None:
     x = torch.tensor([0.5, 0.1, -0.3]).view(1, 3, 1, 1).expand(4000, 3, 2, 2)
     gray = x.mean(1)[:, 0, 0]
 

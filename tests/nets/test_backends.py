@@ -1,4 +1,4 @@
-"""A trained network run in another way makes the same pictures, or is refused."""
+"""Other backends give the same images, or are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made(m: Model, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("recipe", ["cyclegan", "dcgan", "dcgan_digits", "wgan_gp"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_openvino_makes_the_same_pictures(recipe: str, precision: str, tmp_path: Path) -> None:
+def test_openvino_generates_the_same_images(recipe: str, precision: str, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     torchs, its = (
         model(recipe, tmp_path),
@@ -61,7 +61,7 @@ DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have l
         ("cogan", (), "several domains"),
     ],
 )
-def test_what_openvino_would_freeze_is_refused(
+def test_networks_that_openvino_would_freeze_are_refused(
     recipe: str, more: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")

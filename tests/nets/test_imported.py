@@ -1,4 +1,4 @@
-"""Other projects' generators as models: the same pictures from a folder of ours, by the shell's commands."""
+"""Imported generators: the same images from our model folder, by the commands."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None
     ],
 )
 def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> None:
-    """Classes by number; as before, the file's own project is asked for the same z."""
+    """Classes by number; the reference output is the file's own project for the same z."""
     file = shared / "golden" / f"{name}.pth"
     classes = import_model(file, tmp_path / "m")["shape"]["classes"]
     model = load(tmp_path / "m")
@@ -77,7 +77,7 @@ def test_generators_with_classes(name: str, shared: Path, tmp_path: Path) -> Non
 
 
 def test_coupled_generators(shared: Path, tmp_path: Path) -> None:
-    """Pairs in turn, of which each is what the file's own project makes of one z."""
+    """Pairs in turn; each pair equals the reference's output for one z."""
     file = shared / "golden" / "cogan" / "generator_pair.pth"
     assert import_model(file, tmp_path / "m")["shape"] == {
         "channels": 1,
@@ -209,7 +209,7 @@ def test_discriminators_are_for_python(name: str, shared: Path, tmp_path: Path) 
     assert not (tmp_path / "m").exists()
 
 
-def test_what_does_not_fit_is_said(shared: Path, tmp_path: Path) -> None:
+def test_layers_that_do_not_fit_are_named(shared: Path, tmp_path: Path) -> None:
     weights = torch.load(shared / "golden" / "dcgan" / "generator.pth", weights_only=True)
     del weights["main.4.bias"]
     torch.save(weights, tmp_path / "g.pth")

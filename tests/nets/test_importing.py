@@ -1,4 +1,4 @@
-"""Files that cannot be imported, and networks of ours that come back whatever their shape."""
+"""Files that cannot be imported, and exported networks of any shape, imported again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_translators_in_every_combination(norm: Norm, tmp_path: Path) -> None:
-    """As junyanz's project saves them, through nn.DataParallel, and before torch 0.4: nobody says what they are."""
+    """Files of junyanz's project: from nn.DataParallel, and from before torch 0.4."""
     nets: list[nn.Module] = [
         image_to_image.ResNetGenerator(
             *channels, width=width, blocks=blocks, norm=norm, dropout=dropout, **blur
@@ -160,7 +160,7 @@ def _safetensors_header(file: Path) -> None:
         (_half, "only a piece"),
         (_safetensors_header, "not a checkpoint"),
         (_objects, "Python objects besides tensors"),
-        (_other, r"first are 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
+        (_other, r"among them 0\.bias \[3\], 0\.weight \[3, 2\]\. .*docs/methods"),
         (_several, "choose one with `part`: a, b"),
         (_numbers, "holds no weights"),
         (_cut_short, r"looks like a DCGAN generator .*main\.4\.bias"),
@@ -168,7 +168,7 @@ def _safetensors_header(file: Path) -> None:
         (lambda file: file.mkdir(), "cannot be read"),
     ],
 )
-def test_what_cannot_be_imported_is_explained(write, says: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_imported_are_explained(write, says: str, tmp_path: Path) -> None:
     write(tmp_path / "file.pth")
     with pytest.raises(UserError, match=f"file.pth .*{says}"):
         import_network(tmp_path / "file.pth")
@@ -188,7 +188,7 @@ def test_unknown_part(tmp_path: Path) -> None:
     "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
 )
 def test_wrappers_leave_prefixes(prefix: str, tmp_path: Path) -> None:
-    """nn.DataParallel and torch.compile, in whatever order."""
+    """Prefixes of nn.DataParallel and torch.compile, in any order."""
     for net in (
         dcgan.Generator(width=2, size=8),
         image_to_image.UNetGenerator(2, 1, width=2, depth=3),
@@ -390,7 +390,7 @@ def _zip(file: Path) -> None:
         ),
     ],
 )
-def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
+def test_files_without_weights_are_named(write, says: str, tmp_path: Path) -> None:
     write(tmp_path / "file.pth")
     with pytest.raises(UserError, match=f"file.pth .*{says}") as e:
         import_network(tmp_path / "file.pth")
@@ -401,7 +401,7 @@ def test_what_a_file_is_instead(write, says: str, tmp_path: Path) -> None:
 def test_numbers_in_names_do_not_decide_how_much_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block of the number 10**9 is no reason to build as many."""
+    """A block numbered 10**9 does not lead to as many blocks."""
     monkeypatch.setattr(meta_device, "MAX_CALLS", 2000)
     for key in ("a.enc.model.1000000000.conv.weight", "a.enc.model." + "9" * 5000 + ".conv.weight"):
         state = {f"{d}.enc.model.0.conv.weight": torch.zeros(4, 3, 7, 7) for d in "ab"}

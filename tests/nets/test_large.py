@@ -1,4 +1,4 @@
-"""Pictures in parts: the result is that of the whole, whatever the network, its norms and the parts."""
+"""Tiled inference equals inference on the whole image, for any network, norm and tile."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def in_parts(net: Any, x: Tensor, side: int) -> Tensor:
 
 @pytest.mark.parametrize("name", NETS)
 @torch.no_grad()
-def test_parts_make_the_whole(name: str) -> None:
+def test_tiles_equal_the_whole_image(name: str) -> None:
     net = lively(NETS[name]())
     x = torch.rand(1, 1 if name == "ResNet, no norm" else 3, 96, 160) * 2 - 1
     whole = net(x)
@@ -63,8 +63,8 @@ def test_parts_make_the_whole(name: str) -> None:
 
 
 @torch.no_grad()
-def test_a_pictures_own_statistics_and_noise() -> None:
-    """pix2pix's U-Net in use: batch norm in training mode, and dropout, whose draws are those of the whole picture."""
+def test_an_images_own_statistics_and_noise() -> None:
+    """pix2pix's U-Net: batch norm in training mode, and dropout of the whole image."""
     net = lively(image_to_image.UNetGenerator(width=4, depth=6, dropout=True)).train()
     assert any(isinstance(m, Dropout) for m in net.modules())
     x = torch.randn(1, 3, 64, 128)
@@ -76,7 +76,7 @@ def test_a_pictures_own_statistics_and_noise() -> None:
 
 @torch.no_grad()
 def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which nobody typed in: 70 pixels for the 70x70 PatchGAN."""
+    """Computed, not configured: 70 pixels for the 70x70 PatchGAN."""
     monkeypatch.setattr(ops, "REACH", 1e9)
     for layers in (1, 2, 3, 4):
         tiles = executor.Tiles(512 * 512, torch.device("cpu"), 1 << 20)
@@ -88,7 +88,7 @@ def test_overlap_is_the_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_large_means_do_not_cancel() -> None:
-    """A variance of 1 beside a mean of 1000, over parts of unlike means."""
+    """A variance of 1 beside a mean of 1000, over parts with different means."""
     x = (
         torch.randn(1, 2, 64, 64)
         + torch.tensor([1000.0, -3.0]).view(1, 2, 1, 1)
@@ -130,7 +130,7 @@ def test_out_of_memory_halves_the_parts(error: Exception, monkeypatch: pytest.Mo
 
 
 class Odd(nn.Module):
-    """What networks may do besides: in place, names of methods, planes of noise, cuts, constants beyond the border."""
+    """In-place operations, tensor methods, noise planes, slices and constant padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class Odd(nn.Module):
 
 
 @torch.no_grad()
-def test_what_else_networks_do() -> None:
+def test_other_operations_of_networks() -> None:
     net, x = Odd(), torch.randn(1, 3, 40, 50)
     torch.testing.assert_close(in_parts(net, x, 16), net(x))
 
@@ -163,7 +163,9 @@ def test_what_else_networks_do() -> None:
         (lambda x: x + x[..., 1:], "different sizes"),
     ],
 )
-def test_what_parts_cannot_do_is_named(does: Callable[[Any], Any], says: str) -> None:
+def test_operations_that_tiles_cannot_compute_are_named(
+    does: Callable[[Any], Any], says: str
+) -> None:
     tiles = executor.Tiles(64, torch.device("cpu"), 1 << 20)
     with pytest.raises(ops.NotTileable, match=says):
         does(tiles.image(torch.randn(1, 2, 8, 8)))

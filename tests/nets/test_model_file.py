@@ -1,4 +1,4 @@
-"""Model files: what a damaged or hostile one can do is end with one line."""
+"""Model files: a damaged or hostile one ends with one line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def _save(folder: Path, **more: Any) -> Path:
 def _rewritten(
     file: Path, change: Callable[[dict[str, Any]], Any], *, sum_of_its_own: bool = True
 ) -> Path:
-    """`file` with another header, which `change` returns or makes of the old one, and its checksum."""
+    """Write `file` with a changed header and its checksum.
+
+    change: returns the new header, or changes the old one in place"""
     with safe_open(file, "pt") as f:
         header = json.loads(f.metadata()["ganvas"])
         tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
@@ -187,8 +189,8 @@ def test_shape_and_type_of_every_tensor_are_compared(tmp_path: Path) -> None:
             ganvas.load(file.with_name("o"))
 
 
-def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
-    """The discriminator, and the file of the network that SRGAN's content is measured by."""
+def test_weights_that_only_training_needs_are_left_out(tmp_path: Path) -> None:
+    """The discriminator, and the file of the network of SRGAN's content loss."""
     model = ganvas.load(_save(tmp_path / "m"))
     assert isinstance(model.method.D, nn.Identity)
     build = partial(
@@ -214,7 +216,7 @@ def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
     assert torch.equal(*made)
 
 
-def test_what_is_no_model_is_not_opened(tmp_path: Path) -> None:
+def test_other_files_are_not_opened_as_models(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="not a regular file"):
         ganvas.load(tmp_path / "pipe")
@@ -238,7 +240,7 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
         assert _save(tmp_path / "m", labels=True).read_bytes() == first
 
 
-def test_a_model_says_what_it_is(tmp_path: Path) -> None:
+def test_repr_of_a_model(tmp_path: Path) -> None:
     assert {"Model", "load", "train", "measure", "resume", "import_network", "UserError"} <= set(
         dir(ganvas)
     )
@@ -290,7 +292,7 @@ def test_python_keeps_its_allocator(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_asdict_is_what_a_header_holds(tmp_path: Path) -> None:
+def test_asdict_equals_the_header(tmp_path: Path) -> None:
     info = ganvas.load(_save(tmp_path / "m")).info
     assert info["shape"] == asdict(SHAPE)
     assert json.loads((tmp_path / "m" / "model.json").read_text()) == info

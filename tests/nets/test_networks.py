@@ -191,7 +191,7 @@ PAIRS = {
         lambda **k: stylegan2.Discriminator(4, **k),
     ),
 }
-LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose pictures are not bounded
+LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose images are not bounded
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, (8, 12), (24, 16), (32, 40)])
@@ -223,7 +223,7 @@ def test_resnet_translates(channels: int, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("size", "bottleneck"), [((16, 16), 0), ((16, 24), 0), ((32, 40), 3)])
-def test_discogan_translates_and_judges(
+def test_discogan_generator_and_discriminator(
     channels: int, size: tuple[int, int], bottleneck: int
 ) -> None:
     net = discogan.Generator(channels, 5 - channels, width=2, depth=3, bottleneck=bottleneck)
@@ -292,7 +292,7 @@ def test_patch_discriminator_shapes() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_receptive_field(layers: int) -> None:
-    """The published sides, and the pixels that one score's gradient in fact reaches."""
+    """The published receptive fields, and the pixels that one score's gradient reaches."""
     assert [patchgan.receptive_field(n) for n in range(1, 7)] == [16, 34, 70, 142, 286, 574]
     net = patchgan.PatchDiscriminator(1, width=4, layers=layers, norm="batch").eval()
     x = torch.randn(1, 1, 128, 128, requires_grad=True)
@@ -305,7 +305,7 @@ def test_receptive_field(layers: int) -> None:
 
 
 def test_growth() -> None:
-    """The faded picture is a mixture of the two resolutions', and only the newest level's weights wait for it."""
+    """A faded image is a mixture of two resolutions by alpha, in G and in D."""
     G = progan.ProgressiveGenerator(latent=4, width=4, size=(16, 24), channels=1)
     D = progan.ProgressiveDiscriminator(width=4, size=(16, 24), channels=1)
     assert G.resolutions == D.resolutions == (6, 12, 24)
@@ -315,7 +315,7 @@ def test_growth() -> None:
     larger = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(G(z, resolution=12, alpha=0.0), larger)
     torch.testing.assert_close(G(z, resolution=12, alpha=0.25), 0.75 * larger + 0.25 * fine)
-    # A critic that has just started to grow sees a picture as it saw it at half the size.
+    # A critic that has just started to grow sees an image as it saw it at half the size.
     x = torch.randn(3, 1, 8, 12)
     torch.testing.assert_close(D(x, alpha=0.0), D(nn.functional.avg_pool2d(x, 2)))
     assert not torch.allclose(D(x, alpha=0.5), D(x))
@@ -354,14 +354,14 @@ def test_widths_of_growth() -> None:
         ((30, 200), ["32x200"]),
     ],
 )
-def test_a_size_that_cannot_be_made_names_the_nearest(size, nearest: list[str]) -> None:
+def test_an_impossible_size_names_the_nearest(size, nearest: list[str]) -> None:
     with pytest.raises(UserError) as e:
         dcgan.Generator(size=size)
     height, width = (size, size) if isinstance(size, int) else size
     assert f"{height}x{width}" in str(e.value)
     names = re.findall(r"\d+x\d+", str(e.value).rpartition("Nearest")[2])
     assert set(nearest) <= set(names)
-    for name in names:  # and each can be made
+    for name in names:  # and each can be built
         a, b = map(int, name.split("x"))
         doublings((a, b))
 
@@ -465,7 +465,7 @@ def test_sides_of_coupled_networks(size, nearest: str) -> None:
 
 
 def test_tied_layers_are_one() -> None:
-    """A gradient of one domain's images reaches what the other's are made of, but for each domain's own layers."""
+    """Gradients of one domain reach shared weights, not the other's own layers."""
     G = cogan.Generators(5, (4, 4, 2, 2), tied=3)
     made = G(torch.randn(2, 5))
     made[0].sum().backward()
@@ -495,7 +495,7 @@ def test_unit_networks(channels: int, size) -> None:
 
 
 def test_dong_at_64_px_is_the_authors() -> None:
-    """The layers of zsdonghao/Unsup-Im2Im: channels of each convolution, units of each linear layer."""
+    """The layers of zsdonghao/Unsup-Im2Im: channels and units of each."""
     nets = (
         dong2017.Generator(),
         dong2017.Discriminator(),
@@ -582,7 +582,8 @@ def test_initial_weights() -> None:
             assert weight.std().item() == pytest.approx(0.02, rel=0.2), name
         elif name.endswith("conv1.bias"):
             assert weight.abs().max() > 0, f"{name} stays as torch draws it"
-    # He's and Glorot's standard deviations: sqrt(4 / (fan_in + fan_out)) and sqrt(2 / (fan_in + fan_out)).
+    # Standard deviations of He and Glorot: sqrt(4 / (fan_in + fan_out)) and sqrt(2 /
+    # (fan_in + fan_out)).
     critic = resnet.Discriminator()
     assert spread(critic, "blocks.1.conv1.weight")[1] == pytest.approx(
         (4 / (2 * 9 * 128)) ** 0.5, rel=0.02

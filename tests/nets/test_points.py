@@ -1,4 +1,4 @@
-"""The networks of the plane: shapes, sizes by arithmetic, starting weights, and that methods train on them."""
+"""Networks for points of the plane: shapes, sizes, initialization, and training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def test_shapes_and_sizes() -> None:
     x = G(torch.randn(5, G.latent))
     assert x.shape == (5, 2, 1, 1)
     assert D(x).shape == (5,)
-    # 4 hidden layers of 400 without biases, each with batch norm's 2 x 400, and the last layer's 2 x 400 + 2.
+    # 4 hidden layers of 400 without biases, each with batch norm's 2 x 400, and the
+    # last layer's 2 x 400 + 2.
     assert (
         sum(p.numel() for p in G.parameters()) == 2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
     )

@@ -1,4 +1,4 @@
-"""What style-based networks promise beside shapes and counts: noise, mixing, truncation, the mean of w, demodulation, paths."""
+"""Style-based networks: noise, mixing, truncation, mean of w, demodulation, paths."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_truncation_and_the_mean_of_w() -> None:
     assert "w_avg" in net.state_dict()
 
 
-def test_what_has_yet_to_grow_takes_fewer_styles() -> None:
+def test_a_network_that_has_not_grown_takes_fewer_styles() -> None:
     net = make(stylegan).eval()
     w = net.styles(torch.randn(2, 5), layers=4)
     coarse, fine = net.synthesis(w, resolution=4), net.synthesis(w, resolution=8)
@@ -96,7 +96,7 @@ def test_a_label_has_its_own_score() -> None:
 
 
 def test_demodulation_undoes_the_scale_of_a_style() -> None:
-    """Styles k times as large make the same channels (equation 3), and outputs have variance 1."""
+    """Styles scaled by k give the same channels (equation 3); outputs have variance 1."""
     torch.manual_seed(0)
     conv = stylegan2.ModulatedConv2d(64, 32, 3, style=5)
     x, w = torch.randn(4, 64, 12, 12), torch.randn(4, 5)
@@ -109,7 +109,9 @@ def test_demodulation_undoes_the_scale_of_a_style() -> None:
 
 
 def test_path_lengths_of_a_linear_map() -> None:
-    """Images A w with orthogonal columns of length 3, all layers added up: |A^T y| over pixels, E = 9 d / pixels of squares."""
+    """Images A w with orthogonal columns of length 3, summed over the layers.
+
+    |A^T y| over pixels, whose squares have the mean 9 d / pixels."""
     torch.manual_seed(0)
     pixels, d, layers = 64, 16, 4
     A = 3 * torch.linalg.qr(torch.randn(pixels, d))[0]
@@ -122,7 +124,7 @@ def test_path_lengths_of_a_linear_map() -> None:
 
 
 def test_penalties_reach_every_weight() -> None:
-    """R1 through D and path lengths through G, in double precision against finite differences of the gradient's norm."""
+    """R1 and path length penalties against finite differences, in double precision."""
     torch.manual_seed(0)
     D: Any = stylegan2.Discriminator(4, size=8, channels=1).double()
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)

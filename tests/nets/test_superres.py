@@ -1,4 +1,4 @@
-"""Super-resolution: published counts, tiles that cover, a VGG19 that is torch's own layers."""
+"""Super-resolution: published counts, tiles, and VGG19 against torch's own layers."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_any_size_and_every_scale(scale: int) -> None:
 
 
 def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
-    """Every pixel of a picture is in some tile; small pictures are named; the input is the target reduced, in 8 bits."""
+    """Tiles cover every pixel; small images are named; inputs are reduced to 8 bits."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(rng.integers(0, 256, (20, 70, 3), dtype=np.uint8)).save(tmp_path / "small.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     feed = data.super_resolution(tmp_path, size=24, scale=4, flip=False)
     assert feed.info.count == 2 * 2, "tiles of 48 over 50 x 70 that overlap by 23"
     assert data.super_resolution(tmp_path, size=24, part="test").info.count == 2 * 3, (
@@ -74,7 +74,7 @@ def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:
 
 
 def test_vgg19_is_the_usual_layers(tmp_path: Path) -> None:
-    """torchvision's layout and layer names; a file that ends early says so."""
+    """torchvision's layout and layer names; a file that ends early is named."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     before = 3
@@ -141,7 +141,7 @@ def test_files_of_other_networks_are_no_vgg19(net: nn.Module, reason: str, tmp_p
 
 
 def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: Path) -> None:
-    """Not in the game's first step, after the pretraining."""
+    """Rejected before the pretraining, not in the game's first step after it."""
     torch.save(
         {f"features.{k}": v for k, v in vgg((2, 2), (4, 8)).state_dict().items()},
         tmp_path / "vgg.pth",
@@ -158,7 +158,7 @@ def test_vgg19_and_images_with_alpha_are_refused_before_anything_else(tmp_path: 
 
 
 def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
-    """As SRGAN's docstring says: by the range, and `adversarial_weight` 2.5e-4 has the paper's proportion."""
+    """As in SRGAN's docstring: `adversarial_weight` 2.5e-4 has the paper's proportion."""
     method = SRGAN(
         Shape(3, 32, 32),
         G=partial(super_resolution.SRResNet, width=4),
@@ -169,8 +169,10 @@ def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
     assert float(method.content(a, b)) == pytest.approx(float(papers) / 4)
 
 
-def test_vgg19_normalised_reaches_relu3_1(shared: Path) -> None:
-    """The encoders of universal style transfer are scaled so that every channel's mean activation is about 1."""
+def test_vgg19_normalized_reaches_relu3_1(shared: Path) -> None:
+    """The encoders are scaled so that every channel's mean activation is about 1.
+
+    (Those of universal style transfer.)"""
     file = (
         shared / "data" / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
     )

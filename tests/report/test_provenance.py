@@ -28,7 +28,7 @@ def picture(mode: str = "RGB") -> Image.Image:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".PNG"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_every_format_says_that_it_was_generated(tmp_path: Path, suffix: str, mode: str) -> None:
+def test_every_format_carries_the_mark(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / "new" / f"picture{suffix}"
     if mode == "RGBA" and suffix in (".jpg", ".jpeg"):
         with pytest.raises(UserError, match="no transparency"):
@@ -92,7 +92,7 @@ def test_png_chunks_are_where_other_programs_look(tmp_path: Path) -> None:
     assert any(kind == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0") for kind, body in chunks)
 
 
-def test_what_other_programs_wrote(tmp_path: Path) -> None:
+def test_marks_of_other_programs(tmp_path: Path) -> None:
     plain = tmp_path / "plain.png"
     picture().save(plain)
     assert provenance.read(plain) == {"generated": False, "software": None, "facts": {}}
@@ -108,14 +108,14 @@ def test_what_other_programs_wrote(tmp_path: Path) -> None:
     for broken in (packet[:-20], packet.replace("</rdf:RDF>", ""), "<!DOCTYPE x>" + packet, "\x00"):
         picture().save(other, xmp=broken.encode())
         assert not provenance.read(other)["generated"]
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(UserError, match="cannot be read as an image"):
         provenance.read(tmp_path / "text.png")
     with pytest.raises(UserError, match="cannot be read"):
         provenance.read(tmp_path / "missing.png")
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
+def test_images_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Did you mean '\.png'"):
         encode.save(picture(), tmp_path / "a.pgn")
     (tmp_path / "file").touch()

@@ -82,7 +82,7 @@ def run(tmp_path: Path) -> Path:
 
 
 class Page(HTMLParser):
-    """What a browser would load and show; complains of unbalanced tags."""
+    """The content that a browser would load and show; rejects unbalanced tags."""
 
     VOID = ("meta", "img", "br", "link", "input", "hr")
 
@@ -129,7 +129,7 @@ def page(run: Path) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
 
 
-def test_tells_the_run(run: Path) -> None:
+def test_shows_the_run(run: Path) -> None:
     shown = page(run)
     for words in (
         "dcgan",
@@ -159,7 +159,7 @@ def test_tells_the_run(run: Path) -> None:
 def test_needs_no_network(run: Path) -> None:
     shown = page(run)
     source = (run / "report.html").read_text(encoding="utf-8")
-    assert len(shown.pictures) == 5  # the newest grid, three over time, neighbours
+    assert len(shown.pictures) == 5  # the newest grid, three over time, neighbors
     assert all(address.startswith("data:image/png;base64,") for address in shown.pictures)
     assert all(address.startswith(("data:", "#")) for address in shown.loaded)
     assert "url(http" not in source
@@ -167,7 +167,7 @@ def test_needs_no_network(run: Path) -> None:
     assert str(run) not in source
 
 
-def test_embedded_pictures_keep_their_label(run: Path, tmp_path: Path) -> None:
+def test_embedded_images_keep_their_label(run: Path, tmp_path: Path) -> None:
     big = media.grid(torch.rand(400, 3, 100, 100) * 2 - 1)  # embedded smaller than it is
     encode.save(big, run / "samples" / "000009999.png")
     for i, address in enumerate(page(run).pictures):
@@ -176,7 +176,7 @@ def test_embedded_pictures_keep_their_label(run: Path, tmp_path: Path) -> None:
         assert provenance.read(copy)["generated"]
 
 
-def test_curves_take_the_pages_colours(run: Path) -> None:
+def test_curves_take_the_pages_colors(run: Path) -> None:
     write_report(run)
     source = (run / "report.html").read_text(encoding="utf-8")
     assert source.count("<svg") == 3  # quality, loss, penalty
@@ -204,7 +204,7 @@ def test_is_repeatable(run: Path) -> None:
         "everything",
     ],
 )
-def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
+def test_leaves_out_missing_parts(run: Path, missing: str) -> None:
     for path in list(run.iterdir()):
         if path.name == missing or (missing == "everything" and path.name != "run.json"):
             path.rename(path.with_name(f".gone-{path.name}"))
@@ -220,19 +220,21 @@ def test_leaves_out_what_is_missing(run: Path, missing: str) -> None:
         assert (words in text) == (file != missing and missing != "everything")
 
 
-def test_skips_what_is_broken(run: Path) -> None:
+def test_skips_damaged_files(run: Path) -> None:
     for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
         with (run / name).open("ab") as f:
             f.write(
-                b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n{"images": NaN}\n'
+                b'\n\xff\xfe\nnull\n[1]\n"text"\n{"images": "many"}\n{"images": true}\n'
+                b'{"images": NaN}\n'
             )
             f.write(
-                b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, "G/loss": Infinity}\n{"ima'
+                b'{"images": 6464, "seconds": null, "frechet": "low", "D/loss": null, '
+                b'"G/loss": Infinity}\n{"ima'
             )
     (run / "samples" / "000006464.png").write_bytes(
         (run / "samples" / "000006400.png").read_bytes()[:200]
     )
-    (run / "samples" / "notes.png").write_text("no picture")
+    (run / "samples" / "notes.png").write_text("no image")
     (run / "neighbours.png").write_bytes(b"")
     (run / "measure.json").write_text('{"values": [], "notes": 3, "judge": {"ratio": null}}')
     (run / "judge.json").write_text("{")
@@ -262,9 +264,19 @@ def test_skips_what_is_broken(run: Path) -> None:
         {"recipe": "\udcff", "command": ["\udcff"], "data": {"source": "\udcff"}},  # not UTF-8
     ],
 )
-def test_bears_any_run_json(run: Path, record: dict) -> None:
+def test_accepts_any_run_json(run: Path, record: dict) -> None:
     (run / "run.json").write_text(json.dumps(record))
     assert "Samples" in page(run).text
+
+
+def test_names_are_shown_escaped(run: Path) -> None:
+    odd = "\udcff \x1b]0;title\x07 \u202e"  # not UTF-8, a terminal's sequence, right to left
+    record = {**RUN, "recipe": odd, "command": odd, "data": {"source": odd, "classes": [odd]}}
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "measure.json").write_text(json.dumps({"values": {"frechet": 1.0}, "notes": [odd]}))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert r"\udcff \x1b]0;title\x07 \u202e" in page
+    assert not any(c in page for c in "\x1b\x07\u202e")
 
 
 def test_a_translations_measure_has_two_tables(run: Path) -> None:
@@ -280,7 +292,7 @@ def test_no_run(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_neighbour_sheet() -> None:
+def test_neighbor_sheet() -> None:
     samples, real = (
         torch.full((2, 1, 70, 70), -1.0),
         torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 3, 70, 70),

@@ -1,4 +1,4 @@
-"""Pages about a run of a spectrally normalised network: singular values, and attention."""
+"""Pages about a run of a spectrally normalized network: singular values, and attention."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_maps_are_those_of_the_points() -> None:
 
 
 def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
-    """With standing statistics of each truncation, whatever was asked for before."""
+    """Standing statistics of each truncation, whatever was sampled before."""
     one, two = load(run), load(run)
     kept = one.sample(3, seed=1, output="torch", truncation=0.5)
     two.sample(3, seed=1, output="torch")
@@ -79,8 +79,8 @@ def test_a_model_truncates_the_same_wherever_it_is_loaded(run: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
-def test_every_recipe_has_a_page_or_says_why_not(recipe: str, tmp_path: Path) -> None:
-    """By whatever way its `sample` goes."""
+def test_every_recipe_has_a_page_or_a_reason(recipe: str, tmp_path: Path) -> None:
+    """For every method that generates from noise, however its `sample` works."""
     run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
     feed = run.data()
     model_file.save(

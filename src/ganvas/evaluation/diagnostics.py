@@ -203,7 +203,7 @@ def recognizability(context: EvaluationContext) -> Diagnostic:
     for x in context.model.batches(context.n, seed=context.seed):
         # Progressive networks: upscaled by repeating pixels, as for the other measures.
         stats.add(to_uint8(x if x.shape[-2:] == size else interpolate(x, size, mode="nearest")))
-    found: dict[str, Any] = stats.report()
+    found: dict[str, Any] = {**stats.report()}
     sizes = {k: found.pop(k) for k in ("samples", "trained_on", "tested_on", "confidence")}
     return {
         "values": {k: v for k, v in found.items() if isinstance(v, float)},

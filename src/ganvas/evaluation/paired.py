@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganvas.core.environment import commit, machine
 from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
 from ganvas.data.layouts import match
 from ganvas.data.pictures import Files, several
 from ganvas.data.trees import Folder
@@ -96,7 +97,7 @@ def compare(
 
 def lines(record: Record) -> list[str]:
     """A record of `compare` as lines of text."""
-    out = [f"{record['count']} pairs of images"]
+    out = [f"{plural(record['count'], 'pair')} of images"]
     for name, figure in record.items():
         if isinstance(figure, dict) and "mean" in figure:
             unit = f" {figure['unit']}" if figure["unit"] else ""

@@ -19,10 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Translates
-from ganvas.core.errors import DataError, UserError
+from ganvas.core.errors import UserError
 from ganvas.core.files import replacing
 from ganvas.core.guards import abandoned
-from ganvas.core.json_files import read_json
 from ganvas.data import (
     Feed,
     cache_dir,
@@ -30,10 +29,13 @@ from ganvas.data import (
     domains,
     downloads,
     images,
+    label_maps,
     pairs,
     super_resolution,
 )
+from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
+from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.records import Diagnostic
 from ganvas.evaluation.report import neighbour_sheet
@@ -70,17 +72,22 @@ class RealFeatures:
                 "size": size,
                 "channels": channels,
                 "part": part,
-                "white": _data_setting(run, "white"),
+                "white": data_setting(run, "white"),
             }
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
             if model.method.upscale > 1:
                 return super_resolution(against, scale=model.method.upscale, **options)
-            if kind := _data_setting(run, "kind"):
+            if kind := data_setting(run, "kind"):
                 return derived(against, kind=kind, **options)
             if description.get("task") == "pairs":
-                direction = _data_setting(run, "direction") or "a2b"
+                direction = data_setting(run, "direction") or "a2b"
+                palette = (description.get("shape") or {}).get("palette")
+                if palette:
+                    options.pop("channels", None)
+                    colors = [color_name(c) for c in palette]
+                    return label_maps(against, direction=direction, palette=colors, **options)
                 return pairs(against, direction=direction, **options)
             return domains(against, **options)
 
@@ -89,7 +96,7 @@ class RealFeatures:
             theirs = feed.info.channels
             feed = opened(channels)
             trained_on = (description.get("data") or {}).get("fingerprint")
-            if feed.info.fingerprint != trained_on and _data_setting(run, "channels") != channels:
+            if feed.info.fingerprint != trained_on and data_setting(run, "channels") != channels:
                 kinds = {1: "gray", 3: "color", 4: "color with alpha"}
                 raise UserError(
                     f"the images of {against} are {kinds[theirs]} and the model's are "
@@ -98,7 +105,7 @@ class RealFeatures:
                 )
         self.feed, self.source, self.extractor = feed, against, extract
         self.device = model.method.device
-        self.white: int | None = _data_setting(run, "white")
+        self.white: int | None = data_setting(run, "white")
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._features: dict[str, FeatureSet] = {}
@@ -165,12 +172,16 @@ class RealFeatures:
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 
-def _data_setting(run: Path, setting: str) -> Any:
-    """A setting of a run's own data; None if the run does not have it."""
-    try:
-        return read_json(run / "run.json", "run description")["run"]["data"].get(setting)
-    except (DataError, KeyError, TypeError, AttributeError):
+def data_setting(run: Path, setting: str) -> Any:
+    """A setting of a run's own data; None if the run, or a model folder, lacks it.
+
+    Raises `UserError` for a damaged run.json: other settings would measure other
+    images.
+    """
+    if not (run / "run.json").is_file():
         return None
+    settings = read_record(run)["run"].get("data")
+    return settings.get(setting) if isinstance(settings, dict) else None
 
 
 def extractor_named(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas import __version__
-from ganvas.core.errors import UserError
+from ganvas.core.errors import UserError, printable
 from ganvas.core.files import write
 from ganvas.evaluation.report_plots import (
     _curves,
@@ -78,6 +78,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from ganvas.core.guards import open_regular
 from ganvas.evaluation import spectra
 from ganvas.media import encode
 
@@ -24,7 +25,7 @@ def _finite(value: Any) -> TypeGuard[int | float]:
 
 def _opened(path: Path) -> Image.Image | None:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:  # a pipe would wait
             image.load()
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

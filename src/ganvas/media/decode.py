@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from ganvas.core.environment import available
+from ganvas.core.guards import open_regular
 from ganvas.media.samples import MODES, Broken, Decoded, as_array, eight_bit, sixteen_bit
 
 
@@ -176,6 +177,8 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
         yield file
         return
     try:
+        if isinstance(file, str):
+            open_regular(file).close()  # Pillow would wait for a pipe
         with _pixels_up_to(most):
             image = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:

@@ -20,6 +20,7 @@ from PIL import Image, TiffImagePlugin
 
 from ganvas import __version__
 from ganvas.core.errors import DataError
+from ganvas.core.guards import open_regular
 from ganvas.core.json_files import Json, parse_json
 
 SOFTWARE = f"ganvas {__version__}"
@@ -54,7 +55,7 @@ def read(path: str | Path) -> Mark:
     Raises `DataError` if the file is not an image.
     """
     try:
-        with Path(path).open("rb") as f:
+        with open_regular(path) as f:  # Pillow would wait for a pipe
             head = f.read(8)
         # Pillow opens no video, and not every version reads the XMP of a GIF.
         if head[:4] == b"GIF8" or head[4:] == b"ftyp":

@@ -25,6 +25,7 @@ from ganvas.apps.cli.common import (
     app,
 )
 from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
 
 
 @app.command(rich_help_panel=USE)
@@ -83,7 +84,7 @@ def sample(
             model.method.classes if all_classes else model.columns(n) if label is None else None
         )
         encode.save(grid.grid(images, columns, pad=0 if all_classes else 2), out, **facts)
-        _say(f"{len(images)} images in {out}")
+        _say(f"{plural(len(images), 'image')} in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(
@@ -331,7 +332,7 @@ def translate(
         _say(f"note: {note}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
     skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
-    _say(f"{report.made} {'image' if report.made == 1 else 'images'} in {out}{there}{skipped}")
+    _say(f"{plural(report.made, 'image')} in {out}{there}{skipped}")
     if report.skipped:
         count = "1 image was" if len(report.skipped) == 1 else f"{len(report.skipped)} images were"
         raise UserError(f"{count} not translated, for the reasons above")

@@ -27,7 +27,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ganvas.core import rng
-from ganvas.core.errors import DataError, UserError
+from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.files import write
 from ganvas.core.json_files import read_json
 from ganvas.data.open_source import open_source
@@ -281,7 +281,7 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
     record = out / SETTINGS
     if record.is_file():
         try:
-            before = read_json(record, "record")
+            before = read_json(record, "record of settings")
         except DataError:
             before = {}
         changed = [
@@ -290,8 +290,8 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
         if changed:
             differences = ", ".join(f"{k} {before.get(k)} (now {settings.get(k)})" for k in changed)
             raise UserError(
-                f"{out} was made with {differences}: use the same settings to continue it, or "
-                "choose another --out"
+                f"{printable(out)} was made with {printable(differences)}: use the same settings "
+                "to continue it, or choose another --out"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.guards import plural
 from ganvas.core.meta_device import on_meta
 from ganvas.inference.importers import (
     basicsr,
@@ -132,8 +133,8 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
         f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4]
     )
     raise UserError(
-        f"{file} holds {len(state)} tensors in no known format; the first are {beginning}. The "
-        "pages in docs/methods name the projects whose weights are known"
+        f"{file} holds {plural(len(state), 'tensor')} in no known format, among them {beginning}. "
+        "The pages in docs/methods name the projects whose weights are known"
     )
 
 
@@ -274,7 +275,9 @@ def _no_weights_in_zip(file: Path) -> str | None:
         )
     if any(name.endswith("data.pkl") for name in names):
         return None
-    return f"a zip archive without weights of its own ({len(names)} files): unpack it first"
+    return (
+        f"a zip archive without weights of its own ({plural(len(names), 'file')}): unpack it first"
+    )
 
 
 def _is_state(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganvas.core.errors import DataError, UserError
+from ganvas.core.errors import UserError
 from ganvas.core.json_files import read_json
 from ganvas.metrics.features.base import Extractor, sha256_of
 
@@ -126,18 +127,25 @@ def preprocessing(
 ) -> tuple[list[float], list[float], int | None]:
     """(mean, std, side) as a folder's preprocessor_config.json has them.
 
-    `mean`, `std` and None if it does not.
+    `mean`, `std` and None if it does not. Raises `UserError` for a damaged file.
     """
-    settings = _json_object(folder / "preprocessor_config.json")
+    path = folder / "preprocessor_config.json"
+    settings: dict[str, Any] = (
+        read_json(path, "preprocessor configuration") if path.exists() else {}
+    )
     side = _side(settings.get("crop_size")) or _side(settings.get("size"))
-    return settings.get("image_mean") or list(mean), settings.get("image_std") or list(std), side
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path, "configuration")
-    except DataError:
-        return {}
+    means = settings.get("image_mean") or list(mean)
+    deviations = settings.get("image_std") or list(std)
+    for name, numbers in (("image_mean", means), ("image_std", deviations)):
+        if not (
+            isinstance(numbers, list)
+            and len(numbers) in (1, 3)
+            and all(isinstance(x, int | float) and math.isfinite(x) for x in numbers)
+        ):
+            raise UserError(
+                f"{path}: {name} is {numbers!r}; expected a list of numbers, one per channel"
+            )
+    return means, deviations, side
 
 
 def _side(size: Any) -> int | None:
@@ -149,4 +157,4 @@ def _side(size: Any) -> int | None:
         size = size.get("height") or size.get("shortest_edge")
     if isinstance(size, list | tuple) and size:
         size = size[0]
-    return int(size) if isinstance(size, int | float) else None
+    return size if isinstance(size, int) and size > 0 else None
