@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor
 
 from ganvas.core.errors import DataError, did_you_mean
+from ganvas.core.json_files import Json
 from ganvas.data.pictures import ImageSet
 from ganvas.media.decode import Header
 from ganvas.media.samples import to_channels
@@ -105,9 +105,11 @@ class LabelMaps:
         """As of `ImageSet`."""
         return self.maps.name(i)
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Json:
         """As of `ImageSet`; changes with size and palette, too."""
-        return ["label maps", self.maps.stamp(), self.size, self.palette]
+        size: list[Json] = list(self.size)
+        palette: list[Json] = list(self.palette or ())
+        return ["label maps", self.maps.stamp(), size, palette]
 
     def header(self, i: int) -> Header:
         """As of `ImageSet`: the file's own size."""

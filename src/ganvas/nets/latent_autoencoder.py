@@ -92,7 +92,9 @@ class Resampling(nn.Module):
 class DownLevel(nn.Module):
     """Blocks at one size, then half the size unless it is the `last`."""
 
-    def __init__(self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool):
+    def __init__(
+        self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool
+    ) -> None:
         super().__init__()
         widths = [channels_in, *[channels_out] * blocks]
         self.resnets = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(widths))
@@ -109,7 +111,9 @@ class DownLevel(nn.Module):
 class UpLevel(nn.Module):
     """Blocks at one size, then twice the size unless it is the `last`."""
 
-    def __init__(self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool):
+    def __init__(
+        self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool
+    ) -> None:
         super().__init__()
         widths = [channels_in, *[channels_out] * blocks]
         self.resnets = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(widths))
