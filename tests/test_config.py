@@ -75,6 +75,7 @@ OPENERS = [
     "ganvas.data:derived",
     "ganvas.data:domains",
     "ganvas.data:images",
+    "ganvas.data:label_maps",
     "ganvas.data:pairs",
     "ganvas.data:super_resolution",
 ]

@@ -32,7 +32,7 @@ from ganvas.engine.restore import weights_of
 from ganvas.engine.run_dir import read_lines, read_record, run_of
 from ganvas.evaluation import paired
 from ganvas.evaluation.compare import compare
-from ganvas.evaluation.real_features import data_setting
+from ganvas.evaluation.real_features import data_settings
 from ganvas.evaluation.report import write_report
 from ganvas.inference import model_file
 from ganvas.inference.importers import as_method
@@ -134,7 +134,7 @@ def test_any_run_json(run: Path, finished: Path, seed: int) -> None:
         lambda: run_of(run, read_record(run)),
         lambda: weights_of(run),
         lambda: load(run, checkpoint="best"),
-        lambda: data_setting(run, "white"),
+        lambda: data_settings(run),
     )
 
 

@@ -82,7 +82,8 @@ def _mark(file, text):
     packet = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<r:Description xmlns:g="urn:ganvas:facts#" g:facts={quoteattr(text)}/></r:RDF></x:xmpmeta>'
+        f'<r:Description xmlns:g="urn:ganvas:facts#" g:facts={quoteattr(text)}/>'
+        "</r:RDF></x:xmpmeta>"
     )
     Image.new("L", (4, 4)).save(file, "WEBP", xmp=packet.encode())
     return provenance.read(file)["facts"]
@@ -104,7 +105,7 @@ READERS = {
     "settings of mosaics": lambda file, text: _written(
         lambda _: mosaic_pairs._create_out_dir(file.parent, {"block": 4})
     )(file.with_name(mosaic_pairs.SETTINGS), text),
-    "a run": lambda file, text: _written(lambda f: real_features.data_setting(f.parent, "size"))(
+    "a run": lambda file, text: _written(lambda f: real_features.data_settings(f.parent))(
         file.with_name("run.json"), text
     ),
     "a run's report": lambda file, text: [

@@ -11,7 +11,7 @@ from torch import nn
 
 from ganvas import recipes
 from ganvas.core import Run, config
-from ganvas.data import domains, pairs, super_resolution, toy
+from ganvas.data import domains, label_maps, pairs, super_resolution, toy
 from ganvas.methods import CGAN
 
 # Settings by recipe, separated by spaces, with which a few steps take a second.
@@ -58,6 +58,52 @@ SETTINGS: dict[str, str] = {
     "progan_labels": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"
     ),
+    "fastgan": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
+    "fastgan_small": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
+    "infogan": (
+        "G.width=2 G.hidden=8 D.width=2 D.hidden=8 D.code_units=4 noise=4 data.size=8 batch=8"
+    ),
+    "pacgan": "G.width=4 D.width=4 data.size=16 batch=8",
+    "lsgan": "G.width=4 D.width=4 data.size=16 batch=8",
+    "spade": "G.width=1 G.hidden=4 D.width=4 D.layers=2 data.size=32 data.load=34 batch=2",
+    "spade_style": (
+        "G.width=1 G.hidden=4 D.width=4 D.layers=2 E.width=2 E.latent=4 E.side=16 data.size=32 "
+        "data.load=34 batch=2"
+    ),
+    "spade_small": "G.width=1 G.hidden=4 D.width=4 D.layers=2 data.size=32 data.load=34 batch=2",
+    "pix2pixhd": "G.width=2 G.blocks=1 G.downs=2 D.width=4 D.layers=2 data.size=16 batch=2",
+    "pix2pixhd_local": (
+        "G.width=2 G.blocks=1 G.local_blocks=1 G.downs=1 D.width=4 D.layers=2 D.scales=2 "
+        "data.size=16 batch=2"
+    ),
+    "stylegan3": (
+        "G.width=4 G.base=64 G.depth=4 G.latent=8 G.style=8 D.widths=[4,4,4] data.size=16 batch=4 "
+        "r1_every=2"
+    ),
+    "stylegan3_small": (
+        "G.width=4 G.base=64 G.depth=4 D.widths=[4,4,4] data.size=16 batch=4 r1_every=2"
+    ),
+    "autoencoder_kl": (
+        "AE.widths=[4,4] AE.blocks=1 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
+    ),
+    "autoencoder_kl_small": "AE.widths=[4,4] D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "vqgan": (
+        "AE.widths=[4,4] AE.blocks=1 AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
+    ),
+    "vqgan_small": "AE.widths=[4,4] AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
+    "sparse_transformer": ("T.levels=8 T.width=8 T.layers=4 T.summary=2 data.size=4 batch=4"),
+    "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=4"),
+    "deoldify": (
+        "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 "
+        "D.blocks=1 data.size=32 batch=2 pretrain=4 critic=4"
+    ),
+    "deoldify_artistic": (
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+    ),
+    "deoldify_small": (
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+    ),
+    "singan": "G.width=4 D.width=4 data.size=20 batch=1 coarsest=12 images=3",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",
@@ -117,12 +163,29 @@ def toy_images(
     return folder
 
 
+def toy_label_maps(folder: Path, count: int = 12, side: int = 20) -> Path:
+    """PNG files in three colors, each with a rectangle of two of them."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        pixels = np.zeros((side, side, 3), np.uint8)
+        for color in ((255, 0, 0), (0, 0, 255)):
+            top, left = rng.integers(0, side - 6, 2)
+            pixels[top : top + 6, left : left + 6] = color
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+    return folder
+
+
 def toy_data(recipe: str, folder: Path) -> Path:
     """Toy data for `recipe`, written to `folder`."""
     run: Any = recipes.find(recipe)(1)
     if run.data.func is pairs:
         toy_images(folder / "A", 12)
         toy_images(folder / "B", 12, seed=1)
+        return folder
+    if run.data.func is label_maps:
+        toy_images(folder / "B", 12, seed=1)
+        toy_label_maps(folder / "A", 12)
         return folder
     if run.data.func is domains:
         toy_images(folder / "trainA", 12)

@@ -3,7 +3,7 @@
 import ganvas
 ganvas.train("dcgan", "photos/", out="runs/p")
 model = ganvas.load("runs/p")
-model.sample(16, seed=7)        # PIL images; output="numpy" or "torch" for arrays, tensors
+model.sample(16, seed=7)  # PIL images; output="numpy" or "torch" for other forms
 """
 
 from __future__ import annotations

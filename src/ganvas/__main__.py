@@ -1,7 +1,8 @@
 """Command-line entry point: every failure becomes one line and an exit status.
 
-Exit status: 0 success; 1 an error that the user can correct (without a message if standard
-output was closed); 2 a wrong command line; 70 a defect of ganvas; 130 interrupted.
+Exit status: 0 success; 1 an error that the user can correct (without a message if
+standard output was closed); 2 a wrong command line; 70 a defect of ganvas; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _status() -> int:
 
 
 def _leave_group(wait: bool) -> None:
-    """Leave the process group of torchrun, if there is one. `wait`: for the other ranks."""
+    """Leave the process group of torchrun, if any. `wait`: for the other ranks."""
     if "ganvas.core.distributed" in sys.modules:
         sys.modules["ganvas.core.distributed"].destroy(wait)
 
@@ -121,7 +122,7 @@ def _explanation(e: Exception) -> tuple[str, int]:
 
 
 def _usage(e: Exception) -> tuple[str, int]:
-    """Message and status of a wrong command line. No message: the parser printed the help."""
+    """(message, status) of a wrong command line; "": the parser printed the help."""
     message = " ".join(e.format_message().split("\n"))  # type: ignore[attr-defined]
     context = getattr(e, "ctx", None)
     if message and context is not None:
@@ -191,7 +192,7 @@ def _show_warning(
 
 
 def _report(*lines: str) -> None:
-    """Print lines to standard error, without line breaks or control characters inside them."""
+    """Print lines to standard error, without line breaks or control characters."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or absent
         for line in lines:
             print(printable(line), file=sys.stderr)

@@ -263,8 +263,9 @@ def test_the_docstring_names_its_paper_and_what_differs(recipe: str) -> None:
     doc = inspect.getdoc(method.func) or ""
     assert isinstance(method.func, type)
     assert issubclass(method.func, Method)
-    assert re.search(r"\S\. .+, \d{4}, arXiv:\d{4}\.\d{4,5}\.$", citation(method.func)), (
-        "the first two paragraphs: title, then authors, year, arXiv id"
+    source = r"(arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)"
+    assert re.search(rf"\S\. .+, \d{{4}}, {source}\.$", citation(method.func)), (
+        "the first two paragraphs: title, then authors, year, arXiv id or a project's address"
     )
     assert "Differs from the paper:" in doc
     assert getattr(method.func, "__final__", False), (

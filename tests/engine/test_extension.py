@@ -21,7 +21,7 @@ from ganvas import recipes
 from ganvas.core import Run, Terms
 from ganvas.core.errors import UserError
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ganvas-lsgan"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "ganvas-ragan"
 SMALL = ["G.width=4", "D.width=4", "data.size=16", "batch=4"]
 
 
@@ -29,9 +29,9 @@ SMALL = ["G.width=4", "D.width=4", "data.size=16", "batch=4"]
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the example package and its metadata, as pip would write them, on sys.path."""
     site = tmp_path / "site"
-    shutil.copytree(EXAMPLE / "ganvas_lsgan", site / "ganvas_lsgan")
+    shutil.copytree(EXAMPLE / "ganvas_ragan", site / "ganvas_ragan")
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    info = site / f"ganvas_lsgan-{project['version']}.dist-info"
+    info = site / f"ganvas_ragan-{project['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
@@ -44,13 +44,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     )
     monkeypatch.syspath_prepend(site)
     yield site
-    for name in [n for n in sys.modules if n.partition(".")[0] == "ganvas_lsgan"]:
+    for name in [n for n in sys.modules if n.partition(".")[0] == "ganvas_ragan"]:
         del sys.modules[name]
 
 
 def test_a_recipe_of_another_package_is_listed_and_fulfills_the_contract(installed: Path) -> None:
-    assert "lsgan" in recipes.all_recipes()
-    ganvas.check_method(recipes.find("lsgan"), set=SMALL)
+    assert "ragan" in recipes.all_recipes()
+    ganvas.check_method(recipes.find("ragan"), set=SMALL)
 
 
 def test_its_runs_are_trained_resumed_and_loaded_by_the_command_line(
@@ -63,7 +63,7 @@ def test_its_runs_are_trained_resumed_and_loaded_by_the_command_line(
     }
     command = [sys.executable, "-m", "ganvas"]
     small = [x for s in SMALL for x in ("--set", s)]
-    train = [*command, "train", "lsgan", data, "--out", run, "--images", 8, *small]
+    train = [*command, "train", "ragan", data, "--out", run, "--images", 8, *small]
     completed(train, env=environment)
     completed([*command, "resume", run, "--images", 16], env=environment)
     completed([*command, "sample", run, "--out", tmp_path / "grid.png"], env=environment)
@@ -84,14 +84,14 @@ def test_its_runs_are_trained_resumed_and_loaded_by_the_command_line(
 def test_a_description_cannot_import_other_modules_of_the_package(installed: Path) -> None:
     from ganvas.core import config
 
-    (installed / "ganvas_lsgan" / "trap.py").write_text("raise SystemExit('imported')")
+    (installed / "ganvas_ragan" / "trap.py").write_text("raise SystemExit('imported')")
     with pytest.raises(UserError, match="not part of ganvas"):
-        config.load({"$partial": "ganvas_lsgan.trap:Net"})
+        config.load({"$partial": "ganvas_ragan.trap:Net"})
 
 
 def test_a_class_that_descriptions_cannot_name_breaks_the_contract(installed: Path) -> None:
     def local(count: int) -> Run:
-        run: Any = recipes.find("lsgan")(count)
+        run: Any = recipes.find("ragan")(count)
 
         class Still(run.method.func):
             def g_loss(self, batch):
@@ -105,6 +105,6 @@ def test_a_class_that_descriptions_cannot_name_breaks_the_contract(installed: Pa
 
 
 def test_a_package_that_cannot_be_imported_is_only_a_warning(installed: Path) -> None:
-    (installed / "ganvas_lsgan" / "recipe.py").write_text("import no_such_module")
+    (installed / "ganvas_ragan" / "recipe.py").write_text("import no_such_module")
     with pytest.warns(UserWarning, match="no_such_module"):
         assert "dcgan" in recipes.all_recipes()

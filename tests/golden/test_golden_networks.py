@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ganvas.inference.importers import import_network
+from ganvas.nets import stylegan3
 
 FIXTURES = [
     "dcgan/generator",
@@ -27,6 +29,8 @@ FIXTURES = [
     "cyclegan_pix2pix/unet128_instance",
     "cyclegan_pix2pix/unet256_batch_dropout",
     "cut/generator",
+    "pix2pixhd/global_generator",
+    "pix2pixhd/local_enhancer",
     "mimicry/wgan_gp_generator_32",
     "mimicry/wgan_gp_discriminator_32",
     "mimicry/sngan_generator_32",
@@ -275,3 +279,123 @@ def test_stylegan_generator(golden: Callable[[str], Golden]) -> None:
     g.check(net.mapping(z), "w")
     for alpha in (0, 0.5):  # theirs is the weight of the lower resolution
         g.check(net(z, truncation=0.7, noise=noise, alpha=1 - alpha), f"output_alpha_{alpha}")
+
+
+@torch.no_grad()
+def test_fastgan(golden: Callable[[str], Golden]) -> None:
+    """Noise maps are given as tiles, outputs thinned; half-precision ones to 1e-3."""
+    g = golden("fastgan/generator_256")
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    noise: dict[int, list[Tensor]] = {}
+    for name, tile in g.tensors.items():
+        if name.startswith("noise_tile."):
+            side = int(name.split(".")[1][5:])
+            noise.setdefault(side, []).append(tile.repeat(1, 1, side // 8, side // 8))
+    image, small = net.both(g.tensors["z"], {side: tuple(maps) for side, maps in noise.items()})
+    g.check(image[..., ::4, ::4], "output_big")
+    g.check(image[..., :32, :32], "output_big_corner")
+    g.check(small[..., ::2, ::2], "output_128")
+
+    g = golden("fastgan/discriminator_256")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    image = g.tensors["blocks"].repeat_interleave(8, 2).repeat_interleave(8, 3)
+    scores, found = net(image, reconstruct=True, part=torch.tensor([g.meta["part"]]))
+    g.check(scores[0], "scores")
+    for part, reconstruction in zip(("big", "small", "part"), found, strict=True):
+        want = g.tensors[f"reconstruction_{part}"]
+        # At a few pixels the reference itself depends on rounding: tanh changes its sign there.
+        assert ((reconstruction.made - want).abs() > 1e-3).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["generator", "generator_nhidden16", "generator_vae_nhidden8"])
+@torch.no_grad()
+def test_spade(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"spade/{name}")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    m = one_hot(g.tensors["labels"].long(), g.meta["args"]["semantic_nc"]).movedim(-1, 1).float()
+    g.check(net(m, g.tensors.get("z")), "output")
+
+
+@torch.no_grad()
+def test_spade_encoder(golden: Callable[[str], Golden]) -> None:
+    g = golden("spade/conv_encoder")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for got, expected in zip(net(g.tensors["input"]).unbind(1), ("mu", "logvar"), strict=True):
+        g.check(got, expected)
+
+
+@pytest.mark.parametrize("project", ["spade", "pix2pixhd"])
+@torch.no_grad()
+def test_multiscale_discriminator(golden: Callable[[str], Golden], project: str) -> None:
+    g = golden(f"{project}/multiscale_discriminator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for i, maps in enumerate(net(g.tensors["input"])):
+        g.check(maps[-1], f"output_d{i}")
+        for j, features in enumerate(maps[:-1]):
+            g.check(features.mean((2, 3)), f"feature_d{i}_{j}_channel_mean")
+
+
+@pytest.mark.parametrize("name", ["generator_t", "generator_r", "generator_t_transformed"])
+@torch.no_grad()
+def test_stylegan3(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"stylegan3/{name}")
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    z, labels = g.tensors["z"], g.tensors.get("c")
+    w = net.truncated(net.styles(z, labels), g.meta["truncation_psi"])
+    g.check(w[:, 0] if g.tensors["w"].dim() == 2 else w, "w")
+    if "input_features_mean" in g.tensors:
+        features = net.synthesis.input(w[:, 0])
+        g.check(features.mean((2, 3)), "input_features_mean")
+        g.check(features[..., :8, :8], "input_features_corner")
+    g.check(net.synthesis(w), "output")
+
+
+def test_filtered_lrelu(golden: Callable[[str], Golden]) -> None:
+    g = golden("stylegan3/filtered_lrelu")
+    t, args = g.tensors, g.meta["args"]
+    torch.testing.assert_close(stylegan3.low_pass(12, 4.2, 3.0, 32), t["up_filter"])
+    torch.testing.assert_close(stylegan3.low_pass(12, 6.0, 4.5, 32), t["down_filter"])
+    radial = stylegan3.low_pass(12, 6.0, 4.5, 32, radial=True)
+    torch.testing.assert_close(radial, t["down_filter_radial"])
+    x = t["input"] + t["bias"].view(-1, 1, 1)
+    how = {k: args[k] for k in ("up", "down", "gain", "slope", "clamp")}
+    for down, expected in ((t["down_filter"], "output"), (radial, "output_radial")):
+        got = stylegan3.filtered_lrelu(x, t["up_filter"], down, padding=(*args["padding"],), **how)
+        g.check(got, expected)
+
+
+@pytest.mark.parametrize("name", ["unet_wide", "unet_deep"])
+@torch.no_grad()
+def test_deoldify(golden: Callable[[str], Golden], name: str) -> None:
+    g = golden(f"deoldify/{name}")
+    net: Any = import_network(g.file)
+    lengths = len(net.layers[8].conv[0].bias)  # of weight norm, which the file's weights contain
+    assert parameters(net) + lengths == g.meta["parameters"]
+    g.check(net.raw(g.tensors["input"]), "output")
+
+
+@torch.no_grad()
+def test_deoldify_critic(golden: Callable[[str], Golden]) -> None:
+    g = golden("deoldify/critic")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input"]), "output")
+
+
+@torch.no_grad()
+def test_singan(golden: Callable[[str], Golden]) -> None:
+    g = golden("singan/generator_scale")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["noise"], g.tensors["previous"]), "output")
+    g = golden("singan/discriminator_scale")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net(g.tensors["input"]), "output")
+    g.check(net.train()(g.tensors["input"]), "output_batchstats")

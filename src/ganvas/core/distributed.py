@@ -78,7 +78,8 @@ def init(device: str | None = None) -> None:
 
     device: "cpu": without GPUs; else rank `LOCAL_RANK` takes the GPU of that number
 
-    Raises `UserError` if torchrun has ended, or if the processes cannot reach each other.
+    Raises `UserError` if torchrun has ended, or if the processes cannot reach each
+    other.
     """
     _, size = env_rank()
     if size == 1 or dist.is_initialized():
@@ -132,9 +133,9 @@ def _watch() -> None:
             reported = since
             with suppress(OSError, ValueError, RuntimeError):
                 print(
-                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. It may "
-                    "be measuring, or it may be stopped or unreachable: look at the processes, and "
-                    "end them all to stop the run",
+                    f"rank {dist.get_rank()} has waited for another rank for {PATIENCE:.0f} s. "
+                    "It may be measuring, or it may be stopped or unreachable: look at the "
+                    "processes, and end them all to stop the run",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -169,8 +170,8 @@ def _exchange() -> Iterator[None]:
     except RuntimeError as e:
         raise UserError(
             f"one of the {dist.get_world_size()} processes that train together has ended or does "
-            "not answer, and the others cannot go on without it. If it has left a message, it stands "
-            "above; the run goes on from its last checkpoint with ganvas resume "
+            "not answer, and the others cannot go on without it. If it has left a message, it "
+            "stands above; the run goes on from its last checkpoint with ganvas resume "
             f"({_reason(e)})"
         ) from None
     finally:

@@ -60,10 +60,12 @@ def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place for a library to write a file that takes the name `path` without an error.
+    """Give a library a place to write a file, which takes the name `path` at the end.
 
-    The place lies in a folder of its own: what the library leaves beside its file when the
-    process is killed (safetensors does) goes with the folder. Errors are not translated."""
+    The place lies in a folder of its own: what the library leaves beside its file when
+    the process is killed (safetensors does) goes with the folder. Errors are not
+    translated.
+    """
     folder = _temporary(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -108,6 +108,21 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class WarmupCosine:
+    """From 0 to 1 at `warmup` images, then along half a cosine to 0 at `end`."""
+
+    warmup: int
+    end: int
+
+    def __call__(self, clock: Clock) -> float:
+        """The factor at a time."""
+        if clock.images < self.warmup:
+            return clock.images / self.warmup
+        done = min((clock.images - self.warmup) / max(self.end - self.warmup, 1), 1.0)
+        return (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
 class PerStep:
     """Weight averaging by a constant decay per step.
 

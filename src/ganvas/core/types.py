@@ -36,12 +36,14 @@ class Shape:
     channels: 1 to 4
     height, width: in pixels
     classes: number of labels; 0: unlabeled
+    palette: the colors of label maps, 0xRRGGBB each, in the order of the labels
     """
 
     channels: int
     height: int
     width: int
     classes: int = 0
+    palette: tuple[int, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """Load image data sets as batches of tensors in [-1, 1].
 
-`images`, `pairs`, `domains`, `super_resolution` and `derived` open a folder, a zip
-file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an official set by
-name, and return a `Feed`. Images are decoded once, into a cache; crops and flips happen
-when a batch is drawn, which is a pure function of a cursor.
+`images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a
+folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an
+official set by name, and return a `Feed`. Images are decoded once, into a cache; crops
+and flips happen when a batch is drawn, which is a pure function of a cursor.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import Part, Selection
@@ -38,6 +39,7 @@ __all__ = [
     "derived",
     "domains",
     "images",
+    "label_maps",
     "pairs",
     "super_resolution",
 ]
@@ -119,6 +121,52 @@ def pairs(
         direction,
         white,
     )
+
+
+def label_maps(
+    source: Source,
+    *,
+    size: Size = 256,
+    load: Size | None = None,
+    palette: str | Sequence[str] | None = None,
+    direction: Literal["a2b", "b2a"] = "a2b",
+    flip: bool = True,
+    strict: bool = False,
+    part: Part = "train",
+    white: int | None = None,
+) -> Feed:
+    """Open pairs of a label map and an image.
+
+    A label map is an image in which every color is a label (for gray files, every
+    gray). Batches hold it as `a` and `x`, and the image as `b` and `y`, [n, 3, H, W].
+
+    palette: "facades", or the labels' colors ("#0030ff,#ff0000"), to the nearest of
+        which every pixel is set; None: the colors that there are, at most 256
+    direction: "b2a": B is the label map
+    size, load, flip, strict, part, white: see `pairs`
+
+    Raises `UserError` for label maps that were saved with loss, without a palette.
+    """
+    found = find_pairs(source, part, white=_level(white))
+    colors = parse_palette(palette) if palette is not None else None
+    side = "a" if direction == "a2b" else "b"
+    target = _pair_of(load or size)
+    assert target is not None
+    sets = {**found.sets, side: LabelMaps(found.sets[side], target, colors)}
+    labeled = replace(found, sets=sets)
+    feed = _feed(
+        "pairs", labeled, _pair_of(size), _pair_of(load), 3, flip, strict, False, direction, white
+    )
+    shares = palette_of(feed.raw()["a"], found.title)  # "a" is the input in both directions
+    colors = tuple(shares) if colors is None else colors
+    table = ", ".join(f"{color_name(c)} {shares.get(c, 0.0):.1%}" for c in colors)
+    feed.info = replace(
+        feed.info,
+        classes=tuple(map(color_name, colors)),
+        palette=colors,
+        notes=(*feed.info.notes, f"{len(colors)} labels, with their share of the pixels: {table}"),
+    )
+    return feed
 
 
 def domains(
@@ -207,7 +255,7 @@ def super_resolution(
 def derived(
     source: str | os.PathLike[str],
     *,
-    kind: Literal["gray", "edges"],
+    kind: Literal["gray", "edges", "same"],
     size: Size = 256,
     load: Size | None = None,
     flip: bool = True,
@@ -221,7 +269,8 @@ def derived(
     Batches hold the photographs as the target `b` and `y`, and the derived images as
     the input `a` and `x`, [n, C, H, W].
 
-    kind: "gray" removes the chroma, "edges" leaves dark lines on white
+    kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
+        nothing (autoencoders)
     load: see `pairs`
     size, flip, strict, part, channels, white: see `images`
     """

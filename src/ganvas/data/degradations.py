@@ -46,4 +46,9 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(x, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
 
 
-KINDS: dict[str, Callable[[Tensor], Tensor]] = {"gray": gray, "edges": edges}
+def same(x: Tensor) -> Tensor:
+    """The images themselves, for autoencoders."""
+    return x
+
+
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {"gray": gray, "edges": edges, "same": same}

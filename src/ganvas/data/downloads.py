@@ -49,7 +49,8 @@ class Official:
     """An official data set: its format, files and class names.
 
     installed: (Debian package, folder of the same idx files that it installs), or None.
-        It packs them anew, so that only their contents equal the downloaded ones"""
+        It packs them anew, so that only their contents equal the downloaded ones
+    """
 
     kind: Literal["idx", "cifar", "zip"]
     files: tuple[File, ...]

@@ -34,6 +34,7 @@ class Info:
     counts: domain -> images; empty for other tasks
     skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
     notes: further lines for the user
+    palette: as of `Shape`
     """
 
     task: Task
@@ -50,11 +51,13 @@ class Info:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped_count: int = 0
+    palette: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
         """What a method needs to build its networks."""
-        return Shape(self.channels, self.height, self.width, len(self.classes))
+        classes = len(self.classes)
+        return Shape(self.channels, self.height, self.width, classes, self.palette)
 
 
 @dataclass(frozen=True)

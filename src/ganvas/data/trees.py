@@ -98,7 +98,7 @@ class Folder:
             return file.read(MAX_FILE)
 
     def _open(self, name: str) -> IO[bytes]:
-        # The index has names in UTF-8, which need not be the encoding of this system's names.
+        # The index has names in UTF-8; this system's names may be encoded otherwise.
         path = self.root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
         try:
             return open_regular(path)

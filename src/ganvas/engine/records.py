@@ -15,6 +15,7 @@ class ShapeRecord(TypedDict):
     height: int
     width: int
     classes: int
+    palette: NotRequired[list[int]]
 
 
 def shape_record(shape: Shape) -> ShapeRecord:

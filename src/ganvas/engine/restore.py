@@ -107,7 +107,13 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
     sides = record["shape"]
-    shape = Shape(sides["channels"], sides["height"], sides["width"], sides["classes"])
+    shape = Shape(
+        sides["channels"],
+        sides["height"],
+        sides["width"],
+        sides["classes"],
+        tuple(sides.get("palette", ())),
+    )
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}

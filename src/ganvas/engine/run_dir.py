@@ -54,6 +54,7 @@ class _Shape(_Open):
     height: Positive
     width: Positive
     classes: Count
+    palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = []
 
 
 class _Data(_Open):
@@ -222,7 +223,7 @@ def _checked(value: dict[str, Any], model: type[pydantic.BaseModel], path: Path)
 
 def _parse_line(text: bytes, where: str, required: Sequence[str]) -> Line:
     """A line of numbers and texts. Raises `UserError` if it is damaged."""
-    line: Line = parse_json(text, where, "line of a run's log", CheckpointError)
+    line = cast(Line, parse_json(text, where, "line of a run's log", CheckpointError))
     for key, value in line.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if key in ("step", "images") and not (

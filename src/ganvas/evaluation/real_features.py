@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 import torch
@@ -29,9 +29,11 @@ from ganvas.data import (
     domains,
     downloads,
     images,
+    label_maps,
     pairs,
     super_resolution,
 )
+from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
 from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
@@ -64,23 +66,30 @@ class RealFeatures:
         shape = description["shape"]
         size, channels = (shape["height"], shape["width"]), shape["channels"]
 
+        own = data_settings(run)
+
         def opened(channels: int | None) -> Feed:
             # The run's own settings of its data, so that pixels mean the same.
             options: dict[str, Any] = {
                 "size": size,
                 "channels": channels,
                 "part": part,
-                "white": data_setting(run, "white"),
+                "white": own.get("white"),
             }
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
             if model.method.upscale > 1:
                 return super_resolution(against, scale=model.method.upscale, **options)
-            if kind := data_setting(run, "kind"):
+            if kind := own.get("kind"):
                 return derived(against, kind=kind, **options)
             if description.get("task") == "pairs":
-                direction = data_setting(run, "direction") or "a2b"
+                direction = own.get("direction", "a2b")
+                palette = (description.get("shape") or {}).get("palette")
+                if palette:
+                    options.pop("channels", None)
+                    colors = [color_name(c) for c in palette]
+                    return label_maps(against, direction=direction, palette=colors, **options)
                 return pairs(against, direction=direction, **options)
             return domains(against, **options)
 
@@ -89,7 +98,7 @@ class RealFeatures:
             theirs = feed.info.channels
             feed = opened(channels)
             trained_on = (description.get("data") or {}).get("fingerprint")
-            if feed.info.fingerprint != trained_on and data_setting(run, "channels") != channels:
+            if feed.info.fingerprint != trained_on and own.get("channels") != channels:
                 kinds = {1: "gray", 3: "color", 4: "color with alpha"}
                 raise UserError(
                     f"the images of {against} are {kinds[theirs]} and the model's are "
@@ -98,7 +107,7 @@ class RealFeatures:
                 )
         self.feed, self.source, self.extractor = feed, against, extract
         self.device = model.method.device
-        self.white: int | None = data_setting(run, "white")
+        self.white = own.get("white")
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._features: dict[str, FeatureSet] = {}
@@ -165,15 +174,25 @@ class RealFeatures:
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 
-def data_setting(run: Path, setting: str) -> Any:
-    """A setting of a run's own data; None if the run, or a model folder, lacks it.
+class DataSettings(TypedDict, total=False):
+    """The settings of a run's own data that decide what pixels mean."""
 
-    Raises `UserError` for a damaged run.json: other settings would measure other images.
+    white: int | None
+    channels: int | None
+    kind: Literal["gray", "edges", "same"]
+    direction: Literal["a2b", "b2a"]
+
+
+def data_settings(run: Path) -> DataSettings:
+    """Settings of a run's own data; empty for a model folder.
+
+    Raises `UserError` for a damaged run.json: other settings would measure other
+    images.
     """
     if not (run / "run.json").is_file():
-        return None
+        return {}
     settings = read_record(run)["run"].get("data")
-    return settings.get(setting) if isinstance(settings, dict) else None
+    return cast(DataSettings, settings) if isinstance(settings, dict) else {}
 
 
 def extractor_named(name: str, weights: str | Path | None, resizer: str | None) -> Extractor:

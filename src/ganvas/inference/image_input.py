@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import DataError, UserError, printable
 from ganvas.inference.options import ImageSource
 from ganvas.media import decode
 from ganvas.media.decode import max_pixels
 from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, to_channels
 
 T = TypeVar("T")
+FAR = 48.0  # levels of 255 from the nearest color of a palette, from which a pixel is foreign
+MOST_FOREIGN = 0.2  # share of the pixels of a label map
 
 
 def as_list(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
@@ -50,6 +52,27 @@ def network_input(image: Decoded, channels: int) -> np.ndarray:
         return np.dstack([np.broadcast_to(color, (*alpha.shape, 3)), alpha])
     color = opaque(image)
     return luma(color) if channels == 1 else np.broadcast_to(color, (*color.shape[:2], channels))
+
+
+def require_labels(pixels: np.ndarray, palette: Sequence[int]) -> None:
+    """Raise `DataError` unless most pixels [H, W, 3] have a color of the palette.
+
+    palette: 0xRRGGBB each
+
+    Else the image is no label map, or its labels are others than the model's.
+    """
+    levels = pixels.astype(np.float32) * (255 / np.iinfo(pixels.dtype).max)
+    least = np.full(pixels.shape[:2], np.inf, np.float32)
+    for color in palette:
+        rgb = np.array([color >> 16, color >> 8 & 255, color & 255], np.float32)
+        np.minimum(least, np.linalg.norm(levels - rgb, axis=2), out=least)
+    foreign = float((least > FAR).mean())
+    if foreign > MOST_FOREIGN:
+        known = ", ".join(f"#{color:06x}" for color in palette)
+        raise DataError(
+            f"{foreign:.0%} of the pixels of this label map have none of the model's colors, which "
+            f"are {known}: give a label map in these colors"
+        )
 
 
 def _decode(reader: Callable[..., T], image: ImageSource, limit: int) -> T:

@@ -109,7 +109,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
         raise UserError(
             f"{where} is not a ganvas model: {at}: {printable(error['msg'].lower())}"
         ) from None
-    shape = Shape(**checked.shape.model_dump())
+    shape = checked.shape.shape()
     if checked.imported is not None:
         from ganvas.inference.importers import (
             as_method,

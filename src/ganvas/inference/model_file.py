@@ -45,6 +45,13 @@ class _Shape(_Checked):
     height: Side
     width: Side
     classes: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)
+    palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = pydantic.Field(
+        [], max_length=256
+    )
+
+    def shape(self) -> Shape:
+        """The shape that was read."""
+        return Shape(**{**self.model_dump(), "palette": tuple(self.palette)})
 
 
 class _Stage(_Checked):

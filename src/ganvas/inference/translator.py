@@ -87,7 +87,7 @@ class Translator:
     ) -> Image.Image | np.ndarray | Tensor:
         """One image in the requested form; see `Model.translate`."""
         if output == "torch":
-            pixels = image_input.network_input(image, self.runtime.channels)
+            pixels = self._input(image)
             return self.translate(image_input.as_tensor(pixels, self._device), options)[0]
         rows = self.bands(image, options)
         samples = np.concatenate(list(rows.bands))
@@ -98,7 +98,7 @@ class Translator:
 
     def bands(self, image: Decoded, options: Options, folder: Path | None = None) -> encode.Rows:
         """The translation of one image as bands of rows; see `Model.bands`."""
-        pixels = image_input.network_input(image, self.runtime.channels)
+        pixels = self._input(image)
         size = image.height, image.width
         if options.at_training_size:
             ratio = min(self.runtime.training_size) / min(size)
@@ -154,6 +154,17 @@ class Translator:
         """Whether 256 float32 numbers per output pixel fit 1 / `part` of the memory."""
         needed = 256 * 4 * pixels * self.upscale**2
         return needed <= environment.memory(self._device) // part
+
+    def _input(self, image: Decoded) -> np.ndarray:
+        """The samples that the network gets, uint8 or uint16 [H, W, C].
+
+        Raises `DataError` for a label map in other colors than the model's.
+        """
+        pixels = image_input.network_input(image, self.runtime.channels)
+        palette = self.runtime.description["shape"].get("palette", ())
+        if palette:
+            image_input.require_labels(pixels, palette)
+        return pixels
 
     @property
     def _device(self) -> torch.device:

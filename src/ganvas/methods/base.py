@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Method, Terms, rng
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
+from ganvas.objectives.adversarial import hinge
 
 
 class NoiseToImage(Method):
@@ -125,12 +128,14 @@ def supports(method: type[Method], capability: type) -> bool:
 def citation(method: type[Method]) -> str:
     """The paper of a method, from its docstring.
 
-    "Title. Authors, year, arXiv:number." of the first two paragraphs; if they hold no
-    arXiv number, the first paragraph; without a docstring, the empty string.
+    "Title. Authors, year, arXiv:number." of the first two paragraphs, or the address of
+    a project; if they hold neither, the first paragraph; without a docstring, the empty
+    string.
     """
     text = inspect.cleandoc(method.__doc__ or "")
     opening = [" ".join(p.split()) for p in text.split("\n\n")[:2]]
-    found = re.match(r".*?arXiv:\d{4}\.\d{4,5}\.", " ".join(opening))
+    source = r"(?:arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
+    found = re.match(rf".*?{source}", " ".join(opening))
     return found[0] if found else opening[0]
 
 
@@ -142,3 +147,94 @@ def total(terms: Iterable[Terms]) -> Terms:
         name: torch.stack([t.log[name] for t in terms if name in t.log]).mean() for name in names
     }
     return Terms(torch.stack([t.loss for t in terms]).sum(), log)
+
+
+class AdversarialAutoencoder(Method):
+    """An autoencoder `AE` whose reconstructions a patch discriminator judges, too.
+
+    The loss of VQGAN (arXiv:2012.09841, equations 4 to 7) and of latent diffusion's
+    autoencoders: pixels, LPIPS, the latents' own loss, and the game, whose weight
+    follows the gradients at the decoder's last layer.
+
+    Abstract: a paper adds `updates`, `reconstruct` and `translate`.
+    """
+
+    ema_networks = ("AE",)
+    directions: Sequence[str] = ("b",)
+    trained_with: Sequence[str] = ("perceptual",)
+    AE: Any  # a network with `multiple` and `last_weight`
+    D: nn.Module
+
+    def __init__(
+        self,
+        shape: Shape,
+        AE: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        start: int,
+        adversarial_weight: float,
+        perceptual_weight: float,
+        backbone: str | None,
+    ) -> None:
+        super().__init__()
+        self.AE, self.D = AE(channels=shape.channels), D(channels=shape.channels)
+        self.multiple = self.AE.multiple
+        self.start, self.adversarial_weight = start, adversarial_weight
+        self.perceptual = lpips(backbone) if backbone else None
+        self.perceptual_weight = perceptual_weight
+        self.players = {"AE": [self.AE], "D": [self.D]}
+
+    def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """(reconstructions of images x, the latents' loss, log)."""
+        raise NotImplementedError
+
+    def game(self, clock: Clock, batch: Batch) -> Plan:
+        """The autoencoder's update; after `start` images with the game, and D's."""
+        if clock.images < self.start:
+            yield Update("AE", self.reconstruction_loss, batch)
+            return
+        outputs = (yield Update("AE", self.ae_loss, batch)).outputs
+        yield Update("D", self.d_loss, batch.having(**outputs))
+
+    def distance(self, x: Tensor, made: Tensor) -> dict[str, Tensor]:
+        """The parts of the reconstruction's loss."""
+        log = {"l1": l1_loss(made.float(), x)}
+        if self.perceptual is not None:
+            log["lpips"] = self.perceptual(made.float(), x).mean()
+        return log
+
+    def reconstruction_loss(self, batch: Batch) -> Terms:
+        """The loss before the game begins."""
+        made, latent_loss, log = self.reconstruct(batch.x)
+        log = {**log, **self.distance(batch.x, made)}
+        return Terms(self._reconstruction(log) + latent_loss, log)
+
+    def ae_loss(self, batch: Batch) -> Terms:
+        """Reconstruction, latents, and the balanced game."""
+        made, latent_loss, log = self.reconstruct(batch.x)
+        log = {**log, **self.distance(batch.x, made)}
+        reconstruction, game = self._reconstruction(log), -self.D(made).mean()
+        weight = self.adversarial_weight * self._balance(reconstruction, game)
+        log |= {"adversarial": game, "weight": weight}
+        return Terms(reconstruction + latent_loss + weight * game, log, {"fake": made.detach()})
+
+    def d_loss(self, batch: Batch) -> Terms:
+        """D's hinge loss, at half weight."""
+        d_real, d_fake = self.D(batch.x), self.D(batch.fake)
+        loss = (hinge(d_real, True) + hinge(d_fake, False)) / 2
+        return Terms(loss, {"real": d_real.mean(), "fake": d_fake.mean()})
+
+    def _reconstruction(self, log: Mapping[str, Tensor]) -> Tensor:
+        if "lpips" not in log:
+            return log["l1"]
+        return log["l1"] + self.perceptual_weight * log["lpips"]
+
+    def _balance(self, reconstruction: Tensor, game: Tensor) -> Tensor:
+        """|gradient of the reconstruction| / |gradient of the game|, at most 1e4."""
+        last = self.AE.last_weight
+        if not last.requires_grad:  # another player's turn
+            return torch.ones((), device=last.device)
+        lengths = [
+            torch.autograd.grad(loss, last, retain_graph=True)[0].float().norm()
+            for loss in (reconstruction, game)
+        ]
+        return (lengths[0] / (lengths[1] + 1e-4)).clamp(max=1e4).detach()

@@ -46,7 +46,7 @@ class ResNetBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
 
-    H and W multiples of 4, 8 at least.
+    H and W multiples of 2^`downs`, twice that at least.
 
     c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64.
     CycleGAN, Zhu et al., 2017, arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6
@@ -56,6 +56,7 @@ class ResNetGenerator(nn.Module):
     `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
     interpolation and a convolution, so that nothing aliases (Zhang, 2019,
     arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
+    `downs`: halvings; pix2pixHD's global generator has 4.
     """
 
     def __init__(
@@ -68,21 +69,23 @@ class ResNetGenerator(nn.Module):
         dropout: bool = False,
         blur_down: bool = False,
         blur_up: bool = False,
+        downs: int = 2,
     ) -> None:
         super().__init__()
-        self.multiple = 4
+        self.multiple = 1 << downs
         bias = norm == "instance"
 
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
 
         layers = [nn.ReflectionPad2d(3), *then(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
-        for c in (width, 2 * width):
+        widths = [width << i for i in range(downs)]
+        for c in widths:
             layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
             if blur_down:
                 layers.append(nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2)))
-        layers += [ResNetBlock(4 * width, norm, dropout) for _ in range(blocks)]
-        for c in (2 * width, width):
+        layers += [ResNetBlock(width << downs, norm, dropout) for _ in range(blocks)]
+        for c in reversed(widths):
             if blur_up:
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
                 layers += then(nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias), c)
@@ -97,9 +100,10 @@ class ResNetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate images x [N, channels_in, H, W] in [-1, 1].
 
-        Raises `UserError` for sides that are no multiples of 4, or below 8.
+        Raises `UserError` for sides that are no multiples of 2^`downs`, or below twice
+        that.
         """
-        divisible(x, self.multiple, least=8)
+        divisible(x, self.multiple, least=2 * self.multiple)
         return self.model(x)
 
 

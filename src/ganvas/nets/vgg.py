@@ -70,19 +70,29 @@ class VGG19(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images x [N, 1 or 3, H, W] in [0, 1] to features [N, C, h, w]."""
+        return self.blocks_of(x)[-1]
+
+    def blocks_of(self, x: Tensor) -> list[Tensor]:
+        """Features after the first convolution of each block, then those of `layer`.
+
+        relu1_1, relu2_1, ..., for losses over all scales (pix2pixHD, SPADE).
+        """
         x = F.conv2d(
             x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias")
         )
         i, last = 0, sum(self.blocks) - 1
+        found = []
         for b, count in enumerate(self.blocks):
             x = F.max_pool2d(x, 2) if b else x
-            for _ in range(count):
+            for place in range(count):
                 weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
                 padded = F.pad(x, [1] * 4, mode="reflect") if self.own else x
                 x = F.conv2d(padded, weight, bias, padding=0 if self.own else 1)
-                x = F.relu(x, inplace=True) if i < last or self.rectified else x
+                x = F.relu(x) if i < last or self.rectified else x
                 i += 1
-        return x
+                if place == 0 and i <= last:
+                    found.append(x)
+        return [*found, x]
 
 
 def _check(

@@ -11,6 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas.core import rng
 from ganvas.objectives.precision import wide
 
 
@@ -70,3 +71,12 @@ def hinge(scores: Tensor, real: bool) -> Tensor:
     2017, arXiv:1702.08896.
     """
     return F.relu(1 - wide(scores) if real else 1 + wide(scores)).mean()
+
+
+def soft_hinge(scores: Tensor, real: bool, soften: float) -> Tensor:
+    """`hinge` with a margin drawn from U(1 - soften, 1) for each score [N, k].
+
+    As in the authors' code of Liu et al., 2021, arXiv:2101.04775.
+    """
+    margin = 1 - soften * rng.uniform(len(scores), *scores.shape[1:], device=scores.device)
+    return F.relu(margin - wide(scores) if real else margin + wide(scores)).mean()

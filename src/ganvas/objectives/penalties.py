@@ -44,6 +44,18 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, target: float = 1.0)
     return (norms - target).square().mean()
 
 
+def pixel_gradient_penalty(D: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """`gradient_penalty` with the norm of each pixel's gradient, over channels.
+
+    Mean over pixels; for discriminators of patches, as in SinGAN's code
+    (arXiv:1905.01164).
+    """
+    real, fake = wide(real), wide(fake)
+    eps = rng.uniform(len(real), *[1] * (real.dim() - 1), device=real.device)
+    grad = _gradients(D, eps * real + (1 - eps) * fake)[1].view_as(real)
+    return (torch.linalg.vector_norm(grad, dim=1) - 1).square().mean()
+
+
 @torch.no_grad()
 def clip_weights(D: nn.Module, clip: float) -> None:
     """Bring every weight into [-clip, clip].

@@ -13,6 +13,7 @@ from ganvas.methods.base import citation, supports
 
 NEEDS = {
     "images": "a folder, zip, npz or idx of images",
+    "label_maps": "pairs of a label map and an image",
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
     "super_resolution": "a folder of images at their own resolution",
     "languages": "distinct, ring or uniform: toy languages",

@@ -229,9 +229,12 @@ def random_feed(run: Run) -> Feed:
         for s in streams
     }
     labels = rng.integers(0, 10, count) if task == "images" else None
+    palette: tuple[int, ...] = ()
+    if opener == "label_maps":
+        palette = (0x000000, 0xFFFFFF)
     info = Info(
         task, "random", "memory", "train", channels, height, width, count, "random",
-        tuple(map(str, range(10))) if labels is not None else (),
+        tuple(map(str, range(10))) if labels is not None else (), palette=palette,
     )  # fmt: skip
     feed = Feed(info, pixels, labels, flip=bool(keywords.get("flip")))
     if opener == "super_resolution":

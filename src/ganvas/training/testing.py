@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas.core import Outcome, Run, Samples, Translates, Update, config
 from ganvas.core.errors import UserError
-from ganvas.data import domains, pairs
+from ganvas.data import domains, label_maps, pairs
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
@@ -182,10 +182,14 @@ def _toy_data(run: Run, folder: Path) -> Path:
     load_size = run.data.keywords.get("load")
     if load_size is not None:
         height, width = (load_size, load_size) if isinstance(load_size, int) else load_size
-    names = {domains: ("trainA", "trainB"), pairs: ("A", "B")}.get(run.data.func, ("one", "two"))
+    names = {domains: ("trainA", "trainB"), pairs: ("A", "B"), label_maps: ("A", "B")}.get(
+        run.data.func, ("one", "two")
+    )
     for images, name in zip(_random_images(height, width), names, strict=True):
         (folder / name).mkdir(parents=True)
         for i, image in enumerate(images):
+            if run.data.func is label_maps and name == "A":
+                image = image.point(lambda level: 255 * (level // 128))
             image.save(folder / name / f"{i:03d}.png")
     return folder
 

@@ -69,7 +69,8 @@ def experiment(seed: int) -> Finding:
 
 def curve(run: Run) -> dict[str, list[float]]:
     """Readings of a run: `frechet`, against images held out; D's mean score of images that it was trained on, of held-out and
-    of generated ones, none of them augmented; ADA's p."""
+    of generated ones, none of them augmented; ADA's p.
+    """
     few, others = split()
     engine: Any = Engine(run, few)
     quality = Quality(others, COUNT)
@@ -100,7 +101,8 @@ def verdict(D: Any, x: Tensor) -> float:
 def end(c: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Of a run's last readings: `overfitting`, r_v of the paper's equation 1, 0 where D takes held-out images for what it was
     trained on and 1 where it takes them for generated ones; `frechet`, the distance; `worse`, that over the smallest mean
-    of as many readings in succession."""
+    of as many readings in succession.
+    """
     means = [fmean(c["frechet"][i : i + LAST]) for i in range(len(c["frechet"]) - LAST + 1)]
     trained, held_out, generated = (
         fmean(c[k][-LAST:]) for k in ("trained", "held_out", "generated")

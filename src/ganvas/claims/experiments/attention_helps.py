@@ -28,7 +28,8 @@ AT = [8]  # pixels, of 16
 
 class Residual(nn.Module):
     """x + gamma conv(relu(conv(relu(conv(x))))), of 1x1, 3x3 and 1x1: as many weights as self-attention of as many channels
-    (1.25 C^2, up to rounding), gamma from 0. [N, C, H, W], the same."""
+    (1.25 C^2, up to rounding), gamma from 0. [N, C, H, W], the same.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -31,7 +31,8 @@ GAMES = {"coupled": (4, 3), "unshared": (0, 0)}  # tied layers of G and of D
 
 def outlines(x: Tensor) -> Tensor:
     """Digits [N, 1, H, W] in [-1, 1] -> where they become brighter or darker: their dilation by 3x3 less themselves, four times
-    as strong, in [-1, 1]."""
+    as strong, in [-1, 1].
+    """
     x = (x + 1) / 2
     return (4 * (max_pool2d(x, 3, 1, 1) - x)).clamp(0, 1) * 2 - 1
 

@@ -153,7 +153,8 @@ def experiment(seed: int) -> Finding:
 
 def facade_scores(needed: Needed, domains: Domains, to_b: Tensor, to_a: Tensor) -> dict[str, float]:
     """`accuracy`, `iou`: of the labels that are drawn of photographs, by pixels and mean over classes. `lpips`, `frechet`: of
-    the photographs that are made of labels, from the true ones."""
+    the photographs that are made of labels, from the true ones.
+    """
     found = segmentation(confusion(_classes(domains.b), _classes(to_b), len(PALETTE)))
     far = [needed.lpips(a, b) for a, b in zip(to_a.split(PART), domains.a.split(PART), strict=True)]
     return {
@@ -167,7 +168,8 @@ def facade_scores(needed: Needed, domains: Domains, to_b: Tensor, to_a: Tensor) 
 def flower_scores(needed: Needed, domains: Domains, to_b: Tensor, to_a: Tensor) -> dict[str, float]:
     """Means of both directions. `kept`: the share of outputs whose light and dark, 16x16, are more like those of their own
     input than of any other test image. `tint`: how far the mean colour of an output lies from its input's, levels of 255, mean
-    over channels. `frechet`: the outputs' distance from the test images of the other domain."""
+    over channels. `frechet`: the outputs' distance from the test images of the other domain.
+    """
     both = ((domains.a, to_b, domains.b), (domains.b, to_a, domains.a))
     return {
         "kept": fmean(translation_scores(_light(made), _light(x)).matched for x, made, _ in both),

@@ -27,7 +27,7 @@ ENOUGH = 0.02  # of the samples: a fifth of a mode's share
 
 
 def ring(n: int, radius: float) -> Tensor:
-    """n centres on a circle, [n, 2]."""
+    """N centres on a circle, [n, 2]."""
     angle = torch.arange(n) * (2 * torch.pi / n)
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
 
@@ -127,7 +127,8 @@ def coverage(made: Tensor, clusters: Tensor) -> dict[str, float]:
     """Of translations [N, 2] and the clusters [N] that their inputs came from. Each counts for its nearest mode of b.
 
     `modes`: how many of the ten have `ENOUGH` of the translations. `overlap`: the share of translations whose mode belongs to
-    another cluster, one that has more there. `good`: the share within four standard deviations of their mode."""
+    another cluster, one that has more there. `good`: the share within four standard deviations of their mode.
+    """
     distances, nearest = torch.cdist(made, B).min(1)
     counts = torch.zeros(len(B), len(A)).index_put_(
         (nearest, clusters), torch.ones(len(made)), accumulate=True

@@ -88,7 +88,8 @@ def shape(x: Tensor) -> Tensor:
 
 def found_after(curve: Sequence[float]) -> float:
     """Iterations until the first reading of `FOUND` or more, readings being `EVERY` apart; one reading more than there were
-    where none is."""
+    where none is.
+    """
     return EVERY * (
         1 + next((i for i, matched in enumerate(curve) if matched >= FOUND), len(curve))
     )
@@ -96,7 +97,8 @@ def found_after(curve: Sequence[float]) -> float:
 
 def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
     """Left: rows of held-out digits of the first seed: input, truth, and what each model makes of them. Right: the share of
-    pairs found over iterations, every seed a line."""
+    pairs found over iterations, every seed a line.
+    """
     left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
     series = seeds[0]["series"]
     rows = ("input", "truth", *MODELS)

@@ -38,7 +38,8 @@ DIGITS = 10
 class Renditions(NamedTuple):
     """Digits in two renditions. Of no digit that is trained on are both there. `x`: 197 digits that were held out, in either
     rendition, [197, 1, H, W] in [-1, 1] each; `y`: which digits they are. `judge` names rendition and digit of an image, 10
-    rendition + digit, or calls it nothing."""
+    rendition + digit, or calls it nothing.
+    """
 
     feed: Feed
     x: tuple[Tensor, Tensor]
@@ -110,7 +111,8 @@ def experiment(seed: int) -> Finding:
 
 def kept(p: np.ndarray, domain: int, digits: Tensor) -> tuple[float, float]:
     """Of the judge's probabilities [n, 21]: the shares of images that are of the domain, and that are of their digit (in
-    whichever domain)."""
+    whichever domain).
+    """
     said = torch.from_numpy(p).argmax(1)
     known = said < 2 * DIGITS
     return (

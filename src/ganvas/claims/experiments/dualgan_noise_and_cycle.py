@@ -89,7 +89,8 @@ def noise_and_cycle(x: Tensor, there: Tensor, back: Tensor, truth: Tensor) -> di
 
     `noise`: between two translations of one input, in gray levels of 255. `noise_share`: the same over the distance of two
     inputs' translations. `cycle_share`: from the input to the way back, over the distance of two inputs. `matched`: as
-    `translation_scores` has it, and `returned` the same of the way back and the inputs."""
+    `translation_scores` has it, and `returned` the same of the way back and the inputs.
+    """
     noise = fmean(
         float((there[i] - there[j]).abs().mean()) for i in range(len(there)) for j in range(i)
     )

@@ -35,7 +35,8 @@ def cdf(x: np.ndarray) -> np.ndarray:
 
 def through_inverse(u: np.ndarray, of: Any) -> np.ndarray:
     """Uniform variables -> samples of any density on [-3, 3], from its values at 60,000 places alone: its running sum is
-    the CDF, and reading that table backwards is the inverse."""
+    the CDF, and reading that table backwards is the inverse.
+    """
     edges = np.linspace(-3, 3, 60_001)
     mass = np.concatenate([[0], np.cumsum(of((edges[1:] + edges[:-1]) / 2))])
     return np.interp(u, mass / mass[-1], edges)

@@ -62,7 +62,8 @@ def experiment(seed: int) -> Finding:
 class Scores(NamedTuple):
     """Of a mapping, as shares of the words. `true`: translated as the cipher has it. `symmetric`: the same, after that exchange
     of words under which the language stays the same that makes the share largest. `distinct`: how many different translations
-    there are."""
+    there are.
+    """
 
     true: float
     symmetric: float

@@ -1,5 +1,6 @@
 """Where several answers are right, the mean squared error's answer is their average, and right is none; a GAN's is one of
-them."""
+them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ TESTED = 2000  # heights
 
 
 def on_the_u(n: int) -> Tensor:
-    """n points [n, 2] of the U: (u, 2 u^2) with u uniform in [-1, 1]."""
+    """N points [n, 2] of the U: (u, 2 u^2) with u uniform in [-1, 1]."""
     u = 2 * rng.uniform(n, 1) - 1
     return torch.cat([u, 2 * u.square()], 1)
 
@@ -62,7 +63,8 @@ class Points:
 @final
 class Conditional(Method):
     """Two answers to "which point has this height?": a regression by the mean squared error, and a conditional GAN
-    (Mirza and Osindero, 2014, arXiv:1411.1784) with the penalty R1 on the reals (arXiv:1801.04406), of the same size."""
+    (Mirza and Osindero, 2014, arXiv:1411.1784) with the penalty R1 on the reals (arXiv:1801.04406), of the same size.
+    """
 
     ema_networks = ("G", "regression")
 

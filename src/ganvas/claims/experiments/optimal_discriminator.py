@@ -36,7 +36,7 @@ def bell(x: Tensor, mean: float, deviation: float) -> Tensor:
 
 
 def densities(offset: float | None) -> tuple[Tensor, Tensor]:
-    """p and q on GRID."""
+    """P and q on GRID."""
     p = (bell(GRID, -1.5, 0.5) + bell(GRID, 1.5, 0.8)) / 2
     return p, p if offset is None else bell(GRID, offset, 1.2)
 

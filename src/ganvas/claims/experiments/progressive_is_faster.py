@@ -49,7 +49,8 @@ def _run(start: int) -> Run:
 
 def experiment(seed: int) -> Finding:
     """The full-sized run sets the pace: it trains on a slice of images, then the growing run for as many compute-seconds.
-    Seconds are the process's CPU time, while training only."""
+    Seconds are the process's CPU time, while training only.
+    """
     run = replace(_run(start=SIDE), seed=seed)
     full = Engine(run, run.data())
     growing = Engine(replace(_run(start=4), seed=seed), full.feed)
@@ -81,7 +82,8 @@ def race(
 ) -> dict[str, float]:
     """`speedup`: the seconds that the full-sized run took to settle at its own last distance (a tenth of slack allowed, for
     noise), over those that the growing run took to settle there; 0 where it did not. Settled: from that reading on, the
-    curve stays at or below. Curves are {"seconds", "images", "frechet"}; of the distance running medians of 3 are judged."""
+    curve stays at or below. Curves are {"seconds", "images", "frechet"}; of the distance running medians of 3 are judged.
+    """
     one, other = smoothed(full["frechet"]), smoothed(growing["frechet"])
     target = 1.1 * one[-1]
     own, its = settled(full["seconds"], one, target), settled(growing["seconds"], other, target)

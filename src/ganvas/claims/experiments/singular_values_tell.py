@@ -81,7 +81,8 @@ def scores(calm: Mapping[str, Any], fast: Mapping[str, Any]) -> dict[str, float]
     """`collapse`: the fast run's last distances over its best, the median of the last three. `growth`: of the layer that
     grew most, from the best reading to the last, sigma0 there over here. `calm_growth`: the same of the calm run, from its
     reading of as many images to its last. `first_layer_growth`: of G's first layer in the fast run. `before`: the fast run's
-    `growth` within the `WINDOW` readings that end at its best one, when nothing is to be seen in the samples."""
+    `growth` within the `WINDOW` readings that end at its best one, when nothing is to be seen in the samples.
+    """
     best = min(range(len(fast["frechet"])), key=fast["frechet"].__getitem__)
     last = sorted(fast["frechet"][-3:])[len(fast["frechet"][-3:]) // 2]
     grown = {name: values[-1] / values[best] for name, values in fast["sigma0"].items()}

@@ -68,7 +68,8 @@ def experiment(seed: int) -> Finding:
 
 def scores(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """`gain`: how many times farther WGAN-GP's samples are, geometric mean over D, E and F. `slack`: the worst of the
-    normalised runs at D, E and F, over the best of all six."""
+    normalised runs at D, E and F, over the best of all six.
+    """
     sn, gp = found["sn"], found["wgan_gp"]
     return {
         "gain": math.exp(fmean(math.log(gp[s] / sn[s]) for s in AGGRESSIVE)),

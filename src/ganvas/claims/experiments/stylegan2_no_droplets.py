@@ -75,7 +75,8 @@ def droplets(model: Any, seed: int) -> list[float]:
 
 def excess(x: Tensor) -> Tensor:
     """Feature maps [N, C, H, W] -> [N]: every map is brought to mean 0 and variance 1; a pixel's size is the root mean square
-    over the maps; the largest over the median. A droplet is a spike at one place of all maps that holds their variance."""
+    over the maps; the largest over the median. A droplet is a spike at one place of all maps that holds their variance.
+    """
     maps = x - x.mean((2, 3), keepdim=True)
     maps = maps / (maps.square().mean((2, 3), keepdim=True) + 1e-8).sqrt()
     sizes = maps.square().mean(1).sqrt().flatten(1)

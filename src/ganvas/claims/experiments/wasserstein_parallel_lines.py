@@ -28,7 +28,8 @@ PENALTY = (
 
 class Networks(nn.Module):
     """`count` perceptrons side by side, 2-64-64-1. Points [count * n, 2] -> scores [count * n]: the k-th n of them are the
-    k-th network's. What seven networks learn of seven distances costs little more than one that way."""
+    k-th network's. What seven networks learn of seven distances costs little more than one that way.
+    """
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -60,7 +61,8 @@ def d_loss(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 
 def critic_loss(f: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """Equation 2 of the paper with a minus. A 1-Lipschitz f is one with no slope above 1: such slopes between reals and
-    fakes are punished, as in WGAN-GP but from one side (arXiv:1709.08894). At its least, -W up to what slips through."""
+    fakes are punished, as in WGAN-GP but from one side (arXiv:1709.08894). At its least, -W up to what slips through.
+    """
     share = torch.rand(len(real), 1)
     between = (share * real + (1 - share) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(f(between).sum(), between, create_graph=True)
@@ -89,7 +91,8 @@ def trained(
 
 def on_lines() -> dict[str, Tensor]:
     """For each theta both distances between the lines at 0 and at theta, as trained networks see them, and what of each
-    arrives at theta as a gradient."""
+    arrives at theta as a gradient.
+    """
     thetas = torch.tensor(THETAS)
     count, zero = len(thetas), torch.zeros(len(thetas))
     D, f = (
@@ -114,7 +117,8 @@ def on_lines() -> dict[str, Tensor]:
 
 def on_clouds() -> tuple[float, float]:
     """The critic's estimate and the exact distance between two fixed sets of points of the plane: eight bumps on a ring of
-    radius 2, and a single one in its middle."""
+    radius 2, and a single one in its middle.
+    """
     angle = torch.randint(8, (CLOUD,)) * (math.pi / 4)
     ring = 2 * torch.stack([angle.cos(), angle.sin()], 1) + 0.2 * torch.randn(CLOUD, 2)
     middle = 0.5 * torch.randn(CLOUD, 2)

@@ -13,7 +13,8 @@ DATA_VARIABLE = "GANVAS_DATA"
 
 def place(name: str) -> str:
     """Where the data set `name` is: in the folder that the environment variable GANVAS_DATA names, or where `images` finds
-    an official set, which is downloaded. Raises `UserError` where it is neither."""
+    an official set, which is downloaded. Raises `UserError` where it is neither.
+    """
     folder = os.environ.get(DATA_VARIABLE)
     if folder and (path := Path(folder).expanduser() / name).exists():
         return str(path)

@@ -21,7 +21,8 @@ class Quality:
     """The Frechet distance (over random-conv-v1, which needs no weights; it is not FID) between `count` samples of a model
     and as many real images of its feed; 0 is best. The same real images and the same noise each time, so that two readings
     differ by their models alone. Samples smaller than the data, of networks that have yet to grow, are enlarged by
-    repeating pixels."""
+    repeating pixels.
+    """
 
     def __init__(self, feed: Any, count: int = 1024) -> None:
         self.extractor, self.count, self.side = extractor("random-conv-v1"), count, feed.info.height
@@ -41,7 +42,8 @@ class Quality:
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     """Spearman's: Pearson's correlation of the ranks, equal values sharing the mean of theirs. -1 to 1; 0 where one of the
-    two never changes, for then it tells nothing of the other."""
+    two never changes, for then it tells nothing of the other.
+    """
 
     def ranks(values: Sequence[float]) -> np.ndarray:
         _, inverse, counts = np.unique(

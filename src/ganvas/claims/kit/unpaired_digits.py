@@ -1,5 +1,6 @@
 """What claims on unpaired translation share: two sets of images as a feed, digits of which no pair exists though the truth is
-known, and how near a translation comes to it."""
+known, and how near a translation comes to it.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
 
 class Digits(NamedTuple):
     """Digits and negatives. Of no digit that is trained on are both there. `a` [N, 1, H, W] in [-1, 1] were held out,
-    and the true translation of the i-th is the i-th of `b`."""
+    and the true translation of the i-th is the i-th of `b`.
+    """
 
     feed: Feed
     a: Tensor
@@ -69,7 +71,8 @@ class TranslationScores(NamedTuple):
     """`matched`: the share of outputs whose nearest true translation (of all test images) is their own input's. `distinct`:
     how many different true translations are some output's nearest, as a share. `spread`: the mean distance between two
     outputs over that between two true translations. All 1 for the true translation; all but 0 where every input gives one
-    output (1/N, 1/N and 0)."""
+    output (1/N, 1/N and 0).
+    """
 
     matched: float
     distinct: float

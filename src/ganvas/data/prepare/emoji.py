@@ -2,7 +2,8 @@
 
 The font is Noto Color Emoji by Google: the license of its images is Apache-2.0, that of
 the font SIL OFL 1.1, so that the images may be published. Flags and other sequences of
-several code points, hands and people are left out."""
+several code points, hands and people are left out.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def make(out: Path, size: int = 64, font: Path = FONT) -> int:
 
     Every `TEST`th emoji of a class is in `test/`. Returns the number of files. Raises
     `UserError` for a folder that has files, a size out of range, and a missing or
-    unsuitable font."""
+    unsuitable font.
+    """
     if not 8 <= size <= SIDE:
         raise UserError(f"got a size of {size} pixels; the font's emoji have 8 to {SIDE}")
     opened = _opened(font)
@@ -95,7 +97,7 @@ def _install() -> str:
 
 
 def _rendered(font: ImageFont.FreeTypeFont, points: list[int]) -> Iterator[tuple[int, Image.Image]]:
-    """Yield (code point, RGB image [SIDE, SIDE] over white) of those that the font has."""
+    """Yield (code point, RGB image [SIDE, SIDE] over white) of what the font has."""
 
     def drawn(point: int) -> Image.Image:
         image = Image.new("RGB", (SIDE, SIDE), "white")

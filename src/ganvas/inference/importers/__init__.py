@@ -26,11 +26,16 @@ from ganvas.inference.importers import (
     biggan,
     cogan,
     dcgan,
+    deoldify,
     discogan,
+    fastgan,
     mimicry,
     pgan,
     r3gan,
+    singan,
+    spade,
     stylegan,
+    stylegan3,
     translation,
     unit,
 )
@@ -40,11 +45,16 @@ FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
     **cogan.FORMATS,
     **dcgan.FORMATS,
+    **deoldify.FORMATS,
     **discogan.FORMATS,
+    **fastgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
     **r3gan.FORMATS,
     **stylegan.FORMATS,
+    **stylegan3.FORMATS,
+    **singan.FORMATS,
+    **spade.FORMATS,
     **translation.FORMATS,
     **unit.FORMATS,
     **basicsr.FORMATS,
@@ -371,7 +381,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
 
     Drops the running statistics that instance norms had before torch 0.4: they have no
     weight beside them, and their networks never use them (batch norms without weights
-    are named bn).
+    are named bn, or param_free_norm in SPADE).
     """
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
@@ -382,7 +392,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
         return (
             name not in stats
             or f"{layer}.weight" in state
-            or layer.rpartition(".")[2].startswith("bn")
+            or layer.rpartition(".")[2].startswith(("bn", "param_free_norm"))
         )
 
     def natural(key: str) -> list[str | tuple[int, str]]:

@@ -30,12 +30,14 @@ from ganvas.nets import (
     cogan,
     dcgan,
     discogan,
+    fastgan,
     image_to_image,
     progan,
     r3gan,
     resnet,
     stylegan,
     stylegan2,
+    stylegan3,
     super_resolution,
 )
 
@@ -120,7 +122,9 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     progan.ProgressiveGenerator: (methods.ProGAN, _shape_from_noise),
     stylegan.Generator: (methods.StyleGAN, _shape_from_noise),
     stylegan2.Generator: (methods.StyleGAN2, _shape_from_noise),
+    stylegan3.Generator: (methods.StyleGAN3, _shape_from_noise),
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _shape_from_noise),
+    fastgan.Generator: (methods.FastGAN, _shape_from_noise),
     # The file has the statistics of batch norm.
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
@@ -152,6 +156,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
 LABELED = (
     methods.StyleGAN,
     methods.StyleGAN2,
+    methods.StyleGAN3,
     methods.R3GAN,
     methods.BigGAN,
 )

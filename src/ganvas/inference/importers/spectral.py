@@ -25,18 +25,21 @@ def with_power_iteration(state: State) -> State:
     return ours
 
 
-def with_fixed_sigma(state: State) -> State:
+def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
     """Convert layers of `torch.nn.utils.spectral_norm` to plain weights.
 
     Their evaluation divides by u^T W v of the stored vectors.
+
+    transposed: layers that are transposed convolutions, [in, out, ...]
     """
     plain: State = {}
     for key, value in state.items():
         if key.endswith(".weight_orig"):
             layer = key.removesuffix(".weight_orig")
-            sigma = torch.dot(
-                state[f"{layer}.weight_u"], value.flatten(1) @ state[f"{layer}.weight_v"]
-            )
+            value = value.float()  # half precision would round sigma
+            matrix = (value.transpose(0, 1) if layer in transposed else value).flatten(1)
+            u, v = (state[f"{layer}.weight_{name}"].float() for name in "uv")
+            sigma = torch.dot(u, matrix @ v)
             plain[f"{layer}.weight"] = value / sigma
         elif not key.endswith((".weight_u", ".weight_v")):
             plain[key] = value

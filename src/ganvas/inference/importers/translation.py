@@ -32,6 +32,7 @@ def _resnet(state: State) -> Found | None:
     if not blocks or "model.1.weight" not in state:
         return None
     filters = {int(k.split(".")[1]): v for k, v in state.items() if k.endswith(".filt")}
+    blur_down = min(filters, default=max(blocks)) < min(blocks)
     net = image_to_image.ResNetGenerator(
         channels_in=state["model.1.weight"].shape[1],
         channels_out=convolutions(state)[-1].shape[0],
@@ -39,8 +40,9 @@ def _resnet(state: State) -> Found | None:
         blocks=len(blocks),
         norm=_norm(state, "model.1"),
         dropout=not any(k.endswith(".conv_block.5.weight") for k in state),
-        blur_down=min(filters, default=max(blocks)) < min(blocks),
+        blur_down=blur_down,
         blur_up=max(filters, default=0) > max(blocks),
+        downs=(min(blocks) - 4) // (4 if blur_down else 3),
     )
     for place, filt in filters.items():
         row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)

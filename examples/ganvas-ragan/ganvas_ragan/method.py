@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator
 from typing import Any, final
 
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, distributed, rng
 
 
 @final
-class LSGAN(Method):
-    """Least Squares Generative Adversarial Networks. Mao et al., 2017, arXiv:1611.04076.
+class RaGAN(Method):
+    """The relativistic discriminator: a key element missing from standard GAN. Jolicoeur-Martineau, 2018, arXiv:1807.00734.
 
-    Equation (9), a = 0 and b = c = 1:
+    Section 4.2, RaSGAN: D says how much more real a real image is than generated ones
+    are on average, and G wants the opposite.
 
-        min_D  1/2 E[(D(x) - 1)²] + 1/2 E[D(G(z))²]
-        min_G  1/2 E[(D(G(z)) - 1)²]
+        L_D = -E[log s(D(x) - E D(G(z)))] - E[log(1 - s(D(G(z)) - E D(x)))]
+        L_G = -E[log s(D(G(z)) - E D(x))] - E[log(1 - s(D(x) - E D(G(z))))]
 
     Differs from the paper: the networks are those of the recipe.
     """
@@ -37,11 +39,17 @@ class LSGAN(Method):
         yield Update("G", self.g_loss, real)
 
     def d_loss(self, batch: Batch) -> Terms:
-        d_real, d_fake = self.D(batch.x), self.D(self.sample(len(batch)))
-        return Terms(((d_real - 1) ** 2).mean() / 2 + (d_fake**2).mean() / 2)
+        real, fake = self.relative(batch)
+        return Terms(softplus(-real).mean() + softplus(fake).mean())
 
     def g_loss(self, batch: Batch) -> Terms:
-        return Terms(((self.D(self.sample(len(batch))) - 1) ** 2).mean() / 2)
+        real, fake = self.relative(batch)
+        return Terms(softplus(-fake).mean() + softplus(real).mean())
+
+    def relative(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores less the mean of the other kind's scores, over all processes: [N] each."""
+        real, fake = self.D(batch.x), self.D(self.sample(len(batch)))
+        return real - distributed.mean(fake.mean()), fake - distributed.mean(real.mean())
 
     def latent(self, n: int) -> Tensor:
         """N(0, 1), [n, latent]."""

@@ -1,0 +1,1 @@
+"""Relativistic average GAN for ganvas."""

@@ -1,0 +1,149 @@
+"""Label maps: images in which every color is a label.
+
+They are resized by nearest neighbors, since a blend of two colors would be a third
+label, and brought to the colors of a palette.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from ganvas.core.errors import DataError, did_you_mean
+from ganvas.core.json_files import Json
+from ganvas.data.pictures import ImageSet
+from ganvas.media.decode import Header
+from ganvas.media.samples import to_channels
+
+MOST_LABELS = 256
+# The twelve labels of the CMP facades data base, background first.
+PALETTES: dict[str, tuple[int, ...]] = {
+    "facades": (
+        *(0x0000DE, 0x0030FF, 0x0080FF, 0x00D0FF, 0x20FFE0, 0x70FF90),
+        *(0xC0FF40, 0xFFF000, 0xFFA000, 0xFF5000, 0xFF0000, 0xAE0001),
+    )
+}
+
+
+def parse_palette(palette: str | Sequence[str]) -> tuple[int, ...]:
+    """Colors 0xRRGGBB of a palette's name, or of colors as "#0030ff" or "white".
+
+    Raises `DataError` for anything else.
+    """
+    names = [palette] if isinstance(palette, str) else list(palette)
+    if len(names) == 1 and names[0] in PALETTES:
+        return PALETTES[names[0]]
+    if len(names) == 1 and "," in names[0]:
+        names = names[0].split(",")
+    colors = []
+    for name in names:
+        try:
+            r, g, b = ImageColor.getrgb(name.strip())[:3]
+        except (ValueError, AttributeError):
+            raise DataError(
+                f"a palette is {' or '.join(PALETTES)}, or colors as '#0030ff,#ff0000'; got "
+                f"{name!r}. {did_you_mean(str(name), PALETTES)}"
+            ) from None
+        colors.append(r << 16 | g << 8 | b)
+    if len(set(colors)) != len(colors) or len(colors) < 2:
+        raise DataError(f"a palette needs at least two different colors; got {', '.join(names)}")
+    return tuple(colors)
+
+
+def color_name(color: int) -> str:
+    """0x0030FF -> "#0030ff"."""
+    return f"#{color:06x}"
+
+
+def palette_of(pixels: np.ndarray, title: str) -> dict[int, float]:
+    """The colors of label maps uint8 [N, H, W, 3], and the share of pixels of each.
+
+    Raises `DataError` for more than 256 colors and for a single one.
+    """
+    counts = np.zeros(1 << 24, np.int64)
+    for maps in pixels:
+        r, g, b = (maps[..., i].astype(np.int32) for i in range(3))
+        counts += np.bincount((r << 16 | g << 8 | b).ravel(), minlength=1 << 24)
+    colors = np.flatnonzero(counts)
+    if len(colors) > MOST_LABELS:
+        raise DataError(
+            f"the label maps of {title} have {len(colors):,} different colors, at most "
+            f"{MOST_LABELS} are labels: they were saved with loss (JPEG) or scaled. Name the "
+            "labels' colors, and each pixel becomes the nearest: --set data.palette=facades, or "
+            "--set 'data.palette=#000000,#ff0000'"
+        )
+    if len(colors) < 2:
+        raise DataError(
+            f"the label maps of {title} have one color only. Is the other side of the pairs the "
+            "label map? Exchange them: --set data.direction=b2a"
+        )
+    total = counts[colors].sum()
+    return {int(c): float(counts[c] / total) for c in colors}
+
+
+@dataclass
+class LabelMaps:
+    """Label maps of an image set, at their final size and in the palette's colors.
+
+    size: (height, width) that they are scaled to cover, and cropped to
+    palette: None: their own colors
+    """
+
+    maps: ImageSet
+    size: tuple[int, int]
+    palette: tuple[int, ...] | None = None
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def name(self, i: int) -> str:
+        """As of `ImageSet`."""
+        return self.maps.name(i)
+
+    def stamp(self) -> Json:
+        """As of `ImageSet`; changes with size and palette, too."""
+        size: list[Json] = list(self.size)
+        palette: list[Json] = list(self.palette or ())
+        return ["label maps", self.maps.stamp(), size, palette]
+
+    def header(self, i: int) -> Header:
+        """As of `ImageSet`: the file's own size."""
+        return self.maps.header(i)._replace(mode="RGB", channels=3)
+
+    def load(self, i: int) -> Image.Image:
+        """Label map `i` at its final size, in mode RGB. Raises `Broken`."""
+        image = _nearest(to_channels(self.maps.load(i), 3), self.size)
+        if self.palette is None:
+            return image
+        return Image.fromarray(nearest_colors(np.asarray(image), self.palette))
+
+    def deep(self, i: int) -> np.ndarray | None:
+        """None: labels have at most 8 bits."""
+        return None
+
+
+def _nearest(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale to cover a size and crop the center, as `media.samples.fit`."""
+    height, width = size
+    scale = max(width / image.width, height / image.height)
+    w, h = width / scale, height / scale
+    left, top = max((image.width - w) / 2, 0), max((image.height - h) / 2, 0)
+    box = (left, top, min(left + w, image.width), min(top + h, image.height))
+    return image.resize((width, height), Image.Resampling.NEAREST, box=box)
+
+
+def nearest_colors(pixels: np.ndarray, palette: Sequence[int]) -> np.ndarray:
+    """Each pixel of uint8 [H, W, 3] in the nearest color of the palette."""
+    colors = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in palette], np.int32)
+    best = np.zeros(pixels.shape[:2], np.uint8)
+    least = np.full(pixels.shape[:2], 1 << 30, np.int32)
+    for i, color in enumerate(colors):
+        far = np.square(pixels.astype(np.int32) - color).sum(2)
+        nearer = far < least
+        best[nearer], least[nearer] = i, far[nearer]
+    return colors[best].astype(np.uint8)

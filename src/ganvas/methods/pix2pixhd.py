@@ -1,0 +1,108 @@
+"""pix2pixHD: large images from label maps, and a local enhancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Terms, Update
+from ganvas.nets.label_map import label_planes
+from ganvas.nets.vgg import VGG19
+from ganvas.objectives.adversarial import lsgan
+from ganvas.objectives.feature_matching import matched_maps, perceptual
+
+
+@final
+class Pix2PixHD(Method):
+    """High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs.
+
+    Wang et al., 2018, arXiv:1711.11585.
+
+    min_G  (max_D sum_k L_GAN(G, D_k)) + feature_weight sum_k L_FM(G, D_k)  (equation 5)
+
+    D_k are patch discriminators at several scales, with least squares; L_FM compares
+    their features of real and generated images. The generator may be global alone or
+    have a local enhancer. Label maps enter as planes, other images as they are.
+
+    Differs from the paper: the enhancer trains together with the global generator from
+    the start (the paper trains the global one first, at half the size). No instance
+    edges, and no encoder of instance features. L_FM is the mean over scales of sums
+    over layers, as in the authors' code. Without `vgg` there is no perceptual loss.
+    """
+
+    directions: Sequence[str] = ("b",)
+    trained_with: Sequence[str] = ("vgg",)
+    G: Any  # a network with `multiple`, of which both sides must be multiples
+    D: Any  # a `nets.multiscale.MultiscaleDiscriminator`
+
+    def __init__(
+        self,
+        shape: Shape,
+        G: Callable[..., nn.Module],
+        D: Callable[..., nn.Module],
+        feature_weight: float = 10.0,
+        vgg: str | None = None,
+        vgg_weight: float = 10.0,
+    ) -> None:
+        """Build the networks for `shape`.
+
+        feature_weight: lambda of equation 5
+        vgg: file of VGG19's weights; None: no perceptual loss
+        """
+        super().__init__()
+        self.palette = shape.palette
+        channels_in = len(shape.palette) or shape.channels
+        self.G = G(channels_in=channels_in, channels_out=shape.channels)
+        self.D = D(channels=channels_in + shape.channels)
+        self.phi = VGG19(vgg, "relu5_1") if vgg else None
+        self.feature_weight, self.vgg_weight = feature_weight, vgg_weight
+        self.multiple = self.G.multiple
+        self.players = {"G": [self.G], "D": [self.D]}
+
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One step of G, then one of D, on the same generated images."""
+        pair = next(batches)
+        m = label_planes(pair.x, self.palette) if self.palette else pair.x
+        batch = pair.having(m=m)
+        generated = (yield Forward("G", self.fake, batch)).outputs
+        batch = batch.having(**generated)
+        yield Update("G", self.g_loss, batch)
+        yield Update("D", self.d_loss, batch)
+
+    def fake(self, batch: Batch) -> dict[str, Tensor]:
+        """The images of the label maps or inputs."""
+        return {"fake": self.G(batch.m)}
+
+    def g_loss(self, batch: Batch) -> Terms:
+        """Equation 5 for G, and the distance of VGG19's features."""
+        maps = self.D(self.d_input(batch.m, batch.fake))
+        real_maps = self.D(self.d_input(batch.m, batch.y))
+        log = {
+            "adversarial": torch.stack([lsgan(m[-1], 1.0) for m in maps]).sum(),
+            "features": matched_maps(maps, real_maps),
+        }
+        loss = log["adversarial"] + self.feature_weight * log["features"]
+        if self.phi is not None:
+            got, wanted = (self.phi.blocks_of((x + 1) / 2) for x in (batch.fake, batch.y))
+            log["vgg"] = perceptual(got, wanted)
+            loss = loss + self.vgg_weight * log["vgg"]
+        return Terms(loss, log)
+
+    def d_loss(self, batch: Batch) -> Terms:
+        """Least squares, summed over scales, at half weight."""
+        real, fake = (
+            torch.stack([lsgan(m[-1], target) for m in self.D(self.d_input(batch.m, x))]).sum()
+            for x, target in ((batch.y, 1.0), (batch.fake, 0.0))
+        )
+        return Terms((real + fake) / 2, {"real": real, "fake": fake})
+
+    def d_input(self, m: Tensor, x: Tensor) -> Tensor:
+        """Label planes or input image, and image, as channels of one image."""
+        return torch.cat([m.to(x.dtype), x], 1)
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Images for label maps in colors, or for input images."""
+        return self.G(label_planes(x, self.palette) if self.palette else x)

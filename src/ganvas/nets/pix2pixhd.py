@@ -1,0 +1,76 @@
+"""pix2pixHD's generators: one for half the size, and an enhancer of its features.
+
+High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs, Wang et
+al., 2018, arXiv:1711.11585, section 3.2. The global generator alone is a
+`nets.image_to_image.ResNetGenerator` with four halvings.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.nets.image_to_image import ResNetBlock, ResNetGenerator
+from ganvas.nets.init import normal_init
+from ganvas.nets.layers import divisible
+from ganvas.nets.norm import InstanceNorm2d
+
+
+class LocalEnhancer(nn.Module):
+    """Images [N, channels_in, H, W] -> images [N, channels_out, H, W] in [-1, 1].
+
+    A global generator of twice the width works at half the size; its features, without
+    its last layers, are added to those of the enhancer (figure 3). H and W multiples of
+    2^(`downs` + 1), twice that at least. Weights ~ N(0, .02).
+
+    downs, blocks: halvings and residual blocks of the global generator
+    local_blocks: residual blocks of the enhancer
+    """
+
+    def __init__(
+        self,
+        channels_in: int = 3,
+        channels_out: int = 3,
+        width: int = 32,
+        downs: int = 4,
+        blocks: int = 9,
+        local_blocks: int = 3,
+    ) -> None:
+        super().__init__()
+        self.multiple = 2 << downs
+        whole = ResNetGenerator(channels_in, channels_out, 2 * width, blocks, downs=downs)
+        self.coarse = whole.model[:-3]
+        self.down = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels_in, width, 7),
+            InstanceNorm2d(width, affine=False),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, 2, 1),
+            InstanceNorm2d(2 * width, affine=False),
+            nn.ReLU(),
+        )
+        self.up = nn.Sequential(
+            *(ResNetBlock(2 * width, "instance", False) for _ in range(local_blocks)),
+            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, output_padding=1),
+            InstanceNorm2d(width, affine=False),
+            nn.ReLU(),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(width, channels_out, 7),
+            nn.Tanh(),
+        )
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate images x [N, channels_in, H, W].
+
+        Raises `UserError` for sides that are no multiples of `multiple`.
+        """
+        divisible(x, self.multiple, least=2 * self.multiple)
+        half = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        return self.up(self.down(x) + self.coarse(half))
+
+    def enhancer(self) -> list[nn.Parameter]:
+        """The weights of the enhancer alone, which the paper trains first."""
+        return list(chain(self.down.parameters(), self.up.parameters()))
