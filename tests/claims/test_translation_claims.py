@@ -7,11 +7,16 @@ import pytest
 import torch
 
 from ganvas.claims.experiments import (
+    coupled_pairs_agree,
     discogan_covers_modes,
+    discogan_recovers_pairs,
+    dualgan_noise_and_cycle,
+    identity_loss_keeps_tints,
     mapping_up_to_symmetry,
+    shared_latent_translates,
     ten_percent_of_pairs,
 )
-from ganvas.claims.kit import domains
+from ganvas.claims.kit import domains, facades
 from ganvas.data import toy
 
 
@@ -110,3 +115,95 @@ def test_experiments_on_languages(module, monkeypatch: pytest.MonkeyPatch) -> No
     named = {check.figure for check in module.CLAIM.words.checks}
     assert named <= found.figures.keys()
     assert all(named <= null.keys() for null in found.nulls.values())
+
+
+def test_correspondence_of_angles() -> None:
+    asked = discogan_recovers_pairs.test_angles()
+    same = discogan_recovers_pairs.correspondence(asked, asked)
+    assert same == pytest.approx({"correlation": 1, "coverage": 1, "paired": 1})
+    assert discogan_recovers_pairs.correspondence(asked, -asked) == pytest.approx(same)
+    folded = discogan_recovers_pairs.correspondence(asked, 2 * asked.abs() - 75)
+    assert folded["correlation"] < 0.1
+    assert folded["paired"] == 0
+    few = discogan_recovers_pairs.correspondence(asked, 10 * asked.sign())
+    assert few["coverage"] == pytest.approx(2 / 11)
+    assert few["paired"] == 0
+
+
+def test_angles_of_letters_are_read() -> None:
+    angles = torch.tensor([-70.0, -5.0, 0.0, 40.0])
+    x = discogan_recovers_pairs.rotated("R", torch.tensor([0, 3, 9, 5]), angles)
+    read, distance = discogan_recovers_pairs.read_angles(domains.as_tensor(x))
+    assert read.tolist() == angles.tolist()
+    assert distance.max() < 1e-3
+
+
+def test_noise_domain_and_return_are_judged_for_each_input() -> None:
+    x = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    there = torch.stack([-x, 4 / 255 - x])
+    inside = torch.ones(2, 4, dtype=torch.bool)
+    scores = dualgan_noise_and_cycle.scores
+    assert scores(x, there, torch.stack([x, x]), inside) == pytest.approx(
+        {"noise": 2, "vary": 1, "in_domain": 1, "return": 1, "all_three": 1}
+    )
+    inside[1, 0] = False  # one of the translations of the first
+    back = torch.stack([x, x[[0, 2, 1, 3]]])  # the second and the third are exchanged
+    found = scores(x, there, back, inside)
+    assert found["in_domain"] == 0.75
+    assert found["return"] == 0.5
+    assert found["all_three"] == 0.25
+    assert scores(x, torch.stack([-x, -x]), back, inside)["vary"] == 0
+
+
+def test_accuracy_counts_the_pixels_that_have_to_change() -> None:
+    source, truth = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    truth[0, 0, 0] = 1.0
+    accuracy = shared_latent_translates.accuracy
+    assert accuracy(truth + 0.1, truth, source) == 1
+    assert accuracy(source, truth, source) == 0
+    half = truth.clone()
+    half[0, 0, 0, 0] = 0.5
+    assert accuracy(half, truth, source) == 0.5
+
+
+def test_edges_agree_with_themselves() -> None:
+    x = torch.full((1, 1, 9, 9), -1.0)
+    x[..., 3:6, 3:6] = 1.0
+    edges = coupled_pairs_agree.edges(x)
+    assert (edges > 0).sum() == 25 - 9
+    assert coupled_pairs_agree.agreement(x, edges) == 1
+    assert coupled_pairs_agree.agreement(x, -torch.ones_like(x)) == pytest.approx(1 - 16 / 81)
+
+
+def test_tint_is_what_mean_colors_move() -> None:
+    x = torch.rand(2, 3, 4, 4) - 0.5
+    shifted = x + torch.tensor([10.0, -20.0, 0.0]).view(3, 1, 1) / 127.5
+    assert identity_loss_keeps_tints.change(x, shifted) == pytest.approx(
+        {"tint": 10, "rest": 0}, abs=1e-4
+    )
+    turned = identity_loss_keeps_tints.change(x, x.flip(3))
+    assert turned["tint"] == pytest.approx(0, abs=1e-4)
+    assert turned["rest"] > 10
+
+
+def test_fine_energy() -> None:
+    at = torch.arange(64.0)
+    slow, fast = (
+        torch.cos(2 * torch.pi * cycles * at / 64).expand(1, 3, 64, 64) for cycles in (4, 16)
+    )
+    assert facades.energy(slow) == pytest.approx(0, abs=1e-3)
+    assert facades.energy(slow + 2 * fast) == pytest.approx(4 * facades.energy(fast), rel=1e-3)
+
+
+def test_colors_agree_by_their_distribution() -> None:
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert facades.color_agreement(x, x.flip(0, 3)) == pytest.approx({"L": 1, "a": 1, "b": 1})
+    gray = facades.color_agreement(x.mean(1, keepdim=True).expand(-1, 3, -1, -1), x)
+    assert gray["a"] < 0.3
+    assert gray["b"] < 0.3
+
+
+def test_classes_of_label_maps() -> None:
+    palette = torch.tensor(facades.PALETTE).float() / 127.5 - 1
+    maps = palette.T.view(1, 3, 3, 4)
+    assert facades.classes(maps + 0.02).flatten().tolist() == list(range(12))
