@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
+from ganvas.claims import runner
 from ganvas.claims.experiments import (
     coupled_pairs_agree,
+    cycle_ablation_on_facades,
+    cycle_prevents_collapse,
     discogan_covers_modes,
     discogan_recovers_pairs,
+    domain_changes_content_stays,
     dualgan_noise_and_cycle,
     identity_loss_keeps_tints,
     mapping_up_to_symmetry,
+    pix2pix_matches_colors,
+    pix2pix_on_facades,
     shared_latent_translates,
+    super_resolution_trades,
     ten_percent_of_pairs,
 )
-from ganvas.claims.kit import domains, facades
+from ganvas.claims.kit import domains, facades, super_resolution
+from ganvas.core import Run, config
 from ganvas.data import toy
+from ganvas.metrics.lpips import LPIPS
 
 
 def test_translation_scores() -> None:
@@ -207,3 +223,100 @@ def test_classes_of_label_maps() -> None:
     palette = torch.tensor(facades.PALETTE).float() / 127.5 - 1
     maps = palette.T.view(1, 3, 3, 4)
     assert facades.classes(maps + 0.02).flatten().tolist() == list(range(12))
+
+
+@pytest.fixture
+def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Noise in place of MNIST, facades, flowers, T91 and Set5; a judge that knows nothing."""
+    noise = np.random.default_rng(0)
+
+    def mnist(part: str = "train", border: int = 2) -> tuple[np.ndarray, np.ndarray, str]:
+        count, side = 64 if part == "train" else 12, 28 + 2 * border
+        x = noise.integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+        return x, np.arange(count) % 10, part
+
+    def write(name: str, height: int, width: int) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+
+    for i in range(3):
+        for part in ("train", "test"):
+            write(f"facades/{part}/{i}.png", 72, 144)
+        for kind in ("rose", "tulip"):
+            write(f"flowers/{kind}/{i}.png", 64, 64)
+        write(f"t91/{i}.png", 96, 100)
+    write("set5/butterfly.png", 128, 160)
+    write("set5_lr_x4/butterfly.png", 32, 40)
+    monkeypatch.setenv("GANVAS_DATA", str(tmp_path))
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(domains, "mnist", mnist)
+    monkeypatch.setattr(coupled_pairs_agree, "mnist", mnist)
+    monkeypatch.setattr(coupled_pairs_agree, "PAIRS", 16)
+    monkeypatch.setattr(domains, "TRAINING", 16)
+    monkeypatch.setattr(domains, "HELD_OUT", 12)
+    monkeypatch.setattr(domains, "JUDGE_STEPS", 1)
+    monkeypatch.setattr(facades, "STEPS", 1)
+    monkeypatch.setattr(identity_loss_keeps_tints, "TEST", 2)
+    toy = LPIPS(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)), (0,), [torch.ones(2)], "toy")
+    monkeypatch.setattr(super_resolution, "perceptual", lambda: toy.requires_grad_(False))
+    for function in CACHED:
+        function.cache_clear()
+    yield
+    for function in CACHED:
+        function.cache_clear()
+
+
+CACHED = (
+    domains.bold,
+    domains.negatives,
+    domains.judge,
+    coupled_pairs_agree.digits_and_edges,
+    cycle_ablation_on_facades.unpaired,
+    facades.test_pairs,
+    facades.segmenter,
+    identity_loss_keeps_tints.flowers,
+    super_resolution.set5,
+    super_resolution.tuning,
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        coupled_pairs_agree,
+        cycle_ablation_on_facades,
+        cycle_prevents_collapse,
+        discogan_covers_modes,
+        discogan_recovers_pairs,
+        domain_changes_content_stays,
+        dualgan_noise_and_cycle,
+        identity_loss_keeps_tints,
+        pix2pix_matches_colors,
+        pix2pix_on_facades,
+        shared_latent_translates,
+        super_resolution_trades,
+    ],
+    ids=lambda module: module.__name__.rpartition(".")[2],
+)
+def test_experiment(module: Any, small_data: None) -> None:
+    """One step of each arm gives every figure of a check, and a record that is drawn."""
+    claim = module.CLAIM
+    experiment = claim.experiment.shortened(1)
+    if module is cycle_ablation_on_facades:  # an accelerator's size
+        small = {name: narrow(run) for name, run in experiment.arms.items()}
+        experiment = dataclasses.replace(experiment, arms=small, device="cpu")
+    found = experiment(7)
+    named = {check.figure for check in claim.words.checks}
+    for figures in (found.figures, *found.nulls.values()):
+        assert named <= figures.keys()
+    assert claim.words.arms.keys() == experiment.arms.keys()
+    seed = {"figures": found.figures, "nulls": found.nulls, "series": runner._short(found.series)}
+    claim.plot(Figure(figsize=(10, 4)), [seed])
+
+
+def narrow(run: Run) -> Run:
+    for setting in ("G.width=2", "G.blocks=1", "D.width=2"):
+        run = config.override(run, setting)
+    return run

@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import facades, plots
-from ganvas.claims.kit.domains import two_domains
+from ganvas.claims.kit.domains import as_tensor, two_domains
 from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Run
 from ganvas.core.schedules import LinearDecay
@@ -75,19 +75,22 @@ def blind() -> dict[str, float]:
 
     The most frequent class of each place in the training label maps.
     """
-    maps = torch.from_numpy(facades.training(SIDE).raw()["a"]).movedim(-1, 1) / 127.5 - 1
+    maps = as_tensor(facades.training(SIDE).raw()["a"])
     named = facades.classes(maps).mode(0).values
     palette = torch.tensor(facades.PALETTE).float() / 127.5 - 1
-    return scores(palette[named].movedim(-1, 0).expand(facades.TEST, -1, -1, -1))
+    count = len(facades.test_pairs(SIDE)[0])
+    return scores(palette[named].movedim(-1, 0).expand(count, -1, -1, -1))
 
 
 def figures(arms: Any) -> dict[str, float]:
-    """The scores of all arms, and CycleGAN's lead over its parts and over a guess."""
+    """The scores of all arms, and CycleGAN's lead over its parts and over a blind map."""
     found = {f"{arm}_{name}": v for arm, each in arms.items() for name, v in each.items()}
-    floor = blind()["iou"]
-    for arm in ("gan_alone", "cycle_alone"):
-        found[f"lead_over_{arm}"] = arms["cyclegan"]["iou"] - arms[arm]["iou"]
-    return found | {"blind_iou": floor, "lead_over_blind": arms["cyclegan"]["iou"] - floor}
+    parts, floor = max(arms[arm]["iou"] for arm in ("gan_alone", "cycle_alone")), blind()["iou"]
+    return found | {
+        "lead": arms["cyclegan"]["iou"] - parts,
+        "blind_iou": floor,
+        "lead_over_blind": arms["cyclegan"]["iou"] - floor,
+    }
 
 
 def series(trained: Trained) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def run(cycle_weight: float, rate: float = RATES[0]) -> Run:
         data=lambda: negatives().feed,
         optim={"G": adam, "D": adam},
         batch=16,
-        images=600 * 16,
+        images=400 * 16,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class Discriminator(nn.Module):
         return self.score(features).flatten(), [features]
 
 
-def run(model: str, rate: float = RATES[0]) -> Run:
+def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATES[0]) -> Run:
     """One of the paper's three models."""
     adam = partial(Adam, lr=rate, betas=(0.5, 0.999))
     return Run(

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.domains import bold, judge, two_domains
+from ganvas.claims.kit.domains import bold, judge
 from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Run
-from ganvas.data import Feed
 from ganvas.methods import Dong2017
 from ganvas.nets import dong2017
 
 GAME, ENCODER = 128_000, 64_000  # digits of each rendition
-SPARE = 2  # pixels of border: the networks make 32 px
-
-
-@cache
-def bordered() -> Feed:
-    """`bold` with a black border, 32 px."""
-    feed = bold().feed
-    raw = feed.raw()
-    a, b = (np.pad(raw[k], ((0, 0), (SPARE,) * 2, (SPARE,) * 2, (0, 0))) for k in "ab")
-    return two_domains(feed.info.source, a, b, feed.info.fingerprint)
 
 
 def run(encoder: int = ENCODER) -> Run:
@@ -45,7 +32,7 @@ def run(encoder: int = ENCODER) -> Run:
             E=partial(dong2017.Encoder, width=16),
             game=GAME,
         ),
-        data=bordered,
+        data=lambda: bold().feed,
         optim={"G": adam, "D": adam, "E": adam},
         batch=32,
         images=GAME + encoder,
@@ -54,9 +41,8 @@ def run(encoder: int = ENCODER) -> Run:
 
 @torch.no_grad()
 def rendered(trained: Trained, x: Tensor, to: int) -> Tensor:
-    """Held-out digits [N, 1, 28, 28] in rendition `to`, by encoder and generator."""
-    made = trained.model.translate(pad(x, [SPARE] * 4, value=-1.0), to="ab"[to])
-    return made[..., SPARE:-SPARE, SPARE:-SPARE]
+    """Digits [N, 1, 32, 32] in rendition `to` (0 or 1), by encoder and generator."""
+    return trained.model.translate(x, to="ab"[to])
 
 
 def measure(trained: Trained) -> dict[str, float]:

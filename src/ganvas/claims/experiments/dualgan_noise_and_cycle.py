@@ -24,14 +24,14 @@ VISIBLE = 1.0  # gray level: less does not show in an image of 8 bits
 STEPS = 2000  # of the generators
 
 
-def run(weight: float = 500.0, dropout: int = 2) -> Run:
+def run(weight: float = 500.0, dropout: int = 3) -> Run:
     """DualGAN at an eighth of its width. weight: of both cycles."""
     rmsprop = partial(RMSprop, alpha=0.9)
     return Run(
         method=partial(
             DualGAN,
-            G=partial(image_to_image.UNetGenerator, width=8, depth=2, dropout=dropout),
-            D=partial(patchgan.PatchDiscriminator, width=16, layers=1, norm="batch"),
+            G=partial(image_to_image.UNetGenerator, width=8, depth=4, dropout=dropout),
+            D=partial(patchgan.PatchDiscriminator, width=16, layers=2, norm="batch"),
             a_weight=weight,
             b_weight=weight,
         ),

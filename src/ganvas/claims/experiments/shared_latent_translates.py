@@ -66,11 +66,10 @@ def measure(trained: Trained) -> dict[str, float]:
 
 
 def figures(arms: Any) -> dict[str, float]:
-    """The figures of all arms, and the gains of both ties over each alone."""
+    """The figures of all arms, and the gain of both ties over the better one alone."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
-    for alone in ("sharing", "cycle", "neither"):
-        found[f"gain_over_{alone}"] = arms["both"]["accuracy"] - arms[alone]["accuracy"]
-    return found
+    others = max(arms[alone]["accuracy"] for alone in ("sharing", "cycle", "neither"))
+    return found | {"gain": arms["both"]["accuracy"] - others}
 
 
 NAMES = {"both": "both", "sharing": "sharing alone", "cycle": "cycle alone", "neither": "neither"}

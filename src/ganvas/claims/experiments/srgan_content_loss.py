@@ -41,5 +41,5 @@ CLAIM = claim(
         },
         labels=("PSNR of luma, dB", "LPIPS, lower is more alike"),
     ),
-    ready=kit.ready,
+    ready=lambda: kit.ready(features=True),
 )

@@ -46,9 +46,10 @@ def warm_started(shape: Shape, *, pairs: int, pair: int, **settings: Any) -> Dua
     """`DualLearning` whose translators start from the first sentence pairs."""
     method = DualLearning(shape, **settings)
     a, b = (sentences[:pairs] for sentences in sentence_pairs(pair))
+    warm: Any = method
     with torch.no_grad():
-        method.T_ab.table.weight += table(a, b)
-        method.T_ba.table.weight += table(b, a)
+        warm.T_ab.table.weight += table(a, b)
+        warm.T_ba.table.weight += table(b, a)
     return method
 
 

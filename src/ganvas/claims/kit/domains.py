@@ -15,17 +15,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, max_pool2d, pad
+from torch.nn.functional import cross_entropy, max_pool2d
 from torch.optim import Adam
 
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Trained
 from ganvas.data import images
 from ganvas.data.feed import Feed, Info
+from ganvas.data.pictures import Part
 from ganvas.metrics.features import LeNet
 
 TRAINING = 10_000  # images of each domain
 HELD_OUT = 200
+BORDER = 2  # pixels: most networks take 32 and not 28
 DIGITS = 10
 JUDGE_STEPS, JUDGE_BATCH = 800, 128
 
@@ -44,23 +46,27 @@ class Domains(NamedTuple):
 
 
 @cache
-def mnist(part: str = "train") -> tuple[np.ndarray, np.ndarray, str]:
-    """Digits in one order for every seed: uint8 [N, 28, 28, 1], labels, fingerprint."""
+def mnist(part: Part = "train", border: int = BORDER) -> tuple[np.ndarray, np.ndarray, str]:
+    """Digits in one order for every seed: uint8 [N, H, W, 1], labels [N], fingerprint.
+
+    border: black pixels on each side of the 28
+    """
     feed = images(place("mnist"), size=28, part=part)
     raw = feed.raw()
     order = np.random.default_rng(0).permutation(len(raw["x"]))
-    return raw["x"][order], raw["y"][order], feed.info.fingerprint
+    x = np.pad(raw["x"][order], ((0, 0), (border,) * 2, (border,) * 2, (0, 0)))
+    return x, raw["y"][order], feed.info.fingerprint
 
 
 @cache
 def negatives() -> Domains:
-    """MNIST, 28 px, and the negatives of other digits."""
+    """MNIST and the negatives of other digits, 32 px."""
     return _domains("digits and negatives of other digits", lambda x: 255 - x)
 
 
 @cache
 def bold() -> Domains:
-    """MNIST, 28 px, and other digits with strokes 2 px wider."""
+    """MNIST and other digits with strokes 2 px wider, 32 px."""
     return _domains("digits, and other digits in bold", dilated)
 
 
@@ -171,11 +177,11 @@ class Judge:
                 adam.step()
 
     def _scores(self, x: Tensor) -> Tensor:
-        return self.net(pad(x, [(32 - x.shape[-1]) // 2] * 4, value=-1.0))[:, 84:]
+        return self.net(x)[:, 84:]
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Renditions (0: as they are, 1: bold) and digits of images [N, 1, H, W]: [N] each."""
+        """Renditions (0: as they are, 1: bold) and digits of images [N, 1, 32, 32]: [N] each."""
         named = self._scores(x).argmax(1)
         return named // DIGITS, named % DIGITS
 

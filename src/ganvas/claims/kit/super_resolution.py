@@ -146,6 +146,7 @@ def by_bicubic() -> dict[str, float]:
     return scores(made, set5())
 
 
-def ready() -> None:
-    """Raises `UserError` if images or weights are missing."""
-    training(), set5(), perceptual(), vgg()
+def ready(features: bool = False) -> None:
+    """Raises `UserError` if images or weights are missing. features: also VGG19's."""
+    for needed in (training, set5, perceptual, *([vgg] if features else [])):
+        needed()
