@@ -16,6 +16,7 @@ from ganvas.claims.kit.classes import as_bytes
 from ganvas.claims.kit.domains import as_tensor, mnist, two_domains
 from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Run, rng
+from ganvas.core.schedules import HalfLife
 from ganvas.data.feed import Feed
 from ganvas.methods import CoGAN
 from ganvas.nets import cogan as nets
@@ -52,6 +53,7 @@ def run(tied: tuple[int, int]) -> Run:
         optim={"G": adam, "D": adam},
         batch=64,
         images=6000 * 64,
+        ema=HalfLife(images=10_000),
     )
 
 

@@ -28,7 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def run(**arm: Any) -> Run:
     """UNIT at an eighth of its width, with a discriminator of one scale."""
-    adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
+    adam = partial(Adam, lr=1e-3, betas=(0.5, 0.999))
     return Run(
         method=partial(
             UNIT,
