@@ -21,7 +21,7 @@ def measure(trained: Trained) -> dict[str, float]:
 def figures(arms: Any) -> dict[str, float]:
     """The agreements of all arms, and what discriminators gain over L1 alone.
 
-    `gain` is the least of the three: a gray image agrees in b as well.
+    `gain` is the least of the three: noise of an untrained network may agree in one.
     """
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     return found | {
