@@ -134,18 +134,18 @@ def test_experiments_on_languages(module, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_correspondence_of_angles() -> None:
-    asked = discogan_recovers_pairs.test_angles()
+    asked = discogan_recovers_pairs.input_angles()
     found = discogan_recovers_pairs.correspondence
     read = (asked / 5).round() * 5
     for one_to_one in (read, -read, read.roll(100)):  # in order, mirrored, exchanged
         scores = found(asked, one_to_one)
-        assert scores["told"] > 0.9
+        assert scores["explained"] > 0.9
         assert scores["coverage"] == scores["paired"] == 1
     folded = found(asked, 2 * read.abs() - 75)
-    assert folded["told"] < 0.1
+    assert folded["explained"] < 0.1
     assert folded["paired"] == 0
     few = found(asked, 10 * asked.sign())
-    assert few["told"] == pytest.approx(0.5, abs=0.02)
+    assert few["explained"] == pytest.approx(0.5, abs=0.02)
     assert few["coverage"] == pytest.approx(2 / 11)
     assert few["paired"] == 0
 
@@ -231,7 +231,7 @@ def test_classes_of_label_maps() -> None:
 
 @pytest.fixture
 def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Noise in place of MNIST, facades, flowers, T91 and Set5; a judge that knows nothing."""
+    """Noise in place of all data sets, and a judge that knows nothing."""
     noise = np.random.default_rng(0)
 
     def mnist(part: str = "train", border: int = 2) -> tuple[np.ndarray, np.ndarray, str]:
@@ -305,7 +305,7 @@ CACHED = (
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
 def test_experiment(module: Any, small_data: None) -> None:
-    """One step of each arm gives every figure of a check, and a record that is drawn."""
+    """One step of each arm gives every figure of a check and a plot."""
     claim = module.CLAIM
     experiment = claim.experiment.shortened(1)
     if module is cycle_ablation_on_facades:  # an accelerator's size

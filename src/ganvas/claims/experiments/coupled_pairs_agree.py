@@ -1,4 +1,4 @@
-"""CoGAN, section 5, digits and edges: tied layers draw the same digit in both domains."""
+"""CoGAN, section 5: tied layers draw the same digit in both domains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HALF_THE_WAY = 0.5  # from chance to full agreement
 
 
 def edges(x: Tensor) -> Tensor:
-    """Digits [N, 1, H, W] in [-1, 1] -> their dilation by 3x3 less themselves, in [-1, 1]."""
+    """Digits -> their dilation by 3x3 less themselves, [N, 1, H, W] in [-1, 1]."""
     x = (x + 1) / 2
     return (max_pool2d(x, 3, 1, 1) - x) * 2 - 1
 
@@ -72,7 +72,7 @@ def pairs(trained: Trained) -> tuple[Tensor, Tensor]:
 
 
 def agreement(a: Tensor, b: Tensor) -> float:
-    """Share of pixels in which the edges of digits a and the edges b are both on or off."""
+    """Share of pixels in which the edges of digits a agree with the edges b."""
     return float(((edges(a) > 0) == (b > 0)).float().mean())
 
 
@@ -80,7 +80,7 @@ def measure(trained: Trained) -> dict[str, float]:
     """Agreement of pairs, on the way from that of unrelated images to 1.
 
     edges: share of bright pixels in the generated edges, over that of the data
-    variety: standard deviation of a pixel over that of the data, of the domain with less
+    variety: standard deviation of a pixel over that of the data, the lesser domain's
     """
     a, b = pairs(trained)
     real = trained.feed.fixed(PAIRS)

@@ -1,4 +1,4 @@
-"""CycleGAN, tables 4 and 5: the cycle and the GAN, each alone and together, on facades."""
+"""CycleGAN, tables 4 and 5: the cycle and the GAN on facades, alone and together."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def labeled(trained: Trained) -> Tensor:
 
 
 def scores(maps: Tensor) -> dict[str, float]:
-    """Pixel accuracy and mean intersection over union of label maps of the test images."""
+    """Pixel accuracy and mean intersection over union of maps of the test images."""
     labels, _ = facades.test_pairs(SIDE)
     counts = confusion(facades.classes(labels), facades.classes(maps), len(facades.PALETTE))
     found = segmentation(counts)
@@ -83,7 +83,7 @@ def blind() -> dict[str, float]:
 
 
 def figures(arms: Any) -> dict[str, float]:
-    """The scores of all arms, and CycleGAN's lead over its parts and over a blind map."""
+    """The scores of all arms, and CycleGAN's lead over parts and a blind map."""
     found = {f"{arm}_{name}": v for arm, each in arms.items() for name, v in each.items()}
     parts, floor = max(arms[arm]["iou"] for arm in ("gan_alone", "cycle_alone")), blind()["iou"]
     return found | {

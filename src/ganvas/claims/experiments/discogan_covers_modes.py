@@ -1,4 +1,4 @@
-"""DiscoGAN, section 3.1: translate five Gaussians to ten, and count the modes reached."""
+"""DiscoGAN, section 3.1: five Gaussians to ten, and the modes that are reached."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Points [N, 2, 1, 1] -> (logits [N], the last layer's features), four hidden layers."""
+    """Points [N, 2, 1, 1] -> (logits [N], features), by four hidden layers."""
 
     def __init__(self, size: Any = 1, channels: int = 2, width: int = 64) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATES[0]) -
 
 
 def translated(trained: Trained) -> tuple[Tensor, Tensor]:
-    """Translations [SAMPLES, 2] and their clusters [SAMPLES], as many of each in order."""
+    """Translations [SAMPLES, 2] and their clusters [SAMPLES], in order."""
     noise = draw_mixture(torch.zeros(1, 2), SIGMA, SAMPLES, rng.fold_in(trained.seed, "test"))
     clusters = torch.arange(SAMPLES) // (SAMPLES // len(A))
     with torch.no_grad():
@@ -152,7 +152,7 @@ def series(trained: Trained) -> dict[str, Any]:
 
 
 def plot(figure: Figure, seeds: Seeds) -> None:
-    """Translations of the first seed over b's modes, colored by the cluster of origin."""
+    """Translations of the first seed over b's modes, colored by their cluster."""
     arms = ("gan", "recongan", "discogan")
     for axes, arm in zip(figure.subplots(1, len(arms)), arms, strict=True):
         axes.plot(B[:, 0], B[:, 1], "o", color="0.85", markersize=14)

@@ -31,7 +31,7 @@ MODELS = ("discogan", "gan", "recongan")
 
 
 def rotated(letter: str, angles: Tensor) -> np.ndarray:
-    """A letter of the first typeface, rotated by degrees [N]: uint8 [N, SIDE, SIDE, 1]."""
+    """A letter rotated by degrees [N]: uint8 [N, SIDE, SIDE, 1]."""
     raw = images("letters", size=32).raw()
     glyph = 255 - raw["x"][raw["y"] == ord(letter) - ord("A")][:1]  # white on black
     x = (as_tensor(glyph).expand(len(angles), -1, -1, -1) + 1) / 2
@@ -54,15 +54,15 @@ def letters() -> Feed:
     return two_domains("rotated letters", a, b, images("letters", size=32).info.fingerprint)
 
 
-def test_angles() -> Tensor:
+def input_angles() -> Tensor:
     """Angles of the translated letters, evenly spaced: [TEST]."""
     return torch.linspace(-LIMIT, LIMIT, TEST)
 
 
 @torch.no_grad()
 def translated(trained: Trained) -> Tensor:
-    """Letters F at `test_angles`, translated: [TEST, 1, SIDE, SIDE]."""
-    return trained.model.translate(as_tensor(rotated(LETTERS[0], test_angles())), to="b")
+    """Letters F at `input_angles`, translated: [TEST, 1, SIDE, SIDE]."""
+    return trained.model.translate(as_tensor(rotated(LETTERS[0], input_angles())), to="b")
 
 
 @cache
@@ -73,30 +73,34 @@ def templates() -> tuple[Tensor, Tensor]:
 
 
 def read_angles(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Angle of the nearest template to each image [N], and its distance from that [N]."""
+    """Angle of the nearest template to each image, and its distance: [N] each."""
     known, angles = templates()
     distance, nearest = torch.cdist(x.flatten(1), known.flatten(1)).min(1)
     return angles[nearest], distance
 
 
-def correspondence(asked: Tensor, read: Tensor) -> dict[str, float]:
+def correspondence(inputs: Tensor, outputs: Tensor) -> dict[str, float]:
     """How well the angles of outputs tell those of their inputs, degrees [N] each.
 
     Returns
-    told: 1 - mean error of a guess of each input's angle over that of a constant guess.
-        The guess is the median angle of the other inputs whose outputs have its output's
+    explained: 1 - mean error of a guess of each input's angle over that of a constant
+        guess. The guess is the median angle of the other inputs with the same output
         angle: 0 if outputs tell nothing, near 1 if the relation is one to one, in
         whatever order
     coverage: share of `BINS` equal ranges of angles with at least 2% of the outputs
-    paired: 1 if `told` is at least 0.8 and `coverage` at least 0.9, else 0
+    paired: 1 if `explained` is at least 0.8 and `coverage` at least 0.9, else 0
     """
-    same = read[:, None] == read
+    same = outputs[:, None] == outputs
     same.fill_diagonal_(False)
-    guesses = torch.stack([asked[row].median() if row.any() else asked.median() for row in same])
-    told = 1 - float((guesses - asked).abs().mean() / (asked - asked.median()).abs().mean())
-    counts = torch.histc(read, BINS, -LIMIT, LIMIT)
-    coverage = float((counts >= 0.02 * len(read)).float().mean())
-    return {"told": told, "coverage": coverage, "paired": float(told >= 0.8 and coverage >= 0.9)}
+    guesses = torch.stack([inputs[row].median() if row.any() else inputs.median() for row in same])
+    explained = 1 - float((guesses - inputs).abs().mean() / (inputs - inputs.median()).abs().mean())
+    counts = torch.histc(outputs, BINS, -LIMIT, LIMIT)
+    coverage = float((counts >= 0.02 * len(outputs)).float().mean())
+    return {
+        "explained": explained,
+        "coverage": coverage,
+        "paired": float(explained >= 0.8 and coverage >= 0.9),
+    }
 
 
 def measure(trained: Trained) -> dict[str, float]:
@@ -104,9 +108,9 @@ def measure(trained: Trained) -> dict[str, float]:
 
     That distance is relative to the mean distance of two letters R.
     """
-    read, distance = read_angles(translated(trained))
+    outputs, distance = read_angles(translated(trained))
     apart = float(torch.pdist(templates()[0].flatten(1)).mean())
-    return correspondence(test_angles(), read) | {"off": float(distance.mean()) / apart}
+    return correspondence(input_angles(), outputs) | {"off": float(distance.mean()) / apart}
 
 
 def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATE) -> Run:
@@ -129,15 +133,15 @@ def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATE) -> Ru
 
 def series(trained: Trained) -> dict[str, Any]:
     """Angles of inputs and outputs."""
-    return {"asked": test_angles(), "read": read_angles(translated(trained))[0]}
+    return {"inputs": input_angles(), "outputs": read_angles(translated(trained))[0]}
 
 
 def plot(figure: Figure, seeds: Seeds) -> None:
-    """Angles of outputs against those of inputs, a color for each seed, as in figure 4."""
+    """Angles of outputs against those of inputs, a color for each seed."""
     for axes, arm in zip(figure.subplots(1, len(MODELS), sharey=True), MODELS, strict=True):
         for s in seeds:
             found = s["series"][arm]
-            axes.plot(found["asked"], found["read"], ".", markersize=3)
+            axes.plot(found["inputs"], found["outputs"], ".", markersize=3)
         paired = sum(s["figures"][f"{arm}_paired"] for s in seeds)
         axes.set(xlabel="angle of the input, degrees")
         axes.set_title(f"{arm}: {paired:.0f} of {len(seeds)} paired", fontsize="medium")
@@ -154,9 +158,9 @@ CLAIM = claim(
         },
         controls=["gan", "recongan"],
         measure=measure,
-        chance={"told": 0.0, "paired": 0.0},
+        chance={"explained": 0.0, "paired": 0.0},
         series=series,
-        rank=lambda scores: -min(scores["told"], scores["coverage"]),
+        rank=lambda scores: -min(scores["explained"], scores["coverage"]),
     ),
     plot=plot,
 )

@@ -22,7 +22,7 @@ GAME, ENCODER = 128_000, 64_000  # digits of each rendition
 
 
 def run(encoder: int = ENCODER) -> Run:
-    """The authors' networks at a quarter of their width. encoder: digits it learns from."""
+    """The authors' networks at a quarter of their width. encoder: its digits."""
     adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
     return Run(
         method=partial(

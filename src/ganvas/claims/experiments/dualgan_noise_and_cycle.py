@@ -44,7 +44,7 @@ def run(weight: float = 500.0, dropout: int = 3) -> Run:
 
 @torch.no_grad()
 def draws(trained: Trained, domains: Domains) -> tuple[Tensor, Tensor]:
-    """Translations of held-out digits [DRAWS, N, 1, H, W], and the ways back from them."""
+    """Translations of held-out digits, and back: [DRAWS, N, 1, H, W] each."""
     x, model = domains.a[:DIGITS], trained.model
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(rng.fold_in(trained.seed, "noise"))

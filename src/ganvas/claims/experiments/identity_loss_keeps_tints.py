@@ -30,7 +30,7 @@ LEVELS = 127.5  # gray levels of 255 in a difference of 1
 
 @cache
 def flowers() -> tuple[Feed, tuple[Tensor, Tensor]]:
-    """Roses and tulips to train on, and held out: [TEST, 3, SIDE, SIDE] in [-1, 1] each."""
+    """Roses and tulips to train on, and held out: [TEST, 3, SIDE, SIDE] each."""
     kinds, prints = [], []
     for kind in ("rose", "tulip"):
         found = images(str(Path(place("flowers")) / kind), size=SIDE, labels=False)

@@ -49,7 +49,7 @@ def reward(engine: Any, logged: Any) -> dict[str, float]:
 
 
 def automorphisms(chain: np.ndarray) -> np.ndarray:
-    """Orders of the words [k, words] that leave P(next word | word), `chain`, unchanged."""
+    """Orders of words [k, words] that leave `chain`, P(next | word), unchanged."""
     every = np.array(list(permutations(range(len(chain)))))
     return every[[np.allclose(chain[np.ix_(p, p)], chain) for p in every]]
 

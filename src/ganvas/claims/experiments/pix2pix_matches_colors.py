@@ -1,4 +1,4 @@
-"""pix2pix, figure 7: L1 leaves colors gray, a discriminator restores their distribution."""
+"""pix2pix, figure 7: L1 leaves colors gray, a discriminator does not."""
 
 from __future__ import annotations
 

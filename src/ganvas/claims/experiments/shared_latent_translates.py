@@ -1,4 +1,4 @@
-"""UNIT, table 1 b: the shared latent space and the cycle, each alone and both together."""
+"""UNIT, table 1 b: the shared latent space and the cycle, alone and together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SRGAN, tables 1 and 2: squared error gives the PSNR, a discriminator the appearance."""
+"""SRGAN, tables 1 and 2: a discriminator trades PSNR for appearance."""
 
 from __future__ import annotations
 

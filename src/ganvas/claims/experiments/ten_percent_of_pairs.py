@@ -1,4 +1,4 @@
-"""Dual learning, abstract: a warm start on 10% of the pairs does as well as all of them."""
+"""Dual learning, abstract: 10% of the pairs do as well as all of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sentence_pairs(pair: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def table(sources: np.ndarray, targets: np.ndarray) -> Tensor:
-    """Maximum likelihood of the translators on pairs, smoothed: log P [words, words]."""
+    """Maximum likelihood of a translator on pairs, smoothed: log P [words, words]."""
     counts = np.full((WORDS, WORDS), UNSEEN)
     np.add.at(counts, (sources, targets), 1)
     return torch.from_numpy(np.log(counts / counts.sum(1, keepdims=True))).float()

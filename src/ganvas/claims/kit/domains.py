@@ -155,7 +155,7 @@ def _to_the_nearest_other(x: Tensor) -> Tensor:
 
 
 class Judge:
-    """A convolutional network that names the rendition and the digit of images of `bold`.
+    """A convolutional network that names rendition and digit of images of `bold`.
 
     It is trained on digits that no domain holds, each in both renditions.
     """
@@ -181,7 +181,7 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Renditions (0: as they are, 1: bold) and digits of images [N, 1, 32, 32]: [N] each."""
+        """Renditions (1: bold) and digits of images [N, 1, 32, 32]: [N] each."""
         named = self._scores(x).argmax(1)
         return named // DIGITS, named % DIGITS
 

@@ -31,7 +31,7 @@ FINE = 1 / 8  # cycles a pixel
 
 
 def training(size: int, load: int | None = None) -> Feed:
-    """Pairs to train on; input: labels, target: photographs. load: size before the crop."""
+    """Labels and photographs to train on. load: size before the crop."""
     return pairs(place("facades"), size=size, load=load, flip=load is not None, direction="b2a")
 
 
@@ -44,7 +44,7 @@ def test_pairs(size: int) -> tuple[Tensor, Tensor]:
 
 
 def classes(labels: Tensor) -> Tensor:
-    """Label maps [N, 3, H, W] -> the number of the nearest color of each pixel [N, H, W]."""
+    """Label maps [N, 3, H, W] -> numbers of the nearest colors [N, H, W]."""
     palette = torch.tensor(PALETTE, device=labels.device).float() / 127.5 - 1
     pixels = labels.movedim(1, -1).flatten(0, 2)
     return torch.cdist(pixels, palette).argmin(1).view(len(labels), *labels.shape[2:])
@@ -52,7 +52,7 @@ def classes(labels: Tensor) -> Tensor:
 
 @cache
 def segmenter(size: int) -> nn.Module:
-    """A U-Net that was trained on all training pairs to name the classes of photographs.
+    """A U-Net that was trained on the training pairs to label photographs.
 
     [N, 3, H, W] -> logits [N, 12, H, W]. The same for every seed of an experiment.
     """
@@ -80,7 +80,7 @@ def energy(x: Tensor) -> float:
 
 
 def color_agreement(x: Tensor, truth: Tensor) -> dict[str, float]:
-    """Intersections of the histograms of L, a and b over all pixels, 0 to 1 (1: the same)."""
+    """Intersections of the histograms of L, a and b over all pixels, 0 to 1."""
     found = {}
     channels = zip("Lab", to_lab(x).unbind(1), to_lab(truth).unbind(1), RANGES, strict=True)
     for name, one, other, (low, high) in channels:

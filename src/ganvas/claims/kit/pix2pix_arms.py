@@ -1,4 +1,4 @@
-"""pix2pix on facades at 64 px: the variants of its tables 1 to 3, from labels to photos."""
+"""pix2pix from labels to facades at 64 px: the variants of its tables."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def vgg() -> str:
 
 
 def rate(clock: Clock) -> float:
-    """Factor of the learning rate: half a cosine to a fifth, and that fifth in the game."""
+    """Factor of the learning rate: half a cosine to a fifth, which is the game's."""
     return Cosine(1.0, 0.2, PRETRAIN)(clock)
 
 
