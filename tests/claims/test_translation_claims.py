@@ -134,17 +134,20 @@ def test_experiments_on_languages(module, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_correspondence_of_angles() -> None:
-    asked = discogan_recovers_pairs.input_angles()
+    inputs = discogan_recovers_pairs.input_angles()
+    one = torch.zeros(len(inputs), dtype=torch.long)
     found = discogan_recovers_pairs.correspondence
-    read = (asked / 5).round() * 5
-    for one_to_one in (read, -read, read.roll(100)):  # in order, mirrored, exchanged
-        scores = found(asked, one_to_one)
+    outputs = (inputs / 5).round() * 5
+    for one_to_one in (outputs, -outputs, outputs.roll(200)):  # in order, mirrored, exchanged
+        scores = found(inputs, one_to_one, one)
         assert scores["explained"] > 0.9
         assert scores["coverage"] == scores["paired"] == 1
-    folded = found(asked, 2 * read.abs() - 75)
+    two = torch.arange(len(inputs)) % 2
+    assert found(inputs, outputs * (1 - 2 * two), two)["explained"] > 0.9, "one is mirrored"
+    folded = found(inputs, 2 * outputs.abs() - 75, one)
     assert folded["explained"] < 0.1
     assert folded["paired"] == 0
-    few = found(asked, 10 * asked.sign())
+    few = found(inputs, 10 * inputs.sign(), one)
     assert few["explained"] == pytest.approx(0.5, abs=0.02)
     assert few["coverage"] == pytest.approx(2 / 11)
     assert few["paired"] == 0
@@ -152,7 +155,7 @@ def test_correspondence_of_angles() -> None:
 
 def test_angles_of_letters_are_read() -> None:
     angles = torch.tensor([-70.0, -5.0, 0.0, 40.0])
-    x = discogan_recovers_pairs.rotated("R", angles)
+    x = discogan_recovers_pairs.rotated("R", angles, torch.tensor([0, 3, 2, 1]))
     read, distance = discogan_recovers_pairs.read_angles(domains.as_tensor(x))
     assert read.tolist() == angles.tolist()
     assert distance.max() < 0.05, "a gray level or two of rounding"

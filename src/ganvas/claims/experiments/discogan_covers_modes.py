@@ -26,7 +26,11 @@ ENOUGH = 0.02  # of the samples: a fifth of a mode's share
 PURE = 0.95  # share of a mode's translations that come from one cluster
 STEPS = 5_000  # of D and of G each
 R = 0.8  # weighs the paper's two losses alike: the method takes a quarter of the squared error
-RATES = (2e-3, 5e-4, 5e-3)
+RATES = (2e-3, 1e-3, 5e-4)
+
+
+Model = Literal["discogan", "gan", "recongan"]
+MODELS: tuple[Model, ...] = ("discogan", "gan", "recongan")
 
 
 def ring(n: int, radius: float) -> Tensor:
@@ -84,7 +88,7 @@ class Discriminator(nn.Module):
         return self.score(features).flatten(), [features]
 
 
-def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATES[0]) -> Run:
+def run(model: Model, rate: float) -> Run:
     """One of the paper's three models."""
     adam = partial(Adam, lr=rate, betas=(0.5, 0.999))
     return Run(
@@ -153,8 +157,7 @@ def series(trained: Trained) -> dict[str, Any]:
 
 def plot(figure: Figure, seeds: Seeds) -> None:
     """Translations of the first seed over b's modes, colored by their cluster."""
-    arms = ("gan", "recongan", "discogan")
-    for axes, arm in zip(figure.subplots(1, len(arms)), arms, strict=True):
+    for axes, arm in zip(figure.subplots(1, len(MODELS)), MODELS, strict=True):
         axes.plot(B[:, 0], B[:, 1], "o", color="0.85", markersize=14)
         for cluster in np.split(np.asarray(seeds[0]["series"][arm]["points"]), len(A)):
             axes.plot(cluster[:, 0], cluster[:, 1], ".", markersize=3)
@@ -166,11 +169,7 @@ def plot(figure: Figure, seeds: Seeds) -> None:
 CLAIM = claim(
     __name__,
     experiment=Comparison(
-        arms={
-            "discogan": run("discogan"),
-            "gan": [run("gan", rate) for rate in RATES],
-            "recongan": [run("recongan", rate) for rate in RATES],
-        },
+        arms={model: [run(model, rate) for rate in RATES] for model in MODELS},
         controls=["gan", "recongan"],
         measure=lambda trained: coverage(*translated(trained)),
         figures=figures,
