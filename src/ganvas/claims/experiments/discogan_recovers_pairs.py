@@ -122,6 +122,13 @@ def measure(trained: Trained) -> dict[str, float]:
     return found | {"off": float(distance.mean()) / apart}
 
 
+def figures(arms: Any) -> dict[str, float]:
+    """The figures of all arms; `only_discogan`: it pairs and neither baseline does."""
+    found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
+    baselines = max(arms["gan"]["paired"], arms["recongan"]["paired"])
+    return found | {"only_discogan": arms["discogan"]["paired"] * (1 - baselines)}
+
+
 def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATE) -> Run:
     """One of the paper's three models at an eighth of its width."""
     adam = partial(Adam, betas=(0.5, 0.999), weight_decay=1e-5)
@@ -168,6 +175,7 @@ CLAIM = claim(
         controls=["gan", "recongan"],
         measure=measure,
         chance={"explained": 0.0, "paired": 0.0},
+        figures=figures,
         series=series,
         rank=lambda scores: -min(scores["explained"], scores["coverage"]),
     ),
