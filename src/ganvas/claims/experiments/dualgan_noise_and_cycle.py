@@ -24,7 +24,7 @@ VISIBLE = 1.0  # gray level: less does not show in an image of 8 bits
 STEPS = 2000  # of the generators
 
 
-def run(weight: float = 500.0, dropout: int = 3) -> Run:
+def run(weight: float = 100.0, dropout: int = 3) -> Run:
     """DualGAN at an eighth of its width. weight: of both cycles."""
     rmsprop = partial(RMSprop, alpha=0.9)
     return Run(
