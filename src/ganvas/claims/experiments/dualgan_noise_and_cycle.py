@@ -20,6 +20,7 @@ from ganvas.nets import image_to_image, patchgan
 DRAWS = 4  # translations of each held-out digit
 DIGITS = 100  # held-out digits that are translated
 GRAY = 127.5  # gray levels of 255 in a difference of 1
+BLACK = -0.9  # and less: background, which cannot vary
 VISIBLE = 1.0  # gray level: less does not show in an image of 8 bits
 STEPS = 2000  # of the generators
 
@@ -61,15 +62,17 @@ def scores(x: Tensor, there: Tensor, back: Tensor, of_domain: Tensor) -> dict[st
     of_domain: whether each translation is of the other domain [draws, N]
 
     Returns
-    noise: mean absolute difference of two translations of an input, gray levels
+    noise: mean absolute difference of two translations of an input, gray levels, over
+        the pixels that are not black in all of them
     vary, in_domain, return: shares of inputs whose translations differ by `VISIBLE`
         gray levels or more; are all of the other domain; all lead back, so that the way
         back is nearer to this input than to any other
     all_three: share of inputs for which all three hold
     """
     n = len(there)
-    pairs = [(there[i] - there[j]).abs().mean((1, 2, 3)) for i in range(n) for j in range(i)]
-    noise = torch.stack(pairs).mean(0) * GRAY
+    pairs = torch.stack([(there[i] - there[j]).abs() for i in range(n) for j in range(i)])
+    drawn = (there > BLACK).any(0)
+    noise = (pairs.mean(0) * drawn).sum((1, 2, 3)) / drawn.sum((1, 2, 3)).clamp(min=1) * GRAY
     ways = torch.cdist(back.flatten(2), x.flatten(1).expand(n, -1, -1))
     returns = (ways.argmin(2) == torch.arange(len(x))).all(0)
     vary, inside = noise >= VISIBLE, of_domain.all(0)
