@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganvas.claims import Claim, all_claims
-from ganvas.claims.runner import RESULTS, _float, _range, condition, folder, is_stale, number, read
+from ganvas.claims.claim import Words
+from ganvas.claims.runner import RESULTS, _float, _range, condition, folder, number, read, result
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
 
@@ -18,8 +20,8 @@ from ganvas.core.files import write
 def write_report(where: Path | None = None, out: Path | None = None) -> Path:
     """Write the page of all claims from their records, with a plot for each claim.
 
-    `where`: folder of the records. None: `folder()`.
-    `out`: the page; plots are written beside it. None: README.md beside the records.
+    where: folder of the records. None: `folder()`
+    out: the page; plots are written beside it. None: README.md beside the records
 
     Returns the page's path. The same records give the same page.
 
@@ -33,99 +35,121 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
         raise UserError(
             f"{where} has no record of a claim. Run claims first: ganvas claim run --all"
         )
-    table, sections = [], []
-    for name, claim in claims.items():
-        record = records.get(name)
-        if record is None:
-            table.append(table_row(f"`{name}`", claim.paper, "", "", "", "not run"))
-            continue
-        table += _table(claim, record)
-        beside = "" if where == out.parent else f"{os.path.relpath(where, out.parent)}/"
-        sections.append(_section(claim, record, beside, _plot(claim, record, out.parent)))
-    stale = [n for n, r in records.items() if is_stale(claims[n], r)]
-    held = sum(r["holds"] for n, r in records.items() if n not in stale)
-    intro = (
-        f"Papers' claims as experiments that run on two cores. {held} of {len(claims)} hold"
-        + (
-            f", {len(claims) - len(records)} have not been run"
-            if len(claims) > len(records)
-            else ""
-        )
-        + (
-            f", {len(stale)} were judged by other bounds than the code has now (stale)"
-            if stale
-            else ""
-        )
-        + ". Every bound was set before the experiment was run, or its reason says that it was moved. This page is "
-        "written by `ganvas claim report` from the records beside it."
-    )
-    head = (
-        table_row("claim", "paper", "figure", "bound", "mean (least to greatest seed)", "result")
-        + "\n"
-        + "|---" * 6
-        + "|"
-    )
-    page = "\n".join(["# Claims", "", intro, "", head, *table, "", *sections])
-    return write(out, page)
+    results = {name: result(claim, records.get(name)) for name, claim in claims.items()}
+    beside = "" if where == out.parent else f"{os.path.relpath(where, out.parent)}/"
+    blocks = ["# Claims", _counts(claims, results), INTRODUCTION, _table(claims, records, results)]
+    for name, record in records.items():
+        plot = _plot(claims[name], record, out.parent)
+        blocks.append(_section(claims[name], record, results[name], beside, plot))
+    return write(out, ("\n\n".join(blocks) + "\n").encode())
 
 
-def _table(claim: Claim, record: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for i, c in enumerate(record["checks"]):
-        values = [_float(s["figures"].get(c["figure"])) for s in record["seeds"]]
-        result = "stale" if is_stale(claim, record) else RESULTS[c["holds"]]
-        if record["failures"]:
-            result += f", {len(record['failures'])} of the seeds failed"
-        first = (f"[`{claim.name}`](#{claim.name})", claim.paper) if i == 0 else ("", "")
-        words = claim.figures_in_words.get(c["figure"], f"`{c['figure']}`")
+INTRODUCTION = (
+    "Each claim is a statement of a paper, an experiment that could refute it, and bounds that were "
+    "committed before the experiment was run. Every figure that a bound of the statement judges is "
+    "computed again with an untrained model, a guess, and each control in place of the trained "
+    "model: a bound that one of these passes would make the claim void. Means are judged by their "
+    "95% interval over the seeds. This page is written by `ganvas claim report` from the records "
+    "beside it; `ganvas claim run NAME` runs any of them again."
+)
+
+
+def _counts(claims: Mapping[str, Claim], results: Mapping[str, str]) -> str:
+    """How many trained claims hold, do not hold, or have not been run; theory apart."""
+
+    def told(kinds: set[str]) -> str:
+        found = Counter(results[n] for n, c in claims.items() if c.words.kind in kinds)
+        order = ("holds", "does not hold", "void", "stale", "not run")
+        return ", ".join(f"{found[o]} {PLURAL[o]}" for o in order if found[o])
+
+    lines = [f"* Trained models: {told({'trained'})}.", f"* Theory: {told({'theory'})}."]
+    waiting = [n for n, c in claims.items() if c.words.kind == "accelerator"]
+    if waiting:
         lines.append(
-            table_row(
-                *first,
-                words,
-                condition(c),
-                _range(values),
-                result if c["holds"] else f"**{result}**",
-            )
+            f"* At a size that needs an accelerator, not run on two cores: {len(waiting)}."
         )
-    return lines
+    return "\n".join(lines)
 
 
-def _section(claim: Claim, record: Mapping[str, Any], records: str, plot: str) -> str:
-    seeds, failures = record["seeds"], record["failures"]
-    result = f"**{RESULTS[record['holds']].capitalize()}** over {len(seeds)} seeds."
-    if is_stale(claim, record):
-        result += " **Stale**: judged by other bounds than the code has now."
-    result += "".join(f" Seed {f['seed']} failed: {f['error']}." for f in failures)
-    names = list(dict.fromkeys(k for s in seeds for k in s["figures"]))
-    figures = [
-        table_row("figure", "what it is", *(f"seed {s['seed']}" for s in seeds)),
-        "|---" * (2 + len(seeds)) + "|",
-    ]
-    for name in names:
-        values = (number(s["figures"].get(name)) for s in seeds)
-        figures.append(table_row(f"`{name}`", claim.figures_in_words.get(name, ""), *values))
+PLURAL = {
+    "holds": "hold",
+    "does not hold": "do not hold",
+    "void": "are void (an untrained model, a guess or a control passes a bound)",
+    "stale": "are stale (judged by other bounds than the code has now)",
+    "not run": "have not been run",
+}
+
+
+def _table(
+    claims: Mapping[str, Claim], records: Mapping[str, Any], results: Mapping[str, str]
+) -> str:
+    lines = [table_row("claim", "statement", "result"), "|---" * 3 + "|"]
+    for name, claim in claims.items():
+        link = f"[`{name}`](#{name})" if name in records else f"`{name}`"
+        shown = results[name] if results[name] == "holds" else f"**{results[name]}**"
+        author = claim.words.paper.split(",")[0]
+        lines.append(table_row(link, f"{claim.words.sentence} ({author})", shown))
+    return "\n".join(lines)
+
+
+def _section(claim: Claim, record: Mapping[str, Any], outcome: str, records: str, plot: str) -> str:
+    words, seeds = claim.words, record["seeds"]
+    told = f"**{outcome.capitalize()}** over {len(seeds)} seeds."
+    told += "".join(f" Seed {f['seed']} failed: {f['error']}." for f in record["failures"])
     where, versions = record["machine"], record["versions"]
     cpu = sum(s["cpu_seconds"] for s in seeds)
     head, _, dirty = (record["commit"] or "unknown").partition("-")
     took = (
-        f"`{record['command']}` took {number(round(cpu, 1))} s of processor time on {where['processor']} "
-        f"({where['threads']} of {where['cores']} cores), torch {versions['torch']}, ganvas {versions['ganvas']}, commit "
-        f"{head[:12]}{dirty and ' with changes'}, {record['date'][:10]}. [The record]({records}{claim.name}.json)."
+        f"`{record['command']}` took {cpu / 60:.1f} minutes of processor time on "
+        f"{where['processor']} ({where['threads']} of {where['cores']} cores), torch "
+        f"{versions['torch']}, ganvas {versions['ganvas']}, commit "
+        f"{head[:12]}{dirty and ' with changes'}, {record['date'][:10]}. "
+        f"[The record]({records}{claim.name}.json)."
     )
     blocks = [
         f"## {claim.name}",
-        f"{claim.paper}. {claim.section}.",
-        f"> {claim.sentence}",
-        f"{result} {record['experiment']}",
+        f"{words.paper}. {words.section.capitalize()}.",
+        f"> {words.sentence}",
+        told + (f" {words.outcome}" if words.outcome else ""),
         plot,
-        "\n".join(figures),
-        "\n".join(f"* `{c['figure']}` {condition(c)}: {c['why']}" for c in record["checks"]),
-        "\n".join(
-            f"* The paper: {what}: {value}" for what, value in record["paper_figures"].items()
-        ),
+        words.experiment,
+        _checks(words, record),
+        _others(words, record),
+        "\n".join(f"* The paper: {what}: {value}" for what, value in words.paper_figures.items()),
+        f"Changes: {words.changes}" if words.changes else "",
         took,
     ]
-    return "\n\n".join(b for b in blocks if b) + "\n"
+    return "\n\n".join(b for b in blocks if b)
+
+
+def _checks(words: Words, record: Mapping[str, Any]) -> str:
+    """Table of the bounds, with what the nulls make of them, and the reasons."""
+    nulls = list(dict.fromkeys(n for c in record["checks"] for n in c["nulls"]))
+    named = ("figure", "bound", "mean (range)", *nulls, "result")
+    lines = [table_row(*named), "|---" * len(named) + "|"]
+    for c in record["checks"]:
+        values = [_float(s["figures"].get(c["figure"])) for s in record["seeds"]]
+        beside = [number(c["nulls"][n]["value"]) if n in c["nulls"] else "" for n in nulls]
+        text = words.figures.get(c["figure"], f"`{c['figure']}`")
+        shown = RESULTS[c["holds"]] if c["holds"] else f"**{RESULTS[c['holds']]}**"
+        if c["role"] == "gate":
+            text += " (gate)"
+        lines.append(table_row(text, condition(c), _range(values), *beside, shown))
+    reasons = [f"* {condition(c)}, `{c['figure']}`: {c['why']}" for c in record["checks"]]
+    return "\n".join([*lines, "", *reasons])
+
+
+def _others(words: Words, record: Mapping[str, Any]) -> str:
+    """Table of the figures that no bound judges."""
+    judged = {c["figure"] for c in record["checks"]}
+    names = dict.fromkeys(k for s in record["seeds"] for k in s["figures"] if k not in judged)
+    if not names:
+        return ""
+    lines = [table_row("further figures", "mean (range)"), "|---|---|"]
+    for name in names:
+        values = [_float(s["figures"].get(name)) for s in record["seeds"]]
+        lines.append(table_row(words.figures.get(name, f"`{name}`"), _range(values)))
+    return "\n".join(lines)
 
 
 def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:

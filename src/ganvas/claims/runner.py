@@ -3,6 +3,7 @@
 NAME.json           record of a claim: its text, bounds and results, and the figures and
                     series of every seed
 NAME.json.partial   finished seeds of an interrupted command; the next one continues from them
+NAME.partial/       checkpoints of the seed that was interrupted
 README.md, NAME.png the page and its plots, written from the records alone (`page`)
 """
 
@@ -14,6 +15,7 @@ import importlib.metadata
 import json
 import math
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -25,14 +27,15 @@ from typing import Any
 
 import torch
 
-from ganvas.claims import Check, Claim, all_claims
+from ganvas.claims import Claim, all_claims
+from ganvas.claims.kit.training import resumable
 from ganvas.core.environment import commit, machine
-from ganvas.core.errors import DataError, UserError, did_you_mean, printable
+from ganvas.core.errors import UserError, did_you_mean, printable
 from ganvas.core.files import write
-from ganvas.core.json_files import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
+BOUND = {"figure", "op", "bound", "over", "role"}
 RESULTS = {True: "holds", False: "does not hold"}
 
 
@@ -60,44 +63,59 @@ def judge(
 ) -> dict[str, Any]:
     """Evaluate the bounds of a claim over its seeds.
 
-    `seeds`: finished seeds of a record.
-    `failures`: seeds whose experiment raised an exception.
+    seeds: finished seeds of a record
+    failures: seeds whose experiment raised an exception
 
-    Returns {"checks": [...], "holds": bool}: each bound with the value that was compared and
-    whether it holds. A claim holds if all bounds hold and no experiment failed.
+    Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value that
+    was compared, whether it holds, and what the nulls make of it. A claim holds if all
+    bounds hold, no experiment failed, and it is not void: a bound of the statement itself
+    that an untrained model, a guess or a control passes shows nothing.
     """
-    checks = []
-    for check in claim.checks:
+    checks, void = [], False
+    for check in claim.words.checks:
+        passed = {}
+        if check.role == "claim":
+            for null in dict.fromkeys(name for s in seeds for name in s.get("nulls", {})):
+                values = [_float(s["nulls"].get(null, {}).get(check.figure)) for s in seeds]
+                passed[null] = {
+                    "value": _finite(check.judged(values)),
+                    "holds": check.holds(values),
+                }
+        void |= any(null["holds"] for null in passed.values())
         values = [_float(s["figures"].get(check.figure)) for s in seeds]
         checks.append(
             {
-                **_bound(check),
-                "why": check.why,
+                **check.model_dump(),
                 "value": _finite(check.judged(values)),
                 "holds": check.holds(values),
+                "nulls": passed,
             }
         )
-    return {
-        "checks": checks,
-        "holds": bool(checks) and not failures and all(c["holds"] for c in checks),
-    }
+    holds = not void and not failures and all(c["holds"] for c in checks)
+    return {"checks": checks, "void": void, "holds": holds}
+
+
+def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
+    """ "holds", "does not hold", "void", "stale", "not run" or "needs an accelerator"."""
+    if record is None:
+        return "needs an accelerator" if claim.words.kind == "accelerator" else "not run"
+    if is_stale(claim, record):
+        return "stale"
+    return "void" if record["void"] else RESULTS[record["holds"]]
 
 
 def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
     """Whether the record was evaluated with other bounds than the claim has now."""
-    then = [{k: c.get(k) for k in ("figure", "op", "bound", "over")} for c in record["checks"]]
-    return then != [_bound(c) for c in claim.checks]
-
-
-def _bound(check: Check) -> dict[str, Any]:
-    return {"figure": check.figure, "op": check.op, "bound": check.bound, "over": check.over}
+    then = [{key: c.get(key) for key in BOUND} for c in record["checks"]]
+    return then != [c.model_dump(include=BOUND) for c in claim.words.checks]
 
 
 def _parsed(file: Path) -> dict[str, Any] | None:
     try:
-        return read_json(file, "record")
-    except DataError:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return value if isinstance(value, dict) else None
 
 
 def _text(record: Mapping[str, Any]) -> str:
@@ -127,22 +145,12 @@ def _short(value: Any) -> Any:
 
 
 def rows(where: Path | None = None) -> list[dict[str, Any]]:
-    """One dict per claim: claim, paper, section, sentence, minutes, result.
-
-    `result` is "holds", "does not hold", "stale" or "not run".
-    """
+    """One dict per claim: claim, kind, paper, section, sentence, minutes, result."""
     found = []
     for claim in all_claims().values():
-        record = read(claim.name, where or folder())
-        result = (
-            "not run"
-            if record is None
-            else "stale"
-            if is_stale(claim, record)
-            else RESULTS[record["holds"]]
-        )
-        facts = {k: getattr(claim, k) for k in ("paper", "section", "sentence", "minutes")}
-        found.append({"claim": claim.name, **facts, "result": result})
+        facts = claim.words.model_dump(include={"kind", "paper", "section", "sentence", "minutes"})
+        outcome = result(claim, read(claim.name, where or folder()))
+        found.append({"claim": claim.name, **facts, "result": outcome})
     return found
 
 
@@ -179,21 +187,26 @@ def run(
     records = []
     for claim in claims:
         try:
+            if claim.words.kind == "accelerator" and not torch.cuda.is_available():
+                raise UserError(
+                    "it needs an accelerator: at the size of this machine it means nothing"
+                )
             claim.ready()
         except UserError as e:
             if len(claims) == 1:
                 raise
             _say(f"{claim.name}  skipped: {e}")
             continue
-        record = _run(claim, seeds or claim.seeds, where)
-        write(where / f"{claim.name}.json", _text(record))
+        record = _run(claim, seeds or claim.words.seeds, where)
+        write(where / f"{claim.name}.json", _text(record).encode())
         _say(
-            f"{claim.name} {RESULTS[record['holds']]}: "
+            f"{claim.name} {result(claim, record)}: "
             + "; ".join(_verdict(c) for c in record["checks"])
         )
         records.append(record)
     for claim in claims:  # last: an interrupted command keeps the finished seeds of all its claims
         _partial(claim, where).unlink(missing_ok=True)
+        shutil.rmtree(_checkpoints(claim, where), ignore_errors=True)
     return records
 
 
@@ -206,6 +219,8 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
     partial = _parsed(_partial(claim, where)) or {}
     if {k: partial.get(k) for k in ground} != ground:
         partial = {**ground, "commit": commit(), "seeds": []}
+        shutil.rmtree(_checkpoints(claim, where), ignore_errors=True)
+        write(_partial(claim, where), _text(partial))
     done = {s["seed"]: s for s in partial["seeds"]}
     failures = []
     for seed in range(count):
@@ -214,9 +229,16 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
             continue
         began, cpu = time.perf_counter(), time.process_time()
         try:
-            found = claim.experiment(seed)
-            figures = {k: _finite(v) for k, v in found.figures.items()}
-            done[seed] = {"seed": seed, "figures": figures, "series": _short(found.series)}
+            place = _checkpoints(claim, where) / str(seed)
+            with resumable(place):
+                found = claim.experiment(seed)
+            done[seed] = {
+                "seed": seed,
+                "figures": _numbers(found.figures),
+                "nulls": {name: _numbers(null) for name, null in found.nulls.items()},
+                "series": _short(found.series),
+            }
+            shutil.rmtree(place, ignore_errors=True)
         except Exception as e:  # any error: the other seeds and claims still run
             at = traceback.extract_tb(e.__traceback__)[-1]
             failures.append(
@@ -229,7 +251,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
             continue
         seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
-        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}))
+        write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(
             f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"
@@ -237,13 +259,10 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
     results = [done[s] for s in sorted(done) if s < count]
     return {
         "name": claim.name,
-        "paper": claim.paper,
-        "section": claim.section,
-        "sentence": claim.sentence,
-        "experiment": claim.experiment_in_words,
+        **claim.words.model_dump(include={"kind", "paper", "section", "sentence", "experiment"}),
         **judge(claim, results, failures),
         "failures": failures,
-        "paper_figures": dict(claim.paper_figures),
+        "paper_figures": claim.words.paper_figures,
         "command": f"ganvas claim run {claim.name} --seeds {count}",
         "commit": partial["commit"],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -257,10 +276,18 @@ def _partial(claim: Claim, where: Path) -> Path:
     return where / f"{claim.name}.json.partial"
 
 
+def _checkpoints(claim: Claim, where: Path) -> Path:
+    return where / f"{claim.name}.partial"
+
+
+def _numbers(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in figures.items()}
+
+
 @functools.cache
 def _source() -> str:
     """Hash of the source. The commit is not enough: a tree can change without one."""
-    files = sorted(PACKAGE.rglob("*.py"))
+    files = sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("experiments/*.toml")])
     return hashlib.blake2b(b"".join(f.read_bytes() for f in files), digest_size=8).hexdigest()
 
 
@@ -275,7 +302,12 @@ def _say(line: str) -> None:
 
 
 def condition(check: Mapping[str, Any]) -> str:
-    over = {"every": "in every seed", "mean": "mean", "median": "median"}[check["over"]]
+    over = {
+        "every": "in every seed",
+        "mean": "by the 95% interval of the mean",
+        "median": "in the median",
+        "share": "of the seeds",
+    }[check["over"]]
     return f"{check['op']} {check['bound']:g} {over}".replace("<=", "≤").replace(">=", "≥")
 
 

@@ -1,38 +1,32 @@
-"""Dual learning: translating there and back finds the mapping, up to the symmetries of the language."""
+"""Dual learning: translating there and back finds a mapping, up to symmetries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch.optim import SGD, Adam
 
-from ganvas.claims.claim import Check, Claim, Finding
+from ganvas.claims.claim import Finding, Seeds, claim
+from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Run, rng
 from ganvas.data import toy
-from ganvas.engine.engine import Engine
 from ganvas.methods import DualLearning
 from ganvas.nets import toy_language
 
-WORDS = 6  # of a language: few enough to look for its symmetries among all 720 orders
-STARTS = 3  # runs for each pair of languages; the one of the largest reward counts, which asks for no truth
-PRETRAIN, PLAYED = 10_000, 40_000  # sentences of each language
+WORDS = 6  # of a language: few enough to search all 720 orders for symmetries
+PRETRAIN, GAME = 10_000, 40_000  # sentences of each language
+RATES = (2.0, 1.0, 4.0)
 LAST = 100  # steps over which the reward is averaged
 
-KINDS = {  # figures' prefix -> (language, alpha)
-    "distinct": ("distinct", 0.5),
-    "ring": ("ring", 0.5),
-    "uniform": ("uniform", 0.5),
-    "cycle_alone": ("distinct", 0.0),
-}
 
-
-def _run(kind: str, alpha: float, pair: int, start: int) -> Run:
+def run(kind: str, alpha: float, pair: int, rate: float) -> Run:
+    """`dual_learning` on languages of `WORDS` words. pair: seed of their cipher."""
     return Run(
         method=partial(
             DualLearning,
@@ -40,167 +34,89 @@ def _run(kind: str, alpha: float, pair: int, start: int) -> Run:
             LM=partial(toy_language.Bigram),
             pretrain=PRETRAIN,
             alpha=alpha,
-            anneal=PLAYED * 4 // 5,
+            anneal=GAME * 4 // 5,
         ),
         data=partial(toy.languages, kind, words=WORDS, seed=pair),
-        optim={"T": partial(SGD, lr=2.0), "LM": partial(Adam, lr=0.1)},
+        optim={"T": partial(SGD, lr=rate), "LM": partial(Adam, lr=0.1)},
         batch=64,
-        images=PRETRAIN + PLAYED,
-        seed=start,
+        images=PRETRAIN + GAME,
     )
 
 
-def experiment(seed: int) -> Finding:
-    figures: dict[str, float] = {}
-    series: dict[str, Any] = {}
-    for name, (kind, alpha) in KINDS.items():
-        series[name], found = _deciphered(kind, alpha, rng.fold_in(seed, name))
-        figures |= {f"{name}_{figure}": share for figure, share in found._asdict().items()}
-    return Finding(figures, series)
-
-
-class Scores(NamedTuple):
-    """Of a mapping, as shares of the words. `true`: translated as the cipher has it. `symmetric`: the same, after that exchange
-    of words under which the language stays the same that makes the share largest. `distinct`: how many different translations
-    there are.
-    """
-
-    true: float
-    symmetric: float
-    distinct: float
-
-
-def _deciphered(kind: str, alpha: float, pair: int) -> tuple[Any, Scores]:
-    """(P(word of b | word of a), its scores) of the run with the largest reward."""
-    truth = toy.cipher(WORDS, pair)
-    symmetries = automorphisms(toy.bigrams(kind, WORDS))
-    model = max(
-        (_played(_run(kind, alpha, pair, start)) for start in range(STARTS)),
-        key=lambda found: found[1],
-    )[0]
-    table = model.T_ab(torch.arange(WORDS)[None])[0].exp()
-    return table.tolist(), scores(table.argmax(1).numpy(), truth, symmetries)
-
-
-def _played(run: Run) -> tuple[Any, float]:
-    """(the model, its mean reward at the end)"""
-    engine, rewards = Engine(run, run.data()), []
-    while engine.clock.images < run.images:
-        rewards.append(float(engine.step().get("T/reward", 0.0)))
-    return engine.model(), fmean(rewards[-LAST:])
+def reward(engine: Any, logged: Any) -> dict[str, float]:
+    """Mean reward of the last steps; 0 before the game."""
+    return {"reward": fmean(logged.get("T/reward", [0.0])[-LAST:])}
 
 
 def automorphisms(chain: np.ndarray) -> np.ndarray:
-    """All orders of the words [k, words] under which a language with P(next | word) `chain` stays the same."""
+    """Orders of words [k, words] that leave `chain`, P(next | word), unchanged."""
     every = np.array(list(permutations(range(len(chain)))))
     return every[[np.allclose(chain[np.ix_(p, p)], chain) for p in every]]
 
 
-def scores(found: np.ndarray, truth: np.ndarray, symmetries: np.ndarray) -> Scores:
-    """`found`, `truth`: what each word is translated to, [words]."""
-    return Scores(
-        true=float((found == truth).mean()),
-        symmetric=float((found == truth[symmetries]).mean(1).max()),
-        distinct=len(np.unique(found)) / len(found),
+def scores(found: np.ndarray, truth: np.ndarray, symmetries: np.ndarray) -> dict[str, float]:
+    """Shares of words that are translated correctly.
+
+    found, truth: translation of each word [words]
+    symmetries: of `automorphisms`
+
+    Returns
+    true: share of the cipher's translations
+    exact: 1 if all are the cipher's, else 0
+    symmetric: as `true`, after the symmetry that makes the share largest
+    """
+    true = float((found == truth).mean())
+    symmetric = float((found == truth[symmetries]).mean(1).max())
+    return {"true": true, "exact": float(true == 1), "symmetric": symmetric}
+
+
+def probabilities(trained: Trained) -> torch.Tensor:
+    """P(word of b | word of a), [words, words]."""
+    return trained.model.T_ab(torch.arange(WORDS)[None])[0].exp()
+
+
+def comparison(seed: int) -> Comparison:
+    """The experiment on the languages of a seed."""
+    pair = rng.fold_in(seed, "pair")
+    truth = toy.cipher(WORDS, pair)
+
+    def measure(trained: Trained) -> dict[str, float]:
+        symmetries = automorphisms(toy.bigrams(trained.feed.info.source, WORDS))
+        found = scores(probabilities(trained).argmax(1).numpy(), truth, symmetries)
+        return found | {"reward": trained.readings[-1]["reward"]}
+
+    arms = {"distinct": ("distinct", 0.5), "ring": ("ring", 0.5), "cycle_alone": ("distinct", 0.0)}
+    return Comparison(
+        arms={
+            name: [run(kind, alpha, pair, rate) for rate in RATES]
+            for name, (kind, alpha) in arms.items()
+        },
+        controls=["cycle_alone"],
+        measure=measure,
+        chance={"true": 1 / WORDS, "symmetric": 2 / WORDS, "exact": 0.0},
+        series=lambda trained: {"table": probabilities(trained)},
+        rank=lambda scores: -scores["reward"],
+        readings=1,
+        read=reward,
     )
 
 
-def plot(figure: Any, seeds: Sequence[Mapping[str, Any]]) -> None:
-    """What each word is translated to, for the first seed; the means of all in the titles."""
-    series = seeds[0]["series"]
-    for axes, name in zip(figure.subplots(1, len(KINDS)), KINDS, strict=True):
-        axes.imshow(series[name], cmap="Blues", vmin=0, vmax=1)
-        means = (fmean(s["figures"][f"{name}_{f}"] for s in seeds) for f in Scores._fields)
+def experiment(seed: int) -> Finding:
+    """Train and measure all arms on the languages of the seed."""
+    return comparison(seed)(seed)
+
+
+def plot(figure: Figure, seeds: Seeds) -> None:
+    """Translation of each word for the first seed, and the shares of all seeds."""
+    arms = ("distinct", "ring", "cycle_alone")
+    for axes, arm in zip(figure.subplots(1, len(arms)), arms, strict=True):
+        axes.imshow(seeds[0]["series"][arm]["table"], cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="word of b", ylabel="word of a", xticks=[], yticks=[])
-        text = "\n".join(f"{f} {m:.0%}" for f, m in zip(Scores._fields, means, strict=True))
-        axes.set_title(f"{name.replace('_', ' ')}\n{text}", fontsize="small")
+        shares = [
+            f"{name} {fmean(s['figures'][f'{arm}_{name}'] for s in seeds):.0%}"
+            for name in ("true", "symmetric")
+        ]
+        axes.set_title(f"{arm.replace('_', ' ')}: {', '.join(shares)}", fontsize="small")
 
 
-SEEN = "seen before the bound was set, with other seeds than those reported and one start a pair: "
-LUCK = (
-    "a random order of 6 words is right in 1; over 6 pairs of languages more than half is no luck"
-)
-
-CLAIM = Claim(
-    name="mapping-up-to-symmetry",
-    paper="Xia, He et al., 2016, Dual Learning for Machine Translation, arXiv:1611.00179",
-    section="section 3, algorithm 1",
-    sentence="Two translators learn from monolingual sentences alone, by translating there and back and by what a language "
-    "model says of the way: as far as sentences can tell, which is up to the symmetries of the language.",
-    experiment=experiment,
-    experiment_in_words="Toy languages of 6 words, b being a under a hidden substitution cipher; sentences of 8 words "
-    "from a Markov chain, each drawn by itself. Three kinds: a ring, where words are told by their distances alone, so "
-    "that turning it changes nothing (6 symmetries); the same ring with some words likelier than others (distinct, no "
-    "symmetry); and words all alike (uniform, all 720 orders). Translators are tables, language models bigrams; 10,000 "
-    "sentences of each language for the latter and 40,000 for the game, alpha 0.5, policy gradient with 8 samples a "
-    "sentence, plain SGD at 2. Each seed has a cipher of its own for each kind and 3 starts, of which the one with the "
-    "largest reward counts: that looks at no truth. Last, the distinct languages with alpha 0: the cycle alone. Not "
-    "the paper's, which warms its translators up with sentence pairs. Tried while the sizes were chosen: languages of "
-    "random chains (of 6 words, one run in eight was right, the others stayed at local optima), Adam in place of SGD "
-    "(worse), a temperature of 1 in place of 0.7 (worse); and distinct languages with alpha 1, no cycle: one run, which "
-    "was right as well, for in these languages no word is likely to be said twice, so that the language model alone keeps "
-    "them apart.",
-    checks=(
-        Check(
-            "distinct_true",
-            ">=",
-            0.9,
-            SEEN + "1, of 2 pairs. A random mapping has 1 in 6",
-            over="mean",
-        ),
-        Check("ring_symmetric", ">=", 0.9, SEEN + "1, of one pair", over="mean"),
-        Check(
-            "ring_true",
-            "<=",
-            0.5,
-            "of 6 turns one is the truth. As luck has it: " + LUCK,
-            over="mean",
-        ),
-        Check(
-            "uniform_symmetric",
-            ">=",
-            0.9,
-            SEEN
-            + "0.83, of one pair: two words had one translation, which the reward shows. All orders being "
-            "symmetries, this asks that words stay apart",
-            over="mean",
-        ),
-        Check("uniform_true", "<=", 0.5, LUCK, over="mean"),
-        Check(
-            "cycle_alone_distinct",
-            ">=",
-            0.9,
-            SEEN + "0.83, of one pair, which the reward shows",
-            over="mean",
-        ),
-        Check(
-            "cycle_alone_true",
-            "<=",
-            0.5,
-            "the cycle does not know what the other language sounds like, so every order will do: "
-            + LUCK,
-            over="mean",
-        ),
-    ),
-    figures_in_words={
-        f"{name}_{figure}": f"{what}, {of}"
-        for name, of in {
-            "distinct": "each word having statistics of its own",
-            "ring": "words told by distances",
-            "uniform": "words all alike",
-            "cycle_alone": "distinct words and no language model",
-        }.items()
-        for figure, what in {
-            "true": "share of words translated as the cipher has it",
-            "symmetric": "the same up to the best of the language's symmetries",
-            "distinct": "different translations, as a share of the words",
-        }.items()
-    },
-    paper_figures={
-        "French to English": "with 10% of the sentence pairs for a warm start, about the accuracy of training on all of them "
-        "(abstract)"
-    },
-    plot=plot,
-    seeds=6,
-    minutes=6,
-)
+CLAIM = claim(__name__, experiment=experiment, plot=plot)
