@@ -1,0 +1,56 @@
+"""PacGAN, section 4.1: a discriminator of several samples at once finds more modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from ganvas.claims.claim import claim
+from ganvas.claims.kit import mixture
+from ganvas.claims.kit.training import Comparison, Figures, flat
+from ganvas.core import Run
+from ganvas.methods import GAN
+
+PACKED = {"packed2": 2, "packed4": 4}
+
+
+class Packed(nn.Module):
+    """A discriminator of `pack` images at once (PacGAN, section 2).
+
+    Images [N, C, H, W] -> logits [N / pack]: `pack` images are the channels of one.
+    """
+
+    def __init__(self, D: Callable[..., nn.Module], pack: int, channels: int, **size: Any) -> None:
+        super().__init__()
+        self.pack, self.D = pack, D(channels=pack * channels, **size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.D(x.reshape(len(x) // self.pack, -1, *x.shape[2:]))
+
+
+def run(pack: int) -> Run:
+    """The loss of 2014 with `pack` samples at once."""
+    D = partial(Packed, mixture.D, pack) if pack > 1 else mixture.D
+    return mixture.run(partial(GAN, G=mixture.G, D=D))
+
+
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
+    """The scores, and the modes gained by packing."""
+    gained = {f"{arm}_gains": arms[arm]["modes"] - arms["gan"]["modes"] for arm in PACKED}
+    return flat(arms) | gained
+
+
+CLAIM = claim(
+    __name__,
+    experiment=Comparison(
+        arms={"gan": run(1)} | {arm: run(pack) for arm, pack in PACKED.items()},
+        controls=["gan"],
+        measure=mixture.measure,
+        figures=figures,
+        series=mixture.series,
+    ),
+    plot=mixture.plot({"gan": "not packed", "packed2": "2 packed", "packed4": "4 packed"}),
+)
