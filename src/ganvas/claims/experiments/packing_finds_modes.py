@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from torch import Tensor, nn
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import mixture
+from ganvas.claims.kit.packing import Packed
 from ganvas.claims.kit.training import Comparison, Figures, flat
 from ganvas.core import Run
 from ganvas.methods import GAN
 
 PACKED = {"packed2": 2, "packed4": 4}
-
-
-class Packed(nn.Module):
-    """A discriminator of `pack` images at once (PacGAN, section 2).
-
-    Images [N, C, H, W] -> logits [N / pack]: `pack` images are the channels of one.
-    """
-
-    def __init__(self, D: Callable[..., nn.Module], pack: int, channels: int, **size: Any) -> None:
-        super().__init__()
-        self.pack, self.D = pack, D(channels=pack * channels, **size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.D(x.reshape(len(x) // self.pack, -1, *x.shape[2:]))
 
 
 def run(pack: int) -> Run:

@@ -174,7 +174,7 @@ def plot(figure: Figure, seeds: Seeds) -> None:
     middle.set(
         title="two lines: discriminator", xlabel="theta", ylabel="JSD, nats", ylim=(-0.05, 1)
     )
-    right.set(title="two sets in the plane (dash: exact)", xlabel="exact W", ylabel="critic's W")
+    right.set(title="two point sets (dash: exact)", xlabel="exact W", ylabel="critic's W")
     for axes in (left, middle, right):
         axes.legend(fontsize="small", loc="upper center")
 
