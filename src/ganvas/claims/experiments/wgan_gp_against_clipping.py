@@ -118,7 +118,7 @@ def tightness(trained: Trained) -> float:
     share = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None, None]
     between = (share * real + (1 - share) * fake).flatten(0, 1).requires_grad_()
     (slopes,) = torch.autograd.grad(D(between).sum(), between)
-    estimate = float(D(real.double()).mean() - D(fake.double()).mean())
+    estimate = (D(real.double()).mean() - D(fake.double()).mean()).item()
     D.float()
     return estimate / float(slopes.norm(dim=1).max()) / transport(trained.seed)
 

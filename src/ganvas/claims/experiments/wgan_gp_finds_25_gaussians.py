@@ -9,6 +9,7 @@ from ganvas.claims.kit import mixture
 from ganvas.claims.kit.training import Comparison
 from ganvas.methods import GAN, WGANGP
 
+STEPS = 6_000  # updates of the generator
 # lambda .1: the authors' code for points.
 WGAN_GP = partial(WGANGP, G=mixture.G, D=mixture.D, g_batch=1, gp_weight=0.1)
 
@@ -16,9 +17,10 @@ CLAIM = claim(
     __name__,
     experiment=Comparison(
         arms={
-            "wgan_gp": mixture.run(WGAN_GP, draws=5),
+            "wgan_gp": mixture.run(WGAN_GP, steps=STEPS, draws=5),
             "gan": [
-                mixture.run(partial(GAN, G=mixture.G, D=mixture.D), lr) for lr in (3e-4, 1e-3, 3e-3)
+                mixture.run(partial(GAN, G=mixture.G, D=mixture.D), lr, steps=STEPS)
+                for lr in (3e-4, 1e-3, 3e-3)
             ],
         },
         controls=["gan"],

@@ -18,7 +18,7 @@ from ganvas.data import toy
 from ganvas.metrics.mode_coverage import SAMPLES, score_modes
 from ganvas.nets import toy_points
 
-STEPS, BATCH = 10_000, 256  # updates of the generator
+BATCH = 256
 # Points spread evenly over the square of the modes, which know nothing of them.
 CHANCE = {"modes": 23.0, "good": 0.026, "reverse_kl": 0.0}
 # He's initialization: from N(0, .02) without batch norm all samples start at one point.
@@ -27,13 +27,19 @@ D = partial(toy_points.Discriminator, units=128, pieces=2, std=None)
 
 
 def run(
-    method: Any, lr: float = 1e-3, *, draws: int = 1, betas: tuple[float, float] = (0.5, 0.9)
+    method: Any,
+    lr: float = 1e-3,
+    *,
+    steps: int = 10_000,
+    draws: int = 1,
+    betas: tuple[float, float] = (0.5, 0.9),
 ) -> Run:
-    """`STEPS` steps of a method, with a rate that falls to 0 over the second half.
+    """A run with a rate that falls to 0 over the second half.
 
+    steps: updates of the generator
     draws: batches of real points in each step
     """
-    images = STEPS * BATCH * draws
+    images = steps * BATCH * draws
     return Run(
         method=method,
         data=partial(toy.gaussian_grid_feed),
