@@ -292,7 +292,7 @@ def test_an_experiment_of_one_step_shows_nothing(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its figures are there, no null passes a bound of the statement, and it does not hold."""
-    small = {"EACH": 2, "REAL": 50, "COUNT": 8, "TESTED": 50, "LABELS": 60, "PART": 8}
+    small = {"EACH": 2, "REAL": 300, "COUNT": 8, "TESTED": 50, "LABELS": 60, "PART": 8}
     for name, value in {**small, "STACKED_SAMPLES": 16}.items():
         if hasattr(module, name):
             monkeypatch.setattr(module, name, value)
