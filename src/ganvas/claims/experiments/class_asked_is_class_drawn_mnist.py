@@ -72,9 +72,9 @@ CLAIM = claim(
         controls=["not_told"],
         measure=measure,
         chance={"asked_is_drawn": 0.1},
-        figures=lambda arms: arms["told"] | {"not_told": arms["not_told"]["asked_is_drawn"]},
+        figures=lambda arms: {**arms["told"], "not_told": arms["not_told"]["asked_is_drawn"]},
         series=series,
     ),
-    plot=plots.matrix("told.confusion", ("asked for", "seen by the judge"), range(10)),
+    plot=plots.matrix("told.confusion", ("asked for", "seen by the judge"), "0123456789"),
     ready=lambda: (mnist(), extractor("lenet-mnist")),
 )

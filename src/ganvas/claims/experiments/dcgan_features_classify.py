@@ -78,7 +78,7 @@ def accuracy(of: Any, seed: int) -> float:
 def measure(trained: Trained) -> dict[str, float]:
     """Accuracy on test images, with the discriminator's features and with pixels."""
     return {
-        "accuracy": accuracy(partial(features, trained.engine.method.D.eval()), trained.seed),
+        "accuracy": accuracy(partial(features, trained.model.D), trained.seed),
         "pixels": accuracy(lambda x: x.flatten(1).numpy(), trained.seed),
     }
 

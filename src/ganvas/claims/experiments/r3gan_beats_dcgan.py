@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch.optim import Adam
@@ -58,7 +59,7 @@ DCGAN_RUNS = [
 
 
 @cache
-def real() -> tuple:
+def real() -> Any:
     """Feature statistics of real images."""
     return feature_statistics(extractor("squeezenet"), cifar10().fixed(COUNT).x.split(PART))
 

@@ -120,7 +120,8 @@ def tightness(trained: Trained) -> float:
     (slopes,) = torch.autograd.grad(D(between).sum(), between)
     estimate = (D(real.double()).mean() - D(fake.double()).mean()).item()
     D.float()
-    return estimate / float(slopes.norm(dim=1).max()) / transport(trained.seed)
+    largest = max(float(slopes.norm(dim=1).max()), 1e-300)  # 0 for a critic that is constant
+    return estimate / largest / transport(trained.seed)
 
 
 def layer_gradients(trained: Trained) -> list[float]:
