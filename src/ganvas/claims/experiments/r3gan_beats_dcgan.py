@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch.optim import Adam
@@ -17,7 +16,7 @@ from ganvas.core import Run, rng
 from ganvas.core.schedules import Cosine, HalfLife
 from ganvas.data import Feed, images
 from ganvas.methods import DCGAN, R3GAN
-from ganvas.metrics.features import extractor, feature_statistics
+from ganvas.metrics.features import Statistics, extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
 from ganvas.nets import dcgan, r3gan
 
@@ -59,7 +58,7 @@ DCGAN_RUNS = [
 
 
 @cache
-def real() -> Any:
+def real() -> Statistics:
     """Feature statistics of real images."""
     return feature_statistics(extractor("squeezenet"), cifar10().fixed(COUNT).x.split(PART))
 

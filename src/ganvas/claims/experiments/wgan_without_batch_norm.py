@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from torch.optim import Adam, RMSprop
+from torch.optim import Adam, Optimizer, RMSprop
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
@@ -22,7 +22,7 @@ D = partial(nets.Discriminator, width=16)
 DIGITS = partial(images, "digits", size=16)
 
 
-def run(method: Any, optimizer: Any, images: int) -> Run:
+def run(method: Any, optimizer: Callable[..., Optimizer], images: int) -> Run:
     """Both arms have the same networks."""
     return Run(
         method=partial(method, G=G, D=D),
