@@ -269,7 +269,7 @@ def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None)
         arm: [replace(run, **changes) for run in ([runs] if isinstance(runs, Run) else runs)]
         for arm, runs in experiment.arms.items()
     }
-    return replace(experiment, arms=arms)(7)
+    return replace(experiment, arms=arms, device="cpu")(7)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_an_experiment_of_one_step_shows_nothing(
             feed = partial(digits, 28)
             monkeypatch.setattr(module, "mnist", lambda part="train": digits(28))
         case "dcgan_features_classify":
-            monkeypatch.setattr(module, "fashion", lambda: (digits(32), digits(32)))
+            monkeypatch.setattr(module, "cifar10", lambda: (digits(32), digits(32)))
         case "stacked_mnist_modes":
             feed = partial(digits, 32, 3)
         case "wgan_without_batch_norm":
@@ -372,4 +372,4 @@ def test_activations_of_every_convolution_are_features() -> None:
     )
     x = torch.zeros(3, 1, 32, 32)
     found = dcgan_features_classify.features(trained.engine.method.D, x)
-    assert found.shape == (3, (32 + 64 + 128) * 16)
+    assert found.shape == (3, (64 + 128 + 256) * 16)

@@ -24,40 +24,39 @@ from ganvas.data import Feed, images
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan as nets
 
-LABELS, TESTED = 1000, 5000  # images; as many other labels choose the regularization
+DEVICE = "cuda"
+LABELS, TESTED = 1000, 10_000  # images; as many other labels choose the regularization
 STRENGTHS = (1e1, 1e2, 1e3, 1e4, 1e5)  # of the regularization
 
 
 @cache
-def fashion() -> tuple[Feed, Feed]:
-    """Fashion-MNIST at 32 px, training and test part."""
-    train, test = (images(place("fashion-mnist"), size=32, part=p) for p in ("train", "test"))
+def cifar10() -> tuple[Feed, Feed]:
+    """CIFAR-10, training and test part."""
+    train, test = (images(place("cifar10"), size=32, part=p) for p in ("train", "test"))
     return train, test
 
 
 RUN = Run(
-    method=partial(
-        DCGAN, G=partial(nets.Generator, width=32), D=partial(nets.Discriminator, width=32)
-    ),
-    data=lambda: fashion()[0],
+    method=partial(DCGAN, G=partial(nets.Generator), D=partial(nets.Discriminator)),
+    data=lambda: cifar10()[0],
     optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
     batch=128,
-    images=600_000,
+    images=1_250_000,
 )
 
 
 @torch.no_grad()
 def features(D: Any, x: Tensor) -> np.ndarray:
     """Activations of all convolutions, the largest of each cell of a 4x4 grid: [N, dim]."""
-    parts = []
+    parts, device = [], next(D.parameters()).device
     for part in x.split(500):
-        found = []
+        found, part = [], part.to(device)
         for layer in D.main[:-1]:
             part = layer(part)
             if isinstance(layer, nn.LeakyReLU):
                 found.append(adaptive_max_pool2d(part, 4).flatten(1))
         parts.append(torch.cat(found, 1))
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()
 
 
 def accuracy(of: Any, seed: int) -> float:
@@ -65,7 +64,7 @@ def accuracy(of: Any, seed: int) -> float:
 
     Least squares on `LABELS` labels, with the regularization best on as many others.
     """
-    train, test = fashion()
+    train, test = cifar10()
     labeled, unseen = train.fixed(2 * LABELS, seed=seed), test.fixed(TESTED)
     scale = StandardScaler()
     x, y = of(labeled.x), labeled.y.numpy()
@@ -102,6 +101,7 @@ CLAIM = claim(
         controls=["random"],
         measure=measure,
         figures=figures,
+        device=DEVICE,
     ),
     plot=plots.bars(
         {
@@ -111,5 +111,5 @@ CLAIM = claim(
         },
         labels=["accuracy on test images"],
     ),
-    ready=fashion,
+    ready=cifar10,
 )
