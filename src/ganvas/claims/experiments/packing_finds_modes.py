@@ -18,7 +18,7 @@ PACKED = {"packed2": 2, "packed4": 4}
 def run(pack: int) -> Run:
     """The loss of 2014 with `pack` samples at once."""
     D = partial(Packed, mixture.D, pack) if pack > 1 else mixture.D
-    return mixture.run(partial(GAN, G=mixture.G, D=D))
+    return mixture.run(partial(GAN, G=mixture.G, D=D), steps=15_000)
 
 
 def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
