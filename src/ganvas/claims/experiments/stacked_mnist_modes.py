@@ -48,7 +48,7 @@ def run(pack: int) -> Run:
         data=stacked,
         optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
         batch=64,
-        images=20_000 * 64,
+        images=8_000 * 64,
     )
 
 
