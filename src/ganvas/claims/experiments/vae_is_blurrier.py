@@ -41,7 +41,7 @@ def run(method: Any, players: tuple[str, ...]) -> Run:
         data=mnist,
         optim=dict.fromkeys(players, partial(Adam, lr=1e-3, betas=(0.5, 0.999))),
         batch=64,
-        images=120_000,
+        images=60_000,
     )
 
 
