@@ -1,0 +1,375 @@
+"""Claims of theory and on generation: scores in closed form, and each experiment once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy.integrate import quad
+from scipy.stats import norm, spearmanr
+
+from ganvas.claims import Finding
+from ganvas.claims.experiments import (
+    class_asked_is_class_drawn_mnist,
+    dcgan_features_classify,
+    inverse_cdf,
+    kl_is_likelihood,
+    mse_is_blurry,
+    optimal_discriminator,
+    packing_finds_modes,
+    r3gan_covers_modes,
+    stacked_mnist_modes,
+    superfluous_latents_do_not_overfit,
+    vae_is_blurrier,
+    wasserstein_parallel_lines,
+    wgan_gp_against_clipping,
+    wgan_gp_finds_25_gaussians,
+    wgan_gp_trains_any_architecture,
+    wgan_loss_means_quality,
+    wgan_without_batch_norm,
+)
+from ganvas.claims.kit import packing
+from ganvas.claims.kit.quality import PART, Quality, rank_correlation
+from ganvas.claims.kit.training import Comparison, Trained, train
+from ganvas.claims.runner import judge
+from ganvas.core import Run
+from ganvas.data import Feed, images
+from ganvas.engine.engine import Engine
+from ganvas.metrics.features import Extractor, LeNet
+
+
+def test_inverse_cdf_judges_by_the_densitys_own_integral() -> None:
+    for x in (-2.9, -1.5, -0.2, 0.4, 1.5, 2.7):
+        area, _ = quad(
+            lambda t: float(inverse_cdf.density(np.array(t))),
+            -3,
+            x,
+            points=[-2.25, -1.5, -0.75, 0],
+            limit=200,
+        )
+        assert float(inverse_cdf.cdf(np.array(x))) == pytest.approx(area, abs=1e-6)
+    assert inverse_cdf.cdf(np.array([-3.0, 3.0])).tolist() == pytest.approx([0, 1])
+
+
+def test_kl_of_two_gaussians_is_the_closed_form() -> None:
+    edges = torch.arange(-12, 12, 0.01, dtype=torch.float64)
+    p, q = (
+        kl_is_likelihood.gaussian_cdf(torch.tensor([mean, math.log(s)]).double(), edges).diff()
+        for mean, s in ((0.0, 1.0), (1.0, 2.0))
+    )
+    assert float(kl_is_likelihood.kl(p, q)) == pytest.approx(
+        math.log(2) + (1 + 1) / 8 - 0.5, abs=1e-5
+    )
+
+
+def test_expectation_maximization_is_at_the_likelihoods_top() -> None:
+    rng = np.random.default_rng(3)
+    x = np.where(rng.random(4000) < 0.3, rng.normal(-2, 0.5, 4000), rng.normal(1, 1, 4000))
+    best = kl_is_likelihood.expectation_maximization(x)
+
+    def likelihood(w: np.ndarray) -> float:
+        return float(
+            np.log(w[0] * norm.pdf(x, w[1], w[2]) + (1 - w[0]) * norm.pdf(x, w[3], w[4])).sum()
+        )
+
+    for i in range(5):
+        for step in (-0.01, 0.01):
+            assert likelihood(best + step * np.eye(5)[i]) < likelihood(best)
+
+
+def test_distance_to_the_u_is_the_closed_form() -> None:
+    height = torch.linspace(0, 2, 9)
+    found = mse_is_blurry.distance_to_u(torch.stack([torch.zeros(9), height], 1))
+    right = torch.where(height > 0.25, (height / 2 - 1 / 16).clamp_min(0).sqrt(), height)
+    assert torch.allclose(found, right, atol=1e-3)
+    assert mse_is_blurry.distance_to_u(mse_is_blurry.on_the_u(2000)).max() < 6e-4
+
+
+def test_jsd_by_the_integral() -> None:
+    p, _ = optimal_discriminator.densities(1.0)
+    assert optimal_discriminator.jsd(p, p) == pytest.approx(0, abs=1e-12)
+    far = optimal_discriminator.bell(optimal_discriminator.GRID, 9.0, 0.05)
+    near = optimal_discriminator.bell(optimal_discriminator.GRID, -7.0, 0.05)
+    assert optimal_discriminator.jsd(near, far) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(torch.trapezoid(p, optimal_discriminator.GRID)) == pytest.approx(1, abs=1e-9)
+    x = optimal_discriminator.real(200_000)[:, 0]  # the sampler and the density are of one law
+    assert float(x.square().mean()) == pytest.approx(
+        float(torch.trapezoid(p * optimal_discriminator.GRID.square(), optimal_discriminator.GRID)),
+        rel=0.02,
+    )
+
+
+def test_networks_side_by_side_are_networks() -> None:
+    torch.manual_seed(0)
+    networks = wasserstein_parallel_lines.Networks(3)
+    x = torch.randn(3 * 5, 2)
+    together = networks(x)
+    for k in range(3):
+        h = x[5 * k : 5 * k + 5]
+        for i, (w, b) in enumerate(zip(networks.weights, networks.biases)):
+            h = (torch.nn.functional.silu(h) if i else h) @ w[k] + b[k]
+        assert torch.allclose(together[5 * k : 5 * k + 5], h[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "sizes"),
+    [
+        (inverse_cdf, {}),
+        (kl_is_likelihood, {"STEPS": 20}),
+        (mse_is_blurry, {"STEPS": 10, "TESTED": 100}),
+        (optimal_discriminator, {"STEPS": 10, "TESTED": 1000}),
+        (wasserstein_parallel_lines, {"STEPS": 10, "CLOUD_STEPS": 10}),
+    ],
+    ids=lambda x: x.__name__.rpartition(".")[2] if hasattr(x, "__name__") else "",
+)
+def test_experiments_depend_on_their_seed_alone(
+    module, sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in sizes.items():
+        monkeypatch.setattr(module, name, value)
+    first, other = module.experiment(5), module.experiment(6)
+    torch.manual_seed(99)
+    torch.rand(7)
+    np.random.seed(1)
+    again = module.experiment(5)
+    assert first.figures == again.figures
+    assert first.figures != other.figures
+
+
+# ---------------------------------------------------------------- trained claims
+
+
+def test_rank_correlation_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=40)
+    for y in (x**3, -x, rng.normal(size=40), x + rng.normal(size=40), rng.integers(4, size=40)):
+        expected = spearmanr(x, y)[0]
+        assert rank_correlation(x.tolist(), y.tolist()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_constant_correlates_with_nothing() -> None:
+    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) == 0.0
+
+
+class Repeats:
+    """A model whose samples are given images."""
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self.pixels = pixels
+
+    def sample(self, n: int) -> torch.Tensor:
+        torch.rand(1)
+        return self.pixels[:n]
+
+
+def test_quality() -> None:
+    feed = images("digits", size=16)
+    quality = Quality(feed, PART)
+    real = feed.fixed(PART).x
+    before = torch.get_rng_state()
+    assert quality(Repeats(real)) < 1e-6
+    assert quality(Repeats(torch.zeros_like(real))) > 1
+    small = torch.nn.functional.avg_pool2d(real, 2)
+    enlarged = torch.nn.functional.interpolate(small, scale_factor=2.0)
+    assert quality(Repeats(small)) == quality(Repeats(enlarged)) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_detail_is_the_energy_of_fine_waves() -> None:
+    at = torch.arange(16.0)
+    slow, fast = (
+        torch.cos(2 * torch.pi * cycles * at / 16).expand(1, 1, 16, 16) for cycles in (1, 6)
+    )
+    assert vae_is_blurrier.detail(slow) == pytest.approx(0, abs=1e-6)
+    assert vae_is_blurrier.detail(slow + 2 * fast) == pytest.approx(
+        4 * vae_is_blurrier.detail(fast)
+    )
+
+
+def test_a_packed_discriminator_sees_several_images_as_channels() -> None:
+    class Sum(torch.nn.Module):
+        def __init__(self, channels: int, size: int) -> None:
+            super().__init__()
+            self.weights = torch.arange(channels)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum((2, 3)) @ self.weights.float()
+
+    D = packing.Packed(Sum, 2, channels=1, size=1)
+    x = torch.arange(6.0).view(6, 1, 1, 1)
+    assert D(x).tolist() == [1, 3, 5]  # 0 * first + 1 * second of each pair
+
+
+def test_the_optimal_critic_is_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a set and its translation the optimal critic is linear, and W the translation."""
+    points = torch.randn(64, 2)
+    for function in ("pair", "transport"):
+        getattr(wgan_gp_against_clipping, function).cache_clear()
+    monkeypatch.setattr(
+        wgan_gp_against_clipping, "pair", lambda seed: (points + torch.tensor([3.0, 0.0]), points)
+    )
+    trained = train(wgan_gp_against_clipping.run(2, None), 0, steps=False)
+    trained.model.D = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        trained.model.D.weight.copy_(torch.tensor([[5.0, 0.0]]))
+    assert wgan_gp_against_clipping.tightness(trained) == pytest.approx(1, abs=1e-5)
+    wgan_gp_against_clipping.transport.cache_clear()
+
+
+def test_the_share_of_the_gain_that_superfluous_latents_keep() -> None:
+    def arms(**bounds: float) -> dict[str, dict[str, float]]:
+        return {f"latents_{k[1:]}": {"bound": v, "gap": 2.0} for k, v in bounds.items()}
+
+    found = superfluous_latents_do_not_overfit.figures(arms(n3=-140, n20=-100, n200=-102))
+    assert (found["gain_kept"], found["further_gap"]) == (0.95, 0)
+    none = superfluous_latents_do_not_overfit.figures(arms(n3=-140, n20=-140, n200=-140))
+    assert none["gain_kept"] == 0, "models without a gain keep nothing"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        run
+        for module in (packing_finds_modes, r3gan_covers_modes, wgan_gp_finds_25_gaussians)
+        for run in module.CLAIM.experiment.arms.values()
+        if isinstance(run, Run)
+    ]
+    + [wgan_without_batch_norm.WGAN_RUN],
+)
+def test_generators_do_not_start_at_a_point(run: Run) -> None:
+    """One that does may stay there, and scores as a single mode with good samples only."""
+    model: Any = Engine(run, run.data()).model()
+    assert model.sample(256).std(0).mean() > 0.05
+
+
+def judge_of_digits(*_: Any) -> Extractor:
+    """One that is not trained: its figures mean nothing."""
+    torch.manual_seed(0)
+    return Extractor("lenet", LeNet(), LeNet.dim, "", side=lambda longer: 32, channels=1)
+
+
+def digits(size: int, channels: int = 1) -> Feed:
+    return images("digits", size=size, channels=channels)
+
+
+def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None) -> Finding:
+    """The experiment with runs of one step."""
+    experiment = module.CLAIM.experiment.shortened(batch)
+    assert isinstance(experiment, Comparison)
+    changes: dict[str, Any] = {"batch": batch} | ({"data": feed} if feed else {})
+    arms = {
+        arm: [replace(run, **changes) for run in ([runs] if isinstance(runs, Run) else runs)]
+        for arm, runs in experiment.arms.items()
+    }
+    return replace(experiment, arms=arms, device="cpu")(7)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        class_asked_is_class_drawn_mnist,
+        dcgan_features_classify,
+        packing_finds_modes,
+        r3gan_covers_modes,
+        stacked_mnist_modes,
+        superfluous_latents_do_not_overfit,
+        vae_is_blurrier,
+        wgan_gp_against_clipping,
+        wgan_gp_finds_25_gaussians,
+        wgan_without_batch_norm,
+    ],
+    ids=lambda m: m.__name__.rpartition(".")[2],
+)
+def test_an_experiment_of_one_step_shows_nothing(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures are there, no null passes a bound of the statement, and it does not hold."""
+    small = {"EACH": 2, "REAL": 300, "COUNT": 8, "TESTED": 50, "LABELS": 60, "PART": 8}
+    for name, value in {**small, "STACKED_SAMPLES": 16}.items():
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, value)
+    if hasattr(module, "extractor"):
+        monkeypatch.setattr(module, "extractor", judge_of_digits)
+    feed: Callable[[], Feed] | None = None
+    batch = 4
+    match module.__name__.rpartition(".")[2]:
+        case "class_asked_is_class_drawn_mnist" | "vae_is_blurrier":
+            feed = partial(digits, 32)
+            monkeypatch.setattr(module, "mnist", lambda part="train": digits(32))
+        case "superfluous_latents_do_not_overfit":
+            feed = partial(digits, 28)
+            monkeypatch.setattr(module, "mnist", lambda part="train": digits(28))
+        case "dcgan_features_classify":
+            monkeypatch.setattr(module, "cifar10", lambda: (digits(32), digits(32)))
+        case "stacked_mnist_modes":
+            feed = partial(digits, 32, 3)
+        case "wgan_without_batch_norm":
+            monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
+    found = tiny(module, batch, feed)
+    claim = module.CLAIM
+    assert {check.figure for check in claim.words.checks} <= found.figures.keys()
+    assert found.figures.keys() <= claim.words.figures.keys(), "each figure is described"
+    seed = {"figures": found.figures, "series": found.series, "nulls": found.nulls}
+    result = judge(claim, [seed])
+    assert not result["void"]
+    assert not result["holds"]
+    figure = Figure()
+    seed["series"] = {k: as_record(v) for k, v in found.series.items()}
+    claim.plot(figure, [seed])
+    figure.draw_without_rendering()
+
+
+def as_record(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: as_record(v) for k, v in value.items()}
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def test_loss_and_quality_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = wgan_loss_means_quality
+    monkeypatch.setattr(module, "READINGS", 3)
+    monkeypatch.setattr(module, "WARM_UP", 1)
+    monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
+    wgan = module.wgan
+    monkeypatch.setattr(module, "wgan", lambda g: replace(wgan(g), batch=2, images=3 * 5 * 2))
+    monkeypatch.setattr(module, "GAN", replace(module.GAN, batch=2, images=3 * 2))
+    found = module.experiment(7)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    assert {len(c["estimate"]) for c in found.series.values()} == {2}
+    module.CLAIM.plot(Figure(), [{"figures": found.figures, "series": found.series}])
+
+
+def test_random_architectures_are_built_and_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = wgan_gp_trains_any_architecture
+    small = {"ARCHITECTURES": 2, "STEPS": 1, "DEVICE": "cpu", "SAMPLES": 8, "PART": 4}
+    for name, value in small.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "extractor", judge_of_digits)
+    monkeypatch.setattr(module, "mnist", lambda: digits(32))
+    run = module.run
+
+    def narrow(loss: str, design: Any) -> Run:
+        G, D = (d._replace(width=2) for d in design)
+        return replace(run(loss, (G, D)), batch=2, images=2, data=lambda: digits(32))
+
+    monkeypatch.setattr(module, "run", narrow)
+    found = module.experiment(7)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    assert all(len(found.series[loss]) == 2 for loss in module.METHODS)
+
+
+def test_activations_of_every_convolution_are_features() -> None:
+    trained: Trained = train(
+        replace(dcgan_features_classify.RUN, data=lambda: digits(32)), 0, steps=False
+    )
+    x = torch.zeros(3, 1, 32, 32)
+    found = dcgan_features_classify.features(trained.engine.method.D, x)
+    assert found.shape == (3, (64 + 128 + 256) * 16)
