@@ -96,9 +96,9 @@ def positions(said: np.ndarray) -> Figures:
 
 
 def figures(arms: Mapping[str, Figures]) -> Figures:
-    """Those of p = 0.7, and the upright shares of the others."""
+    """Those of p = 0.5, and the upright shares of the others."""
     return {
-        **arms["p_07"],
+        **arms["p_05"],
         "upright_p_1": arms["p_1"]["upright"],
         "upright_reals_only": arms["reals_only"]["upright"],
     }
@@ -113,7 +113,7 @@ def run(data: Any, p: float | None) -> Run:
         data=data,
         optim={player: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for player in "GD"},
         batch=64,
-        images=200_000,
+        images=300_000,
         augment=None if p is None else partial(Turns, p),
     )
 
@@ -122,9 +122,9 @@ CLAIM = claim(
     __name__,
     experiment=Comparison(
         arms={
-            "p_07": run(upright, 0.7),
+            "p_05": run(upright, 0.5),
             "p_1": run(upright, 1.0),
-            "reals_only": run(partial(turned, 0.7), None),
+            "reals_only": run(partial(turned, 0.5), None),
         },
         controls=["p_1", "reals_only"],
         measure=measure,
@@ -134,14 +134,14 @@ CLAIM = claim(
     ),
     plot=plots.pictures(
         {
-            "both turned with p = 0.7, upright": lambda s: s["p_07"]["samples"],
+            "both turned with p = 0.5, upright": lambda s: s["p_05"]["samples"],
             "both turned with p = 1, upright": lambda s: s["p_1"]["samples"],
-            "only real images turned, p = 0.7, upright": lambda s: s["reals_only"]["samples"],
+            "only real images turned, p = 0.5, upright": lambda s: s["reals_only"]["samples"],
         },
         {
-            "both turned with p = 0.7, upright": "upright",
+            "both turned with p = 0.5, upright": "upright",
             "both turned with p = 1, upright": "upright_p_1",
-            "only real images turned, p = 0.7, upright": "upright_reals_only",
+            "only real images turned, p = 0.5, upright": "upright_reals_only",
         },
     ),
 )

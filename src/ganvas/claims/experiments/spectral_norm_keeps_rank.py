@@ -43,7 +43,7 @@ class UnitRows(nn.Module):
 def weight_normalized(**shape: Any) -> nn.Module:
     """The discriminator with unit rows in place of spectral normalization."""
     net = CRITIC(**shape)
-    for module in net.modules():
+    for module in list(net.modules()):
         if isinstance(module, WEIGHTED):
             parametrize.register_parametrization(module, "weight", UnitRows())
     return net
