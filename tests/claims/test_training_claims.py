@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,6 @@ from scipy.stats import spearmanr
 
 from ganvas.claims import Claim
 from ganvas.claims.experiments import (
-    ada_helps_on_few_images,
     class_asked_is_class_drawn,
     class_asked_is_class_drawn_mnist,
     coupled_pairs_agree,
@@ -29,20 +27,16 @@ from ganvas.claims.experiments import (
     mapping_up_to_symmetry,
     modes_25_gaussians,
     pix2pix_on_facades,
-    progressive_is_faster,
     r3gan_beats_dcgan,
     r3gan_covers_modes,
     shared_latent_translates,
     stacked_mnist_modes,
-    style_mixing_by_scale,
-    stylegan2_no_droplets,
-    stylegan_w_is_straighter,
     super_resolution_trades,
     vae_is_blurrier,
     wgan_loss_means_quality,
     wgan_without_batch_norm,
 )
-from ganvas.claims.kit import data, small_stylegan, unpaired_digits
+from ganvas.claims.kit import data, unpaired_digits
 from ganvas.claims.kit.quality import PART, Quality, rank_correlation
 from ganvas.core import Run, config
 from ganvas.core.errors import UserError
@@ -147,18 +141,6 @@ def test_domain_and_digit_are_told_apart() -> None:
     assert domain_changes_content_stays.kept(said, 1, torch.tensor([3, 3, 3, 3])) == (0.5, 0.5)
 
 
-def test_smoothing_passes_over_a_single_reading() -> None:
-    assert progressive_is_faster.smoothed([9, 8, 1, 7, 6, 5]) == [8, 8, 7, 6, 6, 6]
-
-
-def test_settled() -> None:
-    assert progressive_is_faster.settled([1, 2, 3, 4], [9, 3, 2, 1], 3) == 2
-    assert (
-        progressive_is_faster.settled([1, 2, 3, 4], [1, 9, 2, 1], 3) == 3
-    )  # touching it by luck does not count
-    assert progressive_is_faster.settled([1, 2, 3, 4], [1, 1, 1, 4], 3) is None
-
-
 def test_spread_is_within_classes() -> None:
     x, y = torch.tensor([0.0, 2.0, 10.0, 12.0]).view(4, 1, 1, 1), torch.tensor([0, 0, 1, 1])
     assert class_asked_is_class_drawn.spread(x, y) == pytest.approx(2**0.5)
@@ -175,24 +157,6 @@ def test_detail_is_the_energy_of_fine_waves() -> None:
         4 * vae_is_blurrier.detail(fast)
     )
     assert vae_is_blurrier.spectrum(fast)[6] == max(vae_is_blurrier.spectrum(fast))
-
-
-def curve(speed: float, floor: float = 0.0) -> dict[str, list[float]]:
-    seconds = [float(t) for t in range(1, 101)]
-    return {
-        "seconds": seconds,
-        "images": seconds,
-        "frechet": [floor + math.exp(-speed * t / 25) for t in seconds],
-    }
-
-
-def test_race() -> None:
-    assert progressive_is_faster.race(curve(1), curve(2))["speedup"] == pytest.approx(2, abs=0.05)
-    assert progressive_is_faster.race(curve(1), curve(1))["speedup"] == 1
-    assert progressive_is_faster.race(curve(1), curve(0.5))["speedup"] == 0  # never got there
-    assert (
-        progressive_is_faster.race(curve(1), curve(5, floor=0.1))["speedup"] == 0
-    )  # faster at first, and stuck
 
 
 def small_wgan(patch: pytest.MonkeyPatch) -> None:
@@ -252,15 +216,6 @@ def small_bare(patch: pytest.MonkeyPatch) -> None:
         wgan_without_batch_norm,
         "RUNS",
         {k: replace(run, batch=4, images=4) for k, run in wgan_without_batch_norm.RUNS.items()},
-    )
-
-
-def small_progressive(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(progressive_is_faster, "SLICES", 3)
-    patch.setattr(progressive_is_faster, "PHASE", 8)
-    patch.setattr(progressive_is_faster, "COUNT", PART)
-    patch.setattr(
-        progressive_is_faster, "_run", _shorter(progressive_is_faster._run, batch=4, images=12)
     )
 
 
@@ -346,20 +301,6 @@ def small_stays(patch: pytest.MonkeyPatch) -> None:
 def small_mapping(patch: pytest.MonkeyPatch) -> None:
     for name, value in {"STARTS": 1, "PRETRAIN": 64, "PLAYED": 64}.items():
         patch.setattr(mapping_up_to_symmetry, name, value)
-
-
-def small_style(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(small_stylegan, "COUNT", PART)
-    for module in (stylegan_w_is_straighter, style_mixing_by_scale):
-        patch.setattr(module, "STYLEGAN", replace(small_stylegan.STYLEGAN, batch=4, images=20))
-    patch.setattr(stylegan_w_is_straighter, "PATHS", 200)
-    patch.setattr(style_mixing_by_scale, "PAIRS", 8)
-    patch.setattr(
-        stylegan2_no_droplets,
-        "STYLEGAN2",
-        replace(stylegan2_no_droplets.STYLEGAN2, batch=4, images=20),
-    )
-    patch.setattr(stylegan2_no_droplets, "PICTURES", 8)
 
 
 def noise_feed(count: int, channels: int, stored: int, side: int) -> Feed:
@@ -449,19 +390,6 @@ def test_outlines_agree_with_themselves_and_no_digit_is_on_both_sides() -> None:
     }
 
 
-def small_ada(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ada_helps_on_few_images, "READINGS", 3)
-    patch.setattr(ada_helps_on_few_images, "COUNT", PART)
-    patch.setattr(
-        ada_helps_on_few_images,
-        "VARIANTS",
-        {
-            k: replace(run, batch=4, images=12)
-            for k, run in ada_helps_on_few_images.VARIANTS.items()
-        },
-    )
-
-
 def small_beats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(r3gan_beats_dcgan, "SECONDS", 0.0)  # one step
     patch.setattr(r3gan_beats_dcgan, "COUNT", 8)
@@ -509,27 +437,6 @@ def small_mnist(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(class_asked_is_class_drawn_mnist, "REAL", 100)
 
 
-def test_the_end_of_a_run_against_its_best() -> None:
-    flat = [0.0] * 6
-    found = ada_helps_on_few_images.end(
-        {
-            "frechet": [9, 3, 3, 3, 6, 6],
-            "trained": [5.0] * 6,
-            "held_out": [1.0] * 6,
-            "generated": flat,
-        }
-    )
-    assert found == {"overfitting": pytest.approx(0.8), "frechet": 5, "worse": pytest.approx(5 / 3)}
-
-
-def test_few_and_others_share_no_digit() -> None:
-    few, others = (
-        {p.tobytes() for p in feed.raw()["x"]} for feed in ada_helps_on_few_images.split()
-    )
-    assert len(few) == ada_helps_on_few_images.FEW
-    assert not few & others
-
-
 def test_a_claims_data_lie_where_the_user_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,26 +448,6 @@ def test_a_claims_data_lie_where_the_user_says(
     assert data.place("mnist") == "mnist"
     (tmp_path / "mnist").mkdir()
     assert data.place("mnist") == str(tmp_path / "mnist")
-
-
-def test_energies_of_a_change() -> None:
-    """What is the same in 4x4 pixels is low, what cancels there is high."""
-    flat = torch.randn(2, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    checks = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1
-    low, high = style_mixing_by_scale.energies(flat + 3 * checks)
-    assert low == pytest.approx(float(flat.square().mean()), rel=1e-4)
-    assert high == pytest.approx(9, rel=1e-4)
-
-
-def test_excess_is_of_a_place_not_of_a_size() -> None:
-    x = torch.randn(2, 64, 16, 16)
-    plain = stylegan2_no_droplets.excess(x)
-    assert (plain < 1.6).all()
-    torch.testing.assert_close(
-        stylegan2_no_droplets.excess(x * 100 + 7), plain, atol=1e-3, rtol=1e-3
-    )
-    x[:, :, 3, 5] = 100.0
-    assert (stylegan2_no_droplets.excess(x) > 10).all()
 
 
 @pytest.mark.parametrize(
@@ -590,8 +477,6 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (wgan_without_batch_norm.CLAIM, small_bare),
         (vae_is_blurrier.CLAIM, small_blurrier),
         (r3gan_covers_modes.CLAIM, small_r3gan),
-        (progressive_is_faster.CLAIM, small_progressive),
-        (ada_helps_on_few_images.CLAIM, small_ada),
         (r3gan_beats_dcgan.CLAIM, small_beats),
         (stacked_mnist_modes.CLAIM, small_stacked),
         (class_asked_is_class_drawn_mnist.CLAIM, small_mnist),
@@ -605,9 +490,6 @@ def _shorter(make: Callable[..., Run], **changes: Any) -> Callable[..., Run]:
         (dualgan_noise_and_cycle.CLAIM, small_dualgan),
         (domain_changes_content_stays.CLAIM, small_stays),
         (mapping_up_to_symmetry.CLAIM, small_mapping),
-        (stylegan_w_is_straighter.CLAIM, small_style),
-        (style_mixing_by_scale.CLAIM, small_style),
-        (stylegan2_no_droplets.CLAIM, small_style),
     ],
     ids=lambda x: x.name if isinstance(x, Claim) else "",
 )
@@ -619,8 +501,7 @@ def test_experiment(
     one, two = claim.experiment(7), claim.experiment(7)
     assert claim.checks
     assert {check.figure for check in claim.checks} <= one.figures.keys()
-    if claim is not progressive_is_faster.CLAIM:  # which measures time
-        assert one == two
+    assert one == two
     claim.plot(
         Figure(), [{"seed": 7, "figures": one.figures, "series": one.series, "seconds": 1.0}]
     )
