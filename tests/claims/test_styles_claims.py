@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from ganvas.claims.experiments import (
@@ -28,6 +31,7 @@ from ganvas.claims.experiments import (
     truncation_trades,
     w_is_separable,
 )
+from ganvas.data import images
 from ganvas.nets.attention import SelfAttention
 from ganvas.nets.spectral import WEIGHTED
 
@@ -266,3 +270,117 @@ def test_labels_enter_by_concatenation() -> None:
     x = torch.randn(1, 1, 8, 8).expand(2, -1, -1, -1)
     one, other = D(x, torch.tensor([0, 1])).tolist()
     assert one != other
+
+
+class Judge:
+    """A classifier that sees one class or nothing in turn."""
+
+    accuracy = 1.0
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        return np.eye(11)[np.arange(len(x)) % 11]
+
+
+def short(module: Any, images: int = 32) -> Any:
+    """The module's comparison, on runs of a step or two."""
+    return module.CLAIM.experiment.shortened(images)
+
+
+def small_truncation(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(truncation_trades, "RUN", replace(truncation_trades.RUN, batch=4, images=8))
+    patch.setattr(truncation_trades, "COUNT", 40)
+    patch.setattr(truncation_trades, "PART", 20)
+    patch.setattr(truncation_trades, "THRESHOLDS", (2.0, 0.5))
+    return truncation_trades.experiment
+
+
+def small_projection(patch: pytest.MonkeyPatch) -> Any:
+    its = replace(generated_images_project_nearer.RUN, batch=4, images=4)
+    patch.setattr(generated_images_project_nearer, "RUN", its)
+    patch.setattr(generated_images_project_nearer, "EACH", 3)
+    patch.setattr(generated_images_project_nearer, "STEPS", 2)
+    return generated_images_project_nearer.experiment
+
+
+def small_progressive(patch: pytest.MonkeyPatch) -> Any:
+    runs = {k: replace(r, batch=4, images=12) for k, r in progressive_is_faster.RUNS.items()}
+    patch.setattr(progressive_is_faster, "RUNS", runs)
+    patch.setattr(progressive_is_faster, "READINGS", 3)
+    patch.setattr(progressive_is_faster, "TIMED", 1)
+    return progressive_is_faster.experiment
+
+
+def small_stddev(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(progan_minibatch_stddev, "SAMPLES", 20)
+    patch.setattr(progan_minibatch_stddev, "PART", 20)
+    return short(progan_minibatch_stddev)
+
+
+def small_paths(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(path_length_regularisation, "PATHS", 200)
+    patch.setattr(path_length_regularisation, "COUNT", 8)
+    return short(path_length_regularisation)
+
+
+def small_attention(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(attention_reaches_far, "SAMPLES", 20)
+    patch.setattr(attention_reaches_far, "CANVASES", 200)
+    return short(attention_reaches_far)
+
+
+def small_separable(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(w_is_separable, "SAMPLES", 40)
+    patch.setattr(w_is_separable, "PART", 20)
+    return short(w_is_separable)
+
+
+def small_leak(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(augmentation_does_not_leak_below_p, "SAMPLES", 30)
+    return short(augmentation_does_not_leak_below_p)
+
+
+def small_tenth(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(augmentation_on_a_tenth_of_the_data, "COUNT", 16)
+    return replace(short(augmentation_on_a_tenth_of_the_data), readings=3)
+
+
+def small_mixing(patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(style_mixing_by_scale, "PAIRS", 12)
+    its = short(style_mixing_by_scale, 8)
+    letters = partial(images, "letters", size=32, labels=False)
+    arms = {k: replace(r, data=letters, batch=4) for k, r in its.arms.items()}
+    return replace(its, arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("module", "small"),
+    [
+        (attention_reaches_far, small_attention),
+        (augmentation_does_not_leak_below_p, small_leak),
+        (augmentation_on_a_tenth_of_the_data, small_tenth),
+        (generated_images_project_nearer, small_projection),
+        (path_length_regularisation, small_paths),
+        (progan_minibatch_stddev, small_stddev),
+        (progressive_is_faster, small_progressive),
+        (spectral_norm_keeps_rank, lambda patch: short(spectral_norm_keeps_rank)),
+        (style_mixing_by_scale, small_mixing),
+        (truncation_trades, small_truncation),
+        (w_is_separable, small_separable),
+    ],
+    ids=lambda x: x.CLAIM.name if hasattr(x, "CLAIM") else "",
+)
+def test_experiment(module: Any, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure that a check names is there, for the nulls too, and the plot is drawn."""
+    for name, fake in (("quality", lambda: lambda model: 1.0), ("judge", lambda seed: Judge())):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, fake)
+    found = small(monkeypatch)(100)
+    checks = module.CLAIM.words.checks
+    named = {check.figure for check in checks}
+    assert named <= found.figures.keys() <= module.CLAIM.words.figures.keys()
+    assert "untrained" in found.nulls
+    assert len(found.nulls) > 1
+    judged = {check.figure for check in checks if check.role == "claim"}
+    assert all(judged <= null.keys() for null in found.nulls.values())
+    record = {"figures": found.figures, "series": found.series, "nulls": found.nulls}
+    module.CLAIM.plot(Figure(), [record])
