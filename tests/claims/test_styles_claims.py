@@ -161,7 +161,7 @@ def test_low_frequencies_and_kinds() -> None:
 
 def test_a_common_style_makes_all_scales_alike() -> None:
     torch.manual_seed(0)
-    G = style_mixing_by_scale.common(size=32, channels=1).eval()
+    G: Any = style_mixing_by_scale.common(size=32, channels=1).eval()
     w = torch.randn(1, 8, 64)
     noise = G.synthesis.fixed_noise()
     torch.testing.assert_close(G.synthesis(w, noise=noise), G.synthesis(w.flip(1), noise=noise))

@@ -163,11 +163,11 @@ def agreement(shapes: Tensor) -> float:
 def measure(trained: Trained) -> Figures:
     """Agreement, how many marks are shapes, and the weight of the layer that may differ."""
     shapes = shapes_of(samples(trained))
-    gamma = trained.engine.method.get_submodule("D.mix").gamma
+    mix: Any = trained.engine.method.get_submodule("D.mix")
     return {
         "agreement": agreement(shapes),
         "recognized": float((shapes >= 0).float().mean()),
-        "gamma": abs(float(gamma.detach())),  # pyright: ignore[reportArgumentType]
+        "gamma": abs(float(mix.gamma.detach())),
     }
 
 

@@ -61,7 +61,7 @@ class NoSpread(nn.Module):
 
 def without_spread(**shape: Any) -> nn.Module:
     """The discriminator whose layer of the minibatch standard deviation is blind."""
-    net = discriminator(**shape)
+    net: Any = discriminator(**shape)
     net.spread = NoSpread()
     return net
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from statistics import median
 from typing import Any
@@ -30,7 +29,7 @@ TIMED = 6  # steps at each resolution
 LETTERS = partial(images, "letters", size=SIDE, labels=False)
 
 
-def run(start: int, length: int) -> Run:
+def run(start: int, length: int, hold: int = PHASE) -> Run:
     """The same networks, growing from `start` pixels, for `length` images."""
     adam = partial(Adam, betas=(0.0, 0.99))
     return Run(
@@ -39,7 +38,7 @@ def run(start: int, length: int) -> Run:
             G=partial(progan.ProgressiveGenerator, latent=64, widths=WIDTHS),
             D=partial(progan.ProgressiveDiscriminator, widths=WIDTHS),
             fade=PHASE,
-            hold=PHASE,
+            hold=hold,
             start=start,
         ),
         data=LETTERS,
@@ -82,10 +81,8 @@ def seconds_per_image() -> dict[int, float]:
     """Processor time of a training step over its images, at each resolution."""
     costs = {}
     for resolution in (4 << i for i in range(len(WIDTHS))):
-        its = run(resolution, 1)
-        engine = Engine(
-            replace(its, method=partial(its.method, hold=10**9)), its.data()
-        )  # never grows
+        its = run(resolution, 1, hold=10**9)  # never grows
+        engine = Engine(its, its.data())
         spent = []
         for _ in range(TIMED):
             began = time.process_time()
@@ -98,10 +95,10 @@ def seconds_per_image() -> dict[int, float]:
 def curve(trained: Trained, costs: Mapping[int, float]) -> dict[str, list[float]]:
     """Images, seconds and smoothed distances of a run's readings."""
     count = trained.curve("images")
-    stages = trained.engine.method.growth
+    start = trained.model.growth.start
     return {
         "images": count,
-        "seconds": [spent(stages.start or 4, n, costs) for n in count],
+        "seconds": [spent(start, n, costs) for n in count],
         "frechet": smoothed(trained.curve("frechet")),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from statistics import fmean
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.optim import Adam, RMSprop
+from torch.optim import Adam, Optimizer, RMSprop
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
@@ -49,7 +49,7 @@ def weight_normalized(**shape: Any) -> nn.Module:
     return net
 
 
-def run(method: Any, optim: Any) -> Run:
+def run(method: Any, optim: Callable[..., Optimizer]) -> Run:
     """120,000 real images for the discriminator."""
     return Run(method=method, data=DATA, optim=dict.fromkeys("GD", optim), batch=32, images=120_000)
 

@@ -158,10 +158,10 @@ CLAIM = claim(
         arms={"local": run(generator), "common": run(common)},
         controls=["common"],
         measure=measure,
-        figures=lambda arms: (
-            arms["local"]
-            | {f"common_{k}": arms["common"][k] for k in ("layout", "decides", "frechet")}
-        ),
+        figures=lambda arms: {
+            **arms["local"],
+            **{f"common_{k}": arms["common"][k] for k in ("layout", "decides", "frechet")},
+        },
         series=series,
     ),
     plot=plots.pictures(

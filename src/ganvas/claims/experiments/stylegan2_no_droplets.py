@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
@@ -67,21 +67,20 @@ def measure(trained: Trained) -> Figures:
 @torch.no_grad()
 def layers(trained: Trained) -> list[float]:
     """`excess` of what enters each layer's noise and normalization, median over samples."""
-    seen: dict[int, list[float]] = {}
-    model = trained.model
-    hooks = [
-        m.register_forward_pre_hook(
-            lambda _, inputs, i=i: seen.setdefault(i, []).extend(excess(inputs[0]).tolist())
-        )
-        for i, m in enumerate(m for m in model.G.modules() if isinstance(m, stylegan.Noise))
-    ]
+    seen: dict[nn.Module, list[float]] = {}  # in the order of the layers' calls
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.setdefault(layer, []).extend(excess(inputs[0]).tolist())
+
+    noises = (m for m in trained.model.G.modules() if isinstance(m, stylegan.Noise))
+    hooks = [m.register_forward_pre_hook(look) for m in noises]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(rng.fold_in(trained.seed, "samples"))
         for _ in range(SAMPLES // PART):
-            model.sample(PART)
+            trained.model.sample(PART)
     for hook in hooks:
         hook.remove()
-    return [median(seen[i]) for i in sorted(seen)][1:]  # the first layer works on a constant
+    return [median(v) for v in seen.values()][1:]  # the first layer works on a constant
 
 
 def excess(x: Tensor) -> Tensor:

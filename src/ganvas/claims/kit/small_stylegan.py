@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from torch.optim import Adam
 
@@ -17,17 +16,15 @@ WIDTHS = [32, 32, 16]  # channels at 4, 8 and 16 px
 ADAM = partial(Adam, lr=2e-3, betas=(0.0, 0.99), eps=1e-8)
 
 
-def generator(mapping: int = 8) -> Any:
-    """StyleGAN's generator with z and w of length 32."""
-    return partial(stylegan.Generator, latent=32, style=32, mapping=mapping, widths=WIDTHS)
+def stylegan_of_digits(images: int, mapping: int) -> Run:
+    """StyleGAN of scikit-learn's digits at 16 px, at its full size from the start.
 
-
-def stylegan_of_digits(images: int) -> Run:
-    """StyleGAN of scikit-learn's digits at 16 px, at its full size from the start."""
+    mapping: layers of the mapping network, z and w of length 32
+    """
     return Run(
         method=partial(
             StyleGAN,
-            G=generator(),
+            G=partial(stylegan.Generator, latent=32, style=32, mapping=mapping, widths=WIDTHS),
             D=partial(progan.ProgressiveDiscriminator, widths=WIDTHS, blur=True),
             start=16,
             r1_weight=1.0,
