@@ -195,7 +195,7 @@ def test_marks_are_named_and_their_agreement_is_of_all_shapes(
     assert set(shapes.flatten().tolist()) == set(range(4))
     assert attention_reaches_far.agreement(shapes) == 1
     assert attention_reaches_far.agreement(torch.zeros(50, 2)) == pytest.approx(1 / 4)
-    assert (attention_reaches_far.shapes_of(torch.randn(5, 1, 8, 48)) == -1).all()
+    assert (attention_reaches_far.shapes_of(torch.randn(5, 1, 8, 56)) == -1).all()
 
 
 @pytest.mark.parametrize("mix", [attention_reaches_far.Residual, SelfAttention])
@@ -204,7 +204,7 @@ def test_only_attention_relates_the_two_marks(mix: type[nn.Module]) -> None:
     torch.manual_seed(0)
     D: Any = attention_reaches_far.Discriminator(mix).eval()
     D.mix.gamma.data.fill_(1.0)
-    left, right = (torch.zeros(1, 1, 8, 48) for _ in range(2))
+    left, right = (torch.zeros(1, 1, 8, 56) for _ in range(2))
     left[..., :12], right[..., -12:] = torch.randn(8, 12), torch.randn(8, 12)
     none = torch.zeros_like(left)
     beyond = float((D(left + right) - D(left) - D(right) + D(none)).detach().abs())
