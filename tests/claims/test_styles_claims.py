@@ -186,16 +186,16 @@ def test_a_ratio_of_droplets_needs_two_networks_that_have_learned() -> None:
     assert stylegan2_no_droplets.figures(noise)["ratio"] == 0
 
 
-def test_marks_are_named_and_their_agreement_is_of_all_shapes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(attention_reaches_far, "CANVASES", 300)
-    x = attention_reaches_far.canvases.__wrapped__().fixed(300).x
-    shapes = attention_reaches_far.shapes_of(x)
-    assert set(shapes.flatten().tolist()) == set(range(4))
-    assert attention_reaches_far.agreement(shapes) == 1
-    assert attention_reaches_far.agreement(torch.zeros(50, 2)) == pytest.approx(1 / 4)
-    assert (attention_reaches_far.shapes_of(torch.randn(5, 1, 8, 56)) == -1).all()
+def test_either_mark_alone_is_the_same_in_both_kinds_of_canvases() -> None:
+    torch.manual_seed(0)
+    agree, differ = (attention_reaches_far.canvases(4000, kind) for kind in (True, False))
+    half = attention_reaches_far.WIDTH // 2
+    for part in (slice(0, half), slice(half, None)):
+        one, other = (x[..., part].mean(0) for x in (agree, differ))
+        torch.testing.assert_close(one, other, atol=0.1, rtol=0)
+    ink = [x[..., :half].sum((1, 2, 3)) - x[..., half:].sum((1, 2, 3)) for x in (agree, differ)]
+    assert (ink[0] == 0).all()
+    assert (ink[1] != 0).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("mix", [attention_reaches_far.Residual, SelfAttention])
@@ -323,9 +323,10 @@ def small_paths(patch: pytest.MonkeyPatch) -> Any:
 
 
 def small_attention(patch: pytest.MonkeyPatch) -> Any:
-    patch.setattr(attention_reaches_far, "SAMPLES", 20)
-    patch.setattr(attention_reaches_far, "CANVASES", 200)
-    return short(attention_reaches_far)
+    patch.setattr(attention_reaches_far, "STEPS", 2)
+    patch.setattr(attention_reaches_far, "TESTED", 20)
+    patch.setattr(attention_reaches_far, "BATCH", 4)
+    return attention_reaches_far.experiment
 
 
 def small_separable(patch: pytest.MonkeyPatch) -> Any:
