@@ -1,4 +1,4 @@
-"""What the claims that train read off a run: how far its samples are from the data, and how two curves rise together."""
+"""Distance of a model's samples from the data, and rank correlation of two curves."""
 
 from __future__ import annotations
 
@@ -18,31 +18,41 @@ PART = 128  # images in one forward pass
 
 
 class Quality:
-    """The Frechet distance (over random-conv-v1, which needs no weights; it is not FID) between `count` samples of a model
-    and as many real images of its feed; 0 is best. The same real images and the same noise each time, so that two readings
-    differ by their models alone. Samples smaller than the data, of networks that have yet to grow, are enlarged by
-    repeating pixels.
+    """Fréchet distance between `count` samples of a model and as many real images.
+
+    Over random-conv-v1, which needs no weights; it is not FID. The real images and the
+    noise are the same each time, so that two readings differ by their models alone.
+    Samples smaller than the data, of networks that have yet to grow, are enlarged by
+    repeating pixels. Features are computed on the CPU.
+
+    feed: the real images
+    features: another extractor
     """
 
-    def __init__(self, feed: Any, count: int = 1024) -> None:
-        self.extractor, self.count, self.side = extractor("random-conv-v1"), count, feed.info.height
+    def __init__(self, feed: Any, count: int = 1024, features: str = "random-conv-v1") -> None:
+        self.extractor, self.count, self.side = extractor(features), count, feed.info.height
         self.real = feature_statistics(self.extractor, feed.fixed(count).x.split(PART))
 
     @torch.no_grad()
     def __call__(self, model: Any) -> float:
-        """`model`: a method that samples, in evaluation mode. Leaves torch's generator as it was."""
+        """`model`: a method that samples, in evaluation mode."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rng.fold_in("quality"))
-            fake = [self._whole(model.sample(PART)) for _ in range(self.count // PART)]
-        return frechet_distance(*self.real, *feature_statistics(self.extractor, fake))
+            fake = [self._whole(model.sample(PART)).cpu() for _ in range(self.count // PART)]
+        return self.of(fake)
+
+    def of(self, batches: Sequence[Tensor]) -> float:
+        """The same of images [n, C, H, W] in [-1, 1], in any number of batches."""
+        return frechet_distance(*self.real, *feature_statistics(self.extractor, batches))
 
     def _whole(self, x: Tensor) -> Tensor:
         return interpolate(x, size=self.side, mode="nearest") if x.shape[-1] < self.side else x
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's: Pearson's correlation of the ranks, equal values sharing the mean of theirs. -1 to 1; 0 where one of the
-    two never changes, for then it tells nothing of the other.
+    """Spearman's rank correlation, -1 to 1; 0 if one of the two never changes.
+
+    Equal values share the mean of their ranks.
     """
 
     def ranks(values: Sequence[float]) -> np.ndarray:

@@ -1,0 +1,45 @@
+"""StyleGAN2 of the shipped letters, reduced to 16 px."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+from torch.optim import Adam
+
+from ganvas.claims.kit.quality import Quality
+from ganvas.core import Run
+from ganvas.core.schedules import HalfLife
+from ganvas.data import images as data
+from ganvas.methods import StyleGAN2
+from ganvas.nets import stylegan2
+
+WIDTHS = [32, 32, 16]  # channels at 4, 8 and 16 px
+LETTERS = partial(data, "letters", size=16, labels=False)
+PENALTY_EVERY = 4  # steps from one penalty of path lengths to the next
+
+
+def stylegan2_of_letters(images: int, pl_weight: float) -> Run:
+    """pl_weight: of the penalty of path lengths; 0: none."""
+    share = PENALTY_EVERY / (PENALTY_EVERY + 1)
+    adam = partial(Adam, lr=2e-3 * share, betas=(0.0, 0.99**share), eps=1e-8)
+    return Run(
+        method=partial(
+            StyleGAN2,
+            G=partial(stylegan2.Generator, latent=32, style=32, mapping=4, widths=WIDTHS),
+            D=partial(stylegan2.Discriminator, widths=WIDTHS),
+            r1_weight=1.0,
+            pl_weight=pl_weight,
+            pl_every=PENALTY_EVERY,
+        ),
+        data=LETTERS,
+        optim={"G": adam, "D": adam},
+        batch=32,
+        images=images,
+        ema=HalfLife(images=2_000),
+    )
+
+
+@cache
+def quality() -> Quality:
+    """Distance from the letters."""
+    return Quality(LETTERS())
