@@ -8,10 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ganvas.claims import Claim, all_claims
-from ganvas.claims.claim import Words
+from ganvas.claims.claim import Record, Words
 from ganvas.claims.runner import RESULTS, _float, _range, condition, folder, number, read, result
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
@@ -45,8 +44,8 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
 
 
 INTRODUCTION = (
-    "Each claim is a statement of a paper, an experiment that could refute it, and bounds that were "
-    "committed before the experiment was run. Every figure that a bound of the statement judges is "
+    "Each claim is a statement of a paper, an experiment that could refute it, and bounds that "
+    "were committed before the experiment was run. Every figure that a bound of the statement judges is "
     "computed again with an untrained model, a guess, and each control in place of the trained "
     "model: a bound that one of these passes would make the claim void. Means are judged by their "
     "95% interval over the seeds. This page is written by `ganvas claim report` from the records "
@@ -80,9 +79,7 @@ PLURAL = {
 }
 
 
-def _table(
-    claims: Mapping[str, Claim], records: Mapping[str, Any], results: Mapping[str, str]
-) -> str:
+def _table(claims: Mapping[str, Claim], records: Record, results: Mapping[str, str]) -> str:
     lines = [table_row("claim", "statement", "result"), "|---" * 3 + "|"]
     for name, claim in claims.items():
         link = f"[`{name}`](#{name})" if name in records else f"`{name}`"
@@ -92,7 +89,7 @@ def _table(
     return "\n".join(lines)
 
 
-def _section(claim: Claim, record: Mapping[str, Any], outcome: str, records: str, plot: str) -> str:
+def _section(claim: Claim, record: Record, outcome: str, records: str, plot: str) -> str:
     words, seeds = claim.words, record["seeds"]
     told = f"**{outcome.capitalize()}** over {len(seeds)} seeds."
     told += "".join(f" Seed {f['seed']} failed: {f['error']}." for f in record["failures"])
@@ -122,7 +119,7 @@ def _section(claim: Claim, record: Mapping[str, Any], outcome: str, records: str
     return "\n\n".join(b for b in blocks if b)
 
 
-def _checks(words: Words, record: Mapping[str, Any]) -> str:
+def _checks(words: Words, record: Record) -> str:
     """Table of the bounds, with what the nulls make of them, and the reasons."""
     nulls = list(dict.fromkeys(n for c in record["checks"] for n in c["nulls"]))
     named = ("figure", "bound", "mean (range)", *nulls, "result")
@@ -139,7 +136,7 @@ def _checks(words: Words, record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *reasons])
 
 
-def _others(words: Words, record: Mapping[str, Any]) -> str:
+def _others(words: Words, record: Record) -> str:
     """Table of the figures that no bound judges."""
     judged = {c["figure"] for c in record["checks"]}
     names = dict.fromkeys(k for s in record["seeds"] for k in s["figures"] if k not in judged)
@@ -152,7 +149,7 @@ def _others(words: Words, record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:
+def _plot(claim: Claim, record: Record, folder: Path) -> str:
     """Draw the plot of a record into `folder`; return its Markdown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state

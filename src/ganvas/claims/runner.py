@@ -2,7 +2,7 @@
 
 NAME.json           record of a claim: its text, bounds and results, and the figures and
                     series of every seed
-NAME.json.partial   finished seeds of an interrupted command; the next one continues from them
+NAME.json.partial   finished seeds of an interrupted command; the next one continues
 NAME.partial/       checkpoints of the seed that was interrupted
 README.md, NAME.png the page and its plots, written from the records alone (`page`)
 """
@@ -25,9 +25,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 
 from ganvas.claims import Claim, all_claims
+from ganvas.claims.claim import Record, Seeds
 from ganvas.claims.kit.training import resumable
 from ganvas.core.environment import commit, machine
 from ganvas.core.errors import UserError, did_you_mean, printable
@@ -45,8 +47,11 @@ def folder() -> Path:
     return docs / "claims" if (docs / "architecture.md").is_file() else Path("claims")
 
 
-def read(name: str, where: Path) -> dict[str, Any] | None:
-    """The record of a claim; None if there is none. Raises `UserError` if it is damaged."""
+def read(name: str, where: Path) -> Record | None:
+    """The record of a claim; None if there is none.
+
+    Raises `UserError` if it is damaged.
+    """
     file = where / f"{name}.json"
     if not file.is_file():
         return None
@@ -58,18 +63,16 @@ def read(name: str, where: Path) -> dict[str, Any] | None:
     return record
 
 
-def judge(
-    claim: Claim, seeds: Sequence[Mapping[str, Any]], failures: Sequence[Any] = ()
-) -> dict[str, Any]:
+def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record:
     """Evaluate the bounds of a claim over its seeds.
 
     seeds: finished seeds of a record
     failures: seeds whose experiment raised an exception
 
-    Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value that
-    was compared, whether it holds, and what the nulls make of it. A claim holds if all
-    bounds hold, no experiment failed, and it is not void: a bound of the statement itself
-    that an untrained model, a guess or a control passes shows nothing.
+    Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value
+    that was compared, whether it holds, and what the nulls make of it. A claim holds if
+    all bounds hold, no experiment failed, and it is not void: a bound of the statement
+    itself that an untrained model, a guess or a control passes shows nothing.
     """
     checks, void = [], False
     for check in claim.words.checks:
@@ -95,8 +98,12 @@ def judge(
     return {"checks": checks, "void": void, "holds": holds}
 
 
-def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
-    """ "holds", "does not hold", "void", "stale", "not run" or "needs an accelerator"."""
+def result(claim: Claim, record: Record | None) -> str:
+    """The result of a claim in words.
+
+    Returns "holds", "does not hold", "void", "stale", "not run" or "needs an
+    accelerator".
+    """
     if record is None:
         return "needs an accelerator" if claim.words.kind == "accelerator" else "not run"
     if is_stale(claim, record):
@@ -104,7 +111,7 @@ def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
     return "void" if record["void"] else RESULTS[record["holds"]]
 
 
-def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
+def is_stale(claim: Claim, record: Record) -> bool:
     """Whether the record was evaluated with other bounds than the claim has now."""
     then = [{key: c.get(key) for key in BOUND} for c in record["checks"]]
     return then != [c.model_dump(include=BOUND) for c in claim.words.checks]
@@ -137,14 +144,14 @@ def _short(value: Any) -> Any:
     """A series in JSON types, rounded to `SERIES_DIGITS`."""
     if isinstance(value, Mapping):
         return {str(k): _short(v) for k, v in value.items()}
-    if hasattr(value, "tolist"):  # arrays and tensors
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_short(v) for v in value]
     return _finite(float(f"{value:.{SERIES_DIGITS}g}")) if isinstance(value, float) else value
 
 
-def rows(where: Path | None = None) -> list[dict[str, Any]]:
+def rows(where: Path | None = None) -> list[dict[str, object]]:
     """One dict per claim: claim, kind, paper, section, sentence, minutes, result."""
     found = []
     for claim in all_claims().values():
@@ -155,7 +162,10 @@ def rows(where: Path | None = None) -> list[dict[str, Any]]:
 
 
 def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
-    """The claims with these names, or all. Raises `UserError` for no name or an unknown one."""
+    """The claims with these names, or all.
+
+    Raises `UserError` if there is no name, or an unknown one.
+    """
     claims = all_claims()
     if everything == bool(names):
         raise UserError(
@@ -169,12 +179,13 @@ def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
 
 def run(
     claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Run the experiments of claims with seeds 0, 1, … and write their records.
 
-    Results of each seed are printed to stderr. An exception of an experiment is recorded in
-    `failures`, and the next seed runs. After an interruption the next command with the same
-    source, versions and machine continues from the finished seeds.
+    Results of each seed are printed to stderr. An exception of an experiment is
+    recorded in `failures`, and the next seed runs. After an interruption the next
+    command with the same source, versions and machine continues from the finished
+    seeds.
 
     `seeds`: number of seeds. None: that of each claim.
     `where`: folder of the records. None: `folder()`.
@@ -204,7 +215,8 @@ def run(
             + "; ".join(_verdict(c) for c in record["checks"])
         )
         records.append(record)
-    for claim in claims:  # last: an interrupted command keeps the finished seeds of all its claims
+    # Last, so that an interrupted command keeps the finished seeds of all its claims.
+    for claim in claims:
         _partial(claim, where).unlink(missing_ok=True)
         shutil.rmtree(_checkpoints(claim, where), ignore_errors=True)
     return records
@@ -253,9 +265,8 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
         write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
-        _say(
-            f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"
-        )
+        head = f"{claim.name}  seed {seed} ({seed + 1} of {count})"
+        _say(f"{head}  {done[seed]['seconds']:.1f} s  {figures_text}")
     results = [done[s] for s in sorted(done) if s < count]
     return {
         "name": claim.name,
@@ -301,7 +312,8 @@ def _say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def condition(check: Mapping[str, Any]) -> str:
+def condition(check: Record) -> str:
+    """The bound of a record's check in words: "≥ 0.5 in every seed"."""
     over = {
         "every": "in every seed",
         "mean": "by the 95% interval of the mean",
@@ -312,7 +324,8 @@ def condition(check: Mapping[str, Any]) -> str:
 
 
 def _verdict(check: Mapping[str, Any]) -> str:
-    return f"{check['figure']} {number(check['value'])} {'' if check['holds'] else 'is not '}{condition(check)}"
+    negation = "" if check["holds"] else "is not "
+    return f"{check['figure']} {number(check['value'])} {negation}{condition(check)}"
 
 
 def _range(values: Sequence[float]) -> str:
@@ -322,4 +335,5 @@ def _range(values: Sequence[float]) -> str:
 
 
 def number(value: float | None) -> str:
+    """A figure to four digits; "none" for None."""
     return "none" if value is None else f"{value:.4g}"
