@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from ganvas.claims.claim import Finding, claim
@@ -44,10 +44,19 @@ def table(sources: np.ndarray, targets: np.ndarray) -> Tensor:
     return torch.from_numpy(np.log(counts / counts.sum(1, keepdims=True))).float()
 
 
-def warm_started(shape: Shape, *, pairs: int, pair: int, **settings: object) -> DualLearning:
+def warm_started(
+    shape: Shape,
+    *,
+    pairs: int,
+    pair: int,
+    T: Callable[..., nn.Module],
+    LM: Callable[..., nn.Module],
+    pretrain: int,
+    temperature: float,
+    anneal: int,
+) -> DualLearning:
     """`DualLearning` whose translators start from the first sentence pairs."""
-    build: Callable[..., DualLearning] = DualLearning
-    method = build(shape, **settings)
+    method = DualLearning(shape, T, LM, pretrain=pretrain, temperature=temperature, anneal=anneal)
     a, b = (sentences[:pairs] for sentences in sentence_pairs(pair))
     warm: Any = method
     with torch.no_grad():

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganvas.claims.kit.data import place
@@ -94,10 +94,25 @@ def rate(clock: Clock) -> float:
     return Cosine(1.0, 0.2, PRETRAIN)(clock)
 
 
-def srgan(shape: Shape, *, features: bool, **settings: object) -> SRGAN:
+def srgan(
+    shape: Shape,
+    *,
+    features: bool,
+    G: Callable[..., nn.Module],
+    D: Callable[..., nn.Module],
+    pretrain: int,
+    adversarial_weight: float,
+) -> SRGAN:
     """`SRGAN` with content in VGG19's relu2_2, or in pixels."""
-    build: Callable[..., SRGAN] = SRGAN
-    return build(shape, vgg=vgg() if features else None, layer="relu2_2", **settings)
+    return SRGAN(
+        shape,
+        G,
+        D,
+        vgg=vgg() if features else None,
+        layer="relu2_2",
+        pretrain=pretrain,
+        adversarial_weight=adversarial_weight,
+    )
 
 
 def run(features: bool, adversarial_weight: float) -> Run:
