@@ -51,10 +51,10 @@ def truncated(model: Truncates, z: Tensor, threshold: float) -> Tensor:
 
 
 def outer(model: Samples, z: Tensor, threshold: float) -> Tensor:
-    """The control's samples: z is held within the outermost of the mass of N(0, 1).
+    """The control's samples: z in the outermost part of N(0, 1), not the innermost.
 
-    It is as much mass as within the threshold. Every number keeps its sign; its size
-    becomes the quantile 1 - m (1 - q), if q is that of its size and m the mass.
+    That part has as much mass m as lies within the threshold. Every number keeps its
+    sign; its size becomes the quantile 1 - m (1 - q), if q is that of its size.
     """
     mass = math.erf(threshold / 2**0.5)
     q = torch.erf(z.double().abs() / 2**0.5)
