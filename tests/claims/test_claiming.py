@@ -1,4 +1,4 @@
-"""`ganvas claim`: what it records, what it keeps of a command that was killed, what its page says."""
+"""`ganvas claim`: its records, what it keeps of a killed command, and its page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import LIMIT
 
-from ganvas.claims import Check, Claim, Finding, runner
+from ganvas.claims import Check, Claim, Finding, Words, runner
 from ganvas.claims import page as claims_page
 from ganvas.claims.page import write_report
 from ganvas.core.errors import UserError
@@ -24,19 +25,30 @@ def draw(figure, seeds) -> None:
     figure.subplots().plot([s["seed"] for s in seeds], [s["series"]["x"][0] for s in seeds])
 
 
-def toy(**changes) -> Claim:
-    claim = Claim(
-        name="toy",
+def bound(figure: str, op: str, value: float, over: str = "every", why: str = "why") -> Check:
+    return Check.model_validate(
+        {"figure": figure, "op": op, "bound": value, "over": over, "why": why}
+    )
+
+
+def toy(name: str = "toy", checks: list[Check] | None = None, **changes: Any) -> Claim:
+    """A claim of kind theory: it needs no nulls."""
+    words = Words(
+        kind="theory",
         paper="Nobody, 2020, arXiv:0000.00000",
         section="Section 1",
         sentence="The seed | is at least 1.",
-        experiment=lambda seed: Finding({"a": seed + 1, "b": 0.5}, {"x": [seed, 1 / 3]}),
-        experiment_in_words="Look at the seed.",
-        checks=[Check("a", ">=", 1, "because"), Check("b", "<", 1, "because")],
+        experiment="Look at the seed.",
+        checks=checks or [bound("a", ">=", 1), bound("b", "<", 1)],
+        figures={"a": "figure a", "b": "figure b"},
         paper_figures={"a": "7"},
-        plot=draw,
         minutes=0.1,
     )
+
+    def experiment(seed: int) -> Finding:
+        return Finding({"a": seed + 1, "b": 0.5}, {"x": [seed, 1 / 3]})
+
+    claim = Claim(name=name, words=words, experiment=experiment, plot=draw)
     return dataclasses.replace(claim, **changes)
 
 
@@ -49,20 +61,15 @@ def only(monkeypatch: pytest.MonkeyPatch):
     return these
 
 
-def test_a_check_judges_the_worst_seed_the_mean_or_the_median() -> None:
-    assert Check("a", ">=", 0, "").judged([1, 6, 2]) == 1
-    assert Check("a", "<", 0, "").judged([1, 6, 2]) == 6
-    assert Check("a", "<=", 0, "", "mean").judged([1, 6, 2]) == 3
-    assert Check("a", ">", 0, "", "median").judged([1, 6, 2]) == 2
-    assert Check("a", "<=", 1, "").holds([1, 0.5])
-    assert not Check("a", "<", 1, "").holds([1, 0.5])
-    for check in (
-        Check("a", "<", 1, ""),
-        Check("a", "<", 1, "", "mean"),
-        Check("a", "<", 1, "", "median"),
-    ):
-        assert not check.holds([0, math.nan, 0])
-        assert not check.holds([])
+def test_a_check_judges_the_worst_seed_or_the_median() -> None:
+    assert bound("a", ">=", 0).judged([1, 6, 2]) == 1
+    assert bound("a", "<", 0).judged([1, 6, 2]) == 6
+    assert bound("a", ">", 0, "median").judged([1, 6, 2]) == 2
+    assert bound("a", "<=", 1).holds([1, 0.5])
+    assert not bound("a", "<", 1).holds([1, 0.5])
+    for over in ("every", "mean", "median", "share"):
+        assert not bound("a", "<", 1, over).holds([0, math.nan, 0])
+        assert not bound("a", "<", 1, over).holds([])
 
 
 def test_a_record_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,25 +170,21 @@ def test_a_partial_file_that_is_no_json_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_what_fails_what_is_stale_and_what_is_missing(tmp_path: Path, only) -> None:
-    fails, changed = toy(name="fails", checks=[Check("a", ">", 1, "because")]), toy(name="changed")
+    fails, changed = toy("fails", [bound("a", ">", 1)]), toy("changed")
     runner.run([fails, changed, toy()], where=tmp_path)
-    only(
-        fails,
-        dataclasses.replace(changed, checks=[Check("a", ">=", 0.5, "moved")]),
-        toy(),
-        toy(name="new"),
-    )
+    only(fails, toy("changed", [bound("a", ">=", 0.5)]), toy(), toy("new"))
     page = write_report(tmp_path).read_text()
     rows = {
         line.split("|")[1].strip(" `[").partition("`")[0]: line
         for line in page.splitlines()
         if line.startswith("|")
     }
-    assert rows["fails"].endswith("| > 1 in every seed | 2 (1 to 3) | **does not hold** |")
-    assert rows["toy"].endswith("| 2 (1 to 3) | holds |")
-    assert rows["changed"].endswith("| stale |")
-    assert rows["new"].endswith("| not run |")
-    assert "1 of 4 hold, 1 have not been run, 1 were judged by other bounds" in page
+    assert rows["fails"].endswith("| **does not hold** |")
+    assert rows["toy"].endswith("| holds |")
+    assert rows["changed"].endswith("| **stale** |")
+    assert rows["new"].endswith("| **not run** |")
+    assert "| figure a | > 1 in every seed | 2 (1 to 3) | **does not hold** |" in page
+    assert "* Theory: 1 hold, 1 do not hold, 1 are stale" in page
     assert [r["result"] for r in runner.rows(tmp_path)] == [
         "does not hold",
         "stale",

@@ -101,8 +101,8 @@ class Finding:
 class Words(_Strict):
     """The texts and bounds of a claim, `experiments/NAME.toml`.
 
-    kind: "theory" needs no training and is counted apart; "accelerator" means nothing at
-        the size of two cores and is not run there
+    kind: "theory" needs no training and is counted apart; "accelerator" means nothing
+        at the size of two cores and is not run there
     paper: authors, year, title, arXiv number
     section: where the paper says it
     sentence: the statement, in our words
@@ -137,7 +137,8 @@ class Claim:
 
     name: as on the command line: "optimal-discriminator"
     words: its texts and bounds
-    experiment: depends only on its seed and on the data and weights that `ready` requires
+    experiment: depends only on its seed, and on the data and weights that `ready`
+        requires
     plot: draws a record's seeds on a matplotlib Figure of 10 by 4 inches; each is
         {"seed", "figures", "series", "nulls", "seconds", "cpu_seconds"}
     ready: raises `UserError` if data or weights for the experiment are missing

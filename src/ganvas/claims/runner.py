@@ -2,7 +2,7 @@
 
 NAME.json           record of a claim: its text, bounds and results, and the figures and
                     series of every seed
-NAME.json.partial   finished seeds of an interrupted command; the next one continues from them
+NAME.json.partial   finished seeds of an interrupted command, which the next continues
 NAME.partial/       checkpoints of the seed that was interrupted
 README.md, NAME.png the page and its plots, written from the records alone (`page`)
 """
@@ -25,13 +25,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 
 from ganvas.claims import Claim, all_claims
 from ganvas.claims.kit.training import resumable
 from ganvas.core.environment import commit, machine
-from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
@@ -46,7 +48,7 @@ def folder() -> Path:
 
 
 def read(name: str, where: Path) -> dict[str, Any] | None:
-    """The record of a claim; None if there is none. Raises `UserError` if it is damaged."""
+    """The record of a claim, or None. Raises `UserError` if it is damaged."""
     file = where / f"{name}.json"
     if not file.is_file():
         return None
@@ -66,10 +68,10 @@ def judge(
     seeds: finished seeds of a record
     failures: seeds whose experiment raised an exception
 
-    Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value that
-    was compared, whether it holds, and what the nulls make of it. A claim holds if all
-    bounds hold, no experiment failed, and it is not void: a bound of the statement itself
-    that an untrained model, a guess or a control passes shows nothing.
+    Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value
+    that was compared, whether it holds, and what the nulls make of it. A claim holds if
+    all bounds hold, no experiment failed, and it is not void: a bound of the statement
+    itself that an untrained model, a guess or a control passes shows nothing.
     """
     checks, void = [], False
     for check in claim.words.checks:
@@ -96,7 +98,7 @@ def judge(
 
 
 def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
-    """ "holds", "does not hold", "void", "stale", "not run" or "needs an accelerator"."""
+    """Holds, does not hold, void, stale, not run, or needs an accelerator."""
     if record is None:
         return "needs an accelerator" if claim.words.kind == "accelerator" else "not run"
     if is_stale(claim, record):
@@ -112,10 +114,9 @@ def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
 
 def _parsed(file: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, "record")
+    except DataError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _text(record: Mapping[str, Any]) -> str:
@@ -137,7 +138,7 @@ def _short(value: Any) -> Any:
     """A series in JSON types, rounded to `SERIES_DIGITS`."""
     if isinstance(value, Mapping):
         return {str(k): _short(v) for k, v in value.items()}
-    if hasattr(value, "tolist"):  # arrays and tensors
+    if isinstance(value, np.ndarray | torch.Tensor):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_short(v) for v in value]
@@ -155,7 +156,10 @@ def rows(where: Path | None = None) -> list[dict[str, Any]]:
 
 
 def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
-    """The claims with these names, or all. Raises `UserError` for no name or an unknown one."""
+    """The claims with these names, or all.
+
+    Raises `UserError` for no name or an unknown one.
+    """
     claims = all_claims()
     if everything == bool(names):
         raise UserError(
@@ -172,9 +176,10 @@ def run(
 ) -> list[dict[str, Any]]:
     """Run the experiments of claims with seeds 0, 1, … and write their records.
 
-    Results of each seed are printed to stderr. An exception of an experiment is recorded in
-    `failures`, and the next seed runs. After an interruption the next command with the same
-    source, versions and machine continues from the finished seeds.
+    Results of each seed are printed to stderr. An exception of an experiment is
+    recorded in `failures`, and the next seed runs. After an interruption the next
+    command with the same source, versions and machine continues from the finished
+    seeds.
 
     `seeds`: number of seeds. None: that of each claim.
     `where`: folder of the records. None: `folder()`.
@@ -254,7 +259,8 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(
-            f"{claim.name}  seed {seed} ({seed + 1} of {count})  {done[seed]['seconds']:.1f} s  {figures_text}"
+            f"{claim.name}  seed {seed} ({seed + 1} of {count})  "
+            f"{done[seed]['seconds']:.1f} s  {figures_text}"
         )
     results = [done[s] for s in sorted(done) if s < count]
     return {
@@ -302,6 +308,7 @@ def _say(line: str) -> None:
 
 
 def condition(check: Mapping[str, Any]) -> str:
+    """A bound as text: "≥ 0.9 in every seed"."""
     over = {
         "every": "in every seed",
         "mean": "by the 95% interval of the mean",
@@ -312,7 +319,8 @@ def condition(check: Mapping[str, Any]) -> str:
 
 
 def _verdict(check: Mapping[str, Any]) -> str:
-    return f"{check['figure']} {number(check['value'])} {'' if check['holds'] else 'is not '}{condition(check)}"
+    negation = "" if check["holds"] else "is not "
+    return f"{check['figure']} {number(check['value'])} {negation}{condition(check)}"
 
 
 def _range(values: Sequence[float]) -> str:
@@ -322,4 +330,5 @@ def _range(values: Sequence[float]) -> str:
 
 
 def number(value: float | None) -> str:
+    """A figure to four digits; "none" without one."""
     return "none" if value is None else f"{value:.4g}"

@@ -50,7 +50,10 @@ def bars(*groups: Mapping[str, str], labels: Sequence[str], log: bool = False) -
 
 
 def curves(
-    *panels: Mapping[tuple[str, str], str], labels: Sequence[str], x: str = "images", log: bool = False
+    *panels: Mapping[tuple[str, str], str],
+    labels: Sequence[str],
+    x: str = "images",
+    log: bool = False,
 ) -> Plot:
     """Panels of curves over the run: {(arm, reading): name of the curve}.
 
