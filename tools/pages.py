@@ -25,7 +25,7 @@ import torch
 
 import docs
 from ganvas import methods, recipes
-from ganvas.claims import Claim, all_claims, runner
+from ganvas.claims import Claim, all_claims, experiments, runner
 from ganvas.claims.page import table_row
 from ganvas.core import Method, Run, Shape
 from ganvas.data import label_maps, toy
@@ -79,7 +79,7 @@ class Facts:
         self.paper = {**found.groupdict(), "title": found["title"].removesuffix(".")}
         self.recipes = {n: r for n, r in recipes.all_recipes().items() if method_of(r(1)) is kind}
         self.data = {n: ideas["data"].get(n, "photos/") for n in self.recipes}
-        self.own = [c for c in CLAIMS if self.paper["source"] in c.paper]
+        self.own = [c for c in CLAIMS if self.paper["source"] in c.words.paper]
         # Claims of other papers whose experiments use this method.
         self.others = [c for c in CLAIMS if kind in methods_of(c) and c not in self.own]
 
@@ -101,11 +101,16 @@ def method_of(run: Run) -> type[Method]:
     return method
 
 
+def experiment(claim: Claim) -> str:
+    """The module of a claim's experiment."""
+    return f"{experiments.__name__}.{claim.name.replace('-', '_')}"
+
+
 def methods_of(claim: Claim) -> set[type[Method]]:
     """The methods that a claim's experiment imports or has in a run.
 
     An import is a use, since ruff reports unused imports."""
-    things = vars(sys.modules[claim.experiment.__module__]).values()
+    things = vars(sys.modules[experiment(claim)]).values()
     kinds = [method_of(t) if isinstance(t, Run) else t for t in things]
     known = {getattr(methods, name) for name in methods.__all__}
     return {k for k in kinds if inspect.isclass(k) and issubclass(k, Method) and k in known}
@@ -265,16 +270,14 @@ def recorded(name: str) -> Mapping[str, Any] | None:
 
 
 def verdict(claim: Claim) -> str:
-    record = recorded(claim.name)
-    if record is None:
-        return "not run yet"
-    return "stale" if runner.is_stale(claim, record) else runner.RESULTS[record["holds"]]
+    """What the record says of a claim."""
+    return runner.result(claim, recorded(claim.name)).replace("not run", "not run yet")
 
 
 def claim(claim: Claim) -> str:
     record = recorded(claim.name)
     kinds = sorted(k.__module__.rpartition(".")[2] for k in methods_of(claim))
-    code = Path(inspect.getsourcefile(claim.experiment) or "").name
+    code = experiment(claim).rpartition(".")[2] + ".py"
     by = " and ".join(f"`{k}`" for k in kinds)
     how = (
         f"Methods: {by}"
@@ -283,10 +286,12 @@ def claim(claim: Claim) -> str:
     )
     how += f" ([experiment](../../src/ganvas/claims/experiments/{code})"
     how += f", [protocol and every seed](../claims/README.md#{claim.name}))" if record else ")"
-    if record is None:
+    if record is None and claim.words.kind == "accelerator":
+        result = "**Not run**: at a size that means something it needs an accelerator."
+    elif record is None:
         result = (
-            f"**Not run yet.** `ganvas claim run {claim.name}` takes about {claim.minutes:g} "
-            "minutes on two cores."
+            f"**Not run yet.** `ganvas claim run {claim.name}` takes about "
+            f"{claim.words.minutes:g} minutes on one core."
         )
     elif runner.is_stale(claim, record):
         result = (
@@ -296,7 +301,7 @@ def claim(claim: Claim) -> str:
     else:
         result = f"**{capital(verdict(claim))}** here, over {len(record['seeds'])} seeds."
         result += "".join(f" Seed {x['seed']} failed." for x in record["failures"])
-    quoted = (record or {}).get("paper_figures", claim.paper_figures)
+    quoted = (record or {}).get("paper_figures", claim.words.paper_figures)
     plot = (
         f"![{claim.name}](../claims/{claim.name}.png)"
         if (DOCS / "claims" / f"{claim.name}.png").is_file()
@@ -304,8 +309,8 @@ def claim(claim: Claim) -> str:
     )
     return blocks(
         f"### {claim.name}",
-        f"> {claim.sentence}",
-        f"{arxiv(claim.paper)}; {claim.section}. {how}.",
+        f"> {claim.words.sentence}",
+        f"{arxiv(claim.words.paper)}; {claim.words.section}. {how}.",
         result,
         checks_table(claim, record),
         "\n".join(f"* In the paper, {name}: {value}" for name, value in quoted.items()),
@@ -319,9 +324,10 @@ def checks_table(claim: Claim, record: Mapping[str, Any] | None) -> str:
     All of them, since the description of one may refer to the one before."""
     if record is None:
         checks = [
-            {"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over} for c in claim.checks
+            {"figure": c.figure, "op": c.op, "bound": c.bound, "over": c.over}
+            for c in claim.words.checks
         ]
-        figures = dict.fromkeys([*claim.figures_in_words, *(c["figure"] for c in checks)])
+        figures = dict.fromkeys([*claim.words.figures, *(c["figure"] for c in checks)])
         lines = [table_row("figure", "bound"), "|---" * 2 + "|"]
         for name in figures:
             bounds = " and ".join(bound(c) for c in checks if c["figure"] == name)
@@ -346,13 +352,21 @@ def checks_table(claim: Claim, record: Mapping[str, Any] | None) -> str:
         checks = [(i, c) for i, c in enumerate(record["checks"]) if c["figure"] == name]
         for i, c in checks:
             value = "none" if c["value"] is None else reference(f"{file} checks.{i}.value")
-            value += {"every": " (worst seed)", "mean": " (mean)", "median": " (median)"}[c["over"]]
+            value += f" ({OVER[c['over']]})"
             result = "stale" if runner.is_stale(claim, record) else runner.RESULTS[c["holds"]]
             result = result if c["holds"] else f"**{result}**"
             lines.append(table_row(words(claim, name), span, bound(c), value, result))
         if not checks:
             lines.append(table_row(words(claim, name), span, "", "", ""))
     return "\n".join(lines)
+
+
+OVER = {
+    "every": "worst seed",
+    "mean": "end of the mean's interval",
+    "median": "median",
+    "share": "share of seeds",
+}
 
 
 def bound(check: Mapping[str, Any]) -> str:
@@ -368,7 +382,7 @@ def reference(value: str) -> str:
 def words(claim: Claim, figure: str) -> str:
     """A figure's name and description. Numbers in the description are marked as unmeasured."""
     text = f"`{figure}`" + (
-        f": {claim.figures_in_words[figure]}" if figure in claim.figures_in_words else ""
+        f": {claim.words.figures[figure]}" if figure in claim.words.figures else ""
     )
     return re.sub(
         r"(?<![\w.`])-?\d+(?:\.\d+)?%|(?<![\w.`])-?\d+\.\d+",

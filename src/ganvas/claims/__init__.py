@@ -12,7 +12,7 @@ __all__ = ["Check", "Claim", "Finding", "Words", "all_claims"]
 
 
 def all_claims() -> dict[str, Claim]:
-    """Claims by name: the `CLAIM` of each file in `experiments`, in their order."""
+    """Claims by name, in the order of the files in `experiments`."""
     modules = (
         importlib.import_module(f"{experiments.__name__}.{m.name}")
         for m in pkgutil.iter_modules(experiments.__path__)

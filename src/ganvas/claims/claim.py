@@ -139,7 +139,7 @@ class Claim:
 
     name: as on the command line: "optimal-discriminator"
     words: its texts and bounds
-    experiment: depends only on its seed and on the data and weights that `ready`
+    experiment: depends only on its seed, and on the data and weights that `ready`
         requires
     plot: draws a record's seeds on a matplotlib Figure of 10 by 4 inches; each is
         {"seed", "figures", "series", "nulls", "seconds", "cpu_seconds"}

@@ -2,7 +2,7 @@
 
 NAME.json           record of a claim: its text, bounds and results, and the figures and
                     series of every seed
-NAME.json.partial   finished seeds of an interrupted command; the next one continues
+NAME.json.partial   finished seeds of an interrupted command, which the next continues
 NAME.partial/       checkpoints of the seed that was interrupted
 README.md, NAME.png the page and its plots, written from the records alone (`page`)
 """
@@ -32,8 +32,9 @@ from ganvas.claims import Claim, all_claims
 from ganvas.claims.claim import Record, Seeds
 from ganvas.claims.kit.training import resumable
 from ganvas.core.environment import commit, machine
-from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.files import write
+from ganvas.core.json_files import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SERIES_DIGITS = 6  # significant digits in a record; a plot shows fewer
@@ -48,10 +49,7 @@ def folder() -> Path:
 
 
 def read(name: str, where: Path) -> Record | None:
-    """The record of a claim; None if there is none.
-
-    Raises `UserError` if it is damaged.
-    """
+    """The record of a claim, or None. Raises `UserError` if it is damaged."""
     file = where / f"{name}.json"
     if not file.is_file():
         return None
@@ -99,11 +97,7 @@ def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record
 
 
 def result(claim: Claim, record: Record | None) -> str:
-    """The result of a claim in words.
-
-    Returns "holds", "does not hold", "void", "stale", "not run" or "needs an
-    accelerator".
-    """
+    """Holds, does not hold, void, stale, not run, or needs an accelerator."""
     if record is None:
         return "needs an accelerator" if claim.words.kind == "accelerator" else "not run"
     if is_stale(claim, record):
@@ -119,10 +113,9 @@ def is_stale(claim: Claim, record: Record) -> bool:
 
 def _parsed(file: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, "record")
+    except DataError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _text(record: Mapping[str, Any]) -> str:
@@ -164,7 +157,7 @@ def rows(where: Path | None = None) -> list[dict[str, object]]:
 def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
     """The claims with these names, or all.
 
-    Raises `UserError` if there is no name, or an unknown one.
+    Raises `UserError` for no name or an unknown one.
     """
     claims = all_claims()
     if everything == bool(names):
@@ -215,8 +208,7 @@ def run(
             + "; ".join(_verdict(c) for c in record["checks"])
         )
         records.append(record)
-    # Last, so that an interrupted command keeps the finished seeds of all its claims.
-    for claim in claims:
+    for claim in claims:  # last: an interrupted command keeps the finished seeds of all its claims
         _partial(claim, where).unlink(missing_ok=True)
         shutil.rmtree(_checkpoints(claim, where), ignore_errors=True)
     return records
@@ -265,8 +257,10 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         done[seed] |= {k: round(v, 2) for k, v in seconds.items()}
         write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
-        head = f"{claim.name}  seed {seed} ({seed + 1} of {count})"
-        _say(f"{head}  {done[seed]['seconds']:.1f} s  {figures_text}")
+        _say(
+            f"{claim.name}  seed {seed} ({seed + 1} of {count})  "
+            f"{done[seed]['seconds']:.1f} s  {figures_text}"
+        )
     results = [done[s] for s in sorted(done) if s < count]
     return {
         "name": claim.name,
@@ -313,7 +307,7 @@ def _say(line: str) -> None:
 
 
 def condition(check: Record) -> str:
-    """The bound of a record's check in words: "≥ 0.5 in every seed"."""
+    """A bound as text: "≥ 0.9 in every seed"."""
     over = {
         "every": "in every seed",
         "mean": "by the 95% interval of the mean",
@@ -335,5 +329,5 @@ def _range(values: Sequence[float]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure to four digits; "none" for None."""
+    """A figure to four digits; "none" without one."""
     return "none" if value is None else f"{value:.4g}"

@@ -35,7 +35,7 @@ _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Within it, training continues from the checkpoints in `folder`, and writes them."""
+    """Within it, trainings continue from checkpoints in `folder`, and write them."""
     token = _folder.set(folder)
     try:
         yield
