@@ -10,10 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganvas"
 FILES = sorted(SOURCE.rglob("*.py"))
-# Packages whose signatures still have `Any`. Remove a package once it has none; add none.
-NOT_YET = {"claims"}
-# The same for packages that look at objects by `hasattr`.
-HASATTR_NOT_YET = {"__main__", "claims"}
+# Packages that look at objects by `hasattr`. Remove one once it needs it no more; add none.
+HASATTR_NOT_YET = {"__main__"}
 # Special methods that callers know by name; the others, Python calls.
 CALLED = ("__init__", "__call__")
 
@@ -84,14 +82,7 @@ def package(file: Path) -> str:
 
 @pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
 def test_public_signatures_have_types(file: Path) -> None:
-    if package(file) not in NOT_YET:
-        assert faults(ast.parse(file.read_text())) == []
-
-
-@pytest.mark.parametrize("name", sorted(NOT_YET))
-def test_the_list_of_packages_shrinks(name: str) -> None:
-    trees = (ast.parse(f.read_text()) for f in FILES if package(f) == name)
-    assert any(map(faults, trees)), f"{name} has no fault: remove it from NOT_YET"
+    assert faults(ast.parse(file.read_text())) == []
 
 
 def test_no_hasattr() -> None:

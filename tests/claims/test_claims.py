@@ -1,4 +1,4 @@
-"""The contract of every claim, and that the committed records and page are what the code makes of them."""
+"""The contract of every claim; committed records and page agree with the code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ganvas.claims import all_claims, experiments, runner
+from ganvas.claims.claim import Record
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.page import write_report
 
@@ -18,7 +19,7 @@ EXPERIMENTS = Path(next(iter(experiments.__path__)))
 CLAIMS = all_claims()
 
 
-def record_of(name: str) -> dict:
+def record_of(name: str) -> Record:
     """Its record; a claim whose bounds stand before its first run is shown as such on the page."""
     record = runner.read(name, RECORDS)
     if record is None:

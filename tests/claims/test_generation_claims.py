@@ -371,5 +371,5 @@ def test_activations_of_every_convolution_are_features() -> None:
         replace(dcgan_features_classify.RUN, data=lambda: digits(32)), 0, steps=False
     )
     x = torch.zeros(3, 1, 32, 32)
-    found = dcgan_features_classify.features(trained.engine.method.D, x)
+    found = dcgan_features_classify.features(trained.model.D, x)
     assert found.shape == (3, (64 + 128 + 256) * 16)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ from ganvas.claims.experiments import (
     truncation_trades,
     w_is_separable,
 )
+from ganvas.core import Samples
 from ganvas.data import images
 from ganvas.nets.attention import SelfAttention
 from ganvas.nets.spectral import WEIGHTED
@@ -53,7 +54,7 @@ def test_truncation_scores() -> None:
 
 
 def test_the_outermost_latents_have_the_mass_of_the_threshold_and_keep_their_signs() -> None:
-    model = SimpleNamespace(sample=lambda n, z: z)
+    model = cast(Samples, SimpleNamespace(sample=lambda n, z: z))
     z = torch.linspace(-3, 3, 60).view(-1, 1)
     torch.testing.assert_close(truncation_trades.outer(model, z, 8.0), z, atol=1e-4, rtol=0)
     few = truncation_trades.outer(model, z, 0.5)

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 CONFIDENCE = 0.95  # of the interval of a mean
 
+Series = Mapping[str, Any]  # of a finding: numbers, lists and dicts
+Record = Mapping[str, Any]  # of a claim, as in its JSON file
 Seeds = Sequence[Mapping[str, Any]]  # of a record
 Text = Annotated[str, pydantic.AfterValidator(lambda text: " ".join(text.split()))]
 
@@ -94,7 +96,7 @@ class Finding:
     """
 
     figures: Mapping[str, float]
-    series: Mapping[str, Any] = field(default_factory=dict)
+    series: Series = field(default_factory=dict)
     nulls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 

@@ -8,10 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ganvas.claims import Claim, all_claims
-from ganvas.claims.claim import Words
+from ganvas.claims.claim import Record, Words
 from ganvas.claims.runner import RESULTS, _float, _range, condition, folder, number, read, result
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
@@ -81,9 +80,7 @@ PLURAL = {
 }
 
 
-def _table(
-    claims: Mapping[str, Claim], records: Mapping[str, Any], results: Mapping[str, str]
-) -> str:
+def _table(claims: Mapping[str, Claim], records: Record, results: Mapping[str, str]) -> str:
     lines = [table_row("claim", "statement", "result"), "|---" * 3 + "|"]
     for name, claim in claims.items():
         link = f"[`{name}`](#{name})" if name in records else f"`{name}`"
@@ -93,7 +90,7 @@ def _table(
     return "\n".join(lines)
 
 
-def _section(claim: Claim, record: Mapping[str, Any], outcome: str, records: str, plot: str) -> str:
+def _section(claim: Claim, record: Record, outcome: str, records: str, plot: str) -> str:
     words, seeds = claim.words, record["seeds"]
     told = f"**{outcome.capitalize()}** over {len(seeds)} seeds."
     told += "".join(f" Seed {f['seed']} failed: {f['error']}." for f in record["failures"])
@@ -123,7 +120,7 @@ def _section(claim: Claim, record: Mapping[str, Any], outcome: str, records: str
     return "\n\n".join(b for b in blocks if b)
 
 
-def _checks(words: Words, record: Mapping[str, Any]) -> str:
+def _checks(words: Words, record: Record) -> str:
     """Table of the bounds, with what the nulls make of them, and the reasons."""
     nulls = list(dict.fromkeys(n for c in record["checks"] for n in c["nulls"]))
     named = ("figure", "bound", "mean (range)", *nulls, "result")
@@ -140,7 +137,7 @@ def _checks(words: Words, record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *reasons])
 
 
-def _others(words: Words, record: Mapping[str, Any]) -> str:
+def _others(words: Words, record: Record) -> str:
     """Table of the figures that no bound judges."""
     judged = {c["figure"] for c in record["checks"]}
     names = dict.fromkeys(k for s in record["seeds"] for k in s["figures"] if k not in judged)
@@ -153,7 +150,7 @@ def _others(words: Words, record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plot(claim: Claim, record: Mapping[str, Any], folder: Path) -> str:
+def _plot(claim: Claim, record: Record, folder: Path) -> str:
     """Draw the plot of a record into `folder`; return its Markdown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state

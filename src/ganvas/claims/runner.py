@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from ganvas.claims import Claim, all_claims
+from ganvas.claims.claim import Record, Seeds
 from ganvas.claims.kit.training import resumable
 from ganvas.core.environment import commit, machine
 from ganvas.core.errors import DataError, UserError, did_you_mean, printable
@@ -47,7 +48,7 @@ def folder() -> Path:
     return docs / "claims" if (docs / "architecture.md").is_file() else Path("claims")
 
 
-def read(name: str, where: Path) -> dict[str, Any] | None:
+def read(name: str, where: Path) -> Record | None:
     """The record of a claim, or None. Raises `UserError` if it is damaged."""
     file = where / f"{name}.json"
     if not file.is_file():
@@ -60,9 +61,7 @@ def read(name: str, where: Path) -> dict[str, Any] | None:
     return record
 
 
-def judge(
-    claim: Claim, seeds: Sequence[Mapping[str, Any]], failures: Sequence[Any] = ()
-) -> dict[str, Any]:
+def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record:
     """Evaluate the bounds of a claim over its seeds.
 
     seeds: finished seeds of a record
@@ -97,7 +96,7 @@ def judge(
     return {"checks": checks, "void": void, "holds": holds}
 
 
-def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
+def result(claim: Claim, record: Record | None) -> str:
     """Holds, does not hold, void, stale, not run, or needs an accelerator."""
     if record is None:
         return "needs an accelerator" if claim.words.kind == "accelerator" else "not run"
@@ -106,7 +105,7 @@ def result(claim: Claim, record: Mapping[str, Any] | None) -> str:
     return "void" if record["void"] else RESULTS[record["holds"]]
 
 
-def is_stale(claim: Claim, record: Mapping[str, Any]) -> bool:
+def is_stale(claim: Claim, record: Record) -> bool:
     """Whether the record was evaluated with other bounds than the claim has now."""
     then = [{key: c.get(key) for key in BOUND} for c in record["checks"]]
     return then != [c.model_dump(include=BOUND) for c in claim.words.checks]
@@ -138,14 +137,14 @@ def _short(value: Any) -> Any:
     """A series in JSON types, rounded to `SERIES_DIGITS`."""
     if isinstance(value, Mapping):
         return {str(k): _short(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_short(v) for v in value]
     return _finite(float(f"{value:.{SERIES_DIGITS}g}")) if isinstance(value, float) else value
 
 
-def rows(where: Path | None = None) -> list[dict[str, Any]]:
+def rows(where: Path | None = None) -> list[dict[str, object]]:
     """One dict per claim: claim, kind, paper, section, sentence, minutes, result."""
     found = []
     for claim in all_claims().values():
@@ -173,7 +172,7 @@ def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
 
 def run(
     claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Run the experiments of claims with seeds 0, 1, … and write their records.
 
     Results of each seed are printed to stderr. An exception of an experiment is
@@ -307,7 +306,7 @@ def _say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def condition(check: Mapping[str, Any]) -> str:
+def condition(check: Record) -> str:
     """A bound as text: "≥ 0.9 in every seed"."""
     over = {
         "every": "in every seed",

@@ -23,7 +23,7 @@ def claim_list(as_json: Json = False) -> None:
         _print_json(found)
         return
     columns = ["claim", "result", "paper", "sentence"]
-    _print_table(columns, [[row[column] for column in columns] for row in found])
+    _print_table(columns, [[str(row[column]) for column in columns] for row in found])
 
 
 @claim_app.command("run")

@@ -1,9 +1,9 @@
-"""Self-attention GAN, abstract: with attention a discriminator sees whether distant parts agree."""
+"""Self-attention GAN, abstract: with attention, D sees whether distant parts agree."""
 
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ SHAPES = _shapes()
 
 
 def canvases(n: int, agree: bool) -> Tensor:
-    """n canvases [n, 1, 8, 56] in [-1, 1] with two marks, of one shape or of two.
+    """Canvases [n, 1, 8, 56] in [-1, 1] with two marks, of one shape or of two.
 
     Either mark alone is the same in both kinds: any shape, at any of its places.
     """
@@ -60,8 +60,8 @@ def canvases(n: int, agree: bool) -> Tensor:
 class Residual(nn.Module):
     """x + gamma f(x), f of three convolutions with as many weights as self-attention.
 
-    1x1, 3x3 and 1x1 with ReLU between them, 1.25 C^2 weights up to rounding; gamma starts
-    from 0. [N, C, H, W], the same.
+    1x1, 3x3 and 1x1 with ReLU between them, 1.25 C^2 weights up to rounding; gamma
+    starts from 0.
     """
 
     def __init__(self, channels: int) -> None:
@@ -73,6 +73,7 @@ class Residual(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features [N, C, H, W] to the same shape."""
         h = self.across(F.relu(self.inward(x)))
         return x + self.gamma * self.outward(F.relu(h))
 
@@ -81,8 +82,9 @@ class Discriminator(nn.Module):
     """Canvases [N, 1, 8, 56] -> scores [N], the sum of what is seen at 2x14 places.
 
     A place sees 18x18 pixels (26x26 with the residual block), less than the 32 columns
-    between the two marks: only `mix` can relate them. The weight gamma of `mix` starts from 1, not 0: from 0 a
-    discriminator of real and shuffled marks learned nothing within 400 steps.
+    between the two marks: only `mix` can relate them. The weight gamma of `mix` starts
+    from 1, not 0: from 0 a discriminator of real and shuffled marks learned nothing
+    within 400 steps.
     """
 
     def __init__(self, mix: type[nn.Module], width: int = 32) -> None:
@@ -107,11 +109,23 @@ class Discriminator(nn.Module):
         spectral_(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map canvases [N, 1, 8, 56] to scores [N]."""
         return self.output(self.judge(self.mix(self.see(x))).sum((2, 3))).squeeze(1)
 
 
-def trained(mix: type[nn.Module], rate: float, seed: int, steps: int) -> dict[str, Any]:
-    """A discriminator of canvases that agree and canvases that do not, after `steps`."""
+class Curves(TypedDict):
+    """Result of a discriminator: its AUC, and its loss at these steps."""
+
+    auc: float
+    steps: list[int]
+    loss: list[float]
+
+
+def trained(mix: type[nn.Module], rate: float, seed: int, steps: int) -> Curves:
+    """A discriminator of the two kinds of canvases after `steps`.
+
+    Returns its AUC on new canvases, and its mean loss every `READ` steps.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.fold_in(seed, "discriminator"))
         D = Discriminator(mix)

@@ -1,11 +1,10 @@
-"""StyleGAN2-ADA, section 2.2: turns that happen with a probability below 1 do not leak."""
+"""StyleGAN2-ADA, section 2.2: turns of a probability below 1 do not leak."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +28,14 @@ COPIES = 8  # of each digit, where the data set itself is turned
 
 
 class Turns(Augmentation):
-    """Turn an image by a random multiple of 90 degrees with probability `p`, else not at all."""
+    """Turn an image by a random multiple of 90 degrees with probability `p`."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Turn square images [N, C, H, H], each by itself."""
         turns = rng.integers(len(x), 4, device=x.device)
         turns = turns * (rng.uniform(len(x), device=x.device) < self.p)
         turned = torch.stack([x.rot90(k, (2, 3)) for k in range(4)])
@@ -80,7 +80,7 @@ def samples(trained: Trained) -> Tensor:
 
 
 def measure(trained: Trained) -> Figures:
-    """What share of the samples is a digit in any position, and of these an upright one."""
+    """Shares of samples that are digits, and of these that are upright."""
     said = judge(trained.seed).probabilities(as_bytes(samples(trained))).argmax(1)
     return {**positions(said), "judge_accuracy": judge(trained.seed).accuracy}
 
@@ -104,7 +104,7 @@ def figures(arms: Mapping[str, Figures]) -> Figures:
     }
 
 
-def run(data: Any, p: float | None) -> Run:
+def run(data: Callable[[], Feed], p: float | None) -> Run:
     """DCGAN at a quarter of its width."""
     return Run(
         method=partial(

@@ -1,9 +1,9 @@
-"""Conditional GANs, section 4.1: the class that is asked for is the class that is drawn."""
+"""Conditional GANs, section 4.1: a sample shows the class that is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.classes import as_bytes, confusion, samples_of_classes, spread
 from ganvas.claims.kit.training import Comparison, Trained
-from ganvas.core import Run
+from ganvas.core import Batch, Method, Run
 from ganvas.data import images
 from ganvas.methods import CGAN, DCGAN
 from ganvas.metrics.recognizability import RecognitionClassifier
@@ -23,7 +23,7 @@ EACH = 100  # samples of each class
 NAMES = (*map(str, range(10)), "none")
 
 
-def run(method: Any) -> Run:
+def run(method: Callable[..., Method]) -> Run:
     """`cgan_dcgan` at half its side and half its width."""
     return Run(
         method=partial(
@@ -37,7 +37,7 @@ def run(method: Any) -> Run:
 
 
 @cache
-def real_and_judge(seed: int) -> tuple[Any, RecognitionClassifier]:
+def real_and_judge(seed: int) -> tuple[Batch, RecognitionClassifier]:
     """The real digits, and a classifier that was trained on half of them."""
     feed = images("digits", size=16)
     real = feed.fixed(feed.info.count)
@@ -62,7 +62,7 @@ def measure(trained: Trained) -> dict[str, float]:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """What the judge saw of what was asked for."""
     asked, said, _ = judged(trained)
     return {"confusion": confusion(asked, said, len(NAMES))}
@@ -75,7 +75,7 @@ CLAIM = claim(
         controls=["not_told"],
         measure=measure,
         chance={"asked_is_drawn": 0.1},
-        figures=lambda arms: arms["told"] | {"not_told": arms["not_told"]["asked_is_drawn"]},
+        figures=lambda arms: {**arms["told"], "not_told": arms["not_told"]["asked_is_drawn"]},
         series=series,
     ),
     plot=plots.matrix("told.confusion", ("asked for", "seen by the judge"), NAMES),

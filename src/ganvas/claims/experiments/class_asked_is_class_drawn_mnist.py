@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Adam
@@ -13,7 +13,7 @@ from ganvas.claims.kit import plots
 from ganvas.claims.kit.classes import confusion, samples_of_classes, spread
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Comparison, Trained
-from ganvas.core import Run
+from ganvas.core import Method, Run
 from ganvas.data import Feed, images
 from ganvas.data.pictures import Part
 from ganvas.methods import CGAN, DCGAN
@@ -30,7 +30,7 @@ def mnist(part: Part = "train") -> Feed:
     return images(place("mnist"), size=32, part=part)
 
 
-def run(method: Any) -> Run:
+def run(method: Callable[..., Method]) -> Run:
     """DCGAN's networks of width 16, with the paper's batches of 100."""
     return Run(
         method=partial(
@@ -59,7 +59,7 @@ def measure(trained: Trained) -> dict[str, float]:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Counts of the digits seen, a row for each digit asked for."""
     asked, x = samples_of_classes(trained, EACH)
     return {"confusion": confusion(asked, digits(x), 10)}

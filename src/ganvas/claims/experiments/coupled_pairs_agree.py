@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,7 +96,7 @@ def measure(trained: Trained) -> dict[str, float]:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """The first pairs."""
     a, b = pairs(trained)
     return {"digits": plots.pixels(a), "edges": plots.pixels(b)}

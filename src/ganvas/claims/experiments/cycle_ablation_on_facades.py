@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.optim import Adam
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import facades, plots
 from ganvas.claims.kit.domains import as_tensor, two_domains
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
 from ganvas.core.schedules import LinearDecay
 from ganvas.data import Feed
@@ -82,7 +82,7 @@ def blind() -> dict[str, float]:
     return scores(palette[named].movedim(-1, 0).expand(count, -1, -1, -1))
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The scores of all arms, and CycleGAN's lead over parts and a blind map."""
     found = {f"{arm}_{name}": v for arm, each in arms.items() for name, v in each.items()}
     parts, floor = max(arms[arm]["iou"] for arm in ("gan_alone", "cycle_alone")), blind()["iou"]
@@ -93,7 +93,7 @@ def figures(arms: Any) -> dict[str, float]:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Photographs, their labels and the model's, gray and small."""
     labels, photos = facades.test_pairs(SIDE)
     rows = {"photo": photos, "truth": labels, "made": labeled(trained)}

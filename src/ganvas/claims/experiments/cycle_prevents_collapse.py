@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.domains import both_ways, negatives, translated
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
 from ganvas.methods import CycleGAN
 from ganvas.nets import image_to_image, patchgan
@@ -36,14 +36,14 @@ def run(cycle_weight: float, rate: float = RATES[0]) -> Run:
     )
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The scores of both arms, and how many more outputs differ with the cycle."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     gain = arms["cycle"]["distinct"] - arms["no_cycle"]["distinct"]
     return found | {"distinct_gain": gain}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """The first held-out digits and their translations."""
     made = translated(trained, negatives())["b"]
     return {"input": plots.pixels(negatives().a), "images": plots.pixels(made)}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -46,12 +45,12 @@ RUN = Run(
 
 
 @torch.no_grad()
-def features(D: Any, x: Tensor) -> np.ndarray:
-    """Activations of all convolutions, the largest of each cell of a 4x4 grid: [N, dim]."""
+def features(D: nets.Discriminator, x: Tensor) -> np.ndarray:
+    """Activations of all convolutions, largest of each cell of a 4x4 grid: [N, dim]."""
     parts, device = [], next(D.parameters()).device
     for part in x.split(500):
         found, part = [], part.to(device)
-        for layer in D.main[:-1]:
+        for layer in list(D.main)[:-1]:
             part = layer(part)
             if isinstance(layer, nn.LeakyReLU):
                 found.append(adaptive_max_pool2d(part, 4).flatten(1))
@@ -59,7 +58,7 @@ def features(D: Any, x: Tensor) -> np.ndarray:
     return torch.cat(parts).cpu().numpy()
 
 
-def accuracy(of: Any, seed: int) -> float:
+def accuracy(of: Callable[[Tensor], np.ndarray], seed: int) -> float:
     """Accuracy on test images of a linear classifier on `of(images)`.
 
     Least squares on `LABELS` labels, with the regularization best on as many others.
@@ -83,7 +82,7 @@ def measure(trained: Trained) -> dict[str, float]:
 
 
 def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
-    """Accuracies, and the errors that training removes of the other features' errors."""
+    """Accuracies, and the share of the other features' errors that training removes."""
     trained, random = arms["trained"], arms["random"]
     return {
         "accuracy": trained["accuracy"],

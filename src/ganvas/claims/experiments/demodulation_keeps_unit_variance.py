@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from matplotlib.figure import Figure
 
-from ganvas.claims.claim import Finding, claim
-from ganvas.claims.kit import plots
+from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.core import rng
 from ganvas.nets.stylegan2 import ModulatedConv2d
 
@@ -16,7 +16,7 @@ SPREAD = 3.0  # of the styles: scales are N(1, 3^2)
 
 
 def experiment(seed: int) -> Finding:
-    """Feature maps of independent pixels through one layer, with and without the division."""
+    """Feature maps of independent pixels after one layer, demodulated and not."""
     found = {name: deviations(name == "demodulated", seed) for name in ("demodulated", "modulated")}
     return Finding(
         scores(found["demodulated"]),
@@ -38,14 +38,14 @@ def deviations(demodulate: bool, seed: int) -> torch.Tensor:
 
 
 def scores(found: torch.Tensor) -> dict[str, float]:
-    """The largest error of a map's deviation against 1, and the largest over the smallest."""
+    """Largest error of a map's deviation against 1, and largest over smallest."""
     return {
         "worst_error": float((found - 1).abs().max()),
         "range": float(found.max() / found.min()),
     }
 
 
-def plot(figure, seeds: plots.Seeds) -> None:
+def plot(figure: Figure, seeds: Seeds) -> None:
     """Standard deviations in ascending order, of both layers."""
     axes = figure.subplots()
     for i, name in enumerate(("demodulated", "modulated")):

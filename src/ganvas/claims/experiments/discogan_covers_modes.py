@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganvas.claims.claim import Seeds, claim
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Batch, Run, rng
 from ganvas.data.feed import Info
 from ganvas.data.toy import draw_mixture
 from ganvas.methods import DiscoGAN
+from ganvas.nets.layers import Size
 
 SIGMA = 0.1  # standard deviation of every mode
 SAMPLES = 2000  # of domain a, translated
@@ -34,7 +35,7 @@ MODELS: tuple[Model, ...] = ("discogan", "gan", "recongan")
 
 
 def ring(n: int, radius: float) -> Tensor:
-    """n centers on a circle, [n, 2]."""
+    """Centers on a circle, [n, 2]."""
     angle = torch.arange(n) * (2 * torch.pi / n)
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
 
@@ -49,7 +50,8 @@ class Points:
         "domains", "5 and 10 Gaussians", "points", "train", 2, 1, 1, 100_000, "5 and 10 Gaussians"
     )
 
-    def draw(self, cursor: int, n: int, *, seed: int, device: Any = None, **_: Any) -> Batch:
+    def draw(self, cursor: int, n: int, *, seed: int, **options: object) -> Batch:
+        """Draw n points of either domain, [n, 2, 1, 1] each."""
         a, b = (
             draw_mixture(c, SIGMA, n, rng.fold_in(seed, k, cursor)) for k, c in (("a", A), ("b", B))
         )
@@ -72,18 +74,20 @@ class Generator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Translate points [N, 2, 1, 1]."""
         return self.net(x.flatten(1))[:, :, None, None]
 
 
 class Discriminator(nn.Module):
     """Points [N, 2, 1, 1] -> (logits [N], features), by four hidden layers."""
 
-    def __init__(self, size: Any = 1, channels: int = 2, width: int = 64) -> None:
+    def __init__(self, size: Size = 1, channels: int = 2, width: int = 64) -> None:
         super().__init__()
         self.net = nn.Sequential(*_layers([channels, *[width] * 4]))
         self.score = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map points [N, 2, 1, 1] to logits [N] and features [N, width]."""
         features = self.net(x.flatten(1))
         return self.score(features).flatten(), [features]
 
@@ -125,7 +129,7 @@ def coverage(made: Tensor, clusters: Tensor) -> dict[str, float]:
     made: translations [N, 2]; each counts for its nearest mode
     clusters: [N], from which their inputs came
 
-    Returns
+    Returns:
     modes: modes that have `ENOUGH` of the translations
     own_modes: those of them whose translations come from one cluster (`PURE`)
     good: share of translations within four standard deviations of their mode
@@ -143,14 +147,14 @@ def coverage(made: Tensor, clusters: Tensor) -> dict[str, float]:
     }
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The figures of all arms, and DiscoGAN's lead over the better baseline."""
     better = max(arms["gan"]["own_modes"], arms["recongan"]["own_modes"])
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     return found | {"more_modes": arms["discogan"]["own_modes"] - better}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """400 translations, in order of their clusters."""
     return {"points": translated(trained)[0][:: SAMPLES // 400].tolist()}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import Seeds, claim
 from ganvas.claims.kit.domains import as_tensor, two_domains
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
 from ganvas.data import Feed, images
 from ganvas.methods import DiscoGAN
@@ -93,7 +94,7 @@ def correspondence(inputs: Tensor, outputs: Tensor, typefaces: Tensor) -> dict[s
 
     typefaces: of the inputs [N]
 
-    Returns
+    Returns:
     explained: 1 - mean error of a guess of each input's angle over that of a constant
         guess. The guess is the median angle of the other inputs in its typeface with
         the same output angle: 0 if outputs tell nothing, near 1 if the relation is one
@@ -122,7 +123,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return found | {"off": float(distance.mean()) / apart}
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The figures of all arms; `only_discogan`: it pairs and neither baseline does."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     baselines = max(arms["gan"]["paired"], arms["recongan"]["paired"])
@@ -147,7 +148,7 @@ def run(model: Literal["discogan", "gan", "recongan"], rate: float = RATE) -> Ru
     )
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Angles of inputs and outputs."""
     return {"inputs": input_angles(), "outputs": read_angles(translated(trained))[0]}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return {name: fmean(both) for name, both in found.items()}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """The first held-out digits and what becomes of them."""
     a, b = bold().a, bold().b
     rows = {"a": a, "to_b": rendered(trained, a, 1), "b": b, "to_a": rendered(trained, b, 0)}

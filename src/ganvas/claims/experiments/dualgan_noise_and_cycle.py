@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ def scores(x: Tensor, there: Tensor, back: Tensor, of_domain: Tensor) -> dict[st
     there, back: their translations and the ways back [draws, N, C, H, W]
     of_domain: whether each translation is of the other domain [draws, N]
 
-    Returns
+    Returns:
     noise: mean absolute difference of two translations of an input, gray levels, over
         the pixels that are not black in all of them
     vary, in_domain, return: shares of inputs whose translations differ by `VISIBLE`
@@ -95,7 +94,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return scores(x, there, back, of_domain) | {"matched": matched}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """The first held-out digits, two translations of each, and the way back."""
     there, back = draws(trained, bold())
     rows = {"input": bold().a, "one": there[0], "another": there[1], "back": back[0]}

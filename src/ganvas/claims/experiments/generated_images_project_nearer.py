@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from ganvas.claims.claim import Finding, claim
-from ganvas.claims.kit import plots
+from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.claims.kit.letters import LETTERS, quality, stylegan2_of_letters
 from ganvas.claims.kit.training import Trained, train
-from ganvas.core import rng
+from ganvas.core import Samples, rng
 from ganvas.inference.latent.projection import pixels, project
 
 RUN = stylegan2_of_letters(100_000, pl_weight=2.0)
@@ -54,18 +52,18 @@ def samples(trained: Trained) -> Tensor:
         return trained.model.sample(EACH).clamp(-1, 1)
 
 
-def projected(model: Any, x: Tensor) -> list[float]:
-    """Squared difference over pixels and scales between images and their projections."""
+def projected(model: Samples, x: Tensor) -> list[float]:
+    """Squared difference of images and projections, over pixels and scales."""
     found = project(model, x, space="w", steps=STEPS)
     return pixels(found.images, x).tolist()
 
 
 def scores(found: dict[str, list[float]], kind: str, trained: Trained) -> dict[str, float]:
-    """How well the distance tells images of a kind from real ones and another generator's.
+    """How well the distance separates a kind of images from the others.
 
-    auc: probability that an image of the kind projects nearer than one of the others, the
-        smaller one of the two; at most 0.5 if the generator has not learned, since noise
-        is told from anything
+    auc: probability that an image of the kind projects nearer than a real one, or than
+        one of another generator: the smaller of the two; at most 0.5 if the generator
+        has not learned, since noise differs from anything
     """
     distance = quality()(trained.model)
     real, other = auc(found[kind], found["real"]), auc(found[kind], found["other"])
@@ -83,7 +81,7 @@ def auc(near: list[float], far: list[float]) -> float:
     return float(((a < b).float() + (a == b).float() / 2).mean())
 
 
-def plot(figure: Any, seeds: plots.Seeds) -> None:
+def plot(figure: Figure, seeds: Seeds) -> None:
     """Distances of the three kinds, all seeds together."""
     axes = figure.subplots()
     for kind, name in (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.domains import as_tensor, two_domains
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
 from ganvas.core.schedules import LinearDecay
 from ganvas.data import Feed, images
@@ -71,7 +71,7 @@ def translated(trained: Trained) -> list[tuple[Tensor, Tensor]]:
 def change(x: Tensor, made: Tensor) -> dict[str, float]:
     """How translations differ from their inputs [N, 3, H, W], in gray levels of 255.
 
-    Returns
+    Returns:
     tint: mean absolute difference of an image's mean colors
     rest: mean absolute difference of pixels after the mean colors are taken off
     """
@@ -86,7 +86,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return {name: fmean(way[name] for way in ways) for name in ways[0]}
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The changes of both arms, and the ratios without over with the identity loss."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     for name in ("tint", "rest"):
@@ -94,7 +94,7 @@ def figures(arms: Any) -> dict[str, float]:
     return found
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Small roses and what becomes of them."""
     x, made = translated(trained)[0]
     return {"input": plots.pixels(x, 10, side=32), "made": plots.pixels(made, 10, side=32)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ SAMPLES = 10_000
 BIN = 0.01  # width; what it adds to a variance is BIN^2 / 12 = 8e-6
 STEPS, RATE = 3000, 0.3  # of gradient descent
 TRUE_GAUSSIAN = np.array([1.3, 0.7])  # mean, standard deviation
-# Weight of the first Gaussian, its mean and deviation, mean and deviation of the second.
+# Weight, mean and deviation of the first Gaussian, mean and deviation of the second.
 TRUE_MIXTURE = np.array([0.3, -2.0, 0.5, 1.0, 1.0])
 
 # The parameters w of a model are unconstrained.
@@ -51,7 +50,7 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 def descend(
     divergence: Callable[[Tensor, Tensor], Tensor],
-    cdf: Any,
+    cdf: Callable[[Tensor, Tensor], Tensor],
     start: Sequence[float],
     p: Tensor,
     edges: Tensor,
@@ -113,8 +112,8 @@ def experiment(seed: int) -> Finding:
     w, mixture_path = descend(kl, mixture_cdf, [0.0, -1.0, 0.0, 0.5, 0.0], p, edges)
     found_mixture, likeliest_mixture = mixture(w), expectation_maximization(double)
 
-    # One Gaussian for the mixture's data. For KL(Q || P), P is the true distribution, as a
-    # bin without samples would make that divergence infinite.
+    # One Gaussian for the mixture's data. For KL(Q || P), P is the true distribution,
+    # as a bin without samples would make that divergence infinite.
     truth = torch.tensor(
         [math.log(weight / (1 - weight)), both[0], math.log(both[1]), both[2], math.log(both[3])]
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Run, rng
 from ganvas.data import toy
+from ganvas.engine.engine import Engine
 from ganvas.methods import DualLearning
 from ganvas.nets import toy_language
 
@@ -43,7 +44,7 @@ def run(kind: str, alpha: float, pair: int, rate: float) -> Run:
     )
 
 
-def reward(engine: Any, logged: Any) -> dict[str, float]:
+def reward(engine: Engine, logged: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Mean reward of the last steps; 0 before the game."""
     return {"reward": fmean(logged.get("T/reward", [0.0])[-LAST:])}
 
@@ -60,7 +61,7 @@ def scores(found: np.ndarray, truth: np.ndarray, symmetries: np.ndarray) -> dict
     found, truth: translation of each word [words]
     symmetries: of `automorphisms`
 
-    Returns
+    Returns:
     true: share of the cipher's translations
     exact: 1 if all are the cipher's, else 0
     symmetric: as `true`, after the symmetry that makes the share largest

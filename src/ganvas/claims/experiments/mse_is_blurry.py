@@ -1,4 +1,4 @@
-"""SRGAN, figure 3: least mean squared error averages the solutions, a GAN selects one."""
+"""SRGAN, figure 3: squared error averages the solutions, a GAN selects one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ TESTED = 2000  # heights that are asked after training
 
 
 def on_the_u(n: int) -> Tensor:
-    """n points (u, 2 u^2), u uniform in [-1, 1]: [n, 2]."""
+    """Points (u, 2 u^2), u uniform in [-1, 1]: [n, 2]."""
     u = 2 * rng.uniform(n, 1) - 1
     return torch.cat([u, 2 * u.square()], 1)
 
@@ -52,7 +52,8 @@ class Points:
 
     info = SimpleNamespace(shape=Shape(channels=2, height=1, width=1))
 
-    def draw(self, cursor: int, n: int, *, seed: int, **_: Any) -> Batch:
+    def draw(self, cursor: int, n: int, *, seed: int, **options: object) -> Batch:
+        """Draw n points, the same ones at the same cursor."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.fold_in(seed, "points", cursor))
             x = on_the_u(n)
@@ -76,27 +77,33 @@ class Conditional(Method):
         self.r1_weight = r1_weight
         self.players = {"regression": [self.regression], "G": [self.G], "D": [self.D]}
 
-    def updates(self, clock: Clock, feed: Iterator[Batch]) -> Plan:
-        real = next(feed)
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """The regression, then D, then G, on the same points."""
+        real = next(batches)
         yield Update("regression", self.mse, real)
         yield Update("D", self.d_loss, real)
         yield Update("G", self.g_loss, real)
 
     def mse(self, real: Batch) -> Terms:
+        """Mean squared error of the regression."""
         return Terms((self.regression(real.height) - real.x).square().mean())
 
     def d_loss(self, real: Batch) -> Terms:
+        """Cross-entropy of D, with R1 at the real points."""
         score = partial(self.score, height=real.height)
         loss = bce(score(real.x), True) + bce(score(self.answer(real.height)), False)
         return Terms(loss + self.r1_weight / 2 * r1(score, real.x))
 
     def g_loss(self, real: Batch) -> Terms:
+        """Cross-entropy of D on the answers to the real heights, as if real."""
         return Terms(bce(self.score(self.answer(real.height), real.height), True))
 
     def score(self, x: Tensor, height: Tensor) -> Tensor:
+        """Logits of D for points x [n, 2] at heights [n, 1]."""
         return self.D(torch.cat([x, height], 1))
 
     def answer(self, height: Tensor) -> Tensor:
+        """Points [n, 2] that G generates for heights [n, 1]."""
         return self.G(torch.cat([height, rng.normal(len(height), 2)], 1))
 
 

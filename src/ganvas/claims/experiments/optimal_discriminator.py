@@ -20,13 +20,13 @@ GRID = torch.linspace(-8, 10, 3601, dtype=torch.float64)  # all mass but 1e-10
 
 
 def real(n: int) -> Tensor:
-    """n samples [n, 1] of p: half N(-1.5, 0.5^2), half N(1.5, 0.8^2)."""
+    """Samples [n, 1] of p: half N(-1.5, 0.5^2), half N(1.5, 0.8^2)."""
     first = torch.rand(n, 1) < 0.5
     return torch.where(first, -1.5 + 0.5 * torch.randn(n, 1), 1.5 + 0.8 * torch.randn(n, 1))
 
 
 def fake(n: int, offset: float | None) -> Tensor:
-    """n samples [n, 1] of q = N(offset, 1.2^2); None: of q = p."""
+    """Samples [n, 1] of q = N(offset, 1.2^2); None: of q = p."""
     return real(n) if offset is None else offset + 1.2 * torch.randn(n, 1)
 
 
@@ -36,7 +36,7 @@ def bell(x: Tensor, mean: float, deviation: float) -> Tensor:
 
 
 def densities(offset: float | None) -> tuple[Tensor, Tensor]:
-    """p and q on `GRID`."""
+    """Values of p and q on `GRID`."""
     p = (bell(GRID, -1.5, 0.5) + bell(GRID, 1.5, 0.8)) / 2
     return p, p if offset is None else bell(GRID, offset, 1.2)
 

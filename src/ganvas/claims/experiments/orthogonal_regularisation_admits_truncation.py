@@ -1,4 +1,4 @@
-"""BigGAN, section 3.1: with orthogonal regularization truncated samples do not saturate."""
+"""BigGAN, section 3.1: orthogonally regularized, truncated samples do not saturate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADAM = partial(Adam, lr=2e-4, betas=(0.0, 0.999), eps=1e-8)
 
 
 def run(weight: float) -> Run:
-    """`biggan_cifar` with hierarchical latents, whose truncation the section is about."""
+    """`biggan_cifar` with hierarchical latents, as in the section."""
     network: dict[str, Any] = {"width": 64, "attention": [], "init": "orthogonal"}
     return Run(
         method=partial(

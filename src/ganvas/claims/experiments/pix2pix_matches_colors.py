@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import facades, plots
 from ganvas.claims.kit.pix2pix_arms import SIDE, generated, run
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.nets.patchgan import PixelDiscriminator
 
 
@@ -18,7 +18,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return facades.color_agreement(made, photos)
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The agreements of all arms, and what discriminators gain over L1 alone.
 
     `gain` is the least of the three: noise of an untrained network may agree in one.

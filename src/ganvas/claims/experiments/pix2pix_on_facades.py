@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import facades, plots
 from ganvas.claims.kit.pix2pix_arms import SIDE, generated, run
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.metrics.fcn_score import confusion, segmentation
 
 CROP = slice(10, 54)  # what the record shows of an image
@@ -31,7 +32,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return {"fine": fine, **read(labels, output)}
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The figures of all arms, and the leads of L1 and cGAN together."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     both = arms["both"]
@@ -42,7 +43,7 @@ def figures(arms: Any) -> dict[str, float]:
     return found | {f"photos_{name}": value for name, value in photos.items()}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Gray middles of test images: labels, photographs and generated photographs."""
     rows = zip(("labels", "truth", "made"), generated(trained), strict=True)
     gray = {name: x[:12, :, CROP, CROP].mean(1, keepdim=True) for name, x in rows}

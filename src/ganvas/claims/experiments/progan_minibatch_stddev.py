@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -56,20 +56,21 @@ class NoSpread(nn.Module):
     """A channel of zeros in place of the minibatch standard deviation."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Append a channel of zeros to features [N, C, H, W]."""
         return torch.cat([x, torch.zeros_like(x[:, :1])], 1)
 
 
-def without_spread(**shape: Any) -> nn.Module:
+def without_spread(**shape: object) -> nn.Module:
     """The discriminator whose layer of the minibatch standard deviation is blind."""
     net: Any = discriminator(**shape)
     net.spread = NoSpread()
     return net
 
 
-discriminator = partial(progan.ProgressiveDiscriminator, widths=[8, 8, 4])
+discriminator: Callable[..., nn.Module] = partial(progan.ProgressiveDiscriminator, widths=[8, 8, 4])
 
 
-def run(D: Any) -> Run:
+def run(D: Callable[..., nn.Module]) -> Run:
     """ProGAN at its full size with a discriminator far smaller than the generator."""
     adam = partial(Adam, lr=1e-3, betas=(0.0, 0.99))
     return Run(

@@ -1,4 +1,4 @@
-"""Progressive growing, section 6.2: growing networks get as far as full ones in less time."""
+"""Progressive growing, section 6.2: growing networks need less time than full ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from statistics import median
-from typing import Any
 
 from torch.optim import Adam
 
@@ -64,7 +63,7 @@ def read(engine: Engine, logged: Mapping[str, list[float]]) -> Figures:
 
 
 def experiment(seed: int) -> Finding:
-    """Both runs, with the time that their images take by the cost of each resolution."""
+    """Both runs, timed by the cost of an image at each resolution."""
     costs = seconds_per_image()
     curves, nulls = {}, {}
     for name, its in RUNS.items():
@@ -116,7 +115,9 @@ def spent(start: int, count: float, costs: Mapping[int, float]) -> float:
     return total
 
 
-def race(full: Mapping[str, Any], growing: Mapping[str, Any]) -> dict[str, float]:
+def race(
+    full: Mapping[str, Sequence[float]], growing: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
     """How many times sooner the growing run is as near as the full run is at its end.
 
     speedup: over the time at which the full run is there to stay; 0 if the other one
@@ -140,7 +141,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def settled(seconds: Sequence[float], values: Sequence[float], target: float) -> float | None:
-    """Time of the first reading from which on values stay at or below `target`; else None."""
+    """Time from which on all values are at or below `target`; None if there is none."""
     when = None
     for t, value in zip(reversed(seconds), reversed(values), strict=True):
         if value > target:

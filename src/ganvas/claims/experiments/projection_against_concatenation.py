@@ -1,11 +1,10 @@
-"""Projection discriminator, section 4.1: labels as a product help more than as an input."""
+"""Projection discriminator, section 4.1: projected labels beat concatenated ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from statistics import fmean
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,7 @@ from ganvas.methods import SNGAN
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
 from ganvas.nets import resnet
-from ganvas.nets.layers import one_hot
+from ganvas.nets.layers import Size, one_hot
 from ganvas.nets.spectral import spectral_
 
 EACH = 1_000  # samples of each class
@@ -32,13 +31,15 @@ CLASSES = 10
 class Concatenation(nn.Module):
     """The residual discriminator with the label as further channels inside.
 
-    A one-hot map joins the features before the third of four blocks, where arXiv:1802.05637
-    puts it in its comparison. Nothing is projected.
+    A one-hot map joins the features before the third of four blocks, where
+    arXiv:1802.05637 puts it in its comparison. Nothing is projected.
     """
 
-    def __init__(self, width: int = 128, channels: int = 3, classes: int = 0, **shape: Any) -> None:
+    def __init__(
+        self, width: int = 128, size: Size = 32, channels: int = 3, classes: int = 0
+    ) -> None:
         super().__init__()
-        net = resnet.Discriminator(width, channels=channels, pool="sum", **shape)
+        net = resnet.Discriminator(width, size, channels, pool="sum")
         first, second, *rest = net.blocks
         self.classes, self.below = classes, nn.Sequential(first, second)
         self.join = resnet.DownBlock(width + classes, width, down=False)
@@ -46,14 +47,15 @@ class Concatenation(nn.Module):
         spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Score images x [N, C, H, W] with labels y [N]: [N]."""
         h = self.below(x)
         labels = one_hot(y, self.classes, h)[:, :, None, None].expand(-1, -1, *h.shape[2:])
         h = self.above(self.join(torch.cat([h, labels], 1)))
         return self.output(F.relu(h).sum((2, 3)))
 
 
-def run(D: Any) -> Run:
-    """The authors' setting for CIFAR-10, with labels, for 25,000 updates of the generator."""
+def run(D: Callable[..., nn.Module]) -> Run:
+    """The authors' setting for CIFAR-10, with labels, for 25,000 updates of G."""
     return Run(
         method=partial(
             SNGAN, G=partial(resnet.Generator, width=256), D=D, labels=True, sigma_every=0

@@ -1,4 +1,4 @@
-"""R3GAN, section 4: a relativistic loss with both penalties on a plain ResNet, and DCGAN."""
+"""R3GAN, section 4: a relativistic loss with both penalties, against DCGAN."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Adam
@@ -12,13 +12,13 @@ from torch.optim import Adam
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.domains import bold, both_ways, translated
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
 from ganvas.methods import UNIT
 from ganvas.nets import unit as nets
 
 TOLERANCE = 2 * 16 / 255  # the paper's 16 gray levels, in units of [-1, 1]
-ARMS: dict[str, dict[str, Any]] = {
+ARMS: dict[str, dict[str, float]] = {
     "both": {},
     "sharing": {"cycle_weight": 0.0, "cycle_kl_weight": 0.0},
     "cycle": {"shared": 0},
@@ -26,7 +26,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(**arm: Any) -> Run:
+def run(**arm: float) -> Run:
     """UNIT at an eighth of its width, with a discriminator of one scale."""
     adam = partial(Adam, lr=1e-3, betas=(0.5, 0.999))
     return Run(
@@ -65,7 +65,7 @@ def measure(trained: Trained) -> dict[str, float]:
     }
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The figures of all arms, and the gain of both ties over the better one alone."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     others = max(arms[alone]["accuracy"] for alone in ("sharing", "cycle", "neither"))

@@ -1,8 +1,8 @@
-"""BigGAN, section 4.1 and appendix F: singular values of the generator tell of a collapse."""
+"""BigGAN, section 4.1 and appendix F: singular values of G show a collapse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -43,8 +43,8 @@ def quality() -> Quality:
     return Quality(cifar())
 
 
-def run(data: Any) -> Run:
-    """`biggan_cifar` for 100,000 updates of G: constant rates, four updates of D each."""
+def run(data: Callable[[], Feed]) -> Run:
+    """`biggan_cifar` for 100,000 updates of G at constant rates, four of D for each."""
     adam = partial(Adam, lr=2e-4, betas=(0.0, 0.999), eps=1e-8)
     network: dict[str, Any] = {"width": 64, "attention": [], "init": "normal"}
     return Run(
@@ -65,7 +65,7 @@ def run(data: Any) -> Run:
 
 
 def read(engine: Engine, logged: Mapping[str, list[float]]) -> Figures:
-    """The distance, and the largest singular value of each of G's layers before the norm."""
+    """The distance, and the largest singular value of each layer of G, unnormalized."""
     sigmas = singular_values(engine.method.get_submodule("G"), 1)
     return {"frechet": quality()(engine.model()), **{k: float(v) for k, v in sigmas.items()}}
 
@@ -83,7 +83,7 @@ def collapse(frechet: Sequence[float]) -> float:
 
 
 def figures(arms: Mapping[str, Figures]) -> Figures:
-    """Singular values of the run that collapsed over those of the other at the same step.
+    """Singular values of the collapsed run over those of the other at the same step.
 
     growth: of the layer in which it is largest; 0 if nothing collapsed
     """
@@ -97,8 +97,8 @@ def figures(arms: Mapping[str, Figures]) -> Figures:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
-    """Distance, and the singular values of the first layer and the largest of all, by reading."""
+def series(trained: Trained) -> dict[str, object]:
+    """Distance, singular value of the first layer, and the largest, by reading."""
     names = [k for k in trained.readings[0] if k.startswith("sigma0/")]
     return {
         "images": trained.curve("images"),

@@ -1,4 +1,4 @@
-"""Spectral normalization, section 4.1: it trains at rates at which a gradient penalty does not."""
+"""Spectral normalization, section 4.1: it trains at rates too high for a penalty."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(game: str, setting: str) -> Run:
 
 
 def figures(arms: Mapping[str, Figures]) -> Figures:
-    """How many times the distance of spectral normalization that of the penalty is, at F."""
+    """Ratio of the FIDs of penalty and spectral normalization at F, and all FIDs."""
     fids = {f"{arm}_fid": found["fid"] for arm, found in arms.items()}
     return {
         "gain": fids["gp_F_fid"] / fids["sn_F_fid"],

@@ -1,22 +1,21 @@
-"""Spectral normalization, section 3: it leaves a discriminator's weights of high rank."""
+"""Spectral normalization, section 3: weights of the discriminator keep a high rank."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from statistics import fmean
-from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Adam, Optimizer, RMSprop
 
-from ganvas.claims.claim import claim
-from ganvas.claims.kit import plots
+from ganvas.claims.claim import Seeds, claim
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained
-from ganvas.core import Run
+from ganvas.core import Method, Run
 from ganvas.data import images
 from ganvas.methods import SNGAN, WGAN
 from ganvas.nets import sngan
@@ -27,7 +26,7 @@ TOP = 0.1  # of a layer's singular values, rounded up
 LEARNED = 5.0  # largest distance of samples that counts; noise has more than ten times it
 DATA = partial(images, "letters", size=16, labels=False)
 G = partial(sngan.Generator, latent=64, width=WIDTH)
-CRITIC = partial(sngan.Discriminator, width=WIDTH, normalised=False)
+CRITIC: Callable[..., nn.Module] = partial(sngan.Discriminator, width=WIDTH, normalised=False)
 
 
 class UnitRows(nn.Module):
@@ -37,10 +36,11 @@ class UnitRows(nn.Module):
     """
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Divide each row of a weight [rows, ...] by its length."""
         return nn.functional.normalize(weight.flatten(1), dim=1).view_as(weight)
 
 
-def weight_normalized(**shape: Any) -> nn.Module:
+def weight_normalized(**shape: object) -> nn.Module:
     """The discriminator with unit rows in place of spectral normalization."""
     net = CRITIC(**shape)
     for module in list(net.modules()):
@@ -49,7 +49,7 @@ def weight_normalized(**shape: Any) -> nn.Module:
     return net
 
 
-def run(method: Any, optim: Callable[..., Optimizer]) -> Run:
+def run(method: Callable[..., Method], optim: Callable[..., Optimizer]) -> Run:
     """120,000 real images for the discriminator."""
     return Run(method=method, data=DATA, optim=dict.fromkeys("GD", optim), batch=32, images=120_000)
 
@@ -64,7 +64,7 @@ def quality() -> Quality:
 def measure(trained: Trained) -> Figures:
     """Share of the squared singular values in the largest tenth, mean over the layers.
 
-    1 if the generator has not learned: weights that nothing has shaped are of full rank.
+    1 if the generator has not learned, since untrained weights are of full rank.
     """
     distance = quality()(trained.model)
     shares = [top_share(w) for w in spectra(trained).values()]
@@ -72,7 +72,7 @@ def measure(trained: Trained) -> Figures:
 
 
 def spectra(trained: Trained) -> dict[str, Tensor]:
-    """Squared singular values of D's convolutions as they are applied, largest first."""
+    """Squared singular values of D's normalized convolutions, largest first."""
     return {
         name: torch.linalg.svdvals(as_matrix(module.weight.detach())).square()
         for name, module in trained.engine.method.get_submodule("D").named_modules()
@@ -85,7 +85,7 @@ def top_share(squares: Tensor) -> float:
     return float(squares[: max(round(TOP * len(squares)), 1)].sum() / squares.sum())
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Spectra of the layers, each over its largest value."""
     return {name: (s / s[0]).tolist() for name, s in spectra(trained).items()}
 
@@ -98,7 +98,7 @@ def figures(arms: Mapping[str, Figures]) -> Figures:
     }
 
 
-def plot(figure: Any, seeds: plots.Seeds) -> None:
+def plot(figure: Figure, seeds: Seeds) -> None:
     """Spectrum of each layer of the first seed's discriminators."""
     found = seeds[0]["series"]
     panels = figure.subplots(1, len(found), sharey=True)

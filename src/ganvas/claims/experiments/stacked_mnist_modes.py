@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch.optim import Adam
@@ -37,7 +36,7 @@ def stacked() -> Feed:
 
 
 def run(pack: int) -> Run:
-    """A generator of 32-16-8 channels, and a discriminator of a quarter of its width."""
+    """A generator of 32-16-8 channels, a discriminator of a quarter of its width."""
     D = partial(dcgan.Discriminator, width=2)
     return Run(
         method=partial(
@@ -69,7 +68,7 @@ def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     return flat(arms) | {"packing_gains": gained}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """A row of samples."""
     return {"samples": plots.pixels(trained.model.sample(12))}
 

@@ -1,14 +1,13 @@
-"""StyleGAN, section 3.1: coarse styles decide what an image shows, fine ones how it is drawn."""
+"""StyleGAN, section 3.1: coarse styles set the content, fine ones the details."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from torch.optim import Adam
 
@@ -43,17 +42,20 @@ class CommonSynthesis(stylegan.Synthesis):
         alpha: float = 1.0,
         noise: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
+        """Map w [N, layers, style] to images, as the synthesis network does."""
         return super().forward(w.mean(1, keepdim=True).expand_as(w), resolution, alpha, noise)
 
 
-def common(**shape: Any) -> stylegan.Generator:
+def common(**shape: object) -> stylegan.Generator:
     """The generator without styles of its layers' own."""
     G = generator(**shape)
     G.synthesis.__class__ = CommonSynthesis
     return G
 
 
-generator = partial(stylegan.Generator, latent=64, style=64, mapping=4, widths=WIDTHS)
+generator: Callable[..., stylegan.Generator] = partial(
+    stylegan.Generator, latent=64, style=64, mapping=4, widths=WIDTHS
+)
 ADAM = partial(Adam, lr=2e-3, betas=(0.0, 0.99), eps=1e-8)
 
 
@@ -63,7 +65,7 @@ def clothes() -> Feed:
     return images(place("fashion-mnist"), size=32)
 
 
-def run(G: Any) -> Run:
+def run(G: Callable[..., nn.Module]) -> Run:
     """StyleGAN at its full size from the start, with style mixing."""
     return Run(
         method=partial(
@@ -96,7 +98,7 @@ def judge(seed: int) -> RecognitionClassifier:
 
 @torch.no_grad()
 def exchanged(trained: Trained) -> dict[str, Tensor]:
-    """Images [N, 1, 32, 32]: `own` and `other`, and `own` with styles of the other by scale."""
+    """Images [N, 1, 32, 32]: `own`, `other`, and `own` with styles of the other."""
     model = trained.model
     found: dict[str, list[Tensor]] = {}
     with torch.random.fork_rng(devices=[]):
@@ -142,12 +144,12 @@ def low_frequency(change: Tensor) -> float:
 
 
 def changed(before: np.ndarray, after: np.ndarray, nothing: int = 10) -> float:
-    """Share of images whose kind is another one afterwards, of those that are of a kind."""
+    """Share of images that change their kind, of those that are of a kind before."""
     kinds = before != nothing
     return float((before != after)[kinds].mean()) if kinds.any() else 0.0
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Images before and after, of the first pairs."""
     return {name: plots.pixels(x, 12, 16) for name, x in exchanged(trained).items()}
 

@@ -1,11 +1,10 @@
-"""StyleGAN2, section 2: normalizing every feature map makes droplets, demodulation does not."""
+"""StyleGAN2, section 2: instance norm makes droplets, demodulation does not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +39,7 @@ def quality() -> Quality:
     return Quality(flowers())
 
 
-def run(G: Any) -> Run:
+def run(G: Callable[..., nn.Module]) -> Run:
     """StyleGAN2's game without path lengths, for either generator."""
     return Run(
         method=partial(
@@ -66,7 +65,7 @@ def measure(trained: Trained) -> Figures:
 
 @torch.no_grad()
 def layers(trained: Trained) -> list[float]:
-    """`excess` of what enters each layer's noise and normalization, median over samples."""
+    """`excess` of the input of each layer's noise and norm, median over samples."""
     seen: dict[nn.Module, list[float]] = {}  # in the order of the layers' calls
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -86,9 +85,9 @@ def layers(trained: Trained) -> list[float]:
 def excess(x: Tensor) -> Tensor:
     """How much the largest place of feature maps stands out, [N, C, H, W] -> [N].
 
-    Every map is brought to mean 0 and variance 1; a place's size is the root mean square
-    over the maps; the largest over the median. A droplet is a spike at one place of all
-    maps that holds their variance.
+    Every map is brought to mean 0 and variance 1; a place's size is the root mean
+    square over the maps; the largest over the median. A droplet is a spike at one place
+    of all maps that holds their variance.
     """
     maps = x.float() - x.float().mean((2, 3), keepdim=True)
     maps = maps / (maps.square().mean((2, 3), keepdim=True) + 1e-8).sqrt()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit import super_resolution as kit
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 
 
-def figures(arms: Any) -> dict[str, float]:
+def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """The scores of both arms and of bicubic enlargement, and their differences."""
     found = {f"{arm}_{name}": v for arm, scores in arms.items() for name, v in scores.items()}
     found |= {f"bicubic_{name}": v for name, v in kit.by_bicubic().items()}
@@ -21,7 +21,7 @@ def figures(arms: Any) -> dict[str, float]:
     }
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """Parts of an image, gray: enlarged and true."""
     name, part = "butterfly", (..., slice(80, 124), slice(100, 144))
     made, (_, truth) = kit.enlarged(trained, kit.set5())[name], kit.set5()[name]

@@ -43,7 +43,7 @@ def run(latent: int) -> Run:
 
 @torch.no_grad()
 def measure(trained: Trained) -> dict[str, float]:
-    """The lower bound of the log likelihood, nats an image, and its loss on test images.
+    """Lower bound of the log likelihood, nats an image, and its loss on test images.
 
     The images of training that are measured are fixed; one sample of q for each image.
     """

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from ganvas.claims.claim import Finding, claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.training import Comparison, Trained
+from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run, Shape, rng
 from ganvas.data import toy
+from ganvas.engine.engine import Engine
 from ganvas.methods import DualLearning
 from ganvas.nets import toy_language
 
@@ -42,9 +44,19 @@ def table(sources: np.ndarray, targets: np.ndarray) -> Tensor:
     return torch.from_numpy(np.log(counts / counts.sum(1, keepdims=True))).float()
 
 
-def warm_started(shape: Shape, *, pairs: int, pair: int, **settings: Any) -> DualLearning:
+def warm_started(
+    shape: Shape,
+    *,
+    pairs: int,
+    pair: int,
+    T: Callable[..., nn.Module],
+    LM: Callable[..., nn.Module],
+    pretrain: int,
+    temperature: float,
+    anneal: int,
+) -> DualLearning:
     """`DualLearning` whose translators start from the first sentence pairs."""
-    method = DualLearning(shape, **settings)
+    method = DualLearning(shape, T, LM, pretrain=pretrain, temperature=temperature, anneal=anneal)
     a, b = (sentences[:pairs] for sentences in sentence_pairs(pair))
     warm: Any = method
     with torch.no_grad():
@@ -73,7 +85,7 @@ def run(pairs: int, pair: int, rate: float) -> Run:
     )
 
 
-def reward(engine: Any, logged: Any) -> dict[str, float]:
+def reward(engine: Engine, logged: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Mean reward of the last steps; 0 before the game."""
     return {"reward": fmean(logged.get("T/reward", [0.0])[-LAST:])}
 
@@ -89,7 +101,7 @@ def comparison(seed: int) -> Comparison:
         true = float((found == truth).float().mean())
         return {"true": true, "reward": trained.readings[-1]["reward"]}
 
-    def figures(arms: Any) -> dict[str, float]:
+    def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
         return {
             "all_pairs": supervised,
             "no_pairs": arms["no_pairs"]["true"],

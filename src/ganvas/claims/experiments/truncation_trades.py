@@ -15,7 +15,7 @@ from ganvas.claims.claim import Finding, claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.quality import rank_correlation
 from ganvas.claims.kit.training import Trained, train
-from ganvas.core import Run, rng
+from ganvas.core import Run, Samples, Truncates, rng
 from ganvas.core.schedules import HalfLife
 from ganvas.data import images
 from ganvas.methods import BigGAN
@@ -45,16 +45,16 @@ RUN = Run(
 Sampled = Callable[[Any, Tensor, float], Tensor]  # model, z, threshold -> images
 
 
-def truncated(model: Any, z: Tensor, threshold: float) -> Tensor:
+def truncated(model: Truncates, z: Tensor, threshold: float) -> Tensor:
     """The claim's samples: no number of z is above the threshold."""
     return model.truncated(z, threshold)
 
 
-def outer(model: Any, z: Tensor, threshold: float) -> Tensor:
-    """The control's: z is held within as much of the mass of N(0, 1), but the outermost.
+def outer(model: Samples, z: Tensor, threshold: float) -> Tensor:
+    """The control's samples: z in the outermost part of N(0, 1), not the innermost.
 
-    Every number keeps its sign; its size becomes the quantile 1 - m (1 - q), if q is that
-    of its size and m the mass within the threshold.
+    That part has as much mass m as lies within the threshold. Every number keeps its
+    sign; its size becomes the quantile 1 - m (1 - q), if q is that of its size.
     """
     mass = math.erf(threshold / 2**0.5)
     q = torch.erf(z.double().abs() / 2**0.5)

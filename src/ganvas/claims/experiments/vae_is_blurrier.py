@@ -1,10 +1,9 @@
-"""VAE/GAN, section 4: a likelihood of pixels blurs, one of learned features does not."""
+"""VAE/GAN, section 4: a likelihood of pixels blurs, one of features does not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
-from ganvas.core import Run, rng
+from ganvas.core import Method, Run, Shape, rng
 from ganvas.data import Feed, images
 from ganvas.methods import VAE, VAEGAN
 from ganvas.nets import autoencoder as nets
@@ -34,7 +33,7 @@ def mnist() -> Feed:
     return images(place("mnist"), size=32, labels=False)
 
 
-def run(method: Any, players: tuple[str, ...]) -> Run:
+def run(method: Callable[[Shape], Method], players: tuple[str, ...]) -> Run:
     """The same encoder, decoder, data and optimizer for both."""
     return Run(
         method=method,
@@ -88,7 +87,7 @@ def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     return flat(arms) | {"sharper": arms["vaegan"][name] / arms["vae"][name]}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """A row of real images and of their reconstructions."""
     real, rebuilt, _ = generated(trained)
     return {"real": plots.pixels(real), "rebuilt": plots.pixels(rebuilt)}

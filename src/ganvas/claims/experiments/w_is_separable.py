@@ -36,7 +36,7 @@ def judge(seed: int) -> RecognitionClassifier:
 
 @torch.no_grad()
 def measure(trained: Trained) -> Figures:
-    """Errors of linear classifiers of the digit that a sample shows, from its z and w."""
+    """Errors of linear classifiers of a sample's digit from its z, and from its w."""
     model = trained.model
     latents: dict[str, list[np.ndarray]] = {"z": [], "w": []}
     said = []
@@ -76,7 +76,7 @@ def error(latents: np.ndarray, p: np.ndarray) -> float:
 
 
 def figures(arms: Mapping[str, Figures]) -> Figures:
-    """The errors from w over that from z, of the same generator and of one without mapping."""
+    """Error from w over that from z: of one generator, and of one without mapping."""
     mapped, plain = arms["mapping"], arms["no_mapping"]
     return {
         "within": mapped["error_w"] / mapped["error_z"],

@@ -41,6 +41,7 @@ class Networks(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map points [critics n, 2] to scores [critics n]."""
         x = x.unflatten(0, (len(self.weights[0]), -1))
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             x = torch.baddbmm(bias, F.silu(x) if i else x, weight)
@@ -48,7 +49,7 @@ class Networks(nn.Module):
 
 
 def lines(n: int, thetas: Tensor) -> Tensor:
-    """n points (theta, z), z uniform in [0, 1], of each theta: [len(thetas) n, 2]."""
+    """Points (theta, z), z uniform in [0, 1], n of each theta: [len(thetas) n, 2]."""
     z = torch.rand(len(thetas) * n, 1)
     return torch.cat([thetas.repeat_interleave(n)[:, None], z], 1)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, final
+from typing import final
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -50,7 +50,8 @@ class Pair:
 
     info = SimpleNamespace(shape=Shape(channels=2, height=1, width=1))
 
-    def draw(self, cursor: int, n: int, *, seed: int, **_: Any) -> Batch:
+    def draw(self, cursor: int, n: int, *, seed: int, **options: object) -> Batch:
+        """The two sets of a seed, whatever the cursor and n."""
         x, fake = pair(seed)
         return Batch(x=x, fake=fake)
 
@@ -77,11 +78,13 @@ class Critic(Method):
         self.players = {"D": [self.D]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One update of D, after its weights are clipped if `clip` is set."""
         if self.clip is not None:
             clip_weights(self.D, self.clip)
         yield Update("D", self.loss, next(batches))
 
     def loss(self, batch: Batch) -> Terms:
+        """The negative estimate, plus the penalty if nothing is clipped."""
         estimate = self.D(batch.x).mean() - self.D(batch.fake).mean()
         penalty = 0.0 if self.clip else 10 * gradient_penalty(self.D, batch.x, batch.fake)
         return Terms(penalty - estimate)
@@ -100,7 +103,7 @@ def run(layers: int, clip: float | None) -> Run:
 
 
 def measure(trained: Trained) -> dict[str, float]:
-    """How tight the estimate is, where the weights lie, how gradients change by layer."""
+    """Tightness of the estimate, weights at the limit, decades of the gradients."""
     D, limit = trained.model.D, trained.model.clip
     weights = torch.cat([w.detach().flatten().abs() for w in D.parameters()])
     norms = layer_gradients(trained)

@@ -1,10 +1,10 @@
-"""WGAN-GP, section 5.1: random architectures that train under the penalty, and not else."""
+"""WGAN-GP, section 5.1: random architectures that train under the penalty alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ganvas.data import Feed, images
 from ganvas.methods import GAN, WGANGP
 from ganvas.metrics.features import extractor
 from ganvas.metrics.inception_score import InceptionScore
-from ganvas.nets.layers import sides
+from ganvas.nets.layers import Size, sides
 from ganvas.nets.norm import BatchNorm2d
 
 ARCHITECTURES, STEPS, DEVICE = 20, 3000, "cuda"
@@ -67,13 +67,14 @@ class Convolution(nn.Module):
         self.conv, self.norm, self.activation = nn.Conv2d(a, b, 3, padding=1), norm, activation
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features [N, a, H, W] to [N, b, H, W]."""
         return ACTIVATIONS[self.activation](self.norm(self.conv(x)))
 
 
 class Generator(nn.Module):
-    """z [N, latent] -> images [N, channels, H, W]: `depth` / 4 convolutions a resolution."""
+    """z [N, latent] -> images [N, channels, H, W], `depth` / 4 layers a resolution."""
 
-    def __init__(self, design: Design, size: Any, channels: int, latent: int = 64) -> None:
+    def __init__(self, design: Design, size: Size, channels: int, latent: int = 64) -> None:
         super().__init__()
         self.latent, self.grid, width = latent, sides(size)[0] // 8, design.width
         self.input = nn.Linear(latent, width * self.grid**2)
@@ -86,13 +87,14 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
+        """Generate images [N, channels, H, W] in [-1, 1]."""
         return self.layers(self.input(z).unflatten(1, (-1, self.grid, self.grid)))
 
 
 class Discriminator(nn.Module):
     """Images -> logits [N]: the generator's mirror image, with layer norm."""
 
-    def __init__(self, design: Design, size: Any, channels: int) -> None:
+    def __init__(self, design: Design, size: Size, channels: int) -> None:
         super().__init__()
         width, grid = design.width, sides(size)[0] // 8
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
@@ -104,6 +106,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * grid**2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, channels, H, W] to logits [N]."""
         return self.layers(x).squeeze(1)
 
 
@@ -117,7 +120,7 @@ def mnist() -> Feed:
 
 
 def run(loss: str, design: tuple[Design, Design]) -> Run:
-    """`STEPS` generator updates, with the rates of the paper's section 5.1 and DCGAN's."""
+    """`STEPS` updates of G, with the rates of the paper's section 5.1 and DCGAN's."""
     method, draws = METHODS[loss]
     adam = partial(Adam, lr=1e-4, betas=(0.0, 0.9))
     if loss == "gan":

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from statistics import median
-from typing import Any
 
 from matplotlib.figure import Figure
 from torch.optim import Adam
@@ -23,7 +22,7 @@ from ganvas.nets import dcgan as nets
 READINGS = 25  # of each run, evenly spaced
 WARM_UP = 3  # not judged: the critic starts from nothing and its estimate rises
 DIGITS = partial(images, "digits", size=16)
-GENERATORS: Mapping[str, Mapping[str, Any]] = {
+GENERATORS: Mapping[str, Mapping[str, float]] = {
     "standard": {"width": 16},
     "narrow": {"width": 2},
     "no batch norm": {"width": 16, "norm": False},
@@ -31,7 +30,7 @@ GENERATORS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def wgan(generator: Mapping[str, Any]) -> Run:
+def wgan(generator: Mapping[str, float]) -> Run:
     """300 generator steps of 5 critic batches; the critic has no batch norm."""
     return Run(
         method=partial(

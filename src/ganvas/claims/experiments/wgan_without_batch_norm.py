@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
 
 from torch.optim import Adam, Optimizer, RMSprop
 
@@ -12,7 +11,7 @@ from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
-from ganvas.core import Run
+from ganvas.core import Method, Run
 from ganvas.data import images
 from ganvas.methods import DCGAN, WGAN
 from ganvas.nets import dcgan as nets
@@ -22,7 +21,7 @@ D = partial(nets.Discriminator, width=16)
 DIGITS = partial(images, "digits", size=16)
 
 
-def run(method: Any, optimizer: Callable[..., Optimizer], images: int) -> Run:
+def run(method: Callable[..., Method], optimizer: Callable[..., Optimizer], images: int) -> Run:
     """Both arms have the same networks."""
     return Run(
         method=partial(method, G=G, D=D),

@@ -1,6 +1,7 @@
 """CIFAR-10, and FID of a generator of it: for experiments at the papers' settings.
 
-FID needs Inception's weights: the environment variable GANVAS_WEIGHTS names their folder.
+FID needs Inception's weights, in the folder of the environment variable
+GANVAS_WEIGHTS.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def translation_scores(output: Tensor, truth: Tensor, source: Tensor) -> dict[st
 
     output, truth, source: [N, C, H, W], the i-th of each from one image
 
-    Returns
+    Returns:
     matched: share of outputs whose nearest image, among the true translations and the
         inputs of all, is their own true translation. 1/2N by chance, 0 for the identity
     distinct: share of outputs whose nearest other output is at least half as far as the

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from torch.optim import Adam
 from ganvas.claims.claim import Seeds
 from ganvas.claims.kit.plots import Plot
 from ganvas.claims.kit.training import Trained
-from ganvas.core import Run, rng
+from ganvas.core import Method, Run, Shape, rng
 from ganvas.core.schedules import LinearDecay
 from ganvas.data import toy
 from ganvas.metrics.mode_coverage import SAMPLES, score_modes
@@ -27,7 +27,7 @@ D = partial(toy_points.Discriminator, units=128, pieces=2, std=None)
 
 
 def run(
-    method: Any,
+    method: Callable[[Shape], Method],
     lr: float = 1e-3,
     *,
     steps: int = 10_000,
@@ -64,7 +64,7 @@ def measure(trained: Trained) -> dict[str, float]:
     return {"modes": modes.found, "good": modes.good, "reverse_kl": modes.reverse_kl}
 
 
-def series(trained: Trained) -> dict[str, Any]:
+def series(trained: Trained) -> dict[str, object]:
     """500 of the samples."""
     return {"points": samples(trained)[:500]}
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ganvas.claims.claim import Seeds
+from ganvas.claims.claim import Seeds, Series
 
 Plot = Callable[[Figure, Seeds], None]
 
@@ -93,7 +93,7 @@ def scatter(arms: Mapping[str, str], x: str, y: str, labels: tuple[str, str]) ->
 
 
 def pictures(
-    rows: Mapping[str, Callable[[Mapping[str, Any]], Any]],
+    rows: Mapping[str, Callable[[Series], object]],
     figures: Mapping[str, str] | None = None,
 ) -> Plot:
     """Rows of small images, for the first seed: {name: the row's images of the series}.
@@ -151,7 +151,7 @@ def _inside(series: Mapping[str, Any], path: str) -> Any:
     return series
 
 
-def pixels(x: Tensor, count: int = 12, side: int | None = None) -> list[Any]:
+def pixels(x: Tensor, count: int = 12, side: int | None = None) -> list[object]:
     """The first images of [N, C, H, W] in [-1, 1] as numbers 0 to 255, for `pictures`.
 
     side: their size in the record; None: as they are

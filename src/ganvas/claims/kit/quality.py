@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganvas.core import rng
+from ganvas.core import Samples, rng
+from ganvas.data import Feed
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
 
@@ -29,16 +30,17 @@ class Quality:
     features: another extractor
     """
 
-    def __init__(self, feed: Any, count: int = 1024, features: str = "random-conv-v1") -> None:
+    def __init__(self, feed: Feed, count: int = 1024, features: str = "random-conv-v1") -> None:
         self.extractor, self.count, self.side = extractor(features), count, feed.info.height
         self.real = feature_statistics(self.extractor, feed.fixed(count).x.split(PART))
 
     @torch.no_grad()
-    def __call__(self, model: Any) -> float:
-        """`model`: a method that samples, in evaluation mode."""
+    def __call__(self, model: object) -> float:
+        """The distance of a method that samples, in evaluation mode."""
+        generator = cast(Samples, model)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rng.fold_in("quality"))
-            fake = [self._whole(model.sample(PART)).cpu() for _ in range(self.count // PART)]
+            fake = [self._whole(generator.sample(PART)).cpu() for _ in range(self.count // PART)]
         return self.of(fake)
 
     def of(self, batches: Sequence[Tensor]) -> float:

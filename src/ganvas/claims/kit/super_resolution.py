@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Trained
-from ganvas.core import Clock, Run
+from ganvas.core import Clock, Run, Shape
 from ganvas.core.errors import UserError
 from ganvas.core.schedules import Cosine
 from ganvas.data import Feed, super_resolution
@@ -74,6 +74,7 @@ def set5() -> Images:
 
 @cache
 def perceptual() -> LPIPS:
+    """LPIPS over SqueezeNet. Raises `UserError` if its weights are missing."""
     return lpips("squeeze-caffe")
 
 
@@ -93,9 +94,25 @@ def rate(clock: Clock) -> float:
     return Cosine(1.0, 0.2, PRETRAIN)(clock)
 
 
-def srgan(shape: Any, *, features: bool, **settings: Any) -> SRGAN:
+def srgan(
+    shape: Shape,
+    *,
+    features: bool,
+    G: Callable[..., nn.Module],
+    D: Callable[..., nn.Module],
+    pretrain: int,
+    adversarial_weight: float,
+) -> SRGAN:
     """`SRGAN` with content in VGG19's relu2_2, or in pixels."""
-    return SRGAN(shape, vgg=vgg() if features else None, layer="relu2_2", **settings)
+    return SRGAN(
+        shape,
+        G,
+        D,
+        vgg=vgg() if features else None,
+        layer="relu2_2",
+        pretrain=pretrain,
+        adversarial_weight=adversarial_weight,
+    )
 
 
 def run(features: bool, adversarial_weight: float) -> Run:

@@ -9,7 +9,7 @@ check that a null passes shows nothing (`ganvas.claims.runner.judge`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ import torch
 from ganvas.claims.claim import Finding
 from ganvas.core import Run, rng
 from ganvas.core.files import write
+from ganvas.data import Feed
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 
@@ -33,7 +34,7 @@ _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 
 @contextmanager
-def resumable(folder: Path):
+def resumable(folder: Path) -> Iterator[None]:
     """Within it, trainings continue from checkpoints in `folder`, and write them."""
     token = _folder.set(folder)
     try:
@@ -58,7 +59,7 @@ class Trained:
         self.model: Any = self.engine.model()
 
     @property
-    def feed(self) -> Any:
+    def feed(self) -> Feed:
         """The training data."""
         return self.engine.feed
 
