@@ -44,18 +44,19 @@ FIGURES = {  # name -> (in words, format)
 }
 INTRODUCTION = """# Gallery
 
-What each method makes of a small data set in about half an hour of one processor core, with the weak
-points named. Nothing was selected: the images are the first of seed 0, and the first of the test part.
+What each method makes of a small data set in about half an hour of one processor core, with the
+weak points named. Nothing was selected: the images are the first of seed 0, and the first of the
+test part.
 
 ```
 python bench/gallery.py                            # train; the same command continues what was cut
 python bench/gallery.py --page --weights DIR       # the figures, the images and this page
 ```
 
-Each figure ([record](../bench/results/gallery.json)) stands beside the same figure of real images (of
-the other part of the data; for pairs: the true image of another input) and of the network before
-training. Fréchet distances are over `{extractor}`: they are not FID and compare only within a section.
-A part of letters or photographs that the networks have not seen is of other typefaces and other
+Each figure ([record](../bench/results/gallery.json)) stands beside the same figure of real images
+(of the other part of the data; for pairs: the true image of another input) and of the network
+before training. Fréchet distances are over `{extractor}`: they are not FID and compare only within
+a section. A part of letters or photographs that the networks have not seen is of other typefaces and other
 photographs, so that real images themselves are not at 0."""
 
 

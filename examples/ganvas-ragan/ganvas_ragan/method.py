@@ -11,7 +11,9 @@ from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, distri
 
 @final
 class RaGAN(Method):
-    """The relativistic discriminator: a key element missing from standard GAN. Jolicoeur-Martineau, 2018, arXiv:1807.00734.
+    """The relativistic discriminator: a key element missing from standard GAN.
+
+    Jolicoeur-Martineau, 2018, arXiv:1807.00734.
 
     Section 4.2, RaSGAN: D says how much more real a real image is than generated ones
     are on average, and G wants the opposite.
