@@ -95,13 +95,13 @@ SETTINGS: dict[str, str] = {
     "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=4"),
     "deoldify": (
         "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 "
-        "D.blocks=1 data.size=32 batch=2 pretrain=4 critic=4"
+        "D.blocks=1 data.size=64 batch=2 pretrain=4 critic=4"
     ),
     "deoldify_artistic": (
-        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=64 batch=2 pretrain=4 critic=2"
     ),
     "deoldify_small": (
-        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=32 batch=2 pretrain=4 critic=2"
+        "G.stem=4 G.blocks=[1,1,1,1] D.width=8 D.blocks=1 data.size=64 batch=2 pretrain=4 critic=2"
     ),
     "singan": "G.width=4 D.width=4 data.size=20 batch=1 coarsest=12 images=3",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",

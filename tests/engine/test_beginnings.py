@@ -62,7 +62,7 @@ def test_a_run_that_diverged_at_once_stays_to_be_looked_at(
         raise NumericalError("D's loss is nan")
 
     monkeypatch.setattr(Engine, "step", diverged)
-    with pytest.raises(start.Stopped, match="ganvas resume"):
+    with pytest.raises(start.Stopped, match="no checkpoint was saved before"):
         train(tmp_path)
     assert (tmp_path / "run" / "run.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()

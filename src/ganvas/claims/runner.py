@@ -310,7 +310,7 @@ def condition(check: Record) -> str:
     """A bound as text: "≥ 0.9 in every seed"."""
     over = {
         "every": "in every seed",
-        "mean": "by the 95% interval of the mean",
+        "mean": "by the interval of the mean",
         "median": "in the median",
         "share": "of the seeds",
     }[check["over"]]

@@ -66,7 +66,7 @@ class AutoencoderKL(AdversarialAutoencoder):
         """(images, loss of the latents, log); the divergence from N(0, I)."""
         mean, log_var = self.AE.encode(x).unbind(1)
         z = mean + (log_var / 2).exp() * rng.normal(*mean.shape, device=x.device)
-        kl = ((log_var.exp() + mean.square() - 1 - log_var) / 2).float().flatten(1).sum(1).mean()
+        kl = ((log_var.exp() + mean.square() - 1 - log_var) / 2).flatten(1).sum(1).mean()
         return self.AE.decode(z), self.kl_weight * kl / x[0].numel(), {"kl": kl}
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:

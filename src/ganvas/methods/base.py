@@ -19,6 +19,7 @@ from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
 from ganvas.objectives.adversarial import hinge
+from ganvas.objectives.precision import wide
 
 
 class NoiseToImage(Method):
@@ -197,9 +198,9 @@ class AdversarialAutoencoder(Method):
 
     def distance(self, x: Tensor, made: Tensor) -> dict[str, Tensor]:
         """The parts of the reconstruction's loss."""
-        log = {"l1": l1_loss(made.float(), x)}
+        log = {"l1": l1_loss(wide(made), x)}
         if self.perceptual is not None:
-            log["lpips"] = self.perceptual(made.float(), x).mean()
+            log["lpips"] = self.perceptual(wide(made), x).mean()
         return log
 
     def reconstruction_loss(self, batch: Batch) -> Terms:

@@ -25,6 +25,7 @@ from ganvas.media.color import in_gamut, to_lab, to_rgb
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 from ganvas.objectives.feature_matching import perceptual
+from ganvas.objectives.precision import wide
 
 
 @final
@@ -136,8 +137,8 @@ class DeOldify(Method):
 
     def colored(self, x: Tensor) -> Tensor:
         """G's chroma on the lightness of gray images."""
-        lightness = to_lab(x.float())[:, :1]
-        chroma = to_lab(self.G(x).float())[:, 1:]
+        lightness = to_lab(wide(x))[:, :1]
+        chroma = to_lab(wide(self.G(x)))[:, 1:]
         return to_rgb(in_gamut(torch.cat([lightness, chroma], 1)))
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update, rng
+from ganvas.objectives.precision import wide
 
 
 @final
@@ -46,7 +47,7 @@ class SparseTransformer(Method):
     def loss(self, real: Batch) -> Terms:
         """The negative log likelihood of a value in nats; bits in the log."""
         values = self.values(real.x)
-        nats = cross_entropy(self.T(values).float().flatten(0, 1), values.flatten())
+        nats = cross_entropy(wide(self.T(values)).flatten(0, 1), values.flatten())
         return Terms(nats, {"bits_per_dim": nats / math.log(2)})
 
     def values(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.layers import divisible
+from ganvas.objectives.precision import wide
 
 EPS = 1e-6
 
@@ -257,7 +258,7 @@ class Codebook(nn.Module):
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize latents z [N, C, h, w]."""
-        flat = z.movedim(1, -1).float()
+        flat = wide(z.movedim(1, -1))
         vectors = self.embedding.weight
         far = flat.square().sum(-1, keepdim=True) - 2 * flat @ vectors.T + vectors.square().sum(1)
         codes = far.argmin(-1)

@@ -20,6 +20,7 @@ from ganvas.core import distributed
 from ganvas.core.errors import UserError
 from ganvas.nets.layers import EqualizedLinear, Size, sides
 from ganvas.nets.stylegan import Mapping, StyleBased
+from ganvas.objectives.precision import wide
 
 MARGIN = 10  # pixels around a feature map, so that its border is not seen
 TAPS = 6  # of a filter, for each sampling rate that it changes by
@@ -93,7 +94,7 @@ def low_pass(taps: int, cutoff: float, width: float, rate: float, radial: bool =
 def _filtered(x: Tensor, f: Tensor, stride: int = 1) -> Tensor:
     """Convolve every channel with a filter [k] along both sides, or [k, k]."""
     n, c = x.shape[:2]
-    x, f = x.reshape(n * c, 1, *x.shape[2:]), f.flip(tuple(range(f.dim())))
+    x, f = x.reshape(n * c, 1, *x.shape[2:]), f.to(x.dtype).flip(tuple(range(f.dim())))
     if f.dim() == 2:
         x = F.conv2d(x, f[None, None], stride=stride)
     else:
@@ -118,7 +119,7 @@ def filtered_lrelu(
     padding: left, right, top, bottom, of the enlarged image; negative: cropped
     """
     with torch.autocast(x.device.type, enabled=False):
-        x = x.float()
+        x = wide(x)
         if up > 1:
             n, c, h, w = x.shape
             spread = x.new_zeros(n, c, h, up, w, up)
@@ -159,7 +160,7 @@ class FourierInput(nn.Module):
         """Features [N, C, S, S] for styles w [N, style]."""
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)
-        cos, sin, across, down = t.float().unbind(1)
+        cos, sin, across, down = wide(t).unbind(1)
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
         turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).view(-1, 3, 3)
         shift = torch.stack([one, zero, -across, zero, one, -down, zero, zero, one], 1)
@@ -236,7 +237,9 @@ class SynthesisLayer(nn.Module):
     @torch.no_grad()
     def follow(self, x: Tensor, decay: float) -> None:
         """Move `magnitude` towards the mean square of an input, over all ranks."""
-        self.magnitude.lerp_(distributed.mean(x.float().square().mean()), 1 - decay)
+        self.magnitude.lerp_(
+            distributed.mean(x.to(self.magnitude.dtype).square().mean()), 1 - decay
+        )
 
 
 class Synthesis(nn.Module):

@@ -25,7 +25,6 @@ from ganvas.apps.cli.common import (
     app,
 )
 from ganvas.core.errors import UserError
-from ganvas.core.guards import plural
 
 
 @app.command(rich_help_panel=USE)
@@ -54,6 +53,7 @@ def sample(
     Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
     """
     from ganvas.core.environment import memory
+    from ganvas.core.guards import plural
     from ganvas.inference.load import load
     from ganvas.media import encode, grid
 
@@ -307,6 +307,7 @@ def translate(
 
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
     """
+    from ganvas.core.guards import plural
     from ganvas.inference.masks import Masks
     from ganvas.inference.translate_files import translate_files
 
