@@ -101,7 +101,7 @@ class Judged:
         run = run_of(self.row, self.source, self.images)
         assert isinstance(run.data, partial)
         same: dict[str, Any] = {"flip": False, "part": part}
-        same |= {"channels": self.model.info["shape"]["channels"]}
+        same |= {"channels": self.model.runtime.channels}
         if self.model.method.upscale == 1 and "load" in run.data.keywords:
             same["load"] = None
         return partial(run.data, **same)()
@@ -143,7 +143,8 @@ class Judged:
             sets[which] = self._sized(model.batches(len(others)))
         found: Figures = {}
         for which, images in sets.items():
-            values = measure_samples(images, real, self.extractor)["values"]
+            record: dict[str, Any] = measure_samples(images, real, self.extractor)
+            values = record["values"]
             for name in ("frechet", "precision", "recall"):
                 found.setdefault(name, {})[which] = values[name]
         if self.labeled_letters:
@@ -222,10 +223,11 @@ class Judged:
         return _REFERENCES[key]
 
     def _frechet(self, images: dict[str, Tensor], real: FeatureSet) -> dict[str, float]:
-        return {
-            which: measure_samples(x.split(256), real, self.extractor)["values"]["frechet"]
-            for which, x in images.items()
-        }
+        found: dict[str, float] = {}
+        for which, x in images.items():
+            record: dict[str, Any] = measure_samples(x.split(256), real, self.extractor)
+            found[which] = record["values"]["frechet"]
+        return found
 
     def _sized(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Images of a network that has not grown yet, enlarged by repeating pixels."""

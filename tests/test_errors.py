@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,11 +42,12 @@ def _locked(folder: Path) -> None:
         pass
 
 
+_STATE: Any = {"clock": {"images": 8}}
 WRITERS = {
     "a file": lambda folder: files.write(folder / "a.txt", "text"),
     "an image": lambda folder: encode.save(Image.new("L", (4, 4)), folder / "a.png"),
     "a model": lambda folder: model_file.write(folder, {"w": torch.zeros(1)}, {}),
-    "a checkpoint": lambda folder: checkpoint.save(folder, {"clock": {"images": 8}}, {}, {}),
+    "a checkpoint": lambda folder: checkpoint.save(folder, _STATE, {}, {}),
     "a lock": _locked,
     "translations": translate_files._prepare,
 }

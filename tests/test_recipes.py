@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ganvas import recipes
@@ -54,7 +56,7 @@ def test_recipe_equals_the_published_configuration(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", ["progan", "stylegan"])
 def test_growth_of_older_runs_keeps_its_defaults(recipe: str) -> None:
     """Run files of earlier versions omit `fade` and `hold`; the defaults are theirs."""
-    run = config.load(config.dump(recipes.find(recipe)(1)))
+    run: Any = config.load(config.dump(recipes.find(recipe)(1)))
     keywords = {k: v for k, v in run.method.keywords.items() if k not in ("fade", "hold")}
     growth = run.method.func(Shape(3, 8, 8), **keywords).growth
     assert (growth.fade, growth.hold) == (600_000, 600_000)

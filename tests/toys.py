@@ -77,11 +77,11 @@ SETTINGS: dict[str, str] = {
         "data.size=16 batch=2"
     ),
     "stylegan3": (
-        "G.width=4 G.base=64 G.depth=4 G.latent=8 G.style=8 D.widths=[4,4,4] data.size=16 batch=4 "
+        "G.width=4 G.base=64 G.depth=4 G.latent=8 G.style=8 D.widths=[4,4,4] data.size=16 batch=8 "
         "r1_every=2"
     ),
     "stylegan3_small": (
-        "G.width=4 G.base=64 G.depth=4 D.widths=[4,4,4] data.size=16 batch=4 r1_every=2"
+        "G.width=4 G.base=64 G.depth=4 D.widths=[4,4,4] data.size=16 batch=8 r1_every=2"
     ),
     "autoencoder_kl": (
         "AE.widths=[4,4] AE.blocks=1 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
@@ -91,8 +91,8 @@ SETTINGS: dict[str, str] = {
         "AE.widths=[4,4] AE.blocks=1 AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6"
     ),
     "vqgan_small": "AE.widths=[4,4] AE.codes=8 D.width=4 D.layers=1 data.size=16 batch=2 start=6",
-    "sparse_transformer": ("T.levels=8 T.width=8 T.layers=4 T.summary=2 data.size=4 batch=4"),
-    "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=4"),
+    "sparse_transformer": ("T.levels=8 T.width=8 T.layers=4 T.summary=2 data.size=4 batch=8"),
+    "sparse_transformer_small": ("T.levels=8 T.width=8 T.layers=2 T.summary=2 data.size=4 batch=8"),
     "deoldify": (
         "G.kind=deep G.encoder=resnet34 G.factor=1 G.stem=4 G.blocks=[1,1,1,1] D.width=8 "
         "D.blocks=1 data.size=64 batch=2 pretrain=4 critic=4"

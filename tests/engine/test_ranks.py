@@ -46,6 +46,8 @@ for told in sys.argv[2:]:
     run = augmented(toy_run(name, Path(data)), augment or None)
     if "pretrain" in run.method.keywords:
         run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
+    if "critic" in run.method.keywords:
+        run = override(override(run, "critic=0"), "threshold=10")  # both players move
     if augment == "ada":
         run = override(run, "augment.p=0.5")
     if name.startswith("progan"):
@@ -68,6 +70,7 @@ ranks.destroy()
 
 def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     names = [*sorted(recipes.all_recipes()), "dcgan+ada", "dcgan_digits+color,cutout"]
+    names.remove("singan")  # trains on one image, which two processes cannot share
     told = [
         f"{name}={toy_data(name.partition('+')[0], tmp_path / 'data' / name)}" for name in names
     ]

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update, rng
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update, distributed, rng
 from ganvas.methods.base import NoiseToImage
 from ganvas.nets.conditional import num_classes
 from ganvas.objectives.adversarial import bce, mean_sign
@@ -80,7 +80,8 @@ class StyleGAN3(NoiseToImage):
     def d_loss(self, real: Batch) -> Terms:
         """The loss of 2014; the layers' magnitudes follow."""
         w = self.G.styles(self.latent(len(real)), *self.conditioning(real))
-        fake = self.G.synthesis(w, decay=0.5 ** (len(real) / self.magnitude_images))
+        images = len(real) * distributed.world()
+        fake = self.G.synthesis(w, decay=0.5 ** (images / self.magnitude_images))
         d_real, d_fake = self.score(real.x, real), self.score(fake, real)
         return Terms(bce(d_real, True) + bce(d_fake, False), {"sign": mean_sign(d_real)})
 

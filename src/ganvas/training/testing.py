@@ -189,7 +189,7 @@ def _toy_data(run: Run, folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         for i, image in enumerate(images):
             if run.data.func is label_maps and name == "A":
-                image = image.point(lambda level: 255 * (level // 128))
+                image = image.point([255 * (level // 128) for level in range(256)] * 3)
             image.save(folder / name / f"{i:03d}.png")
     return folder
 
