@@ -23,10 +23,10 @@ from toys import toy_images
 
 from ganvas.engine import checkpoint
 
-KILLS = 50
+KILLS = 30
 
 # A server of attempts: it imports everything once and forks a child per line, so that
-# fifty kills take seconds and every victim is a process of its own.
+# all kills take seconds and every victim is a process of its own.
 SERVER = """
 import os, sys
 import torch
@@ -58,7 +58,7 @@ for line in sys.stdin:
 """
 
 
-def test_fifty_deaths(tmp_path: Path) -> None:
+def test_many_deaths(tmp_path: Path) -> None:
     data = toy_images(tmp_path / "data")
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER],
