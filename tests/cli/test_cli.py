@@ -220,10 +220,9 @@ def test_measure_reports_its_protocol(run: Path, photos: Path) -> None:
 
 
 # The contract tests interrupt every recipe at every step. These test the processes and
-# files: plain, with averaged weights and augmentation, growing, with an image pool, and
+# files: with averaged weights and augmentation, growing, with an image pool, and
 # in stages.
 KINDS = [
-    "gan",
     "dcgan_digits",
     "progan",
     "cyclegan",
