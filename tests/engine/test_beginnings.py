@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import toy_images
+from toys import toy_images, toy_run
 
-from ganvas.core.errors import NumericalError, UserError
+from ganvas.core import Shape
+from ganvas.core.errors import ConfigError, NumericalError, UserError
 from ganvas.engine.engine import Engine
 from ganvas.training import start, trainer
 
@@ -66,3 +67,22 @@ def test_a_run_that_diverged_at_once_stays_to_be_looked_at(
         train(tmp_path)
     assert (tmp_path / "run" / "run.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting"),
+    [
+        ("wgan_gp", "n_critic=0"),
+        ("gan", "steps=0"),
+        ("dcgan_digits", "r1_every=0"),
+        ("stylegan2", "pl_every=-1"),
+        ("discogan", "d_every=0"),
+        ("pacgan", "pack=0"),
+        ("wgan", "every=0"),
+    ],
+)
+def test_a_number_of_turns_is_at_least_one(recipe: str, setting: str) -> None:
+    run = toy_run(recipe, Path("unused"), setting)
+    name, _, value = setting.partition("=")
+    with pytest.raises(ConfigError, match=rf"{name} is {value}; give at least 1"):
+        run.method(Shape(3, 16, 16))

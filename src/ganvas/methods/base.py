@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core.errors import ConfigError
 from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
 from ganvas.objectives.adversarial import hinge
@@ -138,6 +139,13 @@ def citation(method: type[Method]) -> str:
     source = r"(?:arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
     found = re.match(rf".*?{source}", " ".join(opening))
     return found[0] if found else opening[0]
+
+
+def require_positive(**numbers: int) -> None:
+    """Raise `ConfigError` unless all numbers of turns or images are at least 1."""
+    for name, value in numbers.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; give at least 1: --set {name}=1")
 
 
 def total(terms: Iterable[Terms]) -> Terms:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update, rng
 from ganvas.core.errors import UserError
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.spectral import orthogonality, singular_values
 from ganvas.nets.standing_stats import Standing
@@ -65,6 +65,7 @@ class BigGAN(NoiseToImage):
         sigma_every: log singular values every this many steps; 0: never
         """
         super().__init__()
+        require_positive(n_critic=n_critic)
         self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Forward, Plan, Shape, Terms, Update
 from ganvas.core.errors import UserError
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
 from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.penalties import r1
@@ -54,6 +54,7 @@ class DCGAN(NoiseToImage):
         labels: train within each class; needs labeled data
         """
         super().__init__()
+        require_positive(r1_every=r1_every)
         self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)

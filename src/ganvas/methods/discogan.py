@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
-from ganvas.methods.base import UnpairedTranslation
+from ganvas.methods.base import UnpairedTranslation, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.feature_matching import mean_features
 
@@ -59,6 +59,7 @@ class DiscoGAN(UnpairedTranslation):
         d_every: D takes one iteration of this many
         """
         super().__init__()
+        require_positive(d_every=d_every)
         self.build_networks(
             lambda: G(channels_in=shape.channels, channels_out=shape.channels),
             lambda: D(size=shape.size, channels=shape.channels),

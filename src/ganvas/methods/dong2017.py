@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
 from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 DOMAINS = ("a", "b")  # by label
@@ -64,6 +64,7 @@ class Dong2017(NoiseToImage):
         noise: z ~ U(-1, 1) or N(0, 1)
         """
         super().__init__()
+        require_positive(g_steps=g_steps)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)
         self.E = E(size=shape.size, channels=shape.channels, latent=self.G.latent)

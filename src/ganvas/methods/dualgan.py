@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
-from ganvas.methods.base import Direction, UnpairedTranslation
+from ganvas.methods.base import Direction, UnpairedTranslation, require_positive
 from ganvas.objectives.penalties import clip_weights, gradient_penalty
 
 
@@ -56,6 +56,7 @@ class DualGAN(UnpairedTranslation):
         gp_weight: weight of the gradient penalty; 0: no penalty
         """
         super().__init__()
+        require_positive(n_critic=n_critic)
         self.build_networks(
             lambda: G(channels_in=shape.channels, channels_out=shape.channels),
             lambda: D(size=shape.size, channels=shape.channels),

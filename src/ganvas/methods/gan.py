@@ -11,7 +11,7 @@ from typing import final
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Curve, Plan, Shape, Terms, Update, rng
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 
@@ -46,6 +46,7 @@ class GAN(NoiseToImage):
         steps: k of Algorithm 1, D's updates for each update of G
         """
         super().__init__()
+        require_positive(steps=steps)
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.steps = steps

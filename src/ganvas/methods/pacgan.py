@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Forward, Plan, Shape, Terms, Update
 from ganvas.core.errors import UserError
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 
 
@@ -40,8 +40,7 @@ class PacGAN(NoiseToImage):
         pack: m, images that D scores together; 1: DCGAN
         """
         super().__init__()
-        if pack < 1:
-            raise UserError(f"pack is {pack}; D scores at least 1 image at once")
+        require_positive(pack=pack)
         self.pack = pack
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=pack * shape.channels)

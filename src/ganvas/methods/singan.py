@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, mse_loss
 
 from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.core.errors import UserError
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.penalties import pixel_gradient_penalty
 
 
@@ -65,6 +65,7 @@ class SinGAN(NoiseToImage):
         noise: of finer scales, relative to the reconstruction's error
         """
         super().__init__()
+        require_positive(updates=updates)
         self.sizes = pyramid(shape.size, coarsest, factor)
         self.images, self.count = images, updates
         self.gp_weight, self.reconstruction_weight, self.noise = (

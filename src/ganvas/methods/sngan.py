@@ -11,7 +11,7 @@ from typing import final
 from torch import nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.spectral import singular_values
 from ganvas.objectives.adversarial import hinge, mean_sign
@@ -57,6 +57,7 @@ class SNGAN(NoiseToImage):
         sigma_every: log D's singular values every this many steps; 0: never
         """
         super().__init__()
+        require_positive(n_critic=n_critic, g_batch=g_batch)
         self.classes = num_classes(labels, shape.classes)
         conditional = {"classes": self.classes} if labels else {}
         self.G = G(size=shape.size, channels=shape.channels, **conditional)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update, distributed, rng
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.stylegan import mixed
 from ganvas.objectives.adversarial import bce, mean_sign
@@ -70,6 +70,7 @@ class StyleGAN2(NoiseToImage):
         labels: train within each class; needs labeled data
         """
         super().__init__()
+        require_positive(r1_every=r1_every, pl_every=pl_every, pl_shrink=pl_shrink)
         self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)

@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update, distributed, rng
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
 from ganvas.objectives.adversarial import bce, mean_sign
 from ganvas.objectives.penalties import r1
@@ -55,6 +55,7 @@ class StyleGAN3(NoiseToImage):
         labels: train within each class; needs labeled data
         """
         super().__init__()
+        require_positive(r1_every=r1_every)
         self.classes = num_classes(labels, shape.classes)
         self.G = G(size=shape.size, channels=shape.channels, classes=self.classes)
         self.D = D(size=shape.size, channels=shape.channels, classes=self.classes)

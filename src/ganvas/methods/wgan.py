@@ -11,7 +11,7 @@ from typing import final
 from torch import nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.penalties import clip_weights
 
 
@@ -53,6 +53,7 @@ class WGAN(NoiseToImage):
             every `every`-th update after them
         """
         super().__init__()
+        require_positive(n_critic=n_critic, every=every)
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.n_critic, self.clip = n_critic, clip

@@ -11,7 +11,7 @@ from typing import final
 from torch import nn
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
-from ganvas.methods.base import NoiseToImage
+from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.penalties import gradient_penalty
 
 
@@ -48,6 +48,7 @@ class WGANGP(NoiseToImage):
         g_batch: the generator's batch in critic batches (the authors' code)
         """
         super().__init__()
+        require_positive(n_critic=n_critic, g_batch=g_batch)
         self.G = G(size=shape.size, channels=shape.channels)
         self.D = D(size=shape.size, channels=shape.channels)
         self.n_critic, self.gp_weight, self.g_batch = n_critic, gp_weight, g_batch
