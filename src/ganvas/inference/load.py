@@ -15,11 +15,13 @@ from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
 from ganvas.core.meta_device import on_meta
+from ganvas.inference import zoo
 from ganvas.inference.model import Model
 from ganvas.inference.model_file import (
     FORMAT,
     MAX_HEADER,
     MAX_NUMBER,
+    STORED,
     _checksum,
     _Header,
     _pretty,
@@ -40,6 +42,7 @@ def load(
     Nothing in the file is executed. The description is checked against the tensors
     before any memory beyond the file's size is allocated.
 
+    path: `zoo:NAME` is a model of the checkout's folder `zoo/`
     checkpoint: "last", "best" (by the run's own quality curve), or the number of images
         of a checkpoint that the run still has
     precision: "fp32"; or "bf16", which rounds to 8 bits between layers: about twice as
@@ -49,7 +52,7 @@ def load(
     Raises `UserError` if there is no model, or if the file is damaged.
     """
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
-    path = Path(path)
+    path = zoo.resolved(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, options)
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
@@ -183,14 +186,20 @@ def _fill(method: Method, tensors: dict[str, Tensor], where: str) -> None:
     described = method.state_dict()
     for name in sorted(described.keys() | tensors.keys()):
         want, got = described.get(name), tensors.get(name)
-        if want is None or got is None or (want.shape, want.dtype) != (got.shape, got.dtype):
+        if (
+            want is None
+            or got is None
+            or want.shape != got.shape
+            or got.dtype not in (want.dtype, STORED.get(want.dtype))
+        ):
             raise UserError(
                 f"{where} does not fit its own description: {printable(name)} is {_kind(got)} in "
                 "the file, and "
                 f"{_kind(want)} by the description"
             )
     # Copies: a tensor may be a view of the file, which may change.
-    method.load_state_dict({k: v.clone() for k, v in tensors.items()}, assign=True)
+    weights = {k: v.to(described[k].dtype, copy=True) for k, v in tensors.items()}
+    method.load_state_dict(weights, assign=True)
 
 
 def _kind(tensor: Tensor | None) -> str:

@@ -29,6 +29,7 @@ FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
 MAX_SIDE = 1 << 16  # pixels
 MAX_NUMBER = 1 << 20  # of a network's settings: widths, layer counts
+STORED = {torch.float32: torch.float16}  # types of small files, by type of the network
 
 
 class _Checked(pydantic.BaseModel):
@@ -124,10 +125,20 @@ def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, A
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
 
-def write(folder: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:
-    """Write a model's folder. Raises `OutputError` if it cannot be written."""
+def write(
+    folder: Path, tensors: dict[str, Tensor], header: Mapping[str, object], *, small: bool = False
+) -> None:
+    """Write a model's folder.
+
+    small: store float32 as float16, which halves the file
+
+    Raises `OutputError` if it cannot be written.
+    """
     header = {"format": FORMAT, **header}
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    kinds = STORED if small else {}
+    tensors = {
+        k: v.detach().cpu().to(kinds.get(v.dtype, v.dtype)).contiguous() for k, v in tensors.items()
+    }
     text = json.dumps(header)
     sums = {"ganvas": text, "blake2b": _checksum(text, tensors)}
     try:
