@@ -266,4 +266,6 @@ class Run:
     # Mode of torch.compile for the networks: "default", "reduce-overhead" (CUDA
     # graphs), …
     compile: str | None = None
+    # Weights that stay as they are, as "D:3" (engine/freezing.py).
+    frozen: tuple[str, ...] = ()
     seed: int = 0

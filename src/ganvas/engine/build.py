@@ -22,6 +22,7 @@ from ganvas.core import Method, Run, Shape, Translates, distributed
 from ganvas.core.environment import memory
 from ganvas.core.errors import CapabilityError, ConfigError, UserError, printable
 from ganvas.core.meta_device import on_meta
+from ganvas.engine.freezing import trained_weights
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 # torch.compile's
@@ -53,6 +54,7 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
         if run.augment is not None:
             attach_augmentation(method, run.augment(), shape.channels)
     check_players(run, method)
+    trained_weights(method, run.frozen)
     for player, nets in method.players.items():
         make_optimizer(run, player, [nn.Parameter(torch.zeros(1))])
         if any(w.numel() == 0 for net in nets for w in net.parameters()):

@@ -39,6 +39,7 @@ from ganvas.engine.build import (
     make_optimizer,
     set_precision,
 )
+from ganvas.engine.freezing import require_trained, trained_weights
 from ganvas.engine.records import EngineState
 from ganvas.engine.state import (
     dump_optimizer,
@@ -95,10 +96,7 @@ class Engine:
             self.ema = nn.ModuleDict({n: copy.deepcopy(net) for n, net in networks.items()})
             self.ema.requires_grad_(False)
         check_players(run, self.method)
-        self.parameters = {
-            player: [w for net in nets for w in net.parameters()]
-            for player, nets in self.method.players.items()
-        }
+        self.parameters = trained_weights(self.method, run.frozen)
         # Fused optimizers would copy weights in any other order of memory.
         self._views = {
             player: [in_memory_order(w.detach()) for w in weights]
@@ -180,6 +178,7 @@ class Engine:
             for part, rows, weight in self._parts(update.batch):
                 for objective, seed in zip(objectives, seeds, strict=True):
                     terms = self._call(objective, part, rows, seed)
+                    require_trained(terms.loss, update.player, self.run.frozen)
                     with self._autocast(False):
                         (terms.loss * weight if weight < 1 else terms.loss).backward()
                     for name, value in {"loss": terms.loss, **terms.log}.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from ganvas.core import Shape
+from ganvas.data.feed import Info
 
 
 class ShapeRecord(TypedDict):
@@ -40,6 +41,43 @@ class DataRecord(TypedDict):
     skipped_count: NotRequired[int]
 
 
+def data_record(info: Info) -> DataRecord:
+    """The facts about a data set in the form of JSON."""
+    return {
+        "task": info.task,
+        "source": info.source,
+        "count": info.count,
+        "classes": info.classes,
+        "fingerprint": info.fingerprint,
+        "skipped": info.skipped,
+        "skipped_count": info.skipped_count,
+    }
+
+
+class InitialRecord(TypedDict):
+    """The weights that a network started from (`training.initial`).
+
+    source: name of the file or folder
+    sha256: of the file, or of the checkpoint's file
+    tensors: number of those that were loaded
+    new, unused: names of the network's tensors that were not, and of the source's
+    """
+
+    network: str
+    source: str
+    sha256: str
+    tensors: int
+    new: list[str]
+    unused: list[str]
+
+
+class DataChange(TypedDict):
+    """Other data from an image of the run on (`resume --data`)."""
+
+    images: int
+    before: DataRecord
+
+
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
@@ -47,6 +85,8 @@ class RunRecord(TypedDict):
     parameters: weights of each network
     run: the `Run`, as of `core.config.dump`
     images_trained: of the weights that `restore.weights_of` read
+    initial: the weights that the run started from; none: random ones
+    data_changes: where the data changed, oldest first
     """
 
     ganvas: str
@@ -71,6 +111,8 @@ class RunRecord(TypedDict):
     commit: str | None
     started: NotRequired[str]
     images_trained: NotRequired[int]
+    initial: NotRequired[list[InitialRecord]]
+    data_changes: NotRequired[list[DataChange]]
 
 
 class LogState(TypedDict, total=False):

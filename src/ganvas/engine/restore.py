@@ -20,11 +20,13 @@ from torch import Tensor
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
+from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
+from ganvas.data.feed import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine
-from ganvas.engine.records import EngineState, LogState, RunRecord
+from ganvas.engine.records import EngineState, LogState, RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import (
     absolute,
     number,
@@ -73,15 +75,21 @@ def restore(
     record["images"] = run.images
     if command := read_local(out).command:
         record["command"] = command
-    feed = _open_data(run, record, out)
+    feed = _open_data(run, record, out, moved=data is not None)
     target = usable_device(device)
     require_buildable(run, feed.info.shape, torch.device(target))
     engine = Engine(run, Prefetch(feed), target)
     paths = _checkpoints(out, which)
     if not paths:  # killed before its first checkpoint
+        if record.get("initial"):
+            raise CheckpointError(
+                f"{printable(out)} was killed before the weights that it started from were saved: "
+                "remove the folder, and start it again"
+            )
         return engine, record, {}
     values, shared, own = _load_newest(out, paths)
     engine.load_state(values, shared, own)
+    _note_new_data(record, feed.info, engine.clock.images)
     if values["ranks"] != distributed.world():
         say(
             f"note: this run was saved by {values['ranks']} processes and continues with "
@@ -135,6 +143,19 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
     return method.eval().requires_grad_(False), record
 
 
+def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The newest undamaged checkpoint: (its folder, tensors that ranks share).
+
+    Raises `CheckpointError` if there is none.
+    """
+    paths = _checkpoints(out, "last")
+    if not paths:
+        raise CheckpointError(f"{printable(out)} has no checkpoint yet")
+    values, shared, _ = _load_newest(out, paths)
+    images = values["clock"]["images"]
+    return next(path for path in paths if int(path.name) == images), shared
+
+
 def best_checkpoint(out: Path) -> str | None:
     """The name of the checkpoint with the smallest Fréchet distance.
 
@@ -148,26 +169,59 @@ def best_checkpoint(out: Path) -> str | None:
     return f"{best['images']:09d}"
 
 
-def _open_data(run: Run, record: RunRecord, out: Path) -> Feed:
-    """The run's feed. Raises `DataError` if the data changed since the run began."""
+def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
+    """The run's feed.
+
+    moved: the user said where the data are: they may be other data than before, of the
+        same shape, which is written to the record
+
+    Raises `DataError` if the data changed and the user did not say so.
+    """
     assert isinstance(run.data, partial)
     known = record["data"]
+    resume = f"ganvas resume {shlex.quote(str(out))} --data PATH"
     try:
         feed = run.data()
     except (UserError, TypeError) as e:
-        resume = f"ganvas resume {shlex.quote(str(out))} --data PATH"
         raise DataError(
             f"{e}. To go on with {out}, whose data are {known['source']!r} "
             f"({known['count']:,} images), say where they are: {resume}"
         ) from None
-    if feed.info.fingerprint != known["fingerprint"]:
+    if feed.info.fingerprint == known["fingerprint"]:
+        return feed
+    if not moved:
         raise DataError(
             f"the data at {printable(run.data.keywords.get('source'))} has changed since this run "
             f"began, or is other data (fingerprint {feed.info.fingerprint}, was "
-            f"{known['fingerprint']}): restore it, name its place with --data, or start a new run "
-            "with the new data"
+            f"{known['fingerprint']}): restore it; or go on with the data as they are now: {resume}"
+        )
+    shape, before = shape_record(feed.info.shape), record["shape"]
+    if shape != {k: v for k, v in before.items() if k in shape} or list(known["classes"]) != list(
+        feed.info.classes
+    ):
+        raise DataError(
+            f"the data at {printable(run.data.keywords.get('source'))} are not like this run's: "
+            f"{shape} and classes {shorten(list(feed.info.classes))}, expected {before} and "
+            f"{shorten(list(known['classes']))}. Start a new run from the old one's weights: "
+            "ganvas train METHOD DATA --out NEW --from " + shlex.quote(str(out))
         )
     return feed
+
+
+def _note_new_data(record: RunRecord, info: Info, images: int) -> None:
+    """Write other data than before to the record, and tell the user."""
+    before = record["data"]
+    if info.fingerprint == before["fingerprint"]:
+        return
+    record["data"] = data_record(info)
+    record["data_changes"] = [
+        *record.get("data_changes", []),
+        {"images": images, "before": before},
+    ]
+    say(
+        f"note: from image {images:,} on, the data are {printable(info.source)} ({info.count:,} "
+        f"images); before, they were {printable(before['source'])} ({before['count']:,} images)"
+    )
 
 
 def _checkpoints(out: Path, which: str) -> list[Path]:

@@ -228,6 +228,7 @@ def _facts(
         facts.append(
             ("Data", f"{count:,}" if _finite(count) else "", ", ".join(filter(None, small)))
         )
+    facts += _changes_of_data(run.get("data_changes")) + _origin(run.get("initial"))
     shape = run.get("shape")
     if isinstance(shape, dict) and _finite(shape.get("height")) and _finite(shape.get("width")):
         color = {"1": "gray", "3": "color", "4": "color with alpha"}.get(
@@ -237,6 +238,27 @@ def _facts(
     parameters = run.get("parameters")
     if isinstance(parameters, dict) and parameters and all(map(_finite, parameters.values())):
         facts.append(("Parameters", _short(sum(parameters.values())), ", ".join(parameters)))
+    return facts
+
+
+def _changes_of_data(changes: Any) -> list[tuple[str, str, str]]:
+    """A fact for each time that the data of the run changed."""
+    facts = []
+    for change in changes if isinstance(changes, list) else []:
+        before = change.get("before") if isinstance(change, dict) else None
+        if isinstance(before, dict) and _finite(change.get("images")):
+            small = f"images; before, {before.get('count')} of {before.get('source')}"
+            facts.append(("Data changed at", f"{change['images']:,}", small))
+    return facts
+
+
+def _origin(initial: Any) -> list[tuple[str, str, str]]:
+    """A fact for each network that started from weights."""
+    facts = []
+    for record in initial if isinstance(initial, list) else []:
+        if isinstance(record, dict) and isinstance(record.get("new"), list):
+            small = f"of {record.get('source')}; {len(record['new'])} new"
+            facts.append((f"{record.get('network')} began with", f"{record.get('tensors')}", small))
     return facts
 
 

@@ -271,6 +271,13 @@ class ProgressiveDiscriminator(Grows):
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
         self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 
+    @property
+    def layers_from_input(self) -> list[str]:
+        """Names of the layers from the largest images on."""
+        levels = reversed(range(len(self.from_rgb)))
+        growing = [name for i in levels for name in (f"from_rgb.{i}", f"blocks.{i - 1}")]
+        return [*growing[:-1], "last", "dense", "output"]
+
     def forward(
         self, x: Tensor, y: Tensor | None = None, alpha: float = 1.0
     ) -> Tensor | tuple[Tensor, Tensor]:

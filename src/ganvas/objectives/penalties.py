@@ -91,6 +91,8 @@ def path_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     """
     with torch.autocast(w.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         w = wide(w)
+        if not w.requires_grad:  # of a frozen mapping
+            w = w.detach().requires_grad_()
         images = synthesis(w)
         y = rng.normal(*images.shape, device=images.device) / math.sqrt(
             images.shape[2] * images.shape[3]

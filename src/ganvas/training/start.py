@@ -24,7 +24,7 @@ from ganvas.engine import checkpoint
 from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
-from ganvas.engine.records import RunRecord, shape_record
+from ganvas.engine.records import RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.methods.base import citation
 from ganvas.nets.augment import named
@@ -74,6 +74,7 @@ class Settings(TypedDict, total=False):
     precision: str | None
     compile: str | None
     augment: str | None
+    freeze: str | None
     set: Sequence[str]
     config: str | Path | None
 
@@ -98,6 +99,7 @@ def plan_run(
     precision: str | None = None,
     compile: str | None = None,
     augment: str | None = None,
+    freeze: str | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
 ) -> Plan:
@@ -118,6 +120,7 @@ def plan_run(
         "seed": seed,
         "precision": auto_precision(device) if precision == "auto" else precision,
         "compile": compile,
+        "frozen": None if freeze is None else tuple(freeze.split(",")),
     }
 
     def described(
@@ -164,9 +167,10 @@ def refuse_early(
     # is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
     without |= {"--size": {"size": None}} if size is not None else {}
-    without |= {
-        f"--{k} {v}": {"given": {**given, k: None}} for k, v in given.items() if v is not None
-    }
+    options = {k: f"--{k} {v}" for k, v in given.items() if v is not None}
+    if "frozen" in options:
+        options["frozen"] = "--freeze"
+    without |= {option: {"given": {**given, k: None}} for k, option in options.items()}
     for setting, other in without.items():
         try:
             _rehearse(described(1, **other), device)
@@ -270,7 +274,8 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         except Stopped:
             raise
         except UserError:
-            if not checkpoint.all_of(out / "checkpoints") and not _has_begun(out):
+            saved = checkpoint.all_of(out / "checkpoints")
+            if not any(int(path.name) for path in saved) and not _has_begun(out):
                 _remove_run_dir(out, new)  # the corrected command can use the folder
             raise
 
@@ -320,15 +325,7 @@ def describe_run(
             for name, net in engine.method.named_children()
         },
         "shape": shape_record(info.shape),
-        "data": {
-            "task": info.task,
-            "source": info.source,
-            "count": info.count,
-            "classes": info.classes,
-            "fingerprint": info.fingerprint,
-            "skipped": info.skipped,
-            "skipped_count": info.skipped_count,
-        },
+        "data": data_record(info),
         "run": cast(dict[str, object], config.dump(run)),
         "ranks": distributed.world(),
         "versions": {"ganvas": __version__, "torch": torch.__version__},

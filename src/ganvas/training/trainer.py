@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ganvas.core import distributed
-from ganvas.core.environment import usable_device
+from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
 from ganvas.data import Prefetch
@@ -31,6 +31,7 @@ from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
 from ganvas.inference.model import Model
+from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
     explain_failures,
@@ -75,6 +76,10 @@ def train(
     precision: str | None = None,
     compile: str | None = None,
     augment: str | None = None,
+    start_from: str | Path | Sequence[str | Path] = (),
+    discriminator_from: str | Path | None = None,
+    partial: bool = False,
+    freeze: str | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
     tensorboard: bool = False,
@@ -96,6 +101,11 @@ def train(
     `augment`: augmentation of the discriminators' images: "ada",
         "color,translation,cutout" or some of the three, or "none", which removes the
         recipe's own.
+    `start_from`: weights to start from: a run, a model or another project's file, or
+        several, each "PATH" or "NETWORK=PATH" (`ganvas.training.initial`).
+    `discriminator_from`: the same, of which only discriminators are taken.
+    `partial`: take the tensors of these that fit, instead of refusing others.
+    `freeze`: weights that stay as they are: "G:mapping,D:3" (`ganvas.engine.freezing`).
     `set`: further numbers as "path=value" (`"D.width=32"`).
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
@@ -124,13 +134,22 @@ def train(
         precision=precision,
         compile=compile,
         augment=augment,
+        freeze=freeze,
         set=set,
         config=config,
     )
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
+    sources = [start_from] if isinstance(start_from, str | Path) else start_from
+    discriminators = () if discriminator_from is None else (discriminator_from,)
+    initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
+    if initial:
+        record["initial"] = initial
+        say(*initial_weights.lines(initial))
     with new_run_dir(out, record):
+        if initial:  # so that the run resumes without the files that it started from
+            checkpoint.save(out / "checkpoints", *engine.state())
         return _fit(engine, out, record, {}, on_snapshot)
 
 
@@ -149,13 +168,14 @@ def resume(
         command.
     `set`: numbers to change from here on, as in `train`; they are written to run.json.
     `data`: the data set's present place, if it was moved or the run was copied without
-        its local.json.
+        its local.json. They may be other data of the same size and classes, such as the
+        same with more images; run.json records the change.
     `on_snapshot`: as in `train`.
 
     Returns the model with the final weights.
 
     Raises `UserError` if there is no run, another process writes it, no checkpoint can
-    be read, or the data has changed.
+    be read, or the data has changed and `data` does not say so.
     """
     distributed.init(device)
     out = Path(out)

@@ -87,6 +87,24 @@ def train(
             help="Augmentation for small data sets: ada, some of color,translation,cutout, or none."
         ),
     ] = None,
+    from_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="[NETWORK=]PATH",
+            help="Start from the weights of a run, a model, or another project's file.",
+        ),
+    ] = None,
+    from_discriminator: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The same, for the discriminator alone.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take the weights that fit, and list the others.")
+    ] = False,
+    freeze: Annotated[
+        str | None,
+        typer.Option(help="Layers that stay as they are: G:mapping, or D:3 for the first three."),
+    ] = None,
     set: Set = None,
     config: Annotated[
         Path | None,
@@ -115,6 +133,7 @@ def train(
         "precision": precision,
         "compile": compile,
         "augment": augment,
+        "freeze": freeze,
         "set": set or (),
         "config": config,
     }
@@ -125,7 +144,15 @@ def train(
         raise typer.BadParameter("training needs a new run folder", param_hint="'--out'")
     command = shlex.join(["ganvas", *sys.argv[1:]])
     model = trainer.train(
-        method, data, out=out, tensorboard=tensorboard, command=command, **settings
+        method,
+        data,
+        out=out,
+        start_from=from_ or (),
+        discriminator_from=from_discriminator,
+        partial=partial,
+        tensorboard=tensorboard,
+        command=command,
+        **settings,
     )
     _done(out, model)
 
@@ -139,7 +166,7 @@ def resume(
     device: Device = None,
     set: Set = None,
     data: Annotated[
-        str | None, typer.Option(help="New place of the data set, if it was moved.")
+        str | None, typer.Option(help="Present place of the data set, if it was moved or changed.")
     ] = None,
 ) -> None:
     """Continue a run from its last checkpoint, exactly as if it had not stopped.
