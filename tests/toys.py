@@ -54,6 +54,14 @@ SETTINGS: dict[str, str] = {
     "biggan_deep": "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8",
     "biggan_cifar": "G.width=2 D.width=2 data.size=16 batch=8 n_critic=2 ema.start=1",
     "biggan_digits": "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 batch=8",
+    "cut": (
+        "G.width=2 G.blocks=2 F.width=4 D.width=2 D.layers=2 taps=[0,4,8,12] patches=8 "
+        "data.size=16 data.load=18 batch=2"
+    ),
+    "fastcut": (
+        "G.width=2 G.blocks=2 F.width=4 D.width=2 D.layers=2 taps=[0,4,8,12] patches=8 "
+        "data.size=16 data.load=18 batch=2"
+    ),
     "progan": "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16",
     "progan_labels": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"

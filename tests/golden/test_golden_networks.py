@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganvas.inference.importers import import_network
-from ganvas.nets import stylegan3
+from ganvas.nets import cut, stylegan3
+from ganvas.objectives.contrastive import patch_nce
 
 FIXTURES = [
     "dcgan/generator",
@@ -29,6 +30,7 @@ FIXTURES = [
     "cyclegan_pix2pix/unet128_instance",
     "cyclegan_pix2pix/unet256_batch_dropout",
     "cut/generator",
+    "cut/discriminator",
     "pix2pixhd/global_generator",
     "pix2pixhd/local_enhancer",
     "mimicry/wgan_gp_generator_32",
@@ -182,6 +184,41 @@ def test_discogan_discriminator(golden: Callable[[str], Golden]) -> None:
     for i, feature in enumerate(features):
         g.check(feature.mean((2, 3)), f"feature_{i}_channel_mean")
     assert len(features) == 3
+
+
+@torch.no_grad()
+def test_features_of_cut(golden: Callable[[str], Golden]) -> None:
+    """The generator's features at five layers, and their projections."""
+    g = golden("cut/patch_sample_mlp")
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for i in range(5):
+        patches = g.tensors[f"feature_{i}_sampled"].float()
+        places = torch.arange(len(patches))
+        features = [torch.zeros(1, c, 1, 16) for c in g.meta["args"]["feature_channels"]]
+        features[i] = patches.T[None, :, None]
+        g.check(net(features, [places] * 5)[i][0], f"output_{i}")
+    generator = golden("cut/generator")
+    G: Any = import_network(generator.file)
+    for i, feature in enumerate(
+        cut.encode(G, generator.tensors["input"].float(), (0, 4, 8, 12, 16))
+    ):
+        places = g.tensors[f"patch_ids_{i}"].long()
+        g.check(feature.flatten(2)[0].T[places], f"feature_{i}_sampled")
+
+
+def test_patch_nce(golden: Callable[[str], Golden]) -> None:
+    """The loss of each patch, and the gradient at the queries alone."""
+    g = golden("cut/patch_nce")
+    q, k = (g.tensors[f"feat_{n}"].float().view(2, 12, -1) for n in "qk")
+    q.requires_grad_()
+    k.requires_grad_()
+    loss = patch_nce(q, k)
+    loss.mean().backward()
+    g.check(loss.detach().flatten(), "loss")
+    assert q.grad is not None
+    assert k.grad is None
+    g.check(q.grad.flatten(0, 1), "grad_q_of_mean")
 
 
 @torch.no_grad()

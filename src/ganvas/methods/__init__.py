@@ -8,6 +8,7 @@ from ganvas.methods.autoencoder_kl import AutoencoderKL
 from ganvas.methods.biggan import BigGAN
 from ganvas.methods.cgan import CGAN
 from ganvas.methods.cogan import CoGAN
+from ganvas.methods.cut import CUT
 from ganvas.methods.cyclegan import CycleGAN
 from ganvas.methods.dcgan import DCGAN
 from ganvas.methods.deoldify import DeOldify
@@ -43,6 +44,7 @@ from ganvas.methods.wgan_gp import WGANGP
 
 __all__ = [
     "CGAN",
+    "CUT",
     "DCGAN",
     "GAN",
     "LSGAN",

@@ -24,3 +24,16 @@ def normal_init(module: nn.Module, std: float = 0.02) -> None:
             continue
         if m.bias is not None:
             nn.init.zeros_(m.bias)
+
+
+def xavier_init(module: nn.Module, gain: float) -> None:
+    """Initialize weights ~ N(0, gain sqrt(2 / (fan in + fan out))), biases 0.
+
+    The weights are those of convolutions and linear layers. Glorot and Bengio, 2010,
+    equation 12 (as a normal distribution). Draws on torch's global generator.
+    """
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_normal_(m.weight, gain)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
 from ganvas.nets.init import normal_init
-from ganvas.nets.layers import Size, sides
+from ganvas.nets.layers import Blur, Size, sides
 from ganvas.nets.norm import Norm, norm2d
 
 
@@ -35,7 +35,8 @@ class PatchDiscriminator(nn.Module):
     pix2pix, Isola et al., 2017, arXiv:1611.07004, appendix 6.1.2. `channels` is 6 if
     pairs are scored. Convolutions under batch norm have no bias, as in the authors'
     code. `size`: of the images, if it is known: too small ones are then refused at
-    once. Weights ~ N(0, .02).
+    once. `blur`: halve by a convolution of stride 1 and a blur, as CUT's does (Park et
+    al., 2020, arXiv:2007.15651). Weights ~ N(0, .02).
     """
 
     def __init__(
@@ -45,20 +46,25 @@ class PatchDiscriminator(nn.Module):
         layers: int = 3,
         norm: Norm = "instance",
         size: Size | None = None,
+        blur: bool = False,
     ) -> None:
         super().__init__()
+        stride = 1 if blur else 2
+        halving = [nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2))] if blur else []
         blocks: list[nn.Module] = [
-            nn.Conv2d(channels, width, 4, 2, 1),
+            nn.Conv2d(channels, width, 4, stride, 1),
             nn.LeakyReLU(0.2, inplace=True),
+            *halving,
         ]
         a = width
         for i in range(1, layers + 1):
             b = width * min(1 << i, 8)
-            stride = 2 if i < layers else 1
+            last = i == layers
             blocks += [
-                nn.Conv2d(a, b, 4, stride, 1, bias=norm != "batch"),
+                nn.Conv2d(a, b, 4, 1 if last else stride, 1, bias=norm != "batch"),
                 norm2d(norm, b),
                 nn.LeakyReLU(0.2, inplace=True),
+                *([] if last else halving),
             ]
             a = b
         self.model = nn.Sequential(*blocks, nn.Conv2d(a, 1, 4, 1, 1))

@@ -1,4 +1,4 @@
-"""Networks of junyanz/pytorch-CycleGAN-and-pix2pix, and the generator of CUT.
+"""Networks of junyanz/pytorch-CycleGAN-and-pix2pix, and of CUT.
 
 CUT: taesungp/contrastive-unpaired-translation.
 """
@@ -10,7 +10,7 @@ import re
 import torch
 
 from ganvas.inference.importers.formats import Format, Found, State, convolutions, numbered
-from ganvas.nets import image_to_image, patchgan
+from ganvas.nets import cut, image_to_image, patchgan
 from ganvas.nets.norm import Norm
 
 
@@ -91,6 +91,34 @@ def _patch_discriminator(state: State) -> Found | None:
     )
 
 
+def _antialiased_patch_discriminator(state: State) -> Found | None:
+    filters = {k: v for k, v in state.items() if k.endswith(".filt")}
+    if not (
+        numbered(state, "model")
+        and {"model.0.weight", "model.3.weight", "model.7.weight"} <= state.keys()
+        and {"model.2.filt", "model.6.filt"} <= filters.keys()
+    ):
+        return None
+    for name, filt in filters.items():
+        taps = filt.new_tensor([1, 2, 1])
+        if filt.shape[2:] != (3, 3) or not torch.allclose(filt, taps.outer(taps) / 16):
+            raise ValueError(f"{name} is not the filter [1, 2, 1]")
+    weights = {k: v for k, v in state.items() if k not in filters}
+    kernels = convolutions(weights)
+    width, channels = kernels[0].shape[:2]
+    net = patchgan.PatchDiscriminator(
+        channels, width, len(kernels) - 2, _norm(weights, "model.3"), blur=True
+    )
+    return Found(net, weights)
+
+
+def _patch_mlp(state: State) -> Found | None:
+    if not all(re.fullmatch(r"mlp_\d+\.[02]\.(weight|bias)", k) for k in state):
+        return None
+    first = [v for k, v in state.items() if k.endswith(".0.weight")]
+    return Found(cut.PatchMLP([w.shape[1] for w in first], first[0].shape[0]), state)
+
+
 def _pixel_discriminator(state: State) -> Found | None:
     if not (
         numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()
@@ -107,5 +135,9 @@ FORMATS: dict[str, Format] = {
     ),
     "U-Net generator (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_unet,
     "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _patch_discriminator,
+    "anti-aliased PatchGAN (taesungp/contrastive-unpaired-translation)": (
+        _antialiased_patch_discriminator
+    ),
+    "feature MLP (taesungp/contrastive-unpaired-translation)": _patch_mlp,
     "PixelGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _pixel_discriminator,
 }
