@@ -114,6 +114,11 @@ SETTINGS: dict[str, str] = {
     "singan": "G.width=4 D.width=4 data.size=20 batch=1 coarsest=12 images=3",
     "srresnet": "G.width=4 G.blocks=1 data.size=16 batch=2",
     "srgan": "G.width=4 G.blocks=1 D.width=4 data.size=16 batch=2 pretrain=2 slow=6",
+    "compact": "G.width=4 G.layers=2 data.size=16 batch=2",
+    "esrgan": (
+        "G.width=4 G.blocks=1 G.growth=2 D.width=2 data.size=128 batch=2 pretrain=2 "
+        "halve_pretrain=2 halve_game=[2]"
+    ),
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",
     "stylegan": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 G.style=8 data.size=16 batch=8 fade=16 "
@@ -202,7 +207,7 @@ def toy_data(recipe: str, folder: Path) -> Path:
     if run.data.func is toy.languages:
         return Path("distinct")
     if run.data.func is super_resolution:
-        return toy_images(folder, 6, side=180 if recipe == "srgan_basicsr" else 30)
+        return toy_images(folder, 6, side=180 if recipe in ("srgan_basicsr", "esrgan") else 30)
     if run.method.keywords.get("labels") or run.method.func is CGAN:
         for i, name in enumerate(("dark", "light")):
             toy_images(folder / name, 12 + i)

@@ -76,6 +76,7 @@ COMMANDS = {
     "train",
     "resume",
     "sample",
+    "blend",
     "walk",
     "mix",
     "sweep",

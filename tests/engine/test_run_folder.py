@@ -332,19 +332,23 @@ def test_a_damaged_description_is_one_message(run: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how", ["not JSON", "no object", "deep", "text for a number", "nothing in it", "not UTF-8"]
 )
-@pytest.mark.parametrize("name", ["log", "timing", "measures"])
-def test_a_damaged_line_is_named_and_the_run_goes_on(
-    run: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
+def test_damaged_lines_are_named_and_the_run_goes_on(
+    run: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = run / f"{name}.jsonl"
-    first, *rest = path.read_text().splitlines(keepends=True)
-    damaged = DAMAGE[how](first.rstrip()).encode(errors="surrogateescape") + b"\n"
-    path.write_bytes("".join(rest).encode() + damaged)
+    kept = {}
+    for name in ("log", "timing", "measures"):
+        path = run / f"{name}.jsonl"
+        first, *rest = path.read_text().splitlines(keepends=True)
+        damaged = DAMAGE[how](first.rstrip()).encode(errors="surrogateescape") + b"\n"
+        path.write_bytes("".join(rest).encode() + damaged)
+        kept[path] = rest
     capsys.readouterr()
     resumed(run)
-    assert f"{name}.jsonl, line {len(rest) + 1}" in capsys.readouterr().err
-    assert path.read_text().startswith("".join(rest))
-    json.loads(path.read_text().splitlines()[-1])
+    told = capsys.readouterr().err
+    for path, rest in kept.items():
+        assert f"{path.name}, line {len(rest) + 1}" in told
+        assert path.read_text().startswith("".join(rest))
+        json.loads(path.read_text().splitlines()[-1])
 
 
 @pytest.mark.parametrize(

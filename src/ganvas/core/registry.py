@@ -51,6 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.methods.dong2017": ("Dong2017",),
     "ganvas.methods.dual_learning": ("DualLearning",),
     "ganvas.methods.dualgan": ("DualGAN",),
+    "ganvas.methods.esrgan": ("ESRGAN",),
     "ganvas.methods.fastgan": ("FastGAN",),
     "ganvas.methods.gan": ("GAN",),
     "ganvas.methods.infogan": ("InfoGAN",),

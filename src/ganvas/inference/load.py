@@ -55,9 +55,29 @@ def load(
     path = zoo.resolved(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, options)
+    return Model(*_read(model_path(path)), **options, source=str(path))
+
+
+def contents(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(description, tensors) of a model file, under the file's own names.
+
+    path: as of `load`
+
+    Raises `UserError` if there is no model, or if the file is damaged.
+    """
+    file = model_path(zoo.resolved(path))
+    header = _read(file)[1]
+    return header, _contents(file)[2]
+
+
+def model_path(path: Path) -> Path:
+    """The model file of a run, a model's folder or a file.
+
+    Raises `UserError` if there is none.
+    """
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
-            return Model(*_read(candidate), **options, source=str(path))
+            return candidate
         if candidate == path and path.exists() and not path.is_dir():
             raise UserError(
                 f"{printable(path)} is not a regular file; expected a run, or a model's folder or "

@@ -16,6 +16,7 @@ from ganvas.methods.discogan import DiscoGAN
 from ganvas.methods.dong2017 import Dong2017
 from ganvas.methods.dual_learning import DualLearning
 from ganvas.methods.dualgan import DualGAN
+from ganvas.methods.esrgan import ESRGAN
 from ganvas.methods.fastgan import FastGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.infogan import InfoGAN
@@ -46,6 +47,7 @@ __all__ = [
     "CGAN",
     "CUT",
     "DCGAN",
+    "ESRGAN",
     "GAN",
     "LSGAN",
     "R3GAN",

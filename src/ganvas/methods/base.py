@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.core.errors import ConfigError
+from ganvas.core.errors import ConfigError, UserError
 from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
+from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import hinge
 from ganvas.objectives.precision import wide
 
@@ -156,6 +157,37 @@ def total(terms: Iterable[Terms]) -> Terms:
         name: torch.stack([t.log[name] for t in terms if name in t.log]).mean() for name in names
     }
     return Terms(torch.stack([t.loss for t in terms]).sum(), log)
+
+
+class Perceptual(nn.Module):
+    """Distance of VGG19's features of images in [0, 1], or of pixels without its file.
+
+    channels: of the images
+    vgg: file of VGG19's weights; None: pixels are compared
+    layer: layer whose output is compared
+    scale: factor of the features
+
+    Raises `UserError` for images that VGG19 does not take.
+    """
+
+    def __init__(self, channels: int, vgg: str | None, layer: str, scale: float = 1.0) -> None:
+        super().__init__()
+        if vgg and channels not in (1, 3):
+            raise UserError(
+                f"VGG19 takes images of 1 or 3 channels; the data has {channels}: "
+                "give data.channels=3, or leave vgg out"
+            )
+        self.phi = VGG19(vgg, layer) if vgg else None
+        self.scale = scale
+
+    def forward(
+        self, made: Tensor, real: Tensor, distance: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """The distance of two batches [N, C, H, W]; `real` takes no gradient."""
+        if self.phi is None:
+            return distance(made, real)
+        wanted = self.phi(real).detach() * self.scale
+        return distance(self.phi(made) * self.scale, wanted)
 
 
 class AdversarialAutoencoder(Method):

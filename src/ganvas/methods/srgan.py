@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.core.errors import UserError
-from ganvas.nets.vgg import VGG19
+from ganvas.methods.base import Perceptual
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
 
@@ -64,17 +63,12 @@ class SRGAN(Method):
         l1: absolute distances in place of squared ones
         """
         super().__init__()
-        if vgg and shape.channels not in (1, 3):
-            raise UserError(
-                f"VGG19 takes images of 1 or 3 channels; the data has {shape.channels}: "
-                "give data.channels=3, or leave vgg out"
-            )
         self.G = G(channels=shape.channels)
         self.D = D(channels=shape.channels, size=shape.size)
-        self.phi = VGG19(vgg, layer) if vgg else None
+        self.content = Perceptual(shape.channels, vgg, layer, content_scale)
         self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.distance = l1_loss if l1 else mse_loss
-        self.pretrain, self.slow, self.content_scale = pretrain, slow, content_scale
+        self.pretrain, self.slow = pretrain, slow
         self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
         self.players = {"G": [self.G], "D": [self.D]}
 
@@ -105,19 +99,12 @@ class SRGAN(Method):
 
     def g_loss(self, batch: Batch) -> Terms:
         """L (equation 3)."""
-        content = self.content(batch.fake, batch.y)
+        content = self.content(batch.fake, batch.y, self.distance)
         adversarial = bce(self.D(batch.fake), True)
         loss = content + self.adversarial_weight * adversarial
         if self.pixel_weight:
             loss = loss + self.pixel_weight * self.distance(batch.fake, batch.y)
         return Terms(loss, {"content": content, "adversarial": adversarial})
-
-    def content(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Distance of VGG19's features, or of pixels without `vgg`."""
-        if self.phi is None:
-            return self.distance(fake, real)
-        wanted = self.phi(real).detach() * self.content_scale
-        return self.distance(self.phi(fake) * self.content_scale, wanted)
 
     def d_loss(self, batch: Batch) -> Terms:
         """-E[log D(y)] - E[log(1 - D(G(x)))] (equation 2)."""

@@ -11,7 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.core import rng
+from ganvas.core import distributed, rng
 from ganvas.objectives.precision import wide
 
 
@@ -48,6 +48,18 @@ def relativistic(ahead: Tensor, behind: Tensor) -> Tensor:
     Jolicoeur-Martineau, 2018, arXiv:1807.00734, in pairs (RpGAN).
     """
     return F.softplus(wide(behind) - wide(ahead)).mean()
+
+
+def relativistic_average(ahead: Tensor, behind: Tensor) -> Tensor:
+    """Relativistic average loss: scores `ahead` above the mean of `behind`, and back.
+
+    -(E log σ(a - E b) + E log(1 - σ(b - E a))) / 2, with the means of the whole batch
+    on all ranks. Jolicoeur-Martineau, 2018, arXiv:1807.00734, halved as in ESRGAN's
+    code.
+    """
+    ahead, behind = wide(ahead), wide(behind)
+    mean_ahead, mean_behind = (distributed.mean(scores.mean()) for scores in (ahead, behind))
+    return (bce(ahead - mean_behind, True) + bce(behind - mean_ahead, False)) / 2
 
 
 def lsgan(scores: Tensor, target: float) -> Tensor:

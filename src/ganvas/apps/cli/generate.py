@@ -121,6 +121,25 @@ def import_(
 
 
 @app.command(rich_help_panel=USE)
+def blend(
+    a: Annotated[str, typer.Argument(metavar="A", help="Run or model.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one with the same network.")],
+    weight: Annotated[float, typer.Argument(min=0, max=1, help="Share of B, 0 to 1.")],
+    out: Annotated[Path, typer.Option("--out", help="New model folder.")],
+) -> None:
+    """Blend the weights of two models: (1 - WEIGHT) A + WEIGHT B.
+
+    Example: `ganvas blend runs/psnr runs/esrgan 0.8 --out models/between`
+    """
+    from ganvas.inference.blend import blend
+
+    header = blend(a, b, weight, out)
+    _say(
+        f"{weight:g} of {b} and {1 - weight:g} of {a} in {out}", f"Use it:     {_use(out, header)}"
+    )
+
+
+@app.command(rich_help_panel=USE)
 def walk(
     run: Model,
     out: Annotated[
