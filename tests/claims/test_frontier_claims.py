@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from matplotlib.figure import Figure
 
 from ganvas.claims.claim import Finding
-from ganvas.claims.experiments import units_match_concepts
+from ganvas.claims.experiments import adversarial_reprogramming, units_match_concepts
 from ganvas.claims.runner import judge
+from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
 from ganvas.inference.units import Layer
 from ganvas.metrics.concepts import rules
 from ganvas.metrics.dissection import Matches
+from ganvas.metrics.features.base import WEIGHTS_VARIABLE
 
 
 def seed_of(finding: Finding) -> dict[str, object]:
@@ -27,6 +31,15 @@ def seed_of(finding: Finding) -> dict[str, object]:
     }
 
 
+@pytest.fixture
+def few_scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(units_match_concepts, "SCENES", 128)
+    units_match_concepts.scenes.cache_clear()
+    yield
+    units_match_concepts.scenes.cache_clear()
+
+
+@pytest.mark.usefixtures("few_scenes")
 def test_scenes_are_letters_of_three_colors() -> None:
     feed = units_match_concepts.scenes()
     x = feed.draw(0, 64, seed=0).x
@@ -47,11 +60,60 @@ def test_matches_of_other_images_are_the_null_of_matches() -> None:
     assert units_match_concepts.share_matched(units_match_concepts.swapped(of)) == 0
 
 
+@pytest.mark.usefixtures("few_scenes")
 def test_untrained_units_match_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     module = units_match_concepts
     monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8))
-    monkeypatch.setattr(module, "SAMPLES", 32)
-    monkeypatch.setattr(module, "EDITED", 32)
+    monkeypatch.setattr(module, "SAMPLES", 16)
+    monkeypatch.setattr(module, "EDITED", 8)
+    monkeypatch.setattr(module, "COUNTS", (0, 4))
+    monkeypatch.setattr(causal, "PART", 8)
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_the_program_leaves_the_image_as_it_is() -> None:
+    program = adversarial_reprogramming.Program(3)
+    assert int(3 * program.mask.sum()) == 2484
+    torch.nn.init.normal_(program.weight, std=9.0)
+    x = torch.rand(2, 1, 14, 14) * 2 - 1
+    out = program(x)
+    assert torch.equal(out[:, :, 9:23, 9:23], x.expand(-1, 3, -1, -1))
+    around = out[:, :, program.mask.bool()]
+    assert torch.equal(around[0], around[1])
+    assert float(out.detach().abs().max()) <= 1
+
+
+def test_resnet20_has_its_published_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(shared / "data" / "weights"))
+    net = adversarial_reprogramming.resnet20()
+    assert sum(p.numel() for p in net.parameters()) == 269_722
+
+
+def test_fitted_batch_norm_standardizes_what_it_was_fitted_to() -> None:
+    x = 3 + 2 * torch.randn(500, 3, 4, 4)
+    net = adversarial_reprogramming.fitted(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), x)
+    out = adversarial_reprogramming.frozen(net)(x)
+    assert out.mean().abs() < 0.02
+    assert float(out.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_a_program_of_a_few_steps_is_no_better_than_chance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = adversarial_reprogramming
+    x, y = torch.rand(64, 1, 14, 14) * 2 - 1, torch.arange(64) % 10
+    monkeypatch.setattr(module, "digits", lambda: module.Task(x, y, x, y))
+    monkeypatch.setattr(module, "place", lambda name: "letters")
+    monkeypatch.setattr(module, "resnet20", module.ResNet20)
+    letters = module.images
+    monkeypatch.setattr(module, "images", lambda *a, **k: letters("letters", size=32, channels=3))
+    for name, value in {"STEPS": 2, "TRIED": 1, "READ": 1, "BATCH": 4, "FITTED": 8}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=4, images=4))
     found = seed_of(module.experiment(100))
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
