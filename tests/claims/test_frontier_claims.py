@@ -11,7 +11,12 @@ import torch
 from matplotlib.figure import Figure
 
 from ganvas.claims.claim import Finding
-from ganvas.claims.experiments import adversarial_reprogramming, units_match_concepts
+from ganvas.claims.experiments import (
+    adversarial_reprogramming,
+    artifact_units,
+    units_match_concepts,
+)
+from ganvas.claims.kit import scenes
 from ganvas.claims.runner import judge
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
@@ -33,15 +38,17 @@ def seed_of(finding: Finding) -> dict[str, object]:
 
 @pytest.fixture
 def few_scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(units_match_concepts, "SCENES", 128)
-    units_match_concepts.scenes.cache_clear()
+    monkeypatch.setattr(scenes, "SCENES", 128)
+    for cached in (scenes.scenes, artifact_units.real):
+        cached.cache_clear()
     yield
-    units_match_concepts.scenes.cache_clear()
+    for cached in (scenes.scenes, artifact_units.real):
+        cached.cache_clear()
 
 
 @pytest.mark.usefixtures("few_scenes")
 def test_scenes_are_letters_of_three_colors() -> None:
-    feed = units_match_concepts.scenes()
+    feed = scenes.scenes()
     x = feed.draw(0, 64, seed=0).x
     assert x.shape == (64, 3, 32, 32)
     maps = rules(["red", "green", "blue", "yellow", "cyan", "magenta"]).maps(x)
@@ -71,6 +78,20 @@ def test_untrained_units_match_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = seed_of(module.experiment(100))
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_units_of_artifacts_are_judged_beside_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = artifact_units
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8))
+    for name, value in {"REAL": 64, "SAMPLES": 24, "RANDOM": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module.artifacts, "counts_of", lambda units: [0, 1])
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]  # one seed has no interval
     assert not judged["void"]
     module.CLAIM.plot(Figure(), [found])
 

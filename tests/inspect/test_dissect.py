@@ -142,7 +142,7 @@ def test_units_of_artifacts_are_found_and_removed(planted: Model, tmp_path: Path
     real = RealFeatures(
         planted, tmp_path, str(tmp_path / "real"), "train", extractor("random-conv-v1")
     )
-    found = artifacts.find(planted, layers(planted), real, n=96)
+    found = artifacts.find(planted, layers(planted), real.features("x"), n=96)
     assert FLAW in found.units
     assert found.layer == "G.maps"
     assert found.after < found.before / 2

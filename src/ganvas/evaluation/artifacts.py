@@ -7,7 +7,7 @@ samples are those farthest from all real images, over the features of an extract
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ganvas.core import rng
 from ganvas.evaluation.causal import counts_of, random_orders
-from ganvas.evaluation.real_features import RealFeatures
 from ganvas.inference.model import Model
 from ganvas.inference.units import Change, Layer, changed, chosen, recorded
 from ganvas.metrics.dissection import standardized_difference
@@ -50,15 +49,23 @@ class Artifacts:
 
 @torch.no_grad()
 def find(
-    model: Model, layers: Sequence[Layer], real: RealFeatures, *, n: int = 500, seed: int = 0
+    model: Model,
+    layers: Sequence[Layer],
+    real: FeatureSet,
+    *,
+    n: int = 500,
+    seed: int = 0,
+    ranked: Mapping[str, Sequence[int]] | None = None,
 ) -> Artifacts:
     """Find units of artifacts.
 
-    Units are ranked by how much more active they are in the tenth of `n` samples that
-    is farthest from its nearest real images. Layer and number of units are those of
-    the least Fréchet distance over `n` other samples, and are judged on `n` more.
+    Layer and number of units are those of the least Fréchet distance to `real` over `n`
+    samples, and are judged on `n` more.
+
+    real: features of real images
+    ranked: the units of each layer; None: `by_activation` over `n` other samples
     """
-    ranked = _ranked(model, layers, real, n, seed)
+    ranked = ranked or by_activation(model, layers, real, n=n, seed=seed)
     trials = [
         (
             _distance(model, real, n, rng.fold_in(seed, "choice"), layer, ranked[layer.name][:k]),
@@ -74,7 +81,7 @@ def find(
     others = [order[:k] for order in random_orders(layer.units, seed)]
     return Artifacts(
         layer.name,
-        units,
+        list(units),
         real.extractor.name,
         _distance(model, real, n, judged),
         _distance(model, real, n, judged, layer, units),
@@ -82,11 +89,15 @@ def find(
     )
 
 
-def _ranked(
-    model: Model, layers: Sequence[Layer], real: RealFeatures, n: int, seed: int
+@torch.no_grad()
+def by_activation(
+    model: Model, layers: Sequence[Layer], real: FeatureSet, *, n: int, seed: int
 ) -> dict[str, list[int]]:
-    """The units of each layer, from those most active in bad samples."""
-    training, _ = real.features("x").kept()
+    """The units of each layer, from those that are more active in bad samples.
+
+    Bad samples are the tenth that is farthest from its nearest real images.
+    """
+    training, _ = real.kept()
     distances: list[Tensor] = []
     means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     with recorded(model, list(means)) as features:
@@ -104,7 +115,7 @@ def _ranked(
 
 def _distance(
     model: Model,
-    real: RealFeatures,
+    real: FeatureSet,
     n: int,
     seed: int,
     layer: Layer | None = None,
@@ -118,5 +129,4 @@ def _distance(
     )
     with without:
         found = filled(FeatureSet(real.extractor, "generated"), model.batches(n, seed=seed))
-    reals = real.features("x").moments.statistics()
-    return frechet_distance(*reals, *found.moments.statistics())
+    return frechet_distance(*real.moments.statistics(), *found.moments.statistics())

@@ -111,7 +111,7 @@ def units_page(
         real = RealFeatures(
             model, Path(run), against, "train", extractor_named("random-conv-v1", None, None)
         )
-        flaws = artifacts.find(model, layers, real, n=n, seed=seed)
+        flaws = artifacts.find(model, layers, real.features("x"), n=n, seed=seed)
     units = Units(
         format=FORMAT,
         sizes={layer.name: (layer.units, layer.height, layer.width) for layer in layers},
