@@ -108,12 +108,13 @@ def test_causal_effects_of_a_planted_unit(planted: Model) -> None:
     concepts = rules(["ink"])
     (of,) = dissect(planted, concepts, n=64).layers
     (effect,) = causal.effects(planted, of, concepts, n=64)
-    assert effect.units[0] == INK
+    assert effect.units == [INK]
     assert effect.counts == [0, 1, 2]
     before, *after = effect.left
     assert before > 0.05
     assert after == [0, 0]
-    assert effect.enough == 1
+    assert effect.specific == pytest.approx(effect.random[1] / before)
+    assert effect.added == causal.Insertion(0, 1, 0)
     others = [[1, 2], [0, 7]]
     left = causal.removal(planted, "G.maps", others, [0, 2], concepts, units=8)
     torch.testing.assert_close(left[:, 1], left[:, 0])
@@ -121,6 +122,14 @@ def test_causal_effects_of_a_planted_unit(planted: Model) -> None:
     assert (inserted.before, inserted.inserted, inserted.removed) == (0, 1, 0)
     assert inserted.effect == 1
     assert causal.insertion(planted, of, 0, [COPY], concepts).effect == 0
+
+
+def test_the_fewest_units_with_most_of_the_effect() -> None:
+    """A removal of many units that breaks everything else does not count."""
+    assert causal.specific([1, 0.05, 0.0, 0.5], [1, 1, 0.9, 0.1]) == (0.95, 1)
+    assert causal.specific([1, 0.5, 0.0], [1, 1, 0.9]) == (0.9, 2)
+    assert causal.specific([1, 1.2, 1.1], [1, 1, 1]) == (pytest.approx(-0.1), 2)
+    assert causal.specific([0, 0], [0, 0]) == (0, 1)
 
 
 def test_optimization_tells_a_cause_from_a_copy(planted: Model) -> None:

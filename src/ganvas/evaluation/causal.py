@@ -216,36 +216,37 @@ class Effect:
 
     name: of the concept
     layer: name of the layer
-    units: the strongest first, as many as `counts` ends with
-    values: their activations where the concept is present
     counts: numbers of units that were removed, from 0
     left, random: share of pixels with the concept after that, and after as many random
         units were removed
-    added, random_added: insertion of all of `units`, and of as many random units
+    specific: the share of the concept that goes beyond random units, at most
+    units: the fewest of `counts` with nine tenths of that effect, the strongest first
+    values: their activations where the concept is present
+    added, random_added: insertion of `units`, and of as many random units
     ranking: "iou", or "optimized" (`optimized`)
     """
 
     name: str
     layer: str
-    units: list[int]
-    values: list[float]
     counts: list[int]
     left: list[float]
     random: list[float]
+    specific: float
+    units: list[int]
+    values: list[float]
     added: Insertion
     random_added: Insertion
     ranking: str
 
-    @property
-    def specific(self) -> float:
-        """The share of the concept that goes with the units, not with random ones."""
-        return (self.random[-1] - self.left[-1]) / max(self.left[0], 1e-9)
 
-    @property
-    def enough(self) -> int:
-        """The least number of units whose removal has nine tenths of the effect."""
-        reached = self.left[0] - 0.9 * (self.left[0] - self.left[-1])
-        return next(k for k, left in zip(self.counts, self.left, strict=True) if left <= reached)
+def specific(left: Sequence[float], random: Sequence[float]) -> tuple[float, int]:
+    """The largest effect beyond random units, and the first index with 0.9 of it.
+
+    left, random: share of a concept after removals, from none
+    """
+    lead = [(r - x) / max(left[0], 1e-9) for x, r in zip(left, random, strict=True)][1:]
+    most = max(lead)
+    return most, 1 + next(i for i, x in enumerate(lead) if x >= min(0.9 * most, most))
 
 
 def effects(
@@ -278,24 +279,26 @@ def effects(
                 weights = optimized(model, of, c, concepts, seed=seed)
                 order, ranking = weights.argsort(descending=True, stable=True).tolist(), "optimized"
         left = removal(model, layer.name, [order], counts, concepts, units=layer.units, **how)[0]
-        top = order[: counts[-1]]
-        others = [insertion(model, of, c, o[: counts[-1]], concepts, **how) for o in control]
+        largest, i = specific(left[:, c].tolist(), random[:, c].tolist())
+        units = order[: counts[i]]
+        others = [insertion(model, of, c, o[: counts[i]], concepts, **how) for o in control]
         found.append(
             Effect(
-                concepts.names[c],
-                layer.name,
-                top,
-                of.present[top, c].tolist(),
-                counts,
-                left[:, c].tolist(),
-                random[:, c].tolist(),
-                insertion(model, of, c, top, concepts, **how),
-                Insertion(
-                    fmean(i.before for i in others),
-                    fmean(i.inserted for i in others),
-                    fmean(i.removed for i in others),
+                name=concepts.names[c],
+                layer=layer.name,
+                counts=counts,
+                left=left[:, c].tolist(),
+                random=random[:, c].tolist(),
+                specific=largest,
+                units=units,
+                values=of.present[units, c].tolist(),
+                added=insertion(model, of, c, units, concepts, **how),
+                random_added=Insertion(
+                    fmean(other.before for other in others),
+                    fmean(other.inserted for other in others),
+                    fmean(other.removed for other in others),
                 ),
-                ranking,
+                ranking=ranking,
             )
         )
     return found

@@ -46,6 +46,7 @@ UNITS = 8  # of a layer that are shown, at most
 PANELS = 6  # samples of a unit or of an edit
 SIDE = 80  # smallest side of a panel in pixels
 MIDDLE = (0.375, 0.375, 0.625, 0.625)  # where a concept is added on the page
+LEAST_SPECIFIC = 0.2  # of a concept, by which its units must exceed random ones
 DIM = 0.7  # share of gray where a unit is not active
 
 
@@ -124,7 +125,7 @@ def units_page(
         "seed": seed,
         "concepts": dict(zip(found.names, _rounded(found.shares), strict=True)),
         "layers": [_figures(of) for of in found.layers],
-        "effects": [asdict(e) | {"specific": e.specific, "enough": e.enough} for e in effects],
+        "effects": [asdict(effect) for effect in effects],
         "artifacts": None if flaws is None else asdict(flaws),
         "source": "arXiv:1811.10597",
         "ganvas": __version__,
@@ -194,17 +195,20 @@ def _label(text: str) -> tuple[str, int]:
 
 
 def _edits(effects: Sequence[Effect], flaws: artifacts.Artifacts | None) -> list[ConceptUnits]:
-    """For each concept the layer of the most specific removal; units of artifacts."""
+    """For each concept the layer of the most specific removal; units of artifacts.
+
+    Concepts of which random units take as much have no edit.
+    """
     best: dict[str, Effect] = {}
     for effect in effects:
-        if effect.enough and effect.specific > 0:
+        if effect.specific >= LEAST_SPECIFIC:
             best[effect.name] = max(effect, best.get(effect.name, effect), key=lambda e: e.specific)
     edits = [
         ConceptUnits(
             concept=e.name,
             layer=e.layer,
-            units=e.units[: e.enough],
-            values=e.values[: e.enough],
+            units=e.units,
+            values=e.values,
         )
         for e in best.values()
     ]
