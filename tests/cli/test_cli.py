@@ -71,6 +71,8 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 COMMANDS = {
     "attention",
+    "dissect",
+    "edit",
     "spectra",
     "list",
     "train",

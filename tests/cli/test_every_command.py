@@ -72,6 +72,8 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "report": [run],
         "attention": [run, "-n", 2, "--out", out / "a.png"],
         "spectra": [run, "--out", out / "spectra.png"],
+        "dissect": [run, "-n", 16, "--out", out / "units.html"],
+        "edit": [run, "--units", out / "units.json", "--remove", "ink", "--out", out / "e.png"],
         "data check": [data],
         "data letters": [out / "letters", "--pairs", "none"],
         "data emoji": [out / "emoji", "--font", out / "none.ttf"],
@@ -125,6 +127,8 @@ def test_every_command_works_or_ends_with_one_line(
     assert ("sample" in works) == (kind in GENERATES)
     assert ("attention" in works) == (kind == "attention")
     assert ("mix" in works) == (kind == "styles")
+    # The toy of an encoder has as few channels as its images: none of them is a unit.
+    assert ("dissect" in works) == (kind in GENERATES - {"encoder"})
     assert not works & {
         "data letters",
         "data emoji",

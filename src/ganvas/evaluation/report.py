@@ -75,18 +75,10 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         _lines(run_dir / f"{name}.jsonl") for name in ("log", "timing", "measures")
     )
     grids = _grids(run_dir / "samples")
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html.j2")
     measure = _object(run_dir / "measure.json")
     recognized = [found for m in measurements(measure).values() if (found := _recognizability(m))]
     recognition = _object(run_dir / "judge.json") or (recognized[0] if recognized else None)
-    page = template.render(
+    page = template("report.html.j2").render(
         title=str(run.get("recipe") or run.get("method") or run_dir.name),
         paper=_paper(run.get("paper")),
         statement=provenance.STATEMENT,
@@ -109,6 +101,18 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         version=__version__,
     )
     return write(run_dir / "report.html", page)
+
+
+def template(name: str) -> jinja2.Template:
+    """A page of `templates/`, in which all text is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
 
 
 def neighbour_sheet(samples: Tensor, real_images: Tensor, indices: Tensor) -> Image.Image:

@@ -1,0 +1,142 @@
+"""Claims on generators and classifiers seen from inside: each experiment at toy size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from ganvas.claims.claim import Finding
+from ganvas.claims.experiments import (
+    adversarial_reprogramming,
+    artifact_units,
+    units_match_concepts,
+)
+from ganvas.claims.kit import scenes
+from ganvas.claims.runner import judge
+from ganvas.evaluation import causal
+from ganvas.evaluation.dissection import LayerUnits
+from ganvas.inference.units import Layer
+from ganvas.metrics.concepts import rules
+from ganvas.metrics.dissection import Matches
+from ganvas.metrics.features.base import WEIGHTS_VARIABLE
+
+
+def seed_of(finding: Finding) -> dict[str, object]:
+    """A finding as a record holds it."""
+    return {
+        "seed": 0,
+        "figures": dict(finding.figures),
+        "series": dict(finding.series),
+        "nulls": {k: dict(v) for k, v in finding.nulls.items()},
+    }
+
+
+@pytest.fixture
+def few_scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(scenes, "SCENES", 128)
+    for cached in (scenes.scenes, artifact_units.real):
+        cached.cache_clear()
+    yield
+    for cached in (scenes.scenes, artifact_units.real):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_scenes_are_letters_of_three_colors() -> None:
+    feed = scenes.scenes()
+    x = feed.draw(0, 64, seed=0).x
+    assert x.shape == (64, 3, 32, 32)
+    maps = rules(["red", "green", "blue", "yellow", "cyan", "magenta"]).maps(x)
+    shares = maps.float().mean((0, 2, 3))
+    assert bool((shares[:3] > 0.02).all())
+    assert not maps[:, 3:].any()
+    cells = maps[:, :3].unflatten(3, (2, 16)).unflatten(2, (2, 16)).any(5).any(3)
+    assert bool((cells.sum(1) == 1).all())  # one color in each of four cells
+
+
+def test_matches_of_other_images_are_the_null_of_matches() -> None:
+    match = Matches(*(torch.tensor([[v], [0.0]]) for v in (0.5, 0.4, 0.3)))
+    none = Matches(*(torch.zeros(2, 1) for _ in range(3)))
+    of = LayerUnits(Layer("G", 2, 4, 4), match, none, torch.zeros(2, 1))
+    assert units_match_concepts.share_matched(of) == 0.5
+    assert units_match_concepts.share_matched(units_match_concepts.swapped(of)) == 0
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_untrained_units_match_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = units_match_concepts
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8))
+    monkeypatch.setattr(module, "SAMPLES", 16)
+    monkeypatch.setattr(module, "EDITED", 8)
+    monkeypatch.setattr(module, "COUNTS", (0, 4))
+    monkeypatch.setattr(causal, "PART", 8)
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_units_of_artifacts_are_judged_beside_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = artifact_units
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8))
+    for name, value in {"REAL": 64, "SAMPLES": 24, "RANDOM": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module.artifacts, "counts_of", lambda units: [0, 1])
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]  # one seed has no interval
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_the_program_leaves_the_image_as_it_is() -> None:
+    program = adversarial_reprogramming.Program(3)
+    assert int(3 * program.mask.sum()) == 2484
+    torch.nn.init.normal_(program.weight, std=9.0)
+    x = torch.rand(2, 1, 14, 14) * 2 - 1
+    out = program(x)
+    assert torch.equal(out[:, :, 9:23, 9:23], x.expand(-1, 3, -1, -1))
+    around = out[:, :, program.mask.bool()]
+    assert torch.equal(around[0], around[1])
+    assert float(out.detach().abs().max()) <= 1
+
+
+def test_resnet20_has_its_published_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(shared / "data" / "weights"))
+    net = adversarial_reprogramming.resnet20()
+    assert sum(p.numel() for p in net.parameters()) == 269_722
+
+
+def test_fitted_batch_norm_standardizes_what_it_was_fitted_to() -> None:
+    x = 3 + 2 * torch.randn(500, 3, 4, 4)
+    net = adversarial_reprogramming.fitted(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), x)
+    out = adversarial_reprogramming.frozen(net)(x)
+    assert out.mean().abs() < 0.02
+    assert float(out.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_a_program_of_a_few_steps_is_no_better_than_chance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = adversarial_reprogramming
+    x, y = torch.rand(64, 1, 14, 14) * 2 - 1, torch.arange(64) % 10
+    monkeypatch.setattr(module, "digits", lambda: module.Task(x, y, x, y))
+    monkeypatch.setattr(module, "place", lambda name: "letters")
+    monkeypatch.setattr(module, "resnet20", module.ResNet20)
+    letters = module.images
+    monkeypatch.setattr(module, "images", lambda *a, **k: letters("letters", size=32, channels=3))
+    for name, value in {"STEPS": 2, "TRIED": 1, "READ": 1, "BATCH": 4, "FITTED": 8}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=4, images=4))
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
