@@ -18,6 +18,7 @@ from scipy.stats import norm, spearmanr
 
 from ganvas.claims import Finding
 from ganvas.claims.experiments import (
+    a_tenth_of_the_labels,
     class_asked_is_class_drawn_mnist,
     dcgan_features_classify,
     inverse_cdf,
@@ -234,6 +235,19 @@ def test_the_share_of_the_gain_that_superfluous_latents_keep() -> None:
     assert none["gain_kept"] == 0, "models without a gain keep nothing"
 
 
+def test_what_a_tenth_of_the_labels_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def arms(tenth: float, every: float = 0.9) -> dict[str, dict[str, float]]:
+        shares = {"tenth": tenth, "all": every, "no_guess": 0.5, "none": 0.04}
+        return {k: {"asked_is_drawn": v, "frechet": 2 - v} for k, v in shares.items()}
+
+    monkeypatch.setattr(a_tenth_of_the_labels, "judge", lambda: (None, 1.0))
+    found = a_tenth_of_the_labels.figures(arms(0.8))
+    assert (found["gain"], found["kept"]) == (pytest.approx(0.3), pytest.approx(0.75))
+    assert found["frechet_gain"] == pytest.approx(1.25)
+    for null in (0.5, 0.04):
+        assert a_tenth_of_the_labels.figures(arms(null, null))["kept"] == 0, "no gain to keep"
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -275,6 +289,7 @@ def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None)
 @pytest.mark.parametrize(
     "module",
     [
+        a_tenth_of_the_labels,
         class_asked_is_class_drawn_mnist,
         dcgan_features_classify,
         packing_finds_modes,
@@ -301,6 +316,11 @@ def test_an_experiment_of_one_step_shows_nothing(
     feed: Callable[[], Feed] | None = None
     batch = 4
     match module.__name__.rpartition(".")[2]:
+        case "a_tenth_of_the_labels":
+            feed = partial(images, "digits", size=16, labeled=0.1)
+            monkeypatch.setattr(module, "LETTERS", partial(digits, 16))
+            monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
+            module.judge.cache_clear()
         case "class_asked_is_class_drawn_mnist" | "vae_is_blurrier":
             feed = partial(digits, 32)
             monkeypatch.setattr(module, "mnist", lambda part="train": digits(32))
@@ -314,6 +334,8 @@ def test_an_experiment_of_one_step_shows_nothing(
         case "wgan_without_batch_norm":
             monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
     found = tiny(module, batch, feed)
+    if module is a_tenth_of_the_labels:
+        module.judge.cache_clear()  # of digits
     claim = module.CLAIM
     assert {check.figure for check in claim.words.checks} <= found.figures.keys()
     assert found.figures.keys() <= claim.words.figures.keys(), "each figure is described"

@@ -74,6 +74,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "data check": [data],
         "data letters": [out / "letters", "--pairs", "none"],
         "data emoji": [out / "emoji", "--font", out / "none.ttf"],
+        "data instances": [data, out / "none", "--out", out / "shades"],
         "data mosaic": [
             data,
             "--out",
@@ -127,6 +128,7 @@ def test_every_command_works_or_ends_with_one_line(
     assert not works & {
         "data letters",
         "data emoji",
+        "data instances",
         "data mosaic",
         "claim run",
         "claim report",

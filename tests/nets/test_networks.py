@@ -32,6 +32,7 @@ from ganvas.nets import (
     progan,
     r3gan,
     resnet,
+    s3gan,
     singan,
     sngan,
     spade,
@@ -128,6 +129,12 @@ PUBLISHED = [
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),
     (lambda: biggan.Generator(classes=1000), 70_433_988),
     (lambda: biggan.Discriminator(classes=1000), 87_982_370),
+    # BigGAN's, and linear layers of 1,536 features: four rotations, 1,000 classes
+    (lambda: s3gan.Discriminator(classes=1000, attention=[64]), 87_982_370 + 6_148 + 1_537_000),
+    (
+        lambda: s3gan.Discriminator(classes=1000, attention=[64], reads_classes=False),
+        87_982_370 + 6_148,
+    ),
     (
         lambda: biggan.Generator(128, 64, 32, classes=10, shared=0, split=False, attention=()),
         4_304_387,

@@ -57,6 +57,8 @@ def images(
     strict: bool = False,
     part: Part = "train",
     white: int | None = None,
+    labeled: float = 1.0,
+    label_seed: int = 0,
 ) -> Feed:
     """Open one set of images.
 
@@ -74,12 +76,24 @@ def images(
     white: the value that becomes 255, the same for all images (4095 for 12 bits), in
         gray image files of more than 8 bits and in arrays of such integers; None:
         65535. Color files of 16 bits are read in 8 bits, whatever `white` is
+    labeled: share of the images, above 0 to 1, that have a label when they are drawn
+        for training; the labels of others are hidden, in each class alike. The label
+        is then -1, as in a folder "unlabeled" beside the class folders
+    label_seed: decides which; the images of a smaller share are among those of a larger
 
-    Raises `UserError` for a source that is missing, empty or unreadable, and for images
-    of different sizes without `size`.
+    Raises `UserError` for a source that is missing, empty or unreadable, for images of
+    different sizes without `size`, and for a share without labels.
     """
+    if not 0 < labeled <= 1:
+        raise UserError(
+            f"got labeled={labeled}; expected the share of images with a label, above 0 to 1 "
+            "(0.1: a tenth). Without any labels: labels=False"
+        )
     found = find_images(source, part, labels=labels, white=_level(white))
-    return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
+    feed = _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
+    if labeled < 1:
+        feed.keep_labels(labeled, label_seed)
+    return feed
 
 
 def pairs(
@@ -129,6 +143,7 @@ def label_maps(
     size: Size = 256,
     load: Size | None = None,
     palette: str | Sequence[str] | None = None,
+    instances: bool = False,
     direction: Literal["a2b", "b2a"] = "a2b",
     flip: bool = True,
     strict: bool = False,
@@ -142,6 +157,8 @@ def label_maps(
 
     palette: "facades", or the labels' colors ("#0030ff,#ff0000"), to the nearest of
         which every pixel is set; None: the colors that there are, at most 256
+    instances: keep the shades of the palette's colors, which are instances of labels
+        (`ganvas data instances` writes such maps)
     direction: "b2a": B is the label map
     size, load, flip, strict, part, white: see `pairs`
 
@@ -149,15 +166,22 @@ def label_maps(
     """
     found = find_pairs(source, part, white=_level(white))
     colors = parse_palette(palette) if palette is not None else None
+    if instances and colors is None:
+        raise UserError(
+            "instances are shades of the labels' colors, so that these must be named: --set "
+            "data.palette=facades, or --set 'data.palette=#000000,#ff0000'"
+        )
     side = "a" if direction == "a2b" else "b"
     target = _pair_of(load or size)
     assert target is not None
-    sets = {**found.sets, side: LabelMaps(found.sets[side], target, colors)}
+    snapped = None if instances else colors
+    sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped)}
     labeled = replace(found, sets=sets)
     feed = _feed(
         "pairs", labeled, _pair_of(size), _pair_of(load), 3, flip, strict, False, direction, white
     )
-    shares = palette_of(feed.raw()["a"], found.title)  # "a" is the input in both directions
+    maps = feed.raw()["a"]  # the input in both directions
+    shares = palette_of(maps, found.title, colors if instances else None)
     colors = tuple(shares) if colors is None else colors
     table = ", ".join(f"{color_name(c)} {shares.get(c, 0.0):.1%}" for c in colors)
     feed.info = replace(

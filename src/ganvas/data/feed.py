@@ -6,8 +6,9 @@ processes draw the same batches as one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganvas.core import Batch, Shape, rng
+from ganvas.core.errors import UserError
 
 Task = Literal["images", "pairs", "domains"]
 ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
@@ -83,7 +85,7 @@ class Feed:
     pixels: stream -> uint8 [N, H, W, C]; H and W may exceed `info`'s, for random crops.
         The streams are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b are
         concatenated on the last axis, so that both get the same crop and flip)
-    labels: int64 [N], of the stream "x", or None
+    labels: int64 [N], of the stream "x", -1 for an image without one, or None
     flip: mirror half of the draws
     direction: "b2a" exchanges input and target of pairs
 
@@ -95,6 +97,7 @@ class Feed:
     the target; the input is `scale` times smaller.
     """
 
+    known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
 
@@ -187,7 +190,42 @@ class Feed:
                     self._on_device(stream, device), p.index, *p.places, p.mirrored, size
                 )
             fields |= self._fields(stream, images, p.index, resolution, device)
+            if self.known is not None:
+                known = torch.from_numpy(self.known[p.index]).to(fields["y"].device)
+                fields["y"] = fields["y"].where(known, -1)
         return Batch(**fields)
+
+    @property
+    def labeled(self) -> float:
+        """Share of the images whose label `draw` tells; 1 for data without labels."""
+        if self._labels is None:
+            return 1.0
+        has = self._labels >= 0
+        return float((has if self.known is None else has & self.known).mean())
+
+    def keep_labels(self, share: float, seed: int) -> None:
+        """Hide labels from `draw` until only a share of all images has one.
+
+        share: above 0 to 1, rounded up to whole images of each class. Images without a
+            label count, so that a share above theirs hides nothing
+        seed: decides which; a smaller share's images are among those of a larger one
+
+        Raises `UserError` for a data set without labels.
+        """
+        if self._labels is None:
+            raise UserError(
+                f"labeled={share:g} hides labels, and {self.info.source} has none: sort the "
+                "images into a folder for each class, or leave it out"
+            )
+        known = np.zeros(len(self._labels), bool)
+        share = min(1.0, share / float((self._labels >= 0).mean()))
+        for label in np.unique(self._labels[self._labels >= 0]).tolist():
+            own = np.flatnonzero(self._labels == label)
+            order = np.random.Generator(np.random.Philox(rng.fold_in(seed, "labels", label)))
+            known[order.permutation(own)[: math.ceil(share * len(own))]] = True
+        self.known = known
+        note = f"{known.sum():,} of {len(known):,} images keep their label in training"
+        self.info = replace(self.info, notes=(*self.info.notes, note))
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
         """Different images, at most all, without augmentation, chosen by the seed.

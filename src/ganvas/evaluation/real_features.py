@@ -88,8 +88,9 @@ class RealFeatures:
                 palette = (description.get("shape") or {}).get("palette")
                 if palette:
                     options.pop("channels", None)
-                    colors = [color_name(c) for c in palette]
-                    return label_maps(against, direction=direction, palette=colors, **options)
+                    options["palette"] = [color_name(c) for c in palette]
+                    options["instances"] = own.get("instances", False)
+                    return label_maps(against, direction=direction, **options)
                 return pairs(against, direction=direction, **options)
             return domains(against, **options)
 

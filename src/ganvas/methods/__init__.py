@@ -24,6 +24,7 @@ from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.pix2pixhd import Pix2PixHD
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
+from ganvas.methods.s3gan import S3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.singan import SinGAN
 from ganvas.methods.sngan import SNGAN
@@ -47,6 +48,7 @@ __all__ = [
     "GAN",
     "LSGAN",
     "R3GAN",
+    "S3GAN",
     "SAGAN",
     "SNGAN",
     "SPADE",

@@ -49,6 +49,7 @@ from ganvas.training.snapshot import (
     write_snapshot,
 )
 from ganvas.training.start import (
+    check_labels,
     check_upscale,
     describe_run,
     must_be_free,
@@ -129,6 +130,7 @@ def train(
     )
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
+    check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
     with new_run_dir(out, record):
         return _fit(engine, out, record, {}, on_snapshot)
