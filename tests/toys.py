@@ -69,6 +69,12 @@ SETTINGS: dict[str, str] = {
     "progan_labels": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"
     ),
+    "multiscale_patch": (
+        "G.width=2 G.blocks=1 D.width=2 side=8 method.images=8 data.size=32 batch=4"
+    ),
+    "multiscale_patch_small": (
+        "G.width=2 G.blocks=1 D.width=2 side=8 method.images=8 data.size=16 batch=4"
+    ),
     "fastgan": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
     "fastgan_small": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
     "infogan": (

@@ -23,9 +23,11 @@ from ganvas.claims.experiments import (
     dcgan_features_classify,
     inverse_cdf,
     kl_is_likelihood,
+    memory_does_not_grow_with_size,
     mse_is_blurry,
     optimal_discriminator,
     packing_finds_modes,
+    patches_agree_at_their_seams,
     r3gan_covers_modes,
     stacked_mnist_modes,
     superfluous_latents_do_not_overfit,
@@ -235,6 +237,27 @@ def test_the_share_of_the_gain_that_superfluous_latents_keep() -> None:
     assert none["gain_kept"] == 0, "models without a gain keep nothing"
 
 
+def test_patches_keep_the_bytes_of_patches() -> None:
+    found = memory_does_not_grow_with_size.experiment(7)
+    assert found.figures["growth"] == 1
+    assert found.nulls["whole"]["growth"] == pytest.approx(4, rel=0.1)
+    memory_does_not_grow_with_size.CLAIM.plot(Figure(), [{"series": found.series}])
+
+
+def test_seams_are_steps_at_the_borders_of_middles() -> None:
+    seams, starts = patches_agree_at_their_seams.seams, patches_agree_at_their_seams.starts
+    smooth = torch.linspace(-1, 1, 64).expand(64, 64)
+    smooth = (smooth + smooth.T)[None, None]
+    assert seams(smooth, 32, 6) == pytest.approx(1, rel=1e-3)
+    stepped = smooth.clone()
+    for start in starts(64, 32, 6)[1:]:
+        stepped[..., start + 6 :] += 0.2
+    assert seams(stepped, 32, 6) > 2
+    body = patches_agree_at_their_seams.phantoms(1, 256, 3)[0, 0]
+    assert body[0, 0] == pytest.approx(-0.8)
+    assert 0.2 < (body > -0.5).float().mean() < 0.6
+
+
 def test_what_a_tenth_of_the_labels_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     def arms(tenth: float, every: float = 0.9) -> dict[str, dict[str, float]]:
         shares = {"tenth": tenth, "all": every, "no_guess": 0.5, "none": 0.04}
@@ -293,6 +316,7 @@ def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None)
         class_asked_is_class_drawn_mnist,
         dcgan_features_classify,
         packing_finds_modes,
+        patches_agree_at_their_seams,
         r3gan_covers_modes,
         stacked_mnist_modes,
         superfluous_latents_do_not_overfit,
@@ -321,6 +345,10 @@ def test_an_experiment_of_one_step_shows_nothing(
             monkeypatch.setattr(module, "LETTERS", partial(digits, 16))
             monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
             module.judge.cache_clear()
+        case "patches_agree_at_their_seams":
+            for name, value in {"COUNT": 4, "TESTED": 1, "LARGE": 512}.items():
+                monkeypatch.setattr(module, name, value)
+            module.tests.cache_clear()
         case "class_asked_is_class_drawn_mnist" | "vae_is_blurrier":
             feed = partial(digits, 32)
             monkeypatch.setattr(module, "mnist", lambda part="train": digits(32))
@@ -336,6 +364,8 @@ def test_an_experiment_of_one_step_shows_nothing(
     found = tiny(module, batch, feed)
     if module is a_tenth_of_the_labels:
         module.judge.cache_clear()  # of digits
+    if module is patches_agree_at_their_seams:
+        module.tests.cache_clear()
     claim = module.CLAIM
     assert {check.figure for check in claim.words.checks} <= found.figures.keys()
     assert found.figures.keys() <= claim.words.figures.keys(), "each figure is described"

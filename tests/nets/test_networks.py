@@ -27,6 +27,7 @@ from ganvas.nets import (
     latent_autoencoder,
     mlp,
     multiscale,
+    multiscale_patch,
     patchgan,
     pix2pixhd,
     progan,
@@ -114,6 +115,8 @@ PUBLISHED = [
     (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
     (lambda: sparse_transformer.SparseTransformer(), 59_196_928),
     (lambda: sparse_transformer.SparseTransformer(layers=32), 14_910_976),
+    (lambda: multiscale_patch.PatchGenerator(2, 1), 8_404_033),
+    (lambda: multiscale_patch.PatchGenerator(1, 1, halved=True), 8_469_185),
     (lambda: deoldify.UNet(normalized=False), 218_222_197 - 1_024),  # of weight norm
     (
         lambda: deoldify.UNet(kind="deep", encoder="resnet34", factor=1.5, normalized=False),

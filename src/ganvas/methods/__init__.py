@@ -19,6 +19,7 @@ from ganvas.methods.fastgan import FastGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.infogan import InfoGAN
 from ganvas.methods.lsgan import LSGAN
+from ganvas.methods.multiscale_patch import MultiscalePatch
 from ganvas.methods.pacgan import PacGAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.pix2pixhd import Pix2PixHD
@@ -70,6 +71,7 @@ __all__ = [
     "DualLearning",
     "FastGAN",
     "InfoGAN",
+    "MultiscalePatch",
     "PacGAN",
     "Pix2Pix",
     "Pix2PixHD",
