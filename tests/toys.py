@@ -62,9 +62,26 @@ SETTINGS: dict[str, str] = {
         "G.width=2 G.blocks=2 F.width=4 D.width=2 D.layers=2 taps=[0,4,8,12] patches=8 "
         "data.size=16 data.load=18 batch=2"
     ),
+    "s3gan": (
+        "G.width=2 D.width=2 C.width=2 G.attention=[8] D.attention=[8] C.attention=[] "
+        "data.size=16 data.labeled=0.5 batch=8 pretrain=16 ema.start=1"
+    ),
+    "s3gan_cotrained": (
+        "G.width=2 D.width=2 G.attention=[8] D.attention=[8] data.size=16 data.labeled=0.5 "
+        "batch=8 n_critic=1 guess=soft ema.start=1"
+    ),
+    "s3gan_small": (
+        "G.width=2 D.width=2 C.width=2 data.size=16 data.labeled=0.5 batch=8 pretrain=16"
+    ),
     "progan": "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16",
     "progan_labels": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 data.size=16 batch=8 fade=16 hold=16"
+    ),
+    "multiscale_patch": (
+        "G.width=2 G.blocks=1 D.width=2 side=8 method.images=8 data.size=32 batch=4"
+    ),
+    "multiscale_patch_small": (
+        "G.width=2 G.blocks=1 D.width=2 side=8 method.images=8 data.size=16 batch=4"
     ),
     "fastgan": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
     "fastgan_small": "G.width=2 D.width=2 G.latent=4 D.decoder_width=2 data.size=32 batch=4",
@@ -82,7 +99,7 @@ SETTINGS: dict[str, str] = {
     "pix2pixhd": "G.width=2 G.blocks=1 G.downs=2 D.width=4 D.layers=2 data.size=16 batch=2",
     "pix2pixhd_local": (
         "G.width=2 G.blocks=1 G.local_blocks=1 G.downs=1 D.width=4 D.layers=2 D.scales=2 "
-        "data.size=16 batch=2"
+        "data.size=16 batch=2 G.head=false coarse=0"
     ),
     "stylegan3": (
         "G.width=4 G.base=64 G.depth=4 G.latent=8 G.style=8 D.widths=[4,4,4] data.size=16 batch=8 "

@@ -18,14 +18,20 @@ from scipy.stats import norm, spearmanr
 
 from ganvas.claims import Finding
 from ganvas.claims.experiments import (
+    a_tenth_of_the_labels,
     class_asked_is_class_drawn_mnist,
+    codes_find_the_digits,
     dcgan_features_classify,
     inverse_cdf,
     kl_is_likelihood,
+    label_maps_survive_spade,
+    memory_does_not_grow_with_size,
     mse_is_blurry,
     optimal_discriminator,
     packing_finds_modes,
+    patches_agree_at_their_seams,
     r3gan_covers_modes,
+    reconstruction_helps_on_few_images,
     stacked_mnist_modes,
     superfluous_latents_do_not_overfit,
     vae_is_blurrier,
@@ -234,6 +240,65 @@ def test_the_share_of_the_gain_that_superfluous_latents_keep() -> None:
     assert none["gain_kept"] == 0, "models without a gain keep nothing"
 
 
+def test_patches_keep_the_bytes_of_patches() -> None:
+    found = memory_does_not_grow_with_size.experiment(7)
+    assert found.figures["growth"] == 1
+    assert found.nulls["whole"]["growth"] == pytest.approx(4, rel=0.1)
+    memory_does_not_grow_with_size.CLAIM.plot(Figure(), [{"series": found.series}])
+
+
+def test_an_even_map_survives_modulation_alone() -> None:
+    found = label_maps_survive_spade.experiment(7)
+    assert found.figures["least"] > 0.01
+    assert found.figures["washed_away"] < 1e-9
+    assert found.nulls["instance norm"]["least"] < 0.01
+    label_maps_survive_spade.CLAIM.plot(Figure(), [{"series": found.series}])
+
+
+def test_what_codes_mean() -> None:
+    category = torch.arange(10).repeat_interleave(20)
+    assert codes_find_the_digits.purity(category, (category + 3) % 10) == 1
+    assert codes_find_the_digits.purity(category, torch.full((200,), 10)) == 0
+    assert codes_find_the_digits.purity(category, category // 2 * 2) == 0.5, "a digit counts once"
+    lines = torch.full((21, 1, 16, 16), -1.0)
+    shear = torch.linspace(-0.6, 0.6, 21)
+    for i, s in enumerate(shear.tolist()):
+        for row in range(2, 14):
+            lines[i, 0, row, round(8 + s * (row - 7.5))] = 1
+    slant, _ = codes_find_the_digits.moments(lines)
+    assert np.abs(slant - shear.numpy()).max() < 0.1
+    one = torch.zeros(21, dtype=torch.int64)
+    codes = torch.stack([torch.zeros(21), -shear], 1)
+    assert codes_find_the_digits.tracked(one, codes, slant) > 0.97
+
+
+def test_seams_are_steps_at_the_borders_of_middles() -> None:
+    seams, starts = patches_agree_at_their_seams.seams, patches_agree_at_their_seams.starts
+    smooth = torch.linspace(-1, 1, 64).expand(64, 64)
+    smooth = (smooth + smooth.T)[None, None]
+    assert seams(smooth, 32, 6) == pytest.approx(1, rel=1e-3)
+    stepped = smooth.clone()
+    for start in starts(64, 32, 6)[1:]:
+        stepped[..., start + 6 :] += 0.2
+    assert seams(stepped, 32, 6) > 2
+    body = patches_agree_at_their_seams.phantoms(1, 256, 3)[0, 0]
+    assert body[0, 0] == pytest.approx(-0.8)
+    assert 0.2 < (body > -0.5).float().mean() < 0.6
+
+
+def test_what_a_tenth_of_the_labels_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def arms(tenth: float, every: float = 0.9) -> dict[str, dict[str, float]]:
+        shares = {"tenth": tenth, "all": every, "no_guess": 0.5, "none": 0.04}
+        return {k: {"asked_is_drawn": v, "frechet": 2 - v} for k, v in shares.items()}
+
+    monkeypatch.setattr(a_tenth_of_the_labels, "judge", lambda: (None, 1.0))
+    found = a_tenth_of_the_labels.figures(arms(0.8))
+    assert (found["gain"], found["kept"]) == (pytest.approx(0.3), pytest.approx(0.75))
+    assert found["frechet_gain"] == pytest.approx(1.25)
+    for null in (0.5, 0.04):
+        assert a_tenth_of_the_labels.figures(arms(null, null))["kept"] == 0, "no gain to keep"
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -256,6 +321,13 @@ def judge_of_digits(*_: Any) -> Extractor:
     return Extractor("lenet", LeNet(), LeNet.dim, "", side=lambda longer: 32, channels=1)
 
 
+class Undecided:
+    """A classifier that sees each class and nothing in turn."""
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        return np.eye(11)[np.arange(len(x)) % 11]
+
+
 def digits(size: int, channels: int = 1) -> Feed:
     return images("digits", size=size, channels=channels)
 
@@ -269,16 +341,21 @@ def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None)
         arm: [replace(run, **changes) for run in ([runs] if isinstance(runs, Run) else runs)]
         for arm, runs in experiment.arms.items()
     }
-    return replace(experiment, arms=arms, device="cpu")(7)
+    few = min(experiment.readings, 3)
+    return replace(experiment, arms=arms, device="cpu", readings=few)(7)
 
 
 @pytest.mark.parametrize(
     "module",
     [
+        a_tenth_of_the_labels,
         class_asked_is_class_drawn_mnist,
+        codes_find_the_digits,
         dcgan_features_classify,
         packing_finds_modes,
+        patches_agree_at_their_seams,
         r3gan_covers_modes,
+        reconstruction_helps_on_few_images,
         stacked_mnist_modes,
         superfluous_latents_do_not_overfit,
         vae_is_blurrier,
@@ -301,6 +378,24 @@ def test_an_experiment_of_one_step_shows_nothing(
     feed: Callable[[], Feed] | None = None
     batch = 4
     match module.__name__.rpartition(".")[2]:
+        case "a_tenth_of_the_labels":
+            feed = partial(images, "digits", size=16, labeled=0.1)
+            monkeypatch.setattr(module, "LETTERS", partial(digits, 16))
+            monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
+            module.judge.cache_clear()
+        case "codes_find_the_digits":
+            monkeypatch.setattr(module, "EACH", 22)
+            monkeypatch.setattr(module, "judge", lambda seed: Undecided())
+        case "reconstruction_helps_on_few_images":
+            monkeypatch.setattr(module, "FEW", 8)
+            monkeypatch.setattr(
+                module, "quality", lambda: Quality(images("letters", size=32), PART)
+            )
+            module.letters.cache_clear()
+        case "patches_agree_at_their_seams":
+            for name, value in {"COUNT": 4, "TESTED": 1, "LARGE": 512}.items():
+                monkeypatch.setattr(module, name, value)
+            module.tests.cache_clear()
         case "class_asked_is_class_drawn_mnist" | "vae_is_blurrier":
             feed = partial(digits, 32)
             monkeypatch.setattr(module, "mnist", lambda part="train": digits(32))
@@ -314,6 +409,12 @@ def test_an_experiment_of_one_step_shows_nothing(
         case "wgan_without_batch_norm":
             monkeypatch.setattr(module, "quality", lambda: Quality(digits(16), PART))
     found = tiny(module, batch, feed)
+    if module is a_tenth_of_the_labels:
+        module.judge.cache_clear()  # of digits
+    if module is reconstruction_helps_on_few_images:
+        module.letters.cache_clear()
+    if module is patches_agree_at_their_seams:
+        module.tests.cache_clear()
     claim = module.CLAIM
     assert {check.figure for check in claim.words.checks} <= found.figures.keys()
     assert found.figures.keys() <= claim.words.figures.keys(), "each figure is described"

@@ -77,6 +77,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "data check": [data],
         "data letters": [out / "letters", "--pairs", "none"],
         "data emoji": [out / "emoji", "--font", out / "none.ttf"],
+        "data instances": [data, out / "none", "--out", out / "shades"],
         "data mosaic": [
             data,
             "--out",
@@ -132,6 +133,7 @@ def test_every_command_works_or_ends_with_one_line(
     assert not works & {
         "data letters",
         "data emoji",
+        "data instances",
         "data mosaic",
         "claim run",
         "claim report",

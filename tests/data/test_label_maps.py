@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from toys import toy_images, toy_label_maps
 
-from ganvas.core.errors import DataError
+from ganvas.core.errors import DataError, UserError
 from ganvas.data import label_maps
 from ganvas.data.label_maps import PALETTES, nearest_colors, parse_palette
+from ganvas.data.prepare import instance_shades
 from ganvas.inference.image_input import require_labels
-from ganvas.nets.label_map import label_planes
+from ganvas.nets.label_map import input_planes, instance_edges, label_planes
 
 COLORS = (0x000000, 0x0000FF, 0xFF0000)
 
@@ -79,3 +80,70 @@ def test_a_photograph_is_no_label_map() -> None:
         require_labels(np.full((4, 4, 3), 128, np.uint8), COLORS)
     with pytest.raises(DataError, match="none"):
         require_labels(np.full((4, 4, 3), 32_896, np.uint16), COLORS)
+
+
+def test_edges_are_where_a_neighbor_differs() -> None:
+    x = torch.zeros(1, 3, 4, 5)
+    x[:, 1, 1:, 3:] = 1
+    expected = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 0, 1, 1, 0]])
+    assert torch.equal(instance_edges(x)[0, 0], expected.float())
+    planes = input_planes(x * 2 - 1, (0x000000, 0x00FF00), True)
+    assert planes.shape == (1, 3, 4, 5)
+    assert torch.equal(planes[0, 2], expected.float())
+
+
+def two_instances(folder: Path, labels: tuple[int, int], ids: tuple[int, int]) -> Path:
+    """Gray label maps of background and one label, of which two instances touch."""
+    for name, values in (("labels", labels), ("instances", ids)):
+        (folder / name).mkdir(parents=True)
+        pixels = np.full((16, 16), 0 if name == "instances" else labels[0], np.uint16)
+        if name == "labels":
+            pixels[4:12] = labels[1]
+        else:
+            pixels[4:12, :8], pixels[4:12, 8:] = values
+        image = Image.fromarray(pixels if name == "instances" else pixels.astype(np.uint8))
+        image.save(folder / name / "1.png")
+    return folder
+
+
+@pytest.mark.parametrize("labels", [(0, 255), (7, 8)])
+def test_shades_carry_the_instances(labels: tuple[int, int], tmp_path: Path) -> None:
+    """From files to the networks: one label, and an edge between its two instances."""
+    where = two_instances(tmp_path, labels, (26_000, 26_001))
+    made = instance_shades.make(where / "labels", where / "instances", tmp_path / "set" / "A")
+    assert made.maps == 1
+    toy_images(tmp_path / "set" / "B", 1, side=16)
+    (tmp_path / "set" / "B" / "000.png").rename(tmp_path / "set" / "B" / "1.png")
+    feed = label_maps(tmp_path / "set", size=16, palette=made.palette, instances=True, flip=False)
+    assert feed.info.classes == made.palette
+    assert "50.0%" in feed.info.notes[-1]
+    planes = input_planes(feed.draw(0, 1, seed=0).x, feed.info.palette, True)[0]
+    assert planes[1].sum() == 8 * 16
+    assert planes[2, 4:12, 7:9].all()
+    assert planes[2, 6:10].sum() == 2 * 4
+    snapped = label_maps(tmp_path / "set", size=16, palette=made.palette, flip=False)
+    assert (
+        input_planes(snapped.draw(0, 1, seed=0).x, feed.info.palette, True)[0, 2, 6:10].sum() == 0
+    )
+
+
+def test_shades_need_the_names_of_the_colors_and_partners(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be named: --set data\.palette"):
+        label_maps(folder(tmp_path / "set"), size=16, instances=True)
+    where = two_instances(tmp_path, (0, 255), (1, 2))
+    with pytest.raises(DataError, match="already exists"):
+        instance_shades.make(where / "labels", where / "instances", where / "labels")
+    Image.new("L", (16, 15)).save(where / "instances" / "1.png")
+    with pytest.raises(DataError, match="16x16 pixels of labels and 16x15 of instances"):
+        instance_shades.make(where / "labels", where / "instances", tmp_path / "A")
+    (where / "instances" / "1.png").rename(where / "instances" / "2.png")
+    with pytest.raises(DataError, match="2 of the maps have no partner"):
+        instance_shades.make(where / "labels", where / "instances", tmp_path / "A")
+
+
+def test_many_labels_get_colors_of_which_shades_can_be_told() -> None:
+    colors = instance_shades._recolored(list(range(256)))
+    rgb = torch.tensor([[c >> 16, c >> 8 & 255, c & 255] for c in colors]).float()
+    assert (torch.cdist(rgb, rgb) + 1e3 * torch.eye(256)).min() >= 32
+    far_apart = [0x000000, 0x00FF00, 0xFF0000]
+    assert instance_shades._recolored(far_apart) == far_apart

@@ -55,6 +55,28 @@ def test_class_folders_become_labels(make: Make):
     assert "y" not in next(unlabelled.batches(8))
 
 
+def test_a_folder_of_unlabeled_images_is_no_class(make: Make):
+    """Beside two class folders; beside one it is a class, or one of two domains."""
+    names = ["cat/1.png", "dog/1.png", "Unlabeled/1.png", "Unlabeled/2.png"]
+    folder = make(*names)
+    feed = data.images(folder)
+    assert feed.info.classes == ("cat", "dog")
+    assert "2 images without a label, in unlabeled/" in feed.info.notes
+    (batch,) = feed.batches(8)
+    assert batch.y.tolist() == [-1, -1, 0, 1]
+    assert feed.labeled == 0.5
+    assert data.images(folder, labeled=0.5).labeled == 0.5, "as many as there are"
+    report = data.check(folder)
+    assert report.classes == {"cat": 1, "dog": 1}
+    assert any("train s3gan_small" in c for c in report.fits)
+
+
+def test_one_class_beside_unlabeled_images(make: Make):
+    folder = make("cat/1.png", "unlabeled/1.png")
+    assert data.images(folder).info.classes == ("cat", "unlabeled")
+    assert data.domains(folder, size=8).info.counts == {"a": 1, "b": 1}
+
+
 def test_letters_are_classes(make: Make):
     """26 folders, of which two are named as domains, are 26 classes."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

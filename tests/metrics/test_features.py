@@ -73,8 +73,10 @@ def test_channels_and_sizes() -> None:
     assert e(torch.rand(2, 3, 200, 100)).shape == (2, e.dim)
     assert e.resizer(32, 32) == "bilinear-antialias-32"
     assert e.resizer(28, 40) == "bilinear-antialias-64"
-    with pytest.raises(UserError, match="1, 3 or 4 channels"):
-        e(torch.zeros(1, 2, 8, 8))
+    two = torch.rand(1, 2, 32, 32)
+    assert torch.equal(e(two), e(torch.cat([two[:, :1], two[:, 1:]], 3))), "beside each other"
+    with pytest.raises(UserError, match=r"images must be \[N, channels"):
+        e(torch.zeros(1, 8, 8))
     with pytest.raises(UserError, match="NaN"):
         e(torch.full((1, 1, 8, 8), torch.nan))
 

@@ -28,11 +28,13 @@ from ganvas.nets import (
     latent_autoencoder,
     mlp,
     multiscale,
+    multiscale_patch,
     patchgan,
     pix2pixhd,
     progan,
     r3gan,
     resnet,
+    s3gan,
     singan,
     sngan,
     spade,
@@ -117,6 +119,8 @@ PUBLISHED = [
     (lambda: latent_autoencoder.KLAutoencoder(), 83_653_863),  # of Stable Diffusion
     (lambda: sparse_transformer.SparseTransformer(), 59_196_928),
     (lambda: sparse_transformer.SparseTransformer(layers=32), 14_910_976),
+    (lambda: multiscale_patch.PatchGenerator(2, 1), 8_404_033),
+    (lambda: multiscale_patch.PatchGenerator(1, 1, halved=True), 8_469_185),
     (lambda: deoldify.UNet(normalized=False), 218_222_197 - 1_024),  # of weight norm
     (
         lambda: deoldify.UNet(kind="deep", encoder="resnet34", factor=1.5, normalized=False),
@@ -132,6 +136,12 @@ PUBLISHED = [
     (lambda: resnet.Discriminator(width=128, normalised=True, pool="sum"), 1_053_825),
     (lambda: biggan.Generator(classes=1000), 70_433_988),
     (lambda: biggan.Discriminator(classes=1000), 87_982_370),
+    # BigGAN's, and linear layers of 1,536 features: four rotations, 1,000 classes
+    (lambda: s3gan.Discriminator(classes=1000, attention=[64]), 87_982_370 + 6_148 + 1_537_000),
+    (
+        lambda: s3gan.Discriminator(classes=1000, attention=[64], reads_classes=False),
+        87_982_370 + 6_148,
+    ),
     (
         lambda: biggan.Generator(128, 64, 32, classes=10, shared=0, split=False, attention=()),
         4_304_387,

@@ -146,9 +146,11 @@ def test_pixels() -> None:
     assert grid.to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 2)).ravel().tolist() == [0, 255]
     assert grid.to_uint8(torch.zeros(5, 3, 4, 6)).shape == (5, 4, 6, 3)
     assert [grid.to_pil(torch.zeros(c, 4, 6)).mode for c in (1, 3, 4)] == ["L", "RGB", "RGBA"]
-    for wrong in (torch.zeros(2, 4, 4), torch.zeros(1, 3, 4, 4)):
-        with pytest.raises(UserError, match="1, 3 or 4 channels"):
-            grid.to_pil(wrong)
+    beside = grid.to_pil(torch.stack([torch.zeros(4, 6), torch.ones(4, 6)]))
+    assert (beside.mode, beside.size) == ("L", (12, 4))
+    assert np.asarray(beside)[0].tolist() == [128] * 6 + [255] * 6
+    with pytest.raises(UserError, match=r"an image is \[channels"):
+        grid.to_pil(torch.zeros(1, 3, 4, 4))
     with pytest.raises(UserError, match="NaN"):
         grid.to_pil(torch.full((1, 2, 2), torch.nan))
 

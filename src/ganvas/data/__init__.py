@@ -2,7 +2,8 @@
 
 `images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a
 folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an
-official set by name, and return a `Feed`. Images are decoded once, into a cache; crops
+official set by name, and return a `Feed`; `stacks` opens images of up to 16 channels
+and 16 bits. Images are decoded once, into a cache; crops
 and flips happen when a batch is drawn, which is a pure function of a cursor.
 """
 
@@ -27,6 +28,7 @@ from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import Part, Selection
 from ganvas.data.prefetch import Prefetch
+from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "images",
     "label_maps",
     "pairs",
+    "stacks",
     "super_resolution",
 ]
 
@@ -57,6 +60,8 @@ def images(
     strict: bool = False,
     part: Part = "train",
     white: int | None = None,
+    labeled: float = 1.0,
+    label_seed: int = 0,
 ) -> Feed:
     """Open one set of images.
 
@@ -74,12 +79,24 @@ def images(
     white: the value that becomes 255, the same for all images (4095 for 12 bits), in
         gray image files of more than 8 bits and in arrays of such integers; None:
         65535. Color files of 16 bits are read in 8 bits, whatever `white` is
+    labeled: share of the images, above 0 to 1, that have a label when they are drawn
+        for training; the labels of others are hidden, in each class alike. The label
+        is then -1, as in a folder "unlabeled" beside the class folders
+    label_seed: decides which; the images of a smaller share are among those of a larger
 
-    Raises `UserError` for a source that is missing, empty or unreadable, and for images
-    of different sizes without `size`.
+    Raises `UserError` for a source that is missing, empty or unreadable, for images of
+    different sizes without `size`, and for a share without labels.
     """
+    if not 0 < labeled <= 1:
+        raise UserError(
+            f"got labeled={labeled}; expected the share of images with a label, above 0 to 1 "
+            "(0.1: a tenth). Without any labels: labels=False"
+        )
     found = find_images(source, part, labels=labels, white=_level(white))
-    return _feed("images", found, _pair_of(size), None, channels, flip, strict, labels, white=white)
+    feed = _feed("images", found, sides_of(size), None, channels, flip, strict, labels, white=white)
+    if labeled < 1:
+        feed.keep_labels(labeled, label_seed)
+    return feed
 
 
 def pairs(
@@ -112,8 +129,8 @@ def pairs(
     return _feed(
         "pairs",
         found,
-        _pair_of(size),
-        _pair_of(load),
+        sides_of(size),
+        sides_of(load),
         channels,
         flip,
         strict,
@@ -129,6 +146,7 @@ def label_maps(
     size: Size = 256,
     load: Size | None = None,
     palette: str | Sequence[str] | None = None,
+    instances: bool = False,
     direction: Literal["a2b", "b2a"] = "a2b",
     flip: bool = True,
     strict: bool = False,
@@ -142,6 +160,8 @@ def label_maps(
 
     palette: "facades", or the labels' colors ("#0030ff,#ff0000"), to the nearest of
         which every pixel is set; None: the colors that there are, at most 256
+    instances: keep the shades of the palette's colors, which are instances of labels
+        (`ganvas data instances` writes such maps)
     direction: "b2a": B is the label map
     size, load, flip, strict, part, white: see `pairs`
 
@@ -149,15 +169,22 @@ def label_maps(
     """
     found = find_pairs(source, part, white=_level(white))
     colors = parse_palette(palette) if palette is not None else None
+    if instances and colors is None:
+        raise UserError(
+            "instances are shades of the labels' colors, so that these must be named: --set "
+            "data.palette=facades, or --set 'data.palette=#000000,#ff0000'"
+        )
     side = "a" if direction == "a2b" else "b"
-    target = _pair_of(load or size)
+    target = sides_of(load or size)
     assert target is not None
-    sets = {**found.sets, side: LabelMaps(found.sets[side], target, colors)}
+    snapped = None if instances else colors
+    sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped)}
     labeled = replace(found, sets=sets)
     feed = _feed(
-        "pairs", labeled, _pair_of(size), _pair_of(load), 3, flip, strict, False, direction, white
+        "pairs", labeled, sides_of(size), sides_of(load), 3, flip, strict, False, direction, white
     )
-    shares = palette_of(feed.raw()["a"], found.title)  # "a" is the input in both directions
+    maps = feed.raw()["a"]  # the input in both directions
+    shares = palette_of(maps, found.title, colors if instances else None)
     colors = tuple(shares) if colors is None else colors
     table = ", ".join(f"{color_name(c)} {shares.get(c, 0.0):.1%}" for c in colors)
     feed.info = replace(
@@ -192,7 +219,7 @@ def domains(
     """
     found = find_domains(source, part, white=_level(white))
     return _feed(
-        "domains", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+        "domains", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
 
 
@@ -225,7 +252,7 @@ def super_resolution(
 
     Raises `UserError` if `size` is not a multiple of `scale`.
     """
-    height, width = _pair_of(size) or (0, 0)
+    height, width = sides_of(size) or (0, 0)
     if scale < 2 or height % scale or width % scale:
         raise UserError(
             f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
@@ -234,13 +261,13 @@ def super_resolution(
     found = find_images(source, part, labels=False, white=_level(white))
     x, crop = found.sets["x"], (height, width)
     tiles = (
-        Tiles(x, _pair_of(load) or least)
+        Tiles(x, sides_of(load) or least)
         if part == "test"
-        else Tiles.overlapping(x, crop, least, _pair_of(load))
+        else Tiles.overlapping(x, crop, least, sides_of(load))
     )
     tile = tiles.size
     if tiles.small and tiles.small == len(x):
-        needed = _pair_of(load) or least
+        needed = sides_of(load) or least
         raise UserError(
             f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x "
             f"width), from which crops of {height}x{width} are taken: give larger images, or a "
@@ -281,20 +308,10 @@ def derived(
         )
     found = find_images(source, part, labels=False, white=_level(white))
     feed = _feed(
-        "pairs", found, _pair_of(size), _pair_of(load), channels, flip, strict, False, white=white
+        "pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
     feed.derive = KINDS[kind]
     return feed
-
-
-def _pair_of(size: Size | None) -> tuple[int, int] | None:
-    """(height, width) of a side or a pair. Raises `UserError` for other values."""
-    if size is None:
-        return None
-    two = (size, size) if isinstance(size, int) else tuple(size)
-    if len(two) != 2 or min(two) < 1:
-        raise UserError(f"got the size {size}; expected a side in pixels, or height and width")
-    return two
 
 
 def _level(white: int | None) -> int | None:

@@ -154,7 +154,7 @@ def check(source: Source) -> Report:
     report.notes = list(founds[0].notes)
     brightest: list[int] = []
     headers: list[Header] = []
-    paired = "a" in founds[0].sets
+    paired, partial = "a" in founds[0].sets, False
     seen: dict[bytes, list[str]] = {}
     for found in founds:
         for side, image_set in found.sets.items():
@@ -164,7 +164,9 @@ def check(source: Source) -> Report:
             if side != "x":
                 report.sides[side] = report.sides.get(side, 0) + len(readable)
             if side == "x" and image_set.labels is not None:
-                counts = np.bincount(image_set.labels, minlength=len(image_set.classes)).tolist()
+                known = image_set.labels[image_set.labels >= 0]
+                counts = np.bincount(known, minlength=len(image_set.classes)).tolist()
+                partial = partial or len(known) < len(image_set.labels)
                 for c, n in zip(image_set.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
@@ -180,7 +182,7 @@ def check(source: Source) -> Report:
     report.modes = dict(Counter(h.mode for h in headers).most_common())
     report.channels = most_common_channels(Counter(h.channels for h in headers))
     report.brightest = max(brightest, default=None)
-    _advise(report, headers, ",".join(map(shell_quoted, given)), founds[0], paired)
+    _advise(report, headers, ",".join(map(shell_quoted, given)), founds[0], paired, partial)
     return report
 
 
@@ -263,11 +265,18 @@ def _pair(found: Selection, report: Report) -> bool:
 
 
 def _advise(
-    report: Report, headers: Sequence[Header], data: str, found: Selection, paired: bool
+    report: Report,
+    headers: Sequence[Header],
+    data: str,
+    found: Selection,
+    paired: bool,
+    partial: bool,
 ) -> None:
     """Add notes, and commands that fit the data set and run as they are printed.
 
     data: its path, quoted for a shell
+    paired: whether every image of two sides has a partner
+    partial: whether only some images have a label
     """
     sides = [min(h.width, h.height) for h in headers]
     assert report.width is not None
@@ -318,6 +327,8 @@ def _advise(
         )
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
+    if partial:
+        fits("s3gan_small", size, " --set data.labeled=1")
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)

@@ -6,9 +6,9 @@ processes draw the same batches as one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ganvas.core import Batch, Shape, rng
+from ganvas.core.errors import UserError
+from ganvas.data.order import fraction, hashed, shuffled_indices
 
 Task = Literal["images", "pairs", "domains"]
 ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
@@ -80,10 +82,11 @@ class Crops:
 class Feed:
     """Batches of one data set.
 
-    pixels: stream -> uint8 [N, H, W, C]; H and W may exceed `info`'s, for random crops.
+    pixels: stream -> uint8 or uint16 [N, H, W, C]; H and W may exceed `info`'s, for
+        random crops.
         The streams are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b are
         concatenated on the last axis, so that both get the same crop and flip)
-    labels: int64 [N], of the stream "x", or None
+    labels: int64 [N], of the stream "x", -1 for an image without one, or None
     flip: mirror half of the draws
     direction: "b2a" exchanges input and target of pairs
 
@@ -95,6 +98,7 @@ class Feed:
     the target; the input is `scale` times smaller.
     """
 
+    known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
 
@@ -155,8 +159,8 @@ class Feed:
         crops: dict[str, Crops] = {}
         for stream, pixels in self._pixels.items():
             index = shuffled_indices(positions, len(pixels), seed, stream)
-            chance = _hashed(positions, rng.fold_in(seed, "augment", stream))
-            down, across = _fraction(chance >> np.uint64(33)), _fraction(chance >> np.uint64(2))
+            chance = hashed(positions, rng.fold_in(seed, "augment", stream))
+            down, across = fraction(chance >> np.uint64(33)), fraction(chance >> np.uint64(2))
             mirrored = (
                 (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
             )
@@ -187,7 +191,42 @@ class Feed:
                     self._on_device(stream, device), p.index, *p.places, p.mirrored, size
                 )
             fields |= self._fields(stream, images, p.index, resolution, device)
+            if self.known is not None:
+                known = torch.from_numpy(self.known[p.index]).to(fields["y"].device)
+                fields["y"] = fields["y"].where(known, -1)
         return Batch(**fields)
+
+    @property
+    def labeled(self) -> float:
+        """Share of the images whose label `draw` tells; 1 for data without labels."""
+        if self._labels is None:
+            return 1.0
+        has = self._labels >= 0
+        return float((has if self.known is None else has & self.known).mean())
+
+    def keep_labels(self, share: float, seed: int) -> None:
+        """Hide labels from `draw` until only a share of all images has one.
+
+        share: above 0 to 1, rounded up to whole images of each class. Images without a
+            label count, so that a share above theirs hides nothing
+        seed: decides which; a smaller share's images are among those of a larger one
+
+        Raises `UserError` for a data set without labels.
+        """
+        if self._labels is None:
+            raise UserError(
+                f"labeled={share:g} hides labels, and {self.info.source} has none: sort the "
+                "images into a folder for each class, or leave it out"
+            )
+        known = np.zeros(len(self._labels), bool)
+        share = min(1.0, share / float((self._labels >= 0).mean()))
+        for label in np.unique(self._labels[self._labels >= 0]).tolist():
+            own = np.flatnonzero(self._labels == label)
+            order = np.random.Generator(np.random.Philox(rng.fold_in(seed, "labels", label)))
+            known[order.permutation(own)[: math.ceil(share * len(own))]] = True
+        self.known = known
+        note = f"{known.sum():,} of {len(known):,} images keep their label in training"
+        self.info = replace(self.info, notes=(*self.info.notes, note))
 
     def fixed(self, n: int, *, seed: int = 0, device: torch.device | str | None = None) -> Batch:
         """Different images, at most all, without augmentation, chosen by the seed.
@@ -228,10 +267,10 @@ class Feed:
             yield Batch(**fields)
 
     def raw(self) -> dict[str, np.ndarray]:
-        """The stored images, uint8 [N, H, W, C], and `y`, labels [N], if there are any.
+        """The stored images, [N, H, W, C], and `y`, labels [N], if there are any.
 
         Images that are stored larger, for random crops, are cropped to their center.
-        Large data sets are mapped from disk.
+        Of type uint8 or uint16; large data sets are mapped from disk.
         """
         out: dict[str, np.ndarray] = {}
         h, w, c = self.info.height, self.info.width, self.info.channels
@@ -254,7 +293,7 @@ class Feed:
         down: np.ndarray | None = None,
         across: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Crops of `pixels` [N, H, W, C], uint8 [n, h, w, C].
+        """Crops of `pixels` [N, H, W, C], [n, h, w, C] of their type.
 
         down, across: places of the crops in [0, 1); None: the center
         """
@@ -265,7 +304,7 @@ class Feed:
         top, left = self._places(
             pixels, center if down is None else down, center if across is None else across
         )
-        out = np.empty((len(index), h, w, pixels.shape[3]), np.uint8)
+        out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
         for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
             out[k] = pixels[i, t : t + h, u : u + w]
         return out
@@ -281,6 +320,8 @@ class Feed:
         """Whether the device, an accelerator, holds the (at most `ON_DEVICE`) bytes."""
         if device is None or torch.device(device).type == "cpu":
             return False
+        if any(p.dtype != np.uint8 for p in self._pixels.values()):
+            return False  # of which torch cannot cut crops out everywhere
         return sum(p.nbytes for p in self._pixels.values()) <= ON_DEVICE
 
     def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor:
@@ -303,11 +344,12 @@ class Feed:
             images = torch.from_numpy(images)
             if device is not None and torch.device(device).type == "cuda":
                 images = images.pin_memory()
+        half = 127.5 if images.dtype == torch.uint8 else 32767.5
         x = (
             images.to(device, non_blocking=True)
             .permute(0, 3, 1, 2)
             .to(torch.float32)
-            .div_(127.5)
+            .div_(half)
             .sub_(1.0)
         )
         h, w = self.info.height, self.info.width
@@ -350,39 +392,3 @@ def gathered(
         for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
     ]
     return pixels[at[0], at[1], at[2]]
-
-
-@lru_cache(maxsize=4)  # two streams, and two epochs if a batch spans them
-def _permutation(count: int, seed: int) -> np.ndarray:
-    return (
-        np.random.Generator(np.random.Philox(seed))
-        .permutation(count)
-        .astype(np.uint32 if count < 1 << 32 else np.int64)
-    )
-
-
-def shuffled_indices(positions: np.ndarray, count: int, seed: int, stream: str) -> np.ndarray:
-    """Positions of the endless shuffled stream -> indices below `count`."""
-    epochs, within = np.divmod(positions.astype(np.int64), count)
-    index = np.empty(len(positions), np.int64)
-    for epoch in np.unique(epochs).tolist():
-        here = epochs == epoch
-        index[here] = _permutation(count, rng.fold_in(seed, "order", stream, epoch))[within[here]]
-    return index
-
-
-def _hashed(positions: np.ndarray, key: int) -> np.ndarray:
-    """64 random bits for each position.
-
-    SplitMix64 (Steele et al., 2014), whose state is a counter.
-    """
-    with np.errstate(over="ignore"):
-        z = np.uint64(key) + (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def _fraction(bits: np.ndarray) -> np.ndarray:
-    """The lower 31 bits as numbers in [0, 1)."""
-    return (bits & np.uint64(0x7FFFFFFF)).astype(np.float64) / 2.0**31

@@ -58,13 +58,19 @@ def color_name(color: int) -> str:
     return f"#{color:06x}"
 
 
-def palette_of(pixels: np.ndarray, title: str) -> dict[int, float]:
+def palette_of(
+    pixels: np.ndarray, title: str, palette: Sequence[int] | None = None
+) -> dict[int, float]:
     """The colors of label maps uint8 [N, H, W, 3], and the share of pixels of each.
+
+    palette: count each pixel as the nearest of these colors
 
     Raises `DataError` for more than 256 colors and for a single one.
     """
     counts = np.zeros(1 << 24, np.int64)
     for maps in pixels:
+        if palette is not None:
+            maps = nearest_colors(maps, palette)
         r, g, b = (maps[..., i].astype(np.int32) for i in range(3))
         counts += np.bincount((r << 16 | g << 8 | b).ravel(), minlength=1 << 24)
     colors = np.flatnonzero(counts)
@@ -89,7 +95,7 @@ class LabelMaps:
     """Label maps of an image set, at their final size and in the palette's colors.
 
     size: (height, width) that they are scaled to cover, and cropped to
-    palette: None: their own colors
+    palette: None: their own colors, of which shades may be instances
     """
 
     maps: ImageSet

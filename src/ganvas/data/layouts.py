@@ -32,6 +32,7 @@ from ganvas.data.trees import Folder, Tree, Zip
 from ganvas.media.samples import Broken
 
 CLASS_FOLDERS = "class folders"
+UNLABELED = "unlabeled"  # the folder beside class folders whose images have the label -1
 
 
 def find_images(
@@ -39,7 +40,9 @@ def find_images(
 ) -> Selection:
     """Select one set of images. Class folders, two paths or dataset.json become labels.
 
-    labels: False: do not read dataset.json
+    Images in a folder named "unlabeled" beside at least two class folders get label -1.
+
+    labels: False: do not read dataset.json, and "unlabeled" is a folder like others
     white: see `ganvas.data.images`
 
     Raises `UserError` for a source that is missing, empty or unreadable.
@@ -90,6 +93,8 @@ def find_images(
     ):  # one folder alone is no class
         below = {i: f[1:] for i, f in below.items()}
     classes = sorted({f[0] for f in below.values() if f})
+    bare = {c for c in classes if c.lower() == UNLABELED} if labels and len(classes) > 2 else set()
+    classes = [c for c in classes if c not in bare]
     loose = len(entries.within([i for i, f in below.items() if not f]))
     y = None
     if len(classes) > 1 and loose:
@@ -98,8 +103,10 @@ def find_images(
     elif len(classes) > 1:
         of_folder = np.zeros(len(entries.folders), np.int64)
         for i, f in below.items():
-            of_folder[i] = classes.index(f[0]) if f else 0
+            of_folder[i] = -1 if f and f[0] in bare else classes.index(f[0]) if f else 0
         y = of_folder[entries.folder]
+        if bare:
+            notes.append(f"{plural(int((y < 0).sum()), 'image')} without a label, in {UNLABELED}/")
         if two.sides:
             notes.append(
                 f"there are folders named as two domains ({two.names()}) and others beside them: "

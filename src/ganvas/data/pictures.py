@@ -39,7 +39,7 @@ class ImageSet(Protocol):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Indices into `classes`, int64 [N]; None for unlabeled images."""
+        """Indices into `classes`, int64 [N], -1 without; None if no image has one."""
         ...
 
     @property
@@ -77,7 +77,7 @@ class ImageSet(Protocol):
 class Files:
     """Image files of a tree.
 
-    labels: indices into `classes`, int64 [N], or None
+    labels: indices into `classes`, int64 [N], -1 for an image without one, or None
     half: 0 or 1: the left or right half of each; None: the whole
     """
 

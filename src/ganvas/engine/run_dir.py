@@ -50,7 +50,7 @@ class _Open(pydantic.BaseModel):
 
 
 class _Shape(_Open):
-    channels: Annotated[int, pydantic.Field(ge=1, le=4)]
+    channels: Annotated[int, pydantic.Field(ge=1, le=16)]
     height: Positive
     width: Positive
     classes: Count

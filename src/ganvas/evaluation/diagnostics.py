@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ganvas.core import Batch
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
 from ganvas.evaluation.records import Diagnostic
@@ -149,13 +150,13 @@ def accuracy(context: EvaluationContext) -> Diagnostic:
         raise UserError(
             "the classification accuracy score needs a model that was trained with labels"
         )
-    n = min(context.n, context.feed.info.count, LIMIT)
+    real, test = (
+        _labeled(feed.draw(0, min(most, feed.info.count, LIMIT), seed=context.seed))
+        for feed, most in ((context.feed, context.n), (context.test, LIMIT))
+    )
+    n = len(real)
     labels = torch.arange(n) % context.model.method.classes
     made = context.model.sample(n, seed=context.seed, labels=labels.tolist(), output="torch").cpu()
-    real, test = (
-        context.feed.draw(0, n, seed=context.seed),
-        context.test.draw(0, min(context.test.info.count, LIMIT), seed=context.seed),
-    )
     found = classification_accuracy_score(
         made, labels, real.x, real.y, test.x, test.y, seed=context.seed
     )
@@ -164,6 +165,11 @@ def accuracy(context: EvaluationContext) -> Diagnostic:
         "protocol": {"samples": n, "test": len(test), "classifier": CLASSIFIER},
         "source": "arXiv:1905.10887",
     }
+
+
+def _labeled(batch: Batch) -> Batch:
+    """The images that have a label."""
+    return batch.map(lambda t: t[batch.y >= 0])
 
 
 def path_lengths(context: EvaluationContext) -> Diagnostic:
@@ -199,7 +205,9 @@ def recognizability(context: EvaluationContext) -> Diagnostic:
     if not context.feed.info.classes:
         raise UserError("recognizability needs real images with labels")
     raw, size = context.feed.raw(), (context.feed.info.height, context.feed.info.width)
-    stats = RecognitionStats(RecognitionClassifier(raw["x"], raw["y"]))
+    has = raw["y"] >= 0
+    x, y = (raw["x"], raw["y"]) if has.all() else (raw["x"][has], raw["y"][has])
+    stats = RecognitionStats(RecognitionClassifier(x, y))
     for x in context.model.batches(context.n, seed=context.seed):
         # Progressive networks: upscaled by repeating pixels, as for the other measures.
         stats.add(to_uint8(x if x.shape[-2:] == size else interpolate(x, size, mode="nearest")))

@@ -31,6 +31,7 @@ from ganvas.data import (
     images,
     label_maps,
     pairs,
+    stacks,
     super_resolution,
 )
 from ganvas.data.label_maps import color_name
@@ -40,6 +41,7 @@ from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.records import Diagnostic
 from ganvas.evaluation.report import neighbour_sheet
 from ganvas.inference.model import Model
+from ganvas.methods import MultiscalePatch
 from ganvas.metrics.feature_set import KEPT, FeatureSet
 from ganvas.metrics.features import WEIGHTS_VARIABLE, Extractor, extractor, inception
 from ganvas.metrics.precision_recall import nearest
@@ -81,6 +83,9 @@ class RealFeatures:
             options["flip"] = False
             if model.method.upscale > 1:
                 return super_resolution(against, scale=model.method.upscale, **options)
+            if isinstance(model.method, MultiscalePatch):
+                window = own.get("window")
+                return stacks(against, size=size, window=window, flip=False, part=part)
             if kind := own.get("kind"):
                 return derived(against, kind=kind, **options)
             if description.get("task") == "pairs":
@@ -88,8 +93,9 @@ class RealFeatures:
                 palette = (description.get("shape") or {}).get("palette")
                 if palette:
                     options.pop("channels", None)
-                    colors = [color_name(c) for c in palette]
-                    return label_maps(against, direction=direction, palette=colors, **options)
+                    options["palette"] = [color_name(c) for c in palette]
+                    options["instances"] = own.get("instances", False)
+                    return label_maps(against, direction=direction, **options)
                 return pairs(against, direction=direction, **options)
             return domains(against, **options)
 
@@ -179,6 +185,8 @@ class DataSettings(TypedDict, total=False):
 
     white: int | None
     channels: int | None
+    window: Sequence[float] | None
+    instances: bool
     kind: Literal["gray", "edges", "same"]
     direction: Literal["a2b", "b2a"]
 

@@ -42,7 +42,7 @@ Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE)]
 
 
 class _Shape(_Checked):
-    channels: int = pydantic.Field(ge=1, le=4)
+    channels: int = pydantic.Field(ge=1, le=16)
     height: Side
     width: Side
     classes: int = pydantic.Field(0, ge=0, le=MAX_NUMBER)

@@ -20,7 +20,7 @@ from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
-from ganvas.methods import SRGAN, SRResNet
+from ganvas.methods import SRGAN, MultiscalePatch, SRResNet
 
 MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
@@ -106,11 +106,16 @@ class Translator:
                 pixels, (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1))
             )
         alpha, gray, bits = image.alpha, image.color.shape[2] == 1, 8 * image.color.itemsize
+        if isinstance(self.runtime.method, MultiscalePatch):
+            alpha, bits = None, 16  # of the data, not of the sketch
         profile, lost = image.profile, list(image.lost)
         del image  # releases the color, which may be large, as soon as possible
         result = self._result(pixels, options, folder)
         del pixels
         channels, height, width = result.shape[1:]
+        apart = isinstance(self.runtime.method, MultiscalePatch) and channels not in (1, 3)
+        if apart:
+            size, channels, width = (size[0], size[1] * channels), 1, width * channels
         if not options.at_training_size:
             size = height, width
         gray_out = channels == 1 or (channels == 3 and gray and self.keeps_gray)
@@ -122,7 +127,8 @@ class Translator:
             alpha = None
 
         def bands() -> Iterator[np.ndarray]:
-            parts = (grid.to_uint8(part[0], bits) for part in self._parts(result, options.seed))
+            tensors = (part[0] for part in self._parts(result, options.seed))
+            parts = (grid.to_uint8(grid.beside(x) if apart else x, bits) for x in tensors)
             if options.at_training_size:
                 small = np.concatenate(list(parts))
                 spans = [(top, min(top + BAND, size[0])) for top in range(0, size[0], BAND)]
@@ -152,7 +158,10 @@ class Translator:
 
     def fits(self, pixels: int, part: int = 8) -> bool:
         """Whether 256 float32 numbers per output pixel fit 1 / `part` of the memory."""
-        needed = 256 * 4 * pixels * self.upscale**2
+        if isinstance(self.runtime.method, MultiscalePatch):  # by patches: only images grow
+            needed = 8 * 4 * pixels * self.runtime.channels
+        else:
+            needed = 256 * 4 * pixels * self.upscale**2
         return needed <= environment.memory(self._device) // part
 
     def _input(self, image: Decoded) -> np.ndarray:
@@ -160,7 +169,8 @@ class Translator:
 
         Raises `DataError` for a label map in other colors than the model's.
         """
-        pixels = image_input.network_input(image, self.runtime.channels)
+        patches = isinstance(self.runtime.method, MultiscalePatch)  # takes a sketch in gray
+        pixels = image_input.network_input(image, 1 if patches else self.runtime.channels)
         palette = self.runtime.description["shape"].get("palette", ())
         if palette:
             image_input.require_labels(pixels, palette)

@@ -41,12 +41,25 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
+def shown(x: Tensor) -> Tensor:
+    """Images [..., C, H, W] as they can be shown, gray, RGB or RGBA.
+
+    Of other numbers of channels these lie beside each other.
+    """
+    return x if x.shape[-3] in (1, 3, 4) else beside(x)
+
+
+def beside(x: Tensor) -> Tensor:
+    """The channels of images [..., C, H, W] beside each other: [..., 1, H, C * W]."""
+    return x.movedim(-3, -2).flatten(-2).unsqueeze(-3)
+
+
 def to_pil(x: Tensor) -> Image.Image:
-    """Convert an image [1 (gray), 3 or 4, H, W] in [-1, 1] to a PIL image."""
-    if x.ndim != 3 or x.shape[0] not in (1, 3, 4):
-        raise UserError(f"an image is [1, 3 or 4 channels, height, width]; got {list(x.shape)}")
-    pixels = to_uint8(x)
-    return Image.fromarray(pixels[..., 0] if x.shape[0] == 1 else pixels)
+    """Convert an image [C, H, W] in [-1, 1] to a PIL image; see `shown`."""
+    if x.ndim != 3 or not x.shape[0]:
+        raise UserError(f"an image is [channels, height, width]; got {list(x.shape)}")
+    pixels = to_uint8(shown(x))
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def grid(x: Tensor, columns: int | None = None, pad: int = 2) -> Image.Image:

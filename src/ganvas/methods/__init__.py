@@ -21,11 +21,13 @@ from ganvas.methods.fastgan import FastGAN
 from ganvas.methods.gan import GAN
 from ganvas.methods.infogan import InfoGAN
 from ganvas.methods.lsgan import LSGAN
+from ganvas.methods.multiscale_patch import MultiscalePatch
 from ganvas.methods.pacgan import PacGAN
 from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.pix2pixhd import Pix2PixHD
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
+from ganvas.methods.s3gan import S3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.singan import SinGAN
 from ganvas.methods.sngan import SNGAN
@@ -51,6 +53,7 @@ __all__ = [
     "GAN",
     "LSGAN",
     "R3GAN",
+    "S3GAN",
     "SAGAN",
     "SNGAN",
     "SPADE",
@@ -72,6 +75,7 @@ __all__ = [
     "DualLearning",
     "FastGAN",
     "InfoGAN",
+    "MultiscalePatch",
     "PacGAN",
     "Pix2Pix",
     "Pix2PixHD",

@@ -27,9 +27,13 @@ from ganvas.objectives.precision import wide
 class NoiseToImage(Method):
     """A generator `G` of images from a latent, and from labels if `classes` is not 0.
 
+    partial_labels: whether it trains on images of which only some have labels; the
+        label of the others is -1
+
     Abstract: a paper builds the networks and adds `updates` and its losses.
     """
 
+    partial_labels: bool = False
     G: Any  # a network with `latent`, the length of its latent
 
     def latent(self, n: int) -> Tensor:

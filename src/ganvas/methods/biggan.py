@@ -44,6 +44,8 @@ class BigGAN(NoiseToImage):
     does not.
     """
 
+    partial_labels = True
+
     def __init__(
         self,
         shape: Shape,

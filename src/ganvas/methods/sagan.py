@@ -33,6 +33,8 @@ class SAGAN(NoiseToImage):
     classes, which the paper does not.
     """
 
+    partial_labels = True
+
     def __init__(
         self,
         shape: Shape,

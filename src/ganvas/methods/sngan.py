@@ -39,6 +39,8 @@ class SNGAN(NoiseToImage):
     norm.
     """
 
+    partial_labels = True
+
     def __init__(
         self,
         shape: Shape,

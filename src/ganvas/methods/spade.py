@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
 from ganvas.core.errors import UserError
-from ganvas.nets.label_map import label_planes
+from ganvas.nets.label_map import input_planes
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import hinge
 from ganvas.objectives.feature_matching import matched_maps, perceptual
@@ -34,7 +34,8 @@ class SPADE(Method):
 
     Differs from the paper: the divergence of the style is the mean over the batch (the
     authors' code sums it). Without `vgg` there is no L_VGG. At other sizes than the
-    training's the style's grid is interpolated. No instance edges.
+    training's the style's grid is interpolated. Instances are shades of their labels'
+    colors, and `edges` adds the plane of their edges.
     """
 
     directions: Sequence[str] = ("b",)
@@ -52,6 +53,7 @@ class SPADE(Method):
         kl_weight: float = 0.05,
         vgg: str | None = None,
         vgg_weight: float = 10.0,
+        edges: bool = False,
     ) -> None:
         """Build the networks for `shape`, which has the palette of the label maps.
 
@@ -59,9 +61,11 @@ class SPADE(Method):
         feature_weight: of the distance of D's features
         kl_weight: of the styles' divergence from N(0, 1)
         vgg: file of VGG19's weights; None: no perceptual loss
+        edges: show the networks where a pixel and its neighbor differ in color, too:
+            for label maps whose shades are instances (`data.instances`)
         """
         super().__init__()
-        self.palette = shape.palette
+        self.palette, self.edges = shape.palette, edges
         labels = len(shape.palette) or shape.classes
         if not labels:
             raise UserError(
@@ -69,6 +73,7 @@ class SPADE(Method):
             )
         self.E = E(channels=shape.channels) if E is not None else None
         latent = {"latent": self.E.latent if self.E is not None else 0}
+        labels += edges
         self.G = G(labels=labels, channels=shape.channels, size=shape.size, **latent)
         self.D = D(channels=labels + shape.channels)
         self.phi = VGG19(vgg, "relu5_1") if vgg else None
@@ -79,7 +84,7 @@ class SPADE(Method):
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """One step of G, then one of D, each on images of its own."""
         pair = next(batches)
-        batch = pair.having(m=label_planes(pair.x, self.palette))
+        batch = pair.having(m=input_planes(pair.x, self.palette, self.edges))
         yield Update("G", self.g_loss, batch)
         yield Update("D", self.d_loss, batch)
 
@@ -125,6 +130,6 @@ class SPADE(Method):
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Images for label maps in colors, with a random style each."""
-        m = label_planes(x, self.palette)
+        m = input_planes(x, self.palette, self.edges)
         latent = self.G.latent
         return self.G(m, rng.normal(len(x), latent, device=x.device) if latent else None)

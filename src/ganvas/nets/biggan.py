@@ -208,26 +208,24 @@ class Generator(Conditioned):
         return self.output(F.relu(self.norm(x))).tanh()
 
 
-class Discriminator(nn.Module):
-    """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N].
+class Trunk(nn.Module):
+    """Images [N, channels, H, W] in [-1, 1] -> features [N, `width_out`].
 
     Residual blocks that halve a side, with the generator's widths turned round, and at
-    least one that keeps it; ReLU, the sum over pixels, linear, and the projection on
-    the labels' embedding (arXiv:1802.05637). All spectrally normalized. `multiples`:
-    channels after each block in `width`s; None: the paper's (up to 32 px
-    ajbrock/BigGAN-PyTorch's: two blocks that keep).
+    least one that keeps it; ReLU, the sum over pixels. `multiples`: channels after each
+    block in `width`s; None: the paper's (up to 32 px ajbrock/BigGAN-PyTorch's: two
+    blocks that keep).
+
+    Base of discriminators, which add their last layers and initialize all weights.
     """
 
     def __init__(
         self,
-        width: int = 96,
-        size: Size = 128,
-        channels: int = 3,
-        classes: int = 0,
-        attention: Sequence[int] = (64,),
-        multiples: Sequence[int] | None = None,
-        normalised: bool = True,
-        init: Init = "orthogonal",
+        width: int,
+        size: Size,
+        channels: int,
+        attention: Sequence[int],
+        multiples: Sequence[int] | None,
     ) -> None:
         super().__init__()
         k, _ = doublings(size)
@@ -241,6 +239,7 @@ class Discriminator(nn.Module):
             )
         widths = [channels, *(width * m for m in multiples)]
         shrinks = [i < down for i in range(len(widths) - 1)]
+        self.width_out = widths[-1]
         self.blocks = nn.ModuleList(
             DownBlock(a, b, down=shrink, first=i == 0)
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
@@ -249,7 +248,35 @@ class Discriminator(nn.Module):
         self.attention = self_attention(
             attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(down)]
         )
-        self.output = Projection(widths[-1], classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Sums over pixels [N, width_out] of images [N, channels, H, W]."""
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            x = attend(self.attention, i, x)
+        return F.relu(x).sum((2, 3))
+
+
+class Discriminator(Trunk):
+    """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N].
+
+    The trunk's features, linear, and the projection on the labels' embedding
+    (arXiv:1802.05637). All spectrally normalized.
+    """
+
+    def __init__(
+        self,
+        width: int = 96,
+        size: Size = 128,
+        channels: int = 3,
+        classes: int = 0,
+        attention: Sequence[int] = (64,),
+        multiples: Sequence[int] | None = None,
+        normalised: bool = True,
+        init: Init = "orthogonal",
+    ) -> None:
+        super().__init__(width, size, channels, attention, multiples)
+        self.output = Projection(self.width_out, classes)
         initialize(self, init)
         if normalised:
             spectral_(self)
@@ -257,12 +284,9 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score images x [N, channels, H, W]: [N].
 
-        y: labels [N]; not None if there are `classes`
+        y: as of `Projection`; not None if there are `classes`
         """
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            x = attend(self.attention, i, x)
-        return self.output(F.relu(x).sum((2, 3)), y)
+        return self.output(self.features(x), y)
 
 
 def _discriminating(k: int) -> tuple[int, ...]:

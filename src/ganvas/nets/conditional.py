@@ -54,7 +54,8 @@ class Projection(nn.Linear):
     """Projection discriminator's last layer: linear(h) + <embedding of y, h>.
 
     h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato
-    and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h).
+    and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h). An image
+    without a label has the score linear(h), as in S3GAN's code (arXiv:1903.02271).
     """
 
     def __init__(self, features: int, classes: int = 0) -> None:
@@ -64,13 +65,17 @@ class Projection(nn.Linear):
     def forward(self, input: Tensor, y: Tensor | None = None) -> Tensor:
         """Score features [N, d]: [N].
 
-        y: labels [N]; not None if there are `classes`
+        y: labels [N], -1 if unknown, or mixtures of classes [N, classes] (0: unknown);
+            not None if there are `classes`
         """
         score = super().forward(input).squeeze(1)
         if self.embed is None:
             return score
         assert y is not None, "this discriminator was built for labels"
-        return score + (self.embed(y) * input).sum(1)
+        if y.is_floating_point():
+            return score + (embed_labels(self.embed, y) * input).sum(1)
+        projection = (self.embed(y.clamp(min=0)) * input).sum(1)
+        return score + projection.where(y >= 0, 0.0)
 
 
 def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ al., 2018, arXiv:1711.11585, section 3.2. The global generator alone is a
 
 from __future__ import annotations
 
-from itertools import chain
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,6 +25,7 @@ class LocalEnhancer(nn.Module):
 
     downs, blocks: halvings and residual blocks of the global generator
     local_blocks: residual blocks of the enhancer
+    head: keep the last layers of the global generator, so that it can train alone
     """
 
     def __init__(
@@ -37,6 +36,7 @@ class LocalEnhancer(nn.Module):
         downs: int = 4,
         blocks: int = 9,
         local_blocks: int = 3,
+        head: bool = False,
     ) -> None:
         super().__init__()
         self.multiple = 2 << downs
@@ -60,17 +60,27 @@ class LocalEnhancer(nn.Module):
             nn.Conv2d(width, channels_out, 7),
             nn.Tanh(),
         )
+        self.head = whole.model[-3:] if head else None
         normal_init(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
         """Translate images x [N, channels_in, H, W].
+
+        frozen: the global generator gets no gradients
 
         Raises `UserError` for sides that are no multiples of `multiple`.
         """
         divisible(x, self.multiple, least=2 * self.multiple)
-        half = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-        return self.up(self.down(x) + self.coarse(half))
+        features = self.coarse(halved(x))
+        return self.up(self.down(x) + (features.detach() if frozen else features))
 
-    def enhancer(self) -> list[nn.Parameter]:
-        """The weights of the enhancer alone, which the paper trains first."""
-        return list(chain(self.down.parameters(), self.up.parameters()))
+    def whole(self, x: Tensor) -> Tensor:
+        """The global generator's images of half the size, for x as in `forward`."""
+        assert self.head is not None, "this enhancer was built without the head"
+        divisible(x, self.multiple, least=2 * self.multiple)
+        return self.head(self.coarse(halved(x)))
+
+
+def halved(x: Tensor) -> Tensor:
+    """Images of half the size, as between the discriminators' scales."""
+    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)

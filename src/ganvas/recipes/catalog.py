@@ -19,6 +19,7 @@ NEEDS = {
     "super_resolution": "a folder of images at their own resolution",
     "languages": "distinct, ring or uniform: toy languages",
     "derived": "a folder of images, from which the input is computed",
+    "stacks": "a folder of arrays, TIFF files or images of 1 to 16 channels",
     "domains": "two sets: trainA/ and trainB/, or two folders",
 }
 
@@ -29,6 +30,7 @@ TASKS = {
     "label_maps": "images from label maps",
     "pairs": "translation learned from pairs",
     "derived": "color for gray images, photographs from drawings",
+    "stacks": "large images of many channels from sketches",
     "domains": "translation learned without pairs",
     "super_resolution": "super-resolution",
     "languages": "languages",

@@ -36,14 +36,22 @@ def pix2pixhd(count: int) -> Run:
 
 
 def pix2pixhd_local(count: int) -> Run:
-    """`pix2pixhd` with the local enhancer: 1024x1024, D at three scales."""
+    """`pix2pixhd` with the local enhancer: 1024x1024, D at three scales.
+
+    200 epochs of the global generator at half the size, 10 of the enhancer, 90 of both
+    (the authors' scripts of 512 and 1024 pixels). The rate falls in the last 50 only.
+    """
     run = pix2pixhd(count)
     return replace(
         run,
         method=partial(
             Pix2PixHD,
-            G=partial(nets.LocalEnhancer),
+            G=partial(nets.LocalEnhancer, head=True),
             D=partial(multiscale.MultiscaleDiscriminator, layers=4, scales=3),
+            coarse=200 * count,
+            fixed=10 * count,
         ),
         data=partial(label_maps, size=1024, flip=True),
+        images=300 * count,
+        lr=LinearDecay(start=250 * count, end=300 * count),
     )

@@ -242,6 +242,8 @@ def random_feed(run: Run) -> Feed:
         feed.derive = partial(reduced, scale=feed.scale)
     elif opener == "derived":
         feed.derive = KINDS[keywords["kind"]]
+    elif opener == "stacks":
+        feed.derive = KINDS["edges"]
     return feed
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, cast
 import torch
 
 from ganvas import __version__, recipes
-from ganvas.core import Run, Shape, Translates, config, distributed
+from ganvas.core import Method, Run, Shape, Translates, config, distributed
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed, Info
@@ -26,7 +26,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.records import RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import absolute, write_record
-from ganvas.methods.base import citation
+from ganvas.methods.base import NoiseToImage, citation
 from ganvas.nets.augment import named
 from ganvas.training import config_file, snapshot
 from ganvas.training.interrupts import Stopped, resume_command
@@ -204,9 +204,24 @@ def _rehearse(run: Run, device: torch.device) -> None:
                 error = error or e
                 continue
             check_upscale(method.upscale, settings.get("scale", 1))
+            check_labels(method, settings.get("labeled", 1.0))
             return None
     assert error is not None
     raise error
+
+
+def check_labels(method: Method, labeled: float) -> None:
+    """Raise `UserError` if a method needs all labels and only some images have one.
+
+    labeled: share of the images with a label
+    """
+    partial = isinstance(method, NoiseToImage) and method.partial_labels
+    if labeled < 1 and method.classes and not partial:
+        raise UserError(
+            f"{labeled:.0%} of the images have a label, and {type(method).__name__} needs the "
+            "label of every image. Take s3gan, or sngan_projection, sagan or biggan, whose "
+            "discriminators do without"
+        )
 
 
 def check_upscale(network: int, data: int) -> None:

@@ -50,6 +50,7 @@ from ganvas.training.snapshot import (
     write_snapshot,
 )
 from ganvas.training.start import (
+    check_labels,
     check_upscale,
     describe_run,
     must_be_free,
@@ -143,6 +144,7 @@ def train(
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
     discriminators = () if discriminator_from is None else (discriminator_from,)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
+    check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
     if initial:
         record["initial"] = initial

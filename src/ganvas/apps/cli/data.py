@@ -82,6 +82,34 @@ def data_emoji(
     _say(f"{count:,} images in {out}")
 
 
+@data_app.command("instances")
+def data_instances(
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="Folder or zip of label maps: a color a label.")
+    ],
+    instances: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INSTANCES",
+            help="Folder or zip of maps of the same names: a value an instance.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the label maps.")],
+) -> None:
+    """Merge label maps with instance maps: shades of a label's color are its instances.
+
+    Example: `ganvas data instances labels/ instances/ --out maps/A`
+    """
+    from ganvas.data.prepare import instance_shades
+
+    count, palette = instance_shades.make(labels, instances, out)
+    settings = ["data.palette=" + ",".join(palette), "data.instances=true", "edges=true"]
+    train = ["ganvas", "train", "spade", str(out.parent)]
+    options = [word for s in settings for word in ("--set", s)]
+    _say(f"{count:,} label maps in {out}. With the images in {out.parent / 'B'}, train on them:")
+    _say(shlex.join([*train, *options, "--out", "runs/spade"]))
+
+
 @data_app.command("mosaic")
 def data_mosaic(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder or zip of photographs.")],

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, did_you_mean
+from ganvas.media.grid import shown
 
 WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
 _AT_ONCE = (
@@ -27,7 +28,8 @@ class Extractor:
     if there is one); `distance`: what the Frechet distance over it is called, "fid"
     for the official network and "frechet" for all others; `classes`: how many logits
     `with_logits` gives, 0 if there are none. Calling it with images [N, C, H, W] in
-    [-1, 1], of any size, with 1, 3 or 4 channels, gives float32 features [N, dim].
+    [-1, 1], of any size, gives float32 features [N, dim]. Channels that are no gray,
+    RGB or RGBA are seen beside each other (`media.grid.shown`).
     Images are first rounded to 8 bits, as saved images are; alpha is composited over
     middle gray; the result is resized to a square, whatever the aspect ratio, as
     `resizing` says, a name in `RESIZERS`. Raises `UserError` for NaN pixels.
@@ -73,7 +75,7 @@ class Extractor:
         8 bits' range in [-1, 1] (bicubic resizing may exceed it).
         """
         _check(images)
-        x = images.detach().float()
+        x = shown(images.detach().float())
         if not bool(torch.isfinite(x).all()):
             raise UserError(
                 "these images have NaN or infinite pixels, of which no measure can be taken; a "
@@ -112,10 +114,8 @@ class Extractor:
 
 
 def _check(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
-        raise UserError(
-            f"images must be [N, 1, 3 or 4 channels, height, width]; got {list(images.shape)}"
-        )
+    if images.ndim != 4 or not images.shape[1]:
+        raise UserError(f"images must be [N, channels, height, width]; got {list(images.shape)}")
 
 
 # ---------------------------------------------------------------- resizing
