@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from processes import CONFIG
 
 SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -39,5 +40,8 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests never read or fill the user's cache."""
+    """Tests never read or fill the user's cache, nor use the user's signing key."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("GANVAS_CONFIG", CONFIG)
+    monkeypatch.setenv("GANVAS_SIGN", "1")
+    monkeypatch.delenv("GANVAS_SIGNER", raising=False)

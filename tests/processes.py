@@ -5,16 +5,22 @@ A limit guards against hangs only; no test may depend on how busy the machine is
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 LIMIT = 1800.0  # seconds
+CONFIG = tempfile.mkdtemp(prefix="ganvas-config-")  # of a signing key that only the tests use
+atexit.register(shutil.rmtree, CONFIG, True)
 ENVIRONMENT = {
     **os.environ,
+    "GANVAS_CONFIG": CONFIG,
     "OMP_NUM_THREADS": "1",
     "COLUMNS": "160",
     "NO_COLOR": "1",

@@ -84,6 +84,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
             "daisy",
         ],
         "pixels": [image, image],
+        "verify": [image],
         "claim list": [],
         "claim run": ["no-such-claim"],
         "claim report": ["--from", out / "none"],

@@ -24,10 +24,12 @@ from ganvas.apps.cli.common import (
     _use,
     app,
 )
+from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def sample(
     run: Model,
     out: Annotated[
@@ -121,6 +123,7 @@ def import_(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def walk(
     run: Model,
     out: Annotated[
@@ -180,6 +183,7 @@ def walk(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def mix(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="Image file of the table: sheet.png.")],
@@ -214,6 +218,7 @@ def mix(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def project(
     run: Model,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
@@ -256,6 +261,7 @@ def project(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def translate(
     run: Model,
     inputs: Annotated[
@@ -340,6 +346,7 @@ def translate(
 
 
 @app.command(rich_help_panel=INSPECT)
+@signs
 def attention(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="Image file of the page.")],
