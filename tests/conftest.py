@@ -19,6 +19,9 @@ SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2
 
 settings.register_profile("ganvas", deadline=None)  # a busy machine is no failure
 settings.load_profile("ganvas")
+os.environ["GANVAS_CONFIG"] = CONFIG  # tests never use the user's signing key
+for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
+    os.environ.pop(variable, None)
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 
 
@@ -40,8 +43,6 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests never read or fill the user's cache, nor use the user's signing key."""
+    """Tests never read or fill the user's cache."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("GANVAS_CONFIG", CONFIG)
-    monkeypatch.setenv("GANVAS_SIGN", "1")
-    monkeypatch.delenv("GANVAS_SIGNER", raising=False)
+    monkeypatch.setenv("GANVAS_SIGN", "1")  # --no-sign sets it for the rest of the process

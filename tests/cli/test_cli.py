@@ -71,6 +71,8 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 COMMANDS = {
     "attention",
+    "serve",
+    "verify",
     "spectra",
     "list",
     "train",

@@ -1,6 +1,6 @@
 """The command line. Importing this package registers every command on `app`."""
 
-from ganvas.apps.cli import claim, data, evaluate, generate, provenance, train
+from ganvas.apps.cli import claim, data, evaluate, generate, provenance, serve, train
 from ganvas.apps.cli.common import app
 
-__all__ = ["app", "claim", "data", "evaluate", "generate", "provenance", "train"]
+__all__ = ["app", "claim", "data", "evaluate", "generate", "provenance", "serve", "train"]
