@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from processes import CONFIG
 
 SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 settings.register_profile("ganvas", deadline=None)  # a busy machine is no failure
 settings.load_profile("ganvas")
+os.environ["GANVAS_CONFIG"] = CONFIG  # tests never use the user's signing key
+for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
+    os.environ.pop(variable, None)
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 
 
@@ -41,3 +45,4 @@ def _seeded() -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's cache."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("GANVAS_SIGN", "1")  # --no-sign sets it for the rest of the process

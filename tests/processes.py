@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,11 @@ from pathlib import Path
 from typing import TypeVar
 
 LIMIT = 1800.0  # seconds
+CONFIG = tempfile.mkdtemp(prefix="ganvas-config-")  # of a signing key that only the tests use
+atexit.register(shutil.rmtree, CONFIG, True)
 ENVIRONMENT = {
     **os.environ,
+    "GANVAS_CONFIG": CONFIG,
     "OMP_NUM_THREADS": "1",
     "COLUMNS": "160",
     "NO_COLOR": "1",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ganvas.inference.importers import import_network
     from ganvas.inference.load import load
     from ganvas.inference.model import Model
+    from ganvas.media.verify import verify
     from ganvas.training.snapshot import Snapshot
     from ganvas.training.testing import check_method
     from ganvas.training.trainer import resume, train
@@ -34,6 +35,7 @@ _MODULES = {
     "measure": "evaluation.evaluate",
     "resume": "training.trainer",
     "train": "training.trainer",
+    "verify": "media.verify",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "measure",
     "resume",
     "train",
+    "verify",
 ]
 
 

@@ -88,6 +88,8 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
             "daisy",
         ],
         "pixels": [image, image],
+        "serve": [run, "--host", "0.0.0.0"],  # refused without a token
+        "verify": [out / "s.png"],  # which `sample` writes
         "claim list": [],
         "claim run": ["no-such-claim"],
         "claim report": ["--from", out / "none"],

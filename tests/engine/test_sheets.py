@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from toys import toy_images
 
 from ganvas.engine.engine import Engine
@@ -16,8 +17,13 @@ from ganvas.training.trainer import resume, train
 SMALL = ["G.width=4", "D.width=4"]
 
 
+def pixels(file: Path) -> bytes:
+    with Image.open(file) as image:
+        return image.tobytes()
+
+
 def shown(run: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted((run / "samples").iterdir())} | {
+    return {p.name: pixels(p) for p in sorted((run / "samples").iterdir())} | {
         "curve": (run / "measures.jsonl").read_bytes()
     }
 

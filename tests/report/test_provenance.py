@@ -75,7 +75,7 @@ def test_rows_that_come_one_after_the_other(tmp_path: Path, mode: str) -> None:
 
 
 def test_png_chunks_are_where_other_programs_look(tmp_path: Path) -> None:
-    data = encode.png_bytes(picture(), model="dcgan")
+    data = encode.encode(picture(), ".png", model="dcgan")
     chunks, at = [], 8
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])

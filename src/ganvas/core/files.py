@@ -32,15 +32,15 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
 
 @contextmanager
 def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the name `path` on leaving without an error.
+    """Open a file that takes the name `path` on leaving without an error.
 
-    See `write`.
+    It is open for writing, and for reading what was written. See `write`.
     """
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("w+b") as file:
                 yield file
                 if sync:
                     file.flush()

@@ -178,7 +178,9 @@ def _samples_record(
         )
     if neighbors_in:
         sheet = real.neighbors(first[0], features)
-        encode.save(sheet, neighbors_in / "neighbours.png", kind="nearest real images")
+        out = neighbors_in / "neighbours.png"
+        facts = {**model.facts, "kind": "nearest real images", "seed": seed}
+        encode.save(sheet, out, composite=True, **facts)
     return record
 
 

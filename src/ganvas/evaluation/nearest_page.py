@@ -34,4 +34,5 @@ def neighbours(
     made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
     real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
     page = real.neighbors(made, real.features("x"))
-    encode.save(page, out, **model.facts, kind="nearest real images", seed=seed, features=features)
+    facts = {**model.facts, "kind": "nearest real images", "seed": seed, "features": features}
+    encode.save(page, out, composite=True, **facts)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganvas.core import Curve, Method
 from ganvas.core.errors import UserError, printable
-from ganvas.inference import image_input, openvino
+from ganvas.inference import image_input, model_file, openvino
 from ganvas.inference.latent import projection
 from ganvas.inference.options import (
     Array,
@@ -67,8 +67,9 @@ class Model:
         self.method = method.eval().requires_grad_(False)
         self.info = info
         self.source = source
+        weights = model_file.weights_hash(self.method)
+        self.runtime = Runtime(self.method, info, weights, narrow=precision == "bf16")
         openvino.use(backend, self.method, precision)
-        self.runtime = Runtime(self.method, info, narrow=precision == "bf16")
         self._sampler = Sampler(self.runtime)
         self._translator = Translator(self.runtime)
 
@@ -87,7 +88,7 @@ class Model:
 
     @property
     def facts(self) -> Facts:
-        """Facts that every generated image carries: recipe and images trained."""
+        """Facts that every image carries: recipe, images trained, weights' hash."""
         return self.runtime.facts
 
     @property
@@ -209,7 +210,7 @@ class Model:
             label=label,
             truncation=truncation,
         )
-        return self.runtime.output(images, output)
+        return self.runtime.output(images, output, seed=seed)
 
     @overload
     def mix(
@@ -273,11 +274,10 @@ class Model:
         images: ImageSource | Several | Tensor,
         **options: Unpack[ProjectOptions],
     ) -> projection.Projection:
-        """The latents of images: see `latent.projection.project` for the options.
+        """The latents of images: see `latent.projection.project` for `options`.
 
         images: one or a list of PIL images or paths, cropped and scaled to the model's
             size; or a float tensor [N, C, H, W] in [-1, 1] of that size
-        options: `space`, `steps`, `distance`, `seed`
         """
         self._sampler.generator()
         x = images if isinstance(images, Tensor) else self.fitted(images)

@@ -113,11 +113,21 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
         "scale": method.upscale,
         **facts,
     }
-    write(
-        folder,
-        {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks},
-        header,
-    )
+    write(folder, _stored(method), header)
+
+
+def weights_hash(method: Method) -> str:
+    """128 bits of the BLAKE2b of the tensors in a method's model file, in hexadecimal.
+
+    Pictures carry it, so that they can be traced to the weights that made them.
+    """
+    tensors = {k: v.detach().cpu().contiguous() for k, v in _stored(method).items()}
+    return _checksum("", tensors)[:32]
+
+
+def _stored(method: Method) -> dict[str, Tensor]:
+    """The tensors of a model file: those of the networks that generate images."""
+    return {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks}
 
 
 def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, Any]:

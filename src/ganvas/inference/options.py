@@ -26,10 +26,14 @@ Label = int | str
 
 
 class Facts(TypedDict):
-    """Facts that every generated image carries in its metadata."""
+    """Facts that every generated image carries in its metadata.
+
+    weights: hash of the networks' tensors (`model_file.weights_hash`)
+    """
 
     recipe: str | None
     images_trained: int | None
+    weights: str
 
 
 class SampleOptions(TypedDict, total=False):

@@ -149,7 +149,8 @@ def project(
             for v in (x, projection.images)
         )
         pair = grid.side_by_side(*both, captions=["original", "projection"])
-        encode.save(pair, out / f"{name}.png", **model.facts, **record)
+        facts = {**model.facts, "seed": seed, **record}
+        encode.save(pair, out / f"{name}.png", composite=True, **facts)
         tensors = {"latent": projection.latent.cpu().contiguous()} | (
             {} if projection.y is None else {"y": projection.y.cpu()}
         )

@@ -40,18 +40,24 @@ class Runtime:
 
     method: in evaluation mode, on its device
     info: the model's description, as in its header
+    weights: hash of the tensors (`model_file.weights_hash`)
     narrow: bf16 autocast
     """
 
     method: Method
     info: Mapping[str, object]
+    weights: str
     narrow: bool = False
 
     @property
     def facts(self) -> Facts:
         """Facts that every generated image carries in its metadata."""
         known = self.description
-        return {"recipe": known.get("recipe"), "images_trained": known.get("images_trained")}
+        return {
+            "recipe": known.get("recipe"),
+            "images_trained": known.get("images_trained"),
+            "weights": self.weights,
+        }
 
     @property
     def description(self) -> Description:
@@ -85,7 +91,8 @@ class Runtime:
         if output == "numpy":
             return grid.to_uint8(x)
         images = (grid.to_uint8(image) for image in x)
-        return [generated.generated(image, None, **self.facts, **facts) for image in images]
+        known = {**self.facts, **facts}
+        return [generated.generated(image, None, composite=False, **known) for image in images]
 
 
 def check_output(output: str) -> None:

@@ -35,26 +35,48 @@ class Sampler:
         all_classes: bool = False,
     ) -> Iterator[Tensor]:
         """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
-        method = self.generator(truncation)
-        classes = method.classes
-        batch, repeats = batch or self.batch_size(), 1  # repeats: images of one latent
+        self.generator(truncation)
+        names, numbers = self.named(n, seed=seed, labels=labels, all_classes=all_classes)
+        batch = batch or self.batch_size()
+        for first in range(0, len(names), batch):
+            part = slice(first, first + batch)
+            yield self.images(names[part], None if numbers is None else numbers[part], truncation)
+
+    def named(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        labels: Sequence[Label] | None = None,
+        all_classes: bool = False,
+    ) -> tuple[list[SampleName], list[int] | None]:
+        """The latents' names and the labels of the images of `Model.sample`."""
+        method = self.generator()
+        classes, numbers, repeats = method.classes, None, 1  # repeats: images of one latent
         if all_classes:
             if not classes or labels is not None:
                 why = "excludes labels" if classes else "needs a model that was trained with labels"
                 raise CapabilityError(f"all_classes {why}")
-            n, repeats, labels = n * classes, classes, list(range(classes)) * n
+            n, repeats, numbers = n * classes, classes, list(range(classes)) * n
         elif labels is not None:
-            labels = self.label_numbers(labels, n)
+            numbers = self.label_numbers(labels, n)
         elif classes:
-            labels = [i % classes for i in range(n)]
+            numbers = [i % classes for i in range(n)]
             repeats = classes if isinstance(method, Couples) else 1
-        for first in range(0, n, batch):
-            stop = min(first + batch, n)
-            y = None if labels is None else torch.as_tensor(labels[first:stop], device=self._device)
-            z = naming.latents(method, [(seed, i // repeats) for i in range(first, stop)])
-            with self.runtime.autocast(), fixed_seed():
-                images = naming.generate(method, z, y, truncation).float()
-            yield images
+        return [(seed, i // repeats) for i in range(n)], numbers
+
+    def images(
+        self, names: Sequence[SampleName], labels: list[int] | None, truncation: float | None
+    ) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1] of named latents, in one forward pass.
+
+        labels: the class of each, if the method has classes
+        """
+        method = self.generator(truncation)
+        y = None if labels is None else torch.as_tensor(labels, device=self._device)
+        z = naming.latents(method, names)
+        with self.runtime.autocast(), fixed_seed():
+            return naming.generate(method, z, y, truncation).float()
 
     def walk(
         self,

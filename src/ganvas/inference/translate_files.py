@@ -142,9 +142,8 @@ def _translate(
             rows = masked.put_back(model.bands(masked.image, **how, folder=target.parent))
             facts["made"] = f"{masked.share:.1%} of the image, by a mask"
         rows = rows.held(target.suffix)
-        encode.save_rows(
-            rows, target, settings={} if quality is None else {"quality": quality}, **facts
-        )
+        settings = {} if quality is None else {"quality": quality}
+        encode.save_rows(rows, target, settings=settings, composite=True, **facts)
     except MemoryError:
         raise UserError(f"{printable(file)}: not enough memory") from None
     return rows

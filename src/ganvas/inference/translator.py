@@ -94,7 +94,7 @@ class Translator:
         if output == "numpy":
             return samples
         facts = {**self.runtime.facts, "seed": options.seed}
-        return generated.generated(samples, rows.profile, **facts)
+        return generated.generated(samples, rows.profile, composite=True, **facts)
 
     def bands(self, image: Decoded, options: Options, folder: Path | None = None) -> encode.Rows:
         """The translation of one image as bands of rows; see `Model.bands`."""

@@ -122,10 +122,10 @@ def deep(file: IO[bytes] | str) -> np.ndarray | None:
             raise Broken(_reason(e)) from None
 
 
-def decode(file: str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
+def decode(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     """Decode an image with its 16 bits, alpha and ICC profile.
 
-    file: path, or PIL image (which has 8 bits of 16-bit color: it has no mode for it)
+    file: path, open file, or PIL image (8 bits of 16-bit color: it has no mode for it)
     most: pixels
 
     Raises `Broken`, also for more pixels than `most`.
@@ -238,7 +238,7 @@ def _samples(image: Image.Image) -> np.ndarray:
     return a[..., [0, 3]] if gray and alpha else a
 
 
-def _sixteen(image: Image.Image, file: str | Image.Image) -> np.ndarray | None:
+def _sixteen(image: Image.Image, file: IO[bytes] | str | Image.Image) -> np.ndarray | None:
     """The samples of an image of more than 8 bits, uint16 [H, W, 1 to 4], upright.
 
     None if the image has 8 bits.

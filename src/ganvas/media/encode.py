@@ -1,4 +1,4 @@
-"""Encode images as PNG, JPEG, WebP and TIFF with their provenance."""
+"""Encode images as PNG, JPEG, WebP and TIFF marked as generated, and signed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import open_atomic, write
+from ganvas.media import credentials
 from ganvas.media.provenance import (
     SOFTWARE,
     STATEMENT,
@@ -21,7 +22,7 @@ from ganvas.media.provenance import (
     TIFF_DESCRIPTION,
     TIFF_SOFTWARE,
     TIFF_XMP,
-    packet,
+    Label,
 )
 
 
@@ -113,14 +114,16 @@ def save(
     path: str | Path,
     *,
     settings: Mapping[str, object] | None = None,
+    composite: bool = False,
     **facts: object,
 ) -> Path:
-    """Write a generated image that is marked as such, atomically.
+    """Write a generated image that is marked as such and signed, atomically.
 
     The image's ICC profile is kept. Missing folders are created.
 
     path: its suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff
     settings: of Pillow's encoders for JPEG and WebP, e.g. quality=95
+    composite: parts of the image are real (`provenance.Label`)
     facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
 
     Returns the path. Raises `UserError` for another suffix and if the file cannot be
@@ -132,26 +135,41 @@ def save(
             f"images cannot be written as {path.name!r}. "
             f"{did_you_mean(path.suffix.lower(), WRITERS)}"
         )
-    return write(path, encode(image, path.suffix, settings=settings, **facts))
+    data = encode(image, path.suffix, settings=settings, composite=composite, **facts)
+    return write(path, data)
 
 
 def save_rows(
-    rows: Rows, path: str | Path, *, settings: Mapping[str, object] | None = None, **facts: object
+    rows: Rows,
+    path: str | Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    composite: bool = False,
+    **facts: object,
 ) -> Path:
     """`save` for an image that comes in bands.
 
     PNG and TIFF are written as the bands come, so that memory need not hold the image;
     JPEG and WebP need all of it.
     """
-    path = Path(path)
+    path, label = Path(path), Label.of(facts, composite)
+    suffix = path.suffix.lower()
     with open_atomic(path) as file:
-        WRITERS[path.suffix.lower()](rows, file, _without_none(facts), settings or {})
+        credentials.write_signed(
+            lambda plain: WRITERS[suffix](rows, plain, label, settings or {}),
+            file,
+            suffix,
+            label,
+            path.parent,
+        )
     return path
 
 
-def png_bytes(image: Image.Image, **facts: object) -> bytes:
-    """The PNG that `save` would write."""
-    return encode(image, ".png", settings=None, **facts)
+def png_bytes(image: Image.Image) -> bytes:
+    """A marked PNG without a signature: equal images give equal bytes."""
+    buffer = io.BytesIO()
+    WRITERS[".png"](_rows(image, None), buffer, Label({}), {})
+    return buffer.getvalue()
 
 
 def encode(
@@ -159,22 +177,24 @@ def encode(
     suffix: str,
     *,
     settings: Mapping[str, object] | None = None,
+    composite: bool = False,
     **facts: object,
 ) -> bytes:
     """The file that `save` would write under this suffix."""
-    buffer = io.BytesIO()
+    buffer, label, suffix = io.BytesIO(), Label.of(facts, composite), suffix.lower()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
-    profile = profile if isinstance(profile, bytes) else None
-    samples = _samples(image)
-    rows = Rows(
-        [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
+    rows = _rows(image, profile if isinstance(profile, bytes) else None)
+    credentials.write_signed(
+        lambda plain: WRITERS[suffix](rows, plain, label, settings or {}), buffer, suffix, label
     )
-    WRITERS[suffix.lower()](rows, buffer, _without_none(facts), settings or {})
     return buffer.getvalue()
 
 
-def _without_none(facts: Mapping[str, object]) -> dict[str, object]:
-    return {k: v for k, v in facts.items() if v is not None}
+def _rows(image: Image.Image, profile: bytes | None) -> Rows:
+    samples = _samples(image)
+    return Rows(
+        [samples], image.width, image.height, samples.shape[2], 8 * samples.itemsize, profile
+    )
 
 
 def _samples(image: Image.Image) -> np.ndarray:
@@ -194,20 +214,19 @@ def _samples(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _png_info(facts: dict[str, object]) -> PngImagePlugin.PngInfo:
+def _png_info(label: Label) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SOFTWARE)
     info.add_text("Description", STATEMENT)
     info.add_text("Comment", STATEMENT)
-    for name, value in facts.items():
-        info.add_text(name, str(value))
-    info.add_itxt("XML:com.adobe.xmp", packet(facts).decode())
+    for name, value in label.facts.items():
+        text = str(value).encode(errors="backslashreplace").decode()  # names of files may be odd
+        info.add_text(name, text)
+    info.add_itxt("XML:com.adobe.xmp", label.packet().decode())
     return info
 
 
-def _png(
-    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
-) -> None:
+def _png(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, object]) -> None:
     packed, above = zlib.compressobj(6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
@@ -226,7 +245,7 @@ def _png(
             )
             if rows.profile:
                 chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(rows.profile))
-            for kind, data, *_ in _png_info(facts).chunks:
+            for kind, data, *_ in _png_info(label).chunks:
                 chunk(kind, data)
             above = np.zeros_like(lines[0])
         data = packed.compress(_filtered(lines, above, channels * size))
@@ -257,9 +276,7 @@ def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
     return rows.tobytes()
 
 
-def _tiff(
-    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
-) -> None:
+def _tiff(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, object]) -> None:
     """Write TIFF 6.0 with one strip a band, deflate and horizontal differencing.
 
     Pillow writes no 16-bit color.
@@ -296,7 +313,7 @@ def _tiff(
         *(
             [(338, short, [2])] if channels % 2 == 0 else []
         ),  # alpha that colors are not multiplied by
-        (TIFF_XMP, byte, packet(facts)),
+        (TIFF_XMP, byte, label.packet()),
         *([(34675, undefined, profile)] if profile else []),
     ]
     file.write(b"\0" * (file.tell() % 2))
@@ -322,9 +339,7 @@ def _exif() -> bytes:
     return exif.tobytes()
 
 
-def _jpeg(
-    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
-) -> None:
+def _jpeg(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, object]) -> None:
     image = rows.image("JPEG", 65_500)
     if image.mode not in ("L", "RGB"):
         raise UserError(
@@ -332,7 +347,7 @@ def _jpeg(
         )
     # The XMP segment is written by hand: Pillow before 11 ignores the argument `xmp`,
     # and a label must not get lost.
-    body = b"http://ns.adobe.com/xap/1.0/\0" + packet(facts)
+    body = b"http://ns.adobe.com/xap/1.0/\0" + label.packet()
     if len(body) > 65533:
         raise UserError(
             f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png"
@@ -342,16 +357,14 @@ def _jpeg(
     image.save(file, "JPEG", **{**how, "exif": _exif(), "extra": segment})
 
 
-def _webp(
-    rows: Rows, file: IO[bytes], facts: dict[str, object], settings: Mapping[str, object]
-) -> None:
+def _webp(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, object]) -> None:
     image = rows.image("WebP", 16_383)
     image = image.convert("RGBA") if image.mode == "LA" else image
     how = {"quality": 95, **settings, "icc_profile": rows.profile}
-    image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": packet(facts)})
+    image.save(file, "WEBP", **{**how, "exif": _exif(), "xmp": label.packet()})
 
 
-WRITERS: dict[str, Callable[[Rows, IO[bytes], dict[str, object], Mapping[str, object]], None]] = {
+WRITERS: dict[str, Callable[[Rows, IO[bytes], Label, Mapping[str, object]], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,

@@ -15,11 +15,14 @@ from ganvas.core.files import write
 from ganvas.media.encode import WRITERS, encode, narrowed
 
 
-def generated(samples: np.ndarray, profile: bytes | None = None, **facts: object) -> Generated:
+def generated(
+    samples: np.ndarray, profile: bytes | None = None, *, composite: bool = False, **facts: object
+) -> Generated:
     """A PIL image whose `save` marks it as generated.
 
     samples: uint8 or uint16 [H, W, 1 (gray), 2 (gray, alpha), 3 or 4]
     profile: ICC profile
+    composite: parts of the image are real (`provenance.Label`)
     facts: further content of the mark
     """
     deep = None
@@ -27,7 +30,7 @@ def generated(samples: np.ndarray, profile: bytes | None = None, **facts: object
         deep, samples = samples, narrowed(samples)
     image: Any = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     image.__class__ = Generated  # Pillow has no constructor for a subclass that takes pixels
-    image.facts, image.deep = facts, deep
+    image.facts, image.composite, image.deep = facts, composite, deep
     if profile:
         image.info["icc_profile"] = profile
     return image
@@ -40,11 +43,13 @@ class Generated(Image.Image):
     Other formats, and pixels taken out of it (NumPy, torch), carry no mark.
 
     facts: further content of the mark
+    composite: parts of the image are real
     deep: uint16 [H, W, C] of 16-bit color, of which PIL holds and shows 8 bits; saved
         as long as the image has not been changed
     """
 
     facts: Mapping[str, object] = MappingProxyType({})
+    composite: bool = False
     deep: np.ndarray | None = None
 
     def _new(self, im: Any) -> Image.Image:  # which PIL's methods end in, but for `transform`
@@ -70,7 +75,7 @@ class Generated(Image.Image):
 
     def _marked(self, image: Any) -> Image.Image:
         image.__class__ = Generated
-        image.facts = self.facts
+        image.facts, image.composite = self.facts, self.composite
         return image
 
     def save(
@@ -79,13 +84,13 @@ class Generated(Image.Image):
         format: str | None = None,
         **params: object,
     ) -> None:
-        """PIL's `save`; PNG, JPEG, WebP and TIFF are marked."""
+        """PIL's `save`; PNG, JPEG, WebP and TIFF are marked and signed."""
         place = Path(os.fsdecode(fp)) if isinstance(fp, str | bytes | os.PathLike) else None
         suffix = f".{format.lower()}" if format else place.suffix.lower() if place else ""
         if suffix not in WRITERS or params.get("save_all"):
             super().save(fp, format, **params)
             return
-        data = encode(self, suffix, settings=params, **self.facts)
+        data = encode(self, suffix, settings=params, composite=self.composite, **self.facts)
         if isinstance(fp, str | bytes | os.PathLike):
             write(Path(os.fsdecode(fp)), data)
         else:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import write
-from ganvas.media import provenance
+from ganvas.media import credentials, provenance
+from ganvas.media.provenance import Label
 
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
 _XMP_BOX = bytes.fromhex(
@@ -21,14 +22,22 @@ _XMP_BOX = bytes.fromhex(
 )  # XMP specification, part 3, section 1.2.7.1
 
 
-def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts: object) -> Path:
-    """Write frames as a looping .gif or as .mp4, atomically.
+def save(
+    frames: Sequence[Image.Image],
+    path: str | Path,
+    fps: int = 30,
+    *,
+    composite: bool = False,
+    **facts: object,
+) -> Path:
+    """Write frames as a looping .gif or as .mp4, marked and signed, atomically.
 
     MP4 is H.264, and needs the package `av`.
 
     frames: images of one size
     path: its suffix chooses the format
     fps: frames per second
+    composite: parts of the frames are real (`provenance.Label`)
     facts: further content of the mark
 
     Returns the path. Raises `UserError` for another suffix, and if the file cannot be
@@ -45,14 +54,16 @@ def save(frames: Sequence[Image.Image], path: str | Path, fps: int = 30, **facts
         raise UserError(
             f"a video needs a frame and a rate of at least 1 per second; got {len(frames)} at {fps}"
         )
-    facts = {k: v for k, v in facts.items() if v is not None}
     times = -(-LEAST // min(frames[0].size))
     size = frames[0].width * times, frames[0].height * times
     large = [frame.resize(size, Image.Resampling.NEAREST) for frame in frames]
-    return write(path, makers[path.suffix.lower()](large, fps, facts))
+    label, suffix, signed = Label.of(facts, composite), path.suffix.lower(), io.BytesIO()
+    data = makers[suffix](large, fps, label)
+    credentials.write_signed(lambda plain: plain.write(data), signed, suffix, label)
+    return write(path, signed.getvalue())
 
 
-def _gif(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
+def _gif(frames: list[Image.Image], fps: int, label: Label) -> bytes:
     buffer = io.BytesIO()
     hundredths = max(round(100 / fps), 2)  # browsers slow faster GIFs down to 10 frames a second
     settings: dict[str, Any] = {"duration": 10 * hundredths, "loop": 0, "disposal": 1}
@@ -68,10 +79,10 @@ def _gif(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes
     # XMP specification, part 3, section 1.1.2: the packet as it is, and a trailer in
     # which a reader of blocks finds its end.
     trailer = bytes([1, *range(255, -1, -1), 0])
-    return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + provenance.packet(facts) + trailer + data[-1:]
+    return data[:-1] + b"\x21\xff\x0bXMP DataXMP" + label.packet() + trailer + data[-1:]
 
 
-def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes:
+def _mp4(frames: list[Image.Image], fps: int, label: Label) -> bytes:
     try:
         import av  # pyright: ignore[reportMissingImports] (an extra)
     except ImportError as e:
@@ -96,5 +107,5 @@ def _mp4(frames: list[Image.Image], fps: int, facts: dict[str, object]) -> bytes
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
-    body = _XMP_BOX + provenance.packet(facts)
+    body = _XMP_BOX + label.packet()
     return buffer.getvalue() + struct.pack(">I4s", len(body) + 8, b"uuid") + body

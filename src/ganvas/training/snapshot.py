@@ -57,13 +57,10 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
     """
     model = Model(engine.model(), model_facts(engine, record), str(engine.device))
     name = f"{prefix}{engine.clock.images:09d}"
-    facts = {
-        "recipe": record["recipe"],
-        "images_trained": engine.clock.images,
-        "seed": engine.run.seed,
-    }
     grid = sample_grid(model, engine.feed, engine.run.seed)
-    encode.save(grid, out / "samples" / f"{name}.png", **facts)
+    composite = isinstance(model.method, Translates)  # its grids show real images, too
+    out_file = out / "samples" / f"{name}.png"
+    encode.save(grid, out_file, composite=composite, **model.facts, seed=engine.run.seed)
     return model
 
 

@@ -1,6 +1,16 @@
 """The command line. Importing this package registers every command on `app`."""
 
-from ganvas.apps.cli import claim, data, dissect, evaluate, generate, train
+from ganvas.apps.cli import claim, data, dissect, evaluate, generate, provenance, serve, train
 from ganvas.apps.cli.common import app
 
-__all__ = ["app", "claim", "data", "dissect", "evaluate", "generate", "train"]
+__all__ = [
+    "app",
+    "claim",
+    "data",
+    "dissect",
+    "evaluate",
+    "generate",
+    "provenance",
+    "serve",
+    "train",
+]

@@ -22,9 +22,11 @@ from ganvas.apps.cli.common import (
     _say,
     app,
 )
+from ganvas.apps.cli.provenance import signs
 
 
 @app.command(rich_help_panel=INSPECT)
+@signs
 def dissect(
     run: Model,
     out: Annotated[
@@ -125,6 +127,7 @@ def dissect(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def edit(
     run: Model,
     units: Annotated[

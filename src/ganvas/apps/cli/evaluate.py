@@ -30,6 +30,7 @@ from ganvas.apps.cli.common import (
     _say,
     app,
 )
+from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
 
 
@@ -89,6 +90,7 @@ def sweep(
 
 
 @app.command(rich_help_panel=INSPECT)
+@signs
 def neighbours(
     run: Model,
     against: Against,
@@ -115,6 +117,7 @@ def neighbours(
 
 
 @app.command(rich_help_panel=EVALUATE)
+@signs
 def measure(
     run: Model,
     against: Against,

@@ -24,10 +24,12 @@ from ganvas.apps.cli.common import (
     _use,
     app,
 )
+from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def sample(
     run: Model,
     out: Annotated[
@@ -140,6 +142,7 @@ def blend(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def walk(
     run: Model,
     out: Annotated[
@@ -199,6 +202,7 @@ def walk(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def mix(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="Image file of the table: sheet.png.")],
@@ -233,6 +237,7 @@ def mix(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def project(
     run: Model,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
@@ -275,6 +280,7 @@ def project(
 
 
 @app.command(rich_help_panel=USE)
+@signs
 def translate(
     run: Model,
     inputs: Annotated[
@@ -359,6 +365,7 @@ def translate(
 
 
 @app.command(rich_help_panel=INSPECT)
+@signs
 def attention(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="Image file of the page.")],

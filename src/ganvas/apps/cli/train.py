@@ -27,6 +27,7 @@ from ganvas.apps.cli.common import (
     _size,
     app,
 )
+from ganvas.apps.cli.provenance import signs
 
 
 @app.command("list", rich_help_panel=TRAIN)
@@ -52,6 +53,7 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=TRAIN)
+@signs
 def train(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="Method or recipe; see `ganvas list`.")
@@ -158,6 +160,7 @@ def train(
 
 
 @app.command(rich_help_panel=TRAIN)
+@signs
 def resume(
     run: RunFolder,
     images: Annotated[

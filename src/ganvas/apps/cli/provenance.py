@@ -1,0 +1,93 @@
+"""`ganvas verify`, and the option --no-sign of the commands that write images."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ganvas.apps.cli.common import INSPECT, Json, _print_json, _say, app
+from ganvas.core.errors import DataError, UserError, printable
+
+NoSign = Annotated[
+    bool,
+    typer.Option(
+        "--no-sign",
+        help="Write images without a signature: changes to them cannot be detected later. The "
+        "mark in their metadata remains.",
+    ),
+]
+
+
+def signs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that writes images the option --no-sign."""
+
+    @functools.wraps(command)
+    def called(*arguments: Any, no_sign: bool = False, **options: Any) -> None:
+        if no_sign:
+            from ganvas.core.environment import say
+            from ganvas.media import credentials
+
+            os.environ[credentials.SIGN_VARIABLE] = "0"
+            say(f"note: --no-sign: {credentials.LOST}")
+        command(*arguments, **options)
+
+    # typer reads the options of a command from its signature.
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter(
+        "no_sign", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=NoSign
+    )
+    parameters = [*signature.parameters.values(), option]
+    called.__dict__["__signature__"] = signature.replace(parameters=parameters)
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
+    return called
+
+
+@app.command(rich_help_panel=INSPECT)
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or clips.")],
+    as_json: Json = False,
+) -> None:
+    """Verify what images say about their origin: signature, mark, changes.
+
+    Exit status: 0 if every file is signed with your key and whole; 3 signed with
+    another key; 4 only marked as generated; 5 unknown; 6 changed since it was signed.
+    Of several files, the highest; 1 if one cannot be read.
+
+    Example: `ganvas verify grid.png`
+    """
+    from ganvas.media.verify import STATES
+    from ganvas.media.verify import verify as verdict_of
+
+    verdicts, unread = {}, 0
+    for file in files:
+        try:
+            verdict = verdicts[str(file)] = verdict_of(file)
+        except DataError as e:
+            unread += 1
+            _say(str(e), err=True)
+            continue
+        if as_json:
+            continue
+        said = [f"{name} {value}" for name, value in verdict.facts.items() if value is not None]
+        kind = "generated" if verdict.generated else None
+        parts = [kind, verdict.software and f"by {verdict.software}", *said]
+        _say(f"{printable(file)}: {STATES[verdict.state][1]}")
+        if any(parts):
+            _say(f"  says: {', '.join(part for part in parts if part)}")
+        if verdict.signer:
+            _say(f"  signer: {verdict.signer}")
+        if verdict.note:
+            _say(f"  note: {verdict.note}")
+    if as_json:
+        _print_json({f: {**v._asdict(), "facts": dict(v.facts)} for f, v in verdicts.items()})
+    if unread:
+        raise UserError(f"{unread} of {len(files)} files could not be read, see above")
+    status = max(STATES[verdict.state][0] for verdict in verdicts.values())
+    if status:
+        raise typer.Exit(status)

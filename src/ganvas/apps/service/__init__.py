@@ -1,0 +1,1 @@
+"""Serve models over HTTP: `ganvas serve MODEL...` (extra `serve`)."""

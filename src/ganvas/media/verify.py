@@ -1,0 +1,77 @@
+"""Verify what a file says about its origin: its signature, and the mark beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ganvas.core.errors import DataError, UserError, printable
+from ganvas.core.guards import open_regular, reason
+from ganvas.core.json_files import Json
+from ganvas.media import credentials, provenance
+
+# State -> (exit status of `ganvas verify`, what it means), from the best to the worst.
+STATES = {
+    "signed": (0, "signed with this user's key, and whole"),
+    "signed-by-others": (3, "whole, and signed with a key that is not this user's"),
+    "marked": (4, "marked only: no signature"),
+    "unknown": (5, "unknown: neither a signature nor a mark"),
+    "changed": (6, "changed since it was signed"),
+}
+
+
+class Verdict(NamedTuple):
+    """What was found in a file.
+
+    state: a name of `STATES`
+    generated: whether it says that a model generated it, wholly or in part
+    software: what wrote it, by its own words
+    signer: names in the certificate; anybody can make a certificate of any name
+    facts: what else it says: recipe, hash of the weights, seed, ...
+    note: what limits the verdict
+    """
+
+    state: str
+    generated: bool
+    software: str | None = None
+    signer: str | None = None
+    facts: Mapping[str, Json] = MappingProxyType({})
+    note: str | None = None
+
+
+def verify(path: str | Path) -> Verdict:
+    """Verify an image or a clip.
+
+    "changed" also stands for a signature that is damaged. What a changed or only marked
+    file says about itself may be false.
+
+    Raises `DataError` if the file cannot be read.
+    """
+    path, note, signed = Path(path), None, None
+    try:
+        open_regular(path).close()
+        signed = credentials.read(path)
+    except OSError as e:
+        raise DataError(f"{printable(path)} cannot be read: {reason(e)}") from None
+    except UserError as e:
+        note = f"a signature would not be seen: {e}"
+    if signed is None:
+        return _marked(path, note)
+    state = {"whole": "signed" if signed.known else "signed-by-others"}.get(signed.state, "changed")
+    if signed.state == "unreliable":
+        state = "signed-by-others"
+    if signed.problems:
+        note = f"C2PA: {', '.join(map(printable, signed.problems))}"
+    return Verdict(state, signed.generated, signed.software, signed.signer, signed.facts, note)
+
+
+def _marked(path: Path, note: str | None) -> Verdict:
+    """The verdict on a file without a signature."""
+    try:
+        mark = provenance.read(path)
+    except DataError:
+        return Verdict("unknown", False, note=note or "it is no image of a known format")
+    state = "marked" if mark["generated"] else "unknown"
+    return Verdict(state, mark["generated"], mark["software"], None, mark["facts"], note)
