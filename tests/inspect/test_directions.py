@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from toys import SMALL, toy_data
 from torch import Tensor, nn
+from toys import SMALL, toy_data
 
 from ganvas.core.errors import UserError
 from ganvas.inference import edit
