@@ -42,6 +42,26 @@ def find_directions(
     return find(method, count, _label(model, label, 1))
 
 
+def images(
+    model: Model,
+    names: Sequence[SampleName],
+    *,
+    label: Label | None = None,
+    truncation: float | None = None,
+) -> Tensor:
+    """Samples by their names, all of one class: images [n, C, H, W] in [-1, 1].
+
+    label: the class; None: the first
+
+    Raises `UserError` as `Model.sample` does.
+    """
+    method = Sampler(model.runtime).generator(truncation)
+    y = _label(model, label, len(names))
+    with model.runtime.autocast(), fixed_seed(), torch.no_grad():
+        z = naming.latents(method, names)
+        return naming.generate(method, z, y, truncation).float()
+
+
 def moved(
     model: Model,
     names: Sequence[SampleName],
@@ -85,6 +105,25 @@ def sample_of_grid(model: Model, index: int, seed: int) -> tuple[SampleName, int
     classes = model.method.classes
     repeats = classes if classes and isinstance(model.method, Couples) else 1
     return (seed, index // repeats), index % classes if classes else None
+
+
+def class_names(model: Model) -> list[str]:
+    """The name of each class, its number if it has no name; [] without classes."""
+    return Sampler(model.runtime).class_names()
+
+
+def third_of_styles(model: Model, third: int) -> str:
+    """The first, second or last third of a model's styles, as `Model.mix` names them.
+
+    third: 0, 1 or 2
+
+    Raises `CapabilityError` for models without styles.
+    """
+    method = model.method
+    if not isinstance(method, Styled):
+        raise CapabilityError(f"{type(method).__name__} has no styles to mix")
+    first, stop = (method.layers * k // 3 for k in (third, third + 1))
+    return f"{min(first, method.layers - 1)}-{max(stop - 1, first)}"
 
 
 def _label(model: Model, label: Label | None, n: int) -> Tensor | None:

@@ -1,0 +1,52 @@
+"""The page: its tabs and its look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from ganvas.apps.studio import play
+from ganvas.inference.library import find_models
+
+HEAD = (
+    '<div class="studio-head"><h1>ganvas studio</h1>'
+    "<p>Everything here runs on this machine. Every image that a model makes says that it was "
+    "generated.</p>"
+    '<button type="button" class="theme-switch" aria-label="Switch between dark and light">'
+    "Dark / light</button></div>"
+)
+
+
+def build(folders: Sequence[Path]) -> gr.Blocks:
+    """Lay out the page. folders: of runs and models."""
+    models = partial(find_models, *folders)
+    with gr.Blocks(title="ganvas studio", analytics_enabled=False) as page:
+        gr.HTML(HEAD)
+        with gr.Tabs(), gr.Tab("Play", id="play"):
+            play.tab(page, models)
+    return page
+
+
+def theme() -> gr.themes.Base:
+    """Colors and fonts; the fonts are the system's, so that nothing is fetched."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.indigo,
+        neutral_hue=gr.themes.colors.slate,
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_text_color="white",
+    )

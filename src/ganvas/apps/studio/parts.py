@@ -1,0 +1,163 @@
+"""The page's own HTML: sheets, films, comparisons, tables. All text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from importlib import resources
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+from PIL import Image
+
+from ganvas.core.errors import UserError
+from ganvas.media import encode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ONE = {"concurrency_limit": 1, "concurrency_id": "model"}  # torch's random state is global
+
+
+def asset(name: str) -> str:
+    """The text of a file in `assets`."""
+    return (
+        resources.files("ganvas.apps.studio").joinpath("assets", name).read_text(encoding="utf-8")
+    )
+
+
+def escape(text: object) -> str:
+    """Text from outside, for HTML and its attributes."""
+    return html.escape(str(text))
+
+
+def polite(function: Callable[P, R]) -> Callable[P, R]:
+    """Show a `UserError` of an event as a message on the page."""
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except UserError as e:
+            raise gr.Error(escape(e), print_exception=False, title="Not possible") from None
+
+    return called
+
+
+def data_uri(image: Image.Image, generated: Mapping[str, object] | None) -> str:
+    """An image as an address in the page.
+
+    generated: facts for the mark of a generated image; None: the image is real
+    """
+    if generated is None:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        data = buffer.getvalue()
+    else:
+        data = encode.png_bytes(image, **generated)
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def picture(source: str, caption: str, *, name: str = "", small: bool = False) -> str:
+    """A figure with its caption, and a button that saves the image.
+
+    source: of `data_uri`
+    name: of the file to save; without one there is no button
+    small: whether the image is to be enlarged by repeating pixels
+    """
+    save = f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
+    return (
+        f'<figure class="picture"><img src="{source}" alt="{escape(caption)}"'
+        f' class="{"pixels" if small else ""}">'
+        f"<figcaption>{escape(caption)}{save if name else ''}</figcaption></figure>"
+    )
+
+
+def sheet(
+    source: str,
+    labels: Sequence[str],
+    columns: int,
+    *,
+    title: str,
+    current: int = 0,
+    name: str = "grid.png",
+) -> str:
+    """A sheet of images in one, each with a button over it.
+
+    source: of `data_uri`
+    labels: of the images, for screen readers
+    title: of the sheet
+    current: the image that is marked
+    """
+    rows = -(-len(labels) // columns)
+    buttons = "".join(
+        f'<button type="button" data-index="{i}" aria-label="{escape(label)}" '
+        f'aria-pressed="{"true" if i == current else "false"}" '
+        f'tabindex="{0 if i == current else -1}" title="{escape(label)}"></button>'
+        for i, label in enumerate(labels)
+    )
+    return (
+        f'<figure class="sheet" style="--columns:{columns};--rows:{rows}">'
+        f'<div class="under"><img src="{source}" alt="" class="pixels">'
+        f'<div class="cells" role="group" data-columns="{columns}" aria-label="{escape(title)}">'
+        f"{buttons}</div></div>"
+        f"<figcaption>{escape(title)}"
+        f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
+        "</figcaption></figure>"
+    )
+
+
+def film(source: str, frames: int, ratio: float, *, title: str, name: str = "frames.png") -> str:
+    """Frames with a slider and a button that plays them.
+
+    source: of `data_uri`: the frames in one row
+    ratio: width / height of a frame
+    """
+    return (
+        f'<figure class="film" data-frames="{frames}" style="--frames:{frames};--ratio:{ratio:g}">'
+        f'<div class="window"><img src="{source}" alt="{escape(title)}" class="pixels"></div>'
+        '<div class="row"><button type="button" class="play" aria-label="Play" '
+        f'aria-pressed="false">▶</button><input type="range" min="0" max="{frames - 1}" '
+        f'value="0" aria-label="Position: {escape(title)}"></div>'
+        f"<figcaption>{escape(title)}"
+        f'<button type="button" class="save" data-save="{escape(name)}">Save frames</button>'
+        "</figcaption></figure>"
+    )
+
+
+def comparison(before: str, after: str, *, title: str, name: str) -> str:
+    """Two images of one shape, one over the other, and a slider between them.
+
+    before, after: of `data_uri`
+    name: of the file that saves `after`
+    """
+    return (
+        '<figure class="comparison"><div class="both">'
+        f'<img src="{before}" alt="before" class="before">'
+        f'<img src="{after}" alt="after" class="after" data-saved></div>'
+        '<input type="range" min="0" max="100" value="50" '
+        f'aria-label="Before and after: {escape(title)}">'
+        f"<figcaption>{escape(title)}"
+        f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
+        "</figcaption></figure>"
+    )
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """A table; the first column has the names of the rows."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    head = f"<thead><tr>{head}</tr></thead>" if head else ""
+    return f'<div class="scroll"><table class="facts">{head}<tbody>{body}</tbody></table></div>'
+
+
+def note(text: str, kind: str = "") -> str:
+    """A line of text that screen readers announce. kind: "", "good", "bad"."""
+    return f'<p class="note {kind}" role="status">{escape(text)}</p>'

@@ -1,0 +1,94 @@
+"""Every tab of the studio, driven as a person would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ganvas.media import provenance
+
+UNNAMED = """() => [...document.querySelectorAll("button, input, select, textarea, [role=slider]")]
+  .filter((e) => e.checkVisibility({ visibilityProperty: true }) && e.type !== "file")
+  .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.title
+    || e.textContent.trim() || (e.labels && [...e.labels].some((l) => l.textContent.trim()))))
+  .map((e) => e.outerHTML.slice(0, 200))"""
+WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
+
+
+def has(page: Any, selector: str, text: str) -> None:
+    """Wait until an element has a text."""
+    page.locator(selector).filter(has_text=text).first.wait_for()
+
+
+def changed(page: Any, selector: str, before: str) -> str:
+    """Wait until an image is another, and return its address."""
+    page.wait_for_function(
+        "([s, b]) => { const e = document.querySelector(s); return e && e.src !== b; }",
+        arg=[selector, before],
+    )
+    return page.locator(selector).first.get_attribute("src")
+
+
+def saved(page: Any, place: str, tmp_path: Path) -> provenance.Mark:
+    """The mark of the file that a button "Save" writes."""
+    with page.expect_download() as download:
+        page.locator(f"{place} .save").first.click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    return provenance.read(path)
+
+
+def test_play(page: Any, tmp_path: Path) -> None:
+    cells = page.locator("#images .cells button")
+    has(page, "#chosen", "Image 0 of seed 0")
+    assert cells.count() == 64
+    # by keyboard: one stop of the Tab key, then arrows
+    cells.first.focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    has(page, "#chosen", "Image 9 of seed 0")
+    assert cells.nth(9).get_attribute("aria-pressed") == "true"
+    assert page.locator("#images [aria-pressed=true]").count() == 1
+
+    image = "#chosen img"
+    still = page.locator(image).get_attribute("src")
+    slider = page.get_by_label("Direction 1").and_(page.locator("[type=number]"))
+    slider.fill("3")
+    slider.press("Enter")
+    moved = changed(page, image, still)
+    page.get_by_role("button", name="All to zero").click()
+    assert changed(page, image, moved) == still
+    mark = saved(page, "#chosen", tmp_path)
+    assert mark["generated"]
+    assert mark["facts"]["number"] == 9
+
+    page.get_by_role("tab", name="Path").click()
+    film = page.locator("#path .film")
+    film.get_by_role("slider").press("End")
+    assert film.locator("img").get_attribute("style").startswith("transform: translateX(-")
+    film.get_by_role("button", name="Play").click()
+    film.get_by_role("button", name="Pause").click()
+    page.get_by_role("tab", name="Styles").click()
+    page.locator("#mixed img").nth(2).wait_for()
+    page.get_by_role("tab", name="Walk").click()
+    page.get_by_role("button", name="Walk", exact=True).click()
+    page.locator("#walk .film").wait_for()
+
+    page.get_by_role("button", name="New images").click()
+    has(page, "#images", "seed 1")
+    sheet = page.locator("#images img").get_attribute("src")
+    page.get_by_label("Truncation").and_(page.locator("[type=number]")).fill("0.5")
+    page.keyboard.press("Enter")
+    changed(page, "#images img", sheet)
+    facts = saved(page, "#images", tmp_path)["facts"]
+    assert (facts["seed"], facts["truncation"]) == (1, 0.5)
+
+    page.get_by_role("tab", name="Nearest").click()
+    page.get_by_role("button", name="Find the nearest").click()
+    page.locator("#nearest img").wait_for()
+    page.get_by_label("Real images").fill("/no/such/<b>folder")
+    page.get_by_role("button", name="Find the nearest").click()
+    has(page, "body", "/no/such/<b>folder")
+    assert page.evaluate(UNNAMED) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(WIDER) <= 0
