@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ganvas.media import provenance
+from ganvas.recipes import catalog
 
 UNNAMED = """() => [...document.querySelectorAll("button, input, select, textarea, [role=slider]")]
   .filter((e) => e.checkVisibility({ visibilityProperty: true }) && e.type !== "file")
@@ -91,4 +95,64 @@ def test_play(page: Any, tmp_path: Path) -> None:
     has(page, "body", "/no/such/<b>folder")
     assert page.evaluate(UNNAMED) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate(WIDER) <= 0
+    page.wait_for_function(f"() => ({WIDER})() <= 0")
+
+
+def test_map(page: Any) -> None:
+    page.get_by_role("tab", name="Map").click()
+    methods = page.locator("#map .method")
+    assert methods.count() == len(catalog.history())
+    page.get_by_role("button", name="CycleGAN, 2017").focus()
+    page.keyboard.press("Enter")
+    has(page, "#method h2", "CycleGAN")
+    has(page, "#method code", "ganvas train cyclegan")
+    paper = page.get_by_role("link", name="arXiv:1703.10593")
+    assert paper.get_attribute("rel") == "noopener noreferrer"
+    assert page.locator("#map [aria-pressed=true]").count() == 1
+    assert page.evaluate(UNNAMED) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(f"() => ({WIDER})() <= 0")
+
+
+def picture(path: Path, size: tuple[int, int] = (40, 24)) -> Path:
+    """An image file with a name that HTML could misread."""
+    Image.linear_gradient("L").resize(size).convert("RGB").save(path)
+    return path
+
+
+def choose(page: Any, label: str, option: str) -> None:
+    """Choose an option of a list, as by mouse."""
+    page.get_by_label(label, exact=True).locator("visible=true").click()
+    page.get_by_role("option", name=re.compile(option)).click()
+
+
+def drop(page: Any, tab: str, file: Path, field: int = 0) -> None:
+    """Give a file to a field of a tab."""
+    panel = page.get_by_role("tabpanel").locator("visible=true").last
+    panel.locator("input[type=file]").nth(field).set_input_files(file)
+    has(page, "body", file.stem[:12])
+
+
+def test_translate(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Translate").click()
+    choose(page, "Model", "domains")
+    page.get_by_role("button", name="Translate", exact=True).click()
+    has(page, "body", "there is no image yet")
+    drop(page, "Translate", picture(tmp_path / "field & <i>sky.png"))
+    page.get_by_label("to the first domain").click()
+    page.get_by_role("button", name="Translate", exact=True).click()
+    has(page, "#result", "40x24 pixels; there and back at the training size")
+    slider = page.get_by_label("Before and after")
+    slider.press("Home")
+    assert "--at: 100%" in page.locator(".comparison").get_attribute("style")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the result").click()
+    download.value.save_as(tmp_path / "result.png")
+    with Image.open(tmp_path / "result.png") as result:
+        assert result.size == (40, 24)
+    mark = provenance.read(tmp_path / "result.png")
+    assert mark["generated"]
+    assert mark["facts"]["recipe"] == "cyclegan"
+    assert page.evaluate(UNNAMED) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(f"() => ({WIDER})() <= 0")

@@ -1,4 +1,4 @@
-"""Edit samples of a model: move them along directions, and name those of a grid."""
+"""What a page or a program does with a model's images beyond `Model`: edit, compare."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganvas.core import Couples, Styled
+from ganvas.core import Couples, Styled, Translates
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference.latent import naming, style_mixing
 from ganvas.inference.latent.directions import Directions, factorization, principal_components
 from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.model import Model
-from ganvas.inference.options import Label
+from ganvas.inference.options import ImageSource, Label
 from ganvas.inference.runtime import fixed_seed
 from ganvas.inference.sampler import Sampler
 
@@ -105,6 +105,25 @@ def sample_of_grid(model: Model, index: int, seed: int) -> tuple[SampleName, int
     classes = model.method.classes
     repeats = classes if classes and isinstance(model.method, Couples) else 1
     return (seed, index // repeats), index % classes if classes else None
+
+
+def cycle_error(model: Model, image: ImageSource, to: str | None = None) -> float | None:
+    """How far an image is from its translation there and back, at the training size.
+
+    to: the domain of the first translation; None: the model's first
+
+    Returns the mean absolute difference in gray levels, 0 to 255; None for models that
+    translate in one direction only.
+    """
+    method = model.method
+    if not isinstance(method, Translates) or len(method.directions) != 2:
+        return None
+    to = to or method.directions[0]
+    back = next(other for other in method.directions if other != to)
+    x = model.fitted(image)
+    there = model.translate(x, to=to, output="torch")
+    again = model.translate(there, to=back, output="torch")
+    return float((again.clamp(-1, 1) - x).abs().mean()) * 127.5
 
 
 def class_names(model: Model) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ganvas.apps.studio import play
+from ganvas.apps.studio import history, play, translate
 from ganvas.inference.library import find_models
 
 HEAD = (
@@ -25,8 +25,13 @@ def build(folders: Sequence[Path]) -> gr.Blocks:
     models = partial(find_models, *folders)
     with gr.Blocks(title="ganvas studio", analytics_enabled=False) as page:
         gr.HTML(HEAD)
-        with gr.Tabs(), gr.Tab("Play", id="play"):
-            play.tab(page, models)
+        with gr.Tabs():
+            with gr.Tab("Play", id="play"):
+                play.tab(page, models)
+            with gr.Tab("Map", id="map"):
+                history.tab()
+            with gr.Tab("Translate", id="translate"):
+                translate.tab(page, models)
     return page
 
 

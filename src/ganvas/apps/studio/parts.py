@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import resources
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -26,6 +29,11 @@ def asset(name: str) -> str:
     return (
         resources.files("ganvas.apps.studio").joinpath("assets", name).read_text(encoding="utf-8")
     )
+
+
+def new_folder() -> Path:
+    """A new folder for a file to save; the server removes it at its end."""
+    return Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR")))
 
 
 def escape(text: object) -> str:
@@ -127,21 +135,19 @@ def film(source: str, frames: int, ratio: float, *, title: str, name: str = "fra
     )
 
 
-def comparison(before: str, after: str, *, title: str, name: str) -> str:
+def comparison(before: str, after: str, *, title: str) -> str:
     """Two images of one shape, one over the other, and a slider between them.
 
     before, after: of `data_uri`
-    name: of the file that saves `after`
     """
     return (
         '<figure class="comparison"><div class="both">'
-        f'<img src="{before}" alt="before" class="before">'
-        f'<img src="{after}" alt="after" class="after" data-saved></div>'
-        '<input type="range" min="0" max="100" value="50" '
-        f'aria-label="Before and after: {escape(title)}">'
-        f"<figcaption>{escape(title)}"
-        f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
-        "</figcaption></figure>"
+        f'<img src="{before}" alt="before">'
+        f'<img src="{after}" alt="after" class="after"></div>'
+        '<div class="ends"><span>before</span>'
+        '<input type="range" min="0" max="100" value="50" aria-label="Before and after">'
+        "<span>after</span></div>"
+        f'<figcaption role="status">{escape(title)}</figcaption></figure>'
     )
 
 

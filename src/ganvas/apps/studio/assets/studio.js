@@ -10,14 +10,14 @@
     const film = event.target.closest(".film");
     if (film) shown(film, Number(event.target.value));
     const comparison = event.target.closest(".comparison");
-    if (comparison) comparison.style.setProperty("--at", `${event.target.value}%`);
+    if (comparison) comparison.style.setProperty("--at", `${100 - event.target.value}%`);
   });
   document.addEventListener("click", (event) => {
     const save = event.target.closest("[data-save]");
     if (save) {
       const figure = save.closest("figure");
       const link = document.createElement("a");
-      link.href = (figure.querySelector("[data-saved]") || figure.querySelector("img")).src;
+      link.href = figure.querySelector("img").src;
       link.download = save.dataset.save;
       link.click();
     }
