@@ -16,6 +16,7 @@ import pytest
 from processes import ENVIRONMENT, LIMIT
 from toys import SMALL, toy_data
 
+from ganvas.engine.lock import is_locked
 from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
@@ -70,6 +71,7 @@ def studio(runs: Path, chromium: str) -> Iterator[str]:
     _, errors = process.communicate(timeout=LIMIT)
     assert (process.returncode, errors.strip()) == (130, "stopped")
     assert not list(runs.parent.glob("ganvas-studio-*"))
+    assert not [run for run in runs.iterdir() if is_locked(run)], "a training goes on"
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ganvas.media import provenance
+from ganvas.media import encode, provenance
 from ganvas.recipes import catalog
 
 UNNAMED = """() => [...document.querySelectorAll("button, input, select, textarea, [role=slider]")]
@@ -109,6 +109,10 @@ def test_map(page: Any) -> None:
     paper = page.get_by_role("link", name="arXiv:1703.10593")
     assert paper.get_attribute("rel") == "noopener noreferrer"
     assert page.locator("#map [aria-pressed=true]").count() == 1
+    page.get_by_role("button", name="Train cyclegan").click()
+    page.get_by_role("button", name="Start", exact=True).wait_for()
+    assert page.get_by_label("Recipe", exact=True).input_value() == "cyclegan"
+    page.get_by_role("tab", name="Map").click()
     assert page.evaluate(UNNAMED) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(f"() => ({WIDER})() <= 0")
@@ -156,3 +160,73 @@ def test_translate(page: Any, tmp_path: Path) -> None:
     assert page.evaluate(UNNAMED) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(f"() => ({WIDER})() <= 0")
+
+
+def test_verify(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Verify").click()
+    drop(page, "Verify", picture(tmp_path / "photo <b>.png"))
+    has(page, "#found", "Unknown: it has no mark")
+    page.get_by_role("button", name="Clear").locator("visible=true").click()
+    ours = encode.save(Image.new("L", (8, 8)), tmp_path / "ours.png", recipe="<img src=x>", seed=7)
+    drop(page, "Verify", ours)
+    has(page, "#found .good", "Generated with ganvas")
+    has(page, "#found tr", "recipe<img src=x>")
+    has(page, "#found tr", "seed7")
+    assert page.evaluate(UNNAMED) == []
+
+
+def test_data(page: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos & more"
+    for name in ("sea", "land"):
+        (folder / name).mkdir(parents=True)
+        for i in range(3):
+            picture(folder / name / f"{i}.png", (40 + i, 32))
+    picture(folder / "sea" / "again.png", (40, 32))
+    (folder / "land" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    page.get_by_role("tab", name="Data").click()
+    page.get_by_placeholder("photos/").locator("visible=true").fill(str(folder))
+    page.get_by_role("button", name="Check").click()
+    has(page, "#report tr", "images7")
+    has(page, "#report tr", "width40 to 42 pixels")
+    has(page, "#report tr", "cannot be read1: ")
+    has(page, "#report tr", "with the same pixels")
+    has(page, "#report .bars tr", "sea4")
+    has(page, "#report code", "ganvas train cyclegan")
+    page.locator("#report img").wait_for()
+    page.get_by_placeholder("photos/").locator("visible=true").fill("/no/such/folder")
+    page.get_by_role("button", name="Check").click()
+    has(page, "#report .bad", "/no/such/folder")
+    assert page.evaluate(UNNAMED) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(f"() => ({WIDER})() <= 0")
+
+
+def test_train(page: Any, runs: Path) -> None:
+    page.get_by_role("tab", name="Train").click()
+    start = page.get_by_role("button", name="Start", exact=True)
+    start.click()
+    has(page, "body", "name the data first")
+    page.get_by_placeholder("photos/, letters").fill("/no/such <i>folder")
+    page.get_by_label("Name of the run").fill("wrong")
+    choose(page, "Recipe", "^dcgan_digits$")
+    start.click()
+    has(page, "#state .bad", "/no/such <i>folder")
+
+    page.get_by_placeholder("photos/, letters").fill("digits")
+    page.get_by_label("Name of the run").fill("digits-1")
+    page.get_by_label("Size").fill("16")
+    start.click()
+    has(page, "#state", "images/s")
+    has(page, "#curves", "Losses")
+    page.get_by_role("button", name="Stop and save").click()
+    has(page, "#state", "stopped; it can be continued")
+    assert list((runs / "digits-1" / "checkpoints").iterdir())
+    page.get_by_role("button", name="Continue").click()
+    has(page, "#state", "images/s")
+    choose(page, "Beside it", "letters")
+    has(page, "#state", "letters (stylegan2_digits)")
+    has(page, "#curves", "Only the distances of digits-1")
+    assert page.evaluate(UNNAMED) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(f"() => ({WIDER})() <= 0")
+    # It goes on until the studio ends, which saves it.

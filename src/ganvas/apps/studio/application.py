@@ -12,11 +12,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ganvas.apps.studio import page, parts
 from ganvas.apps.studio.server import LARGEST, POLICY
+from ganvas.training.jobs import Jobs
 
 
-def application(folders: Sequence[Path], host: str | None, password: str | None) -> FastAPI:
+def application(
+    folders: Sequence[Path], jobs: Jobs, host: str | None, password: str | None
+) -> FastAPI:
     """The studio of some folders.
 
+    jobs: the trainings that the page starts
     host: None: loopback, which no foreign name may lead to
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -37,7 +41,7 @@ def application(folders: Sequence[Path], host: str | None, password: str | None)
 
     return gr.mount_gradio_app(
         app,
-        page.build(folders),
+        page.build(folders, jobs),
         "/",
         server_name=host or "127.0.0.1",
         auth=allowed if password else None,

@@ -27,7 +27,7 @@ LANES = {  # shorter names of `catalog.TASKS`, which keep the picture narrow
 
 
 def tab() -> gr.HTML:
-    """Lay out the tab. Returns the part that shows the chosen method."""
+    """Lay out the tab. Returns the part whose clicks name a recipe to train."""
     gr.HTML(
         parts.note(
             "Each method with its paper, by year and task. A filled mark: a claim of the paper "
@@ -35,7 +35,9 @@ def tab() -> gr.HTML:
         )
     )
     picture = gr.HTML(timeline(), js_on_load=parts.asset("choose.js"), elem_id="map")
-    chosen = gr.HTML(elem_id="method", value=details(papers()[0].name))
+    chosen = gr.HTML(
+        details(papers()[0].name), js_on_load=parts.asset("choose.js"), elem_id="method"
+    )
     picture.click(_choose, None, [chosen], show_progress="hidden", api_visibility="private")
     return chosen
 
@@ -120,7 +122,10 @@ def details(name: str) -> str:
         for row in results(paper)
     )
     trained = "".join(
-        f"<li><code>{escape(command)}</code></li>" for command in paper.commands.values()
+        f'<li><button type="button" class="save" data-name="{escape(name)}" '
+        f'aria-label="{escape(f"Train {name}")}">Train this</button> '
+        f"<code>{escape(command)}</code></li>"
+        for name, command in paper.commands.items()
     )
     return (
         f'<article class="paper"><h2>{escape(paper.name)}</h2>'

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from ganvas.apps.studio import history, play, translate
+from ganvas.apps.studio import datasets, history, play, train, translate, verify
 from ganvas.inference.library import find_models
+from ganvas.training.jobs import Jobs
 
 HEAD = (
     '<div class="studio-head"><h1>ganvas studio</h1>'
@@ -20,19 +21,41 @@ HEAD = (
 )
 
 
-def build(folders: Sequence[Path]) -> gr.Blocks:
-    """Lay out the page. folders: of runs and models."""
+def build(folders: Sequence[Path], jobs: Jobs) -> gr.Blocks:
+    """Lay out the page.
+
+    folders: of runs and models
+    jobs: the trainings that the page starts
+    """
     models = partial(find_models, *folders)
     with gr.Blocks(title="ganvas studio", analytics_enabled=False) as page:
         gr.HTML(HEAD)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Play", id="play"):
                 play.tab(page, models)
             with gr.Tab("Map", id="map"):
-                history.tab()
+                method = history.tab()
             with gr.Tab("Translate", id="translate"):
                 translate.tab(page, models)
+            with gr.Tab("Verify", id="verify"):
+                verify.tab()
+            with gr.Tab("Data", id="data"):
+                datasets.tab()
+            with gr.Tab("Train", id="train"):
+                recipe = train.tab(page, jobs)
+        method.click(
+            _train_this,
+            None,
+            [tabs, recipe],
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page
+
+
+def _train_this(event: gr.EventData) -> list[object]:
+    """Go to the tab Train with the recipe of a button "Train this"."""
+    return [gr.Tabs(selected="train"), gr.update(value=event._data["name"])]
 
 
 def theme() -> gr.themes.Base:

@@ -64,7 +64,7 @@ def data_uri(image: Image.Image, generated: Mapping[str, object] | None) -> str:
         image.save(buffer, "PNG")
         data = buffer.getvalue()
     else:
-        data = encode.png_bytes(image, **generated)
+        data = encode.encode(image, ".png", **generated)  # type: ignore[arg-type]
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
@@ -135,19 +135,32 @@ def film(source: str, frames: int, ratio: float, *, title: str, name: str = "fra
     )
 
 
-def comparison(before: str, after: str, *, title: str) -> str:
+def comparison(before: str, after: str, width: int, *, title: str) -> str:
     """Two images of one shape, one over the other, and a slider between them.
 
     before, after: of `data_uri`
+    width: of the images in pixels; small ones are enlarged
     """
+    shown = f"max({width}px, min({width * 4}px, 24rem))"
+    pixels = "pixels" if width < 160 else ""
     return (
-        '<figure class="comparison"><div class="both">'
-        f'<img src="{before}" alt="before">'
-        f'<img src="{after}" alt="after" class="after"></div>'
+        f'<figure class="comparison" style="width:{shown}"><div class="both">'
+        f'<img src="{before}" alt="before" class="{pixels}">'
+        f'<img src="{after}" alt="after" class="after {pixels}"></div>'
         '<div class="ends"><span>before</span>'
         '<input type="range" min="0" max="100" value="50" aria-label="Before and after">'
         "<span>after</span></div>"
         f'<figcaption role="status">{escape(title)}</figcaption></figure>'
+    )
+
+
+def progress(done: int, total: int, title: str) -> str:
+    """A bar of what is done."""
+    share = 100 * min(1.0, done / max(total, 1))
+    return (
+        f'<div class="track" role="progressbar" aria-label="{escape(title)}" aria-valuemin="0" '
+        f'aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<div class="bar" style="width:{share:.1f}%"></div></div>'
     )
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ganvas.core.errors import UserError
@@ -52,10 +52,12 @@ def serve(
 
             from ganvas.apps.studio import application
             from ganvas.inference.library import zoo
+            from ganvas.training.jobs import Jobs
         except ImportError as e:
             raise UserError(f"{NEEDED} ({e})") from None
         folders = [runs] if runs else [Path("runs"), zoo()]
-        app = application.application(folders, None if _is_loopback(host) else host, password)
+        jobs = Jobs(folders[0])
+        app = application.application(folders, jobs, None if _is_loopback(host) else host, password)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/"
 
@@ -65,7 +67,8 @@ def serve(
                 ready(address)
 
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-        Server(config).run(sockets=[listening])
+        with closing(jobs):  # trainings end with the studio, saved
+            Server(config).run(sockets=[listening])
 
 
 def _is_loopback(host: str) -> bool:

@@ -135,7 +135,8 @@ def _translated(
     shown = [_shown(image, after.size) for image in (before, after)]
     html = parts.comparison(
         parts.data_uri(shown[0], None),
-        parts.data_uri(shown[1], {**model.facts, "source": file.name}),
+        parts.data_uri(shown[1], {**model.facts, "source": file.name, "composite": True}),
+        shown[1].width,
         title="; ".join(facts),
     )
     return [html, gr.update(value=str(target), visible=True)]

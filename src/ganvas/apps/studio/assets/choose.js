@@ -2,9 +2,8 @@
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-index], [data-name]");
   if (!button) return;
-  const group = button.closest("[role=group]");
-  for (const other of group.querySelectorAll("[aria-pressed=true]"))
+  for (const other of element.querySelectorAll("[aria-pressed=true]"))
     other.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-pressed", "true");
+  if (button.hasAttribute("aria-pressed")) button.setAttribute("aria-pressed", "true");
   trigger("click", { index: Number(button.dataset.index), name: button.dataset.name });
 });
