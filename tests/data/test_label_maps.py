@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toys import toy_images, toy_label_maps
+from toys import SMALL, toy_data, toy_images, toy_label_maps
 
-from ganvas.core.errors import DataError
+from ganvas.core.errors import DataError, UserError
 from ganvas.data import label_maps
 from ganvas.data.label_maps import PALETTES, nearest_colors, parse_palette
 from ganvas.inference.image_input import require_labels
+from ganvas.inference.load import load as load_model
 from ganvas.nets.label_map import label_planes
+from ganvas.training.trainer import train
 
 COLORS = (0x000000, 0x0000FF, 0xFF0000)
 
@@ -79,3 +81,19 @@ def test_a_photograph_is_no_label_map() -> None:
         require_labels(np.full((4, 4, 3), 128, np.uint8), COLORS)
     with pytest.raises(DataError, match="none"):
         require_labels(np.full((4, 4, 3), 32_896, np.uint16), COLORS)
+
+
+def test_a_saved_model_knows_the_colors_of_its_labels(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    data = toy_data("spade_small", tmp_path / "data")
+    trained = train(
+        "spade_small", str(data), out=out, images=1, set=SMALL["spade_small"], device="cpu"
+    )
+    model = load_model(out)
+    palette = model.runtime.description["shape"].get("palette")
+    assert palette == list(COLORS)
+    painted = Image.new("RGB", (32, 32), "#0000ff")
+    images = [m.translate(painted, output="torch") for m in (trained, model)]
+    torch.testing.assert_close(*images)
+    with pytest.raises(UserError, match="none of the model's colors"):
+        model.translate(Image.new("RGB", (32, 32), "#00ff00"))
