@@ -21,7 +21,7 @@ from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-RECIPES = {"letters": "stylegan2_digits", "pairs": "pix2pix", "domains": "cyclegan"}
+RECIPES = {"letters": "stylegan2_digits", "domains": "cyclegan", "maps": "spade_small"}
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def studio(runs: Path, chromium: str) -> Iterator[str]:
     yield found[0]
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=LIMIT)
-    assert (process.returncode, errors.strip()) == (130, "stopped")
+    assert (process.returncode, errors.strip()) == (130, "stopped"), errors[-3000:]
     assert not list(runs.parent.glob("ganvas-studio-*"))
     assert not [run for run in runs.iterdir() if is_locked(run)], "a training goes on"
 

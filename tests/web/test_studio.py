@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+import socket
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
+from ganvas.apps.studio.server import serve
+from ganvas.core.errors import UserError
 from ganvas.media import encode, provenance
 from ganvas.recipes import catalog
 
@@ -157,6 +165,20 @@ def test_translate(page: Any, tmp_path: Path) -> None:
     mark = provenance.read(tmp_path / "result.png")
     assert mark["generated"]
     assert mark["facts"]["recipe"] == "cyclegan"
+
+    choose(page, "Model", "maps")
+    page.get_by_label("label 1").check()
+    page.get_by_role("button", name="Fill all").click()
+    has(page, "#result", "32x32 pixels")
+    given = "#result img[alt=before]"
+    before = page.locator(given).get_attribute("src")
+    page.get_by_label("label 0").check()
+    page.locator("#paint canvas").click(position={"x": 40, "y": 60})
+    before = changed(page, given, before)
+    page.locator("#paint canvas").focus()
+    for key in ("ArrowRight", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    changed(page, given, before)
     assert page.evaluate(UNNAMED) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(f"() => ({WIDER})() <= 0")
@@ -230,3 +252,39 @@ def test_train(page: Any, runs: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(f"() => ({WIDER})() <= 0")
     # It goes on until the studio ends, which saves it.
+
+
+def answer(address: str, host: str) -> tuple[int, str]:
+    """(status, Content-Security-Policy) of the page, asked for under a host's name."""
+    request = urllib.request.Request(address, headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers["Content-Security-Policy"]
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.headers["Content-Security-Policy"]
+
+
+def test_only_this_machine_is_answered_and_asked(studio: str) -> None:
+    port = urllib.parse.urlparse(studio).port
+    for host in (f"127.0.0.1:{port}", "localhost"):
+        status, policy = answer(studio, host)
+        assert status == 200
+        assert policy.startswith("default-src 'self' ")
+        assert "http" not in policy
+    assert answer(studio, "rebound.example")[0] == 400
+
+
+def test_a_studio_that_cannot_be_served_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="GANVAS_STUDIO_PASSWORD"):
+        serve(tmp_path, host="0.0.0.0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="--port 0"):
+            serve(tmp_path, port=taken.getsockname()[1])
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UserError, match=r"ganvas\[ui\]"):
+        serve(tmp_path, port=0)

@@ -141,7 +141,7 @@ def comparison(before: str, after: str, width: int, *, title: str) -> str:
     before, after: of `data_uri`
     width: of the images in pixels; small ones are enlarged
     """
-    shown = f"max({width}px, min({width * 4}px, 24rem))"
+    shown = f"max({width}px, min({width * 8}px, 24rem))"
     pixels = "pixels" if width < 160 else ""
     return (
         f'<figure class="comparison" style="width:{shown}"><div class="both">'
@@ -151,6 +151,29 @@ def comparison(before: str, after: str, width: int, *, title: str) -> str:
         '<input type="range" min="0" max="100" value="50" aria-label="Before and after">'
         "<span>after</span></div>"
         f'<figcaption role="status">{escape(title)}</figcaption></figure>'
+    )
+
+
+def painter(palette: Sequence[int], width: int, height: int) -> str:
+    """A canvas to paint a label map on, for `paint.js`.
+
+    palette: 0xRRGGBB of each label
+    """
+    colors = "".join(
+        f'<label><input type="radio" name="label" value="#{color:06x}"'
+        f'{" checked" if i == 0 else ""}><i style="background:#{color:06x}"></i>'
+        f"label {i} (#{color:06x})</label>"
+        for i, color in enumerate(palette)
+    )
+    return (
+        f'<div class="painter"><canvas width="{width}" height="{height}" tabindex="0" '
+        'role="img" aria-label="Label map. Arrow keys move the brush, space paints"></canvas>'
+        '<p class="note" data-where role="status">Paint with the pointer, or with arrow keys '
+        "and space.</p>"
+        f'<fieldset><legend>Label</legend><div class="labels">{colors}</div></fieldset>'
+        f'<label>Brush <input type="range" name="radius" min="1" max="{max(2, width // 8)}" '
+        f'value="{max(1, width // 24)}"></label>'
+        '<button type="button" class="save" data-fill>Fill all with this label</button></div>'
     )
 
 

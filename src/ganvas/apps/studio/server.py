@@ -14,6 +14,7 @@ from ganvas.core.errors import UserError
 
 NEEDED = "the studio needs gradio: pip install 'ganvas[ui]'"
 LARGEST = "512mb"  # of an uploaded file
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 # The browser itself refuses every request to another host.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; "
@@ -98,10 +99,13 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _own_folder() -> Iterator[None]:
     """Uploads and results lie in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="ganvas-studio-") as folder:
-        os.environ.update(
-            GRADIO_TEMP_DIR=folder,
-            GRADIO_ANALYTICS_ENABLED="False",
-            HF_HUB_OFFLINE="1",
-            DO_NOT_TRACK="1",
-        )
-        yield
+        wanted = {"GRADIO_TEMP_DIR": folder, **QUIET}
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value

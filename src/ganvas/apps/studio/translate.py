@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ganvas.media import decode
 from ganvas.media.samples import Broken
 
 SHOWN = 1024  # pixels of the longer side on the page; the file has them all
+LARGEST = 1 << 24  # characters of a painted map
 DOMAINS = {"b": "to the second domain (b)", "a": "to the first domain (a)"}
 NONE, GIVEN, FOUND = "the whole image", "the white part of a mask", "the blocks of a mosaic"
 EMPTY = (
@@ -44,6 +46,7 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
                 label="At the training size",
                 info="Scale the image to the size that the model knows, and the result back.",
             )
+            paint = gr.HTML(visible=False, js_on_load=parts.asset("paint.js"), elem_id="paint")
             file = gr.File(label="Image", file_types=[*decode.EXTENSIONS], height=140)
             with gr.Accordion("Change only a part", open=False):
                 part = gr.Radio([NONE, GIVEN, FOUND], value=NONE, label="Change")
@@ -74,13 +77,14 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     @polite
     def opened(path: str | None) -> list[Any]:
         if path is None:
-            return [gr.update(), gr.update()]
+            return [gr.update(), gr.update(), gr.update()]
         model = model_of(path)
         assert isinstance(model.method, Translates)
         ways = [(DOMAINS.get(way, way), way) for way in model.method.directions]
         return [
             gr.update(choices=ways, value=ways[0][1], visible=len(ways) > 1),
             gr.update(value=False, visible=model.method.upscale == 1),
+            _painter(model),
         ]
 
     @polite
@@ -101,7 +105,15 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
 
     first = page.load(listed, None, [empty, body, path], **chain)
     for event in (first.success, path.input):
-        event(opened, [path], [to, size], **chain)
+        event(opened, [path], [to, size, paint], **chain)
+
+    @polite
+    def painted(path: str | None, event: gr.EventData) -> list[Any]:
+        file = parts.new_folder() / "painted.png"
+        file.write_bytes(_pixels(str(event._data["image"])))
+        return _translated(model_of(path), file, None, False, None)
+
+    paint.input(painted, [path], [result, download], **{**chain, "trigger_mode": "always_last"})
     go.click(
         translated,
         [path, to, size, file, part, mask],
@@ -109,6 +121,26 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         api_visibility="private",
         **ONE,
     )
+
+
+def _painter(model: Model) -> Any:
+    """A canvas for models of label maps."""
+    palette = model.runtime.description["shape"].get("palette", ())
+    if not palette:
+        return gr.update(visible=False)
+    height, width = model.training_size
+    return gr.update(value=parts.painter(palette, width, height), visible=True)
+
+
+def _pixels(address: str) -> bytes:
+    """The PNG of a canvas. Raises `DataError` for anything else."""
+    start = "data:image/png;base64,"
+    try:
+        if not address.startswith(start) or len(address) > LARGEST:
+            raise ValueError
+        return base64.b64decode(address.removeprefix(start), validate=True)
+    except ValueError:
+        raise DataError("the painted map did not arrive: paint once more") from None
 
 
 def _translated(
