@@ -152,10 +152,10 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     for event in (first.success, path.input):
         fit = event(opened, [path], fitted, **chain)
         follow(fit.success(_sheet, asked, [view, images], **chain))
-    fresh.click(lambda seed: int(seed or 0) + 1, [seed], [seed], **chain)
+    follow(fresh.click(_next_sheet, asked, [seed, view, images], **latest))
     follow(
         gr.on(
-            [seed.change, label.input, truncation.change],
+            [seed.input, label.input, truncation.change],
             _sheet,
             asked,
             [view, images],
@@ -177,7 +177,15 @@ def _directions() -> tuple[list[gr.Slider], gr.Dropdown]:
     for i in range(0, SLIDERS, 2):
         with gr.Row():
             sliders += [
-                gr.Slider(-REACH, REACH, value=0, step=0.1, label=f"Direction {k}", min_width=150)
+                gr.Slider(
+                    -REACH,
+                    REACH,
+                    value=0,
+                    step=0.1,
+                    label=f"Direction {k}",
+                    min_width=150,
+                    buttons=[],
+                )
                 for k in (i + 1, i + 2)
             ]
     reset = gr.Button("All to zero", size="sm")
@@ -248,6 +256,14 @@ def _sheet(
         name=f"seed-{view.seed}.png",
     )
     return view, html
+
+
+def _next_sheet(
+    view: View, seed: float | None, label: str | None, truncation: float | None
+) -> tuple[int, View, str]:
+    """Samples of the next seed, in one answer with its number."""
+    following = int(seed or 0) + 1
+    return (following, *_sheet(view, following, label, truncation))
 
 
 def _layout(model: Model) -> tuple[int, int]:
