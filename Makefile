@@ -16,6 +16,7 @@ demo: .venv/ready ## Train a GAN on capital letters of 24 typeface families, and
 	$(BIN)/ganvas walk runs/demo --through 2 --all-classes --out runs/demo/walk.gif
 	@echo "Ten typefaces:        $(CURDIR)/runs/demo/alphabet.png"
 	@echo "From one to another:  $(CURDIR)/runs/demo/walk.gif"
+	@echo "Play with it:         $(BIN)/ganvas studio runs --open"
 	@echo "The report:           $(CURDIR)/runs/demo/report.html"
 
 test: .venv/ready ## All tests, at most ten minutes on two cores. Temporary files of tests that pass are removed.

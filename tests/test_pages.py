@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pages
+
+from ganvas.recipes import catalog
 
 
 def test_pages_are_up_to_date() -> None:
@@ -18,7 +22,7 @@ def test_pages_are_up_to_date() -> None:
 
 def test_ideas_refer_to_existing_things() -> None:
     """Every method, recipe, format and image file that ideas.toml names exists."""
-    ideas = pages.tomllib.loads((pages.FOLDER / "ideas.toml").read_text(encoding="utf-8"))
+    ideas: Any = catalog.ideas()
     recipes, data = pages.recipes.all_recipes(), ideas.pop("data")
     assert data.keys() <= recipes.keys()
     assert {f"{name}.md" for name in ideas} | {"README.md"} == pages.pages().keys()

@@ -8,6 +8,7 @@ import pytest
 
 from ganvas import recipes
 from ganvas.core import Shape, config
+from ganvas.recipes import catalog
 
 PUBLISHED = {
     # tkarras/progressive_growing_of_gans, 2504c3f, config.py: preset-v1-1gpu, -celebahq.
@@ -60,3 +61,13 @@ def test_growth_of_older_runs_keeps_its_defaults(recipe: str) -> None:
     keywords = {k: v for k, v in run.method.keywords.items() if k not in ("fade", "hold")}
     growth = run.method.func(Shape(3, 8, 8), **keywords).growth
     assert (growth.fade, growth.hold) == (600_000, 600_000)
+
+
+def test_the_history_has_every_recipe_once_from_the_oldest_paper_on() -> None:
+    papers = catalog.history()
+    years = [paper.year for paper in papers]
+    assert years == sorted(years)
+    assert min(years) >= 2013
+    assert all(paper.idea and paper.use and paper.source for paper in papers)
+    trained = [recipe for paper in papers for recipe in paper.commands]
+    assert sorted(trained) == sorted(recipes.all_recipes())

@@ -1,7 +1,7 @@
 """Generate docs/methods: one page for each method, and a table of all methods.
 
 Sources are the methods' docstrings and code, the recipes, the claims and their records,
-and docs/methods/ideas.toml, which holds text that no code contains.
+and src/ganvas/methods/ideas.toml, which holds text that no code contains.
 
     python tools/pages.py       write the pages; equal sources and records give equal pages
 
@@ -15,7 +15,6 @@ import inspect
 import re
 import sys
 import textwrap
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -31,15 +30,12 @@ from ganvas.core import Method, Run, Shape
 from ganvas.data import label_maps, toy
 from ganvas.inference import importers
 from ganvas.methods.base import citation
+from ganvas.recipes import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 FOLDER = DOCS / "methods"
 CLAIMS = list(all_claims().values())
-TITLE = re.compile(
-    r"(?P<title>.+?[.!?]) (?P<authors>[^.]+(?: et al\.)?), (?P<year>\d{4}), "
-    r"(?P<source>arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
-)
 DIFFERS = "Differs from the paper:"
 CHANNELS = {
     "digits": 1,
@@ -59,7 +55,7 @@ def pages() -> dict[str, str]:
 
 def templates() -> dict[str, str]:
     """The pages with references in place of figures, by file name."""
-    ideas = tomllib.loads((FOLDER / "ideas.toml").read_text(encoding="utf-8"))
+    ideas: Mapping[str, Any] = catalog.ideas()
     facts = [Facts(kind, ideas) for kind in (getattr(methods, name) for name in methods.__all__)]
     facts.sort(key=lambda f: (f.paper["year"], f.paper["source"], f.file))
     return {"README.md": table(facts), **{f"{f.file}.md": page(f) for f in facts}}
@@ -72,11 +68,11 @@ class Facts:
         self.kind, self.file = kind, kind.__module__.rpartition(".")[2]
         if self.file not in ideas:
             raise SystemExit(
-                f"docs/methods/ideas.toml has no table [{self.file}]: add one with name, idea, use"
+                f"methods/ideas.toml has no table [{self.file}]: add one with name, idea, use"
             )
         self.idea: Mapping[str, Any] = ideas[self.file]
         self.text = paragraphs(inspect.getdoc(kind) or "")[2:]
-        found = TITLE.fullmatch(citation(kind))
+        found = catalog.CITATION.fullmatch(citation(kind))
         if not found:
             raise SystemExit(
                 f"the docstring of {kind.__name__} begins with {citation(kind)!r}; expected: "

@@ -65,6 +65,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "project": [run, image, "--steps", 1, "--out", out / "projected"],
         "neighbours": [run, "--against", data, "-n", 2, "--out", out / "n.png"],
         "import": [run / "model" / "model.safetensors", "--out", out / "imported"],
+        "studio": [out / "none"],
         "translate": [run, image, "--out", out / "translated"],
         "measure": [run, "--against", data, "-n", 12],
         "compare": [run, run],
@@ -140,6 +141,7 @@ def test_every_command_works_or_ends_with_one_line(
         "claim run",
         "claim report",
         "resume",
+        "studio",
     }
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toys import toy_images, toy_label_maps
+from toys import SMALL, toy_data, toy_images, toy_label_maps
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.data import label_maps
 from ganvas.data.label_maps import PALETTES, nearest_colors, parse_palette
 from ganvas.data.prepare import instance_shades
 from ganvas.inference.image_input import require_labels
+from ganvas.inference.load import load as load_model
 from ganvas.nets.label_map import input_planes, instance_edges, label_planes
+from ganvas.training.trainer import train
 
 COLORS = (0x000000, 0x0000FF, 0xFF0000)
 
@@ -147,3 +149,19 @@ def test_many_labels_get_colors_of_which_shades_can_be_told() -> None:
     assert (torch.cdist(rgb, rgb) + 1e3 * torch.eye(256)).min() >= 32
     far_apart = [0x000000, 0x00FF00, 0xFF0000]
     assert instance_shades._recolored(far_apart) == far_apart
+
+
+def test_a_saved_model_knows_the_colors_of_its_labels(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    data = toy_data("spade_small", tmp_path / "data")
+    trained = train(
+        "spade_small", str(data), out=out, images=1, set=SMALL["spade_small"], device="cpu"
+    )
+    model = load_model(out)
+    palette = model.runtime.description["shape"].get("palette")
+    assert palette == list(COLORS)
+    painted = Image.new("RGB", (32, 32), "#0000ff")
+    images = [m.translate(painted, output="torch") for m in (trained, model)]
+    torch.testing.assert_close(*images)
+    with pytest.raises(UserError, match="none of the model's colors"):
+        model.translate(Image.new("RGB", (32, 32), "#00ff00"))

@@ -59,3 +59,24 @@ def run_lock(out: Path) -> Iterator[None]:
         with suppress(OSError):
             os.truncate(handle, 0)
         os.close(handle)
+
+
+def is_locked(out: Path) -> bool:
+    """Whether a process writes a run folder (False where runs are not locked)."""
+    path = out / ".lock"
+    try:
+        # An empty file is not locked, nor may this look keep a starting process out.
+        if fcntl is None or not path.stat().st_size:
+            return False
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False

@@ -20,13 +20,16 @@ class ShapeRecord(TypedDict):
 
 
 def shape_record(shape: Shape) -> ShapeRecord:
-    """A shape in the form of JSON."""
-    return {
+    """A shape in the form of JSON, with a palette if it has one."""
+    record: ShapeRecord = {
         "channels": shape.channels,
         "height": shape.height,
         "width": shape.width,
         "classes": shape.classes,
     }
+    if shape.palette:
+        record["palette"] = list(shape.palette)
+    return record
 
 
 class DataRecord(TypedDict):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from ganvas.data.pictures import Part
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
 from ganvas.inference.load import load
+from ganvas.inference.model import Model
 from ganvas.media import encode
 
 
@@ -32,7 +35,21 @@ def neighbours(
     model = load(run, checkpoint=checkpoint, device=device)
     labels = None if label is None else [model.class_number(label)] * n
     made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
-    real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
-    page = real.neighbors(made, real.features("x"))
+    page = nearest_page(model, run, against, made, features=features, weights=weights, part=part)
     facts = {**model.facts, "kind": "nearest real images", "seed": seed, "features": features}
     encode.save(page, out, composite=True, **facts)
+
+
+def nearest_page(
+    model: Model,
+    run: Path,
+    against: str,
+    samples: Tensor,
+    *,
+    features: str = "random-conv-v1",
+    weights: Path | None = None,
+    part: Part = "train",
+) -> Image.Image:
+    """Samples [n, C, H, W] in [-1, 1], each beside its nearest real images."""
+    real = RealFeatures(model, run, against, part, extractor_named(features, weights, None))
+    return real.neighbors(samples, real.features("x"))

@@ -16,6 +16,7 @@ from ganvas.core.progress import Progress
 from ganvas.inference.load import load
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
+from ganvas.inference.options import TranslateOptions
 from ganvas.media import decode, encode
 from ganvas.media.decode import EXTENSIONS
 
@@ -88,7 +89,12 @@ def translate_files(
     model = load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
     _prepare(out)
     report, lost, large = Translated(), Counter[str](), 0
-    how = {"to": to, "tile": tile, "seed": seed, "at_training_size": at_training_size}
+    how: TranslateOptions = {
+        "to": to,
+        "tile": tile,
+        "seed": seed,
+        "at_training_size": at_training_size,
+    }
     shard = files[rank::world]
     with Progress(len(shard), quiet=rank > 0 or len(shard) < 2, what="translating") as bar:
         for i, (file, name, target) in enumerate(shard):
@@ -97,7 +103,7 @@ def translate_files(
                 report.kept += 1
                 continue
             try:
-                rows = _translate(model, file, name, target, how, masks, quality)
+                rows = translate_file(model, file, name, target, how, masks, quality)
             except UserError as e:
                 if isinstance(e, CapabilityError | OutputError):  # would fail for every image
                     raise
@@ -122,17 +128,26 @@ def translate_files(
     return report
 
 
-def _translate(
+def translate_file(
     model: Model,
     file: Path,
     name: Path,
     target: Path,
-    how: dict[str, Any],
-    masks: Masks | None,
-    quality: int | None,
+    how: TranslateOptions,
+    masks: Masks | None = None,
+    quality: int | None = None,
 ) -> encode.Rows:
-    """Write the translation of one file; return the rows that were written."""
-    facts: dict[str, Any] = {"source": printable(file.name), "seed": how["seed"], **model.facts}
+    """Write the translation of one file; return the rows that were written.
+
+    name: of the file among the masks
+    target: the file to write; its suffix chooses the format
+    how: options of `Model.translate`
+    masks, quality: see `translate_files`
+
+    Raises `UserError` as `Model.translate` does.
+    """
+    seed = how.get("seed", 0)
+    facts: dict[str, Any] = {"source": printable(file.name), "seed": seed, **model.facts}
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if masks is None:

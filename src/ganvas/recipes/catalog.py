@@ -1,11 +1,14 @@
-"""The table of recipes that `ganvas list` shows."""
+"""The table of recipes that `ganvas list` shows, and the history of their papers."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from typing import Any
 
 from ganvas import recipes
@@ -37,6 +40,73 @@ TASKS = {
 }
 
 
+CITATION = re.compile(
+    r"(?P<title>.+?[.!?]) (?P<authors>[^.]+(?: et al\.)?), (?P<year>\d{4}), "
+    r"(?P<source>arXiv:\d{4}\.\d{4,5}|github\.com/[\w-]+/[\w-]+)\."
+)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A method with its paper, as its docstring and ideas.toml describe it.
+
+    name: the usual name of the method
+    source: "arXiv:NUMBER", or the address of a project
+    task: of its first recipe (`TASKS`)
+    idea, use: plain words; "" for methods of other packages
+    commands: recipe -> the command that trains it
+    """
+
+    name: str
+    title: str
+    authors: str
+    year: int
+    source: str
+    task: str
+    idea: str
+    use: str
+    commands: Mapping[str, str]
+
+
+def ideas() -> dict[str, dict[str, object]]:
+    """The content of methods/ideas.toml."""
+    text = resources.files("ganvas.methods").joinpath("ideas.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def history() -> list[Paper]:
+    """All papers that have recipes, from the oldest to the newest."""
+    words, found = ideas(), dict[str, list[dict[str, str]]]()
+    for row in rows():
+        found.setdefault(row["method"], []).append(row)
+    papers = [_paper(of_method, words) for of_method in found.values()]
+    # Numbers of arXiv begin with year and month.
+    return sorted(papers, key=lambda p: (p.year, re.sub(r"\D", "", p.source), p.name))
+
+
+def _paper(found: list[dict[str, str]], words: Mapping[str, dict[str, object]]) -> Paper:
+    first, data = found[0], words["data"]
+    idea = words.get(first["file"], {})
+    cited = CITATION.fullmatch(first["paper"])
+    facts = cited.groupdict() if cited else {}
+    commands = {
+        row["recipe"]: f"ganvas train {row['recipe']} {data.get(row['recipe'], 'photos/')} "
+        f"--out runs/{row['recipe']}"
+        for row in found
+    }
+    return Paper(
+        name=str(idea.get("name", first["method"])),
+        title=facts.get("title", first["paper"]).removesuffix("."),
+        authors=facts.get("authors", ""),
+        year=int(facts.get("year", 0)),
+        source=facts.get("source", ""),
+        task=first["task"],
+        idea=" ".join(str(idea.get("idea", first["summary"])).split()),
+        use=" ".join(str(idea.get("use", "")).split()),
+        commands=commands,
+    )
+
+
 def _task(opener: str, keywords: Mapping[str, object], method: type[Method]) -> str:
     """What a recipe is for, by the data that it opens."""
     if keywords.get("kind") == "same":
@@ -46,7 +116,10 @@ def _task(opener: str, keywords: Mapping[str, object], method: type[Method]) -> 
 
 
 def rows() -> list[dict[str, str]]:
-    """One dict for each recipe, by task: recipe, method, task, data, paper, summary."""
+    """One dict for each recipe, by task.
+
+    Keys: recipe, method, file (of the method), task, data, paper, summary.
+    """
     found = []
     for name, recipe in recipes.all_recipes().items():
         run = recipe(1)
@@ -57,6 +130,7 @@ def rows() -> list[dict[str, str]]:
             {
                 "recipe": name,
                 "method": method.__name__,
+                "file": method.__module__.rpartition(".")[2],
                 "task": _task(opener, keywords, method),
                 "data": NEEDS.get(opener, opener),
                 "paper": citation(method),

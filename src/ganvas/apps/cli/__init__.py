@@ -1,6 +1,16 @@
 """The command line. Importing this package registers every command on `app`."""
 
-from ganvas.apps.cli import claim, data, dissect, evaluate, generate, provenance, serve, train
+from ganvas.apps.cli import (
+    claim,
+    data,
+    dissect,
+    evaluate,
+    generate,
+    provenance,
+    serve,
+    studio,
+    train,
+)
 from ganvas.apps.cli.common import app
 
 __all__ = [
@@ -12,5 +22,6 @@ __all__ = [
     "generate",
     "provenance",
     "serve",
+    "studio",
     "train",
 ]

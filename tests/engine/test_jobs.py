@@ -1,0 +1,54 @@
+"""Trainings in processes of their own, without a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from processes import wait_for
+from toys import SMALL, toy_data
+
+from ganvas.core.errors import UserError
+from ganvas.engine.lock import is_locked, run_lock
+from ganvas.training.jobs import AUTO, Jobs, progress, runs_in
+
+
+def test_a_training_that_stops_is_saved_and_goes_on(tmp_path: Path) -> None:
+    jobs, out = Jobs(tmp_path / "runs"), tmp_path / "runs" / "one"
+    data = str(toy_data("dcgan", tmp_path / "data"))
+    small = [s for s in SMALL["dcgan"] if not s.startswith("data.size")]
+    try:
+        jobs.start("one", AUTO, data, size=16, settings=small)  # the data fit dcgan
+        wait_for(lambda: (out / "log.jsonl").is_file() and progress(out).images > 0)
+        assert progress(out).running
+        with pytest.raises(UserError, match="in progress"):
+            jobs.resume("one")
+        with pytest.raises(UserError, match="already"):
+            jobs.start("one", "dcgan", data)
+    finally:
+        jobs.close()
+    state = progress(out)
+    assert (state.recipe, state.running, runs_in(out.parent)) == ("dcgan", False, ["one"])
+    assert 0 < state.images < state.total
+    assert (out / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "-x", ".hidden", "x" * 65, "a\n"])
+def test_a_run_is_named_by_a_plain_word(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="letters, digits"):
+        Jobs(tmp_path).start(name, "dcgan", "digits")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_fit_no_recipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UserError):
+        Jobs(tmp_path / "runs").start("x", AUTO, str(tmp_path / "data"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_lock_is_seen_without_taking_it(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with run_lock(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
