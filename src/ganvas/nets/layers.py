@@ -224,7 +224,7 @@ class Blur(nn.Module):
 
     def __init__(
         self,
-        taps: Sequence[int] = (1, 2, 1),
+        taps: Sequence[float] = (1, 2, 1),
         pad: int = 1,
         stride: int = 1,
         gain: float = 1.0,
