@@ -35,7 +35,7 @@ from ganvas.inference.importers import (
     unit,
 )
 from ganvas.inference.importers.formats import Format, Found, State
-from ganvas.inference.importers.options import announce, apply
+from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.reading import read
 
 FORMATS: dict[str, Format] = {
@@ -81,7 +81,7 @@ class Adapted(nn.Module):
 
 
 def import_network(
-    file: str | Path, part: str | None = None, options: Mapping[str, str] | None = None
+    file: str | Path, part: str | None = None, options: Options | None = None
 ) -> nn.Module:
     """Import the network in another project's checkpoint (.pth, .pt or safetensors).
 

@@ -23,7 +23,7 @@ from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
-from ganvas.inference.importers.options import announce, apply
+from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.unit import Translator
 from ganvas.inference.runtime import Description
 from ganvas.nets import (
@@ -167,7 +167,7 @@ def import_model(
     file: str | Path,
     out: str | Path,
     part: str | None = None,
-    options: Mapping[str, str] | None = None,
+    options: Options | None = None,
 ) -> Description:
     """Convert the generator in another project's checkpoint to a model folder.
 

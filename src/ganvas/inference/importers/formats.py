@@ -19,7 +19,9 @@ State = dict[str, Tensor]
 class Setting(NamedTuple):
     """A setting of a network that names and shapes do not show.
 
-    readings: value -> function that sets it in the network
+    It is named as the argument of the project's own constructor.
+
+    readings: value, in lower case -> function that sets it in the network
     assumed: the value unless another is given; None: one must be given. The network
         has it already
     """
@@ -60,7 +62,7 @@ def numbered(state: State, prefix: str) -> bool:
 
 
 def separable(filters: Sequence[Tensor], usual: Sequence[float], name: str) -> Sequence[float]:
-    """The taps of one filter, stored many times as their outer product.
+    """The taps of one filter, stored many times, as they are or as their outer product.
 
     usual: taps that are returned if they are the same
 
@@ -68,12 +70,13 @@ def separable(filters: Sequence[Tensor], usual: Sequence[float], name: str) -> S
     outer product of a row with itself.
     """
     first = filters[0].float()
-    if first.dim() != 2 or not 1 <= len(first) <= MAX_TAPS:
+    if first.dim() not in (1, 2) or not 1 <= len(first) <= MAX_TAPS:
         raise ValueError(f"{name} is {list(first.shape)}, expected a filter")
-    row = first.sum(0) / first.sum()
+    row = (first if first.dim() == 1 else first.sum(0)) / first.sum()
+    whole = row if first.dim() == 1 else row.outer(row)
     for other in filters:
         if other.shape != first.shape or not torch.allclose(
-            other.float(), row.outer(row) * first.sum(), atol=1e-5
+            other.float(), whole * first.sum(), atol=1e-5
         ):
             raise ValueError(f"{name} is not one filter, the same in rows and columns")
     known = torch.tensor(usual, device="cpu")

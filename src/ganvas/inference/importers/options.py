@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ganvas.core.errors import UserError, did_you_mean, printable
 from ganvas.inference.importers.formats import Found
 
 LOG = logging.getLogger(__name__)
+Options = Mapping[str, str | int | bool | None]  # NAME=VALUE; case does not matter
 
 
 def parse(texts: Sequence[str]) -> dict[str, str]:
@@ -25,7 +26,7 @@ def parse(texts: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def apply(found: Found, options: Mapping[str, str], name: str, file: str) -> dict[str, str]:
+def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str]:
     """Set the options in the network. Returns all settings, also those assumed.
 
     name, file: the format and the file, for errors
@@ -34,7 +35,8 @@ def apply(found: Found, options: Mapping[str, str], name: str, file: str) -> dic
     that cannot be assumed is missing.
     """
     what = f"{printable(file)} is a {name}"
-    for option, value in options.items():
+    chosen = {k: str(v).lower() for k, v in options.items()}
+    for option, value in chosen.items():
         if option not in found.settings:
             has = did_you_mean(option, found.settings) if found.settings else "It has no options"
             raise UserError(f"{what}, which has no option {printable(option)[:100]!r}. {has}")
@@ -45,17 +47,17 @@ def apply(found: Found, options: Mapping[str, str], name: str, file: str) -> dic
                 f"got {printable(value)[:100]!r}"
             )
     for option, setting in found.settings.items():
-        if option not in options and setting.assumed is None:
+        if option not in chosen and setting.assumed is None:
             raise UserError(
                 f"{what}, and does not show its {option}, {' or '.join(setting.readings)}: say "
                 f"which with {_choices(option, setting.readings)}"
             )
-    for option, value in options.items():
+    for option, value in chosen.items():
         found.settings[option].readings[value](found.net)
-    return {k: options.get(k) or v.assumed or "" for k, v in found.settings.items()}
+    return {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
 
 
-def announce(found: Found, options: Mapping[str, str], name: str, file: str) -> None:
+def announce(found: Found, options: Options, name: str, file: str) -> None:
     """Log in one line what is assumed, and how to choose another reading."""
     parts = []
     for option, setting in found.settings.items():
@@ -71,5 +73,5 @@ def announce(found: Found, options: Mapping[str, str], name: str, file: str) -> 
         )
 
 
-def _choices(option: str, values: Sequence[str] | Mapping[str, object]) -> str:
-    return " or ".join(f"--option {option}={value}" for value in values)
+def _choices(option: str, values: Iterable[str]) -> str:
+    return f"--option {option}={'|'.join(values)}"
