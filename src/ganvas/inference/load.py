@@ -138,7 +138,7 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
             as_method,
         )  # imports this module
 
-        return as_method.method_of(tensors, str(path), shape), header
+        return as_method.method_of(tensors, str(path), shape, checked.options), header
     method = _described(header["method"], shape, where)
     _fill(method, tensors, where)
     method.current_stage = Stage(**checked.stage.model_dump())

@@ -82,6 +82,7 @@ class _Header(pydantic.BaseModel):
     stage: _Stage
     method: dict[str, Any] | None = None
     imported: str | None = None
+    options: dict[str, str] = {}
     data: _Data = _Data()
     recipe: str | None = None
     paper: str | None = None

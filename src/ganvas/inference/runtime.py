@@ -23,6 +23,7 @@ class Description(TypedDict, total=False):
     """The description in a model's header. Other names are facts for readers."""
 
     imported: str
+    options: dict[str, str]
     source: dict[str, object]
     ganvas: str
     recipe: str

@@ -224,7 +224,7 @@ class Blur(nn.Module):
 
     def __init__(
         self,
-        taps: Sequence[int] = (1, 2, 1),
+        taps: Sequence[float] = (1, 2, 1),
         pad: int = 1,
         stride: int = 1,
         gain: float = 1.0,
@@ -262,27 +262,44 @@ class MinibatchStdDev(nn.Module):
     """Append a channel with the standard deviation over a group of images.
 
     It is averaged over channels and pixels, so that a critic sees how alike the images
-    of a batch are. [N, C, H, W] -> [N, C + 1, H, W]. arXiv:1710.10196, section 3.
+    of a batch are. [N, C, H, W] -> [N, C + `channels`, H, W]. arXiv:1710.10196,
+    section 3.
 
     Groups are `group` neighbors in the batch (so a rank's rows keep theirs), or the
     whole batch if it is smaller or no multiple of `group`. `correction`: 0 divides
     the variance by the group's size as the paper's code does, 1 by one less.
+    `channels`: how many are appended, each the mean over as large a part of the
+    channels; the number is a divisor of C. `interleaved`: groups are not neighbors but
+    as far apart as there are groups.
     """
 
-    def __init__(self, group: int = 4, correction: int = 0) -> None:
+    def __init__(
+        self,
+        group: int = 4,
+        correction: int = 0,
+        channels: int = 1,
+        interleaved: bool = False,
+    ) -> None:
         super().__init__()
-        self.group = group
+        self.group, self.channels, self.interleaved = group, channels, interleaved
         self.correction = correction
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, C, H, W] to [N, C + 1, H, W]; the statistics are in float32."""
+        """Map x [N, C, H, W] to [N, C + channels, H, W]; statistics are in float32."""
         n = len(x)
         group = n if n % self.group else self.group
+        if self.interleaved and group < n:
+            order = torch.arange(n, device=x.device).view(group, -1).T.flatten()
+            return self._appended(x[order], group)[order.argsort()]
+        return self._appended(x, group)
+
+    def _appended(self, x: Tensor, group: int) -> Tensor:
+        n = len(x)
         if group == 1:  # a lone image has no spread
-            return torch.cat([x, torch.zeros_like(x[:, :1])], 1)
-        groups = x.float().view(n // group, group, *x.shape[1:])
-        std = (groups.var(1, correction=self.correction) + 1e-8).sqrt().mean((1, 2, 3))
-        std = std.repeat_interleave(group).view(n, 1, 1, 1).expand(-1, -1, *x.shape[2:])
+            return torch.cat([x, torch.zeros_like(x[:, : self.channels])], 1)
+        groups = x.float().view(n // group, group, self.channels, -1, *x.shape[2:])
+        std = (groups.var(1, correction=self.correction) + 1e-8).sqrt().mean((2, 3, 4))
+        std = std.repeat_interleave(group, 0)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return torch.cat([x, std.to(x.dtype)], 1)
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.core.errors import UserError
 from ganvas.nets.layers import Blur, Size, doublings, one_hot
 from ganvas.nets.progan import widths_by_level
 
@@ -48,20 +49,23 @@ def _linear(features_in: int, features_out: int, gain: float = 1.0) -> nn.Linear
 class Block(nn.Module):
     """Residual bottleneck with a grouped convolution.
 
-    x + conv 1x1 (bias, LeakyReLU(.2)) - conv 3x3 in groups of `group` channels (bias,
-    LeakyReLU(.2)) - conv 1x1. [N, C, H, W] -> the same.
+    x + conv 1x1 to `expansion` times the channels (bias, LeakyReLU(.2)) - conv of
+    side `kernel` in groups of `group` channels (bias, LeakyReLU(.2)) - conv 1x1.
+    [N, C, H, W] -> the same.
 
     The last convolution starts from 0, so that the network starts as its skeleton; the
     others' spread falls with the number of blocks, `depth`, as Fixup has it
     (arXiv:1901.09321).
     """
 
-    def __init__(self, width: int, group: int, depth: int) -> None:
+    def __init__(
+        self, width: int, group: int, depth: int, expansion: int = EXPANSION, kernel: int = 3
+    ) -> None:
         super().__init__()
-        inner = width * EXPANSION
+        inner = width * expansion
         gain = math.sqrt(2 / (1 + 0.2**2)) * depth**-0.25
         self.conv1 = _conv(width, inner, gain=gain)
-        self.conv2 = _conv(inner, inner, 3, groups=inner // math.gcd(inner, group), gain=gain)
+        self.conv2 = _conv(inner, inner, kernel, groups=inner // math.gcd(inner, group), gain=gain)
         self.conv3 = _conv(inner, width, gain=0.0)
         self.bias1, self.bias2 = (nn.Parameter(torch.zeros(inner)) for _ in range(2))
 
@@ -82,6 +86,29 @@ def _widths(widths: Sequence[int] | None, width: int, full: int, levels: int) ->
     return widths_by_level(widths, width, levels)
 
 
+def _stages(
+    widths: Sequence[int],
+    group: int | Sequence[int],
+    blocks: int | Sequence[int],
+    expansion: int,
+    kernel: int,
+) -> nn.ModuleList:
+    """The blocks at each resolution; `group` and `blocks`: one for all, or for each."""
+    groups = [group] * len(widths) if isinstance(group, int) else group
+    counts = [blocks] * len(widths) if isinstance(blocks, int) else blocks
+    for name, numbers in (("group", groups), ("blocks", counts)):
+        if len(numbers) != len(widths):
+            raise UserError(
+                f"`{name}` gives {len(numbers)} numbers for {len(widths)} resolutions; give one "
+                "for each, or one for all"
+            )
+    depth = sum(counts)
+    return nn.ModuleList(
+        nn.Sequential(*[Block(width, g, depth, expansion, kernel) for _ in range(n)])
+        for width, g, n in zip(widths, groups, counts, strict=True)
+    )
+
+
 class Generator(nn.Module):
     """z (and labels) -> images, meant to lie in [-1, 1] (the output is linear).
 
@@ -91,8 +118,9 @@ class Generator(nn.Module):
     4x4, then `blocks` blocks at each resolution; if the width changes a 1x1
     convolution comes before the enlarging. `width` channels up to `full` px (where the
     shorter side starts from 4), then halved with each doubling, or `widths` from 4x4
-    up. The 3x3 convolutions have groups of `group` channels. A side of 4 * 2^k; a
-    rectangle starts from a larger basis.
+    up. A side of 4 * 2^k; a rectangle starts from a larger basis. `group`, `blocks`:
+    one number, or one for each resolution from 4x4 up; `group`, `expansion` and
+    `kernel` are those of `Block`, `taps` the resampling filter.
     """
 
     def __init__(
@@ -104,9 +132,12 @@ class Generator(nn.Module):
         channels: int = 3,
         classes: int = 0,
         embedding: int = 64,
-        group: int = 16,
-        blocks: int = 2,
+        group: int | Sequence[int] = 16,
+        blocks: int | Sequence[int] = 2,
         widths: Sequence[int] | None = None,
+        expansion: int = EXPANSION,
+        kernel: int = 3,
+        taps: Sequence[float] = SMOOTH,
     ) -> None:
         super().__init__()
         k, grid = doublings(size, least=0)
@@ -115,11 +146,12 @@ class Generator(nn.Module):
         self.embed = _linear(classes, embedding) if classes else None
         self.basis = nn.Parameter(torch.randn(w[0], *grid))
         self.input = _linear(latent + (embedding if classes else 0), w[0])
-        self.stages = nn.ModuleList(
-            nn.Sequential(*[Block(c, group, blocks * (k + 1)) for _ in range(blocks)]) for c in w
-        )
+        self.stages = _stages(w, group, blocks, expansion, kernel)
+        pad = (len(taps) - 1) // 2
         self.resample = nn.ModuleList(
-            nn.Sequential(nn.Identity() if a == b else _conv(a, b), Blur(SMOOTH, gain=4.0, up=True))
+            nn.Sequential(
+                nn.Identity() if a == b else _conv(a, b), Blur(taps, pad=pad, gain=4.0, up=True)
+            )
             for a, b in pairwise(w)
         )
         self.output = _conv(w[-1], channels)
@@ -157,22 +189,29 @@ class Discriminator(nn.Module):
         channels: int = 3,
         classes: int = 0,
         embedding: int | None = None,
-        group: int = 16,
-        blocks: int = 2,
+        group: int | Sequence[int] = 16,
+        blocks: int | Sequence[int] = 2,
         widths: Sequence[int] | None = None,
+        expansion: int = EXPANSION,
+        kernel: int = 3,
+        taps: Sequence[float] = SMOOTH,
     ) -> None:
-        """`embedding`: length of the class's vector; None: the width at 4x4."""
+        """`embedding`: length of the class's vector; None: the width at 4x4.
+
+        The rest as of `Generator`, from 4x4 up.
+        """
         super().__init__()
         k, grid = doublings(size, least=0)
         w = _widths(widths, width, full, k + 1)[::-1]
         embedding = embedding or w[-1]
         self.classes = classes
         self.input = _conv(channels, w[0])
-        self.stages = nn.ModuleList(
-            nn.Sequential(*[Block(c, group, blocks * (k + 1)) for _ in range(blocks)]) for c in w
-        )
+        groups = group if isinstance(group, int) else group[::-1]
+        counts = blocks if isinstance(blocks, int) else blocks[::-1]
+        self.stages = _stages(w, groups, counts, expansion, kernel)
+        pad = (len(taps) - 1) // 2
         self.resample = nn.ModuleList(
-            nn.Sequential(Blur(SMOOTH, stride=2), nn.Identity() if a == b else _conv(a, b))
+            nn.Sequential(Blur(taps, pad=pad, stride=2), nn.Identity() if a == b else _conv(a, b))
             for a, b in pairwise(w)
         )
         self.basis = nn.Conv2d(w[-1], w[-1], grid, groups=w[-1], bias=False)

@@ -37,7 +37,8 @@ class Mapping(nn.Module):
     others. arXiv:1812.04948, appendix C; labels as in StyleGAN2-ADA's code,
     arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers'
     weights; what is missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing,
-    StyleGAN2: all, so that there it multiplies the bias, too).
+    StyleGAN2: all, so that there it multiplies the bias, too). `embedding`: length of
+    the label's; `hidden`: of the layers' before the last; None: `width`.
     """
 
     def __init__(
@@ -48,12 +49,16 @@ class Mapping(nn.Module):
         classes: int = 0,
         lr: float = 0.01,
         gain: float = math.sqrt(2),
+        embedding: int | None = None,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
+        embedding = (width if embedding is None else embedding) if classes else 0
         self.latent, self.width, self.classes = latent, width, classes
         self.norm = PixelNorm()
-        self.embed = EqualizedLinear(classes, width, gain=1.0) if classes else None
-        sides = [latent + (width if classes else 0), *[width] * layers]
+        self.embed = EqualizedLinear(classes, embedding, gain=1.0) if classes else None
+        inner = [width if hidden is None else hidden] * (layers - 1)
+        sides = [latent + embedding, *inner, *([width] if layers else [])]
         self.layers = nn.ModuleList(EqualizedLinear(a, b, gain, lr) for a, b in pairwise(sides))
         self.after = math.sqrt(2) / gain
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,18 @@ from ganvas.nets.progan import Grows, rectified, widths_by_level
 from ganvas.nets.stylegan import Mapping, Noise, StyleBased, fixed_noise
 
 TAPS = (1, 3, 3, 1)  # of every filter that goes with a doubling or a halving (the authors' code)
+
+
+Architecture = Literal["orig", "skip", "resnet"]  # arXiv:1912.04958, figure 7
+
+
+def _known(architecture: str) -> None:
+    """Raise `UserError` for an architecture that does not exist."""
+    if architecture not in get_args(Architecture):
+        raise UserError(
+            f"there is no architecture {architecture!r} of this network. "
+            f"{did_you_mean(architecture, get_args(Architecture))}"
+        )
 
 
 def _act(x: Tensor) -> Tensor:
@@ -52,13 +64,14 @@ class ModulatedConv2d(nn.Module):
         style: int,
         demodulate: bool = True,
         up: bool = False,
+        taps: Sequence[float] = TAPS,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(channels_out))
         self.style = EqualizedLinear(style, channels_in, gain=1.0, bias=1.0)
         self.scale = None if demodulate else 1 / math.sqrt(channels_in * kernel**2)
-        self.blur = Blur(TAPS, gain=4.0) if up else None
+        self.blur = Blur(taps, pad=len(taps) // 2 - 1, gain=4.0) if up else None
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W']."""
@@ -75,7 +88,7 @@ class ModulatedConv2d(nn.Module):
 
 
 class ModulatedLayer(nn.Module):
-    """A 3x3 `ModulatedConv2d`, noise and LeakyReLU(.2)."""
+    """A 3x3 `ModulatedConv2d`, noise (unless `noisy` is False) and LeakyReLU(.2)."""
 
     def __init__(
         self,
@@ -84,17 +97,20 @@ class ModulatedLayer(nn.Module):
         style: int,
         size: tuple[int, int],
         up: bool = False,
+        noisy: bool = True,
+        taps: Sequence[float] = TAPS,
     ) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(channels_in, channels_out, 3, style, up=up)
-        self.noise = Noise(size)
+        self.conv = ModulatedConv2d(channels_in, channels_out, 3, style, up=up, taps=taps)
+        self.noise = Noise(size) if noisy else None
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W'].
 
         noise: as of `stylegan.Noise`
         """
-        return _act(self.noise(self.conv(x, w), noise))
+        x = self.conv(x, w)
+        return _act(x if self.noise is None else self.noise(x, noise))
 
 
 class Synthesis(Grows):
@@ -106,7 +122,10 @@ class Synthesis(Grows):
     again, and adds its image to the one before, doubled. `width` channels at most,
     `base` / side at each resolution, or `widths` from 4x4 up. Layer i takes style i; a
     image takes that of the next resolution's first layer. arXiv:1912.04958, figure
-    7b.
+    7b; `architecture`: "skip" as said; "orig" and "resnet" make an image at the last
+    resolution only (figures 7a and 7c), "resnet" with a residual connection around
+    each doubling. `noisy`: whether layers add noise; `taps`: the resampling filter, an
+    even number.
     """
 
     def __init__(
@@ -117,22 +136,32 @@ class Synthesis(Grows):
         size: Size = 1024,
         channels: int = 3,
         widths: Sequence[int] | None = None,
+        architecture: Architecture = "skip",
+        noisy: bool = True,
+        taps: Sequence[float] = TAPS,
     ) -> None:
         super().__init__(size)
+        _known(architecture)
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         self.layers = 2 * len(w)
         self.const = nn.Parameter(torch.randn(w[0], *self.grid))
         sides = [(self.grid[0] << i, self.grid[1] << i) for i in range(len(w))]
         self.up = nn.ModuleList(
-            ModulatedLayer(a, b, style, s, up=True) for (a, b), s in zip(pairwise(w), sides[1:])
+            ModulatedLayer(a, b, style, s, up=True, noisy=noisy, taps=taps)
+            for (a, b), s in zip(pairwise(w), sides[1:])
         )
         self.flat = nn.ModuleList(
-            ModulatedLayer(c, c, style, s) for c, s in zip(w, sides, strict=True)
+            ModulatedLayer(c, c, style, s, noisy=noisy) for c, s in zip(w, sides, strict=True)
         )
         self.to_rgb = nn.ModuleList(
-            ModulatedConv2d(c, channels, 1, style, demodulate=False) for c in w
+            ModulatedConv2d(c, channels, 1, style, demodulate=False)
+            for c in (w if architecture == "skip" else w[-1:])
         )
-        self.enlarge = Blur(TAPS, gain=4.0, up=True)
+        self.skips = nn.ModuleList(
+            EqualizedConv2d(a, b, 1, gain=1.0, bias=False)
+            for a, b in (pairwise(w) if architecture == "resnet" else ())
+        )
+        self.enlarge = Blur(taps, pad=len(taps) // 2 - 1, gain=4.0, up=True)
 
     def forward(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
         """`noise`: as of StyleGAN's synthesis.
@@ -141,18 +170,25 @@ class Synthesis(Grows):
         """
         noise = noise or [None] * (self.layers - 1)
         x, image = self.const.expand(len(w), -1, -1, -1), None
-        for i, (flat, to_rgb) in enumerate(zip(self.flat, self.to_rgb, strict=True)):
+        for i, flat in enumerate(self.flat):
+            before = x
             if i:
                 x = self.up[i - 1](x, w[:, 2 * i - 1], noise[2 * i - 1])
             x = flat(x, w[:, 2 * i], noise[2 * i])
-            picture = to_rgb(x, w[:, 2 * i + 1])
-            image = picture if image is None else self.enlarge(image) + picture
+            if i and self.skips:
+                x = (x + self.enlarge(self.skips[i - 1](before))) * math.sqrt(0.5)
+            level = i + len(self.to_rgb) - len(self.flat)  # of images
+            if level >= 0:
+                picture = self.to_rgb[level](x, w[:, 2 * i + 1])
+                image = picture if image is None else self.enlarge(image) + picture
         assert image is not None
         return image
 
     def fixed_noise(self) -> list[Tensor | None]:
         """What `forward` takes as `noise` for the same image every time."""
         flat, up = fixed_noise(self.flat), fixed_noise(self.up)
+        if not flat:
+            return [None] * (self.layers - 1)
         return [flat[0], *(n for pair in zip(up, flat[1:], strict=True) for n in pair)]
 
 
@@ -174,9 +210,15 @@ class Generator(StyleBased):
         channels: int = 3,
         classes: int = 0,
         widths: Sequence[int] | None = None,
+        architecture: Architecture = "skip",
+        noisy: bool = True,
+        taps: Sequence[float] = TAPS,
+        embedding: int | None = None,
+        hidden: int | None = None,
     ) -> None:
-        synthesis = Synthesis(style, width, base, size, channels, widths)
-        super().__init__(Mapping(latent, style, mapping, classes, gain=1.0), synthesis)
+        synthesis = Synthesis(style, width, base, size, channels, widths, architecture, noisy, taps)
+        mapped = Mapping(latent, style, mapping, classes, 0.01, 1.0, embedding, hidden)
+        super().__init__(mapped, synthesis)
 
 
 class _Block(nn.Module):
@@ -186,12 +228,14 @@ class _Block(nn.Module):
     2, W / 2].
     """
 
-    def __init__(self, channels_in: int, channels_out: int, residual: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, residual: bool, taps: Sequence[float]
+    ) -> None:
         super().__init__()
         self.conv1 = EqualizedConv2d(channels_in, channels_in, 3, gain=1.0)
-        self.blur = Blur(TAPS, pad=2)
+        self.blur = Blur(taps, pad=len(taps) // 2)
         self.conv2 = EqualizedConv2d(channels_in, channels_out, 3, gain=1.0, stride=2, padding=0)
-        self.shrink = Blur(TAPS, stride=2)
+        self.shrink = Blur(taps, pad=len(taps) // 2 - 1, stride=2)
         self.skip = (
             EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False)
             if residual
@@ -209,9 +253,12 @@ class Discriminator(Grows):
     1x1 convolution from the image, halved to 4x4 by two convolutions each, the
     minibatch standard deviation over groups of `group`, a 3x3 convolution, linear,
     linear. `architecture`: "resnet" has a residual connection around each halving
-    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10).
+    (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10), "skip"
+    adds the image, halved, to the features at each resolution (figure 7b).
     `classes`: the score is the product with the label's embedding through `mapping`
-    layers, / sqrt(length) (arXiv:1802.05637). Widths as `Synthesis`'.
+    layers, / sqrt(length) (arXiv:1802.05637). `spread`: channels of the minibatch
+    standard deviation, 0 for none; `joined`: length of the product, None: the width at
+    4x4. The rest as of `Synthesis` and `Mapping`.
     """
 
     def __init__(
@@ -222,26 +269,35 @@ class Discriminator(Grows):
         channels: int = 3,
         classes: int = 0,
         group: int = 4,
-        architecture: Literal["resnet", "orig"] = "resnet",
+        architecture: Architecture = "resnet",
         mapping: int = 8,
         widths: Sequence[int] | None = None,
+        taps: Sequence[float] = TAPS,
+        spread: int = 1,
+        joined: int | None = None,
+        embedding: int | None = None,
+        hidden: int | None = None,
     ) -> None:
         super().__init__(size)
-        if architecture not in ("resnet", "orig"):
-            raise UserError(
-                f"there is no architecture {architecture!r} of this network. "
-                f"{did_you_mean(architecture, ['resnet', 'orig'])}"
-            )
+        _known(architecture)
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
+        joined = (w[0] if joined is None else joined) if classes else 1
         self.from_rgb = EqualizedConv2d(channels, w[-1], 1, gain=1.0)
-        self.blocks = nn.Sequential(
-            *(_Block(b, a, architecture == "resnet") for a, b in reversed(list(pairwise(w))))
+        self.more_rgb = nn.ModuleList(  # at the smaller resolutions
+            EqualizedConv2d(channels, c, 1, gain=1.0)
+            for c in (w[-2::-1] if architecture == "skip" else ())
         )
-        self.spread = MinibatchStdDev(group)
-        self.last = EqualizedConv2d(w[0] + 1, w[0], 3, gain=1.0)
+        self.shrink = Blur(taps, pad=len(taps) // 2 - 1, stride=2)
+        self.blocks = nn.Sequential(
+            *(_Block(b, a, architecture == "resnet", taps) for a, b in reversed(list(pairwise(w))))
+        )
+        self.spread = MinibatchStdDev(group, channels=spread) if spread else nn.Identity()
+        self.last = EqualizedConv2d(w[0] + spread, w[0], 3, gain=1.0)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0], gain=1.0)
-        self.output = EqualizedLinear(w[0], w[0] if classes else 1, gain=1.0)
-        self.mapping = Mapping(0, w[0], mapping, classes, gain=1.0) if classes else None
+        self.output = EqualizedLinear(w[0], joined, gain=1.0)
+        self.mapping = (
+            Mapping(0, joined, mapping, classes, 0.01, 1.0, embedding, hidden) if classes else None
+        )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """`y`: labels [N] (int64), or weights of the classes [N, classes]."""
@@ -251,7 +307,13 @@ class Discriminator(Grows):
                 "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
-        h = self.blocks(_act(self.from_rgb(x)))
+        h = _act(self.from_rgb(x))
+        if self.more_rgb:
+            for block, from_rgb in zip(self.blocks, self.more_rgb, strict=True):
+                x = self.shrink(x)
+                h = block(h) + _act(from_rgb(x))
+        else:
+            h = self.blocks(h)
         h = _act(self.last(self.spread(h)))
         scores = self.output(_act(self.dense(h.flatten(1))))
         if self.mapping is None:

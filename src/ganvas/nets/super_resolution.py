@@ -155,13 +155,19 @@ class MSRResNet(nn.Module):
     """BasicSR's SRResNet.
 
     Residual blocks without batch norm; their output is added to the image enlarged
-    bilinearly. `scale`: 2, 3 or 4.
+    bilinearly. `scale`: 2, 3 or 4. `out`: output channels, as many as the image's
+    unless it has one.
     """
 
     multiple: int = 1
 
     def __init__(
-        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4
+        self,
+        channels: int = 3,
+        width: int = 64,
+        blocks: int = 16,
+        scale: int = 4,
+        out: int | None = None,
     ) -> None:
         super().__init__()
         if scale not in (2, 3, 4):
@@ -172,7 +178,7 @@ class MSRResNet(nn.Module):
         self.upconv1 = nn.Conv2d(width, width * self.step**2, 3, padding=1)
         self.upconv2 = nn.Conv2d(width, width * 4, 3, padding=1) if scale == 4 else None
         self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
-        self.conv_last = nn.Conv2d(width, channels, 3, padding=1)
+        self.conv_last = nn.Conv2d(width, out or channels, 3, padding=1)
         _small(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -267,7 +273,8 @@ class CompactNet(nn.Module):
     """Real-ESRGAN's compact network.
 
     `layers` convolutions at the small size and PixelShuffle at the end; the image
-    enlarged by repeating pixels is added.
+    enlarged by repeating pixels is added. `prelu`: activations are PReLU, or ReLU.
+    `out`: output channels, as many as the image's unless it has one.
     """
 
     multiple: int = 1
@@ -279,6 +286,7 @@ class CompactNet(nn.Module):
         layers: int = 16,
         scale: int = 4,
         prelu: bool = True,
+        out: int | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.scale = channels, scale
@@ -286,7 +294,9 @@ class CompactNet(nn.Module):
         for i in range(layers + 1):
             body.append(nn.Conv2d(width if i else channels, width, 3, padding=1))
             body.append(nn.PReLU(width) if prelu else nn.ReLU(inplace=True))
-        self.body = nn.Sequential(*body, nn.Conv2d(width, channels * scale**2, 3, padding=1))
+        self.body = nn.Sequential(
+            *body, nn.Conv2d(width, (out or channels) * scale**2, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge images x [N, channels, H, W] `scale` times."""
@@ -344,12 +354,16 @@ class UNetDiscriminator(nn.Module):
 
     Three 4x4 convolutions of stride 2 that double the width, three 3x3 ones that halve
     it, each after a bilinear enlargement and followed by the features of its size on
-    the way down, added; two more and the score. All but the first and the last are
-    without bias and, if `normalised`, under spectral normalization. LeakyReLU .2.
+    the way down, added (unless `skip` is False); two more and the score. All but the
+    first and the last are without bias and, if `normalised`, under spectral
+    normalization. LeakyReLU .2.
     """
 
-    def __init__(self, channels: int = 3, width: int = 64, normalised: bool = True) -> None:
+    def __init__(
+        self, channels: int = 3, width: int = 64, normalised: bool = True, skip: bool = True
+    ) -> None:
         super().__init__()
+        self.skip = skip
         self.conv0 = nn.Conv2d(channels, width, 3, padding=1)
         for i in (1, 2, 3):
             self.add_module(
@@ -382,5 +396,6 @@ class UNetDiscriminator(nn.Module):
             down.append(layer(i, down[-1]))
         h = down.pop()
         for i in (4, 5, 6):
-            h = layer(i, F.interpolate(h, scale_factor=2, mode="bilinear")) + down.pop()
+            h, same = layer(i, F.interpolate(h, scale_factor=2, mode="bilinear")), down.pop()
+            h = h + same if self.skip else h
         return self.conv9(layer(8, layer(7, h)))

@@ -111,14 +111,21 @@ def import_(
     part: Annotated[
         str | None, typer.Option(help="Which network, if the file holds several.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="A setting that the file does not show. Repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Import a generator of another project, recognized by its layers.
 
     Example: `ganvas import netG.pth --out models/g`
     """
     from ganvas.inference.importers.as_method import import_model
+    from ganvas.inference.importers.options import parse
 
-    header = import_model(file, out, part)
+    header = import_model(file, out, part, parse(option or []))
     _say(f"{header.get('imported')} in {out}", f"Use it:     {_use(out, header)}")
 
 

@@ -7,7 +7,7 @@ the network, so it is recognized again at loading, and needs no description of i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
+from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.unit import Translator
 from ganvas.inference.runtime import Description
 from ganvas.nets import (
@@ -162,16 +163,23 @@ LABELED = (
 )
 
 
-def import_model(file: str | Path, out: str | Path, part: str | None = None) -> Description:
+def import_model(
+    file: str | Path,
+    out: str | Path,
+    part: str | None = None,
+    options: Options | None = None,
+) -> Description:
     """Convert the generator in another project's checkpoint to a model folder.
 
     The folder is for `ganvas sample` and `ganvas translate`.
 
     out: a new or empty folder
     part: which network, if the file holds several
+    options: settings that names and shapes do not show, by name
 
-    Returns the header. Raises `UserError` if the file is not recognized (with the
-    reason), if it holds no generator, and if `out` is not empty.
+    Returns the header, whose `options` are all such settings. Raises `UserError` if the
+    file is not recognized (with the reason), if it holds no generator, and if `out` is
+    not empty.
     """
     file, out = Path(file), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -181,12 +189,15 @@ def import_model(file: str | Path, out: str | Path, part: str | None = None) -> 
         )
     state = importers.read_state(file, part)
     name, found = importers.recognized(state, str(file))
+    settings = apply(found, options or {}, name, str(file))
+    announce(found, options or {}, name, str(file))
     method, shape = as_method(found.net, name)
     task = "images"
     if isinstance(method, Translates):
         task = "pairs" if method.upscale > 1 else "domains"
     header: Description = {
         "imported": name,
+        "options": settings,
         "recipe": f"imported {name}",
         "source": {
             "file": file.name,
@@ -243,7 +254,14 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
     return method, shape
 
 
-def method_of(tensors: dict[str, Tensor], file: str, shape: Shape) -> Method:
-    """The method of a model file that `import_model` wrote; `shape`: of its output."""
+def method_of(
+    tensors: dict[str, Tensor], file: str, shape: Shape, options: Mapping[str, str]
+) -> Method:
+    """The method of a model file that `import_model` wrote.
+
+    shape: of its output
+    options: settings that its tensors do not show
+    """
     name, found = importers.recognized(tensors, file)
+    apply(found, options, name, file)
     return as_method(found.net, name, shape)[0]

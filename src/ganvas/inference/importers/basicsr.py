@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
-from ganvas.inference.importers.formats import Format, Found, State, column
+from torch import nn
+
+from ganvas.inference.importers.formats import (
+    Format,
+    Found,
+    Setting,
+    State,
+    column,
+    convolutions,
+)
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
 
@@ -20,7 +30,7 @@ def _count(state: State, pattern: str) -> int:
 
 def _msrresnet(state: State) -> Found | None:
     if (
-        not {"conv_first.weight", "upconv1.weight", "conv_hr.weight", "body.0.conv1.weight"}
+        not {"conv_first.weight", "upconv1.weight", "conv_hr.weight", "conv_last.weight"}
         <= state.keys()
     ):
         return None
@@ -28,9 +38,8 @@ def _msrresnet(state: State) -> Found | None:
     scale = (
         4 if "upconv2.weight" in state else math.isqrt(state["upconv1.weight"].shape[0] // width)
     )
-    return Found(
-        super_resolution.MSRResNet(channels, width, _count(state, r"body\.(\d+)\."), scale), state
-    )
+    blocks, out = _count(state, r"body\.(\d+)\."), len(state["conv_last.weight"])
+    return Found(super_resolution.MSRResNet(channels, width, blocks, scale, out), state)
 
 
 def _rrdb(state: State) -> Found | None:
@@ -49,20 +58,36 @@ def _rrdb(state: State) -> Found | None:
     ):  # before it, and in most of the community's files
         state = _numbered_rrdb(state)
     if (
-        not {"body.0.rdb1.conv1.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"}
+        not {"conv_first.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"}
         <= state.keys()
     ):
         return None
     width, folded = state["conv_first.weight"].shape[:2]
     out = state["conv_last.weight"].shape[0]
-    fold = math.isqrt(folded // out)
-    growth = state["body.0.rdb1.conv1.weight"].shape[0]
-    blocks = _count(state, r"body\.(\d+)\.")
+    growth = len(state.get("body.0.rdb1.conv1.weight", ()))  # of no blocks: none
     ups = _count(state, r"conv_up(\d+)\.weight")
+    # Pixels folded into channels, and channels of images, look alike.
+    possible = [fold for fold in (1, 2, 4)[: ups + 1] if folded % fold**2 == 0]
+    usual = [fold for fold in possible if folded == out * fold**2]
+    (fold, *others) = usual or possible
     net = super_resolution.RRDBNet(
-        folded // fold**2, width, blocks, growth, (1 << ups) // fold, out, doublings=ups
+        folded // fold**2,
+        width,
+        _count(state, r"body\.(\d+)\."),
+        growth,
+        (1 << ups) // fold,
+        out,
+        doublings=ups,
     )
-    return Found(net, state)
+    readings = {str((1 << ups) // f): partial(_fold, folded=folded, fold=f) for f in possible}
+    return Found(net, state, settings={"scale": Setting(readings)} if others else {})
+
+
+def _fold(net: nn.Module, folded: int, fold: int) -> None:
+    """Set how many pixels of a side an RRDBNet folds into its first channels."""
+    assert isinstance(net, super_resolution.RRDBNet)
+    net.scale, net.multiple = net.scale * net.multiple // fold, fold
+    net.channels = folded // fold**2
 
 
 def _numbered_rrdb(state: State) -> State:
@@ -102,14 +127,27 @@ def _compact(state: State) -> Found | None:
     ):
         return None
     width, channels = state["body.0.weight"].shape[:2]
-    kernels = [v for v in state.values() if v.dim() == 4]
-    scale = math.isqrt(kernels[-1].shape[0] // channels)
-    return Found(
-        super_resolution.CompactNet(
-            channels, width, len(kernels) - 2, scale, "body.1.weight" in state
-        ),
-        state,
+    kernels = convolutions(state)
+    last = kernels[-1].shape[0]
+    # As many channels as the image has, unless the image has one.
+    outs = [
+        n for n in (channels, 3, 2, 4) if last % n == 0 and math.isqrt(last // n) ** 2 * n == last
+    ]
+    out = outs[0] if channels == 1 and outs else channels
+    prelu = "body.1.weight" in state
+    net = super_resolution.CompactNet(
+        channels, width, len(kernels) - 2, math.isqrt(last // out), prelu, out
     )
+    readings = {"relu": nn.Module.eval, "leakyrelu": _leaky}
+    return Found(net, state, settings={} if prelu else {"act_type": Setting(readings)})
+
+
+def _leaky(net: nn.Module) -> None:
+    """Replace ReLU by LeakyReLU(.1)."""
+    assert isinstance(net, super_resolution.CompactNet)
+    for i, layer in enumerate(net.body):
+        if isinstance(layer, nn.ReLU):
+            net.body[i] = nn.LeakyReLU(0.1, inplace=True)
 
 
 def _vgg_discriminator(state: State) -> Found | None:
@@ -123,7 +161,6 @@ def _vgg_discriminator(state: State) -> Found | None:
 
 
 def _unet_discriminator(state: State) -> Found | None:
-    """Its optional skip connections are not in the file: assumed to exist."""
     if (
         not {"conv0.weight", "conv1.weight_orig", "conv8.weight_orig", "conv9.weight"}
         <= state.keys()
@@ -133,7 +170,15 @@ def _unet_discriminator(state: State) -> Found | None:
     return Found(
         super_resolution.UNetDiscriminator(channels, width, normalised=False),
         with_fixed_sigma(state),
+        settings={
+            "skip_connection": Setting({"true": nn.Module.eval, "false": _without_skips}, "true")
+        },
     )
+
+
+def _without_skips(net: nn.Module) -> None:
+    assert isinstance(net, super_resolution.UNetDiscriminator)
+    net.skip = False
 
 
 def _leftthomas(state: State) -> Found | None:

@@ -7,12 +7,27 @@ for a file in another format.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+
+
+class Setting(NamedTuple):
+    """A setting of a network that names and shapes do not show.
+
+    It is named as the argument of the project's own constructor.
+
+    readings: value, in lower case -> function that sets it in the network
+    assumed: the value unless another is given; None: one must be given. The network
+        has it already
+    """
+
+    readings: Mapping[str, Callable[[nn.Module], object]]
+    assumed: str | None = None
 
 
 class Found(NamedTuple):
@@ -22,14 +37,17 @@ class Found(NamedTuple):
     state: the weights, under the names of `net`
     output_map: from the output of `net` to that of the file's project
     input_map: from the project's input images to those of `net`
+    settings: what the file does not show, by name
     """
 
     net: nn.Module
     state: State
     output_map: Callable[..., Tensor | tuple[object, ...]] | None = None
     input_map: Callable[[Tensor], Tensor] | None = None
+    settings: Mapping[str, Setting] = {}  # never changed
 
 
+MAX_TAPS = 64
 Format = Callable[[State], Found | None]
 
 
@@ -41,6 +59,29 @@ def convolutions(state: State) -> list[Tensor]:
 def numbered(state: State, prefix: str) -> bool:
     """Whether every key is `prefix`.<number>.<name>."""
     return all(re.fullmatch(rf"{prefix}\.\d+\.\w+", k) for k in state)
+
+
+def separable(filters: Sequence[Tensor], usual: Sequence[float], name: str) -> Sequence[float]:
+    """The taps of one filter, stored many times, as they are or as their outer product.
+
+    usual: taps that are returned if they are the same
+
+    Raises `ValueError`, with the filter's `name`, for filters that differ or are no
+    outer product of a row with itself.
+    """
+    first = filters[0].float()
+    if first.dim() not in (1, 2) or not 1 <= len(first) <= MAX_TAPS:
+        raise ValueError(f"{name} is {list(first.shape)}, expected a filter")
+    row = (first if first.dim() == 1 else first.sum(0)) / first.sum()
+    whole = row if first.dim() == 1 else row.outer(row)
+    for other in filters:
+        if other.shape != first.shape or not torch.allclose(
+            other.float(), whole * first.sum(), atol=1e-5
+        ):
+            raise ValueError(f"{name} is not one filter, the same in rows and columns")
+    known = torch.tensor(usual, device="cpu")
+    same = len(known) == len(row) and torch.allclose(row, known / known.sum(), atol=1e-5)
+    return usual if same else row.tolist()
 
 
 def column(scores: Tensor) -> Tensor:

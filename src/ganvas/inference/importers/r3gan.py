@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.formats import Format, Found, State, separable
 from ganvas.nets import r3gan
 
 STAGE = re.compile(r"Model\.MainLayers\.(\d+)\.Layers\.(\d+)\.(.+)")
@@ -23,19 +24,21 @@ def _generator(state: State) -> Found | None:
         <= state.keys()
     ):
         return None
-    embedding, classes = (
-        state["Model.EmbeddingLayer.weight"].shape
-        if "Model.EmbeddingLayer.weight" in state
-        else (0, 0)
-    )
-    facts = _facts(state, first=1)
+    stages = _stages(state)
+    embedding, classes = _labels(state)
+    basis = state["Model.MainLayers.0.Layers.0.Basis"]
+    widths = [len(basis)]
+    for stage in stages[1:]:
+        change = stage.get("0.LinearLayer.Layer.weight")
+        widths.append(widths[-1] if change is None else len(change))
     net = r3gan.Generator(
         latent=state["Model.MainLayers.0.Layers.0.LinearLayer.weight"].shape[1] - embedding,
-        size=_size(state["Model.MainLayers.0.Layers.0.Basis"].shape[1:], len(facts["widths"])),
+        size=_size(basis.shape[1:], len(stages)),
         channels=len(state["Model.AggregationLayer.Layer.weight"]),
         classes=classes,
         embedding=embedding,
-        **facts,
+        widths=widths,
+        **_facts(stages, state),
     )
     names = {"AggregationLayer.Layer": "output", "MainLayers.0.Layers.0.LinearLayer": "input"}
     names |= {"MainLayers.0.Layers.0.Basis": "basis"}
@@ -45,20 +48,21 @@ def _generator(state: State) -> Found | None:
 def _discriminator(state: State) -> Found | None:
     if "Model.ExtractionLayer.Layer.weight" not in state:
         return None
-    last = max(int(m[1]) for k in state if (m := STAGE.fullmatch(k)))
-    facts = _facts(state, first=0)
-    end = f"MainLayers.{last}.Layers.{facts['blocks']}"
-    embedding, classes = (
-        state["Model.EmbeddingLayer.weight"].shape
-        if "Model.EmbeddingLayer.weight" in state
-        else (0, 0)
-    )
+    stages = _stages(state)
+    facts = _facts(stages, state)
+    end = f"MainLayers.{len(stages) - 1}.Layers.{facts['blocks'][-1]}"
+    embedding, classes = _labels(state)
+    widths = [len(state["Model.ExtractionLayer.Layer.weight"])]
+    for stage, blocks in zip(stages[:-1], facts["blocks"], strict=False):
+        change = stage.get(f"{blocks}.LinearLayer.Layer.weight")
+        widths.append(widths[-1] if change is None else len(change))
     net = r3gan.Discriminator(
-        size=_size(state[f"Model.{end}.Basis.weight"].shape[2:], len(facts["widths"])),
+        size=_size(state[f"Model.{end}.Basis.weight"].shape[2:], len(stages)),
         channels=state["Model.ExtractionLayer.Layer.weight"].shape[1],
         classes=classes,
         embedding=embedding,
-        **{**facts, "widths": facts["widths"][::-1]},
+        widths=widths[::-1],
+        **{k: v[::-1] if isinstance(v, list) else v for k, v in facts.items()},
     )
     names = {
         "ExtractionLayer.Layer": "input",
@@ -68,18 +72,41 @@ def _discriminator(state: State) -> Found | None:
     return Found(net, _ours(state, names, first=0, transition="resample.{at}.1.weight"))
 
 
-def _facts(state: State, first: int) -> dict:
-    """Settings of the blocks; `first`: the index of a stage's first block."""
-    inner = [
-        (m, v)
-        for k, v in state.items()
-        if (m := STAGE.fullmatch(k)) and m[3] == "LinearLayer2.Layer.weight"
+def _labels(state: State) -> tuple[int, int]:
+    """(length of the classes' vectors, number of classes)."""
+    table = state.get("Model.EmbeddingLayer.weight")
+    return (0, 0) if table is None else (table.shape[0], table.shape[1])
+
+
+def _stages(state: State) -> list[State]:
+    """The tensors of each stage, by names that begin with the layer's number."""
+    stages: dict[int, State] = {}
+    for key, value in state.items():
+        if m := STAGE.fullmatch(key):
+            stages.setdefault(int(m[1]), {})[f"{m[2]}.{m[3]}"] = value
+    if sorted(stages) != list(range(len(stages))):
+        raise ValueError("the stages are not numbered from 0")
+    return [stages[i] for i in range(len(stages))]
+
+
+def _facts(stages: list[State], state: State) -> dict[str, Any]:
+    """Settings of the blocks; those that may differ by stage as lists, in order."""
+    grouped = [
+        [v for k, v in stage.items() if k.endswith(".LinearLayer2.Layer.weight")]
+        for stage in stages
     ]
-    return {
-        "widths": [v.shape[0] // r3gan.EXPANSION for m, v in inner if int(m[2]) == first],
-        "group": inner[0][1].shape[1],
-        "blocks": sum(int(m[1]) == 0 for m, _ in inner),
+    facts: dict[str, Any] = {
+        "group": [inner[0].shape[1] if inner else 1 for inner in grouped],
+        "blocks": [len(inner) for inner in grouped],
     }
+    first = next((v for k, v in state.items() if k.endswith(".LinearLayer1.Layer.weight")), None)
+    if first is not None:
+        facts["expansion"] = first.shape[0] // first.shape[1]
+        facts["kernel"] = next(inner for inner in grouped if inner)[0].shape[-1]
+    filters = [v for k, v in state.items() if k.endswith(".Resampler.Kernel")]
+    if filters:
+        facts["taps"] = separable(filters, r3gan.SMOOTH, "Resampler.Kernel")
+    return facts
 
 
 def _size(grid: tuple[int, ...], levels: int) -> tuple[int, int]:
@@ -90,7 +117,7 @@ def _ours(state: State, names: dict[str, str], first: int, transition: str) -> S
     """Rename to our names; `transition`: the place of a change of width."""
     renamed: State = {}
     for key, value in state.items():
-        if key.endswith("Resampler.Kernel"):  # the same in every network
+        if key.endswith("Resampler.Kernel"):  # not a weight
             continue
         layer, _, kind = key.removeprefix("Model.").rpartition(".")
         if layer in names:

@@ -1,0 +1,77 @@
+"""Settings that a file's names and shapes do not show: given as options, or assumed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.inference.importers.formats import Found
+
+LOG = logging.getLogger(__name__)
+Options = Mapping[str, str | int | bool | None]  # NAME=VALUE; case does not matter
+
+
+def parse(texts: Sequence[str]) -> dict[str, str]:
+    """Options of the command line: NAME=VALUE each.
+
+    Raises `UserError` for any other text.
+    """
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"--option {printable(text)[:100]} is not NAME=VALUE")
+        options[name] = value
+    return options
+
+
+def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str]:
+    """Set the options in the network. Returns all settings, also those assumed.
+
+    name, file: the format and the file, for errors
+
+    Raises `UserError` for options or values that the format does not have, and if one
+    that cannot be assumed is missing.
+    """
+    what = f"{printable(file)} is a {name}"
+    chosen = {k: str(v).lower() for k, v in options.items()}
+    for option, value in chosen.items():
+        if option not in found.settings:
+            has = did_you_mean(option, found.settings) if found.settings else "It has no options"
+            raise UserError(f"{what}, which has no option {printable(option)[:100]!r}. {has}")
+        readings = found.settings[option].readings
+        if value not in readings:
+            raise UserError(
+                f"{what}, whose option {option} is {' or '.join(readings)}; "
+                f"got {printable(value)[:100]!r}"
+            )
+    for option, setting in found.settings.items():
+        if option not in chosen and setting.assumed is None:
+            raise UserError(
+                f"{what}, and does not show its {option}, {' or '.join(setting.readings)}: say "
+                f"which with {_choices(option, setting.readings)}"
+            )
+    for option, value in chosen.items():
+        found.settings[option].readings[value](found.net)
+    return {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
+
+
+def announce(found: Found, options: Options, name: str, file: str) -> None:
+    """Log in one line what is assumed, and how to choose another reading."""
+    parts = []
+    for option, setting in found.settings.items():
+        if option not in options:
+            others = [value for value in setting.readings if value != setting.assumed]
+            parts.append(f"{option}={setting.assumed} (else {_choices(option, others)})")
+    if parts:
+        LOG.warning(
+            "%s is a %s and does not show all settings; assumed: %s",
+            printable(file),
+            name,
+            ", ".join(parts),
+        )
+
+
+def _choices(option: str, values: Iterable[str]) -> str:
+    return f"--option {option}={'|'.join(values)}"
