@@ -20,7 +20,7 @@ from ganvas.metrics.suite import measure_samples
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[torch.Tensor, np.ndarray]:
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     x = torch.from_numpy(pixels).view(-1, 1, 8, 8).float() / 8 - 1
     x = F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)
     order = np.random.default_rng(0).permutation(len(x))

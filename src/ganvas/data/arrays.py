@@ -92,7 +92,7 @@ def _digits(part: str) -> Arrays | None:
     import sklearn
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     return Arrays(pixels, labels, [str(i) for i in range(10)], ["digits", sklearn.__version__])
 

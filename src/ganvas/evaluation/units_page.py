@@ -308,16 +308,16 @@ def _pictures(
     for i, (u, c) in enumerate(chosen):
         most = large[:, i].flatten(1).amax(1).argsort(descending=True, stable=True)[:PANELS]
         active = large[most, i, None] > of.found.threshold[u, c]
-        sheets.append(_picture(model, torch.where(active, x[most], (1 - DIM) * x[most]), PANELS))
+        sheets.append(_picture(torch.where(active, x[most], (1 - DIM) * x[most]), PANELS))
     return sheets
 
 
-def _picture(model: Model, x: Tensor, columns: int) -> str:
+def _picture(x: Tensor, columns: int) -> str:
     """A grid as a data URI, enlarged to panels of at least `SIDE` pixels."""
     factor = -(-SIDE // min(x.shape[2:]))
     sheet = grid.grid(x.cpu(), columns=columns)
     large = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
-    data = encode.png_bytes(large, **model.facts, kind="units")
+    data = encode.png_bytes(large)
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
@@ -361,7 +361,7 @@ def _edit(
         "layer": edit.layer,
         "units": edit.units,
         "rows": "samples, without the concept" + ", with it in the middle" * bool(edit.values),
-        "image": _picture(model, torch.cat(rows), PANELS),
+        "image": _picture(torch.cat(rows), PANELS),
         "curve": None if effect is None else _curve(effect),
         "added": added,
         "command": shlex.join(words),

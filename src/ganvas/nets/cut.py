@@ -22,8 +22,8 @@ def encode(G: ResNetGenerator, x: Tensor, taps: Sequence[int]) -> list[Tensor]:
     taps: numbers of layers, ascending; no layer after the last of them is computed
     """
     found = []
-    for i, layer in enumerate(G.model[: taps[-1] + 1]):
-        x = layer(x)
+    for i in range(taps[-1] + 1):
+        x = G.model[i](x)
         if i in taps:
             found.append(x)
     return found
