@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganvas import recipes
-from ganvas.core import Batch, Clock, Run
+from ganvas.core import Batch, Clock, Run, distributed
 from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
@@ -31,6 +31,7 @@ from ganvas.training.start import with_data
 SIDE = 2048  # of square matrices; their product measures the machine's rate
 SECONDS = 1.0  # least duration of a measurement of that rate
 IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution, the other measure
+WARM_STEPS = 2  # before steps are timed: one-time setup
 COUNT = 256  # random images if no data are given
 
 
@@ -80,6 +81,25 @@ class Benchmark(TypedDict):
     torch: str
     machine: Mapping[str, object]
     commit: str | None
+
+
+def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
+    """How many images a run trains on within `minutes`, from steps that are timed here.
+
+    The steps take a twentieth of the time, which is deducted, as is another for
+    snapshots and checkpoints. They are the first ones: a method whose networks grow
+    becomes slower later.
+    """
+    engine = Engine(run, Prefetch(feed), device)
+    for _ in range(WARM_STEPS):
+        engine.step()
+    seconds, first = 0.0, engine.clock.images
+    while seconds < 60 * minutes / 20:
+        seconds += _timed(engine.step, device)
+    engine.feed.close()
+    slowest = torch.tensor([seconds / (engine.clock.images - first)])
+    distributed.all_reduce_max_(slowest)
+    return max(run.batch, int(0.9 * 60 * minutes / float(slowest)))
 
 
 def bench(

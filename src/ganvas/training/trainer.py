@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from ganvas.core import distributed
@@ -31,6 +32,7 @@ from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
 from ganvas.inference.model import Model
+from ganvas.training import benchmark
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
@@ -58,6 +60,7 @@ from ganvas.training.start import (
     plan_run,
 )
 
+MAX_MINUTES = 1e6
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
 
@@ -72,6 +75,7 @@ def train(
     size: int | tuple[int, int] | None = None,
     batch: int | None = None,
     images: int | None = None,
+    minutes: float | None = None,
     seed: int | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -94,6 +98,8 @@ def train(
     `size`: pixels, one side or (height, width). None: the recipe's.
     `batch`: images per batch, over all ranks.
     `images`: length of the run in real images drawn.
+    `minutes`: length of the run in minutes, about: the rate is measured first, and the
+        number of images follows from it.
     `seed`: every random number of the run follows from it.
     `precision`: "fp32", "tf32" (CUDA), "bf16", or "auto" (bf16 where the hardware has
         it).
@@ -124,6 +130,10 @@ def train(
     out, device = Path(out), usable_device(device)
     if distributed.rank() == 0:
         must_be_free(out)
+    if minutes is not None and not (images is None and 0 < minutes < MAX_MINUTES):
+        raise UserError(
+            f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
+        )
     run, feed, _ = plan_run(
         recipe,
         data,
@@ -139,6 +149,9 @@ def train(
         set=set,
         config=config,
     )
+    if minutes is not None:
+        run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
+        say(f"{run.images:,} images in about {minutes:g} minutes")
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
     sources = [start_from] if isinstance(start_from, str | Path) else start_from

@@ -77,6 +77,9 @@ def train(
     images: Annotated[
         int | None, typer.Option(help="Length of the training in real images.")
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Length of the training in minutes, about.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=SEEDS, help="Random seed of the run.")
     ] = None,
@@ -149,6 +152,7 @@ def train(
         method,
         data,
         out=out,
+        minutes=minutes,
         start_from=from_ or (),
         discriminator_from=from_discriminator,
         partial=partial,

@@ -1,0 +1,32 @@
+"""Trainings of a length in minutes."""
+
+from pathlib import Path
+
+import pytest
+from toys import SMALL, toy_images
+
+import ganvas
+from ganvas.core.errors import UserError
+from ganvas.engine.run_dir import read_record
+from ganvas.training import benchmark
+
+
+def test_minutes_become_images_by_the_measured_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each step of 8 images takes a second of a clock that only steps move."""
+    monkeypatch.setattr(benchmark, "_timed", lambda step, _: (step(), 1.0)[1])
+    photos = toy_images(tmp_path / "photos")
+    ganvas.train("dcgan", photos, out=tmp_path / "run", minutes=1, set=SMALL["dcgan"])
+    record = read_record(tmp_path / "run")
+    assert record["images"] == int(0.9 * 60 * 8)
+    assert (tmp_path / "run" / "checkpoints" / f"{432:09d}").is_dir()
+
+
+@pytest.mark.parametrize(
+    "length", [{"minutes": 0}, {"minutes": float("nan")}, {"minutes": 1, "images": 8}]
+)
+def test_impossible_lengths_are_refused(tmp_path: Path, length: dict[str, float]):
+    with pytest.raises(UserError, match="either in minutes or in --images"):
+        ganvas.train("dcgan", "digits", out=tmp_path / "run", **length)
+    assert not (tmp_path / "run").exists()
