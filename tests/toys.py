@@ -136,6 +136,7 @@ SETTINGS: dict[str, str] = {
         "G.width=4 G.blocks=1 G.growth=2 D.width=2 data.size=128 batch=2 pretrain=2 "
         "halve_pretrain=2 halve_game=[2]"
     ),
+    "realesrgan": ("G.width=4 G.blocks=1 G.growth=2 D.width=2 data.size=32 batch=2 pretrain=2"),
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",
     "stylegan": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 G.style=8 data.size=16 batch=8 fade=16 "
@@ -224,7 +225,8 @@ def toy_data(recipe: str, folder: Path) -> Path:
     if run.data.func is toy.languages:
         return Path("distinct")
     if run.data.func is super_resolution:
-        return toy_images(folder, 6, side=180 if recipe in ("srgan_basicsr", "esrgan") else 30)
+        sides = {"srgan_basicsr": 180, "esrgan": 180, "realesrgan": 48}
+        return toy_images(folder, 6, side=sides.get(recipe, 30))
     if run.method.keywords.get("labels") or run.method.func is CGAN:
         for i, name in enumerate(("dark", "light")):
             toy_images(folder / name, 12 + i)

@@ -23,10 +23,9 @@ def test_minutes_become_images_by_the_measured_rate(
     assert (tmp_path / "run" / "checkpoints" / f"{432:09d}").is_dir()
 
 
-@pytest.mark.parametrize(
-    "length", [{"minutes": 0}, {"minutes": float("nan")}, {"minutes": 1, "images": 8}]
-)
-def test_impossible_lengths_are_refused(tmp_path: Path, length: dict[str, float]):
+@pytest.mark.parametrize(("minutes", "images"), [(0, None), (float("nan"), None), (1, 8)])
+def test_impossible_lengths_are_refused(tmp_path: Path, minutes: float, images: int | None):
+    out = tmp_path / "run"
     with pytest.raises(UserError, match="either in minutes or in --images"):
-        ganvas.train("dcgan", "digits", out=tmp_path / "run", **length)
-    assert not (tmp_path / "run").exists()
+        ganvas.train("dcgan", "digits", out=out, minutes=minutes, images=images)
+    assert not out.exists()

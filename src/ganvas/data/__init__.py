@@ -26,8 +26,9 @@ from ganvas.data.feed import Feed, Info, Task
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source
-from ganvas.data.pictures import Part, Selection
+from ganvas.data.pictures import Part, Selection, checked_white
 from ganvas.data.prefetch import Prefetch
+from ganvas.data.real_degradation import RealDegradation
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
 
@@ -92,7 +93,7 @@ def images(
             f"got labeled={labeled}; expected the share of images with a label, above 0 to 1 "
             "(0.1: a tenth). Without any labels: labels=False"
         )
-    found = find_images(source, part, labels=labels, white=_level(white))
+    found = find_images(source, part, labels=labels, white=checked_white(white))
     feed = _feed("images", found, sides_of(size), None, channels, flip, strict, labels, white=white)
     if labeled < 1:
         feed.keep_labels(labeled, label_seed)
@@ -125,7 +126,7 @@ def pairs(
     Raises `UserError` that names the images without a partner and the pairs of
     different shapes.
     """
-    found = find_pairs(source, part, white=_level(white))
+    found = find_pairs(source, part, white=checked_white(white))
     return _feed(
         "pairs",
         found,
@@ -167,7 +168,7 @@ def label_maps(
 
     Raises `UserError` for label maps that were saved with loss, without a palette.
     """
-    found = find_pairs(source, part, white=_level(white))
+    found = find_pairs(source, part, white=checked_white(white))
     colors = parse_palette(palette) if palette is not None else None
     if instances and colors is None:
         raise UserError(
@@ -217,7 +218,7 @@ def domains(
     load: see `pairs` (CycleGAN: 286 and 256)
     size, flip, strict, part, channels, white: see `images`
     """
-    found = find_domains(source, part, white=_level(white))
+    found = find_domains(source, part, white=checked_white(white))
     return _feed(
         "domains", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
@@ -234,6 +235,7 @@ def super_resolution(
     part: Part = "train",
     channels: int | None = None,
     white: int | None = None,
+    degrade: RealDegradation | None = None,
 ) -> Feed:
     """Open images and their reductions by `scale`, at the images' own resolution.
 
@@ -248,6 +250,7 @@ def super_resolution(
         often; larger tiles take less room in the cache. None: as large as all images of
         at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
         4/3 of `size` and overlap as little as possible
+    degrade: blur, noise and compression besides; None: clean reductions
     size, flip, strict, part, channels, white: see `images`
 
     Raises `UserError` if `size` is not a multiple of `scale`.
@@ -258,7 +261,7 @@ def super_resolution(
             f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
         )
     least = (height * 4 // 3, width * 4 // 3)
-    found = find_images(source, part, labels=False, white=_level(white))
+    found = find_images(source, part, labels=False, white=checked_white(white))
     x, crop = found.sets["x"], (height, width)
     tiles = (
         Tiles(x, sides_of(load) or least)
@@ -276,6 +279,8 @@ def super_resolution(
     tiled = replace(found, sets={"x": tiles})
     feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
+    if degrade is not None:
+        feed.degrade = partial(degrade, scale=scale)
     return feed
 
 
@@ -306,22 +311,12 @@ def derived(
             f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from "
             "photographs"
         )
-    found = find_images(source, part, labels=False, white=_level(white))
+    found = find_images(source, part, labels=False, white=checked_white(white))
     feed = _feed(
         "pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
     feed.derive = KINDS[kind]
     return feed
-
-
-def _level(white: int | None) -> int | None:
-    """`white`, if it is valid. Raises `UserError` otherwise."""
-    if white is not None and not 1 <= white <= 65535:
-        raise UserError(
-            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 "
-            "bits)"
-        )
-    return white
 
 
 def _feed(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganvas.core import Batch, Shape, rng
 from ganvas.core.errors import UserError
+from ganvas.data.crops import Crops, gathered
 from ganvas.data.order import fraction, hashed, shuffled_indices
 
 Task = Literal["images", "pairs", "domains"]
@@ -62,23 +63,6 @@ class Info:
         return Shape(self.channels, self.height, self.width, classes, self.palette)
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Crops of a stream that are not tensors yet.
-
-    index: image of each crop, int64 [n]
-    images: the crops, uint8 [n, h, w, C]; None if the device that holds the pixels cuts
-        them out at `places`
-    places: (top, left) of each crop in pixels, int64 [n] each
-    mirrored: which crops are mirrored, bool [n]
-    """
-
-    index: np.ndarray
-    images: np.ndarray | None
-    places: tuple[np.ndarray, np.ndarray] | None = None
-    mirrored: np.ndarray | None = None
-
-
 class Feed:
     """Batches of one data set.
 
@@ -95,12 +79,14 @@ class Feed:
     are float32 [n, C, H, W] in [-1, 1], channels last in memory.
 
     `derive`, if not None, computes the input of a pair from the stream "x", which is
-    the target; the input is `scale` times smaller.
+    the target; the input is `scale` times smaller. `degrade`, if not None, does so in
+    its place, at random: from the target and a seed for each image, uint64 [n].
     """
 
     known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
     scale: int = 1
     derive: Callable[[Tensor], Tensor] | None = None
+    degrade: Callable[[Tensor, np.ndarray], Tensor] | None = None
 
     def __init__(
         self,
@@ -164,13 +150,15 @@ class Feed:
             mirrored = (
                 (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
             )
+            seeds = hashed(positions, rng.fold_in(seed, "degrade", stream))
             if self._lies_on(device):
-                crops[stream] = Crops(index, None, self._places(pixels, down, across), mirrored)
+                places = self._places(pixels, down, across)
+                crops[stream] = Crops(index, None, seeds, places, mirrored)
                 continue
             images = self._cropped(pixels, index, down, across)
             if self._flip:
                 images[mirrored] = images[mirrored, :, ::-1]
-            crops[stream] = Crops(index, images)
+            crops[stream] = Crops(index, images, seeds)
         return crops
 
     def finish(
@@ -190,7 +178,7 @@ class Feed:
                 images = gathered(
                     self._on_device(stream, device), p.index, *p.places, p.mirrored, size
                 )
-            fields |= self._fields(stream, images, p.index, resolution, device)
+            fields |= self._fields(stream, images, p.index, p.seeds, resolution, device)
             if self.known is not None:
                 known = torch.from_numpy(self.known[p.index]).to(fields["y"].device)
                 fields["y"] = fields["y"].where(known, -1)
@@ -239,7 +227,8 @@ class Feed:
             index = shuffled_indices(
                 np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream
             )
-            fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
+            images, seeds = self._cropped(pixels, index), index.astype(np.uint64)
+            fields |= self._fields(stream, images, index, seeds, None, device)
         return Batch(**fields)
 
     def batches(
@@ -263,7 +252,8 @@ class Feed:
             index = np.arange(start, min(start + size, stop))
             fields: dict[str, Tensor] = {}
             for stream, pixels in chosen.items():
-                fields |= self._fields(stream, self._cropped(pixels, index), index, None, device)
+                images, seeds = self._cropped(pixels, index), index.astype(np.uint64)
+                fields |= self._fields(stream, images, index, seeds, None, device)
             yield Batch(**fields)
 
     def raw(self) -> dict[str, np.ndarray]:
@@ -337,6 +327,7 @@ class Feed:
         stream: str,
         images: np.ndarray | Tensor,
         index: np.ndarray,
+        seeds: np.ndarray,
         resolution: int | None,
         device: torch.device | str | None,
     ) -> dict[str, Tensor]:
@@ -362,33 +353,8 @@ class Feed:
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
         if self.derive is not None:
-            derived = self.derive(x)
+            derived = self.derive(x) if self.degrade is None else self.degrade(x, seeds)
             return {"a": derived, "b": x, "x": derived, "y": x}
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
-
-
-def gathered(
-    pixels: Tensor,
-    index: np.ndarray,
-    top: np.ndarray,
-    left: np.ndarray,
-    mirrored: np.ndarray,
-    size: tuple[int, int],
-) -> Tensor:
-    """Cut crops out on the device of `pixels`. Returns [n, h, w, C].
-
-    pixels: [N, H, W, C]
-    index, top, left: image and place of each crop, int64 [n]
-    mirrored: which crops are mirrored, bool [n]
-    size: (h, w)
-    """
-    h, w = size
-    rows = top[:, None] + np.arange(h)
-    columns = left[:, None] + np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w))
-    at = [
-        torch.from_numpy(i).to(pixels.device)
-        for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
-    ]
-    return pixels[at[0], at[1], at[2]]

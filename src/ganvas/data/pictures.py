@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from ganvas.core.errors import printable
+from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import Json
 from ganvas.data.file_index import FileIndex
 from ganvas.data.trees import Tree
@@ -204,3 +204,13 @@ def several(names: Sequence[str], most: int = 10) -> str:
     """Up to `most` names, then the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def checked_white(white: int | None) -> int | None:
+    """`white`, if it is valid. Raises `UserError` otherwise."""
+    if white is not None and not 1 <= white <= 65535:
+        raise UserError(
+            f"got white={white}; expected the value that becomes 255, from 1 to 65535 (4095 for 12 "
+            "bits)"
+        )
+    return white

@@ -10,7 +10,8 @@ import torch
 
 from ganvas.core import Batch
 from ganvas.core.rng import Rows
-from ganvas.data.feed import Crops, Feed, Info
+from ganvas.data.crops import Crops
+from ganvas.data.feed import Feed, Info
 
 WORTH_A_THREAD = 1e-3  # seconds of a draw below which waking a thread takes longer
 

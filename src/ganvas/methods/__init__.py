@@ -27,6 +27,7 @@ from ganvas.methods.pix2pix import Pix2Pix
 from ganvas.methods.pix2pixhd import Pix2PixHD
 from ganvas.methods.progan import ProGAN
 from ganvas.methods.r3gan import R3GAN
+from ganvas.methods.realesrgan import RealESRGAN
 from ganvas.methods.s3gan import S3GAN
 from ganvas.methods.sagan import SAGAN
 from ganvas.methods.singan import SinGAN
@@ -80,6 +81,7 @@ __all__ = [
     "Pix2Pix",
     "Pix2PixHD",
     "ProGAN",
+    "RealESRGAN",
     "SRResNet",
     "SinGAN",
     "SparseTransformer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -77,22 +77,34 @@ class VGG19(nn.Module):
 
         relu1_1, relu2_1, ..., for losses over all scales (pix2pixHD, SPADE).
         """
+        blocks = [f"relu{b}_1" for b in range(1, len(self.blocks) + 1)]
+        last = f"relu{len(self.blocks)}_{self.blocks[-1]}"
+        if not self.rectified:
+            last = last.replace("relu", "conv")
+            blocks = [name for name in blocks if name != last.replace("conv", "relu")]
+        return self.layers_of(x, [*blocks, last])
+
+    def layers_of(self, x: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Features at several layers up to `layer`, in the order of `names`."""
+        found = {name: value for name, value in self._layers(x) if name in names}
+        return [found[name] for name in names]
+
+    def _layers(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """(name, features) of each layer, before and after its activation."""
         x = F.conv2d(
             x.expand(-1, 3, -1, -1), self.get_buffer("first"), self.get_buffer("first_bias")
         )
-        i, last = 0, sum(self.blocks) - 1
-        found = []
+        i = 0
         for b, count in enumerate(self.blocks):
             x = F.max_pool2d(x, 2) if b else x
             for place in range(count):
                 weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
                 padded = F.pad(x, [1] * 4, mode="reflect") if self.own else x
                 x = F.conv2d(padded, weight, bias, padding=0 if self.own else 1)
-                x = F.relu(x) if i < last or self.rectified else x
+                yield f"conv{b + 1}_{place + 1}", x
+                x = F.relu(x)
+                yield f"relu{b + 1}_{place + 1}", x
                 i += 1
-                if place == 0 and i <= last:
-                    found.append(x)
-        return [*found, x]
 
 
 def _check(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.apps.cli.common import Json, _print_json, _say, data_app
+from ganvas.apps.cli.common import Json, Seed, Set, _print_json, _say, data_app
 
 
 @data_app.command("check")
@@ -28,6 +28,25 @@ def data_check(
     _print_json(found.as_dict()) if as_json else _say(*described)
     if found.problem:
         raise UserError(found.problem)
+
+
+@data_app.command("degrade")
+def data_degrade(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Data set of photographs.")],
+    out: Annotated[Path, typer.Option("--out", help="Sheet of images.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the crops in pixels.")] = 128,
+    scale: Annotated[int, typer.Option(min=2, help="Reduction.")] = 4,
+    set: Set = None,
+    seed: Seed = 0,
+) -> None:
+    """Show what the random degradations of `realesrgan` do to photographs.
+
+    Example: `ganvas data degrade photos/ --out sheet.png --set second.jpeg=[60,95]`
+    """
+    from ganvas.evaluation import degraded_sheet
+
+    degraded_sheet.make(data, out, size, scale, set or (), seed)
+    _say(f"Clean crops, and below each of them three degraded ones: {out}")
 
 
 @data_app.command("letters")

@@ -1,0 +1,43 @@
+"""A sheet of crops of photographs and their random degradations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ganvas import recipes
+from ganvas.core import config, rng
+from ganvas.data import super_resolution
+from ganvas.media import encode, grid
+
+CROPS, VERSIONS = 6, 3
+
+
+def make(
+    source: str, out: str | Path, size: int, scale: int, set: Sequence[str], seed: int
+) -> Path:
+    """Write the sheet: a row of clean crops, and below it rows of degraded ones.
+
+    size: side of the crops in pixels, a multiple of `scale`
+    set: assignments to settings of `RealDegradation`, as "second.jpeg=[60,95]"
+
+    Raises `UserError` for images or settings that do not fit.
+    """
+    run = recipes.find("realesrgan")(1)
+    assert isinstance(run.data, partial)
+    for assignment in set:
+        run = config.override(run, f"data.degrade.{assignment}")
+    assert isinstance(run.data, partial)
+    degrade = run.data.keywords["degrade"]
+    clean = super_resolution(source, size=size, scale=scale, flip=False).draw(0, CROPS, seed=seed).y
+    rows = [clean]
+    for version in range(VERSIONS):
+        seeds = np.array([rng.fold_in(seed, version, i) for i in range(len(clean))], np.uint64)
+        rows.append(F.interpolate(degrade(clean, seeds, scale), scale_factor=scale))
+    sheet = grid.grid(torch.cat(rows), columns=len(clean))
+    return encode.save(sheet, out, composite=True, kind="degraded crops of photographs", seed=seed)

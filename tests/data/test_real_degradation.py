@@ -1,0 +1,71 @@
+"""Random degradations: kernels by number, draws by seed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from toys import toy_images
+
+from ganvas.core import rng
+from ganvas.data import blur_kernels, super_resolution
+from ganvas.data.blur_kernels import Profile
+from ganvas.data.real_degradation import Pass, RealDegradation
+
+PROFILES: dict[str, Profile] = {"generalized": "generalized", "plateau": "plateau"}
+NOTHING = Pass(blur=0, resize=(0, 0, 1), noise=(0, 0), gaussian=1, jpeg=(100, 100))
+
+
+def test_kernels_and_filters_are_those_of_the_authors(shared: Path):
+    folder = shared / "golden" / "realesrgan"
+    told = json.loads((folder / "kernels_21.json").read_text())["args"]
+    expected = load_file(folder / "kernels_21.safetensors")
+    for i, k in enumerate(told["kernels"]):
+        profile = PROFILES.get(k["type"].split("_")[0], "gaussian")
+        spread = (k["sigma_x"], k["sigma_y"], k["theta"])
+        got = blur_kernels.gaussian(21, *spread, profile, k["beta"] or 1.0)
+        torch.testing.assert_close(got, expected[f"kernel_{i}"], rtol=0, atol=1e-6)
+    for i, k in enumerate(told["sinc"]):
+        got = blur_kernels.sinc(k["kernel_size"], k["cutoff"], k["pad_to"] or None)
+        torch.testing.assert_close(got, expected[f"sinc_{i}"], rtol=0, atol=1e-6)
+    x = expected["input"]
+    for chosen, name in (([1], "filtered_kernel_1"), ([0, 2], "filtered_kernels_0_2")):
+        kernels = torch.stack([expected[f"kernel_{i}"] for i in chosen])
+        torch.testing.assert_close(blur_kernels.filtered(x, kernels), expected[name])
+    sharp = load_file(folder / "usm_sharp.safetensors")
+    torch.testing.assert_close(blur_kernels.sharpened(sharp["input"]), sharp["output"])
+
+
+def test_each_image_has_draws_of_its_own(tmp_path: Path):
+    """Equal in any batch, by ranks and in another order; other seeds, other images."""
+    photos = toy_images(tmp_path, 6, side=48)
+    feed = super_resolution(photos, size=32, scale=4, degrade=RealDegradation())
+    whole = feed.draw(0, 6, seed=1)
+    assert whole.x.shape == (6, 3, 8, 8)
+    assert torch.equal(feed.draw(4, 2, seed=1).x, whole.x[4:])
+    part = feed.draw(0, 6, seed=1, rows=rng.Rows(3, 6, 6))
+    assert torch.equal(part.x, whole.x[3:])
+    assert not torch.equal(feed.draw(0, 6, seed=2).x, whole.x)
+    assert torch.equal(feed.fixed(3).x, feed.fixed(3).x)
+    levels = (whole.x + 1) * 127.5
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+
+
+def test_a_chain_of_nothing_reduces_only():
+    """Without blur and noise an even image stays as it is."""
+    degrade = RealDegradation(NOTHING, NOTHING, ringing=0)
+    x = torch.full((2, 3, 32, 48), 0.25)
+    got = degrade(x, np.array([1, 2], np.uint64), 4)
+    assert got.shape == (2, 3, 8, 12)
+    assert (got - 0.25).abs().max() <= 2 / 127.5
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_channels_and_small_crops(channels: int):
+    x = torch.rand(3, channels, 16, 16) * 2 - 1
+    got = RealDegradation()(x, np.arange(3, dtype=np.uint64), 4)
+    assert got.shape == (3, channels, 4, 4)
+    assert torch.isfinite(got).all()
+    assert got.abs().max() <= 1
