@@ -14,6 +14,7 @@ from ganvas.claims.claim import Finding
 from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
+    penalties_decide_convergence,
     units_match_concepts,
 )
 from ganvas.claims.kit import scenes
@@ -93,6 +94,39 @@ def test_units_of_artifacts_are_judged_beside_random_ones(monkeypatch: pytest.Mo
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]  # one seed has no interval
     assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_radii_of_dirac_gan_are_the_closed_forms() -> None:
+    """f'(0) = 1/2: eigenvalues +- i / 2, and (-gamma +- sqrt(gamma^2 - 1)) / 2 with R1."""
+    module = penalties_decide_convergence
+    game, h, gamma = module.dirac(), module.RATE, module.GAMMA
+    assert module.spectral_radius(game, "gan") == pytest.approx(abs(1 + h * 0.5j))
+    assert module.spectral_radius(game, "wgan") == pytest.approx(abs(1 + h * 1j))
+    with_r1 = (-gamma + 1j * (1 - gamma**2) ** 0.5) / 2
+    for kind in ("r1", "r2"):
+        assert module.spectral_radius(game, kind) == pytest.approx(abs(1 + h * with_r1))
+
+
+def test_the_gaussian_game_rests_at_its_equilibrium() -> None:
+    module = penalties_decide_convergence
+    game = module.gaussian(100)
+    for kind in (*module.PENALIZED, *module.PLAIN):
+        moved = module.field(game, kind, game.equilibrium)
+        assert float(moved.abs().max()) < 1e-12
+
+
+def test_rates_are_measured_above_the_floor() -> None:
+    found = [0.9**i * (1.5 + (-1) ** i) for i in range(400)]
+    assert penalties_decide_convergence.measured_rate(found) == pytest.approx(0.9, abs=0.002)
+
+
+def test_games_of_a_few_steps_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = penalties_decide_convergence
+    monkeypatch.setattr(module, "STEPS", 12)
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
     module.CLAIM.plot(Figure(), [found])
 
 
