@@ -14,10 +14,13 @@ from ganvas.claims.claim import Finding
 from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
+    penalties_against_small_changes,
     penalties_decide_convergence,
     units_match_concepts,
 )
 from ganvas.claims.kit import scenes
+from ganvas.claims.kit.quality import Quality
+from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
@@ -173,4 +176,34 @@ def test_a_program_of_a_few_steps_is_no_better_than_chance(
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
     assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_the_least_change_of_a_linear_score_is_the_closed_form() -> None:
+    """D(x) = w x + b falls by size times |w|_1 along the signs of w."""
+    module = penalties_against_small_changes
+    linear = torch.nn.Linear(64, 1)
+    torch.nn.init.uniform_(linear.weight, 0.1, 0.2)
+    torch.nn.init.constant_(linear.bias, 1.0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), linear)
+    x = torch.zeros(3, 1, 8, 8)
+    wanted = module.LEVELS / float(linear.weight.detach().abs().sum())
+    found = module.least_size(net.requires_grad_(False), x, module.downhill)
+    assert found.tolist() == pytest.approx([wanted] * 3, abs=module.WIDEST / 2**module.BISECTIONS)
+    by_noise = module.least_size(net, x, module.noise)
+    assert float(by_noise.min()) > 2 * wanted
+
+
+def test_untrained_discriminators_are_not_robust(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = penalties_against_small_changes
+    letters = module.LETTERS
+    quality = Quality(letters(), 128)
+    monkeypatch.setattr(module, "quality", lambda: quality)
+    for name, value in {"TESTED": 16, "BISECTIONS": 3, "MOVES": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    found = seed_of(experiment.shortened(64)(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
     module.CLAIM.plot(Figure(), [found])
