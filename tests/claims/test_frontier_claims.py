@@ -14,6 +14,7 @@ from ganvas.claims.claim import Finding
 from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
+    connected_latents_bridge_modes,
     penalties_against_small_changes,
     penalties_decide_convergence,
     units_match_concepts,
@@ -206,4 +207,41 @@ def test_untrained_discriminators_are_not_robust(monkeypatch: pytest.MonkeyPatch
     found = seed_of(experiment.shortened(64)(100))
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_only_who_has_found_both_modes_bridges_them() -> None:
+    module = connected_latents_bridge_modes
+    data = module.points().draw(0, 20_000, seed=0).x.flatten(1)
+    found = module.judged(data)
+    assert found["good"] > 0.999
+    assert found["rarer"] == pytest.approx(0.5, abs=0.02)
+    assert found["gap"] == 0
+    bridged = torch.cat([data[:9900], torch.linspace(-0.49, 0.49, 100)[:, None] * torch.eye(2)[:1]])
+    assert module.judged(bridged)["gap"] == pytest.approx(0.01)
+    for lost in (torch.zeros(100, 2), data[data[:, 0] > 0]):
+        assert module.judged(lost)["gap"] == 0
+
+
+def test_a_split_latent_has_two_parts() -> None:
+    torch.manual_seed(0)
+    net = connected_latents_bridge_modes.Split(latent=4, width=8, layers=1, norm=False, std=None)
+    z = torch.randn(2, 4)
+    z[:, 0] = z[:, 0].abs()
+    moved = z.clone()
+    moved[:, 0] *= 0.1
+    assert torch.equal(net(z), net(moved))
+    moved[:, 0] *= -1
+    assert not torch.equal(net(z), net(moved))
+
+
+def test_untrained_latents_bridge_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = connected_latents_bridge_modes
+    monkeypatch.setattr(module, "SAMPLES", 500)
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    found = seed_of(experiment.shortened(512)(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    assert not judged["void"]
     module.CLAIM.plot(Figure(), [found])
