@@ -14,9 +14,14 @@ from ganvas.claims.claim import Finding
 from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
+    connected_latents_bridge_modes,
+    penalties_against_small_changes,
+    penalties_decide_convergence,
     units_match_concepts,
 )
 from ganvas.claims.kit import scenes
+from ganvas.claims.kit.quality import Quality
+from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
@@ -96,6 +101,39 @@ def test_units_of_artifacts_are_judged_beside_random_ones(monkeypatch: pytest.Mo
     module.CLAIM.plot(Figure(), [found])
 
 
+def test_radii_of_dirac_gan_are_the_closed_forms() -> None:
+    """f'(0) = 1/2: eigenvalues +- i / 2, and (-gamma +- sqrt(gamma^2 - 1)) / 2 with R1."""
+    module = penalties_decide_convergence
+    game, h, gamma = module.dirac(), module.RATE, module.GAMMA
+    assert module.spectral_radius(game, "gan") == pytest.approx(abs(1 + h * 0.5j))
+    assert module.spectral_radius(game, "wgan") == pytest.approx(abs(1 + h * 1j))
+    with_r1 = (-gamma + 1j * (1 - gamma**2) ** 0.5) / 2
+    for kind in ("r1", "r2"):
+        assert module.spectral_radius(game, kind) == pytest.approx(abs(1 + h * with_r1))
+
+
+def test_the_gaussian_game_rests_at_its_equilibrium() -> None:
+    module = penalties_decide_convergence
+    game = module.gaussian(100)
+    for kind in (*module.PENALIZED, *module.PLAIN):
+        moved = module.field(game, kind, game.equilibrium)
+        assert float(moved.abs().max()) < 1e-12
+
+
+def test_rates_are_measured_above_the_floor() -> None:
+    found = [0.9**i * (1.5 + (-1) ** i) for i in range(400)]
+    assert penalties_decide_convergence.measured_rate(found) == pytest.approx(0.9, abs=0.002)
+
+
+def test_games_of_a_few_steps_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = penalties_decide_convergence
+    monkeypatch.setattr(module, "STEPS", 12)
+    found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    module.CLAIM.plot(Figure(), [found])
+
+
 def test_the_program_leaves_the_image_as_it_is() -> None:
     program = adversarial_reprogramming.Program(3)
     assert int(3 * program.mask.sum()) == 2484
@@ -136,6 +174,73 @@ def test_a_program_of_a_few_steps_is_no_better_than_chance(
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=4, images=4))
     found = seed_of(module.experiment(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_the_least_change_of_a_linear_score_is_the_closed_form() -> None:
+    """D(x) = w x + b falls by size times |w|_1 along the signs of w."""
+    module = penalties_against_small_changes
+    linear = torch.nn.Linear(64, 1)
+    torch.nn.init.uniform_(linear.weight, 0.1, 0.2)
+    torch.nn.init.constant_(linear.bias, 1.0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), linear)
+    x = torch.zeros(3, 1, 8, 8)
+    wanted = module.LEVELS / float(linear.weight.detach().abs().sum())
+    found = module.least_size(net.requires_grad_(False), x, module.downhill)
+    assert found.tolist() == pytest.approx([wanted] * 3, abs=module.WIDEST / 2**module.BISECTIONS)
+    by_noise = module.least_size(net, x, module.noise)
+    assert float(by_noise.min()) > 2 * wanted
+
+
+def test_untrained_discriminators_are_not_robust(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = penalties_against_small_changes
+    letters = module.LETTERS
+    quality = Quality(letters(), 128)
+    monkeypatch.setattr(module, "quality", lambda: quality)
+    for name, value in {"TESTED": 16, "BISECTIONS": 3, "MOVES": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    found = seed_of(experiment.shortened(64)(100))
+    judged = judge(module.CLAIM, [found])
+    assert not judged["holds"]
+    module.CLAIM.plot(Figure(), [found])
+
+
+def test_only_who_has_found_both_modes_bridges_them() -> None:
+    module = connected_latents_bridge_modes
+    data = module.points().draw(0, 20_000, seed=0).x.flatten(1)
+    found = module.judged(data)
+    assert found["good"] > 0.999
+    assert found["rarer"] == pytest.approx(0.5, abs=0.02)
+    assert found["gap"] == 0
+    bridged = torch.cat([data[:9900], torch.linspace(-0.49, 0.49, 100)[:, None] * torch.eye(2)[:1]])
+    assert module.judged(bridged)["gap"] == pytest.approx(0.01)
+    for lost in (torch.zeros(100, 2), data[data[:, 0] > 0]):
+        assert module.judged(lost)["gap"] == 0
+
+
+def test_a_split_latent_has_two_parts() -> None:
+    torch.manual_seed(0)
+    net = connected_latents_bridge_modes.Split(latent=4, width=8, layers=1, norm=False, std=None)
+    z = torch.randn(2, 4)
+    z[:, 0] = z[:, 0].abs()
+    moved = z.clone()
+    moved[:, 0] *= 0.1
+    assert torch.equal(net(z), net(moved))
+    moved[:, 0] *= -1
+    assert not torch.equal(net(z), net(moved))
+
+
+def test_untrained_latents_bridge_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = connected_latents_bridge_modes
+    monkeypatch.setattr(module, "SAMPLES", 500)
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    found = seed_of(experiment.shortened(512)(100))
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
     assert not judged["void"]

@@ -132,14 +132,19 @@ def test_the_fewest_units_with_most_of_the_effect() -> None:
     assert causal.specific([0, 0], [0, 0]) == (0, 1)
 
 
-def test_optimization_tells_a_cause_from_a_copy(planted: Model) -> None:
+def test_optimization_tells_a_cause_from_a_copy(
+    planted: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both units have the same IoU; only one of them does anything."""
     concepts = rules(["ink", "hole"])
     (of,) = dissect(planted, concepts, n=64).layers
     assert float(of.found.iou[INK, 0]) == float(of.found.iou[COPY, 0])
-    weights = causal.optimized(planted, of, 0, concepts, steps=12, rate=0.1)
+    weights = causal.optimized(planted, of, 0, concepts, steps=5, rate=0.25)
     assert float(weights[INK]) > 0.9
     assert float(weights[COPY]) < 0.1
+    monkeypatch.setattr(causal, "STEPS", 1)
+    (effect,) = causal.effects(planted, of, concepts, n=32, optimize=True)
+    assert (effect.name, effect.ranking, effect.units) == ("ink", "optimized", [INK])
     with pytest.raises(causal.NoGradient, match="'hole' has no gradient"):
         causal.optimized(planted, of, 1, concepts, steps=1)
 

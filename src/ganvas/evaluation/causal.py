@@ -276,7 +276,7 @@ def effects(
         order, ranking = of.ranked(c), "iou"
         if optimize:
             with suppress(NoGradient):
-                weights = optimized(model, of, c, concepts, seed=seed)
+                weights = optimized(model, of, c, concepts, steps=STEPS, seed=seed)
                 order, ranking = weights.argsort(descending=True, stable=True).tolist(), "optimized"
         left = removal(model, layer.name, [order], counts, concepts, units=layer.units, **how)[0]
         largest, i = specific(left[:, c].tolist(), random[:, c].tolist())
