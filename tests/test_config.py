@@ -79,7 +79,7 @@ OPENERS = [
     "ganvas.data:pairs",
     "ganvas.data:super_resolution",
 ]
-RECORDS = {"ganvas.core.types", "ganvas.core.schedules"}
+RECORDS = {"ganvas.core.types", "ganvas.core.schedules", "ganvas.data.real_degradation"}
 
 
 def _modules() -> set[str]:

@@ -22,9 +22,11 @@ from ganvas.claims.experiments import (
     class_asked_is_class_drawn_mnist,
     codes_find_the_digits,
     dcgan_features_classify,
+    filters_let_details_move,
     inverse_cdf,
     kl_is_likelihood,
     label_maps_survive_spade,
+    least_squares_cover_the_ring,
     memory_does_not_grow_with_size,
     mse_is_blurry,
     optimal_discriminator,
@@ -32,6 +34,7 @@ from ganvas.claims.experiments import (
     patches_agree_at_their_seams,
     r3gan_covers_modes,
     reconstruction_helps_on_few_images,
+    sparse_attention_keeps_likelihood,
     stacked_mnist_modes,
     superfluous_latents_do_not_overfit,
     vae_is_blurrier,
@@ -255,6 +258,24 @@ def test_an_even_map_survives_modulation_alone() -> None:
     label_maps_survive_spade.CLAIM.plot(Figure(), [{"series": found.series}])
 
 
+def test_details_move_with_filters_alone() -> None:
+    found = filters_let_details_move.experiment(7)
+    assert found.figures["least"] > 60
+    assert found.nulls["aliased"]["least"] < 45
+    filters_let_details_move.CLAIM.plot(Figure(), [{"series": found.series}])
+
+
+def test_sparse_patterns_grow_by_less_than_the_square() -> None:
+    module = sparse_attention_keeps_likelihood
+    assert module.exponent(["dense"]) == pytest.approx(2, abs=0.01)
+    assert 1.45 < module.exponent(["strided", "local"]) < 1.55
+    arms = {"strided": 0.8, "dense": 0.75, "fixed": 0.8, "local": 1.0}
+    found = module.figures({k: {"bits": v} for k, v in arms.items()})
+    assert (found["gain"], found["kept"]) == (pytest.approx(0.2), pytest.approx(0.8))
+    null = module.figures({k: {"bits": 4.0 if k != "local" else 1.0} for k in arms})
+    assert (null["gain"], null["kept"]) == (0, 0)
+
+
 def test_what_codes_mean() -> None:
     category = torch.arange(10).repeat_interleave(20)
     assert codes_find_the_digits.purity(category, (category + 3) % 10) == 1
@@ -352,10 +373,12 @@ def tiny(module: ModuleType, batch: int, feed: Callable[[], Feed] | None = None)
         class_asked_is_class_drawn_mnist,
         codes_find_the_digits,
         dcgan_features_classify,
+        least_squares_cover_the_ring,
         packing_finds_modes,
         patches_agree_at_their_seams,
         r3gan_covers_modes,
         reconstruction_helps_on_few_images,
+        sparse_attention_keeps_likelihood,
         stacked_mnist_modes,
         superfluous_latents_do_not_overfit,
         vae_is_blurrier,
@@ -392,6 +415,9 @@ def test_an_experiment_of_one_step_shows_nothing(
                 module, "quality", lambda: Quality(images("letters", size=32), PART)
             )
             module.letters.cache_clear()
+        case "sparse_attention_keeps_likelihood":
+            monkeypatch.setattr(module, "TESTED", 8)
+            module.letters.cache_clear()
         case "patches_agree_at_their_seams":
             for name, value in {"COUNT": 4, "TESTED": 1, "LARGE": 512}.items():
                 monkeypatch.setattr(module, name, value)
@@ -411,7 +437,7 @@ def test_an_experiment_of_one_step_shows_nothing(
     found = tiny(module, batch, feed)
     if module is a_tenth_of_the_labels:
         module.judge.cache_clear()  # of digits
-    if module is reconstruction_helps_on_few_images:
+    if module in (reconstruction_helps_on_few_images, sparse_attention_keeps_likelihood):
         module.letters.cache_clear()
     if module is patches_agree_at_their_seams:
         module.tests.cache_clear()

@@ -27,6 +27,7 @@ from ganvas.claims.experiments import (
     pix2pix_matches_colors,
     pix2pix_on_facades,
     shared_latent_translates,
+    spade_keeps_labels_on_facades,
     super_resolution_trades,
     ten_percent_of_pairs,
 )
@@ -50,6 +51,13 @@ def test_translation_scores() -> None:
     twos = domains.translation_scores(truth[[0, 0, 2, 2, 4, 4, 6, 6, 8, 8]], truth, source)
     assert twos["matched"] == 0.5
     assert twos["distinct"] == 0
+
+
+def test_mean_iou() -> None:
+    truth = torch.tensor([[[0, 0, 1, 1]]])
+    assert spade_keeps_labels_on_facades.mean_iou(truth, truth) == 1
+    said = torch.tensor([[[0, 1, 1, 1]]])
+    assert spade_keeps_labels_on_facades.mean_iou(said, truth) == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 def test_bold_strokes_are_two_pixels_wider() -> None:
@@ -303,6 +311,7 @@ CACHED = (
         pix2pix_matches_colors,
         pix2pix_on_facades,
         shared_latent_translates,
+        spade_keeps_labels_on_facades,
         super_resolution_trades,
     ],
     ids=lambda module: module.__name__.rpartition(".")[2],

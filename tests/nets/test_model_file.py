@@ -102,7 +102,7 @@ def _network(**settings: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (lambda h: h["shape"].update(height=1 << 40), "shape.height: "),
         (lambda h: h["shape"].update(depth=16), "shape.depth: "),
-        (lambda h: h["shape"].update(channels=7), "shape.channels: "),
+        (lambda h: h["shape"].update(channels=17), "shape.channels: "),
         (lambda h: h["shape"].update(classes=10**9), "shape.classes: "),
         (lambda h: h["stage"].update(resolution=10**6), "stage.resolution: "),
         (lambda h: h["stage"].update(resolution=64), "larger than the shape"),

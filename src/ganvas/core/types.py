@@ -33,7 +33,7 @@ class Clock:
 class Shape:
     """The facts about the data that a method needs to build its networks.
 
-    channels: 1 to 4
+    channels: 1 to 16
     height, width: in pixels
     classes: number of labels; 0: unlabeled
     palette: the colors of label maps, 0xRRGGBB each, in the order of the labels

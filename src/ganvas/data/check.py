@@ -316,7 +316,7 @@ def _advise(
         )
 
     files = all(isinstance(image_set, Files) for image_set in found.sets.values())
-    two = found.layout == CLASS_FOLDERS and len(report.classes) == 2
+    two = found.layout == CLASS_FOLDERS and len(report.classes) == 2 and not partial
     halves = halves and files and not two
     if paired or halves:
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
