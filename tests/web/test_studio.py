@@ -106,6 +106,26 @@ def test_play(page: Any, tmp_path: Path) -> None:
     page.wait_for_function(f"() => ({WIDER})() <= 0")
 
 
+def test_without_a_model_the_page_says_what_to_do(page: Any, runs: Path) -> None:
+    aside = runs.rename(runs.with_name("aside"))
+    runs.mkdir()
+    try:
+        page.emulate_media(color_scheme="dark")
+        page.reload()
+        page.get_by_text("No model to play with yet").wait_for()
+        assert "dark" in page.locator("body").get_attribute("class")
+        page.get_by_role("button", name="Switch between dark and light").click()
+        assert "dark" not in page.locator("body").get_attribute("class")
+        page.get_by_role("tab", name="Translate").click()
+        page.get_by_text("No model that translates yet").wait_for()
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("No run yet").wait_for()
+        assert page.get_by_role("alert").count() == 0
+    finally:
+        runs.rmdir()
+        aside.rename(runs)
+
+
 def test_map(page: Any) -> None:
     page.get_by_role("tab", name="Map").click()
     methods = page.locator("#map .method")

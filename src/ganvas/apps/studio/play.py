@@ -148,10 +148,9 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         return _model(found.path)
 
     fitted = [view, options, label, truncation, kind, styles, data, walk, near]
-    first = page.load(listed, None, [empty, body, path], **chain)
-    for event in (first.success, path.input):
-        fit = event(opened, [path], fitted, **chain)
-        follow(fit.success(_sheet, asked, [view, images], **chain))
+    page.load(listed, None, [empty, body, path], **chain)
+    fit = path.change(opened, [path], fitted, **chain)  # not without a model
+    follow(fit.success(_sheet, asked, [view, images], **chain))
     follow(fresh.click(_next_sheet, asked, [seed, view, images], **latest))
     follow(
         gr.on(

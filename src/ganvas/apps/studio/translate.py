@@ -76,8 +76,6 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
 
     @polite
     def opened(path: str | None) -> list[Any]:
-        if path is None:
-            return [gr.update(), gr.update(), gr.update()]
         model = model_of(path)
         assert isinstance(model.method, Translates)
         ways = [(DOMAINS.get(way, way), way) for way in model.method.directions]
@@ -103,9 +101,8 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         masks = None if part == NONE else Masks(Path(mask) if part == GIVEN and mask else None)
         return _translated(model_of(path), Path(file), to, size, masks)
 
-    first = page.load(listed, None, [empty, body, path], **chain)
-    for event in (first.success, path.input):
-        event(opened, [path], [to, size, paint], **chain)
+    page.load(listed, None, [empty, body, path], **chain)
+    path.change(opened, [path], [to, size, paint], **chain)
 
     @polite
     def painted(path: str | None, event: gr.EventData) -> list[Any]:
