@@ -14,7 +14,7 @@ from ganvas.apps.studio import parts
 from ganvas.apps.studio.parts import ONE, polite
 from ganvas.core import Translates
 from ganvas.core.errors import DataError, UserError
-from ganvas.inference import edit
+from ganvas.inference import explore
 from ganvas.inference.library import Entry, open_model
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
@@ -157,7 +157,7 @@ def _translated(
     facts = [f"{before.width}x{before.height} pixels"]
     if after.size != before.size:
         facts.append(f"enlarged to {after.width}x{after.height}")
-    error = edit.cycle_error(model, str(file), to) if masks is None else None
+    error = explore.cycle_error(model, str(file), to) if masks is None else None
     if error is not None:
         facts.append(f"there and back at the training size: {error:.1f} of 255 gray levels off")
     facts += [f"without {lost}" for lost in rows.lost]
