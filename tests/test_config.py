@@ -69,6 +69,7 @@ def test_none_and_schedules_survive_the_file() -> None:
 # ---------------------------------------------------------------- names in descriptions
 
 OPENERS = [
+    "ganvas.data.stacked:stacks",
     "ganvas.data.toy:gaussian_grid_feed",
     "ganvas.data.toy:gaussian_ring_feed",
     "ganvas.data.toy:languages",

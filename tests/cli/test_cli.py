@@ -75,6 +75,7 @@ COMMANDS = {
     "edit",
     "serve",
     "verify",
+    "studio",
     "spectra",
     "list",
     "train",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from processes import wait_for
@@ -10,6 +13,7 @@ from toys import SMALL, toy_data
 
 from ganvas.core.errors import UserError
 from ganvas.engine.lock import is_locked, run_lock
+from ganvas.training import jobs as module
 from ganvas.training.jobs import AUTO, Jobs, progress, runs_in
 
 
@@ -52,3 +56,30 @@ def test_a_lock_is_seen_without_taking_it(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         assert is_locked(tmp_path)
     assert not is_locked(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("print('working', file=sys.stderr); sys.exit('error: no \x1b[31m data')", "error: no"),
+        ("sys.exit(70)", "without a message"),
+        ("sys.exit(0)", None),
+        ("sys.exit(130)", None),  # stopped, and saved
+    ],
+)
+def test_a_training_that_fails_says_why(
+    code: str, failure: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(command: list[str], **options: Any) -> Any:
+        return subprocess.Popen([command[0], "-c", f"import sys; {code}"], **options)
+
+    jobs = Jobs(tmp_path)
+    monkeypatch.setattr(module, "subprocess", SimpleNamespace(Popen=ends, DEVNULL=-3))
+    jobs.start("x", "dcgan", "digits")
+    monkeypatch.undo()
+    wait_for(lambda: not jobs.is_running("x"))
+    said = jobs.failure("x")
+    jobs.close()
+    assert (said is None) == (failure is None)
+    assert failure is None or failure in str(said)
+    assert "\x1b" not in str(said)

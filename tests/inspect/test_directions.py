@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from toys import SMALL, toy_data
 
 from ganvas.core.errors import UserError
-from ganvas.inference import edit
+from ganvas.inference import explore
 from ganvas.inference.latent.directions import factorization, principal_components
 from ganvas.training.trainer import train
 
@@ -132,31 +132,34 @@ def test_a_step_of_zero_is_the_sample_and_another_moves_it(
     recipe: str, kind: Any, trained: Any
 ) -> None:
     model = trained(recipe)
-    found = edit.find_directions(model, kind, count=3)
+    found = explore.find_directions(model, kind, count=3)
     torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(3), atol=1e-4, rtol=0)
     names = [(7, 0), (7, 3)]
-    still = edit.moved(model, names, found, [])
+    still = explore.moved(model, names, found, [])
     labels = [0] * 4 if model.method.classes else None
     plain = model.sample(4, seed=7, labels=labels, output="torch")[[0, 3]]
     torch.testing.assert_close(still, plain, atol=1e-5, rtol=0)
-    assert not torch.allclose(edit.moved(model, names, found, [3.0]), still, atol=1e-4)
-    assert torch.equal(edit.moved(model, names, found, [0.0, 0.0, 0.0]), still)
+    assert not torch.allclose(explore.moved(model, names, found, [3.0]), still, atol=1e-4)
+    assert torch.equal(explore.moved(model, names, found, [0.0, 0.0, 0.0]), still)
 
 
 def test_layers_are_of_styles_only(trained: Any) -> None:
     model, styled = trained("dcgan"), trained("stylegan2_digits")
     with pytest.raises(UserError, match="no styles"):
-        edit.moved(model, [(0, 0)], edit.find_directions(model, count=1), [1.0], layers="coarse")
-    found = edit.find_directions(styled, count=2)
+        explore.moved(
+            model, [(0, 0)], explore.find_directions(model, count=1), [1.0], layers="coarse"
+        )
+    found = explore.find_directions(styled, count=2)
     coarse, fine, both = (
-        edit.moved(styled, [(0, 0)], found, [2.0], layers=which) for which in ("0-1", "2-3", None)
+        explore.moved(styled, [(0, 0)], found, [2.0], layers=which)
+        for which in ("0-1", "2-3", None)
     )
     assert not torch.equal(coarse, fine)
     assert not torch.equal(coarse, both)
     with pytest.raises(UserError, match="2 directions"):
-        edit.moved(styled, [(0, 0)], found, [1.0, 1.0, 1.0])
+        explore.moved(styled, [(0, 0)], found, [1.0, 1.0, 1.0])
     with pytest.raises(UserError, match="without labels"):
-        edit.find_directions(model, label=1)
+        explore.find_directions(model, label=1)
 
 
 @pytest.mark.parametrize("recipe", ["cgan_dcgan", "cogan"])
@@ -164,6 +167,6 @@ def test_the_images_of_a_grid_have_names(recipe: str, trained: Any) -> None:
     model = trained(recipe)
     grid = model.sample(5, seed=3, output="torch")
     for i in range(5):
-        (seed, number), label = edit.sample_of_grid(model, i, 3)
+        (seed, number), label = explore.sample_of_grid(model, i, 3)
         one = model.sample(number + 1, seed=seed, labels=[label] * (number + 1), output="torch")
         torch.testing.assert_close(one[number], grid[i], atol=1e-5, rtol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import socket
 import sys
@@ -41,6 +43,12 @@ def changed(page: Any, selector: str, before: str) -> str:
     return page.locator(selector).first.get_attribute("src")
 
 
+def pixels(address: str) -> bytes:
+    """The pixels of an image in the page."""
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return image.tobytes()
+
+
 def saved(page: Any, place: str, tmp_path: Path) -> provenance.Mark:
     """The mark of the file that a button "Save" writes."""
     with page.expect_download() as download:
@@ -69,7 +77,7 @@ def test_play(page: Any, tmp_path: Path) -> None:
     slider.press("Enter")
     moved = changed(page, image, still)
     page.get_by_role("button", name="All to zero").click()
-    assert changed(page, image, moved) == still
+    assert pixels(changed(page, image, moved)) == pixels(still) != pixels(moved)
     mark = saved(page, "#chosen", tmp_path)
     assert mark["generated"]
     assert mark["facts"]["number"] == 9
@@ -104,6 +112,26 @@ def test_play(page: Any, tmp_path: Path) -> None:
     assert page.evaluate(UNNAMED) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(f"() => ({WIDER})() <= 0")
+
+
+def test_without_a_model_the_page_says_what_to_do(page: Any, runs: Path) -> None:
+    aside = runs.rename(runs.with_name("aside"))
+    runs.mkdir()
+    try:
+        page.emulate_media(color_scheme="dark")
+        page.reload()
+        page.get_by_text("No model to play with yet").wait_for()
+        assert "dark" in page.locator("body").get_attribute("class")
+        page.get_by_role("button", name="Switch between dark and light").click()
+        assert "dark" not in page.locator("body").get_attribute("class")
+        page.get_by_role("tab", name="Translate").click()
+        page.get_by_text("No model that translates yet").wait_for()
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("No run yet").wait_for()
+        assert page.get_by_role("alert").count() == 0
+    finally:
+        runs.rmdir()
+        aside.rename(runs)
 
 
 def test_map(page: Any) -> None:
@@ -228,13 +256,11 @@ def test_train(page: Any, runs: Path) -> None:
     start = page.get_by_role("button", name="Start", exact=True)
     start.click()
     has(page, "body", "name the data first")
-    page.get_by_placeholder("photos/, letters").fill("/no/such <i>folder")
-    page.get_by_label("Name of the run").fill("wrong")
     choose(page, "Recipe", "^dcgan_digits$")
-    start.click()
-    has(page, "#state .bad", "/no/such <i>folder")
-
     page.get_by_placeholder("photos/, letters").fill("digits")
+    page.get_by_label("Name of the run").fill("../<i>")
+    start.click()
+    has(page, "body", "got '../<i>'")
     page.get_by_label("Name of the run").fill("digits-1")
     page.get_by_label("Size").fill("16")
     start.click()

@@ -18,7 +18,7 @@ from ganvas.core import Styled, Truncates
 from ganvas.core.errors import UserError
 from ganvas.engine.run_dir import read_local
 from ganvas.evaluation.nearest_page import nearest_page
-from ganvas.inference import edit
+from ganvas.inference import explore
 from ganvas.inference.latent.directions import Directions
 from ganvas.inference.library import Entry, open_model
 from ganvas.inference.model import Model
@@ -64,7 +64,7 @@ class View:
         """The name and the label of an image of the sheet."""
         if self.label is not None:
             return (self.seed, index), self.label
-        return edit.sample_of_grid(self.model(), index, self.seed)
+        return explore.sample_of_grid(self.model(), index, self.seed)
 
     def facts(self, **more: object) -> dict[str, object]:
         """What the mark of an image says."""
@@ -76,7 +76,7 @@ class View:
         (seed, number), label = self.chosen(index)
         if label is None:
             return f"image {number} of seed {seed}"
-        name = label if isinstance(label, str) else edit.class_names(self.model())[label]
+        name = label if isinstance(label, str) else explore.class_names(self.model())[label]
         return f"image {number} of seed {seed}, class {name}"
 
 
@@ -148,10 +148,9 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         return _model(found.path)
 
     fitted = [view, options, label, truncation, kind, styles, data, walk, near]
-    first = page.load(listed, None, [empty, body, path], **chain)
-    for event in (first.success, path.input):
-        fit = event(opened, [path], fitted, **chain)
-        follow(fit.success(_sheet, asked, [view, images], **chain))
+    page.load(listed, None, [empty, body, path], **chain)
+    fit = path.change(opened, [path], fitted, **chain)  # not without a model
+    follow(fit.success(_sheet, asked, [view, images], **chain))
     follow(fresh.click(_next_sheet, asked, [seed, view, images], **latest))
     follow(
         gr.on(
@@ -198,7 +197,7 @@ def _directions() -> tuple[list[gr.Slider], gr.Dropdown]:
 def _model(path: Path) -> tuple[Any, ...]:
     """Fit the controls to a model."""
     model = open_model(path)
-    names = edit.class_names(model)
+    names = explore.class_names(model)
     styled = isinstance(model.method, Styled)
     truncates = isinstance(model.method, Truncates)
     return (
@@ -289,7 +288,7 @@ def _choose(view: View, event: gr.EventData) -> View:
 def _chosen(view: View) -> list[Any]:
     """The chosen image, and the sliders at zero."""
     name, label = view.chosen(view.current)
-    image = edit.images(view.model(), [name], label=label, truncation=view.truncation)
+    image = explore.images(view.model(), [name], label=label, truncation=view.truncation)
     return [_figure(view, image), *[0.0] * SLIDERS]
 
 
@@ -307,14 +306,14 @@ def _moved(view: View, kind: Any, *amounts: float) -> str:
     """The chosen image, moved along directions."""
     (name, label), model = view.chosen(view.current), view.model()
     if not any(amounts):
-        return _figure(view, edit.images(model, [name], label=label, truncation=view.truncation))
+        return _figure(view, explore.images(model, [name], label=label, truncation=view.truncation))
     key = view.path, kind, label
     if key not in _found:
         if len(_found) > 256:
             _found.clear()
-        _found[key] = edit.find_directions(model, kind, count=SLIDERS, label=label)
+        _found[key] = explore.find_directions(model, kind, count=SLIDERS, label=label)
     found = _found[key]
-    image = edit.moved(
+    image = explore.moved(
         model, [name], found, amounts[: len(found)], label=label, truncation=view.truncation
     )
     return _figure(view, image, directions=kind, amounts=list(amounts))
@@ -362,7 +361,7 @@ def _mixed(view: View) -> str:
     (other, _), (name, label) = view.chosen(view.previous), view.chosen(view.current)
     figures = []
     for third, what in enumerate(("first (coarse)", "middle", "last (fine)")):
-        layers = edit.third_of_styles(model, third)
+        layers = explore.third_of_styles(model, third)
         options: Any = {"label": label, "truncation": view.truncation, "output": "torch"}
         mixed = model.mix([name], [other], layers, **options)
         source = parts.data_uri(grid.to_pil(mixed[3]), view.facts(layers=layers))
@@ -394,7 +393,7 @@ def _nearest(view: View, data: str) -> str:
         raise UserError("name the real images: a folder, a zip or the name of a data set")
     (name, label), model = view.chosen(view.current), view.model()
     with torch.no_grad():
-        image = edit.images(model, [name], label=label, truncation=view.truncation)
+        image = explore.images(model, [name], label=label, truncation=view.truncation)
         page = nearest_page(model, view.path, data.strip(), image)
     source = parts.data_uri(page, view.facts(kind="nearest real images", number=view.current))
     title = "Left: the generated image. Then the real images nearest to it"

@@ -14,7 +14,7 @@ from ganvas.apps.studio import parts
 from ganvas.apps.studio.parts import ONE, polite
 from ganvas.core import Translates
 from ganvas.core.errors import DataError, UserError
-from ganvas.inference import edit
+from ganvas.inference import explore
 from ganvas.inference.library import Entry, open_model
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
@@ -76,8 +76,6 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
 
     @polite
     def opened(path: str | None) -> list[Any]:
-        if path is None:
-            return [gr.update(), gr.update(), gr.update()]
         model = model_of(path)
         assert isinstance(model.method, Translates)
         ways = [(DOMAINS.get(way, way), way) for way in model.method.directions]
@@ -103,9 +101,8 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         masks = None if part == NONE else Masks(Path(mask) if part == GIVEN and mask else None)
         return _translated(model_of(path), Path(file), to, size, masks)
 
-    first = page.load(listed, None, [empty, body, path], **chain)
-    for event in (first.success, path.input):
-        event(opened, [path], [to, size, paint], **chain)
+    page.load(listed, None, [empty, body, path], **chain)
+    path.change(opened, [path], [to, size, paint], **chain)
 
     @polite
     def painted(path: str | None, event: gr.EventData) -> list[Any]:
@@ -160,7 +157,7 @@ def _translated(
     facts = [f"{before.width}x{before.height} pixels"]
     if after.size != before.size:
         facts.append(f"enlarged to {after.width}x{after.height}")
-    error = edit.cycle_error(model, str(file), to) if masks is None else None
+    error = explore.cycle_error(model, str(file), to) if masks is None else None
     if error is not None:
         facts.append(f"there and back at the training size: {error:.1f} of 255 gray levels off")
     facts += [f"without {lost}" for lost in rows.lost]

@@ -1,4 +1,4 @@
-"""What a page or a program does with a model's images beyond `Model`: edit, compare."""
+"""Explore a model beyond `Model`: named samples, directions, cycles; for front ends."""
 
 from __future__ import annotations
 
