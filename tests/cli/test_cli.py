@@ -71,6 +71,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 COMMANDS = {
     "attention",
+    "export",
     "serve",
     "verify",
     "spectra",
