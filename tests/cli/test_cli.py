@@ -72,6 +72,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 COMMANDS = {
     "attention",
     "export",
+    "push",
     "serve",
     "verify",
     "spectra",

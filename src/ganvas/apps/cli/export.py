@@ -1,4 +1,4 @@
-"""`ganvas export`: models as files for other programs."""
+"""`ganvas export`, `ganvas push`: models for other programs and people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ from typing import Annotated
 import typer
 
 from ganvas.apps.cli.common import TRUNCATIONS, USE, Checkpoint, Model, _say, app
+
+
+@app.command(rich_help_panel=USE)
+def push(
+    run: Model,
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hugging Face Hub.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is new: only for its owners.")
+    ] = False,
+) -> None:
+    """Upload a model with its card to the Hugging Face Hub.
+
+    Every command that takes a model takes hub:OWNER/NAME in its place, as does Python's
+    `ganvas.load`.
+
+    Example: `ganvas push runs/p me/roses`
+    """
+    from ganvas.inference import hub
+
+    _say(f"uploaded to {hub.push(run, repository, private=private)}")
 
 
 @app.command(rich_help_panel=USE)
