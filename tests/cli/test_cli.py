@@ -73,6 +73,8 @@ COMMANDS = {
     "attention",
     "dissect",
     "edit",
+    "export",
+    "push",
     "serve",
     "verify",
     "studio",

@@ -90,6 +90,8 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
             "daisy",
         ],
         "pixels": [image, image],
+        "push": [out / "none", "me/model"],
+        "export": [run, "--to", "torchscript", "--out", out / "model.pt"],
         "serve": [run, "--host", "0.0.0.0"],  # refused without a token
         "verify": [out / "s.png"],  # which `sample` writes
         "claim list": [],

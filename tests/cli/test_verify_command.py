@@ -51,7 +51,6 @@ def test_verify_says_what_it_found_by_words_and_status(
         ("noise", ["walk", "RUN", "--through", "2", "--frames", "2", "--out", "OUT/w.gif"],
          "w.gif", False),
         ("styles", ["mix", "RUN", "--out", "OUT/m.png"], "m.png", False),
-        ("attention", ["attention", "RUN", "--out", "OUT/a.png"], "a.png", False),
         ("noise", ["neighbours", "RUN", "--against", "DATA", "--out", "OUT/n.png"], "n.png", True),
         ("noise", ["project", "RUN", "IMAGE", "--steps", "1", "--out", "OUT/p"], "p/in.png", True),
         ("domains", ["translate", "RUN", "IMAGE", "--out", "OUT/t"], "t/in.png", True),

@@ -15,7 +15,7 @@ from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
 from ganvas.core.meta_device import on_meta
-from ganvas.inference import zoo
+from ganvas.inference import hub, zoo
 from ganvas.inference.model import Model
 from ganvas.inference.model_file import (
     FORMAT,
@@ -39,6 +39,8 @@ def load(
 ) -> Model:
     """Load a trained model from a run folder, a model folder or a `.safetensors` file.
 
+    "hub:OWNER/NAME" is downloaded from the Hugging Face Hub (extra `hub`).
+
     Nothing in the file is executed. The description is checked against the tensors
     before any memory beyond the file's size is allocated.
 
@@ -52,7 +54,7 @@ def load(
     Raises `UserError` if there is no model, or if the file is damaged.
     """
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
-    path = zoo.resolved(path)
+    path = zoo.resolved(hub.fetched(str(path)) if str(path).startswith(hub.PREFIX) else path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, options)
     return Model(*_read(model_path(path)), **options, source=str(path))

@@ -124,4 +124,4 @@ class BigGAN(NoiseToImage):
         self, G: nn.Module, z: Tensor, truncation: float, y: Tensor | None = None
     ) -> Tensor:
         z = rng.truncated(z, truncation) if math.isfinite(truncation) else z
-        return G(z, *self.sample_labels(len(z), y))
+        return G(z, *self.sample_labels(z.shape[0], y))

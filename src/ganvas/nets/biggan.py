@@ -197,7 +197,7 @@ class Generator(Conditioned):
             assert y is not None, "this generator was built for labels"
             conditions = [y] * len(self.blocks)
         else:
-            embedded = self.embed(y, len(z), z)
+            embedded = self.embed(y, z.shape[0], z)
             conditions = [torch.cat([embedded, part], 1) for part in rest] or [embedded] * len(
                 self.blocks
             )

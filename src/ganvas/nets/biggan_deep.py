@@ -157,7 +157,7 @@ class DeepGenerator(Conditioned):
         z: [N, latent]
         y: labels [N] or mixtures [N, classes]; not None if there are `classes`
         """
-        condition = torch.cat([z, self.embed(y, len(z), z)], 1)
+        condition = torch.cat([z, self.embed(y, z.shape[0], z)], 1)
         x = self.input(condition).unflatten(1, self.grid)
         for i, block in enumerate(self.blocks):
             x = block(x, condition)

@@ -182,7 +182,7 @@ class Synthesis(Grows):
         """
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
         noise = noise or [None] * self.layers
-        x = before = self.const.expand(len(w), -1, -1, -1)
+        x = before = self.const.expand(w.shape[0], -1, -1, -1)
         for i, layers in enumerate(self.blocks[: level + 1]):
             before = x
             for j, layer in enumerate(layers, 2 * i):  # pyright: ignore[reportArgumentType] (a ModuleList is iterable)

@@ -169,7 +169,7 @@ class Synthesis(Grows):
         A map for every 3x3 convolution, of which there is one less than layers.
         """
         noise = noise or [None] * (self.layers - 1)
-        x, image = self.const.expand(len(w), -1, -1, -1), None
+        x, image = self.const.expand(w.shape[0], -1, -1, -1), None
         for i, flat in enumerate(self.flat):
             before = x
             if i:

@@ -48,6 +48,8 @@ def serve(
 
     Example: `ganvas serve runs/p --port 8000`
     """
+    from ganvas.core.guards import plural
+
     try:
         from ganvas.apps.service.limits import Limits
         from ganvas.apps.service.server import serve as run
@@ -72,5 +74,5 @@ def serve(
         device=device or "cpu",
         precision=precision,
         backend=backend,
-        ready=lambda address, count: _say(f"serving {count} models at {address}"),
+        ready=lambda address, count: _say(f"serving {plural(count, 'model')} at {address}"),
     )

@@ -1,0 +1,101 @@
+"""Export models of many methods and compare the files with torch.
+
+    python bench/exports.py [--only RECIPE,...]
+
+Recipes at the sizes of the table, with random weights: the comparison is of arithmetic,
+not of images. Each is exported to ONNX and run by onnxruntime at three sizes, all with
+free batch. Writes bench/results/exports.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganvas import recipes
+from ganvas.core import Samples, Shape
+from ganvas.core.environment import commit, machine
+from ganvas.core.errors import UserError
+from ganvas.inference import model_file
+from ganvas.inference.exporters.export import export
+
+RESULTS = Path(__file__).parent / "results" / "exports.json"
+# Recipe -> (side in pixels, channels, classes).
+MODELS = {
+    "gan": (32, 1, 0),
+    "dcgan": (64, 3, 0),
+    "wgan_gp_dcgan": (64, 3, 0),
+    "sngan_projection": (32, 3, 10),
+    "sagan_digits": (32, 1, 10),
+    "biggan_digits": (32, 1, 10),
+    "progan": (32, 3, 0),
+    "stylegan_digits": (32, 1, 10),
+    "stylegan2_digits": (32, 1, 10),
+    "r3gan_small": (32, 1, 10),
+    "vae_conv": (32, 3, 0),
+    "infogan": (32, 1, 0),
+    "cyclegan": (64, 3, 0),
+    "pix2pix": (256, 3, 0),
+    "unit": (64, 3, 0),
+    "srresnet": (96, 3, 0),
+}
+
+
+def measured(recipe: str) -> dict[str, Any]:
+    """The comparison of one recipe."""
+    side, channels, classes = MODELS[recipe]
+    run = recipes.find(recipe)(1000)
+    shape = Shape(channels=channels, height=side, width=side, classes=classes)
+    torch.manual_seed(0)
+    method = run.method(shape)
+    task = "images" if isinstance(method, Samples) else "pairs"
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        model_file.save(Path(folder), method, run, shape, {"recipe": recipe, "task": task})
+        file = Path(folder) / "m.onnx"
+        try:
+            made = export(folder, "onnx", file)
+        except UserError as e:
+            return {"method": type(method).__name__, "refused": str(e)}
+        return {
+            "method": type(method).__name__,
+            "inputs": [one.name for one in made.inputs],
+            "free_sides": made.free_sides,
+            "notes": list(made.notes),
+            "mib": file.stat().st_size / 2**20,
+            "sizes": [one.sizes for one in made.compared],
+            "difference": max(one.difference for one in made.compared),
+            "seconds": time.monotonic() - start,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", help="recipes, separated by commas; others keep their record")
+    only = parser.parse_args().only
+    old = json.loads(RESULTS.read_text())["models"] if RESULTS.exists() and only else {}
+    models = dict(old)
+    for recipe in only.split(",") if only else MODELS:
+        models[recipe] = measured(recipe)
+        print(recipe, json.dumps(models[recipe]), flush=True)
+        done = [m for m in models.values() if "difference" in m]
+        record = {
+            "command": "python bench/exports.py",
+            "commit": commit(),
+            "machine": machine(),
+            "exported": len(done),
+            "methods": len({m["method"] for m in done}),
+            "largest_difference": max((m["difference"] for m in done), default=None),
+            "models": models,
+        }
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""`ganvas export`, `ganvas push`: models for other programs and people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganvas.apps.cli.common import TRUNCATIONS, USE, Checkpoint, Model, _say, app
+
+
+@app.command(rich_help_panel=USE)
+def push(
+    run: Model,
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hugging Face Hub.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is new: only for its owners.")
+    ] = False,
+) -> None:
+    """Upload a model with its card to the Hugging Face Hub.
+
+    Every command that takes a model takes hub:OWNER/NAME in its place, as does Python's
+    `ganvas.load`.
+
+    Example: `ganvas push runs/p me/roses`
+    """
+    from ganvas.inference import hub
+
+    _say(f"uploaded to {hub.push(run, repository, private=private)}")
+
+
+@app.command(rich_help_panel=USE)
+def export(
+    run: Model,
+    to: Annotated[str, typer.Option("--to", help="Form: onnx, openvino or torchscript.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="New file: model.onnx, model.xml or model.pt.")
+    ],
+    direction: Annotated[
+        str | None, typer.Option(help="Target domain of a translation: b (default) or a.")
+    ] = None,
+    truncation: Annotated[
+        float | None,
+        typer.Option(
+            max=TRUNCATIONS,
+            help="Truncation that is fixed in the file, for BigGAN; other methods that support it "
+            "take it as an input.",
+        ),
+    ] = None,
+    checkpoint: Checkpoint = "last",
+) -> None:
+    """Export a model to ONNX, OpenVINO or TorchScript, and compare the file with torch.
+
+    Images are float32 [batch, channels, height, width] in [0, 1]. Other programs do not
+    mark them as generated: do so yourself.
+
+    Example: `ganvas export runs/p --to onnx --out p.onnx`
+    """
+    from ganvas.inference.exporters.export import export as run_export
+
+    made = run_export(run, to, out, to=direction, truncation=truncation, checkpoint=checkpoint)
+    _say(f"{to} in {made.file}, result: float32 [batch, channels, height, width] in [0, 1]")
+    for one in made.inputs:
+        _say(f"  {one.name}: {one.text}")
+    if not made.free_sides and "image" in {one.name for one in made.inputs}:
+        _say(f"  height and width are {'x'.join(map(str, made.compared[0].sizes[0][2:]))} only")
+    for note in made.notes:
+        _say(f"note: {note}")
+    for one in made.compared:
+        sizes = ", ".join("x".join(map(str, size)) or "1" for size in one.sizes)
+        _say(f"compared with torch, inputs {sizes}: largest difference {one.difference:.1e}")

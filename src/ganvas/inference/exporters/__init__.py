@@ -1,0 +1,1 @@
+"""Exporters: a model as a file that other programs run."""

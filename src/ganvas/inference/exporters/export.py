@@ -1,0 +1,119 @@
+"""Export a model for other programs, and compare the file with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ganvas.core.errors import CapabilityError, UserError, did_you_mean, printable
+from ganvas.core.guards import reason
+from ganvas.inference.exporters import onnx, openvino, torchscript
+from ganvas.inference.exporters.network import Input, Network, network
+from ganvas.inference.load import load
+
+# Form -> (suffix of its files, the module that writes and runs it).
+FORMS = {
+    "onnx": (".onnx", onnx),
+    "openvino": (".xml", openvino),
+    "torchscript": (".pt", torchscript),
+}
+TOLERANCE = 1e-4  # of images in [0, 1]
+
+
+class Compared(NamedTuple):
+    """A comparison of an exported file with torch.
+
+    sizes: of the inputs
+    difference: the largest, of images in [0, 1]
+    """
+
+    sizes: tuple[tuple[int, ...], ...]
+    difference: float
+
+
+class Export(NamedTuple):
+    """An exported file.
+
+    free_sides: whether input images may have any size that its text allows
+    notes: how the file differs from the model
+    """
+
+    file: Path
+    inputs: tuple[Input, ...]
+    free_sides: bool
+    compared: list[Compared]
+    notes: tuple[str, ...]
+
+
+def export(
+    run: str | Path,
+    form: str,
+    out: str | Path,
+    *,
+    to: str | None = None,
+    truncation: float | None = None,
+    checkpoint: str = "last",
+) -> Export:
+    """Write a model as a file for other programs, and run that file beside torch.
+
+    Images are float32 [N, C, H, W] in [0, 1]. The file is removed if its images differ
+    from torch's by more than 1e-4.
+
+    form: "onnx", "openvino" or "torchscript"
+    to: domain of a translation; None: the method's first
+    truncation: fixed in the file, for BigGAN; other methods take it as an input
+
+    Raises `UserError` for an unknown form, a wrong suffix, a missing package and a
+    model that has no such form.
+    """
+    out = Path(out)
+    if form not in FORMS:
+        raise UserError(f"models cannot be exported to {form!r}. {did_you_mean(form, FORMS)}")
+    suffix, module = FORMS[form]
+    if out.suffix != suffix:
+        raise UserError(f"a file of {form} ends in {suffix}; got {printable(out)}")
+    model = load(run, checkpoint=checkpoint)
+    exported = network(model, to, truncation)
+    facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
+    free = module.write(exported, out, facts)
+    try:
+        compared = [_compared(module.run, out, exported, x) for x in exported.examples(free)]
+        worst = max(one.difference for one in compared)
+        if not worst <= TOLERANCE:
+            raise CapabilityError(
+                f"the images of the exported network differ from torch's by {worst:.2g}, of at "
+                f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. Nothing "
+                "was written"
+            )
+    except BaseException:
+        for file in (out, out.with_suffix(".bin")):  # OpenVINO's weights
+            file.unlink(missing_ok=True)
+        raise
+    return Export(out, exported.inputs, free, compared, exported.notes)
+
+
+def _compared(
+    run: Callable[[Path, Network, tuple[Tensor, ...]], np.ndarray],
+    file: Path,
+    exported: Network,
+    inputs: tuple[Tensor, ...],
+) -> Compared:
+    expected = exported.reference(inputs).numpy()
+    sizes = tuple(tuple(x.shape) for x in inputs)
+    try:
+        result = run(file, exported, inputs)
+    except Exception as e:  # a runtime raises errors of its own
+        raise CapabilityError(
+            f"the exported network does not take inputs of {list(sizes[0])} ({reason(e)}). Nothing "
+            "was written"
+        ) from None
+    if result.shape != expected.shape:
+        raise CapabilityError(
+            f"the exported network gives {list(result.shape)} in place of {list(expected.shape)}. "
+            "Nothing was written"
+        )
+    return Compared(sizes, float(np.abs(result - expected).max()))

@@ -1,0 +1,142 @@
+"""Share models on the Hugging Face Hub, by huggingface_hub (extra `hub`).
+
+A repository holds a model folder: weights, description and model card. Nothing is
+unpickled: a model from the hub is read as one of the disk is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ganvas.core.errors import OutputError, UserError, printable
+from ganvas.core.guards import open_regular, reason
+
+PREFIX = "hub:"
+FILES = ("model.safetensors", "model.json")
+MOST = 1 << 20  # bytes of a card or of a run's quality curve
+T = TypeVar("T")
+
+
+def push(run: str | Path, repository: str, *, private: bool = False) -> str:
+    """Upload a run's model, with its card, to the repository OWNER/NAME.
+
+    The repository is made if it does not exist. The token is huggingface_hub's own:
+    that of `hf auth login`, or HF_TOKEN.
+
+    Returns the repository's address. Raises `UserError` if there is no model, or if the
+    hub refuses.
+    """
+    folder = _model_folder(Path(run))
+    hub: Any = _library()
+    card = _card(folder, Path(run), repository).encode()
+    parts = [hub.CommitOperationAdd(name, str(folder / name)) for name in FILES]
+    parts.append(hub.CommitOperationAdd("README.md", card))
+
+    def upload() -> str:
+        api = hub.HfApi(library_name="ganvas")
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.create_commit(repository, parts, commit_message="Upload by ganvas")
+        return str(address)
+
+    return _asked(upload, f"{printable(repository)} could not be written", OutputError)
+
+
+def fetched(name: str) -> Path:
+    """The folder of a downloaded model "hub:OWNER/NAME" or "hub:OWNER/NAME@REVISION".
+
+    What was downloaded before is not downloaded again, and works without a network.
+
+    Raises `UserError` if the hub has no such model, or cannot be reached.
+    """
+    hub: Any = _library()
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+
+    def download() -> str:
+        return hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(FILES)
+        )
+
+    return Path(_asked(download, f"{printable(name)} could not be read", UserError))
+
+
+def _library() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(
+            "the hub needs the package huggingface_hub: pip install 'ganvas[hub]'"
+        ) from None
+    return huggingface_hub
+
+
+def _asked(call: Callable[[], T], failure: str, kind: type[UserError]) -> T:
+    """The result of a call of huggingface_hub; its errors in one line."""
+    import huggingface_hub.errors as errors
+
+    expected = (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.LocalEntryNotFoundError,
+        OSError,
+        ValueError,
+    )
+    try:
+        return call()
+    except Exception as e:
+        # Errors of its HTTP client have no class of their own here.
+        if not isinstance(e, expected) and "http" not in type(e).__module__:
+            raise
+        raise kind(
+            f"{failure} ({reason(e)}): check the name, the network and the token (hf auth login)"
+        ) from None
+
+
+def _model_folder(run: Path) -> Path:
+    for folder in (run / "model", run):
+        if all((folder / name).is_file() for name in FILES):
+            return folder
+    raise UserError(
+        f"there is no model in {printable(run)}: expected a run, or a model's folder with "
+        f"{' and '.join(FILES)}"
+    )
+
+
+def _card(folder: Path, run: Path, repository: str) -> str:
+    """The model card: the folder's, with the hub's header and the run's measures."""
+    text = "# A ganvas model\n"
+    if (folder / "README.md").is_file():
+        with open_regular(folder / "README.md") as file:
+            text = file.read(MOST).decode(errors="replace")
+    here = json.dumps(f"{PREFIX}{repository}", ensure_ascii=False)
+    text = text.replace('"path/of/this/folder"', here)
+    header = "---\nlibrary_name: ganvas\ntags:\n- ganvas\n- gan\n- image-generation\n---\n\n"
+    return header + text + _measures(run / "measures.jsonl")
+
+
+def _measures(file: Path) -> str:
+    """The last and the best point of a run's quality curve, as a part of the card."""
+    points: list[tuple[float, int, str]] = []
+    if file.is_file():
+        with open_regular(file) as lines:
+            for line in lines.read(MOST).splitlines():
+                try:
+                    point = json.loads(line)
+                    points.append(
+                        (float(point["frechet"]), int(point["images"]), str(point["extractor"]))
+                    )
+                except (ValueError, KeyError, TypeError):
+                    continue
+    if not points:
+        return ""
+    rows = {"last": points[-1], "best": min(points)}
+    table = [f"| {name} | {n:,} | {d:.4g} | {printable(by)} |" for name, (d, n, by) in rows.items()]
+    return (
+        "\n## Measured while it was trained\n\n"
+        "| | images | Fréchet distance | features |\n|---|---|---|---|\n"
+        + "\n".join(table)
+        + "\n\nIt compares only within one run: the samples are few. It is not FID.\n"
+    )
