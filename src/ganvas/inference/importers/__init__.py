@@ -101,7 +101,7 @@ def import_network(
     of the `FORMATS`; for unknown options and for those that are needed.
     """
     name, found = recognized(read_state(file, part), str(file))
-    apply(found, options or {}, name, str(file))
+    found, _ = apply(found, options or {}, name, str(file))
     announce(found, options or {}, name, str(file))
     net = found.net.float()
     if found.output_map is not None:

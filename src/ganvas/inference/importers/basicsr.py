@@ -18,6 +18,7 @@ from ganvas.inference.importers.formats import (
     State,
     column,
     convolutions,
+    unchanged,
 )
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
@@ -138,7 +139,7 @@ def _compact(state: State) -> Found | None:
     net = super_resolution.CompactNet(
         channels, width, len(kernels) - 2, math.isqrt(last // out), prelu, out
     )
-    readings = {"relu": nn.Module.eval, "leakyrelu": _leaky}
+    readings = {"relu": unchanged, "leakyrelu": _leaky}
     return Found(net, state, settings={} if prelu else {"act_type": Setting(readings)})
 
 
@@ -170,9 +171,7 @@ def _unet_discriminator(state: State) -> Found | None:
     return Found(
         super_resolution.UNetDiscriminator(channels, width, normalised=False),
         with_fixed_sigma(state),
-        settings={
-            "skip_connection": Setting({"true": nn.Module.eval, "false": _without_skips}, "true")
-        },
+        settings={"skip_connection": Setting({"true": unchanged, "false": _without_skips}, "true")},
     )
 
 

@@ -26,8 +26,8 @@ def parse(texts: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str]:
-    """Set the options in the network. Returns all settings, also those assumed.
+def apply(found: Found, options: Options, name: str, file: str) -> tuple[Found, dict[str, str]]:
+    """Set the options in the network. Returns (network, all settings, also assumed).
 
     name, file: the format and the file, for errors
 
@@ -53,8 +53,9 @@ def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str
                 f"which with {_choices(option, setting.readings)}"
             )
     for option, value in chosen.items():
-        found.settings[option].readings[value](found.net)
-    return {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
+        if (output_map := found.settings[option].readings[value](found.net)) is not None:
+            found = found._replace(output_map=output_map)
+    return found, {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
 
 
 def announce(found: Found, options: Options, name: str, file: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from ganvas.inference.importers.formats import State
 
@@ -28,7 +29,8 @@ def with_power_iteration(state: State) -> State:
 def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
     """Convert layers of `torch.nn.utils.spectral_norm` to plain weights.
 
-    Their evaluation divides by u^T W v of the stored vectors.
+    Their evaluation divides by u^T W v of the stored vectors; that of kwotsin/mimicry's
+    own layers by |W v|, v being W^T u of the stored u, at length 1.
 
     transposed: layers that are transposed convolutions, [in, out, ...]
     """
@@ -41,6 +43,10 @@ def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
             u, v = (state[f"{layer}.weight_{name}"].float() for name in "uv")
             sigma = torch.dot(u, matrix @ v)
             plain[f"{layer}.weight"] = value / sigma
-        elif not key.endswith((".weight_u", ".weight_v")):
+        elif key.endswith(".weight") and f"{key[:-7]}.sn_u" in state:
+            matrix = value.float().flatten(1)
+            v = F.normalize(matrix.T @ state[f"{key[:-7]}.sn_u"].float().flatten(), dim=0)
+            plain[key] = value.float() / torch.linalg.vector_norm(matrix @ v)
+        elif not key.endswith((".weight_u", ".weight_v", ".sn_u", ".sn_sigma")):
             plain[key] = value
     return plain
