@@ -54,23 +54,24 @@ class Projection(nn.Linear):
     """Projection discriminator's last layer: linear(h) + <embedding of y, h>.
 
     h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato
-    and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h).
+    and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h). `outputs`:
+    numbers for each image; if they are several, the scores are [N, outputs].
     """
 
-    def __init__(self, features: int, classes: int = 0) -> None:
-        super().__init__(features, 1)
+    def __init__(self, features: int, classes: int = 0, outputs: int = 1) -> None:
+        super().__init__(features, outputs)
         self.embed = nn.Embedding(classes, features) if classes else None
 
     def forward(self, input: Tensor, y: Tensor | None = None) -> Tensor:
-        """Score features [N, d]: [N].
+        """Score features [N, d]: [N] or [N, outputs].
 
         y: labels [N]; not None if there are `classes`
         """
-        score = super().forward(input).squeeze(1)
+        score = super().forward(input)
         if self.embed is None:
-            return score
+            return score.squeeze(1)
         assert y is not None, "this discriminator was built for labels"
-        return score + (self.embed(y) * input).sum(1)
+        return (score + (self.embed(y) * input).sum(1, keepdim=True)).squeeze(1)
 
 
 def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganvas.core.errors import UserError
 from ganvas.nets.attention import SelfAttention
 from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection
-from ganvas.nets.layers import Size, doublings, sides
+from ganvas.nets.layers import Size, doublings, from_grid
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.spectral import spectral_
 
@@ -141,7 +141,7 @@ class Generator(nn.Module):
         attention: int | None = None,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size) if bottom == 4 else _from_grid(size, bottom)
+        k, grid = doublings(size) if bottom == 4 else from_grid(size, bottom)
         widths = _checked(widths or [width] * (k + 1), k + 1)
         self.latent, self.classes = latent, classes
         self.grid = (widths[0], *grid)
@@ -230,18 +230,6 @@ class Discriminator(nn.Module):
             if self.attention is not None and i == self.attended:
                 x = self.attention(x)
         return self.pool(F.relu(x), (2, 3))
-
-
-def _from_grid(size: Size, bottom: int) -> tuple[int, tuple[int, int]]:
-    """(k, grid) of a square of `size`: a grid of side `bottom`, doubled k times."""
-    height, width = sides(size)
-    k = max(height // bottom, 1).bit_length() - 1
-    if (height, width) != (bottom << k, bottom << k):
-        raise UserError(
-            f"this network cannot make {height}x{width} (height x width) from a grid of {bottom}; "
-            f"give a square of {bottom}, {2 * bottom}, {4 * bottom}, ... pixels"
-        )
-    return k, (bottom, bottom)
 
 
 def _checked(widths: Sequence[int], levels: int) -> Sequence[int]:

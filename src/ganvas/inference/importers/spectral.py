@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 import torch.nn.functional as F
 
@@ -11,7 +13,8 @@ from ganvas.inference.importers.formats import State
 def with_power_iteration(state: State) -> State:
     """Convert ajbrock/BigGAN-PyTorch's layers to weights before normalization and u.
 
-    Both projects do one power iteration from the stored u (there: u0) in evaluation.
+    Both projects do one power iteration from the stored u (there: u0, others are for
+    other singular values) in evaluation.
     """
     ours: State = {}
     for key, value in state.items():
@@ -21,7 +24,7 @@ def with_power_iteration(state: State) -> State:
             ours[f"{layer}.parametrizations.weight.0.u"] = state[f"{layer}.u0"].flatten()
             # The network is on the meta device, these weights are not.
             ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros((), device="cpu")
-        elif name not in ("u0", "sv0"):
+        elif not re.fullmatch(r"(u|sv)\d+", name):
             ours[key] = value
     return ours
 
