@@ -28,10 +28,13 @@ class Setting(NamedTuple):
         an `output_map` in place of the file's, or None
     assumed: the value unless another is given; None: one must be given. The network
         has it already
+    announced: whether to say what is assumed; False for what the project's own programs
+        leave as it is
     """
 
     readings: Mapping[str, Callable[[nn.Module], OutputMap | None]]
     assumed: str | None = None
+    announced: bool = True
 
 
 class Found(NamedTuple):

@@ -62,7 +62,7 @@ def announce(found: Found, options: Options, name: str, file: str) -> None:
     """Log in one line what is assumed, and how to choose another reading."""
     parts = []
     for option, setting in found.settings.items():
-        if option not in options:
+        if option not in options and setting.announced:
             others = [value for value in setting.readings if value != setting.assumed]
             parts.append(f"{option}={setting.assumed} (else {_choices(option, others)})")
     if parts:
