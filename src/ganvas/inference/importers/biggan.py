@@ -54,7 +54,7 @@ def _generator(state: State) -> Found | None:
     if not any(re.fullmatch(r"blocks\.0\.0\.bn1\.(bn\.)?\w+_mean", k) for k in state):
         for norm in net.modules():  # "nonorm": labels' gains and biases alone
             if isinstance(norm, ConditionalBatchNorm2d):
-                norm.norm = nn.Identity()
+                norm.add_module("norm", nn.Identity())
     names = {"linear": "input", "output_layer.0": "norm", "output_layer.2": "output"}
     return Found(net, _ours(state, names))
 

@@ -175,7 +175,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "lrelu": partial(nn.LeakyReLU, 0.2),
     "selu": nn.SELU,
 }
-PADDINGS: dict[str, Callable[[tuple[int, ...]], nn.Module]] = {
+PADDINGS: dict[str, Callable[[int], nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
     "replicate": nn.ReplicationPad2d,
     "zero": nn.ZeroPad2d,
@@ -199,11 +199,11 @@ def _activate(net: nn.Module, make: Callable[[], nn.Module]) -> None:
                 module.add_module(name, make())
 
 
-def _pad(net: nn.Module, make: Callable[[tuple[int, ...]], nn.Module]) -> None:
+def _pad(net: nn.Module, make: Callable[[int], nn.Module]) -> None:
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.ReflectionPad2d):
-                module.add_module(name, make(child.padding))
+                module.add_module(name, make(child.padding[0]))
 
 
 def _discriminator(state: State) -> Found | None:
