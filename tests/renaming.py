@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from ganvas.inference.importers import import_network
 State = dict[str, Tensor]
 
 
-def lively(net: nn.Module) -> nn.Module:
+def lively(net: nn.Module) -> Any:
     """Weights, none of them 0, and statistics, none of them 0 or 1."""
     with torch.no_grad():
         for value in net.state_dict().values():
@@ -22,7 +24,7 @@ def lively(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-def renamed(net: nn.Module, *names: tuple[str, str]) -> State:
+def renamed(net: nn.Module, *names: tuple[str, str | Callable[[re.Match[str]], str]]) -> State:
     """The state of `net`, its names changed by all patterns in turn."""
     state = {}
     for key, value in net.state_dict().items():
@@ -33,7 +35,7 @@ def renamed(net: nn.Module, *names: tuple[str, str]) -> State:
 
 
 @torch.no_grad()
-def agree(net: nn.Module, state: State, file: Path, *inputs: Tensor, **options: str) -> nn.Module:
+def agree(net: nn.Module, state: State, file: Path, *inputs: Tensor, **options: str) -> Any:
     """Import `state`, and compare with `net`."""
     torch.save(state, file)
     again = import_network(file, options=options)

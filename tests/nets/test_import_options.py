@@ -124,8 +124,8 @@ def test_activations_of_compact_networks(tmp_path: Path) -> None:
         leaky = import_network(file, options={"act_type": "leakyrelu"})(x)
         assert not torch.allclose(leaky, net(x))
         as_method.import_model(file, tmp_path / "model", options={"act_type": "LeakyReLU"})
-        again = load(tmp_path / "model").method.G(x)
-        torch.testing.assert_close(again, leaky)
+        method: Any = load(tmp_path / "model").method
+        torch.testing.assert_close(method.G(x), leaky)
 
 
 def test_what_is_assumed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
