@@ -126,6 +126,18 @@ def test_unit(golden: Callable[[str], Golden]) -> None:
             g.check(scores, f"output_{part}_{i}")
 
 
+@torch.no_grad()
+def test_munit(golden: Callable[[str], Golden]) -> None:
+    g = golden("unit/adaingen")
+    net: Any = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    content, style = net.encode(g.tensors["input"])
+    g.check(content, "content")
+    g.check(style, "style")
+    g.check(net(g.tensors["input"]), "output")
+    g.check(net.decode(content, g.tensors["style2"]), "output_style2")
+
+
 @pytest.mark.parametrize("name", ["64_hier_shared_attn", "cifar32"])
 @torch.no_grad()
 def test_biggan(golden: Callable[[str], Golden], name: str) -> None:

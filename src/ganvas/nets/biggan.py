@@ -25,7 +25,7 @@ from ganvas.nets.conditional import (
     embed_labels,
     start_from_identity,
 )
-from ganvas.nets.layers import Size, doublings, sides
+from ganvas.nets.layers import Size, doublings, from_grid, sides
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.resnet import DownBlock, UpBlock
 from ganvas.nets.spectral import spectral_
@@ -129,7 +129,7 @@ class Generator(Conditioned):
     in `width`s; None: the paper's. `normalised`: spectral normalization of all layers
     but embeddings (and of labels' tables). Without `classes` and `split` batch norms
     have plain gains. y may be mixtures of classes [N, classes] if the embedding is
-    shared.
+    shared. `bottom`: side of a square's first grid.
     """
 
     def __init__(
@@ -146,9 +146,10 @@ class Generator(Conditioned):
         normalised: bool = True,
         init: Init = "orthogonal",
         eps: float = 1e-5,
+        bottom: int = 4,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size)
+        k, grid = doublings(size) if bottom == 4 else from_grid(size, bottom)
         widths = [width * m for m in checked_multiples(multiples or channel_multiples(k), k)]
         self.classes, self.parts = classes, k + 1 if split else 1
         part = latent // self.parts
@@ -214,7 +215,7 @@ class Trunk(nn.Module):
     Residual blocks that halve a side, with the generator's widths turned round, and at
     least one that keeps it; ReLU, the sum over pixels. `multiples`: channels after each
     block in `width`s; None: the paper's (up to 32 px ajbrock/BigGAN-PyTorch's: two
-    blocks that keep).
+    blocks that keep). `narrow`: blocks widen with their second convolution, as SNGAN's.
 
     Base of discriminators, which add their last layers and initialize all weights.
     """
@@ -226,6 +227,7 @@ class Trunk(nn.Module):
         channels: int,
         attention: Sequence[int],
         multiples: Sequence[int] | None,
+        narrow: bool = False,
     ) -> None:
         super().__init__()
         k, _ = doublings(size)
@@ -241,7 +243,7 @@ class Trunk(nn.Module):
         shrinks = [i < down for i in range(len(widths) - 1)]
         self.width_out = widths[-1]
         self.blocks = nn.ModuleList(
-            DownBlock(a, b, down=shrink, first=i == 0)
+            DownBlock(a, b, down=shrink, first=i == 0, between=a if narrow else b)
             for i, ((a, b), shrink) in enumerate(zip(pairwise(widths), shrinks, strict=True))
         )
         height, wide = sides(size)
@@ -261,7 +263,8 @@ class Discriminator(Trunk):
     """Images [N, channels, H, W] in [-1, 1] and labels y [N] -> scores [N].
 
     The trunk's features, linear, and the projection on the labels' embedding
-    (arXiv:1802.05637). All spectrally normalized.
+    (arXiv:1802.05637). All spectrally normalized. `outputs`: numbers for each image;
+    if they are several, the scores are [N, outputs].
     """
 
     def __init__(
@@ -274,15 +277,17 @@ class Discriminator(Trunk):
         multiples: Sequence[int] | None = None,
         normalised: bool = True,
         init: Init = "orthogonal",
+        narrow: bool = False,
+        outputs: int = 1,
     ) -> None:
-        super().__init__(width, size, channels, attention, multiples)
-        self.output = Projection(self.width_out, classes)
+        super().__init__(width, size, channels, attention, multiples, narrow)
+        self.output = Projection(self.width_out, classes, outputs)
         initialize(self, init)
         if normalised:
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Score images x [N, channels, H, W]: [N].
+        """Score images x [N, channels, H, W]: [N], or [N, outputs].
 
         y: as of `Projection`; not None if there are `classes`
         """

@@ -56,26 +56,28 @@ class Projection(nn.Linear):
     h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato
     and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h). An image
     without a label has the score linear(h), as in S3GAN's code (arXiv:1903.02271).
+    `outputs`: numbers for each image; if they are several, the scores are [N, outputs].
     """
 
-    def __init__(self, features: int, classes: int = 0) -> None:
-        super().__init__(features, 1)
+    def __init__(self, features: int, classes: int = 0, outputs: int = 1) -> None:
+        super().__init__(features, outputs)
         self.embed = nn.Embedding(classes, features) if classes else None
 
     def forward(self, input: Tensor, y: Tensor | None = None) -> Tensor:
-        """Score features [N, d]: [N].
+        """Score features [N, d]: [N] or [N, outputs].
 
         y: labels [N], -1 if unknown, or mixtures of classes [N, classes] (0: unknown);
             not None if there are `classes`
         """
-        score = super().forward(input).squeeze(1)
+        score = super().forward(input)
         if self.embed is None:
-            return score
+            return score.squeeze(1)
         assert y is not None, "this discriminator was built for labels"
         if y.is_floating_point():
-            return score + (embed_labels(self.embed, y) * input).sum(1)
-        projection = (self.embed(y.clamp(min=0)) * input).sum(1)
-        return score + projection.where(y >= 0, 0.0)
+            projection = (embed_labels(self.embed, y) * input).sum(1)
+        else:
+            projection = (self.embed(y.clamp(min=0)) * input).sum(1).where(y >= 0, 0.0)
+        return (score + projection[:, None]).squeeze(1)
 
 
 def embed_labels(table: nn.Embedding, y: Tensor) -> Tensor:

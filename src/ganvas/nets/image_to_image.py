@@ -17,23 +17,24 @@ from ganvas.nets.norm import Norm, norm2d
 class ResNetBlock(nn.Module):
     """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders.
 
-    [N, C, H, W] -> the same.
+    [N, C, H, W] -> the same. `reflect` False: borders of 0.
     """
 
-    def __init__(self, width: int, norm: Norm, dropout: bool) -> None:
+    def __init__(self, width: int, norm: Norm, dropout: bool, reflect: bool = True) -> None:
         super().__init__()
-        bias = norm == "instance"
+        bias = norm in ("instance", "affine")
+        pad = [nn.ReflectionPad2d(1)] if reflect else []
         layers = [
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3, bias=bias),
+            *pad,
+            nn.Conv2d(width, width, 3, padding=int(not reflect), bias=bias),
             norm2d(norm, width),
             nn.ReLU(inplace=True),
         ]
         if dropout:
             layers.append(Dropout(0.5))
         layers += [
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3, bias=bias),
+            *pad,
+            nn.Conv2d(width, width, 3, padding=int(not reflect), bias=bias),
             norm2d(norm, width),
         ]
         self.conv_block = nn.Sequential(*layers)
@@ -51,12 +52,12 @@ class ResNetGenerator(nn.Module):
     c7s1-64, d128, d256, `blocks` of R256, u128, u64, c7s1-3, tanh, for a `width` of 64.
     CycleGAN, Zhu et al., 2017, arXiv:1703.10593, appendix 7.2 (9 blocks from 256 px, 6
     below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only if
-    `norm` is instance norm, as in the authors' code. Weights ~ N(0, .02).
+    `norm` is an instance norm, as in the authors' code. Weights ~ N(0, .02).
 
     `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
     interpolation and a convolution, so that nothing aliases (Zhang, 2019,
     arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
-    `downs`: halvings; pix2pixHD's global generator has 4.
+    `downs`: halvings; pix2pixHD's global generator has 4. `reflect`: of `ResNetBlock`.
     """
 
     def __init__(
@@ -70,10 +71,11 @@ class ResNetGenerator(nn.Module):
         blur_down: bool = False,
         blur_up: bool = False,
         downs: int = 2,
+        reflect: bool = True,
     ) -> None:
         super().__init__()
         self.multiple = 1 << downs
-        bias = norm == "instance"
+        bias = norm in ("instance", "affine")
 
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
@@ -84,7 +86,7 @@ class ResNetGenerator(nn.Module):
             layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
             if blur_down:
                 layers.append(nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2)))
-        layers += [ResNetBlock(width << downs, norm, dropout) for _ in range(blocks)]
+        layers += [ResNetBlock(width << downs, norm, dropout, reflect) for _ in range(blocks)]
         for c in reversed(widths):
             if blur_up:
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))

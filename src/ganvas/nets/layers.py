@@ -53,6 +53,18 @@ def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
     )
 
 
+def from_grid(size: Size, bottom: int) -> tuple[int, tuple[int, int]]:
+    """(k, grid) of a square of `size`: a grid of side `bottom`, doubled k times."""
+    height, width = sides(size)
+    k = max(height // bottom, 1).bit_length() - 1
+    if (height, width) != (bottom << k, bottom << k):
+        raise UserError(
+            f"this network cannot make {height}x{width} (height x width) from a grid of {bottom}; "
+            f"give a square of {bottom}, {2 * bottom}, {4 * bottom}, ... pixels"
+        )
+    return k, (bottom, bottom)
+
+
 def divisible(x: Tensor, factor: int, least: int) -> None:
     """Raise `UserError` unless both sides are multiples of `factor`, at least `least`.
 

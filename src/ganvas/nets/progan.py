@@ -236,6 +236,7 @@ class ProgressiveDiscriminator(Grows):
     shrinks before LeakyReLU. `classes`: one score for each label, of which the image's
     own is taken (StyleGAN's code); 0: one score. `names`: how many classes it also
     tells apart (ProGAN's code); it then gives (scores [N], their logits [N, names]).
+    `spread` False: without the minibatch standard deviation.
     """
 
     def __init__(
@@ -249,6 +250,7 @@ class ProgressiveDiscriminator(Grows):
         blur: bool = False,
         classes: int = 0,
         names: int = 0,
+        spread: bool = True,
     ) -> None:
         super().__init__(size)
         w = widths_by_level(widths, width, len(self.resolutions))
@@ -266,8 +268,8 @@ class ProgressiveDiscriminator(Grows):
         )
         self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.names = names
-        self.spread = MinibatchStdDev(group, correction)
-        self.last = EqualizedConv2d(w[0] + 1, w[0], 3)
+        self.spread = MinibatchStdDev(group, correction) if spread else nn.Identity()
+        self.last = EqualizedConv2d(w[0] + spread, w[0], 3)
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0])
         self.output = EqualizedLinear(w[0], max(classes, 1) + names, gain=1.0)
 

@@ -9,16 +9,19 @@ and with labels (arXiv:1802.05637).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.core.errors import UserError
+from ganvas.nets.attention import SelfAttention
 from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection
-from ganvas.nets.layers import Size, doublings
+from ganvas.nets.layers import Size, doublings, from_grid
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.spectral import spectral_
 
@@ -33,8 +36,8 @@ def _init(module: nn.Module) -> None:
             nn.init.xavier_uniform_(
                 m.weight, math.sqrt(2) if name.endswith(("conv1", "conv2")) else 1.0
             )
-            assert m.bias is not None
-            nn.init.zeros_(m.bias)
+            if m.bias is not None:  # attention has none
+                nn.init.zeros_(m.bias)
         elif isinstance(m, nn.Embedding) and name.endswith("embed"):
             nn.init.xavier_uniform_(m.weight)
 
@@ -83,7 +86,7 @@ class DownBlock(nn.Module):
     if the block shrinks or widens it. The `first` block of a critic sees pixels and has
     no leading ReLU. [N, C, H, W] -> [N, C', H, W] or [N, C', H/2, W/2]. `rectified`:
     the shortcut, too, starts from ReLU(x), as in kwotsin/mimicry, whose ReLU works in
-    place.
+    place. `between`: channels between the convolutions; None: as after them.
     """
 
     def __init__(
@@ -93,10 +96,12 @@ class DownBlock(nn.Module):
         down: bool = True,
         first: bool = False,
         rectified: bool = False,
+        between: int | None = None,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        between = between or channels_out
+        self.conv1 = nn.Conv2d(channels_in, between, 3, padding=1)
+        self.conv2 = nn.Conv2d(between, channels_out, 3, padding=1)
         same = not down and channels_in == channels_out
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
         self.down, self.first, self.rectified = down, first, rectified
@@ -118,7 +123,9 @@ class Generator(nn.Module):
     - tanh, for a side of 4 * 2^k; `width` channels throughout. At 32 px the paper's
     generator (section 5.4). `upsampling`: the paper's nearest, or bilinear as
     kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains
-    and biases of its own in the blocks' batch norms (arXiv:1802.05637).
+    and biases of its own in the blocks' batch norms (arXiv:1802.05637). `widths`:
+    channels before the first and after each block; `bottom`: side of a square's first
+    grid; `attention`: number of the block that self-attention follows.
     """
 
     def __init__(
@@ -129,16 +136,23 @@ class Generator(nn.Module):
         channels: int = 3,
         upsampling: Literal["nearest", "bilinear"] = "nearest",
         classes: int = 0,
+        widths: Sequence[int] | None = None,
+        bottom: int = 4,
+        attention: int | None = None,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size)
+        k, grid = doublings(size) if bottom == 4 else from_grid(size, bottom)
+        widths = _checked(widths or [width] * (k + 1), k + 1)
         self.latent, self.classes = latent, classes
-        self.grid = (width, *grid)
+        self.grid = (widths[0], *grid)
         norm = partial(ConditionalBatchNorm2d, classes=classes) if classes else BatchNorm2d
         self.input = nn.Linear(latent, math.prod(self.grid))
-        self.blocks = nn.ModuleList(UpBlock(width, width, upsampling, norm) for _ in range(k))
-        self.norm = BatchNorm2d(width)
-        self.output = nn.Conv2d(width, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(UpBlock(a, b, upsampling, norm) for a, b in pairwise(widths))
+        self.norm = BatchNorm2d(widths[-1])
+        self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.bounded: Callable[[Tensor], Tensor] = torch.tanh
+        self.attended = attention
+        self.attention = None if attention is None else SelfAttention(widths[attention + 1])
         _init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -148,9 +162,11 @@ class Generator(nn.Module):
         """
         assert y is not None or not self.classes, "this generator was built for labels"
         x = self.input(z).unflatten(1, self.grid)
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x, y) if self.classes else block(x)
-        return self.output(F.relu(self.norm(x))).tanh()
+            if self.attention is not None and i == self.attended:
+                x = self.attention(x)
+        return self.bounded(self.output(F.relu(self.norm(x))))
 
 
 class Discriminator(nn.Module):
@@ -164,7 +180,9 @@ class Discriminator(nn.Module):
     spectral normalization of every layer; `pool`: the mean or the sum over pixels.
     SNGAN has the normalization and the sum (arXiv:1802.05957, appendix B.4 and the
     authors' code). `classes`: how many labels y [N] it takes, by projection
-    (arXiv:1802.05637).
+    (arXiv:1802.05637). `widths`: channels after each block, of which `shrinking` halve
+    the side; None: as said. `narrow`: blocks widen with their second convolution.
+    `attention`: as of `Generator`.
     """
 
     def __init__(
@@ -176,13 +194,23 @@ class Discriminator(nn.Module):
         normalised: bool = False,
         pool: Literal["mean", "sum"] = "mean",
         classes: int = 0,
+        widths: Sequence[int] | None = None,
+        shrinking: int = 0,
+        narrow: bool = False,
+        attention: int | None = None,
     ) -> None:
         super().__init__()
-        k, _ = doublings(size)
-        shrinking = [DownBlock(width, width, rectified=rectified) for _ in range(k - 2)]
-        keeping = [DownBlock(width, width, down=False, rectified=rectified) for _ in range(2)]
-        self.blocks = nn.Sequential(DownBlock(channels, width, first=True), *shrinking, *keeping)
-        self.output = Projection(width, classes)
+        if widths is None:
+            k, _ = doublings(size)
+            shrinking = max(k - 1, 1)
+            widths = [width] * (shrinking + 2)
+        self.blocks = nn.Sequential(DownBlock(channels, widths[0], first=True))
+        for i, (a, b) in enumerate(pairwise(widths), start=1):
+            between = a if narrow else b
+            self.blocks.append(DownBlock(a, b, i < shrinking, False, rectified, between))
+        self.output = Projection(widths[-1], classes)
+        self.attended = attention
+        self.attention = None if attention is None else SelfAttention(widths[attention])
         self.pool = torch.sum if pool == "sum" else torch.mean
         _init(self)
         if normalised:
@@ -193,4 +221,19 @@ class Discriminator(nn.Module):
 
         y: labels [N]; not None if there are `classes`
         """
-        return self.output(self.pool(F.relu(self.blocks(x)), (2, 3)), y)
+        return self.output(self.features(x), y)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What is scored linearly of images x [N, channels, H, W]: [N, width]."""
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if self.attention is not None and i == self.attended:
+                x = self.attention(x)
+        return self.pool(F.relu(x), (2, 3))
+
+
+def _checked(widths: Sequence[int], levels: int) -> Sequence[int]:
+    """`widths`, if they are as many as `levels`. Raises `UserError` otherwise."""
+    if len(widths) != levels:
+        raise UserError(f"`widths` gives {len(widths)} numbers; this size needs {levels}")
+    return widths

@@ -7,6 +7,8 @@ latent may be both domains' own, as in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,13 +67,17 @@ class LayerNorm(nn.Module):
         ]
 
 
-def _split(blocks: int, shared: int, width: int) -> tuple[list[list[nn.Module]], nn.Sequential]:
+def _split(
+    blocks: int, shared: int, width: int, domains: int
+) -> tuple[list[list[nn.Module]], nn.Sequential]:
     """(each domain's own blocks, the shared ones)."""
     if not 0 <= shared <= blocks:
         raise UserError(
             f"`shared` is {shared}; of {blocks} blocks from 0 to {blocks} can be shared"
         )
-    own: list[list[nn.Module]] = [[Block(width) for _ in range(blocks - shared)] for _ in range(2)]
+    own: list[list[nn.Module]] = [
+        [Block(width) for _ in range(blocks - shared)] for _ in range(domains)
+    ]
     return own, nn.Sequential(*(Block(width) for _ in range(shared)))
 
 
@@ -103,11 +109,12 @@ class Encoders(nn.Module):
         halvings: int = 2,
         blocks: int = 4,
         shared: int = 1,
+        domains: int = 2,
     ) -> None:
         super().__init__()
         self.halvings, self.latent = halvings, width << halvings
         self.multiple = 1 << halvings
-        own, self.shared = _split(blocks, shared, self.latent)
+        own, self.shared = _split(blocks, shared, self.latent, domains)
 
         def down(kernel: int, a: int, b: int, stride: int) -> list[nn.Module]:
             pad = nn.ReflectionPad2d((kernel - 1) // 2)
@@ -147,9 +154,10 @@ class Decoders(nn.Module):
         doublings: int = 2,
         blocks: int = 4,
         shared: int = 1,
+        domains: int = 2,
     ) -> None:
         super().__init__()
-        own, self.shared = _split(blocks, shared, latent)
+        own, self.shared = _split(blocks, shared, latent, domains)
         self.own = nn.ModuleList()
         for blocks_of in own:
             layers, a = blocks_of, latent
@@ -174,11 +182,17 @@ class MultiscaleDiscriminator(nn.Module):
 
     At each `layers` convolutions of 4x4 and stride 2 with `width` channels, doubled
     each time, each followed by LeakyReLU(.2), then 1x1. After Wang et al., 2018,
-    arXiv:1711.11585, section 3.2. Weights ~ N(0, .02).
+    arXiv:1711.11585, section 3.2. Weights ~ N(0, .02). `norm`: channels -> a layer
+    after all of these convolutions but the first.
     """
 
     def __init__(
-        self, channels: int = 3, width: int = 64, layers: int = 4, scales: int = 3
+        self,
+        channels: int = 3,
+        width: int = 64,
+        layers: int = 4,
+        scales: int = 3,
+        norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.least = 1 << layers + scales - 1  # the smallest scale's last convolution sees 2x2
@@ -190,6 +204,7 @@ class MultiscaleDiscriminator(nn.Module):
                 found += [
                     nn.ReflectionPad2d(1),
                     nn.Conv2d(a, width << i, 4, 2),
+                    *([norm(width << i)] if norm is not None and i else []),
                     nn.LeakyReLU(0.2, inplace=True),
                 ]
             return nn.Sequential(*found, nn.Conv2d(width << layers - 1, 1, 1))

@@ -101,7 +101,7 @@ def import_network(
     of the `FORMATS`; for unknown options and for those that are needed.
     """
     name, found = recognized(read_state(file, part), str(file))
-    apply(found, options or {}, name, str(file))
+    found, _ = apply(found, options or {}, name, str(file))
     announce(found, options or {}, name, str(file))
     net = found.net.float()
     if found.output_map is not None:
@@ -214,7 +214,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
     for averaged in ("avgG", "G_ema", "params_ema"):
         if averaged in parts:
             return parts[averaged]
-    if parts.keys() == {"a", "b"} and all("enc.model.0.conv.weight" in p for p in parts.values()):
+    if parts.keys() == {"a", "b"} and all(unit.is_autoencoder(p) for p in parts.values()):
         return {
             f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
         }  # UNIT's two are one translator

@@ -119,7 +119,14 @@ def _shape_of_images(net: Any, side: int = 256) -> Shape:
 # class belong to one method, however they were trained.
 METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shape]]] = {
     dcgan.Generator: (methods.DCGAN, _shape_from_noise),
-    resnet.Generator: (methods.WGANGP, _shape_from_noise),
+    resnet.Generator: (
+        lambda shape, G, D: (
+            methods.SNGAN(shape, G, D, labels=True)
+            if shape.classes
+            else methods.WGANGP(shape, G, D)
+        ),
+        _shape_from_noise,
+    ),
     progan.ProgressiveGenerator: (methods.ProGAN, _shape_from_noise),
     stylegan.Generator: (methods.StyleGAN, _shape_from_noise),
     stylegan2.Generator: (methods.StyleGAN2, _shape_from_noise),
@@ -189,7 +196,7 @@ def import_model(
         )
     state = importers.read_state(file, part)
     name, found = importers.recognized(state, str(file))
-    settings = apply(found, options or {}, name, str(file))
+    found, settings = apply(found, options or {}, name, str(file))
     announce(found, options or {}, name, str(file))
     method, shape = as_method(found.net, name)
     task = "images"
@@ -263,5 +270,5 @@ def method_of(
     options: settings that its tensors do not show
     """
     name, found = importers.recognized(tensors, file)
-    apply(found, options, name, file)
+    found, _ = apply(found, options, name, file)
     return as_method(found.net, name, shape)[0]

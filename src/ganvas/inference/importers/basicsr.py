@@ -18,6 +18,7 @@ from ganvas.inference.importers.formats import (
     State,
     column,
     convolutions,
+    unchanged,
 )
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
@@ -79,8 +80,11 @@ def _rrdb(state: State) -> Found | None:
         out,
         doublings=ups,
     )
-    readings = {str((1 << ups) // f): partial(_fold, folded=folded, fold=f) for f in possible}
-    return Found(net, state, settings={"scale": Setting(readings)} if others else {})
+    readings = {
+        str((1 << ups) // f): partial(_fold, folded=folded, fold=f) for f in usual or possible
+    }
+    scale = Setting(readings, None if others else str((1 << ups) // fold), announced=False)
+    return Found(net, state, settings={"scale": scale})
 
 
 def _fold(net: nn.Module, folded: int, fold: int) -> None:
@@ -138,8 +142,10 @@ def _compact(state: State) -> Found | None:
     net = super_resolution.CompactNet(
         channels, width, len(kernels) - 2, math.isqrt(last // out), prelu, out
     )
-    readings = {"relu": nn.Module.eval, "leakyrelu": _leaky}
-    return Found(net, state, settings={} if prelu else {"act_type": Setting(readings)})
+    activation = Setting({"relu": unchanged, "leakyrelu": _leaky})
+    if prelu:
+        activation = Setting({"prelu": unchanged}, "prelu", announced=False)
+    return Found(net, state, settings={"act_type": activation})
 
 
 def _leaky(net: nn.Module) -> None:
@@ -170,9 +176,7 @@ def _unet_discriminator(state: State) -> Found | None:
     return Found(
         super_resolution.UNetDiscriminator(channels, width, normalised=False),
         with_fixed_sigma(state),
-        settings={
-            "skip_connection": Setting({"true": nn.Module.eval, "false": _without_skips}, "true")
-        },
+        settings={"skip_connection": Setting({"true": unchanged, "false": _without_skips}, "true")},
     )
 
 

@@ -5,7 +5,9 @@ The latter: huggingface/pytorch-pretrained-BigGAN.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,17 @@ from torch import Tensor, nn
 from ganvas.inference.importers.formats import Format, Found, State, column
 from ganvas.inference.importers.spectral import with_fixed_sigma, with_power_iteration
 from ganvas.nets import biggan, biggan_deep
+from ganvas.nets.attention import SelfAttention
+from ganvas.nets.conditional import ConditionalBatchNorm2d
+from ganvas.nets.spectral import spectral_
+
+# Statistics of that project's two other batch norms, as the usual one names them.
+OTHER_NORMS = {
+    "running_mean": "stored_mean",
+    "running_var": "stored_var",
+    "stored_mean": "stored_mean",
+    "stored_var": "stored_var",
+}
 
 
 def _generator(state: State) -> Found | None:
@@ -20,23 +33,28 @@ def _generator(state: State) -> Found | None:
         return None
     kernels = _in_order(state, r"blocks\.\d+\.0\.conv1\.weight")
     multiples = [kernels[0].shape[1], *(k.shape[0] for k in kernels)]
-    if state["linear.weight"].shape[0] != 16 * multiples[0]:
-        return None
+    bottom = math.isqrt(len(state["linear.weight"]) // multiples[0])
     part, gain = state["linear.weight"].shape[1], state["blocks.0.0.bn1.gain.weight"]
     shared = state["shared.weight"].shape[1] if "shared.weight" in state else 0
     split = bool(shared) and gain.shape[1] > shared
     net = biggan.Generator(
         latent=part * (len(kernels) + 1) if split else part,
         width=1,
-        size=4 << len(kernels),
+        size=bottom << len(kernels),
         channels=state["output_layer.2.weight"].shape[0],
         classes=len(state["shared.weight"]) if shared else len(gain),
         shared=shared,
         split=split,
-        attention=[4 << i + 1 for i in _attended(state)],
+        attention=(),
         multiples=multiples,
         normalised="linear.u0" in state,
+        bottom=bottom,
     )
+    _attend(net, state, multiples[1:])
+    if not any(re.fullmatch(r"blocks\.0\.0\.bn1\.(bn\.)?\w+_mean", k) for k in state):
+        for norm in net.modules():  # "nonorm": labels' gains and biases alone
+            if isinstance(norm, ConditionalBatchNorm2d):
+                norm.add_module("norm", nn.Identity())
     names = {"linear": "input", "output_layer.0": "norm", "output_layer.2": "output"}
     return Found(net, _ours(state, names))
 
@@ -44,27 +62,37 @@ def _generator(state: State) -> Found | None:
 def _discriminator(state: State) -> Found | None:
     if not {"linear.weight", "embed.weight", "blocks.0.0.conv1.weight"} <= state.keys():
         return None
-    kernels = _in_order(state, r"blocks\.\d+\.0\.conv1\.weight")
-    size = 4 << len(kernels) - 1
+    kernels = _in_order(state, r"blocks\.\d+\.0\.conv2\.weight")
+    widths, first = [len(k) for k in kernels], state["blocks.0.0.conv1.weight"]
+    outputs = len(state["linear.weight"])
     net = biggan.Discriminator(
         width=1,
-        size=size,
-        channels=kernels[0].shape[1],
+        size=4 << len(kernels) - 1,
+        channels=first.shape[1],
         classes=len(state["embed.weight"]),
-        attention=[size >> i + 1 for i in _attended(state)],
-        multiples=[k.shape[0] for k in kernels],
+        attention=(),
+        multiples=widths,
         normalised="linear.u0" in state,
+        narrow=len(first) == first.shape[1] != widths[0],
+        outputs=outputs,
     )
-    return Found(net, _ours(state, {"linear": "output", "embed": "output.embed"}), column)
+    _attend(net, state, widths)
+    ours = _ours(state, {"linear": "output", "embed": "output.embed"})
+    return Found(net, ours, column if outputs == 1 else None)
 
 
 def _in_order(state: State, pattern: str) -> list[Tensor]:
     return [v for k, v in state.items() if re.fullmatch(pattern, k)]
 
 
-def _attended(state: State) -> list[int]:
-    """The blocks that are followed by attention."""
-    return [int(m[1]) for k in state if (m := re.fullmatch(r"blocks\.(\d+)\.1\.gamma", k))]
+def _attend(
+    net: biggan.Generator | biggan.Discriminator, state: State, widths: Sequence[int]
+) -> None:
+    """Add self-attention after the blocks that have it; `widths`: after each block."""
+    after = [m[1] for k in state if (m := re.fullmatch(r"blocks\.(\d+)\.1\.gamma", k))]
+    net.attention = nn.ModuleDict({i: SelfAttention(widths[int(i)]) for i in after})
+    if "linear.u0" in state:
+        spectral_(net.attention)
 
 
 def _ours(state: State, ends: dict[str, str]) -> State:
@@ -73,6 +101,8 @@ def _ours(state: State, ends: dict[str, str]) -> State:
 
     def name(key: str) -> str:
         layer, _, last = key.rpartition(".")
+        if last in OTHER_NORMS:
+            layer, last = layer.removesuffix(".bn"), OTHER_NORMS[last]
         if m := re.match(r"blocks\.(\d+)\.(\d)\.?(.*)", layer):
             parts = [layers.get(p, p) for p in m[3].split(".") if p]
             inner = ["norm"] if last in statistics else []
@@ -81,7 +111,8 @@ def _ours(state: State, ends: dict[str, str]) -> State:
             layer, last = ends[layer], "weight" if last == "gain" else last
         return f"{layer}.{statistics.get(last, last)}"
 
-    return with_power_iteration({name(k): v for k, v in state.items()})
+    counters = ("accumulation_counter", "num_batches_tracked")
+    return with_power_iteration({name(k): v for k, v in state.items() if not k.endswith(counters)})
 
 
 class StoredStatistics(nn.Module):

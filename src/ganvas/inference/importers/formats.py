@@ -16,18 +16,25 @@ from torch import Tensor, nn
 State = dict[str, Tensor]
 
 
+OutputMap = Callable[..., Tensor | tuple[object, ...]]
+
+
 class Setting(NamedTuple):
     """A setting of a network that names and shapes do not show.
 
     It is named as the argument of the project's own constructor.
 
-    readings: value, in lower case -> function that sets it in the network
+    readings: value, in lower case -> function that sets it in the network, and returns
+        an `output_map` in place of the file's, or None
     assumed: the value unless another is given; None: one must be given. The network
         has it already
+    announced: whether to say what is assumed; False for what the project's own programs
+        leave as it is
     """
 
-    readings: Mapping[str, Callable[[nn.Module], object]]
+    readings: Mapping[str, Callable[[nn.Module], OutputMap | None]]
     assumed: str | None = None
+    announced: bool = True
 
 
 class Found(NamedTuple):
@@ -42,7 +49,7 @@ class Found(NamedTuple):
 
     net: nn.Module
     state: State
-    output_map: Callable[..., Tensor | tuple[object, ...]] | None = None
+    output_map: OutputMap | None = None
     input_map: Callable[[Tensor], Tensor] | None = None
     settings: Mapping[str, Setting] = {}  # never changed
 
@@ -82,6 +89,10 @@ def separable(filters: Sequence[Tensor], usual: Sequence[float], name: str) -> S
     known = torch.tensor(usual, device="cpu")
     same = len(known) == len(row) and torch.allclose(row, known / known.sum(), atol=1e-5)
     return usual if same else row.tolist()
+
+
+def unchanged(net: nn.Module) -> None:
+    """The reading that a network has already."""
 
 
 def column(scores: Tensor) -> Tensor:

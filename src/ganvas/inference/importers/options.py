@@ -26,8 +26,8 @@ def parse(texts: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str]:
-    """Set the options in the network. Returns all settings, also those assumed.
+def apply(found: Found, options: Options, name: str, file: str) -> tuple[Found, dict[str, str]]:
+    """Set the options in the network. Returns (network, all settings, also assumed).
 
     name, file: the format and the file, for errors
 
@@ -53,15 +53,16 @@ def apply(found: Found, options: Options, name: str, file: str) -> dict[str, str
                 f"which with {_choices(option, setting.readings)}"
             )
     for option, value in chosen.items():
-        found.settings[option].readings[value](found.net)
-    return {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
+        if (output_map := found.settings[option].readings[value](found.net)) is not None:
+            found = found._replace(output_map=output_map)
+    return found, {k: chosen.get(k) or v.assumed or "" for k, v in found.settings.items()}
 
 
 def announce(found: Found, options: Options, name: str, file: str) -> None:
     """Log in one line what is assumed, and how to choose another reading."""
     parts = []
     for option, setting in found.settings.items():
-        if option not in options:
+        if option not in options and setting.announced:
             others = [value for value in setting.readings if value != setting.assumed]
             parts.append(f"{option}={setting.assumed} (else {_choices(option, others)})")
     if parts:

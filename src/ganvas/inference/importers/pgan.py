@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 import re
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ganvas.inference.importers.formats import Format, Found, State, column
+from ganvas.inference.importers.formats import (
+    Format,
+    Found,
+    OutputMap,
+    Setting,
+    State,
+    column,
+    unchanged,
+)
 from ganvas.nets import progan
 from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 
@@ -25,7 +34,7 @@ def _pgan_generator(state: State) -> Found | None:
         widths=widths,
     )
     names = {"formatLayer": "input", "groupScale0.0": "first", "toRGBLayers": "to_rgb"}
-    return Found(net, _pgan(state, net, names))
+    return Found(net, _pgan(state, net, names), settings={"generationActivation": IMAGES})
 
 
 def _pgan_discriminator(state: State) -> Found | None:
@@ -41,9 +50,25 @@ def _pgan_discriminator(state: State) -> Found | None:
         channels=state["fromRGBLayers.0.module.weight"].shape[1],
         widths=widths,
         correction=1,
+        names=len(state["decisionLayer.module.weight"]) - 1,
+        spread=state["groupScaleZero.0.module.weight"].shape[1] > widths[0],
     )
     names = {"groupScaleZero.0": "last", "groupScaleZero.1": "dense", "decisionLayer": "output"}
-    return Found(net, _pgan(state, net, {**names, "fromRGBLayers": "from_rgb"}), column)
+    ours = _pgan(state, net, {**names, "fromRGBLayers": "from_rgb"})
+    return Found(net, ours, _joined if net.names else column)
+
+
+def _joined(outputs: tuple[Tensor, Tensor]) -> Tensor:
+    """Scores [N] and logits of classes [N, k] as one, [N, 1 + k]."""
+    return torch.cat([column(outputs[0]), outputs[1]], 1)
+
+
+def _bounded(net: nn.Module) -> OutputMap:
+    return torch.tanh
+
+
+# The end of generators belongs to the loss: WGAN-GP's leaves images as they are.
+IMAGES = Setting({"none": unchanged, "tanh": _bounded}, "none")
 
 
 def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:

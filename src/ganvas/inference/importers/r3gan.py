@@ -56,16 +56,14 @@ def _discriminator(state: State) -> Found | None:
     for stage, blocks in zip(stages[:-1], facts["blocks"], strict=False):
         change = stage.get(f"{blocks}.LinearLayer.Layer.weight")
         widths.append(widths[-1] if change is None else len(change))
-    reversed_facts: dict[str, Any] = {
-        k: v[::-1] if isinstance(v, list) else v for k, v in facts.items()
-    }
+    settings: dict[str, Any] = {k: v[::-1] if isinstance(v, list) else v for k, v in facts.items()}
     net = r3gan.Discriminator(
         size=_size(state[f"Model.{end}.Basis.weight"].shape[2:], len(stages)),
         channels=state["Model.ExtractionLayer.Layer.weight"].shape[1],
         classes=classes,
         embedding=embedding,
         widths=widths[::-1],
-        **reversed_facts,
+        **settings,
     )
     names = {
         "ExtractionLayer.Layer": "input",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
+import torch.nn.functional as F
 
 from ganvas.inference.importers.formats import State
 
@@ -10,7 +13,8 @@ from ganvas.inference.importers.formats import State
 def with_power_iteration(state: State) -> State:
     """Convert ajbrock/BigGAN-PyTorch's layers to weights before normalization and u.
 
-    Both projects do one power iteration from the stored u (there: u0) in evaluation.
+    Both projects do one power iteration from the stored u (there: u0, others are for
+    other singular values) in evaluation.
     """
     ours: State = {}
     for key, value in state.items():
@@ -20,7 +24,7 @@ def with_power_iteration(state: State) -> State:
             ours[f"{layer}.parametrizations.weight.0.u"] = state[f"{layer}.u0"].flatten()
             # The network is on the meta device, these weights are not.
             ours[f"{layer}.parametrizations.weight.0.seen"] = torch.zeros((), device="cpu")
-        elif name not in ("u0", "sv0"):
+        elif not re.fullmatch(r"(u|sv)\d+", name):
             ours[key] = value
     return ours
 
@@ -28,7 +32,8 @@ def with_power_iteration(state: State) -> State:
 def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
     """Convert layers of `torch.nn.utils.spectral_norm` to plain weights.
 
-    Their evaluation divides by u^T W v of the stored vectors.
+    Their evaluation divides by u^T W v of the stored vectors; that of kwotsin/mimicry's
+    own layers by |W v|, v being W^T u of the stored u, at length 1.
 
     transposed: layers that are transposed convolutions, [in, out, ...]
     """
@@ -41,6 +46,10 @@ def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
             u, v = (state[f"{layer}.weight_{name}"].float() for name in "uv")
             sigma = torch.dot(u, matrix @ v)
             plain[f"{layer}.weight"] = value / sigma
-        elif not key.endswith((".weight_u", ".weight_v")):
+        elif key.endswith(".weight") and f"{key[:-7]}.sn_u" in state:
+            matrix = value.float().flatten(1)
+            v = F.normalize(matrix.T @ state[f"{key[:-7]}.sn_u"].float().flatten(), dim=0)
+            plain[key] = value.float() / torch.linalg.vector_norm(matrix @ v)
+        elif not key.endswith((".weight_u", ".weight_v", ".sn_u", ".sn_sigma")):
             plain[key] = value
     return plain

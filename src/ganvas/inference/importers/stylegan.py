@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ganvas.inference.importers import pgan
 from ganvas.inference.importers.formats import (
     Format,
     Found,
@@ -48,7 +49,7 @@ def _zoo_generator(state: State) -> Found | None:
         widths=widths,
         blur=False,
     )
-    return Found(net, _zoo(state, net))
+    return Found(net, _zoo(state, net), settings={"generationActivation": pgan.IMAGES})
 
 
 def _zoo(state: State, net: stylegan.Generator) -> State:

@@ -8,8 +8,17 @@ from __future__ import annotations
 import re
 
 import torch
+from torch import nn
 
-from ganvas.inference.importers.formats import Format, Found, State, convolutions, numbered
+from ganvas.inference.importers.formats import (
+    Format,
+    Found,
+    Setting,
+    State,
+    convolutions,
+    numbered,
+    unchanged,
+)
 from ganvas.nets import cut, image_to_image, patchgan
 from ganvas.nets.norm import Norm
 
@@ -18,31 +27,43 @@ def _norm(state: State, conv: str) -> Norm:
     """The norm, by a convolution before it.
 
     That project gives the convolution a bias with instance norm only, which has no
-    weights.
+    weights unless they are asked for.
     """
     if any(k.endswith("running_mean") for k in state):
         return "batch"
+    if any(k.endswith(".weight") and v.dim() == 1 for k, v in state.items()):
+        return "affine"
     return "instance" if f"{conv}.bias" in state else "none"
 
 
 def _resnet(state: State) -> Found | None:
     blocks = {
-        int(k.split(".")[1]) for k in state if re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", k)
+        int(k.split(".")[1])
+        for k in state
+        if re.fullmatch(r"model\.\d+\.conv_block\.\d+\.weight", k)
     }
     if not blocks or "model.1.weight" not in state:
         return None
     filters = {int(k.split(".")[1]): v for k, v in state.items() if k.endswith(".filt")}
     blur_down = min(filters, default=max(blocks)) < min(blocks)
+    # Reflected borders are a layer of their own before each convolution.
+    second = {
+        int(k.split(".")[3])
+        for k, v in state.items()
+        if re.fullmatch(rf"model\.{min(blocks)}\.conv_block\.\d+\.weight", k) and v.dim() == 4
+    }
+    reflect = min(second) == 1
     net = image_to_image.ResNetGenerator(
         channels_in=state["model.1.weight"].shape[1],
         channels_out=convolutions(state)[-1].shape[0],
         width=state["model.1.weight"].shape[0],
         blocks=len(blocks),
         norm=_norm(state, "model.1"),
-        dropout=not any(k.endswith(".conv_block.5.weight") for k in state),
+        dropout=max(second) == (6 if reflect else 4),
         blur_down=blur_down,
         blur_up=max(filters, default=0) > max(blocks),
         downs=(min(blocks) - 4) // (4 if blur_down else 3),
+        reflect=reflect,
     )
     for place, filt in filters.items():
         row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)
@@ -51,7 +72,23 @@ def _resnet(state: State) -> Found | None:
             filt, taps.outer(taps) * gain / taps.sum() ** 2
         ):
             raise ValueError(f"model.{place}.filt is not the filter {row}")
-    return Found(net, {k: v for k, v in state.items() if not k.endswith(".filt")})
+    # The project's programs leave borders reflected; its files show borders of 0 alone.
+    readings = {"reflect": unchanged, "replicate": _replicate} if reflect else {"zero": unchanged}
+    borders = Setting(readings, next(iter(readings)), announced=False)
+    return Found(
+        net,
+        {k: v for k, v in state.items() if not k.endswith(".filt")},
+        settings={"padding_type": borders},
+    )
+
+
+def _replicate(net: nn.Module) -> None:
+    """Replicate the borders in residual blocks in place of reflecting them."""
+    for block in net.modules():
+        if isinstance(block, image_to_image.ResNetBlock):
+            for i, layer in enumerate(block.conv_block):
+                if isinstance(layer, nn.ReflectionPad2d):
+                    block.conv_block[i] = nn.ReplicationPad2d(1)
 
 
 def _translating_resnet(state: State) -> Found | None:
@@ -83,11 +120,21 @@ def _patch_discriminator(state: State) -> Found | None:
         and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()
     ):
         return None
+    return Found(_patches(state, "model.2", blur=False), state)
+
+
+def _patches(state: State, second: str, blur: bool) -> patchgan.PatchDiscriminator:
+    """The discriminator of convolutions' weights; `second`: the second one's name."""
     kernels = convolutions(state)
     width, channels = kernels[0].shape[:2]
-    return Found(
-        patchgan.PatchDiscriminator(channels, width, len(kernels) - 2, _norm(state, "model.2")),
-        state,
+    layers = len(kernels) - 2
+    return patchgan.PatchDiscriminator(
+        channels,
+        width,
+        0 if layers == 1 and len(kernels[1]) == width else layers,
+        _norm(state, second),
+        blur=blur,
+        bias=f"{second}.bias" in state,
     )
 
 
@@ -95,8 +142,8 @@ def _antialiased_patch_discriminator(state: State) -> Found | None:
     filters = {k: v for k, v in state.items() if k.endswith(".filt")}
     if not (
         numbered(state, "model")
-        and {"model.0.weight", "model.3.weight", "model.7.weight"} <= state.keys()
-        and {"model.2.filt", "model.6.filt"} <= filters.keys()
+        and {"model.0.weight", "model.3.weight"} <= state.keys()
+        and "model.2.filt" in filters
     ):
         return None
     for name, filt in filters.items():
@@ -104,12 +151,7 @@ def _antialiased_patch_discriminator(state: State) -> Found | None:
         if filt.shape[2:] != (3, 3) or not torch.allclose(filt, taps.outer(taps) / 16):
             raise ValueError(f"{name} is not the filter [1, 2, 1]")
     weights = {k: v for k, v in state.items() if k not in filters}
-    kernels = convolutions(weights)
-    width, channels = kernels[0].shape[:2]
-    net = patchgan.PatchDiscriminator(
-        channels, width, len(kernels) - 2, _norm(weights, "model.3"), blur=True
-    )
-    return Found(net, weights)
+    return Found(_patches(weights, "model.3", blur=True), weights)
 
 
 def _patch_mlp(state: State) -> Found | None:
@@ -125,7 +167,8 @@ def _pixel_discriminator(state: State) -> Found | None:
     ):
         return None
     width, channels = state["net.0.weight"].shape[:2]
-    return Found(patchgan.PixelDiscriminator(channels, width, _norm(state, "net.2")), state)
+    norm, bias = _norm(state, "net.2"), "net.2.bias" in state
+    return Found(patchgan.PixelDiscriminator(channels, width, norm, bias), state)
 
 
 FORMATS: dict[str, Format] = {
