@@ -24,7 +24,7 @@ def digits() -> tuple[torch.Tensor, np.ndarray]:
     x = torch.from_numpy(pixels).view(-1, 1, 8, 8).float() / 8 - 1
     x = F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)
     order = np.random.default_rng(0).permutation(len(x))
-    return x[order], labels[order]
+    return x[order], np.asarray(labels)[order]
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,8 @@ def _digits(part: str) -> Arrays | None:
 
     images, labels = map(np.asarray, load_digits(return_X_y=True))
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    return Arrays(pixels, labels, [str(i) for i in range(10)], ["digits", sklearn.__version__])
+    names = [str(i) for i in range(10)]
+    return Arrays(pixels, np.asarray(labels), names, ["digits", sklearn.__version__])
 
 
 def _letters(part: str) -> Arrays | None:
