@@ -215,13 +215,19 @@ def test_translate(page: Any, tmp_path: Path) -> None:
 def test_verify(page: Any, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Verify").click()
     drop(page, "Verify", picture(tmp_path / "photo <b>.png"))
-    has(page, "#found", "Unknown: it has no mark")
+    has(page, "#found .bad", "Unknown: neither a signature nor a mark")
     page.get_by_role("button", name="Clear").locator("visible=true").click()
     ours = encode.save(Image.new("L", (8, 8)), tmp_path / "ours.png", recipe="<img src=x>", seed=7)
     drop(page, "Verify", ours)
-    has(page, "#found .good", "Generated with ganvas")
+    has(page, "#found .good", "Signed with this user's key, and whole")
     has(page, "#found tr", "recipe<img src=x>")
     has(page, "#found tr", "seed7")
+    page.get_by_role("button", name="Clear").locator("visible=true").click()
+    data = bytearray(ours.read_bytes())
+    data[-20] ^= 1
+    (tmp_path / "forged.png").write_bytes(data)
+    drop(page, "Verify", tmp_path / "forged.png")
+    has(page, "#found .bad", "Changed since it was signed")
     assert page.evaluate(UNNAMED) == []
 
 

@@ -39,11 +39,6 @@ class Entry(NamedTuple):
     translates: bool
 
 
-def zoo() -> Path:
-    """The folder of models that a checkout of ganvas holds; it may not exist."""
-    return Path(__file__).resolve().parents[3] / "zoo"
-
-
 def find_models(*folders: Path) -> list[Entry]:
     """The models of ganvas below folders, down to `zoo/NAME/model`.
 

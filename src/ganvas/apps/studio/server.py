@@ -52,11 +52,11 @@ def serve(
             import uvicorn
 
             from ganvas.apps.studio import application
-            from ganvas.inference.library import zoo
+            from ganvas.inference import zoo
             from ganvas.training.jobs import Jobs
         except ImportError as e:
             raise UserError(f"{NEEDED} ({e})") from None
-        folders = [runs] if runs else [Path("runs"), zoo()]
+        folders = [runs] if runs else [Path("runs"), zoo.FOLDER]
         jobs = Jobs(folders[0])
         app = application.application(folders, jobs, None if _is_loopback(host) else host, password)
         shown = f"[{host}]" if ":" in host else host
