@@ -205,7 +205,7 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], None]]]:
         "RGBA 16": (".png", raw(png16(deep(4)))),
         "CMYK JPEG": (".jpg", by_pillow(photo.convert("CMYK"), ".jpg")),
         "CMYK TIFF": (".tif", by_pillow(photo.convert("CMYK"), ".tif")),
-        "YCbCr": (".tif", by_pillow(photo.convert("YCbCr"), ".tif")),
+        "YCbCr": (".tif", by_pillow(photo.convert("YCbCr"), ".tif", compression="tiff_lzw")),
         "JPEG": (".jpg", by_pillow(photo, ".jpg", icc_profile=SRGB)),
         "JPEG, gray": (".jpeg", by_pillow(gray, ".jpeg")),
         "WebP": (".webp", by_pillow(photo, ".webp", icc_profile=SRGB)),
