@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,19 @@ def toy_run(recipe: str, data: Path, *more: str) -> Run:
     for assignment in [f"data.source={data}", *SMALL[recipe], *more]:
         run = config.override(run, assignment)
     return run
+
+
+def distinct_recipes() -> list[str]:
+    """One recipe for each method, choice of networks and of switches; sorted.
+
+    The others differ in numbers only, most of which are the same at toy size."""
+    found: dict[object, str] = {}
+    for name, recipe in sorted(recipes.all_recipes().items()):
+        method: Any = recipe(12).method
+        parts = {k: v.func if isinstance(v, partial) else v for k, v in method.keywords.items()}
+        chosen = {k: str(v) for k, v in parts.items() if callable(v) or isinstance(v, bool | str)}
+        found.setdefault((method.func, tuple(sorted(chosen.items()))), name)
+    return sorted(found.values())
 
 
 def lively(net: nn.Module) -> nn.Module:
