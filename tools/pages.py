@@ -406,7 +406,8 @@ def imports(f: Facts) -> str:
         "`ganvas import FILE --out models/x` converts a generator to a model for `ganvas sample` "
         "or `ganvas translate`; it reports an error if it cannot. `ganvas.import_network(FILE)` "
         "returns any network as a torch module. What names and shapes do not show, such as an "
-        "activation, is said, and chosen with `--option NAME=VALUE`. " + flat(f.idea.get("import_note", "")),
+        "activation, is said, and chosen with `--option NAME=VALUE`. "
+        + flat(f.idea.get("import_note", "")),
     ).rstrip()
 
 

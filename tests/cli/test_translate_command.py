@@ -48,6 +48,19 @@ def photo(file: Path, width: int, height: int, mode: str = "RGB") -> Path:
     return file
 
 
+def test_options_of_import(tmp_path: Path) -> None:
+    """A setting that the file does not show must be given, and is kept."""
+    net = super_resolution.CompactNet(3, 4, 1, 2, prelu=False)
+    torch.save(net.state_dict(), tmp_path / "c.pth")
+    command = ("import", tmp_path / "c.pth", "--out", tmp_path / "m")
+    refused = ganvas(*command, ok=False)
+    assert refused.returncode == 1
+    assert "--option act_type=relu|leakyrelu" in refused.stderr
+    assert not (tmp_path / "m").exists()
+    ganvas(*command, "--option", "act_type=leakyrelu")
+    assert load(tmp_path / "m").info["options"] == {"act_type": "leakyrelu"}
+
+
 def test_import_and_translate_just_work(shared: Path, tmp_path: Path) -> None:
     """CUT's generator, from its file to the image, to the rounding of one gray level."""
     source = shared / "golden" / "cut" / "generator.pth"

@@ -94,7 +94,12 @@ def test_borders_of_resnet_generators(tmp_path: Path) -> None:
         for dropout in (False, True):
             net = lively(
                 image_to_image.ResNetGenerator(
-                    width=2, blocks=2, norm=norm, dropout=dropout, reflect=False
+                    width=2,
+                    blocks=2,
+                    norm=norm,
+                    dropout=dropout,
+                    reflect=False,
+                    bias=True if norm == "batch" else None,  # as pix2pixHD's
                 )
             )
             again = agree(net, net.state_dict(), tmp_path / "g.pth", torch.randn(1, 3, 16, 16))

@@ -17,12 +17,20 @@ from ganvas.nets.norm import Norm, norm2d
 class ResNetBlock(nn.Module):
     """x + norm(conv(dropout(ReLU(norm(conv(x)))))), 3x3 with reflected borders.
 
-    [N, C, H, W] -> the same. `reflect` False: borders of 0.
+    [N, C, H, W] -> the same. `reflect` False: borders of 0. `bias`: as of
+    `ResNetGenerator`.
     """
 
-    def __init__(self, width: int, norm: Norm, dropout: bool, reflect: bool = True) -> None:
+    def __init__(
+        self,
+        width: int,
+        norm: Norm,
+        dropout: bool,
+        reflect: bool = True,
+        bias: bool | None = None,
+    ) -> None:
         super().__init__()
-        bias = norm in ("instance", "affine")
+        bias = norm in ("instance", "affine") if bias is None else bias
         pad = [nn.ReflectionPad2d(1)] if reflect else []
         layers = [
             *pad,
@@ -58,6 +66,7 @@ class ResNetGenerator(nn.Module):
     interpolation and a convolution, so that nothing aliases (Zhang, 2019,
     arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
     `downs`: halvings; pix2pixHD's global generator has 4. `reflect`: of `ResNetBlock`.
+    `bias`: whether convolutions before a normalization have one, if not as said.
     """
 
     def __init__(
@@ -72,10 +81,11 @@ class ResNetGenerator(nn.Module):
         blur_up: bool = False,
         downs: int = 2,
         reflect: bool = True,
+        bias: bool | None = None,
     ) -> None:
         super().__init__()
         self.multiple = 1 << downs
-        bias = norm in ("instance", "affine")
+        bias = norm in ("instance", "affine") if bias is None else bias
 
         def then(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm2d(norm, channels), nn.ReLU(inplace=True)]
@@ -86,7 +96,7 @@ class ResNetGenerator(nn.Module):
             layers += then(nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias), 2 * c)
             if blur_down:
                 layers.append(nn.Sequential(nn.ReflectionPad2d(1), Blur(pad=0, stride=2)))
-        layers += [ResNetBlock(width << downs, norm, dropout, reflect) for _ in range(blocks)]
+        layers += [ResNetBlock(width << downs, norm, dropout, reflect, bias) for _ in range(blocks)]
         for c in reversed(widths):
             if blur_up:
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))

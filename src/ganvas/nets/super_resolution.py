@@ -155,19 +155,13 @@ class MSRResNet(nn.Module):
     """BasicSR's SRResNet.
 
     Residual blocks without batch norm; their output is added to the image enlarged
-    bilinearly. `scale`: 2, 3 or 4. `out`: output channels, as many as the image's
-    unless it has one.
+    bilinearly. `scale`: 2, 3 or 4. `out`: as of `CompactNet`.
     """
 
     multiple: int = 1
 
     def __init__(
-        self,
-        channels: int = 3,
-        width: int = 64,
-        blocks: int = 16,
-        scale: int = 4,
-        out: int | None = None,
+        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4, out: int = 0
     ) -> None:
         super().__init__()
         if scale not in (2, 3, 4):

@@ -64,6 +64,7 @@ def _resnet(state: State) -> Found | None:
         blur_up=max(filters, default=0) > max(blocks),
         downs=(min(blocks) - 4) // (4 if blur_down else 3),
         reflect=reflect,
+        bias="model.1.bias" in state,
     )
     for place, filt in filters.items():
         row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)
