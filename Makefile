@@ -2,14 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
 .PHONY: demo test check lint clean
 
-.venv/ready: pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+
+.venv/playable: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) '.[ui,provenance]'
 	touch $@
 
-demo: .venv/ready ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.
+.venv/ready: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) '.[dev]'
+	touch $@ .venv/playable
+
+demo: .venv/playable ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.
 	rm -rf runs/demo
 	$(BIN)/ganvas train dcgan_letters letters --precision auto --out runs/demo
 	$(BIN)/ganvas sample runs/demo -n 10 --all-classes --seed 0 --out runs/demo/alphabet.png
