@@ -169,11 +169,11 @@ def test_a_folder_survives_kills_and_broken_files(tmp_path: Path) -> None:
         "import sys, threading\n"
         "from ganvas.inference import translate_files as translating\n"
         "from ganvas.__main__ import main\n"
-        "whole, count = translating._translate, iter(range(99))\n"
+        "whole, count = translating.translate_file, iter(range(99))\n"
         "def stuck(*given):\n"
         "    if next(count) == 3:\n        print(flush=True); threading.Event().wait()\n"
         "    return whole(*given)\n"
-        "translating._translate = stuck\nmain()\n"
+        "translating.translate_file = stuck\nmain()\n"
     )
     command = [sys.executable, "-c", code, "translate", folder, garden, "--out", out]
     victim = subprocess.Popen(

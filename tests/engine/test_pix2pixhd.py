@@ -14,7 +14,7 @@ from ganvas.engine.engine import Engine
 from ganvas.methods import SPADE, Pix2PixHD
 from ganvas.training.testing import check_resume
 
-STAGES = ("coarse=4", "fixed=4")  # images; batches are of 2
+STAGES = ("G.head=true", "coarse=4", "fixed=4")  # images; batches are of 2
 
 
 def staged(tmp_path: Path) -> Engine:

@@ -409,8 +409,8 @@ def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(
         UserError, match=r"'photos' \(24 images\), say where they are: ganvas resume .* --data PATH"
     ):
         resumed(run)
-    with pytest.raises(UserError, match="is other data"):
-        resumed(run, data=toy_images(tmp_path / "others", seed=5))
+    with pytest.raises(UserError, match="not like this run's"):
+        resumed(run, data=toy_images(tmp_path / "others", channels=1))
     moved = toy_images(tmp_path / "moved")
     resumed(run, data=moved)
     assert json.loads((run / "local.json").read_text())["paths"] == {"data.source": str(moved)}

@@ -166,7 +166,7 @@ def test_content_of_pixels_is_a_quarter_of_the_papers() -> None:
     )
     a, b = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     papers = nn.functional.mse_loss(2 * a - 1, 2 * b - 1)
-    assert float(method.content(a, b)) == pytest.approx(float(papers) / 4)
+    assert float(method.content(a, b, method.distance)) == pytest.approx(float(papers) / 4)
 
 
 def test_vgg19_normalized_reaches_relu3_1(shared: Path) -> None:

@@ -68,7 +68,7 @@ def filtered(x: Tensor, kernels: Tensor) -> Tensor:
     n, c, h, w = x.shape
     reach = kernels.shape[-1] // 2
     x = F.pad(x, (reach,) * 4, mode="reflect")
-    each = kernels.expand(n, -1, -1).repeat_interleave(c, 0)[:, None]
+    each = kernels.to(x.dtype).to(x.device).expand(n, -1, -1).repeat_interleave(c, 0)[:, None]
     return F.conv2d(x.reshape(1, n * c, *x.shape[2:]), each, groups=n * c).view(n, c, h, w)
 
 

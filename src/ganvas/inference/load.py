@@ -60,7 +60,7 @@ def load(
     return Model(*_read(model_path(path)), **options, source=str(path))
 
 
-def contents(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def contents(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     """(description, tensors) of a model file, under the file's own names.
 
     path: as of `load`
