@@ -53,7 +53,8 @@ def pages() -> dict[str, str]:
     return {name: docs.render(template) for name, template in templates().items()}
 
 
-def templates() -> dict[str, str]:
+@functools.cache
+def templates() -> Mapping[str, str]:
     """The pages with references in place of figures, by file name."""
     ideas: Mapping[str, Any] = catalog.ideas()
     facts = [Facts(kind, ideas) for kind in (getattr(methods, name) for name in methods.__all__)]

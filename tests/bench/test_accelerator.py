@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from processes import completed
+import accelerator
+import pytest
+from typer.testing import CliRunner
 
-ROOT = Path(__file__).parents[2]
-
-
-def call(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        str(ROOT / "bench" / "accelerator.py"),
-        "--toy",
-        "--device",
-        "cpu",
-        "--steps",
-        "1",
-    ]
-    return completed([*command, "--out", out, *more], env={**os.environ, "OMP_NUM_THREADS": "1"})
+from ganvas.apps.cli import app
+from ganvas.training import benchmark
 
 
-def test_it_is_cut_and_continues(tmp_path: Path) -> None:
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The script and its measurements in this process; its rate is not measured."""
+
+    run = subprocess.run
+
+    def measured(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[1:3] != ["-m", "ganvas"]:  # facts about the machine
+            return run(command, **options)
+        done = CliRunner().invoke(app, command[3:])
+        error = "" if done.exception is None else str(done.exception)
+        return subprocess.CompletedProcess(command, done.exit_code, done.stdout, error)
+
+    def called(out: Path, *more: str) -> None:
+        arguments = ["--toy", "--device", "cpu", "--steps", "1", "--out", str(out), *more]
+        monkeypatch.setattr(sys, "argv", ["accelerator.py", *arguments])
+        monkeypatch.setattr(accelerator.subprocess, "run", measured)
+        monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)
+        accelerator.main()
+        monkeypatch.undo()
+
+    return called
+
+
+def test_it_is_cut_and_continues(
+    tmp_path: Path, call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "accelerator.json"
-    cut = call(out, "--only", "fp32", "--most", "1")
-    assert "5 measurements are left" in cut.stdout
+    call(out, "--only", "fp32", "--most", "1")
+    assert "5 measurements are left" in capsys.readouterr().out
     (first,) = json.loads(out.read_text()).items()
     out.write_text(json.dumps({first[0]: {**first[1], "kept": True}}))
     call(out, "--only", "fp32")
@@ -43,7 +60,7 @@ def test_it_is_cut_and_continues(tmp_path: Path) -> None:
     )
 
 
-def test_failures_are_recorded(tmp_path: Path) -> None:
+def test_failures_are_recorded(tmp_path: Path, call: Callable[..., None]) -> None:
     out = tmp_path / "accelerator.json"
     call(out, "--device", "cuda:77", "--most", "1")
     (found,) = json.loads(out.read_text()).values()

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
-from processes import completed
-
-ROOT = Path(__file__).parents[2]
+import zoo
 
 
 def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> None:
     command = [
-        sys.executable,
-        str(ROOT / "bench" / "zoo.py"),
         data,
         "--methods",
         methods,
@@ -34,7 +28,7 @@ def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> No
         "--sheets",
         str(out.parent / "sheets"),
     ]
-    completed([*command, *more], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    zoo.main([*command, *more])  # each cell is a process of its own
 
 
 def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import SMALL, toy_data, toy_run
+from toys import SMALL, distinct_recipes, toy_data, toy_run
 
 from ganvas import recipes
 from ganvas.core import (
@@ -33,6 +33,8 @@ from ganvas.inference.model import Model
 from ganvas.methods.base import citation
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
+# For tests that take long: the other recipes differ in numbers only.
+distinct_recipe = pytest.mark.parametrize("recipe", distinct_recipes())
 STEPS = 6
 
 
@@ -56,7 +58,7 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert not unequal, f"not bitwise equal: {unequal[:5]}"
 
 
-@every_recipe
+@distinct_recipe
 def test_resume_is_bitwise_at_every_cut(recipe: str, tmp_path: Path) -> None:
     """A resumed run equals an uninterrupted one: weights, optimizers, averages, logs."""
     run, straight = small(recipe, tmp_path, "seed=3")
@@ -129,7 +131,7 @@ def test_bf16_trains_on_float32_weights(recipe: str, tmp_path: Path) -> None:
     engine.check_weights()
 
 
-@every_recipe
+@distinct_recipe
 def test_a_loaded_model_gives_the_same_images(recipe: str, tmp_path: Path) -> None:
     run, engine = small(recipe, tmp_path)
     for _ in range(3):
