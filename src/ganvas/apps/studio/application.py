@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganvas.apps.studio import page, parts
 from ganvas.apps.studio.server import LARGEST, POLICY
 from ganvas.training.jobs import Jobs
+
+
+class _Policy:
+    """Adds the headers that keep the page from asking other hosts.
+
+    Written against the server's interface itself: a browser that leaves in the middle
+    of an answer is no error then, as it is with the framework's own middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = POLICY
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        await self.app(scope, receive, answered if scope["type"] == "http" else send)
 
 
 def application(
@@ -27,14 +50,7 @@ def application(
     if host is None:  # else a page of another host could reach the studio by DNS rebinding
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"])
 
-    @app.middleware("http")
-    async def _policy(
-        request: Request, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await answer(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+    app.add_middleware(_Policy)
 
     def allowed(_: str, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (password or "").encode())
