@@ -1,18 +1,22 @@
 """Random degradations: kernels by number, draws by seed."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toys import toy_images
+from toys import SMALL, toy_data, toy_images
 
+import ganvas
 from ganvas.core import rng
 from ganvas.data import blur_kernels, super_resolution
 from ganvas.data.blur_kernels import Profile
 from ganvas.data.real_degradation import Pass, RealDegradation
+from ganvas.evaluation.real_features import RealFeatures
+from ganvas.metrics.features import extractor
 
 PROFILES: dict[str, Profile] = {"generalized": "generalized", "plateau": "plateau"}
 NOTHING = Pass(blur=0, resize=(0, 0, 1), noise=(0, 0), gaussian=1, jpeg=(100, 100))
@@ -60,6 +64,16 @@ def test_a_chain_of_nothing_reduces_only():
     got = degrade(x, np.array([1, 2], np.uint64), 4)
     assert got.shape == (2, 3, 8, 12)
     assert (got - 0.25).abs().max() <= 2 / 127.5
+
+
+def test_a_run_is_measured_on_images_degraded_as_its_own(tmp_path: Path):
+    photos, out = toy_data("realesrgan", tmp_path / "photos"), tmp_path / "run"
+    sets = [*SMALL["realesrgan"], "data.degrade.ringing=0"]
+    model = ganvas.train("realesrgan", photos, out=out, images=2, set=sets)
+    extract = extractor("random-conv-v1")
+    feed = RealFeatures(model, out, str(photos), "train", extract).feed
+    assert isinstance(feed.degrade, partial)
+    assert feed.degrade.func == RealDegradation(ringing=0)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

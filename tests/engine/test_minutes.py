@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from toys import SMALL, toy_images
+from toys import SMALL, toy_images, toy_run
 
 import ganvas
 from ganvas.core.errors import UserError
@@ -21,6 +21,17 @@ def test_minutes_become_images_by_the_measured_rate(
     record = read_record(tmp_path / "run")
     assert record["images"] == int(0.9 * 60 * 8)
     assert (tmp_path / "run" / "checkpoints" / f"{432:09d}").is_dir()
+
+
+def test_ranks_agree_on_the_time_after_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A rank that took one step more than another would wait for it for ever."""
+    steps = []
+    monkeypatch.setattr(benchmark, "_timed", lambda step, _: (steps.append(step()), 1.0)[1])
+    told = []
+    monkeypatch.setattr(benchmark.distributed, "all_reduce_max_", told.append)
+    run = toy_run("dcgan", toy_images(tmp_path / "photos"))
+    benchmark.images_within(run, run.data(), "cpu", 1)
+    assert len(steps) == len(told) == 3
 
 
 @pytest.mark.parametrize(("minutes", "images"), [(0, None), (float("nan"), None), (1, 8)])

@@ -15,6 +15,7 @@ from ganvas.core import config
 from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
 from ganvas.engine.freezing import layers_of
+from ganvas.engine.restore import restore
 from ganvas.engine.run_dir import read_record, run_of
 from ganvas.inference import importers
 from ganvas.nets.progan import ProgressiveDiscriminator
@@ -176,7 +177,7 @@ def test_a_run_from_weights_resumes_exactly_without_them(photos: Path, tmp_path:
     record = json.loads((tmp_path / "new" / "run.json").read_text())
     assert [r["network"] for r in record["initial"]] == ["G", "D"]
     assert record["initial"][0]["source"] == "old"
-    assert "of old; 0 new" in (tmp_path / "new" / "report.html").read_text()
+    assert "Initial weights of G" in (tmp_path / "new" / "report.html").read_text()
     shutil.rmtree(tmp_path / "killed" / "checkpoints")
     with pytest.raises(UserError, match="before the weights that it started from were saved"):
         ganvas.resume(tmp_path / "killed")
@@ -223,6 +224,18 @@ def test_networks_of_other_projects_start_a_run(shared: Path, tmp_path: Path):
         assert torch.equal(saved[f"method/G.{name}"], value), name
     with pytest.raises(UserError, match="holds a Generator; the method's networks are D"):
         ganvas.train("dcgan", photos, out=tmp_path / "no", discriminator_from=files[0], **DCGAN)
+
+
+def test_other_data_are_recorded_even_before_the_first_checkpoint(tmp_path: Path):
+    """Else the next resume would not know them."""
+    few, many = toy_images(tmp_path / "few", count=8), toy_images(tmp_path / "many", count=20)
+    run = tmp_path / "run"
+    ganvas.train("dcgan", few, out=run, **DCGAN)
+    for path in (run / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    _, record, _ = restore(run, data=str(many))
+    assert record["data"]["count"] == 20
+    assert [change["images"] for change in record.get("data_changes", [])] == [0]
 
 
 def test_a_run_goes_on_with_more_images_where_the_user_says_so(tmp_path: Path):

@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ganvas.core.errors import UserError
+from ganvas.core.files import sha256_of
 from ganvas.metrics.features import (
     RESIZERS,
     LeNet,
@@ -267,7 +268,7 @@ def test_inception_loads_both_layouts(
     for file in (random_inception, other):
         with pytest.raises(UserError, match=inception.SHA256):
             extractor("inception-2015", file)
-        monkeypatch.setattr(inception, "SHA256", base.sha256_of(file))
+        monkeypatch.setattr(inception, "SHA256", sha256_of(file))
         e = extractor("inception-2015", file.parent)
         found.append(e.with_logits(x))
         monkeypatch.undo()
@@ -322,7 +323,7 @@ def test_inception_scales_pixels_as_the_protocol_does(
     resizer: str, black: float, random_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """White is 1 for pytorch-fid, and 127 / 128 for the original."""
-    monkeypatch.setattr(inception, "SHA256", base.sha256_of(random_inception))
+    monkeypatch.setattr(inception, "SHA256", sha256_of(random_inception))
     e = extractor("inception-2015", random_inception, resizer=resizer)
     seen: list[torch.Tensor] = []
     e.net.Conv2d_1a_3x3.register_forward_pre_hook(lambda module, x: seen.append(x[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import zlib
@@ -28,6 +29,21 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
     with open_atomic(path, sync=sync) as file:
         file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return path
+
+
+def require_new_folder(out: Path) -> None:
+    """Raise `UserError` unless `out` is absent or an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose "
+            "another --out"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 @contextmanager

@@ -27,6 +27,16 @@ class Layered(Protocol):
         ...
 
 
+def played_networks(method: Method) -> dict[str, nn.Module]:
+    """The networks of which a player trains some weights, by name."""
+    played = {id(w) for nets in method.players.values() for net in nets for w in net.parameters()}
+    return {
+        name: net
+        for name, net in method.named_children()
+        if any(id(weight) in played for weight in net.parameters())
+    }
+
+
 def trained_weights(method: Method, frozen: Sequence[str]) -> dict[str, list[nn.Parameter]]:
     """The weights that each player moves: those of its networks that are not frozen.
 
@@ -72,11 +82,7 @@ def layers_of(net: nn.Module) -> list[str]:
 def _selected(method: Method, entry: str) -> list[nn.Parameter]:
     """The weights that one entry selects."""
     network, colon, which = entry.partition(":")
-    networks = {
-        name: net
-        for name, net in method.named_children()
-        if next(net.parameters(), None) is not None
-    }
+    networks = played_networks(method)
     if network not in networks:
         raise ConfigError(
             f"--freeze {entry}: there is no network {network!r}. {did_you_mean(network, networks)}"

@@ -86,6 +86,7 @@ def restore(
                 f"{printable(out)} was killed before the weights that it started from were saved: "
                 "remove the folder, and start it again"
             )
+        _note_new_data(record, feed.info, 0)
         return engine, record, {}
     values, shared, own = _load_newest(out, paths)
     engine.load_state(values, shared, own)
@@ -196,9 +197,8 @@ def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
             f"{known['fingerprint']}): restore it; or go on with the data as they are now: {resume}"
         )
     shape, before = shape_record(feed.info.shape), record["shape"]
-    if shape != {k: v for k, v in before.items() if k in shape} or list(known["classes"]) != list(
-        feed.info.classes
-    ):
+    alike = all(before.get(name, side) == side for name, side in shape.items())
+    if not alike or list(known["classes"]) != list(feed.info.classes):
         raise DataError(
             f"the data at {printable(run.data.keywords.get('source'))} are not like this run's: "
             f"{shape} and classes {shorten(list(feed.info.classes))}, expected {before} and "

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganvas.core import Translates
+from ganvas.core import Translates, config
 from ganvas.core.errors import UserError
 from ganvas.core.files import replacing
 from ganvas.core.guards import abandoned
@@ -36,6 +36,7 @@ from ganvas.data import (
 )
 from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
+from ganvas.data.real_degradation import RealDegradation
 from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.records import Diagnostic
@@ -82,6 +83,8 @@ class RealFeatures:
                 return images(against, **options)
             options["flip"] = False
             if model.method.upscale > 1:
+                if described := own.get("degrade"):
+                    options["degrade"] = config.load(described, RealDegradation)
                 return super_resolution(against, scale=model.method.upscale, **options)
             if isinstance(model.method, MultiscalePatch):
                 window = own.get("window")
@@ -188,6 +191,7 @@ class DataSettings(TypedDict, total=False):
     window: Sequence[float] | None
     instances: bool
     kind: Literal["gray", "edges", "same"]
+    degrade: dict[str, object] | None
     direction: Literal["a2b", "b2a"]
 
 

@@ -261,8 +261,9 @@ def _origin(initial: Any) -> list[tuple[str, str, str]]:
     facts = []
     for record in initial if isinstance(initial, list) else []:
         if isinstance(record, dict) and isinstance(record.get("new"), list):
-            small = f"of {record.get('source')}; {len(record['new'])} new"
-            facts.append((f"{record.get('network')} began with", f"{record.get('tensors')}", small))
+            small = f"{record.get('tensors')} tensors; {len(record['new'])} new"
+            name = f"Initial weights of {record.get('network')}"
+            facts.append((name, f"{record.get('source')}", small))
     return facts
 
 

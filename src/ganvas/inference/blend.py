@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganvas.core.errors import UserError, printable
+from ganvas.core.files import require_new_folder
 from ganvas.core.guards import plural
 from ganvas.inference import model_file
 from ganvas.inference.load import contents
@@ -33,11 +34,7 @@ def blend(a: str | Path, b: str | Path, weight: float, out: str | Path) -> Descr
     if not 0 <= weight <= 1:
         raise UserError(f"the share of the second model is {weight}; expected 0 to 1")
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose "
-            "another --out"
-        )
+    require_new_folder(out)
     (_, first), (header, second) = contents(a), contents(b)
     differ = [
         name

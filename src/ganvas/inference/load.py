@@ -54,10 +54,18 @@ def load(
     Raises `UserError` if there is no model, or if the file is damaged.
     """
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
-    path = zoo.resolved(hub.fetched(str(path)) if str(path).startswith(hub.PREFIX) else path)
+    path = located(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, options)
     return Model(*_read(model_path(path)), **options, source=str(path))
+
+
+def located(path: str | Path) -> Path:
+    """Where a model lies on disk: a path as it is, `zoo:NAME`, or `hub:OWNER/NAME`.
+
+    Raises `UserError` if the zoo or the hub has no such model.
+    """
+    return hub.fetched(str(path)) if str(path).startswith(hub.PREFIX) else zoo.resolved(path)
 
 
 def contents(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
@@ -67,9 +75,8 @@ def contents(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
 
     Raises `UserError` if there is no model, or if the file is damaged.
     """
-    file = model_path(zoo.resolved(path))
-    header = _read(file)[1]
-    return header, _contents(file)[2]
+    header, _, tensors = _checked(model_path(located(path)))
+    return header, tensors
 
 
 def model_path(path: Path) -> Path:
@@ -98,6 +105,22 @@ def model_path(path: Path) -> Path:
 
 def _read(path: Path) -> tuple[Method, dict[str, Any]]:
     """Read and check a model file: (method with its weights, header)."""
+    header, checked, tensors = _checked(path)
+    where, shape = printable(path), checked.shape.shape()
+    if checked.imported is not None:
+        from ganvas.inference.importers import (
+            as_method,
+        )  # imports this module
+
+        return as_method.method_of(tensors, str(path), shape, checked.options), header
+    method = _described(header["method"], shape, where)
+    _fill(method, tensors, where)
+    method.current_stage = Stage(**checked.stage.model_dump())
+    return method, header
+
+
+def _checked(path: Path) -> tuple[dict[str, Any], _Header, dict[str, Tensor]]:
+    """(header, its checked form, tensors) of a model file that is not damaged."""
     where = printable(path)
     text, checksum, tensors = _contents(path)
     if len(text) > MAX_HEADER:
@@ -127,24 +150,13 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
             "folder again, or delete this file, which is not needed"
         )
     try:
-        checked = _Header.model_validate(header)
+        return header, _Header.model_validate(header), tensors
     except pydantic.ValidationError as e:
         error = e.errors()[0]
         at = printable(".".join(map(str, error["loc"])) or "description")
         raise UserError(
             f"{where} is not a ganvas model: {at}: {printable(error['msg'].lower())}"
         ) from None
-    shape = checked.shape.shape()
-    if checked.imported is not None:
-        from ganvas.inference.importers import (
-            as_method,
-        )  # imports this module
-
-        return as_method.method_of(tensors, str(path), shape, checked.options), header
-    method = _described(header["method"], shape, where)
-    _fill(method, tensors, where)
-    method.current_stage = Stage(**checked.stage.model_dump())
-    return method, header
 
 
 def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -161,6 +161,35 @@ def total(terms: Iterable[Terms]) -> Terms:
         name: torch.stack([t.log[name] for t in terms if name in t.log]).mean() for name in names
     }
     return Terms(torch.stack([t.loss for t in terms]).sum(), log)
+
+
+class Enlargement(Method):
+    """A network that enlarges images, trained on images and their reductions.
+
+    Abstract: a paper builds `G` and adds `updates` and its losses.
+    """
+
+    directions: Sequence[str] = ("b",)
+    trained_with: Sequence[str] = ("vgg",)
+    multiple: int
+    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
+
+    def build_generator(self, G: Callable[..., nn.Module], shape: Shape) -> None:
+        """Build `G` for large images of a shape."""
+        self.G = G(channels=shape.channels)
+        self.upscale, self.multiple = self.G.scale, self.G.multiple
+
+    def pair(self, batches: Iterator[Batch]) -> Batch:
+        """The next images `y` and their reductions `x`, in [0, 1]."""
+        return next(batches).map(lambda image: (image + 1) / 2)
+
+    def fake(self, pair: Batch) -> dict[str, Tensor]:
+        """G(x) by the name `fake`, in [0, 1] but for errors."""
+        return {"fake": self.G(pair.x)}
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """G(x), limited to [-1, 1]."""
+        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1
 
 
 class Perceptual(nn.Module):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.methods.base import Perceptual
-from ganvas.objectives.adversarial import discriminator_accuracy, relativistic_average
+from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
+from ganvas.methods.base import Enlargement, Perceptual
+from ganvas.objectives.adversarial import relativistic_average
 
 
 @final
-class ESRGAN(Method):
+class ESRGAN(Enlargement):
     """ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks.
 
     Wang et al., 2018, arXiv:1809.00219.
@@ -32,10 +32,6 @@ class ESRGAN(Method):
     before D, and D sees the images of G's turn. Pixels are in [0, 1]. Without `vgg`
     the content is pixels.
     """
-
-    directions: Sequence[str] = ("b",)
-    trained_with: Sequence[str] = ("vgg",)
-    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 
     def __init__(
         self,
@@ -59,10 +55,9 @@ class ESRGAN(Method):
         layer: layer of VGG19 whose output is the content
         """
         super().__init__()
-        self.G = G(channels=shape.channels)
+        self.build_generator(G, shape)
         self.D = D(channels=shape.channels, size=shape.size)
         self.content = Perceptual(shape.channels, vgg, layer)
-        self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.pretrain, self.halve_pretrain, self.halve_game = pretrain, halve_pretrain, halve_game
         self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
         self.players = {"G": [self.G], "D": [self.D]}
@@ -77,7 +72,7 @@ class ESRGAN(Method):
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """G by pixels alone; then G and D on the same generated images."""
-        pair = next(batches).map(lambda image: (image + 1) / 2)
+        pair = self.pair(batches)
         if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
             return
@@ -85,10 +80,6 @@ class ESRGAN(Method):
         batch = pair.having(**generated)
         yield Update("G", self.g_loss, batch)
         yield Update("D", self.d_loss, batch)
-
-    def fake(self, pair: Batch) -> dict[str, Tensor]:
-        """G(x) by the name `fake`, in [0, 1] but for errors."""
-        return {"fake": self.G(pair.x)}
 
     def pixel_loss(self, pair: Batch) -> Terms:
         """|y - G(x)|_1."""
@@ -105,9 +96,5 @@ class ESRGAN(Method):
     def d_loss(self, batch: Batch) -> Terms:
         """Equation 1."""
         d_real, d_fake = self.D(batch.y), self.D(batch.fake)
-        log = {"accuracy": discriminator_accuracy(d_real - d_fake, d_fake - d_real)}
-        return Terms(relativistic_average(d_real, d_fake), log)
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """G(x), limited to [-1, 1]."""
-        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1
+        accuracy = (d_real > d_fake).float().mean()
+        return Terms(relativistic_average(d_real, d_fake), {"accuracy": accuracy})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterator, Mapping
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
 from ganvas.data.blur_kernels import sharpened
+from ganvas.methods.base import Enlargement
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
@@ -25,7 +26,7 @@ LAYERS: Mapping[str, float] = {
 
 
 @final
-class RealESRGAN(Method):
+class RealESRGAN(Enlargement):
     """Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data.
 
     Wang et al., 2021, arXiv:2107.10833.
@@ -42,10 +43,6 @@ class RealESRGAN(Method):
     images of G's turn. Without `vgg` there is no |phi(y') - phi(G(x))|_1.
     """
 
-    directions: Sequence[str] = ("b",)
-    trained_with: Sequence[str] = ("vgg",)
-    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
-
     def __init__(
         self,
         shape: Shape,
@@ -61,9 +58,9 @@ class RealESRGAN(Method):
         vgg: file of VGG19's weights; None: no perceptual loss
         """
         super().__init__()
-        self.G, self.D = G(channels=shape.channels), D(channels=shape.channels)
+        self.build_generator(G, shape)
+        self.D = D(channels=shape.channels)
         self.phi = VGG19(vgg, "conv5_4") if vgg else None
-        self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.pretrain, self.adversarial_weight = pretrain, adversarial_weight
         self.players = {"G": [self.G], "D": [self.D]}
 
@@ -73,7 +70,7 @@ class RealESRGAN(Method):
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """G by pixels alone; then G and D on the same generated images."""
-        pair = next(batches).map(lambda image: (image + 1) / 2)
+        pair = self.pair(batches)
         pair = pair.having(sharp=sharpened(pair.y))
         if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
@@ -82,10 +79,6 @@ class RealESRGAN(Method):
         batch = pair.having(**generated)
         yield Update("G", self.g_loss, batch)
         yield Update("D", self.d_loss, batch)
-
-    def fake(self, pair: Batch) -> dict[str, Tensor]:
-        """G(x) by the name `fake`, in [0, 1] but for errors."""
-        return {"fake": self.G(pair.x)}
 
     def pixel_loss(self, pair: Batch) -> Terms:
         """|y' - G(x)|_1."""
@@ -112,7 +105,3 @@ class RealESRGAN(Method):
         d_real, d_fake = self.D(batch.y), self.D(batch.fake)
         log = {"accuracy": discriminator_accuracy(d_real, d_fake)}
         return Terms(bce(d_real, True) + bce(d_fake, False), log)
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """G(x), limited to [-1, 1]."""
-        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

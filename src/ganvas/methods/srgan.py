@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterator
+from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
-from ganvas.methods.base import Perceptual
+from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
+from ganvas.methods.base import Enlargement, Perceptual
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
 
 @final
-class SRGAN(Method):
+class SRGAN(Enlargement):
     """Photo-Realistic Single Image Super-Resolution Using a GAN.
 
     Ledig et al., 2017, arXiv:1609.04802.
@@ -31,10 +31,6 @@ class SRGAN(Method):
     a quarter of the paper's, by the range: `adversarial_weight` 2.5e-4 gives the
     paper's proportion.
     """
-
-    directions: Sequence[str] = ("b",)
-    trained_with: Sequence[str] = ("vgg",)
-    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 
     def __init__(
         self,
@@ -63,10 +59,9 @@ class SRGAN(Method):
         l1: absolute distances in place of squared ones
         """
         super().__init__()
-        self.G = G(channels=shape.channels)
+        self.build_generator(G, shape)
         self.D = D(channels=shape.channels, size=shape.size)
         self.content = Perceptual(shape.channels, vgg, layer, content_scale)
-        self.upscale, self.multiple = self.G.scale, self.G.multiple
         self.distance = l1_loss if l1 else mse_loss
         self.pretrain, self.slow = pretrain, slow
         self.adversarial_weight, self.pixel_weight = adversarial_weight, pixel_weight
@@ -80,7 +75,7 @@ class SRGAN(Method):
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Section 3.2: G by pixels alone; then G and D on the same generated images."""
-        pair = next(batches).map(lambda image: (image + 1) / 2)
+        pair = self.pair(batches)
         if self.current_stage.index == 0:
             yield Update("G", self.pixel_loss, pair)
             return
@@ -88,10 +83,6 @@ class SRGAN(Method):
         batch = pair.having(**generated)
         yield Update("G", self.g_loss, batch)
         yield Update("D", self.d_loss, batch)
-
-    def fake(self, pair: Batch) -> dict[str, Tensor]:
-        """G(x) by the name `fake`, in the range of G."""
-        return {"fake": self.G(pair.x)}
 
     def pixel_loss(self, pair: Batch) -> Terms:
         """The squared error of pixels (equation 4)."""
@@ -111,7 +102,3 @@ class SRGAN(Method):
         d_real, d_fake = self.D(batch.y), self.D(batch.fake)
         log = {"accuracy": discriminator_accuracy(d_real, d_fake)}
         return Terms(bce(d_real, True) + bce(d_fake, False), log)
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """G(x), limited to [-1, 1]."""
-        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from typing import final
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.methods.base import Enlargement
 
 
 @final
-class SRResNet(Method):
+class SRResNet(Enlargement):
     """Photo-Realistic Single Image Super-Resolution Using a GAN.
 
     Ledig et al., 2017, arXiv:1609.04802.
@@ -24,10 +25,8 @@ class SRResNet(Method):
     [-1, 1]), which is a factor of 4.
     """
 
-    directions: Sequence[str] = ("b",)
     discriminators: Sequence[str] = ()
     distance: Callable[[Tensor, Tensor], Tensor]
-    G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 
     def __init__(self, shape: Shape, G: Callable[..., nn.Module], l1: bool = False) -> None:
         """Build the network for `shape`.
@@ -35,19 +34,14 @@ class SRResNet(Method):
         l1: |y - G(x)| in place of its square (BasicSR)
         """
         super().__init__()
-        self.G = G(channels=shape.channels)
-        self.upscale, self.multiple = self.G.scale, self.G.multiple
+        self.build_generator(G, shape)
         self.distance = l1_loss if l1 else mse_loss
         self.players = {"G": [self.G]}
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """One update of G; it has no opponent."""
-        yield Update("G", self.loss, next(batches))
+        yield Update("G", self.loss, self.pair(batches))
 
     def loss(self, pair: Batch) -> Terms:
         """E[(y - G(x))^2] of pixels in [0, 1] (equation 4); E|y - G(x)| with `l1`."""
-        return Terms(self.distance(self.G((pair.x + 1) / 2), (pair.y + 1) / 2))
-
-    def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """G(x), limited to [-1, 1]."""
-        return self.G((x + 1) / 2).clamp(0, 1) * 2 - 1
+        return Terms(self.distance(self.G(pair.x), pair.y))

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.files import sha256_of
 from ganvas.metrics.features import Extractor, extractor, transformer
-from ganvas.metrics.features.base import WEIGHTS_VARIABLE, sha256_of
+from ganvas.metrics.features.base import WEIGHTS_VARIABLE
 
 # Beside the weights: a class a line, names separated by commas; first "background".
 LABELS = "imagenet_labels.txt"

@@ -6,7 +6,6 @@ judgments.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.files import sha256_of
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE
 from ganvas.metrics.features.squeezenet import Fire
 
@@ -287,7 +287,7 @@ def _first(net: str, what: str, paths: list[Path]) -> Path:
 
 def _read(net: str, path: Path, hashes: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """(SHA-256, state dict) of a file whose hash begins with one of `hashes`."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     if not digest.startswith(tuple(hashes)):
         raise UserError(
             f"{path} is not the file that lpips-{net} stands for: its SHA-256 begins with "

@@ -93,13 +93,12 @@ def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
     engine = Engine(run, Prefetch(feed), device)
     for _ in range(WARM_STEPS):
         engine.step()
-    seconds, first = 0.0, engine.clock.images
+    seconds, first = torch.zeros(1), engine.clock.images
     while seconds < 60 * minutes / 20:
         seconds += _timed(engine.step, device)
+        distributed.all_reduce_max_(seconds)  # at every step: all ranks take as many
     engine.feed.close()
-    slowest = torch.tensor([seconds / (engine.clock.images - first)])
-    distributed.all_reduce_max_(slowest)
-    return max(run.batch, int(0.9 * 60 * minutes / float(slowest)))
+    return max(run.batch, int(0.9 * 60 * minutes * (engine.clock.images - first) / float(seconds)))
 
 
 def bench(
@@ -260,6 +259,8 @@ def random_feed(run: Run) -> Feed:
     if opener == "super_resolution":
         feed.scale = keywords.get("scale", 4)
         feed.derive = partial(reduced, scale=feed.scale)
+        if degrade := keywords.get("degrade"):
+            feed.degrade = partial(degrade, scale=feed.scale)
     elif opener == "derived":
         feed.derive = KINDS[keywords["kind"]]
     elif opener == "stacks":

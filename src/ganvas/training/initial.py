@@ -1,14 +1,15 @@
 """Start a run from weights: an earlier run's, a model's, or another project's.
 
 Each source is a run folder (its newest checkpoint, trained and averaged weights), a
-model (`zoo:NAME`, folder or file) or a file that `ganvas.import_network` reads. A
-"NETWORK=" before it says which of the method's networks it is for.
+model (folder, file, `zoo:NAME` or `hub:OWNER/NAME`), or a file that
+`ganvas.import_network` reads. A "NETWORK=" before it says which of the method's
+networks it is for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ from torch import Tensor, nn
 
 from ganvas.core import Method
 from ganvas.core.errors import UserError, did_you_mean, printable
+from ganvas.core.files import sha256_of
 from ganvas.core.guards import plural
 from ganvas.engine.engine import Engine
+from ganvas.engine.freezing import played_networks
 from ganvas.engine.records import InitialRecord
 from ganvas.engine.restore import newest_checkpoint
 from ganvas.engine.state import without_prefix
-from ganvas.inference import importers, zoo
-from ganvas.inference.load import load
+from ganvas.inference import importers
+from ganvas.inference.load import load, located
 
 Weights = dict[str, dict[str, Tensor]]  # by network and name
 
@@ -67,7 +70,7 @@ def start_from(
     if partial and not (sources or discriminators):
         raise UserError("--partial says how to take weights: name them with --from")
     method, records = engine.method, []
-    networks = _networks(method)
+    networks = played_networks(method)
     given = [(s, list(networks)) for s in sources]
     given += [(s, [n for n in networks if n in method.discriminators]) for s in discriminators]
     for text, among in given:
@@ -81,12 +84,10 @@ def start_from(
             records.append(record)
         if not fits:
             raise UserError(f"nothing in {printable(source.name)} fits {', '.join(chosen)}")
-    twice = {
-        r["network"] for r in records if sum(r["network"] == q["network"] for q in records) > 1
-    }
-    if twice:
+    counts = Counter(record["network"] for record in records)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise UserError(
-            f"{', '.join(sorted(twice))} would come from two sources: say which with NETWORK=PATH"
+            f"{', '.join(twice)} would come from two sources: say which with NETWORK=PATH"
         )
     return records
 
@@ -99,16 +100,6 @@ def lines(records: Sequence[InitialRecord]) -> list[str]:
         + (f"; not used: {_some(r['unused'])}" if r["unused"] else "")
         for r in records
     ]
-
-
-def _networks(method: Method) -> dict[str, nn.Module]:
-    """The networks of which a player trains some weights, by name."""
-    played = {id(w) for nets in method.players.values() for net in nets for w in net.parameters()}
-    return {
-        name: net
-        for name, net in method.named_children()
-        if any(id(weight) in played for weight in net.parameters())
-    }
 
 
 def _parsed(text: str, networks: Mapping[str, nn.Module]) -> tuple[str | None, str]:
@@ -127,19 +118,19 @@ def _parsed(text: str, networks: Mapping[str, nn.Module]) -> tuple[str | None, s
 
 def _read(text: str) -> _Source:
     """Read a source. Raises `UserError` if there is none, or it cannot be read."""
-    path = zoo.resolved(text)
+    path = located(text)
     if (path / "run.json").is_file():
         folder, tensors = newest_checkpoint(path)
         trained = _by_network(without_prefix("method/", tensors))
         averaged = _by_network(without_prefix("ema/", tensors))
-        return _Source(path.name, _sha256(folder / "shared.safetensors"), trained, averaged)
+        return _Source(path.name, sha256_of(folder / "shared.safetensors"), trained, averaged)
     file = path / "model.safetensors" if path.is_dir() else path
     if path.is_dir() or _is_model(file):
         weights = _by_network(load(path).method.state_dict())
-        return _Source(path.name, _sha256(file), weights, weights)
+        return _Source(path.name, sha256_of(file), weights, weights)
     _, found = importers.recognized(importers.read_state(path), text)
     weights = {"": dict(found.net.float().state_dict())}
-    return _Source(path.name, _sha256(path), weights, weights, type(found.net))
+    return _Source(path.name, sha256_of(path), weights, weights, type(found.net))
 
 
 def _is_model(file: Path) -> bool:
@@ -159,17 +150,12 @@ def _by_network(tensors: Mapping[str, Tensor]) -> Weights:
     return found
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def _chosen(
     source: _Source, network: str | None, among: Sequence[str], method: Method
 ) -> dict[str, str]:
     """The source's network for each network of the method that takes one."""
     where, have = printable(source.name), [n for n in source.trained if n]
-    networks = _networks(method)
+    networks = played_networks(method)
     if source.foreign is not None:
         same = [n for n in among if type(networks[n]) is source.foreign]
         if network is None and len(same) != 1:

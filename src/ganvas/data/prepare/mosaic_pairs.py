@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ganvas.core import rng
 from ganvas.core.errors import DataError, UserError, printable
-from ganvas.core.files import write
+from ganvas.core.files import require_new_folder, write
 from ganvas.core.json_files import read_json
 from ganvas.data.open_source import open_source
 from ganvas.data.trees import Folder, Zip
@@ -294,10 +294,7 @@ def _create_out_dir(out: Path, settings: dict[str, Any]) -> None:
                 "to continue it, or choose another --out"
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
-        )
+    require_new_folder(out)
     write(record, json.dumps(settings, indent=1))
 
 

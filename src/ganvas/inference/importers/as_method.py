@@ -6,7 +6,6 @@ the network, so it is recognized again at loading, and needs no description of i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from ganvas import __version__, methods
 from ganvas.core import Method, Shape, Stage, Translates, rng
 from ganvas.core.errors import UserError, printable
+from ganvas.core.files import require_new_folder, sha256_of
 from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
@@ -189,11 +189,7 @@ def import_model(
     not empty.
     """
     file, out = Path(file), Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"{printable(out)} exists and is not an empty folder; nothing was written. Choose "
-            "another --out"
-        )
+    require_new_folder(out)
     state = importers.read_state(file, part)
     name, found = importers.recognized(state, str(file))
     found, settings = apply(found, options or {}, name, str(file))
@@ -208,7 +204,7 @@ def import_model(
         "recipe": f"imported {name}",
         "source": {
             "file": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": sha256_of(file),
             "part": part,
         },
         "ganvas": __version__,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.files import sha256_of
 from ganvas.media.grid import shown
 
 WEIGHTS_VARIABLE = "GANVAS_WEIGHTS"
@@ -192,12 +192,6 @@ def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Pa
             f"{name}; fetch it again"
         )
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def filled(net: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> nn.Module:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
+from ganvas.core.files import sha256_of
 from ganvas.core.json_files import read_json
-from ganvas.metrics.features.base import Extractor, sha256_of
+from ganvas.metrics.features.base import Extractor
 
 PREFIX = "transformers:"
 
