@@ -186,17 +186,19 @@ def test_a_run_from_weights_resumes_exactly_without_them(photos: Path, tmp_path:
 def test_what_does_not_fit_is_refused_and_leaves_nothing(old: Path, photos: Path, tmp_path: Path):
     cases = {
         str(old): r"does not fit G: \d+ tensors differ: .* expected",
-        f"Q={old}": "no network 'Q'",
+        f"Q={old}": "no network 'Q' to start",
         f"D={old / 'model' / 'model.json'}": "model.json",
         str(tmp_path / "absent.pth"): "absent.pth",
     }
     for source, message in cases.items():
         with pytest.raises(UserError, match=message):
             ganvas.train("dcgan", photos, out=tmp_path / "run", start_from=source, **DCGAN)
-    with pytest.raises(UserError, match="--partial says how"):
+    with pytest.raises(UserError, match="--partial is for weights"):
         ganvas.train("dcgan", photos, out=tmp_path / "run", partial=True, **DCGAN)
     with pytest.raises(UserError, match="would come from two sources"):
         start_from(engine_like(old, photos), [old, f"G={old}"])
+    with pytest.raises(UserError, match="no network 'G' to start"):
+        start_from(engine_like(old, photos), (), [f"G={old}"])
     assert not (tmp_path / "run").exists()
 
 

@@ -29,7 +29,7 @@ def test_weights_lie_between(tmp_path: Path):
             expected = (1 - weight) * a[name] + weight * b[name]
             torch.testing.assert_close(value, expected, rtol=0, atol=1e-7)
     model = ganvas.load(tmp_path / "0.5")
-    assert model.info["blend"] == {"with": "a", "weight_of_the_other": 0.5}
+    assert model.info["blend"] == {"models": ["a", "b"], "weight": 0.5}
     assert model.translate(photos / "000.png").size == (120, 120)
     with pytest.raises(UserError, match="not an empty folder"):
         blend(runs[0], runs[1], 0.5, tmp_path / "0.5")

@@ -1,4 +1,4 @@
-"""Weights that a run leaves as they are: `Run.frozen`.
+"""Frozen weights: `Run.frozen`.
 
 Freeze the Discriminator: a Simple Baseline for Fine-Tuning GANs, Mo, Cho and Shin,
 2020, arXiv:2002.10964, fixes the discriminator's layers next to the image ("D:3").
@@ -53,7 +53,7 @@ def trained_weights(method: Method, frozen: Sequence[str]) -> dict[str, list[nn.
         trained[player] = [w for w in weights if id(w) not in still]
         if weights and not trained[player]:
             raise ConfigError(
-                f"all weights of {player} are frozen ({', '.join(frozen)}): leave it some to train"
+                f"all weights of {player} are frozen ({', '.join(frozen)}): leave some of them trainable"
             )
     return trained
 

@@ -28,7 +28,7 @@ def blend(a: str | Path, b: str | Path, weight: float, out: str | Path) -> Descr
     weight: of b, 0 to 1
     out: a new or empty folder
 
-    Returns the new model's description, b's with the blend. Raises `UserError` if the
+    Returns the new model's description: b's, with `blend`. Raises `UserError` if the
     networks differ, for other weights, and if `out` is not empty.
     """
     if not 0 <= weight <= 1:
@@ -46,7 +46,7 @@ def blend(a: str | Path, b: str | Path, weight: float, out: str | Path) -> Descr
             f"{printable(a)} and {printable(b)} have different networks: "
             f"{plural(len(differ), 'tensor')} differ, the first is {printable(differ[0])}"
         )
-    header = {**header, "blend": {"with": Path(a).name, "weight_of_the_other": 1 - weight}}
+    header = {**header, "blend": {"models": [Path(a).name, Path(b).name], "weight": weight}}
     tensors = {name: _between(first[name], second[name], weight) for name in second}
     model_file.write(out, tensors, header)
     return cast(Description, header)

@@ -68,13 +68,13 @@ def start_from(
     read, holds nothing for this method, or does not fit.
     """
     if partial and not (sources or discriminators):
-        raise UserError("--partial says how to take weights: name them with --from")
+        raise UserError("--partial is for weights to start from: give --from PATH, too")
     method, records = engine.method, []
     networks = played_networks(method)
     given = [(s, list(networks)) for s in sources]
     given += [(s, [n for n in networks if n in method.discriminators]) for s in discriminators]
     for text, among in given:
-        network, path = _parsed(str(text), networks)
+        network, path = _parsed(str(text), among)
         source = _read(path)
         chosen = _chosen(source, network, among, method)
         fits = 0
@@ -102,7 +102,7 @@ def lines(records: Sequence[InitialRecord]) -> list[str]:
     ]
 
 
-def _parsed(text: str, networks: Mapping[str, nn.Module]) -> tuple[str | None, str]:
+def _parsed(text: str, networks: Sequence[str]) -> tuple[str | None, str]:
     """(network or None, path) of "NETWORK=PATH" or "PATH"."""
     match = re.fullmatch(r"([A-Za-z_]\w*)=(.+)", text, re.DOTALL)
     if match is None or Path(text).exists():
@@ -110,7 +110,7 @@ def _parsed(text: str, networks: Mapping[str, nn.Module]) -> tuple[str | None, s
     name, path = match.groups()
     if name not in networks:
         raise UserError(
-            f"--from {printable(text)}: this method has no network {name!r}. "
+            f"{printable(text)}: there is no network {name!r} to start. "
             f"{did_you_mean(name, networks)}"
         )
     return name, path
@@ -173,7 +173,8 @@ def _chosen(
     shared = {n: n for n in among if n in have}
     if not shared:
         raise UserError(
-            f"{where} holds {', '.join(sorted(have))}, and needed is one of {', '.join(among)}"
+            f"{where} holds the networks {', '.join(sorted(have))}; the method's are "
+            f"{', '.join(among) or 'none'}"
         )
     return shared
 
