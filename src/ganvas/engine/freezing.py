@@ -53,7 +53,7 @@ def trained_weights(method: Method, frozen: Sequence[str]) -> dict[str, list[nn.
         trained[player] = [w for w in weights if id(w) not in still]
         if weights and not trained[player]:
             raise ConfigError(
-                f"all weights of {player} are frozen ({', '.join(frozen)}): leave some of them trainable"
+                f"all weights of {player} are frozen ({', '.join(frozen)}): freeze fewer"
             )
     return trained
 
