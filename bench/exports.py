@@ -1,6 +1,6 @@
 """Export models of many methods and compare the files with torch.
 
-    python bench/exports.py [--only RECIPE,...]
+    python bench/exports.py
 
 Recipes at the sizes of the table, with random weights: the comparison is of arithmetic,
 not of images. Each is exported to ONNX and run by onnxruntime at three sizes, all with
@@ -9,7 +9,6 @@ free batch. Writes bench/results/exports.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -76,25 +75,21 @@ def measured(recipe: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", help="recipes, separated by commas; others keep their record")
-    only = parser.parse_args().only
-    old = json.loads(RESULTS.read_text())["models"] if RESULTS.exists() and only else {}
-    models = dict(old)
-    for recipe in only.split(",") if only else MODELS:
+    models = {}
+    for recipe in MODELS:
         models[recipe] = measured(recipe)
         print(recipe, json.dumps(models[recipe]), flush=True)
-        done = [m for m in models.values() if "difference" in m]
-        record = {
-            "command": "python bench/exports.py",
-            "commit": commit(),
-            "machine": machine(),
-            "exported": len(done),
-            "methods": len({m["method"] for m in done}),
-            "largest_difference": max((m["difference"] for m in done), default=None),
-            "models": models,
-        }
-        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    done = [m for m in models.values() if "difference" in m]
+    record = {
+        "command": "python bench/exports.py",
+        "commit": commit(),
+        "machine": machine(),
+        "exported": len(done),
+        "methods": len({m["method"] for m in done}),
+        "largest_difference": max((m["difference"] for m in done), default=None),
+        "models": models,
+    }
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ganvas import load
-from ganvas.core.errors import CapabilityError, UserError
+from ganvas.core.errors import CapabilityError, OutputError, UserError
 from ganvas.inference.exporters.export import TOLERANCE, export
 from ganvas.inference.exporters.network import network
 from ganvas.nets.layers import Dropout
@@ -108,3 +108,21 @@ def test_what_cannot_be_exported(toy: Any, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(CapabilityError, match="differ from torch's"):
         export(run, "torchscript", tmp_path / "m.pt")
     assert not list(tmp_path.iterdir()), "nothing stays of what was not equal"
+
+
+def test_a_failed_export_keeps_what_was_there(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older file of that name, and a file beside it that only looks like OpenVINO's."""
+    for name in ("m.pt", "m.bin"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr("ganvas.inference.exporters.export.TOLERANCE", -1.0)
+    with pytest.raises(CapabilityError, match="Nothing was written"):
+        export(toy("noise").run, "torchscript", tmp_path / "m.pt")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"m.pt": "m.pt", "m.bin": "m.bin"}
+
+
+def test_an_export_that_cannot_be_written(toy: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="could not be written"):
+        export(toy("noise").run, "torchscript", tmp_path / "file" / "m.pt")

@@ -16,6 +16,7 @@ import pytest
 from huggingface_hub import constants
 
 from ganvas import load
+from ganvas.inference import hub
 
 SHA = "1234567890" * 4
 
@@ -157,3 +158,16 @@ def test_what_cannot_be_pushed(command: Any, toy: Any, tmp_path: Path) -> None:
         ended = command("push", run, name)
         assert ended.status == 1
         assert message in ended.err.splitlines()[-1]
+
+
+def test_the_card_of_a_damaged_quality_curve(tmp_path: Path) -> None:
+    lines = [
+        '{"images": 8, "frechet": 5.0, "extractor": "x"}',
+        '{"images": 16, "frechet": NaN, "extractor": "x"}',
+        '{"images": Infinity, "frechet": 3.0}',
+        '{"images": "many", "frechet": 1.0}',
+        "cut off",
+    ]
+    (tmp_path / "measures.jsonl").write_text("\n".join(lines))
+    card = hub._measures(tmp_path / "measures.jsonl")
+    assert "| last | 8 | 5 | x |\n| best | 8 | 5 | x |" in card

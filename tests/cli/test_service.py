@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from ganvas import load
 from ganvas.apps.service.api import application
-from ganvas.apps.service.batching import Served, Wanted, Worker
+from ganvas.apps.service.batching import QueuedImage, ServedModel, Worker
 from ganvas.apps.service.gate import Gate
 from ganvas.apps.service.limits import Limits, Refusal
 from ganvas.apps.service.monitoring import Monitor
@@ -35,7 +35,7 @@ def start() -> Iterator[Callable[..., Gate]]:
     """Make a service of models; their threads end with the test."""
     workers: list[Worker] = []
 
-    def started(*served: Served, limits: Limits | None = None, **options: Any) -> Gate:
+    def started(*served: ServedModel, limits: Limits | None = None, **options: Any) -> Gate:
         monitor, limits = Monitor(), limits or Limits()
         workers.append(Worker(limits, monitor))
         app = application({one.name: one for one in served}, workers[-1], limits, monitor)
@@ -61,10 +61,10 @@ def ask(gate: Gate, method: str, path: str, **options: Any) -> httpx.Response:
 @pytest.mark.parametrize("kind", ["labels", "styles", "coupled"])
 def test_an_image_does_not_depend_on_its_batch(kind: str, toy: Any) -> None:
     model = load(toy(kind).run)
-    served = Served(kind, model)
+    served = ServedModel(kind, model)
     names, labels = served.sampler.named(6, seed=5)
     wanted = [
-        Wanted(served, name, None if labels is None else labels[i], None)
+        QueuedImage(served, name, None if labels is None else labels[i], None)
         for i, name in enumerate(names)
     ]
     alone = [served.images([one])[0] for one in wanted]
@@ -84,14 +84,14 @@ def test_a_model_whose_images_depend_on_their_place_runs_them_one_by_one(
         "ganvas.inference.sampler.Sampler.images",
         lambda self, names, labels, truncation: torch.arange(len(names)).view(-1, 1, 1, 1) * 0.01,
     )
-    assert Served("noise", load(toy("noise").run)).sizes == (1,)
+    assert ServedModel("noise", load(toy("noise").run)).sizes == (1,)
 
 
 def test_requests_ride_together_and_a_full_queue_turns_away(
     toy: Any, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the model computes one image, the queue fills; what has room in it is one batch."""
-    served = Served("noise", load(toy("noise").run))
+    served = ServedModel("noise", load(toy("noise").run))
     monkeypatch.setattr(served, "sizes", (16,))
     gate = start(served, limits=Limits(images=4, queue=9))
     computes, go = threading.Event(), threading.Event()
@@ -132,7 +132,7 @@ def test_requests_ride_together_and_a_full_queue_turns_away(
 
 
 def test_time_is_limited(toy: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    served, go = Served("noise", load(toy("noise").run)), threading.Event()
+    served, go = ServedModel("noise", load(toy("noise").run)), threading.Event()
     monkeypatch.setattr(served, "images", lambda wanted: go.wait() and [])
     answer = ask(start(served, limits=Limits(seconds=0.2)), "POST", "/v1/sample", json={})
     go.set()
@@ -155,7 +155,7 @@ def test_time_is_limited(toy: Any, start: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_a_defect_is_an_answer_and_a_line_in_the_log(
     toy: Any, start: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    served = Served("noise", load(toy("noise").run))
+    served = ServedModel("noise", load(toy("noise").run))
 
     def broken(_: Any) -> Any:
         raise RuntimeError("secret\nsecond line")
@@ -170,7 +170,7 @@ def test_a_defect_is_an_answer_and_a_line_in_the_log(
 
 
 def test_tokens_and_names_of_hosts(toy: Any, start: Any) -> None:
-    served = Served("noise", load(toy("noise").run))
+    served = ServedModel("noise", load(toy("noise").run))
     gate = start(served, token="0123456789abcdef")
     for value in (None, "Bearer x", "Bearer 0123456789abcdef ", "0123456789abcdef", "Bearer é"):
         headers = {} if value is None else {"authorization": value.encode()}
@@ -194,7 +194,7 @@ def test_limits_that_contradict_each_other() -> None:
 
 
 def test_the_page_needs_no_other_server(toy: Any, start: Any) -> None:
-    gate = start(Served("noise", load(toy("noise").run)))
+    gate = start(ServedModel("noise", load(toy("noise").run)))
     page = ask(gate, "GET", "/")
     assert not re.search(r"""(src|href|url\(|@import)\s*=?\s*["']?\s*(https?:)?//""", page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -204,7 +204,7 @@ def test_the_page_needs_no_other_server(toy: Any, start: Any) -> None:
 
 def test_any_request_gets_the_answer_that_is_described(toy: Any, start: Any) -> None:
     """Requests that schemathesis makes of the interface's description."""
-    served = [Served(kind, load(toy(kind).run)) for kind in ("noise", "domains")]
+    served = [ServedModel(kind, load(toy(kind).run)) for kind in ("noise", "domains")]
     gate = start(*served, limits=Limits(images=4, pixels=1 << 14, size=1 << 14))
     schema = schemathesis.openapi.from_asgi("/openapi.json", gate)
     operations: list[Any] = list(schema.get_all_operations())
@@ -222,7 +222,7 @@ def test_any_request_gets_the_answer_that_is_described(toy: Any, start: Any) -> 
 def test_uploads_of_any_kind_get_an_answer(toy: Any, start: Any) -> None:
     """Cut, changed, mixed and bomb files: an image or a refusal, never a defect."""
     limits = Limits(pixels=1 << 12, size=1 << 15)
-    gate = start(Served("domains", load(toy("domains").run)), limits=limits)
+    gate = start(ServedModel("domains", load(toy("domains").run)), limits=limits)
     rng, draw, files = np.random.default_rng(0), random.Random(0), []
     image = Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8))
     for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):

@@ -293,3 +293,9 @@ def test_no_home_folder(
     monkeypatch.setenv("GANVAS_CONFIG", str(tmp_path / "file" / "config"))
     assert verify.verify(written(tmp_path / "a.png")).state == "marked"
     assert "set GANVAS_CONFIG to a folder" in capfd.readouterr().err
+
+
+def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CONFIG", str(tmp_path / "own"))
+    monkeypatch.setenv("GANVAS_SIGNER", "")
+    assert verify.verify(written(tmp_path / "a.png")).state == "signed"

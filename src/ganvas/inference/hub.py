@@ -7,6 +7,7 @@ unpickled: a model from the hub is read as one of the disk is.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from ganvas.core.guards import open_regular, reason
 
 PREFIX = "hub:"
 FILES = ("model.safetensors", "model.json")
-MOST = 1 << 20  # bytes of a card or of a run's quality curve
+MOST = 1 << 20  # bytes of a card
 T = TypeVar("T")
 
 
@@ -119,21 +120,17 @@ def _card(folder: Path, run: Path, repository: str) -> str:
 
 def _measures(file: Path) -> str:
     """The last and the best point of a run's quality curve, as a part of the card."""
-    points: list[tuple[float, int, str]] = []
-    if file.is_file():
-        with open_regular(file) as lines:
-            for line in lines.read(MOST).splitlines():
-                try:
-                    point = json.loads(line)
-                    points.append(
-                        (float(point["frechet"]), int(point["images"]), str(point["extractor"]))
-                    )
-                except (ValueError, KeyError, TypeError):
-                    continue
+    from ganvas.engine.run_dir import number, read_lines  # here: a model file needs no engine
+
+    points = [line for line in read_lines(file) if math.isfinite(number(line, "frechet"))]
     if not points:
         return ""
-    rows = {"last": points[-1], "best": min(points)}
-    table = [f"| {name} | {n:,} | {d:.4g} | {printable(by)} |" for name, (d, n, by) in rows.items()]
+    rows = {"last": points[-1], "best": min(points, key=lambda line: number(line, "frechet"))}
+    table = [
+        f"| {name} | {number(line, 'images'):,.0f} | {number(line, 'frechet'):.4g} | "
+        f"{printable(line.get('extractor', 'not recorded'))} |"
+        for name, line in rows.items()
+    ]
     return (
         "\n## Measured while it was trained\n\n"
         "| | images | Fréchet distance | features |\n|---|---|---|---|\n"

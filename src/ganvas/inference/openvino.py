@@ -25,18 +25,24 @@ def use(backend: str, method: Method, precision: str) -> None:
         raise UserError(f"backend is {backend!r}; choose {' or '.join(BACKENDS)}")
     if backend == "torch":
         return
-    try:
-        import openvino
-    except Exception as e:  # a broken installation raises anything
-        raise UserError(
-            f"openvino cannot be imported ({e}): pip install 'ganvas[openvino]'"
-        ) from None
+    openvino = import_openvino()
     if method.device.type != "cpu":
         raise UserError(
             f"the backend openvino runs on the processor; the model is on {method.device}"
         )
     for name in method.ema_networks:
         setattr(method, name, OpenVINO(openvino, method.get_submodule(name), precision))
+
+
+def import_openvino() -> ModuleType:
+    """The package. Raises `UserError` if it cannot be imported."""
+    try:
+        import openvino
+    except Exception as e:  # a broken installation raises anything
+        raise UserError(
+            f"openvino cannot be imported ({e}): pip install 'ganvas[openvino]'"
+        ) from None
+    return openvino
 
 
 class OpenVINO(nn.Module):

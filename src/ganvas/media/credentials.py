@@ -202,7 +202,7 @@ def _signer(make: bool = True) -> Signer | None:
     try:
         return signer() if make or key_file().exists() else None
     except UserError as e:
-        if make and SIGNER_VARIABLE in os.environ:
+        if make and os.environ.get(SIGNER_VARIABLE):
             raise
         _say_once(str(e))
         return None

@@ -18,7 +18,15 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from ganvas.core.environment import available
 from ganvas.core.guards import open_regular
-from ganvas.media.samples import MODES, Broken, Decoded, as_array, eight_bit, sixteen_bit
+from ganvas.media.samples import (
+    MODES,
+    Broken,
+    Decoded,
+    TooLarge,
+    as_array,
+    eight_bit,
+    sixteen_bit,
+)
 
 
 def max_pixels() -> int:
@@ -182,7 +190,7 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
         with _pixels_up_to(most):
             image = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise Broken(
+        raise TooLarge(
             f"larger than {MAX_PIXELS // 10**6} megapixels, refused as a possible bomb ({e})"
         ) from None
     except UnidentifiedImageError:
@@ -192,7 +200,7 @@ def _opened(file: IO[bytes] | str | Image.Image, most: int) -> Iterator[Image.Im
     with image:
         if image.width * image.height > most:
             limit = "" if most == MAX_PIXELS else ", which is what memory has room for,"
-            raise Broken(
+            raise TooLarge(
                 f"{image.width}x{image.height} is more than {most // 10**6} megapixels{limit} "
                 "and was refused as a possible bomb"
             )

@@ -310,9 +310,7 @@ def _tiff(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, obje
         (279, long, [size for _, size in strips]),
         (TIFF_SOFTWARE, text, SOFTWARE.encode() + b"\0"),
         (317, short, [2]),  # differences from the left
-        *(
-            [(338, short, [2])] if channels % 2 == 0 else []
-        ),  # alpha that colors are not multiplied by
+        *([(338, short, [2])] if channels % 2 == 0 else []),  # straight alpha
         (TIFF_XMP, byte, label.packet()),
         *([(34675, undefined, profile)] if profile else []),
     ]
@@ -350,7 +348,8 @@ def _jpeg(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, obje
     body = b"http://ns.adobe.com/xap/1.0/\0" + label.packet()
     if len(body) > 65533:
         raise UserError(
-            f"the facts make {len(body)} bytes, and JPEG holds 65,533: say less, or save it as .png"
+            f"the facts make {len(body)} bytes, and JPEG holds 65,533: give fewer, or save it as "
+            ".png"
         )
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
     how = {"quality": 95, "subsampling": 0, **settings, "icc_profile": rows.profile}

@@ -14,6 +14,10 @@ class Broken(Exception):
     """An image cannot be used. The message is the reason, without the file's name."""
 
 
+class TooLarge(Broken):
+    """An image has more pixels than the limit; it was not decoded."""
+
+
 class Decoded(NamedTuple):
     """An upright image with alpha and ICC profile.
 

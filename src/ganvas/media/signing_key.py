@@ -13,6 +13,7 @@ import re
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def signer() -> Signer:
     cryptography, which c2pa-python brings.
     """
     path = key_file()
-    if SIGNER_VARIABLE not in os.environ and not path.exists():
+    if not os.environ.get(SIGNER_VARIABLE) and not path.exists():
         _make(path)
     return read(path)
 
@@ -79,36 +80,41 @@ def read(path: Path) -> Signer:
 
     Raises `UserError` if it is not one.
     """
+    try:
+        with open_regular(path) as file:
+            return _parsed(file.read(MAX_PEM))
+    except (OSError, ValueError, TypeError) as e:  # TypeError: it has a password
+        own = os.environ.get(SIGNER_VARIABLE)
+        advice = f"correct {SIGNER_VARIABLE}" if own else "delete it, and a new one is made"
+        raise UserError(
+            f"the signing key {printable(path)} cannot be used ({reason(e)}): {advice}"
+        ) from None
+
+
+@lru_cache(maxsize=4)  # every image that is written asks for it
+def _parsed(data: bytes) -> Signer:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
-    where = f"the signing key {printable(path)}"
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_PEM)
-        blocks = [(kind, m[0]) for m in _BLOCK.finditer(data) for kind in [m[1]]]
-        keys = [block for kind, block in blocks if kind.endswith(b"PRIVATE KEY")]
-        chain = [block for kind, block in blocks if kind == b"CERTIFICATE"]
-        if len(keys) != 1 or not chain:
-            raise ValueError(
-                f"expected one private key and its certificates in PEM; got {len(keys)} keys and "
-                f"{len(chain)} certificates"
-            )
-        key = serialization.load_pem_private_key(keys[0], None)
-        leaf = x509.load_pem_x509_certificate(chain[0])
-        form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
-            raise ValueError("the first certificate belongs to another key")
-        pkcs8 = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+    blocks = [(m[1], m[0]) for m in _BLOCK.finditer(data)]
+    keys = [block for kind, block in blocks if kind.endswith(b"PRIVATE KEY")]
+    chain = [block for kind, block in blocks if kind == b"CERTIFICATE"]
+    if len(keys) != 1 or not chain:
+        raise ValueError(
+            f"expected one private key and its certificates in PEM; got {len(keys)} keys and "
+            f"{len(chain)} certificates"
         )
-        algorithm = _algorithm(key)
-    except (OSError, ValueError, TypeError) as e:  # TypeError: it has a password
-        own = SIGNER_VARIABLE in os.environ
-        advice = f"correct {SIGNER_VARIABLE}" if own else "delete it, and a new one is made"
-        raise UserError(f"{where} cannot be used ({reason(e)}): {advice}") from None
+    key = serialization.load_pem_private_key(keys[0], None)
+    leaf = x509.load_pem_x509_certificate(chain[0])
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise ValueError("the first certificate belongs to another key")
+    pkcs8 = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    algorithm = _algorithm(key)
     # A root is not part of the chain that a file carries (C2PA 2.2, section 14.5).
     above = chain[:-1] if len(chain) > 1 and _self_issued(chain[-1]) else chain
     return Signer(algorithm, pkcs8, b"".join(above), chain[-1])

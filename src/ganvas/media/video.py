@@ -17,9 +17,8 @@ from ganvas.media import credentials, provenance
 from ganvas.media.provenance import Label
 
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
-_XMP_BOX = bytes.fromhex(
-    "be7acfcb97a942e89c71999491e3afac"
-)  # XMP specification, part 3, section 1.2.7.1
+# XMP specification, part 3, section 1.2.7.1.
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def save(
@@ -95,16 +94,12 @@ def _mp4(frames: list[Image.Image], fps: int, label: Label) -> bytes:
         container.metadata["comment"] = provenance.STATEMENT
         stream: Any = container.add_stream("h264", rate=fps, options={"crf": "16"})
         width, height = frames[0].size
-        stream.width, stream.height, stream.pix_fmt = (
-            width + width % 2,
-            height + height % 2,
-            "yuv420p",
-        )
+        # Sides must be even: an odd side repeats its last row or column.
+        odd = (0, height % 2), (0, width % 2), (0, 0)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
         for frame in frames:
-            pixels = np.asarray(
-                frame.convert("RGB")
-            )  # sides must be even: the last row and column again
-            pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            pixels = np.pad(np.asarray(frame.convert("RGB")), odd, mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     body = _XMP_BOX + label.packet()

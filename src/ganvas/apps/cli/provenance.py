@@ -53,7 +53,7 @@ def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or clips.")],
     as_json: Json = False,
 ) -> None:
-    """Verify what images say about their origin: signature, mark, changes.
+    """Verify the origin of images: signature, mark, changes.
 
     Exit status: 0 if every file is signed with your key and whole; 3 signed with
     another key; 4 only marked as generated; 5 unknown; 6 changed since it was signed.
@@ -74,9 +74,9 @@ def verify(
             continue
         if as_json:
             continue
-        said = [f"{name} {value}" for name, value in verdict.facts.items() if value is not None]
+        facts = [f"{name} {value}" for name, value in verdict.facts.items() if value is not None]
         kind = "generated" if verdict.generated else None
-        parts = [kind, verdict.software and f"by {verdict.software}", *said]
+        parts = [kind, verdict.software and f"by {verdict.software}", *facts]
         _say(f"{printable(file)}: {STATES[verdict.state][1]}")
         if any(parts):
             _say(f"  says: {', '.join(part for part in parts if part)}")

@@ -8,7 +8,10 @@ import typer
 
 from ganvas.apps.cli.common import USE, Backend, Checkpoint, Device, UsePrecision, _say, app
 from ganvas.apps.cli.provenance import signs
+from ganvas.apps.service.limits import Limits
 from ganvas.core.errors import UserError
+
+LIMITS = Limits()
 
 
 @app.command(rich_help_panel=USE)
@@ -20,23 +23,26 @@ def serve(
     ],
     host: Annotated[
         str,
-        typer.Option(help="Address. Others than this computer's own need a token in GANVAS_TOKEN."),
+        typer.Option(
+            help="Address; one that other computers can reach needs a token in GANVAS_TOKEN."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
     max_pixels: Annotated[
         int, typer.Option(min=64, help="Pixels of an upload and of an answer, at most.")
-    ] = 1 << 22,
-    max_bytes: Annotated[int, typer.Option(min=1024, help="Bytes of an upload, at most.")] = 1
-    << 24,
+    ] = LIMITS.pixels,
+    max_bytes: Annotated[
+        int, typer.Option(min=1024, help="Bytes of an upload, at most.")
+    ] = LIMITS.size,
     max_images: Annotated[
         int, typer.Option(min=1, help="Images of one request for samples, at most.")
-    ] = 64,
+    ] = LIMITS.images,
     max_queue: Annotated[
         int, typer.Option(min=1, help="Images that wait, at most; then the answer is 429.")
-    ] = 256,
+    ] = LIMITS.queue,
     timeout: Annotated[
         float, typer.Option(min=1, max=86400, help="Seconds of an upload and of an answer.")
-    ] = 60.0,
+    ] = LIMITS.seconds,
     checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
@@ -51,7 +57,6 @@ def serve(
     from ganvas.core.guards import plural
 
     try:
-        from ganvas.apps.service.limits import Limits
         from ganvas.apps.service.server import serve as run
     except ModuleNotFoundError as e:
         if (e.name or "").startswith("ganvas"):

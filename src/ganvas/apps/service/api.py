@@ -1,4 +1,4 @@
-"""The HTTP interface: models, samples, translations, health, counters."""
+"""The HTTP interface: models, samples, translations, health, metrics."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import io
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from PIL import Image
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from ganvas import __version__
-from ganvas.apps.service.batching import Served, Wanted, Worker
+from ganvas.apps.service.batching import QueuedImage, ServedModel, Worker
 from ganvas.apps.service.limits import Limits, Refusal
 from ganvas.apps.service.monitoring import Monitor
-from ganvas.apps.service.page import page
-from ganvas.core.errors import CapabilityError, UserError, did_you_mean, printable
+from ganvas.apps.service.page import HEADERS, page
+from ganvas.core.errors import UserError, did_you_mean, printable
 from ganvas.media import decode
-from ganvas.media.decode import Broken
-from ganvas.media.generated import generated
+from ganvas.media.credentials import MIME
+from ganvas.media.generated import Generated, generated
+from ganvas.media.samples import Broken, TooLarge
 
 Format = Literal["png", "jpg", "webp"]
-MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-# First bytes of images that are opened: not every format of Pillow is for strangers.
+# First bytes of images that are opened; other formats do not reach Pillow.
 KINDS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF")
-TRUNCATIONS = 20  # steps of 1: some models compute statistics for every value, and keep them
+TRUNCATIONS = 20  # values per unit: BigGAN computes and keeps statistics for each value
 Seed = Annotated[int, Field(ge=0, lt=1 << 63, description="Random seed.")]
 
 
 class Problem(BaseModel):
-    """What was wrong, for people, and its code, for programs."""
+    """An error: a message for people and a code for programs."""
 
     code: str
     message: str
@@ -49,7 +49,7 @@ class Failure(BaseModel):
 
 
 class Card(BaseModel):
-    """What a model is and what it can do."""
+    """Description of a model."""
 
     name: str
     recipe: str | None = Field(description="Recipe that trained it.")
@@ -60,9 +60,9 @@ class Card(BaseModel):
     height: int = Field(description="Height of the training images in pixels.")
     width: int
     channels: int
-    classes: list[str] = Field(description="Names for `labels`; empty: trained without.")
-    directions: list[str] = Field(description="Values of `to`; empty: does not translate.")
-    upscale: int = Field(description="Size of a translation over the size of its input.")
+    classes: list[str] = Field(description="Names for `labels`; empty if trained without.")
+    directions: list[str] = Field(description="Values of `to`; empty if it does not translate.")
+    upscale: int = Field(description="Upscaling factor of a translation.")
 
 
 class Models(BaseModel):
@@ -79,7 +79,7 @@ class SampleRequest(BaseModel):
     n: int = Field(1, ge=1, le=1_000_000, description="Number of images.")
     seed: Seed = 0
     labels: list[str | Annotated[int, Field(ge=0, lt=1 << 31)]] | None = Field(
-        None, max_length=100_000, description="One class a image, by name or number."
+        None, max_length=100_000, description="One class per image, by name or number."
     )
     truncation: float | None = Field(
         None, gt=0, le=2, description="Multiple of 0.05, e.g. 0.7, for models that support it."
@@ -87,7 +87,7 @@ class SampleRequest(BaseModel):
     format: Format = "png"
 
 
-class Picture(BaseModel):
+class GeneratedImage(BaseModel):
     """A generated image."""
 
     index: int
@@ -95,16 +95,16 @@ class Picture(BaseModel):
     data: str = Field(description="The file, base64.")
 
 
-class Pictures(BaseModel):
+class GeneratedImages(BaseModel):
     """Generated images."""
 
     model: str
     seed: int
-    images: list[Picture]
+    images: list[GeneratedImage]
 
 
 def application(
-    served: Mapping[str, Served], worker: Worker, limits: Limits, monitor: Monitor
+    served: Mapping[str, ServedModel], worker: Worker, limits: Limits, monitor: Monitor
 ) -> FastAPI:
     """The FastAPI application, without the checks of `gate.Gate`."""
     failures: dict[int | str, dict[str, Any]] = {
@@ -116,10 +116,11 @@ def application(
             (408, "The upload took too long."),
             (413, "Too many bytes or pixels."),
             (415, "Not an image of a known format."),
-            (422, "The request cannot be fulfilled; `error.code` says of which kind it is."),
+            (421, "Another host name than those of this computer."),
+            (422, "The request cannot be fulfilled; see `error.code`."),
             (429, "The queue is full."),
             (500, "A defect of the service."),
-            (503, "It took too long, or there are too many uploads."),
+            (503, "The computation took too long, or there are too many uploads."),
         )
     }
     app = FastAPI(title="ganvas", version=__version__, docs_url=None, redoc_url=None)
@@ -127,7 +128,7 @@ def application(
     pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="encode")
     first = next(iter(served))
 
-    def find(name: str | None) -> Served:
+    def find(name: str | None) -> ServedModel:
         if (name or first) not in served:
             known = did_you_mean(printable(name)[:200], served)
             raise Refusal(404, "unknown-model", f"there is no such model. {known}")
@@ -146,7 +147,7 @@ def application(
 
     @app.post(
         "/v1/sample",
-        response_model=Pictures,
+        response_model=GeneratedImages,
         responses={
             **failures,
             200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
@@ -163,7 +164,7 @@ def application(
         one, n = find(request.model), request.n
         alone = accept.strip().startswith("image/")
         if alone and n > 1:
-            raise Refusal(422, "user", f"one image has room in the answer; n is {n}")
+            raise Refusal(422, "user", f"Accept: image/* is for one image; n is {n}")
         if n > limits.images:
             raise Refusal(413, "too-large", f"n is {n}, of {limits.images} at most")
         height, width = one.model.training_size
@@ -177,7 +178,7 @@ def application(
         one.sampler.generator(truncation)
         names, labels = one.sampler.named(n, seed=request.seed, labels=request.labels)
         wanted = [
-            Wanted(one, name, None if labels is None else labels[i], truncation)
+            QueuedImage(one, name, None if labels is None else labels[i], truncation)
             for i, name in enumerate(names)
         ]
         pixels = await worker.images(wanted)
@@ -189,14 +190,14 @@ def application(
             return encoded(image, request.format)
 
         files = await asyncio.gather(*(loop.run_in_executor(pool, file, i) for i in range(n)))
-        media = MEDIA[request.format]
+        media = MIME[f".{request.format}"]
         if alone:
             return Response(files[0], media_type=media)
         pictures = [
-            Picture(index=i, media_type=media, data=base64.b64encode(data).decode())
+            GeneratedImage(index=i, media_type=media, data=base64.b64encode(data).decode())
             for i, data in enumerate(files)
         ]
-        answer = Pictures(model=one.name, seed=request.seed, images=pictures)
+        answer = GeneratedImages(model=one.name, seed=request.seed, images=pictures)
         return Response(answer.model_dump_json(), media_type="application/json")
 
     @app.post(
@@ -221,27 +222,30 @@ def application(
         kept if the format of the answer has room for them.
         """
         if not content_type.lower().startswith(("image/", "application/octet-stream")):
-            raise Refusal(415, "data", "send the image itself, with Content-Type: image/png or so")
+            raise Refusal(
+                415, "data", "send the image itself, with a Content-Type such as image/png"
+            )
         if not image.startswith(KINDS):
             raise Refusal(415, "data", "the body is no PNG, JPEG, WebP, TIFF, GIF or BMP")
         one = find(model)
         options = one.translator.options(to, None, seed, False)
 
-        def work() -> Image.Image:
+        def work() -> Generated:
             decoded = decode.decode(io.BytesIO(image), limits.pixels)
             fits(decoded.height * decoded.width * one.translator.upscale**2)
             result = one.translator.translate_image(decoded, options, "pil")
-            assert isinstance(result, Image.Image)
+            assert isinstance(result, Generated)
             return result
 
         try:
             result = await worker.run(work)
+        except TooLarge as e:
+            raise Refusal(413, "too-large", str(e)) from None
         except Broken as e:
-            large = "refused as a possible bomb" in str(e)
-            raise Refusal(413 if large else 415, "too-large" if large else "data", str(e)) from None
+            raise Refusal(415, "data", str(e)) from None
         loop = asyncio.get_running_loop()
         file = await loop.run_in_executor(pool, encoded, result, format)
-        return Response(file, media_type=MEDIA[format])
+        return Response(file, media_type=MIME[f".{format}"])
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -250,12 +254,16 @@ def application(
 
     @app.get("/metrics", response_class=Response, responses={401: failures[401]})
     async def metrics() -> Response:
-        """Counters in the format of Prometheus."""
+        """Metrics in the format of Prometheus."""
         return Response(monitor.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @cache
+    def html() -> str:
+        return page(app.openapi(), limits.images)
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
-        return page(app.openapi())
+        return HTMLResponse(html(), headers=HEADERS)
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, e: Refusal) -> Response:
@@ -288,7 +296,7 @@ def application(
     return app
 
 
-def _card(one: Served) -> Card:
+def _card(one: ServedModel) -> Card:
     facts, method = one.model.facts, one.model.method
     height, width = one.model.training_size
     return Card(
@@ -305,10 +313,8 @@ def _card(one: Served) -> Card:
     )
 
 
-def encoded(image: Image.Image, format: str) -> bytes:
+def encoded(image: Generated, format: str) -> bytes:
     """The file of a generated image, marked and signed."""
-    if format == "jpg" and image.mode not in ("L", "RGB"):
-        raise CapabilityError("JPEG has no transparency: ask for png or webp")
     buffer = io.BytesIO()
-    image.save(buffer, {"jpg": "JPEG"}.get(format, format.upper()))
+    image.save(buffer, format)
     return buffer.getvalue()

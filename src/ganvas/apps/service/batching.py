@@ -1,9 +1,9 @@
 """Run requests on the models in one thread, in batches that change no answer.
 
-torch's global random state and the models' buffers belong to one thread. Whatever waits
-for the same model rides in the same batch. A batch of another size may be rounded
-otherwise, so only sizes are used at which the model gave bitwise equal images when it
-was loaded (`Served`); a batch between two of them is filled up.
+torch's global random state and the models' buffers belong to one thread. Images that
+wait for the same model are computed in one batch. Batches of different sizes may be
+rounded differently, so only sizes are used at which the model gave bitwise equal images
+when it was loaded (`ServedModel`); a batch between two of them is padded.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ganvas.inference.translator import Translator
 from ganvas.media import grid
 
 T = TypeVar("T")
-BATCH_PIXELS = 1 << 17  # of the largest batch on a processor
+BATCH_PIXELS = 1 << 17  # of the largest batch
 BATCH = 32  # images, at most
 
 
-class Served:
+class ServedModel:
     """A model of the service.
 
     name: how clients name it
@@ -48,7 +48,7 @@ class Served:
         self.translates = isinstance(model.method, Translates)
         self.sizes: tuple[int, ...] = self._equal_sizes() if self.samples else ()
 
-    def images(self, wanted: Sequence[Wanted]) -> list[np.ndarray]:
+    def images(self, wanted: Sequence[QueuedImage]) -> list[np.ndarray]:
         """Generated images, uint8 [H, W, C] each, all of one truncation."""
         size = next(size for size in self.sizes if size >= len(wanted))
         filled = [*wanted, *[wanted[-1]] * (size - len(wanted))]
@@ -84,41 +84,41 @@ class Served:
 
 
 @dataclass(eq=False)
-class Wanted:
+class QueuedImage:
     """An image that a client waits for."""
 
-    served: Served
+    served: ServedModel
     name: SampleName
     label: int | None
     truncation: float | None
     future: Future[np.ndarray] = field(default_factory=Future)
 
-    def rides_with(self, other: Wanted) -> bool:
+    def shares_batch(self, other: QueuedImage) -> bool:
         """Whether both can be in one batch."""
         return self.served is other.served and self.truncation == other.truncation
 
 
 @dataclass(eq=False)
 class Job:
-    """Something else that runs on a model: a translation."""
+    """Other work on a model: a translation."""
 
     work: Callable[[], object]
     future: Future[object] = field(default_factory=Future)
 
 
 class Worker:
-    """The thread that runs the models. What is asked of it waits in one queue."""
+    """The thread that runs the models, with one queue for all of them."""
 
     def __init__(self, limits: Limits, monitor: Monitor) -> None:
         self.limits, self.monitor = limits, monitor
-        self._waiting: deque[Wanted | Job] = deque()
+        self._waiting: deque[QueuedImage | Job] = deque()
         self._unfinished = 0
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._thread.start()
 
-    async def images(self, wanted: Sequence[Wanted]) -> list[np.ndarray]:
+    async def images(self, wanted: Sequence[QueuedImage]) -> list[np.ndarray]:
         """The images, once they are computed. Raises `Refusal` if too many wait."""
         self._submit(wanted)
         return list(await _results([one.future for one in wanted]))
@@ -136,7 +136,7 @@ class Worker:
             self._changed.notify()
         self._thread.join()
 
-    def _submit(self, wanted: Sequence[Wanted | Job]) -> None:
+    def _submit(self, wanted: Sequence[QueuedImage | Job]) -> None:
         with self._changed:
             if self._unfinished + len(wanted) > self.limits.queue:
                 raise Refusal(
@@ -158,7 +158,7 @@ class Worker:
                 if isinstance(first, Job):
                     results: list[object] = [first.work()]
                 else:
-                    images = [one for one in batch if isinstance(one, Wanted)]
+                    images = [one for one in batch if isinstance(one, QueuedImage)]
                     results = [*first.served.images(images)]
                     self.monitor.batches.observe(len(images))
                     self.monitor.images.labels(first.served.name).inc(len(images))
@@ -172,8 +172,8 @@ class Worker:
                 self._unfinished -= len(batch)
                 self.monitor.waiting.set(self._unfinished)
 
-    def _next(self) -> list[Wanted | Job] | None:
-        """The longest waiting request and all that can ride with it; None: closed."""
+    def _next(self) -> list[QueuedImage | Job] | None:
+        """The request that waits longest, with its batch; None: closed."""
         with self._changed:
             while True:
                 while not self._waiting and not self._closed:
@@ -183,20 +183,20 @@ class Worker:
                 first = self._waiting.popleft()
                 if self._starts(first):
                     break
-            batch: list[Wanted | Job] = [first]
-            if isinstance(first, Wanted):
-                left: deque[Wanted | Job] = deque()
+            batch: list[QueuedImage | Job] = [first]
+            if isinstance(first, QueuedImage):
+                left: deque[QueuedImage | Job] = deque()
                 while self._waiting and len(batch) < first.served.sizes[-1]:
                     one = self._waiting.popleft()
-                    if not (isinstance(one, Wanted) and one.rides_with(first)):
+                    if not (isinstance(one, QueuedImage) and one.shares_batch(first)):
                         left.append(one)
                     elif self._starts(one):
                         batch.append(one)
                 self._waiting.extendleft(reversed(left))
             return batch
 
-    def _starts(self, one: Wanted | Job) -> bool:
-        """Whether somebody still waits for it."""
+    def _starts(self, one: QueuedImage | Job) -> bool:
+        """Whether a client still waits for it."""
         if one.future.set_running_or_notify_cancel():
             return True
         self._unfinished -= 1

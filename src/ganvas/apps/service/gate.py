@@ -1,7 +1,7 @@
-"""What every request passes before it reaches the service: an ASGI application.
+"""ASGI middleware that checks every request before it reaches the application.
 
-It knows the client (host names, bearer token), takes the whole body within limits of
-bytes and time, and ends the work when the client is gone or the time is over.
+It checks host name and bearer token, reads the whole body within limits of bytes and
+time, and cancels the work when the client has left or the time is over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
-OPEN = ("/", "/health", "/openapi.json")  # paths that need no token and tell no secret
+OPEN = ("/", "/health", "/openapi.json")  # paths without a token; they reveal nothing
 UPLOADS = 16  # bodies of the largest size that memory holds at the same time
 
 

@@ -1,4 +1,4 @@
-"""What one client may ask for, and how a request is refused."""
+"""Limits of a request, and its refusal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Refusal(Exception):
 
     @classmethod
     def defect(cls) -> Refusal:
-        """The answer to an error that nobody foresaw."""
+        """The answer to an unexpected error."""
         return cls(500, "defect", "the service failed; its log says why")
 
     @property

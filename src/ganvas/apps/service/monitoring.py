@@ -1,4 +1,4 @@
-"""What the service counts, in the format of Prometheus."""
+"""Metrics of the service, in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Monitor:
-    """The counters of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "ganvas_requests", "Answers.", ("path", "status"), registry=self.registry
+            "ganvas_requests",
+            "Requests, by path and status.",
+            ("path", "status"),
+            registry=self.registry,
         )
         self.seconds = Histogram(
             "ganvas_request_seconds",
@@ -23,18 +26,20 @@ class Monitor:
             registry=self.registry,
         )
         self.images = Counter(
-            "ganvas_images", "Images that were computed.", ("model",), registry=self.registry
+            "ganvas_images", "Generated images.", ("model",), registry=self.registry
         )
         self.batches = Histogram(
             "ganvas_batch_images",
-            "Sampled images that were computed together.",
+            "Images per batch.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
         self.waiting = Gauge(
-            "ganvas_waiting_images", "Images that wait or are computed.", registry=self.registry
+            "ganvas_waiting_images",
+            "Images in the queue or being computed.",
+            registry=self.registry,
         )
 
     def text(self) -> bytes:
-        """All counters."""
+        """All metrics."""
         return generate_latest(self.registry)

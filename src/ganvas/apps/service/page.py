@@ -1,14 +1,11 @@
-"""The service's own page: its interface, and forms to try it. It loads nothing else."""
+"""The service's page: its interface, and forms to try it. It loads no other file."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
 POLICY = (
@@ -16,18 +13,17 @@ POLICY = (
     "connect-src 'self'; img-src blob: data:; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+HEADERS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
 
 
-def page(schema: Mapping[str, object]) -> HTMLResponse:
-    """The page of an interface, described by OpenAPI."""
-    headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
-    return HTMLResponse(_html(json.dumps(schema)), headers=headers)
+def page(schema: Mapping[str, object], images: int) -> str:
+    """The HTML of the page.
 
-
-@cache
-def _html(schema: str) -> str:
+    schema: the interface, in OpenAPI
+    images: of one request, at most
+    """
+    described: Any = schema
     loader = FileSystemLoader(Path(__file__).parent)
-    described = json.loads(schema)
     operations = [
         {
             "method": method.upper(),
@@ -41,10 +37,10 @@ def _html(schema: str) -> str:
         for method, operation in methods.items()
     ]
     template = Environment(loader=loader, autoescape=True).get_template("page.html")
-    return template.render(info=described["info"], operations=operations)
+    return template.render(info=described["info"], operations=operations, images=images)
 
 
-def _fields(operation: dict[str, Any], described: dict[str, Any]) -> dict[str, Any]:
+def _fields(operation: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an operation's JSON body."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]

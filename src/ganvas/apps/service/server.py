@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import os
 import signal
 import socket
@@ -16,9 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ganvas.apps.service.api import application, encoded
-from ganvas.apps.service.batching import Served, Worker
+from ganvas.apps.service.batching import ServedModel, Worker
 from ganvas.apps.service.gate import Gate
-from ganvas.apps.service.limits import Limits
+from ganvas.apps.service.limits import Limits, Refusal
 from ganvas.apps.service.monitoring import Monitor
 from ganvas.core.errors import ConfigError, UserError, printable
 from ganvas.core.guards import reason
@@ -94,8 +95,8 @@ def _is_loopback(host: str) -> bool:
 
 def _loaded(
     models: Sequence[str], checkpoint: str, device: str, precision: str, backend: str
-) -> dict[str, Served]:
-    served: dict[str, Served] = {}
+) -> dict[str, ServedModel]:
+    served: dict[str, ServedModel] = {}
     for text in models:
         name, equals, path = text.rpartition("=")
         if not equals or Path(text).exists():
@@ -108,7 +109,7 @@ def _loaded(
         model = load(
             path, checkpoint=checkpoint, device=device, precision=precision, backend=backend
         )
-        served[name] = Served(name, model)
+        served[name] = ServedModel(name, model)
     encoded(generated(np.zeros((8, 8, 3), np.uint8)), "png")  # the first signature is slow
     return served
 
@@ -184,12 +185,15 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         self._seen: object = self  # the last request at the last check; none yet
         if len(self.connections) > self.most:
-            body = b'{"error":{"code":"busy","message":"too many connections"}}'
-            transport.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
-                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-                % (len(body), body)
-            )
+            refusal = Refusal(503, "busy", "too many connections", retry=True)
+            body = json.dumps(refusal.body)
+            fields = refusal.headers | {
+                "connection": "close",
+                "content-type": "application/json",
+                "content-length": str(len(body)),
+            }
+            head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+            transport.write(f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n{body}".encode())
             transport.close()
         else:
             self.loop.call_later(self.idle, self._check_idle)

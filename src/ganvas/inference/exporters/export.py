@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ganvas.core.errors import CapabilityError, UserError, did_you_mean, printable
+from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
+from ganvas.core.files import replacing
 from ganvas.core.guards import reason
 from ganvas.inference.exporters import onnx, openvino, torchscript
 from ganvas.inference.exporters.network import Input, Network, network
@@ -60,15 +62,16 @@ def export(
 ) -> Export:
     """Write a model as a file for other programs, and run that file beside torch.
 
-    Images are float32 [N, C, H, W] in [0, 1]. The file is removed if its images differ
-    from torch's by more than 1e-4.
+    Images are float32 [N, C, H, W] in [0, 1]. The file takes its name after the
+    comparison: if its images differ from torch's by more than 1e-4, nothing is written,
+    and an older file of that name stays.
 
     form: "onnx", "openvino" or "torchscript"
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
 
     Raises `UserError` for an unknown form, a wrong suffix, a missing package and a
-    model that has no such form.
+    model that has no such form; `OutputError` if the file cannot be written.
     """
     out = Path(out)
     if form not in FORMS:
@@ -79,20 +82,25 @@ def export(
     model = load(run, checkpoint=checkpoint)
     exported = network(model, to, truncation)
     facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
-    free = module.write(exported, out, facts)
     try:
-        compared = [_compared(module.run, out, exported, x) for x in exported.examples(free)]
-        worst = max(one.difference for one in compared)
-        if not worst <= TOLERANCE:
-            raise CapabilityError(
-                f"the images of the exported network differ from torch's by {worst:.2g}, of at "
-                f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. Nothing "
-                "was written"
-            )
-    except BaseException:
-        for file in (out, out.with_suffix(".bin")):  # OpenVINO's weights
-            file.unlink(missing_ok=True)
-        raise
+        with replacing(out) as file:
+            free = module.write(exported, file, facts)
+            compared = [_compared(module.run, file, exported, x) for x in exported.examples(free)]
+            worst = max(one.difference for one in compared)
+            if not worst <= TOLERANCE:
+                raise CapabilityError(
+                    f"the images of the exported network differ from torch's by {worst:.2g}, of at "
+                    f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
+                    "Nothing was written"
+                )
+            weights = file.with_suffix(".bin")
+            if weights.exists():  # OpenVINO's
+                os.replace(weights, out.with_suffix(".bin"))
+    except OSError as e:
+        raise OutputError(
+            f"{printable(out)} could not be written ({reason(e)}): free some space, or choose a "
+            "folder that you may write to"
+        ) from None
     return Export(out, exported.inputs, free, compared, exported.notes)
 
 

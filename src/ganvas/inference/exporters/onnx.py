@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ganvas.core.errors import CapabilityError, UserError
-from ganvas.core.files import replacing
 from ganvas.core.guards import reason
 from ganvas.inference.exporters.network import Network
 
@@ -42,8 +41,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
             last = reason(e.__cause__ or e)
             continue
         program.model.metadata_props["ganvas"] = json.dumps(facts, default=str)
-        with replacing(out) as file:
-            program.save(file, external_data=False)
+        program.save(out, external_data=False)
         return sizes
     raise CapabilityError(f"this network has no ONNX form ({last})")
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.core import files
 from ganvas.core.errors import CapabilityError
 from ganvas.core.guards import reason
 from ganvas.inference.exporters.network import Network
@@ -36,7 +35,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
             torch.jit.save(traced, buffer, _extra_files=extra)
     except Exception as e:  # whatever a network raises while it is traced
         raise CapabilityError(f"this network cannot be traced ({reason(e)})") from None
-    files.write(out, buffer.getvalue())
+    out.write_bytes(buffer.getvalue())
     return network.multiple > 0
 
 
