@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.data.cache import digest_rows
 from ganvas.data.degradations import edges
 from ganvas.data.feed import Feed, Info
 from ganvas.data.pictures import Part
@@ -230,6 +231,5 @@ def sides_of(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 def digest(pixels: np.ndarray) -> str:
     """Hash of all pixels and their shape."""
     found = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
-    for image in pixels:
-        found.update(np.ascontiguousarray(image).data)
+    digest_rows(found, pixels)
     return found.hexdigest()
