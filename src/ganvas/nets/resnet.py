@@ -181,7 +181,7 @@ class Discriminator(nn.Module):
     SNGAN has the normalization and the sum (arXiv:1802.05957, appendix B.4 and the
     authors' code). `classes`: how many labels y [N] it takes, by projection
     (arXiv:1802.05637). `widths`: channels after each block, of which `shrinking` halve
-    the side; None: as said. `narrow`: blocks widen with their second convolution.
+    the side; None: `width` each. `narrow`: blocks widen with their second convolution.
     `attention`: as of `Generator`.
     """
 
