@@ -45,7 +45,7 @@ from ganvas.claims.experiments import (
     wgan_loss_means_quality,
     wgan_without_batch_norm,
 )
-from ganvas.claims.kit import packing
+from ganvas.claims.kit import classes, packing
 from ganvas.claims.kit.quality import PART, Quality, rank_correlation
 from ganvas.claims.kit.training import Comparison, Trained, train
 from ganvas.claims.runner import judge
@@ -408,7 +408,7 @@ def test_an_experiment_of_one_step_shows_nothing(
             module.judge.cache_clear()
         case "codes_find_the_digits":
             monkeypatch.setattr(module, "EACH", 22)
-            monkeypatch.setattr(module, "judge", lambda seed: Undecided())
+            monkeypatch.setattr(classes, "judge_of_digits", lambda seed: Undecided())
         case "reconstruction_helps_on_few_images":
             monkeypatch.setattr(module, "FEW", 8)
             monkeypatch.setattr(

@@ -34,6 +34,7 @@ from ganvas.claims.experiments import (
 from ganvas.claims.kit import domains, facades, super_resolution
 from ganvas.core import Run, config
 from ganvas.data import toy
+from ganvas.metrics.fcn_score import confusion, segmentation
 from ganvas.metrics.lpips import LPIPS
 
 
@@ -55,9 +56,10 @@ def test_translation_scores() -> None:
 
 def test_mean_iou() -> None:
     truth = torch.tensor([[[0, 0, 1, 1]]])
-    assert spade_keeps_labels_on_facades.mean_iou(truth, truth) == 1
+    assert segmentation(confusion(truth, truth, 12)).mean_iou == 1
     said = torch.tensor([[[0, 1, 1, 1]]])
-    assert spade_keeps_labels_on_facades.mean_iou(said, truth) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    found = segmentation(confusion(truth, said, 12))
+    assert found.mean_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 def test_bold_strokes_are_two_pixels_wider() -> None:
@@ -292,6 +294,7 @@ CACHED = (
     facades.test_pairs,
     facades.segmenter,
     identity_loss_keeps_tints.flowers,
+    spade_keeps_labels_on_facades.scores_of_photos,
     super_resolution.set5,
     super_resolution.tuning,
 )

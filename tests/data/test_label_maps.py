@@ -129,6 +129,18 @@ def test_shades_carry_the_instances(labels: tuple[int, int], tmp_path: Path) -> 
     )
 
 
+def test_shades_keep_subfolders(tmp_path: Path) -> None:
+    for city in ("aachen", "bochum"):
+        two_instances(tmp_path / city, (0, 255), (1, 2))
+        for kind in ("labels", "instances"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / city / kind).rename(tmp_path / kind / city)
+    (tmp_path / "A").mkdir()
+    made = instance_shades.make(tmp_path / "labels", tmp_path / "instances", tmp_path / "A")
+    names = sorted(p.relative_to(tmp_path).as_posix() for p in (tmp_path / "A").rglob("*.png"))
+    assert (made.maps, names) == (2, ["A/aachen/1.png", "A/bochum/1.png"])
+
+
 def test_shades_need_the_names_of_the_colors_and_partners(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must be named: --set data\.palette"):
         label_maps(folder(tmp_path / "set"), size=16, instances=True)
@@ -138,6 +150,7 @@ def test_shades_need_the_names_of_the_colors_and_partners(tmp_path: Path) -> Non
     Image.new("L", (16, 15)).save(where / "instances" / "1.png")
     with pytest.raises(DataError, match="16x16 pixels of labels and 16x15 of instances"):
         instance_shades.make(where / "labels", where / "instances", tmp_path / "A")
+    assert not (tmp_path / "A").exists(), "nothing is left of a failure"
     (where / "instances" / "1.png").rename(where / "instances" / "2.png")
     with pytest.raises(DataError, match="2 of the maps have no partner"):
         instance_shades.make(where / "labels", where / "instances", tmp_path / "A")

@@ -66,6 +66,9 @@ def test_a_folder_of_unlabeled_images_is_no_class(make: Make):
     assert batch.y.tolist() == [-1, -1, 0, 1]
     assert feed.labeled == 0.5
     assert data.images(folder, labeled=0.5).labeled == 0.5, "as many as there are"
+    feed._labels = np.full(4, -1)
+    with pytest.raises(UserError, match=r"labeled=0\.5 hides labels"):
+        feed.keep_labels(0.5, 0)
     report = data.check(folder)
     assert report.classes == {"cat": 1, "dog": 1}
     assert "train s3gan_small" in report.fits[0], "and not cyclegan, which needs two folders"

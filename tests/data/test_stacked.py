@@ -52,6 +52,19 @@ def test_pages_and_gray_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert (values_of(stacks(tmp_path / "eight")) == 257 * noise(16, 16, 1, high=256)).all()
 
 
+def test_parts_and_files_of_the_system(tmp_path: Path) -> None:
+    for name in ("train/1", "train/2", "test/3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{name}.npy", noise(16, 16, 1).astype(np.uint16))
+    (tmp_path / "train" / "._1.npy").write_bytes(b"no array")
+    assert [stacks(tmp_path, part=part).info.count for part in ("train", "test")] == [2, 1]
+    only = stacks(tmp_path / "train", part="test").info
+    assert (only.count, only.notes[0]) == (
+        2,
+        "there is no test part: all images are used instead",
+    )
+
+
 def test_a_window_maps_and_clips(tmp_path: Path) -> None:
     np.save(tmp_path / "1.npy", np.array([[-2000, -1000], [0, 1500]], np.int16))
     feed = stacks(tmp_path, window=[-1000, 1000])

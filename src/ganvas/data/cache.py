@@ -203,7 +203,7 @@ def _open(folder: Path) -> Stored | None:
         pixels = {k: np.array(p) if small else p for k, p in pixels.items()}
         digest = hashlib.blake2b(digest_size=16)
         for k, p in pixels.items():
-            _digest_rows(digest, p)
+            digest_rows(digest, p)
             _digest_rest(digest, k, labels.get(k), p.shape, entry.streams[k])
     except _Damaged:
         raise
@@ -216,7 +216,7 @@ def _open(folder: Path) -> Stored | None:
     )
 
 
-def _digest_rows(digest: hashlib.blake2b, pixels: np.ndarray) -> None:
+def digest_rows(digest: hashlib.blake2b, pixels: np.ndarray) -> None:
     """Hash `pixels`, 16 MiB at a time, so that a mapped array is not loaded whole."""
     step = max(1, (16 << 20) // max(1, math.prod(pixels.shape[1:])))
     for start in range(0, len(pixels), step):

@@ -201,7 +201,7 @@ class Feed:
 
         Raises `UserError` for a data set without labels.
         """
-        if self._labels is None:
+        if self._labels is None or not (self._labels >= 0).any():
             raise UserError(
                 f"labeled={share:g} hides labels, and {self.info.source} has none: sort the "
                 "images into a folder for each class, or leave it out"

@@ -17,9 +17,12 @@ from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.data.cache import digest_rows
 from ganvas.data.degradations import edges
 from ganvas.data.feed import Feed, Info
-from ganvas.data.pictures import Part
+from ganvas.data.open_source import choose_part
+from ganvas.data.pictures import PARTS, Part
+from ganvas.data.trees import is_hidden
 from ganvas.media.decode import EXTENSIONS, max_pixels
 from ganvas.media.samples import resized
 
@@ -61,12 +64,13 @@ def stacks(
     folder = Path(source)
     if not folder.exists():
         raise UserError(f"there is no {printable(source)}")
-    files, opened = files_of(folder, part)
+    files, opened, notes = files_of(folder, part)
     two = None if window is None else (float(window[0]), float(window[1]))
     pixels, small = load_files(files, sides_of(load or size), two)
     height, width = sides_of(size) or pixels.shape[1:3]
     channels = pixels.shape[3]
-    notes = [f"{plural(small, 'image')} smaller than {width}x{height}, enlarged"] if small else []
+    if small:
+        notes += [f"{plural(small, 'image')} smaller than {width}x{height}, enlarged"]
     info = Info(
         task="pairs",
         source=printable(source),
@@ -84,24 +88,31 @@ def stacks(
     return feed
 
 
-def files_of(source: Path, part: str) -> tuple[list[Path], str]:
-    """(the files of a part in order of their names, the part that was opened).
+def files_of(source: Path, part: Part) -> tuple[list[Path], str, list[str]]:
+    """(files of a part in order of their names, the part that was opened, notes).
 
-    source: folder; its subfolder `part` if there is one, or one file
+    source: folder, which may have a subfolder for each part, or one file
 
     Raises `DataError` if there are none.
     """
     if source.is_file():
-        return [source], "all"
-    opened = part if (source / part).is_dir() else "all"
-    root = source / part if opened == part else source
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        return [source], "all", []
+    folders = {PARTS[name]: source / name for name in PARTS if (source / name).is_dir()}
+    parts = folders if "train" in folders else {"all": source}
+    opened, notes = choose_part(parts, part)
+    found = sorted(
+        p
+        for p in parts[opened].rglob("*")
+        if p.suffix.lower() in ENDINGS
+        and not any(map(is_hidden, p.relative_to(source).parts))
+        and p.is_file()
+    )
     if not found:
         raise DataError(
             f"{printable(source)} has no images: a folder of .npy arrays [H, W] or [H, W, "
             "channels], of TIFF files (a page a channel) or of gray images was expected"
         )
-    return found, opened
+    return found, opened, notes
 
 
 def read(path: Path) -> np.ndarray:
@@ -230,6 +241,5 @@ def sides_of(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 def digest(pixels: np.ndarray) -> str:
     """Hash of all pixels and their shape."""
     found = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
-    for image in pixels:
-        found.update(np.ascontiguousarray(image).data)
+    digest_rows(found, pixels)
     return found.hexdigest()

@@ -61,7 +61,7 @@ class Folder:
 
     def _add(self, f: os.DirEntry[str], prefix: str, index: FileIndexBuilder) -> bool:
         """Enter a file into the index. Returns whether `f` is a folder instead."""
-        if _hidden(f.name):
+        if is_hidden(f.name):
             return False
         try:
             if f.is_dir():
@@ -142,7 +142,7 @@ class Zip:
                     "points outside of the archive: refused. Do not trust this file; pack the "
                     "images again yourself if you know where they come from."
                 )
-            if any(map(_hidden, parts)):
+            if any(map(is_hidden, parts)):
                 continue
             if info.is_dir():
                 self.inventory.folders.add(name.rstrip("/"))
@@ -263,7 +263,8 @@ class Inventory:
         return sorted(printable(f) for f in bare if f.rpartition("/")[0] not in bare)
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is left out: the system's own."""
     return name.startswith(".") or name == "__MACOSX"
 
 

@@ -102,8 +102,10 @@ class Pix2PixHD(Method):
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """One step of G, then one of D, on the same generated images."""
         pair = next(batches)
-        real = halved(pair.y) if self.parts == "coarse" else pair.y
-        batch = pair.having(m=self.planes(pair.x), real=real)
+        m, real = self.planes(pair.x), pair.y
+        batch = pair.having(m=m, d_m=m, real=real)
+        if self.parts == "coarse":
+            batch = batch.having(d_m=halved(m), real=halved(real))
         generated = (yield Forward("G", self.fake, batch)).outputs
         batch = batch.having(**generated)
         yield Update("G", self.g_loss, batch)
@@ -121,8 +123,8 @@ class Pix2PixHD(Method):
 
     def g_loss(self, batch: Batch) -> Terms:
         """Equation 5 for G, and the distance of VGG19's features."""
-        maps = self.D(self.d_input(batch.m, batch.fake))
-        real_maps = self.D(self.d_input(batch.m, batch.real))
+        maps = self.D(self.d_input(batch.d_m, batch.fake))
+        real_maps = self.D(self.d_input(batch.d_m, batch.real))
         log = {
             "adversarial": torch.stack([lsgan(m[-1], 1.0) for m in maps]).sum(),
             "features": matched_maps(maps, real_maps),
@@ -137,14 +139,13 @@ class Pix2PixHD(Method):
     def d_loss(self, batch: Batch) -> Terms:
         """Least squares, summed over scales, at half weight."""
         real, fake = (
-            torch.stack([lsgan(m[-1], target) for m in self.D(self.d_input(batch.m, x))]).sum()
+            torch.stack([lsgan(m[-1], target) for m in self.D(self.d_input(batch.d_m, x))]).sum()
             for x, target in ((batch.real, 1.0), (batch.fake, 0.0))
         )
         return Terms((real + fake) / 2, {"real": real, "fake": fake})
 
     def d_input(self, m: Tensor, x: Tensor) -> Tensor:
         """Label planes or input image, and image, as channels of one image."""
-        m = halved(m) if self.parts == "coarse" else m
         return torch.cat([m.to(x.dtype), x], 1)
 
     def planes(self, x: Tensor) -> Tensor:

@@ -71,18 +71,20 @@ class S3GAN(NoiseToImage):
     ) -> None:
         """Build the networks for `shape`.
 
-        C: guesses missing labels; None: a head of D does
+        C: classifier that guesses missing labels; None: a head of D does
         guess: the likeliest class, the probabilities of all, or no guess
         n_critic: D's updates for each update of G, each with its own images
         pretrain: images from which C learns before the game
         d_rotation, g_rotation: weights of the rotations' loss in D and in G
         class_weight: of the classes' loss in the network that guesses
-        turn_every: one of so many images of a process or micro-batch is turned; these
-            need a multiple of it to train as one process does
+        turn_every: every n-th image is turned, counted in each process and micro-batch.
+            If their sizes are multiples of n, several train as one process does
         labels: False: a game without any labels
         """
         super().__init__()
         require_positive(n_critic=n_critic, turn_every=turn_every)
+        if guess == "none":
+            C = None
         if C is not None and not labels:
             raise ConfigError(
                 "labels=false leaves the classifier C nothing to guess: take the recipe "
@@ -95,9 +97,10 @@ class S3GAN(NoiseToImage):
                 f"pretrain is {pretrain}: the classifier C would guess labels before it has "
                 "learned any; give the images that it learns from, --set pretrain=100000"
             )
-        self.guess, reads = guess, C is None and guess != "none"
-        self.G, self.D = G(**sizes), D(**sizes, reads_classes=reads)
-        self.C = C(**sizes) if C is not None and guess != "none" else None
+        self.guess = guess
+        self.G = G(**sizes)
+        self.D = D(**sizes, reads_classes=C is None and guess != "none")
+        self.C = None if C is None else C(**sizes)
         self.n_critic, self.pretrain, self.turn_every = n_critic, pretrain, turn_every
         self.d_rotation, self.g_rotation = d_rotation, g_rotation
         self.class_weight = class_weight

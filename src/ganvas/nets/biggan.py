@@ -25,7 +25,7 @@ from ganvas.nets.conditional import (
     embed_labels,
     start_from_identity,
 )
-from ganvas.nets.layers import Size, doublings, from_grid, sides
+from ganvas.nets.layers import Size, doublings, sides
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.resnet import DownBlock, UpBlock
 from ganvas.nets.spectral import spectral_
@@ -129,7 +129,7 @@ class Generator(Conditioned):
     in `width`s; None: the paper's. `normalised`: spectral normalization of all layers
     but embeddings (and of labels' tables). Without `classes` and `split` batch norms
     have plain gains. y may be mixtures of classes [N, classes] if the embedding is
-    shared. `bottom`: side of a square's first grid.
+    shared. `bottom`: shorter side of the first grid.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Generator(Conditioned):
         bottom: int = 4,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size) if bottom == 4 else from_grid(size, bottom)
+        k, grid = doublings(size, bottom=bottom)
         widths = [width * m for m in checked_multiples(multiples or channel_multiples(k), k)]
         self.classes, self.parts = classes, k + 1 if split else 1
         part = latent // self.parts

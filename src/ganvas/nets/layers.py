@@ -26,43 +26,32 @@ def sides(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def doublings(size: Size, least: int = 1) -> tuple[int, tuple[int, int]]:
+def doublings(size: Size, least: int = 1, bottom: int = 4) -> tuple[int, tuple[int, int]]:
     """(k, grid) of a network that doubles a small grid k times to reach `size`.
 
-    grid * 2^k = size, with 4 cells on the grid's shorter side; k is at least `least`.
-    Any other size is a `UserError` that names the nearest.
+    grid * 2^k = size, with `bottom` cells on the grid's shorter side; k is at least
+    `least`. Any other size is a `UserError` that names the nearest.
     """
     height, width = sides(size)
     short, long = min(height, width), max(height, width)
-    below = max(least, int(math.log2(max(short // 4, 1))))
-    if short == 4 << below and long % (1 << below) == 0:
+    below = max(least, int(math.log2(max(short // bottom, 1))))
+    if short == bottom << below and long % (1 << below) == 0:
         return below, (height >> below, width >> below)
     if short == long:  # a square stays one
-        possible = {(4 << k, 4 << k) for k in (below, below + 1)}
+        possible = {(bottom << k, bottom << k) for k in (below, below + 1)}
     else:
         possible = {
-            (4 << k, max(4, m) << k) for k in (below, below + 1) for m in (long >> k, -(-long >> k))
+            (bottom << k, max(bottom, m) << k)
+            for k in (below, below + 1)
+            for m in (long >> k, -(-long >> k))
         }
     nearest = sorted(possible, key=lambda s: (abs(s[0] - short) + abs(s[1] - long), s))[:2]
     names = " or ".join(f"{a}x{b}" if height <= width else f"{b}x{a}" for a, b in nearest)
     raise UserError(
         f"this network cannot make {height}x{width} (height x width): the shorter side must be "
-        f"{4 << least}, "
-        f"{8 << least}, {16 << least}, ... (4 doubled k times) and the longer one a multiple of "
-        f"2^k. Nearest: {names}."
+        f"{bottom << least}, {bottom << least + 1}, {bottom << least + 2}, ... ({bottom} doubled "
+        f"k times) and the longer one a multiple of 2^k. Nearest: {names}."
     )
-
-
-def from_grid(size: Size, bottom: int) -> tuple[int, tuple[int, int]]:
-    """(k, grid) of a square of `size`: a grid of side `bottom`, doubled k times."""
-    height, width = sides(size)
-    k = max(height // bottom, 1).bit_length() - 1
-    if (height, width) != (bottom << k, bottom << k):
-        raise UserError(
-            f"this network cannot make {height}x{width} (height x width) from a grid of {bottom}; "
-            f"give a square of {bottom}, {2 * bottom}, {4 * bottom}, ... pixels"
-        )
-    return k, (bottom, bottom)
 
 
 def divisible(x: Tensor, factor: int, least: int) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganvas.nets.layers import divisible
+from ganvas.nets import unit
 from ganvas.nets.norm import InstanceNorm2d
-from ganvas.nets.unit import Block, LayerNorm
 
 
 class AdaptiveBlock(nn.Module):
@@ -40,13 +39,12 @@ class AdaptiveBlock(nn.Module):
 class Autoencoder(nn.Module):
     """Images [N, channels, H, W] in [-1, 1] -> their reconstructions, the same shape.
 
-    Content [N, width 2^halvings, H', W']: 7x7, `halvings` of 4x4 and stride 2 that
-    double the channels, each followed by instance norm and ReLU, and `blocks` residual
-    blocks. Style [N, style, 1, 1], of unit variance: 7x7, two that double and
-    `style_halvings` - 2 that do not, ReLU, mean over pixels, 1x1. The decoder's
-    residual blocks take AdaIN's numbers from the style by a perceptron with two layers
-    of `hidden` units; after them come the layers of `unit.Decoders`. Sides are
-    multiples of 2^halvings.
+    Content [N, width 2^halvings, H', W']: `unit.Encoders` of one domain. Style
+    [N, style, 1, 1], of unit variance: 7x7, two convolutions of stride 2 that double
+    the channels and `style_halvings` - 2 that do not, ReLU, mean over pixels, 1x1. The
+    decoder's residual blocks take AdaIN's numbers from the style by a perceptron with
+    two layers of `hidden` units; after them come the layers of `unit.Decoders`. Sides
+    are multiples of 2^halvings.
     """
 
     def __init__(
@@ -60,23 +58,17 @@ class Autoencoder(nn.Module):
         style_halvings: int = 4,
     ) -> None:
         super().__init__()
-        self.style, self.multiple = style, 1 << halvings
-        self.latent = latent = width << halvings
+        self.style = style
+        self.content = unit.Encoders(channels, width, halvings, blocks, shared=0, domains=1)
+        latent = self.content.latent
 
-        def conv(a: int, b: int, kernel: int, stride: int, norm: bool) -> list[nn.Module]:
-            layers: list[nn.Module] = [
-                nn.ReflectionPad2d((kernel - 1) // 2),
-                nn.Conv2d(a, b, kernel, stride),
-            ]
-            return [*layers, *([InstanceNorm2d(b)] if norm else []), nn.ReLU(inplace=True)]
+        def conv(a: int, b: int, kernel: int, stride: int) -> list[nn.Module]:
+            pad = nn.ReflectionPad2d((kernel - 1) // 2)
+            return [pad, nn.Conv2d(a, b, kernel, stride), nn.ReLU(inplace=True)]
 
-        content = conv(channels, width, 7, 1, True)
-        for i in range(halvings):
-            content += conv(width << i, width << i + 1, 4, 2, True)
-        self.content = nn.Sequential(*content, *(Block(latent) for _ in range(blocks)))
-        styled = conv(channels, width, 7, 1, False)
+        styled = conv(channels, width, 7, 1)
         for i in range(style_halvings):
-            styled += conv(width << min(i, 2), width << min(i + 1, 2), 4, 2, False)
+            styled += conv(width << min(i, 2), width << min(i + 1, 2), 4, 2)
         last = width << min(style_halvings, 2)
         self.styles = nn.Sequential(*styled, nn.AdaptiveAvgPool2d(1), nn.Conv2d(last, style, 1))
         self.mlp = nn.Sequential(
@@ -87,33 +79,21 @@ class Autoencoder(nn.Module):
             nn.Linear(hidden, 4 * latent * blocks),
         )
         self.blocks = nn.ModuleList(AdaptiveBlock(latent) for _ in range(blocks))
-        layers: list[nn.Module] = []
-        for i in reversed(range(halvings)):
-            layers += [
-                nn.Upsample(scale_factor=2),
-                nn.ReflectionPad2d(2),
-                nn.Conv2d(width << i + 1, width << i, 5),
-                LayerNorm(width << i),
-                nn.ReLU(inplace=True),
-            ]
-        self.decoder = nn.Sequential(
-            *layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7), nn.Tanh()
-        )
+        self.decoder = unit.Decoders(channels, latent, halvings, blocks=0, shared=0, domains=1)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(content, style) of images x [N, channels, H, W].
 
         Raises `UserError` for sides that are no multiples of 2^halvings.
         """
-        divisible(x, self.multiple, least=2 * self.multiple)
-        return self.content(x), self.styles(x)
+        return self.content(x, 0), self.styles(x)
 
     def decode(self, content: Tensor, style: Tensor) -> Tensor:
         """Images of a content and a style [N, style] or [N, style, 1, 1]."""
         styles = self.mlp(style.flatten(1)).chunk(max(len(self.blocks), 1), 1)
         for block, part in zip(self.blocks, styles, strict=False):
             content = block(content, part)
-        return self.decoder(content)
+        return self.decoder(content, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct images x [N, channels, H, W]."""
@@ -126,12 +106,12 @@ class Contents(nn.Module):
     def __init__(self, a: Autoencoder, b: Autoencoder) -> None:
         super().__init__()
         self.a, self.b = a, b
-        self.multiple, self.halvings = a.multiple, a.multiple.bit_length() - 1
-        self.latent = a.latent
+        self.multiple, self.halvings = a.content.multiple, a.content.halvings
+        self.latent = a.content.latent
 
     def forward(self, x: Tensor, domain: int) -> Tensor:
         """Contents of images x [N, channels, H, W] of a domain, 0 or 1."""
-        return (self.b if domain else self.a).encode(x)[0]
+        return (self.b if domain else self.a).content(x, 0)
 
 
 class Decoders(nn.Module):

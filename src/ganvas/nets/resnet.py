@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganvas.core.errors import UserError
 from ganvas.nets.attention import SelfAttention
 from ganvas.nets.conditional import ConditionalBatchNorm2d, Projection
-from ganvas.nets.layers import Size, doublings, from_grid
+from ganvas.nets.layers import Size, doublings
 from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.spectral import spectral_
 
@@ -124,7 +124,7 @@ class Generator(nn.Module):
     generator (section 5.4). `upsampling`: the paper's nearest, or bilinear as
     kwotsin/mimicry has it. `classes`: how many labels y [N] it takes; each has gains
     and biases of its own in the blocks' batch norms (arXiv:1802.05637). `widths`:
-    channels before the first and after each block; `bottom`: side of a square's first
+    channels before the first and after each block; `bottom`: shorter side of the first
     grid; `attention`: number of the block that self-attention follows.
     """
 
@@ -141,7 +141,7 @@ class Generator(nn.Module):
         attention: int | None = None,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size) if bottom == 4 else from_grid(size, bottom)
+        k, grid = doublings(size, bottom=bottom)
         widths = _checked(widths or [width] * (k + 1), k + 1)
         self.latent, self.classes = latent, classes
         self.grid = (widths[0], *grid)
@@ -181,7 +181,7 @@ class Discriminator(nn.Module):
     SNGAN has the normalization and the sum (arXiv:1802.05957, appendix B.4 and the
     authors' code). `classes`: how many labels y [N] it takes, by projection
     (arXiv:1802.05637). `widths`: channels after each block, of which `shrinking` halve
-    the side; None: as said. `narrow`: blocks widen with their second convolution.
+    the side; None: `width` each. `narrow`: blocks widen with their second convolution.
     `attention`: as of `Generator`.
     """
 

@@ -21,7 +21,7 @@ ROTATIONS = 4  # by 0, 90, 180 and 270 degrees
 
 
 class Reading(NamedTuple):
-    """What a network says of images.
+    """A network's features of images and its logits.
 
     features: sums over pixels [N, d]
     rotation: logits of the four rotations [N, 4]
@@ -36,7 +36,7 @@ class Reading(NamedTuple):
 class Classifier(Trunk):
     """Images [N, channels, H, W] in [-1, 1] -> rotations and classes.
 
-    `reads_classes`: False leaves out the head for the classes.
+    `reads_classes` False: without the classes' logits.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Classifier(Trunk):
 class Discriminator(Classifier):
     """A classifier whose features have a score, too.
 
-    `forward` reads images once; `score` may then take labels that were read.
+    `forward` computes features once; `score` may then take labels guessed from them.
     """
 
     def add_layers(self, classes: int) -> None:
@@ -88,6 +88,6 @@ class Discriminator(Classifier):
     def score(self, features: Tensor, y: Tensor | None = None) -> Tensor:
         """Score features [N, d]: [N].
 
-        y: as of `Projection`; not None if there are classes
+        y: see `Projection`; not None if there are classes
         """
         return self.output(features, y)

@@ -217,7 +217,9 @@ class Generator(StyleBased):
         hidden: int | None = None,
     ) -> None:
         synthesis = Synthesis(style, width, base, size, channels, widths, architecture, noisy, taps)
-        mapped = Mapping(latent, style, mapping, classes, 0.01, 1.0, embedding, hidden)
+        mapped = Mapping(
+            latent, style, mapping, classes, gain=1.0, embedding=embedding, hidden=hidden
+        )
         super().__init__(mapped, synthesis)
 
 
@@ -296,7 +298,9 @@ class Discriminator(Grows):
         self.dense = EqualizedLinear(w[0] * math.prod(self.grid), w[0], gain=1.0)
         self.output = EqualizedLinear(w[0], joined, gain=1.0)
         self.mapping = (
-            Mapping(0, joined, mapping, classes, 0.01, 1.0, embedding, hidden) if classes else None
+            Mapping(0, joined, mapping, classes, gain=1.0, embedding=embedding, hidden=hidden)
+            if classes
+            else None
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -161,7 +161,12 @@ class MSRResNet(nn.Module):
     multiple: int = 1
 
     def __init__(
-        self, channels: int = 3, width: int = 64, blocks: int = 16, scale: int = 4, out: int = 0
+        self,
+        channels: int = 3,
+        width: int = 64,
+        blocks: int = 16,
+        scale: int = 4,
+        out: int | None = None,
     ) -> None:
         super().__init__()
         if scale not in (2, 3, 4):

@@ -14,6 +14,7 @@ from torch.optim import Adam
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.classes import samples_of_classes
+from ganvas.claims.kit.domains import as_tensor
 from ganvas.claims.kit.quality import PART, Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
 from ganvas.core import Run
@@ -95,12 +96,12 @@ def guesses_right(trained: Trained) -> float:
     if game.guess == "none" or feed.known is None:
         return 0.0
     raw = feed.raw()
-    hidden = torch.from_numpy(np.flatnonzero(~feed.known))
+    hidden = np.flatnonzero(~feed.known)
     hidden = hidden[:: max(1, len(hidden) // TESTED)]
-    x = torch.from_numpy(raw["x"])[hidden].permute(0, 3, 1, 2) / 127.5 - 1
+    x = as_tensor(raw["x"][hidden])
     guesser = (game.D if game.C is None else game.C).eval()
     said = torch.cat([guesser(part).classes.argmax(1) for part in x.split(PART)])
-    return float((said == torch.from_numpy(raw["y"])[hidden]).float().mean())
+    return float((said == torch.from_numpy(raw["y"][hidden])).float().mean())
 
 
 def measure(trained: Trained) -> Figures:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
-import torch
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
-from ganvas.claims.kit import plots
+from ganvas.claims.kit import overfitting, plots
+from ganvas.claims.kit.letters import split
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Run
@@ -29,15 +29,8 @@ COUNT = 512  # images of a comparison of scores
 
 @cache
 def letters() -> tuple[Feed, Feed]:
-    """(a tenth of the shipped letters, all others), the same for every seed."""
-    whole = images("letters", size=16, labels=False)
-    x = whole.raw()["x"]
-    order = np.random.default_rng(0).permutation(len(x))
-    few, others = x[order[: len(x) // 10]], x[order[len(x) // 10 :]]
-    return (
-        Feed(replace(whole.info, count=len(few)), {"x": few}),
-        Feed(replace(whole.info, count=len(others)), {"x": others}),
-    )
+    """(a tenth of the shipped letters, all others)."""
+    return split(16, every().info.count // 10)
 
 
 def few() -> Feed:
@@ -56,15 +49,9 @@ def quality() -> Quality:
     return Quality(letters()[1])
 
 
-@torch.no_grad()
 def read(engine: Engine, logged: Mapping[str, list[float]]) -> Figures:
-    """Distance, and whether D tells letters that it was trained on from others."""
-    D = engine.method.eval().get_submodule("D")
-    seen, unseen = (D.forward(feed.fixed(COUNT).x) for feed in letters())
-    return {
-        "frechet": quality()(engine.model()),
-        "overfitting": float((seen.flatten()[:, None] > unseen.flatten()).float().mean()),
-    }
+    """Distance, and how far D overfits."""
+    return overfitting.read(engine, letters(), quality(), COUNT)
 
 
 def measure(trained: Trained) -> Figures:
@@ -113,7 +100,7 @@ CLAIM = claim(
         controls=["plain"],
         measure=measure,
         figures=figures,
-        series=lambda trained: {k: trained.curve(k) for k in ("images", "frechet", "overfitting")},
+        series=overfitting.series,
         readings=READINGS,
         read=read,
     ),
@@ -127,6 +114,6 @@ CLAIM = claim(
             ("augmented", "overfitting"): "a tenth, augmented",
             ("plain", "overfitting"): "a tenth",
         },
-        labels=("Fréchet distance from unseen letters", "AUC, trained against unseen letters"),
+        labels=overfitting.LABELS,
     ),
 )

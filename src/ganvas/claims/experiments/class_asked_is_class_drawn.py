@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 
-import torch
 from torch import Tensor
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.classes import as_bytes, confusion, samples_of_classes, spread
+from ganvas.claims.kit.classes import (
+    confusion,
+    digits_seen,
+    judge_of_digits,
+    samples_of_classes,
+    spread,
+)
 from ganvas.claims.kit.training import Comparison, Trained
 from ganvas.core import Batch, Method, Run
 from ganvas.data import images
 from ganvas.methods import CGAN, DCGAN
-from ganvas.metrics.recognizability import RecognitionClassifier
 from ganvas.nets import dcgan as nets
 
 EACH = 100  # samples of each class
@@ -37,28 +41,25 @@ def run(method: Callable[..., Method]) -> Run:
 
 
 @cache
-def real_and_judge(seed: int) -> tuple[Batch, RecognitionClassifier]:
-    """The real digits, and a classifier that was trained on half of them."""
+def real() -> Batch:
+    """The real digits."""
     feed = images("digits", size=16)
-    real = feed.fixed(feed.info.count)
-    return real, RecognitionClassifier(as_bytes(real.x), real.y.numpy(), seed=seed)
+    return feed.fixed(feed.info.count)
 
 
 def judged(trained: Trained) -> tuple[Tensor, Tensor, Tensor]:
     """(labels asked for, labels seen, samples)."""
-    _, judge = real_and_judge(trained.seed)
     asked, x = samples_of_classes(trained, EACH)
-    return asked, torch.from_numpy(judge.probabilities(as_bytes(x))).argmax(1), x
+    return asked, digits_seen(x, trained.seed), x
 
 
 def measure(trained: Trained) -> dict[str, float]:
     """The shares of samples that are as asked, of real digits, and the variety."""
     asked, said, x = judged(trained)
-    real, judge = real_and_judge(trained.seed)
     return {
         "asked_is_drawn": float((said == asked).float().mean()),
-        "judge_accuracy": judge.accuracy,
-        "variety": spread(x, asked) / spread(real.x, real.y),
+        "judge_accuracy": judge_of_digits(trained.seed).accuracy,
+        "variety": spread(x, asked) / spread(real().x, real().y),
     }
 
 

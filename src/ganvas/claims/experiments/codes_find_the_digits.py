@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,12 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.classes import as_bytes, confusion
+from ganvas.claims.kit.classes import confusion, digits_seen
 from ganvas.claims.kit.quality import rank_correlation
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
 from ganvas.core import Run, rng
 from ganvas.data import images
 from ganvas.methods import InfoGAN
-from ganvas.metrics.recognizability import RecognitionClassifier
 from ganvas.nets import infogan as nets
 
 EACH = 100  # samples of each category
@@ -46,14 +45,6 @@ def run(info_weight: float) -> Run:
     )
 
 
-@cache
-def judge(seed: int) -> RecognitionClassifier:
-    """A classifier that was trained on half of the real digits, with their labels."""
-    feed = images("digits", size=16)
-    real = feed.fixed(feed.info.count)
-    return RecognitionClassifier(as_bytes(real.x), real.y.numpy(), seed=seed)
-
-
 @torch.no_grad()
 def samples(trained: Trained) -> tuple[Tensor, Tensor, Tensor]:
     """(category [N], continuous codes [N, 2], images), `EACH` of every category."""
@@ -66,13 +57,6 @@ def samples(trained: Trained) -> tuple[Tensor, Tensor, Tensor]:
     z[:, game.noise : game.noise + game.categories] = hot
     x = torch.cat([game.sample(len(part), z=part) for part in z.split(EACH)])
     return category, z[:, -game.continuous :], x
-
-
-def seen(trained: Trained) -> tuple[Tensor, Tensor]:
-    """(category, the digit that the judge sees or 10 for none)."""
-    category, _, x = samples(trained)
-    said = judge(trained.seed).probabilities(as_bytes(x)).argmax(1)
-    return category, torch.from_numpy(said)
 
 
 def purity(category: Tensor, said: Tensor) -> float:
@@ -113,7 +97,7 @@ def tracked(category: Tensor, codes: Tensor, measured: np.ndarray) -> float:
 def measure(trained: Trained) -> Figures:
     """What the codes mean in the samples."""
     category, codes, x = samples(trained)
-    _, said = seen(trained)
+    said = digits_seen(x, trained.seed)
     slant, width = moments(x)
     return {
         "purity": purity(category, said),
@@ -131,7 +115,8 @@ def figures(arms: Mapping[str, Figures]) -> Figures:
 
 def series(trained: Trained) -> dict[str, object]:
     """What the judge saw in each category."""
-    return {"confusion": confusion(*seen(trained), len(NAMES))}
+    category, _, x = samples(trained)
+    return {"confusion": confusion(category, digits_seen(x, trained.seed), len(NAMES))}
 
 
 CLAIM = claim(

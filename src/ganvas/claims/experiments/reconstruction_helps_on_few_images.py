@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
-import torch
 from torch.optim import Adam
 
 from ganvas.claims.claim import claim
-from ganvas.claims.kit import plots
+from ganvas.claims.kit import overfitting, plots
+from ganvas.claims.kit.letters import split
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
 from ganvas.core import Run
 from ganvas.core.schedules import HalfLife
-from ganvas.data import Feed, images
+from ganvas.data import Feed
 from ganvas.engine.engine import Engine
 from ganvas.methods import FastGAN
 from ganvas.nets import fastgan
@@ -29,15 +28,8 @@ COUNT = 200  # images of a comparison of scores
 
 @cache
 def letters() -> tuple[Feed, Feed]:
-    """(200 of the shipped letters, all others), the same for every seed."""
-    whole = images("letters", size=32, labels=False)
-    x = whole.raw()["x"]
-    order = np.random.default_rng(0).permutation(len(x))
-    few, others = x[order[:FEW]], x[order[FEW:]]
-    return (
-        Feed(replace(whole.info, count=len(few)), {"x": few}),
-        Feed(replace(whole.info, count=len(others)), {"x": others}),
-    )
+    """(200 of the shipped letters, all others)."""
+    return split(32, FEW)
 
 
 def data() -> Feed:
@@ -51,15 +43,9 @@ def quality() -> Quality:
     return Quality(letters()[1])
 
 
-@torch.no_grad()
 def read(engine: Engine, logged: Mapping[str, list[float]]) -> Figures:
-    """Distance, and whether D tells letters that it was trained on from others."""
-    D = engine.method.eval().get_submodule("D")
-    seen, unseen = (D.forward(feed.fixed(COUNT).x).flatten(1).mean(1) for feed in letters())
-    return {
-        "frechet": quality()(engine.model()),
-        "overfitting": float((seen[:, None] > unseen).float().mean()),
-    }
+    """Distance, and how far D overfits."""
+    return overfitting.read(engine, letters(), quality(), COUNT)
 
 
 def measure(trained: Trained) -> Figures:
@@ -103,7 +89,7 @@ CLAIM = claim(
         controls=["plain"],
         measure=measure,
         figures=figures,
-        series=lambda trained: {k: trained.curve(k) for k in ("images", "frechet", "overfitting")},
+        series=overfitting.series,
         readings=READINGS,
         read=read,
     ),
@@ -116,6 +102,6 @@ CLAIM = claim(
             ("reconstructs", "overfitting"): "D reconstructs",
             ("plain", "overfitting"): "D only judges",
         },
-        labels=("Fréchet distance from unseen letters", "AUC, trained against unseen letters"),
+        labels=overfitting.LABELS,
     ),
 )

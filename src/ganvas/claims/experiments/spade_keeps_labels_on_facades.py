@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -17,12 +17,13 @@ from ganvas.core import Run
 from ganvas.core.schedules import LinearDecay
 from ganvas.data import Feed, label_maps
 from ganvas.methods import SPADE, Pix2PixHD
+from ganvas.metrics.fcn_score import fcn_score
 from ganvas.nets import image_to_image, multiscale
 from ganvas.nets import spade as nets
 
 SIDE = 64
 IMAGES = 20_000
-LABELS = len(facades.PALETTE)
+PART = 8  # images in one forward pass
 NAMES = {"spade": "SPADE", "concatenated": "pix2pixHD", "pix2pix": "pix2pix"}
 
 
@@ -73,23 +74,25 @@ def concatenated() -> Run:
 @torch.no_grad()
 def measure(trained: Trained) -> Figures:
     """What a segmenter of photographs reads off the images of the test label maps."""
-    maps, photos = facades.test_pairs(SIDE)
-    made = torch.cat([trained.model.translate(part) for part in maps.split(8)])
-    truth, net = facades.classes(maps), facades.segmenter(SIDE)
-    found = {}
-    for name, x in (("", made), ("photo_", photos)):
-        said = torch.cat([net(part).argmax(1) for part in x.split(8)])
-        found[f"{name}accuracy"] = float((said == truth).float().mean())
-        found[f"{name}iou"] = mean_iou(said, truth)
-    return found
+    maps, _ = facades.test_pairs(SIDE)
+    images = torch.cat([trained.model.translate(part) for part in maps.split(PART)])
+    photos = {f"photo_{name}": value for name, value in scores_of_photos().items()}
+    return {**scores(images), **photos}
 
 
-def mean_iou(said: Tensor, truth: Tensor) -> float:
-    """Intersection over union, mean over the classes that there are. [N, H, W] each."""
-    both = torch.bincount((truth * LABELS + said).flatten(), minlength=LABELS**2)
-    table = both.view(LABELS, LABELS).double()
-    hit, union = table.diag(), table.sum(0) + table.sum(1) - table.diag()
-    return float((hit / union.clamp(min=1))[table.sum(1) > 0].mean())
+def scores(images: Tensor) -> dict[str, float]:
+    """Pixel accuracy and mean IoU of the labels read off images of the test maps."""
+    truth = facades.classes(facades.test_pairs(SIDE)[0])
+    found = fcn_score(
+        images.split(PART), truth.split(PART), facades.segmenter(SIDE), len(facades.PALETTE)
+    )
+    return {"accuracy": found.pixel_accuracy, "iou": found.mean_iou}
+
+
+@cache
+def scores_of_photos() -> dict[str, float]:
+    """The scores of the test photographs, the same for all arms."""
+    return scores(facades.test_pairs(SIDE)[1])
 
 
 def figures(arms: Mapping[str, Figures]) -> Figures:

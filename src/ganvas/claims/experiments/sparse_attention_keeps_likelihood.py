@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -15,10 +14,11 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
+from ganvas.claims.kit.letters import split
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
 from ganvas.core import Run
 from ganvas.core.schedules import WarmupCosine
-from ganvas.data import Feed, images
+from ganvas.data import Feed
 from ganvas.methods import SparseTransformer
 from ganvas.nets import sparse_transformer as nets
 
@@ -37,18 +37,13 @@ ARMS: dict[str, Sequence[nets.Pattern]] = {
 
 @cache
 def letters() -> tuple[Feed, Feed]:
-    """(the shipped letters but 1,000, these), the same for every seed."""
-    whole = images("letters", size=SIDE, labels=False)
-    x = whole.raw()["x"]
-    order = np.random.default_rng(0).permutation(len(x))
-    parts = x[order[TESTED:]], x[order[:TESTED]]
-    few, others = (Feed(replace(whole.info, count=len(p)), {"x": p}) for p in parts)
-    return few, others
+    """(1,000 of the shipped letters that are held out, all others)."""
+    return split(SIDE, TESTED)
 
 
 def data() -> Feed:
     """The part of the letters that is trained on."""
-    return letters()[0]
+    return letters()[1]
 
 
 def run(patterns: Sequence[str]) -> Run:
@@ -78,7 +73,7 @@ def run(patterns: Sequence[str]) -> Run:
 def measure(trained: Trained) -> Figures:
     """Bits of a value of the held-out letters."""
     model: Any = trained.model
-    held, nats = letters()[1], []
+    held, nats = letters()[0], []
     for batch in held.batches(PART):
         values = model.values(batch.x)
         nats.append(float(cross_entropy(model.T(values).flatten(0, 1), values.flatten())))

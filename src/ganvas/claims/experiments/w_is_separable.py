@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import torch
@@ -13,25 +12,15 @@ from sklearn.preprocessing import StandardScaler
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.classes import as_bytes
+from ganvas.claims.kit.classes import as_bytes, judge_of_digits
 from ganvas.claims.kit.small_stylegan import stylegan_of_digits
 from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import rng
-from ganvas.data import images
-from ganvas.metrics.recognizability import RecognitionClassifier
 
 SAMPLES = 6_000  # the less sure half is left out, as in the paper
 PART = 500
 IMAGES = 60_000
 NOTHING = 10  # the judge's last class
-
-
-@cache
-def judge(seed: int) -> RecognitionClassifier:
-    """A classifier of digits, trained on half of the real ones."""
-    feed = images("digits", size=16)
-    real = feed.fixed(feed.info.count)
-    return RecognitionClassifier(as_bytes(real.x), real.y.numpy(), seed=seed)
 
 
 @torch.no_grad()
@@ -47,7 +36,8 @@ def measure(trained: Trained) -> Figures:
             w = model.styles(z)
             latents["z"].append(model.G.mapping.norm(z).numpy())
             latents["w"].append(w[:, 0].numpy())
-            said.append(judge(trained.seed).probabilities(as_bytes(model.synthesize(w))))
+            x = as_bytes(model.synthesize(w))
+            said.append(judge_of_digits(trained.seed).probabilities(x))
     p = np.concatenate(said)
     errors = {f"error_{k}": error(np.concatenate(v), p) for k, v in latents.items()}
     return {**errors, "recognized": float((p.argmax(1) != NOTHING).mean())}

@@ -1,7 +1,8 @@
-"""Samples of each class, and how those of a class differ."""
+"""Samples of each class, how those of a class differ, and a classifier of digits."""
 
 from __future__ import annotations
 
+from functools import cache
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from ganvas.claims.kit.training import Trained
 from ganvas.core import rng
+from ganvas.data import images
+from ganvas.metrics.recognizability import RecognitionClassifier
 
 
 @torch.no_grad()
@@ -47,3 +50,16 @@ def spread(x: Tensor, y: Tensor) -> float:
 def as_bytes(x: Tensor) -> np.ndarray:
     """[N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C]."""
     return ((x + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).numpy()
+
+
+@cache
+def judge_of_digits(seed: int) -> RecognitionClassifier:
+    """A classifier of digits at 16 px, trained on half of scikit-learn's."""
+    feed = images("digits", size=16)
+    real = feed.fixed(feed.info.count)
+    return RecognitionClassifier(as_bytes(real.x), real.y.numpy(), seed=seed)
+
+
+def digits_seen(x: Tensor, seed: int) -> Tensor:
+    """The digits [N] that the classifier sees in images x [N, 1, H, W]; 10: none."""
+    return torch.from_numpy(judge_of_digits(seed).probabilities(as_bytes(x)).argmax(1))

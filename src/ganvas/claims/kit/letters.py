@@ -1,14 +1,17 @@
-"""StyleGAN2 of the shipped letters, reduced to 16 px."""
+"""The shipped letters: StyleGAN2 of them at 16 px, and few of them to train on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 
+import numpy as np
 from torch.optim import Adam
 
 from ganvas.claims.kit.quality import Quality
 from ganvas.core import Run
 from ganvas.core.schedules import HalfLife
+from ganvas.data import Feed
 from ganvas.data import images as data
 from ganvas.methods import StyleGAN2
 from ganvas.nets import stylegan2
@@ -43,3 +46,18 @@ def stylegan2_of_letters(images: int, pl_weight: float) -> Run:
 def quality() -> Quality:
     """Distance from the letters."""
     return Quality(LETTERS())
+
+
+def split(size: int, few: int) -> tuple[Feed, Feed]:
+    """(`few` of the letters in gray, all others), the same for every seed.
+
+    size: side in pixels
+    """
+    whole = data("letters", size=size, labels=False)
+    x = whole.raw()["x"]
+    order = np.random.default_rng(0).permutation(len(x))
+    chosen, others = x[order[:few]], x[order[few:]]
+    return (
+        Feed(replace(whole.info, count=len(chosen)), {"x": chosen}),
+        Feed(replace(whole.info, count=len(others)), {"x": others}),
+    )

@@ -5,6 +5,7 @@ The command is `ganvas data instances`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import DataError, printable
+from ganvas.core.files import replacing
+from ganvas.data.headers import unreadable
 from ganvas.data.label_maps import MOST_LABELS, color_name
 from ganvas.data.layouts import find_images, match
 from ganvas.data.pictures import Files
@@ -30,6 +33,8 @@ class Shaded(NamedTuple):
 
 def make(labels: str | Path, instances: str | Path, out: Path) -> Shaded:
     """Write label maps whose shades are instances, as PNG with the names of `labels`.
+
+    Subfolders are kept. Nothing is written if a map cannot be used.
 
     labels: folder or zip of label maps, in which every color (or gray) is a label
     instances: folder or zip of maps with the same names and sizes, in which every
@@ -57,15 +62,21 @@ def make(labels: str | Path, instances: str | Path, out: Path) -> Shaded:
         raise DataError(
             f"{printable(out)} already exists; nothing was written. Choose a new or an empty folder"
         )
-    try:
-        colors = _colors(maps)
-        target = dict(zip(colors, _recolored(colors), strict=True))
-        out.mkdir(parents=True, exist_ok=True)
-        for i in range(len(maps)):
-            image = Image.fromarray(shaded(_codes(maps, i), _ids(shades, i), target))
-            image.save(out / f"{Path(maps.name(i)).stem}.png")
-    except Broken as e:
-        raise DataError(f"a map cannot be used: it {e}") from None
+    colors = _colors(maps)
+    target = dict(zip(colors, _recolored(colors), strict=True))
+    names = [Path(maps.name(i)) for i in range(len(maps))]
+    common = os.path.commonpath([name.parent for name in names])
+    with replacing(out) as folder:
+        for i, name in enumerate(names):
+            try:
+                pixels = shaded(_codes(maps, i), _ids(shades, i), target)
+            except Broken as e:
+                raise DataError(str(unreadable(shades, i, e))) from None
+            file = folder / name.relative_to(common).with_suffix(".png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+        if out.exists():  # empty, but not to be replaced on every system
+            out.rmdir()
     return Shaded(len(maps), tuple(color_name(c) for c in target.values()))
 
 
@@ -107,10 +118,16 @@ def _ids(maps: Files, i: int) -> np.ndarray:
 
 
 def _colors(maps: Files) -> list[int]:
-    """The colors of all label maps. Raises `DataError` for more than 256."""
+    """The colors of all label maps.
+
+    Raises `DataError` for more than 256, and for a map that cannot be read.
+    """
     found: set[int] = set()
     for i in range(len(maps)):
-        found |= set(np.unique(_codes(maps, i)).tolist())
+        try:
+            found |= set(np.unique(_codes(maps, i)).tolist())
+        except Broken as e:
+            raise DataError(str(unreadable(maps, i, e))) from None
         if len(found) > MOST_LABELS:
             raise DataError(
                 f"the label maps have more than {MOST_LABELS} colors: they were saved with loss "

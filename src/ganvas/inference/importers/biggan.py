@@ -19,12 +19,12 @@ from ganvas.nets.attention import SelfAttention
 from ganvas.nets.conditional import ConditionalBatchNorm2d
 from ganvas.nets.spectral import spectral_
 
-# Statistics of that project's two other batch norms, as the usual one names them.
-OTHER_NORMS = {
-    "running_mean": "stored_mean",
-    "running_var": "stored_var",
-    "stored_mean": "stored_mean",
-    "stored_var": "stored_var",
+# Statistics of that project's three batch norms; two of them are children named "bn".
+STATISTICS = {
+    "stored_mean": "running_mean",
+    "stored_var": "running_var",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
 }
 
 
@@ -97,19 +97,18 @@ def _attend(
 
 def _ours(state: State, ends: dict[str, str]) -> State:
     layers = {"conv_sc": "shortcut", "bn1": "norm1", "bn2": "norm2"}
-    statistics = {"stored_mean": "running_mean", "stored_var": "running_var"}
 
     def name(key: str) -> str:
         layer, _, last = key.rpartition(".")
-        if last in OTHER_NORMS:
-            layer, last = layer.removesuffix(".bn"), OTHER_NORMS[last]
+        if last in STATISTICS:
+            layer = layer.removesuffix(".bn")
         if m := re.match(r"blocks\.(\d+)\.(\d)\.?(.*)", layer):
             parts = [layers.get(p, p) for p in m[3].split(".") if p]
-            inner = ["norm"] if last in statistics else []
+            inner = ["norm"] if last in STATISTICS else []
             layer = ".".join(["blocks" if m[2] == "0" else "attention", m[1], *parts, *inner])
         elif layer in ends:
             layer, last = ends[layer], "weight" if last == "gain" else last
-        return f"{layer}.{statistics.get(last, last)}"
+        return f"{layer}.{STATISTICS.get(last, last)}"
 
     counters = ("accumulation_counter", "num_batches_tracked")
     return with_power_iteration({name(k): v for k, v in state.items() if not k.endswith(counters)})

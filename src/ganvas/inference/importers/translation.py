@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganvas.inference.importers.formats import (
     Format,
@@ -67,12 +67,11 @@ def _resnet(state: State) -> Found | None:
         bias="model.1.bias" in state,
     )
     for place, filt in filters.items():
-        row, gain = ([1, 2, 1], 1) if place < min(blocks) else ([1, 3, 3, 1], 4)
-        taps = filt.new_tensor(row)
-        if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
-            filt, taps.outer(taps) * gain / taps.sum() ** 2
-        ):
-            raise ValueError(f"model.{place}.filt is not the filter {row}")
+        name = f"model.{place}.filt"
+        if place < min(blocks):
+            _check_filter(name, filt, [1, 2, 1])
+        else:
+            _check_filter(name, filt, [1, 3, 3, 1], gain=4)
     # The project's programs leave borders reflected; its files show borders of 0 alone.
     readings = {"reflect": unchanged, "replicate": _replicate} if reflect else {"zero": unchanged}
     borders = Setting(readings, next(iter(readings)), announced=False)
@@ -81,6 +80,18 @@ def _resnet(state: State) -> Found | None:
         {k: v for k, v in state.items() if not k.endswith(".filt")},
         settings={"padding_type": borders},
     )
+
+
+def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> None:
+    """Raise `ValueError` unless a filter is the outer product of a row.
+
+    gain: its sum
+    """
+    taps = filt.new_tensor(row)
+    if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
+        filt, taps.outer(taps) * gain / taps.sum() ** 2
+    ):
+        raise ValueError(f"{name} is not the filter {row}")
 
 
 def _replicate(net: nn.Module) -> None:
@@ -148,9 +159,7 @@ def _antialiased_patch_discriminator(state: State) -> Found | None:
     ):
         return None
     for name, filt in filters.items():
-        taps = filt.new_tensor([1, 2, 1])
-        if filt.shape[2:] != (3, 3) or not torch.allclose(filt, taps.outer(taps) / 16):
-            raise ValueError(f"{name} is not the filter [1, 2, 1]")
+        _check_filter(name, filt, [1, 2, 1])
     weights = {k: v for k, v in state.items() if k not in filters}
     return Found(_patches(weights, "model.3", blur=True), weights)
 

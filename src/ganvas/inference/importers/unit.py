@@ -78,11 +78,7 @@ def _vae(state: State) -> Found | None:
             return f"E.{own}.{_encoded(layer, halvings, rest)}.{name}"
         if layer == 0:
             return f"G.{own}.{_in_block(0, rest)}.{name}"
-        last = 2 * halvings + 1  # theirs alternate an enlargement and a convolution
-        at = blocks + 5 * (layer // 2 - 1) + 2 if layer < last else blocks + 5 * halvings + 1
-        if name in ("gamma", "beta"):
-            return f"G.{own}.{at + 1}.{'gain' if name == 'gamma' else 'bias'}"
-        return f"G.{own}.{at + 2 * (rest[-2] == 'activation')}.{name}"
+        return f"G.{own}.{_decoded(layer, halvings, blocks, rest)}"
 
     net = Translator(channels, E, G) if prefix else VAE(E, G)
     if _parametric(state):
@@ -109,6 +105,18 @@ def _encoded(layer: int, halvings: int, rest: list[str]) -> str:
     if layer > halvings:
         return _in_block(4 * (halvings + 1), rest)
     return f"{4 * layer + 1 + 2 * (rest[-2] == 'activation')}"
+
+
+def _decoded(layer: int, doublings: int, blocks: int, rest: list[str]) -> str:
+    """The place of a decoder's tensor after its `blocks`.
+
+    Theirs alternate an enlargement and a convolution.
+    """
+    last = 2 * doublings + 1
+    at = blocks + (5 * (layer // 2 - 1) + 2 if layer < last else 5 * doublings + 1)
+    if rest[-1] in ("gamma", "beta"):
+        return f"{at + 1}.{'gain' if rest[-1] == 'gamma' else 'bias'}"
+    return f"{at + 2 * (rest[-2] == 'activation')}.{rest[-1]}"
 
 
 def _parametric(state: State) -> bool:
@@ -154,16 +162,12 @@ def _autoencoder(state: State) -> tuple[munit.Autoencoder, State]:
             place = 3 * layer + 1 + activation if layer <= style_halvings else last
             return f"styles.{place}.{name}"
         if side == "enc_content":
-            return f"content.{_encoded(layer, halvings, rest)}.{name}"
+            return f"content.own.0.{_encoded(layer, halvings, rest)}.{name}"
         if layer == 0 and activation:
             return f"blocks.{rest[1]}.activation.{name}"
         if layer == 0:
             return f"blocks.{rest[1]}.{'second' if int(rest[3]) else 'first'}.1.{name}"
-        last = 2 * halvings + 1
-        at = 5 * (layer // 2 - 1) + 2 if layer < last else 5 * halvings + 1
-        if name in ("gamma", "beta"):
-            return f"decoder.{at + 1}.{'gain' if name == 'gamma' else 'bias'}"
-        return f"decoder.{at + 2 * activation}.{name}"
+        return f"decoder.own.0.{_decoded(layer, halvings, 0, rest)}"
 
     if _parametric(state):
         _activate(net, nn.PReLU)
