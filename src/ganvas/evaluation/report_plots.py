@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from pathlib import Path
@@ -61,7 +60,7 @@ def _embedded(path: Path, largest: int) -> dict[str, Any] | None:
     else:
         data = path.read_bytes()  # unchanged, with its metadata
     return {
-        "data": "data:image/png;base64," + base64.b64encode(data).decode(),
+        "data": encode.data_uri(data),
         "width": width,
         "height": height,
     }

@@ -6,7 +6,6 @@ the record beside it is what `inference.editing` reads.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
@@ -317,8 +316,7 @@ def _picture(x: Tensor, columns: int) -> str:
     factor = -(-SIDE // min(x.shape[2:]))
     sheet = grid.grid(x.cpu(), columns=columns)
     large = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
-    data = encode.png_bytes(large)
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    return encode.data_uri(encode.png_bytes(large))
 
 
 class _Edit(TypedDict):

@@ -94,7 +94,7 @@ class _Job:
             self.process.send_signal(signal.SIGINT)
 
     def failure(self) -> str | None:
-        """The last error message; None while it runs, after success and after a stop."""
+        """The last error message; None while it runs, after success or a stop."""
         if self.process.poll() in (None, 0, 128 + signal.SIGINT):
             return None
         self.messages.seek(0)
