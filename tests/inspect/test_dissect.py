@@ -22,7 +22,7 @@ from ganvas.evaluation.real_features import RealFeatures
 from ganvas.evaluation.units_page import concepts_of, units_page
 from ganvas.inference import editing, model_file
 from ganvas.inference.model import Model
-from ganvas.inference.units import Change, changed, layer_named, layers, recorded, region
+from ganvas.inference.units import Change, changed, layers, layers_named, recorded, region
 from ganvas.media import encode, grid, provenance
 from ganvas.metrics.concepts import rules
 from ganvas.metrics.features import extractor
@@ -322,7 +322,7 @@ def test_mistakes_of_dissections(planted: Model, tmp_path: Path) -> None:
         layers(Model(Flat(), dict(INFO)))
     with pytest.raises(UserError, match=r"written as \.html"):
         units_page(tmp_path, tmp_path / "page.png")
-    assert layer_named(planted, "G.maps").units == 8
+    assert layers_named(planted, ["G.maps"])[0].units == 8
     assert concepts_of() is None
     for how, said in (
         ({"classifier": "squeezenet"}, "need a classifier and at least one"),

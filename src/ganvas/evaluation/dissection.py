@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ganvas.core import rng
 from ganvas.core.errors import UserError
 from ganvas.inference.model import Model
-from ganvas.inference.units import Layer, layer_named, layers, recorded
+from ganvas.inference.units import Layer, layers, layers_named, recorded
 from ganvas.metrics.concepts import Concepts
 from ganvas.metrics.dissection import (
     LEAST_INFORMATION,
@@ -102,7 +102,7 @@ def dissect(
     """
     if n < MIN_SAMPLES:
         raise UserError(f"a dissection needs at least {MIN_SAMPLES} samples; got {n}")
-    chosen = [layer_named(model, name) for name in only] or layers(model)
+    chosen = layers_named(model, only) if only else layers(model)
     maps, values = _first_pass(model, concepts, chosen, n, seed)
     generator = torch.Generator().manual_seed(rng.fold_in(seed, "other images"))
     others = torch.randperm(n, generator=generator)
