@@ -116,11 +116,12 @@ def test_causal_effects_of_a_planted_unit(planted: Model) -> None:
     assert effect.specific == pytest.approx(effect.random[1] / before)
     assert effect.added == causal.Insertion(0, 1, 0)
     others = [[1, 2], [0, 7]]
-    left = causal.removal(planted, "G.maps", others, [0, 2], concepts, units=8)
+    left = causal.removal(planted, of.layer, others, [0, 2], concepts)
     torch.testing.assert_close(left[:, 1], left[:, 0])
     inserted = causal.insertion(planted, of, 0, [INK], concepts)
     assert (inserted.before, inserted.inserted, inserted.removed) == (0, 1, 0)
     assert inserted.effect == 1
+    assert causal.Insertion(before=0.5, inserted=0.75, removed=0.25).effect == 0.5
     assert causal.insertion(planted, of, 0, [COPY], concepts).effect == 0
 
 
