@@ -2,8 +2,8 @@
 
 Bau et al., 2018, GAN Dissection: Visualizing and Understanding Generative Adversarial
 Networks, arXiv:1811.10597, section 3.1. Unlike the paper, every unit is also compared
-with the concepts of another image, drawn at random: what it then matches is chance, and
-what the place of a concept in most images explains.
+with the concepts of another image, drawn at random. These matches are the chance level:
+they also include what the usual place of a concept explains.
 """
 
 from __future__ import annotations

@@ -257,12 +257,14 @@ def _changes_of_data(changes: Any) -> list[tuple[str, str, str]]:
 
 
 def _origin(initial: Any) -> list[tuple[str, str, str]]:
-    """A fact for each network that started from weights."""
+    """A fact for each network that started from trained weights."""
     facts = []
     for record in initial if isinstance(initial, list) else []:
         if isinstance(record, dict) and isinstance(record.get("new"), list):
-            small = f"of {record.get('source')}; {len(record['new'])} new"
-            facts.append((f"{record.get('network')} began with", f"{record.get('tensors')}", small))
+            small = f"tensors of {record.get('source')}; {len(record['new'])} new"
+            facts.append(
+                (f"{record.get('network')} started with", f"{record.get('tensors')}", small)
+            )
     return facts
 
 

@@ -43,7 +43,7 @@ class ConceptUnits(_Part):
 
 
 class Units(_Part):
-    """What a record of `ganvas dissect` says of edits.
+    """The edits in a record of `ganvas dissect`.
 
     sizes: layer -> (units, height, width)
     """
@@ -141,7 +141,7 @@ def edited(
     at: Sequence[float] | None = None,
     count: int | None = None,
 ) -> Iterator[None]:
-    """Every sample of the model in the context has concepts added or removed.
+    """Add or remove concepts in all samples that the model generates in the context.
 
     units: a record of `ganvas dissect`, or its path; other options: see `changes`
 

@@ -27,10 +27,10 @@ TAIL = 2000  # characters of a failed training's messages
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run folder says of its training.
+    """The state of a training, from its run folder.
 
     images, total: real images drawn, and at the end
-    rate: images per second, lately; 0 if unknown
+    rate: images per second, most recently; 0 if unknown
     running: whether a process writes the run
     losses: lines of the log; scalars by name
     quality: lines of the quality curve
@@ -111,7 +111,7 @@ class Jobs:
     _jobs: dict[str, _Job] = field(default_factory=dict)
 
     def place(self, name: str) -> Path:
-        """The folder of a run. Raises `UserError` for a name that is none."""
+        """The folder of a run. Raises `UserError` for an invalid name."""
         if not NAME.fullmatch(name):
             raise UserError(
                 f"a run's name has letters, digits, dots and dashes, 64 at most; got {name!r}"
