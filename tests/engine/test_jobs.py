@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,3 +84,26 @@ def test_a_training_that_fails_says_why(
     assert (said is None) == (failure is None)
     assert failure is None or failure in str(said)
     assert "\x1b" not in str(said)
+
+
+def test_a_training_is_asked_once_to_stop(tmp_path: Path) -> None:
+    """A second signal would end it before it has saved."""
+    signals: list[int] = []
+    process: Any = SimpleNamespace(send_signal=signals.append, poll=lambda: None)
+    with (tmp_path / "messages").open("w+b") as messages:
+        jobs = Jobs(tmp_path, {"x": module._Job(process, messages)})
+        jobs.stop("x")
+        jobs.stop("x")
+    assert signals == [signal.SIGINT]
+
+
+def test_a_size_leaves_the_other_settings_that_fit_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[list[str]] = []
+    monkeypatch.setattr(Jobs, "_launch", lambda self, name, words, minutes: launched.append(words))
+    found = ["--size", "64", "--set", "data.white=4095"]
+    monkeypatch.setattr(module, "_fitting", lambda data: ("dcgan", found))
+    Jobs(tmp_path).start("x", AUTO, "dark/", size=32)
+    (words,) = launched
+    assert words[1:7] == [*found, "--size", "32"]

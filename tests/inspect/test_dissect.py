@@ -22,7 +22,7 @@ from ganvas.evaluation.real_features import RealFeatures
 from ganvas.evaluation.units_page import concepts_of, units_page
 from ganvas.inference import editing, model_file
 from ganvas.inference.model import Model
-from ganvas.inference.units import Change, changed, layer_named, layers, recorded, region
+from ganvas.inference.units import Change, changed, layers, layers_named, recorded, region
 from ganvas.media import encode, grid, provenance
 from ganvas.metrics.concepts import rules
 from ganvas.metrics.features import extractor
@@ -116,11 +116,12 @@ def test_causal_effects_of_a_planted_unit(planted: Model) -> None:
     assert effect.specific == pytest.approx(effect.random[1] / before)
     assert effect.added == causal.Insertion(0, 1, 0)
     others = [[1, 2], [0, 7]]
-    left = causal.removal(planted, "G.maps", others, [0, 2], concepts, units=8)
+    left = causal.removal(planted, of.layer, others, [0, 2], concepts)
     torch.testing.assert_close(left[:, 1], left[:, 0])
     inserted = causal.insertion(planted, of, 0, [INK], concepts)
     assert (inserted.before, inserted.inserted, inserted.removed) == (0, 1, 0)
     assert inserted.effect == 1
+    assert causal.Insertion(before=0.5, inserted=0.75, removed=0.25).effect == 0.5
     assert causal.insertion(planted, of, 0, [COPY], concepts).effect == 0
 
 
@@ -322,7 +323,7 @@ def test_mistakes_of_dissections(planted: Model, tmp_path: Path) -> None:
         layers(Model(Flat(), dict(INFO)))
     with pytest.raises(UserError, match=r"written as \.html"):
         units_page(tmp_path, tmp_path / "page.png")
-    assert layer_named(planted, "G.maps").units == 8
+    assert layers_named(planted, ["G.maps"])[0].units == 8
     assert concepts_of() is None
     for how, said in (
         ({"classifier": "squeezenet"}, "need a classifier and at least one"),

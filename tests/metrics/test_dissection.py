@@ -12,7 +12,6 @@ from ganvas.metrics.classifiers import Classifier
 from ganvas.metrics.concepts import RULES, Concepts, class_maps, joined, labels_of, rules
 from ganvas.metrics.dissection import (
     UnitCounts,
-    causal_effect,
     standardized_difference,
     unit_thresholds,
 )
@@ -78,7 +77,6 @@ def test_the_threshold_that_tells_most_is_chosen() -> None:
 
 
 def test_effects() -> None:
-    assert causal_effect(torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.5])) == 0.5
     values = torch.tensor([[0.0, 1], [2, 1], [10, 1], [12, 1]])
     found = standardized_difference(values, torch.tensor([False, False, True, True]))
     assert found.tolist() == pytest.approx([10 / math.sqrt(2), 0])

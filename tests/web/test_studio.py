@@ -232,7 +232,7 @@ def test_verify(page: Any, tmp_path: Path) -> None:
 
 
 def test_data(page: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "photos & more"
+    folder = tmp_path / "photos & more, 2024"  # one folder, not two
     for name in ("sea", "land"):
         (folder / name).mkdir(parents=True)
         for i in range(3):

@@ -8,7 +8,6 @@ samples are those farthest from all real images, over the features of an extract
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -122,11 +121,7 @@ def _distance(
     units: Sequence[int] = (),
 ) -> float:
     """The Fréchet distance of samples to the real images without some units."""
-    without = (
-        nullcontext()
-        if layer is None
-        else changed(model, {layer.name: Change(chosen(units, layer.units))})
-    )
-    with without:
+    changes = {} if layer is None else {layer.name: Change(chosen(units, layer.units))}
+    with changed(model, changes):
         found = filled(FeatureSet(real.extractor, "generated"), model.batches(n, seed=seed))
     return frechet_distance(*real.moments.statistics(), *found.moments.statistics())

@@ -1,9 +1,9 @@
 """Causal effects of units: what removing and inserting them does to a concept.
 
 Bau et al., 2018, GAN Dissection, arXiv:1811.10597, sections 3.2 and 4.4. Units are
-removed everywhere and what is left of the concept is counted; they are inserted at one
-place without the concept, and the concept is looked for there. As many random units are
-the control of either.
+removed everywhere, and the remaining pixels of the concept are counted; they are
+inserted at one place without the concept, and the concept is looked for there. The
+control of both is the same number of random units.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from ganvas.evaluation.dissection import LayerUnits
 from ganvas.inference.model import Model
 from ganvas.inference.units import Change, Layer, changed, chosen
 from ganvas.metrics.concepts import Concepts
-from ganvas.metrics.dissection import causal_effect
 
 PART = 32  # samples of a forward pass; each part has its own seed
 RANDOM = 3  # random orders of the units, whose mean is the control
@@ -67,29 +66,28 @@ def _samples(model: Model, seed: int) -> Tensor:
 @torch.no_grad()
 def removal(
     model: Model,
-    name: str,
+    layer: Layer,
     orders: Sequence[Sequence[int]],
     counts: Sequence[int],
     concepts: Concepts,
     *,
-    units: int,
     n: int = 64,
     seed: int = 0,
 ) -> Tensor:
     """The share of pixels that have each concept after the first units are removed.
 
-    name: of the layer, of `units` units
-    orders: of its units; of each the first `counts` are set to 0 everywhere
+    orders: of the layer's units; of each the first `counts` are set to 0 everywhere
 
     Returns [orders, counts, concepts].
     """
-    left = torch.zeros(len(orders), len(counts), len(concepts.names))
-    for i, order in enumerate(orders):
-        for j, k in enumerate(counts):
-            with changed(model, {name: Change(chosen(order[:k], units))}):
-                parts = [concepts.maps(_samples(model, part)) for part in _parts(n, seed)]
-            left[i, j] = torch.cat(parts).float().mean((0, 2, 3)).cpu()
-    return left
+    left: dict[frozenset[int], Tensor] = {}  # orders share sets of units: none, at least
+    for removed in {frozenset(order[:k]) for order in orders for k in counts}:
+        with changed(model, {layer.name: Change(chosen(list(removed), layer.units))}):
+            parts = [concepts.maps(_samples(model, part)) for part in _parts(n, seed)]
+        left[removed] = torch.cat(parts).float().mean((0, 2, 3)).cpu()
+    return torch.stack(
+        [torch.stack([left[frozenset(order[:k])] for k in counts]) for order in orders]
+    )
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Insertion:
     @property
     def effect(self) -> float:
         """Average causal effect (equation 4)."""
-        return causal_effect(torch.tensor([self.inserted]), torch.tensor([self.removed]))
+        return self.inserted - self.removed
 
 
 @torch.no_grad()
@@ -269,16 +267,17 @@ def effects(
         return []
     layer, how = of.layer, _How(n=n, seed=seed)
     counts = counts_of(layer.units)
+    ranked = {c: (of.ranked(c), "iou") for c in matched}
+    for c in matched if optimize else ():
+        with suppress(NoGradient):
+            weights = optimized(model, of, c, concepts, steps=STEPS, seed=seed)
+            ranked[c] = weights.argsort(descending=True, stable=True).tolist(), "optimized"
     control = random_orders(layer.units, seed)
-    random = removal(model, layer.name, control, counts, concepts, units=layer.units, **how).mean(0)
+    orders = [*control, *(order for order, _ in ranked.values())]
+    after = removal(model, layer, orders, counts, concepts, **how)
+    random = after[: len(control)].mean(0)
     found = []
-    for c in matched:
-        order, ranking = of.ranked(c), "iou"
-        if optimize:
-            with suppress(NoGradient):
-                weights = optimized(model, of, c, concepts, steps=STEPS, seed=seed)
-                order, ranking = weights.argsort(descending=True, stable=True).tolist(), "optimized"
-        left = removal(model, layer.name, [order], counts, concepts, units=layer.units, **how)[0]
+    for left, (c, (order, ranking)) in zip(after[len(control) :], ranked.items(), strict=True):
         largest, i = specific(left[:, c].tolist(), random[:, c].tolist())
         units = order[: counts[i]]
         others = [insertion(model, of, c, o[: counts[i]], concepts, **how) for o in control]

@@ -2,8 +2,8 @@
 
 Bau et al., 2018, GAN Dissection: Visualizing and Understanding Generative Adversarial
 Networks, arXiv:1811.10597, section 3.1. Unlike the paper, every unit is also compared
-with the concepts of another image, drawn at random: what it then matches is chance, and
-what the place of a concept in most images explains.
+with the concepts of another image, drawn at random. These matches are the chance level:
+they also include what the usual place of a concept explains.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ganvas.core import rng
 from ganvas.core.errors import UserError
 from ganvas.inference.model import Model
-from ganvas.inference.units import Layer, layer_named, layers, recorded
+from ganvas.inference.units import Layer, layers, layers_named, recorded
 from ganvas.metrics.concepts import Concepts
 from ganvas.metrics.dissection import (
     LEAST_INFORMATION,
@@ -102,7 +102,7 @@ def dissect(
     """
     if n < MIN_SAMPLES:
         raise UserError(f"a dissection needs at least {MIN_SAMPLES} samples; got {n}")
-    chosen = [layer_named(model, name) for name in only] or layers(model)
+    chosen = layers_named(model, only) if only else layers(model)
     maps, values = _first_pass(model, concepts, chosen, n, seed)
     generator = torch.Generator().manual_seed(rng.fold_in(seed, "other images"))
     others = torch.randperm(n, generator=generator)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 from markupsafe import Markup
@@ -61,7 +61,7 @@ def _embedded(path: Path, largest: int) -> dict[str, Any] | None:
     else:
         data = path.read_bytes()  # unchanged, with its metadata
     return {
-        "data": "data:image/png;base64," + base64.b64encode(data).decode(),
+        "data": encode.data_uri(data),
         "width": width,
         "height": height,
     }
@@ -167,6 +167,27 @@ def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
         "clipped": clipped,
         "highest": _number(y.max()),
     }
+
+
+class Panel(TypedDict):
+    """A plot. legend: (name, color) of its curves."""
+
+    svg: Markup
+    legend: list[tuple[str, str]]
+
+
+def removal_curve(counts: Sequence[int], own: Sequence[float], random: Sequence[float]) -> Panel:
+    """The share of pixels with a concept against the number of removed units.
+
+    own, random: shares after its own units, and as many random ones, were removed
+    """
+    figure, axes = _axes()
+    legend = [("its units", _COLORS[0]), ("random units", _COLORS[1])]
+    for values, (_, color) in zip((own, random), legend, strict=True):
+        axes.plot(counts, values, color=color, linewidth=1.6, marker="o", markersize=3)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("units removed", color=_TEXT, fontsize=8.5)
+    return {"svg": _svg(figure, axes), "legend": legend}
 
 
 def _averaged(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

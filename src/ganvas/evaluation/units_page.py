@@ -6,7 +6,6 @@ the record beside it is what `inference.editing` reads.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
-from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -30,7 +28,7 @@ from ganvas.evaluation.dissection import Dissection, LayerUnits, dissect
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
 from ganvas.evaluation.records import Record
 from ganvas.evaluation.report import template
-from ganvas.evaluation.report_plots import _COLORS, _TEXT, _axes, _svg
+from ganvas.evaluation.report_plots import Panel, removal_curve
 from ganvas.inference.editing import ARTIFACTS, FORMAT, ConceptUnits, Units, edited
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
@@ -315,10 +313,9 @@ def _pictures(
 def _picture(x: Tensor, columns: int) -> str:
     """A grid as a data URI, enlarged to panels of at least `SIDE` pixels."""
     factor = -(-SIDE // min(x.shape[2:]))
-    sheet = grid.grid(x.cpu(), columns=columns)
+    sheet = grid.grid(x, columns=columns)
     large = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
-    data = encode.png_bytes(large)
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    return encode.data_uri(encode.png_bytes(large))
 
 
 class _Edit(TypedDict):
@@ -327,7 +324,7 @@ class _Edit(TypedDict):
     units: list[int]
     rows: str
     image: str
-    curve: Markup | None
+    curve: Panel | None
     added: tuple[float, float, float] | None
     command: str
 
@@ -344,12 +341,12 @@ def _edit(
     """An edit on the page: samples, without the concept, and with it in the middle."""
     name = edit.concept
     effect = next((e for e in effects if (e.name, e.layer) == (name, edit.layer)), None)
-    rows = [torch.cat(list(model.batches(PANELS)))]
+    rows = [model.sample(PANELS, output="torch")]
     with edited(model, units, remove=[name]):
-        rows.append(torch.cat(list(model.batches(PANELS))))
+        rows.append(model.sample(PANELS, output="torch"))
     if edit.values:
         with edited(model, units, add=[name], at=MIDDLE):
-            rows.append(torch.cat(list(model.batches(PANELS))))
+            rows.append(model.sample(PANELS, output="torch"))
     names = (Path(run).name, out.with_suffix(".json").name)  # no paths, as in reports
     words = ["ganvas", "edit", names[0], "--units", names[1], "--remove", name]
     words += ["--out", "edited.png"]
@@ -362,17 +359,9 @@ def _edit(
         "units": edit.units,
         "rows": "samples, without the concept" + ", with it in the middle" * bool(edit.values),
         "image": _picture(torch.cat(rows), PANELS),
-        "curve": None if effect is None else _curve(effect),
+        "curve": None
+        if effect is None
+        else removal_curve(effect.counts, effect.left, effect.random),
         "added": added,
         "command": shlex.join(words),
     }
-
-
-def _curve(effect: Effect) -> Markup:
-    """The share of pixels that keep the concept against the number of removed units."""
-    figure, axes = _axes()
-    for values, color in ((effect.left, _COLORS[0]), (effect.random, _COLORS[1])):
-        axes.plot(effect.counts, values, color=color, linewidth=1.6, marker="o", markersize=3)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("units removed", color=_TEXT, fontsize=8.5)
-    return _svg(figure, axes)

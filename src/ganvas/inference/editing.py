@@ -18,7 +18,7 @@ from torch import Tensor
 from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.json_files import read_json
 from ganvas.inference.model import Model
-from ganvas.inference.units import Change, changed, layers, region
+from ganvas.inference.units import PLACE, Change, changed, layers, place_text, region
 from ganvas.media import encode, grid
 
 FORMAT = "ganvas-units-1"
@@ -43,7 +43,7 @@ class ConceptUnits(_Part):
 
 
 class Units(_Part):
-    """What a record of `ganvas dissect` says of edits.
+    """The edits in a record of `ganvas dissect`.
 
     sizes: layer -> (units, height, width)
     """
@@ -141,7 +141,7 @@ def edited(
     at: Sequence[float] | None = None,
     count: int | None = None,
 ) -> Iterator[None]:
-    """Every sample of the model in the context has concepts added or removed.
+    """Add or remove concepts in all samples that the model generates in the context.
 
     units: a record of `ganvas dissect`, or its path; other options: see `changes`
 
@@ -176,12 +176,11 @@ def page(
     labels = None if label is None else [model.class_number(label)] * n
 
     def samples() -> Tensor:
-        return torch.cat(list(model.batches(n, seed=seed, labels=labels, truncation=truncation)))
+        return model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")
 
     before = samples()
     with changed(model, how):
         after = samples()
-    where = None if at is None else ",".join(f"{p:g}" for p in at)
     sheet = grid.grid(torch.cat([before, after]), columns=n)
     return encode.save(
         sheet,
@@ -191,7 +190,7 @@ def page(
         kind="edited by units",
         added=",".join(add) or None,
         removed=",".join(remove) or None,
-        at=where,
+        at=None if at is None else place_text(at),
     )
 
 
@@ -205,8 +204,5 @@ def place(text: str | None) -> tuple[float, ...] | None:
     try:
         found = tuple(map(float, text.split(",")))
     except ValueError:
-        raise UserError(
-            "a place is a point DOWN,ACROSS or two corners DOWN,ACROSS,DOWN,ACROSS, each from 0 to "
-            f"1, as 0.5,0.25; got {text!r}"
-        ) from None
+        raise UserError(f"{PLACE}; got {text!r}") from None
     return found

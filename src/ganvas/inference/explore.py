@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganvas.core import Couples, Styled, Translates
+from ganvas.core import Styled, Translates
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference.latent import naming, style_mixing
 from ganvas.inference.latent.directions import Directions, factorization, principal_components
@@ -39,7 +39,7 @@ def find_directions(
     if kind not in ("components", "factors"):
         raise UserError(f"directions are components or factors; got {kind!r}")
     find = principal_components if kind == "components" else factorization
-    return find(method, count, _label(model, label, 1))
+    return find(method, count, sampler.one_label(label, 1))
 
 
 def images(
@@ -55,11 +55,9 @@ def images(
 
     Raises `UserError` as `Model.sample` does.
     """
-    method = Sampler(model.runtime).generator(truncation)
-    y = _label(model, label, len(names))
-    with model.runtime.autocast(), fixed_seed(), torch.no_grad():
-        z = naming.latents(method, names)
-        return naming.generate(method, z, y, truncation).float()
+    sampler = Sampler(model.runtime)
+    y = sampler.one_label(label, len(names))
+    return sampler.images(names, None if y is None else y.tolist(), truncation)
 
 
 def moved(
@@ -81,12 +79,13 @@ def moved(
 
     Raises `UserError` as `Model.sample` does, and for layers without styles.
     """
-    method = Sampler(model.runtime).generator(truncation)
+    sampler = Sampler(model.runtime)
+    method = sampler.generator(truncation)
     if len(amounts) > len(directions):
         raise UserError(f"there are {len(directions)} directions; got {len(amounts)} amounts")
     if layers is not None and not isinstance(method, Styled):
         raise CapabilityError(f"{type(method).__name__} has no styles: leave the layers out")
-    y = _label(model, label, len(names))
+    y = sampler.one_label(label, len(names))
     with model.runtime.autocast(), fixed_seed(), torch.no_grad():
         steps = torch.zeros(len(directions), device=directions.vectors.device)
         steps[: len(amounts)] = torch.as_tensor(amounts, dtype=steps.dtype)
@@ -102,9 +101,8 @@ def moved(
 
 def sample_of_grid(model: Model, index: int, seed: int) -> tuple[SampleName, int | None]:
     """The name and the label of image `index` of `Model.sample` without labels."""
-    classes = model.method.classes
-    repeats = classes if classes and isinstance(model.method, Couples) else 1
-    return (seed, index // repeats), index % classes if classes else None
+    names, labels = Sampler(model.runtime).named(index + 1, seed=seed)
+    return names[index], None if labels is None else labels[index]
 
 
 def cycle_error(model: Model, image: ImageSource, to: str | None = None) -> float | None:
@@ -143,13 +141,3 @@ def third_of_styles(model: Model, third: int) -> str:
         raise CapabilityError(f"{type(method).__name__} has no styles to mix")
     first, stop = (method.layers * k // 3 for k in (third, third + 1))
     return f"{min(first, method.layers - 1)}-{max(stop - 1, first)}"
-
-
-def _label(model: Model, label: Label | None, n: int) -> Tensor | None:
-    """Equal labels [n], by default of the first class; None without classes."""
-    if not model.method.classes:
-        if label is not None:
-            raise CapabilityError("this model was trained without labels: leave the label out")
-        return None
-    number = 0 if label is None else Sampler(model.runtime).label_numbers([label], 1)[0]
-    return torch.full((n,), number, device=model.method.device)

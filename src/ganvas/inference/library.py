@@ -8,14 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import pydantic
 from safetensors import safe_open
 
-from ganvas.core import Samples, Translates, registry
+from ganvas.core import Method, Samples, Translates, registry
 from ganvas.core.errors import UserError, printable
-from ganvas.core.json_files import Json, parse_json
+from ganvas.core.json_files import parse_json
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
-from ganvas.inference.model_file import MAX_HEADER
+from ganvas.inference.model_file import MAX_HEADER, _Header
 from ganvas.methods.base import supports
 
 PLACES = ("", "*/", "*/*/")  # of runs and models below a folder
@@ -86,17 +87,15 @@ def _entry(file: Path, folder: Path) -> Entry | None:
     try:
         header = _header(file)
         generates, translates = _abilities(header)
-        shape = header["shape"]
-        assert isinstance(shape, dict)
-        size = f"{shape['width']}x{shape['height']}"
-    except (UserError, AssertionError, KeyError):
+    except (UserError, pydantic.ValidationError):
         return None
     name = str(path.relative_to(folder)) if path != folder else path.resolve().name
-    recipe = printable(header.get("recipe", "model"))
+    size = f"{header.shape.width}x{header.shape.height}"
+    recipe = printable(header.recipe or "model")
     return Entry(name, path, f"{printable(name)} ({recipe}, {size})", generates, translates)
 
 
-def _header(file: Path) -> dict[str, Json]:
+def _header(file: Path) -> _Header:
     try:
         with safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get("ganvas", "")
@@ -104,14 +103,14 @@ def _header(file: Path) -> dict[str, Json]:
         raise UserError(f"{printable(file)} cannot be read: {printable(e)}") from None
     if not 0 < len(text) <= MAX_HEADER:
         raise UserError(f"{printable(file)} is not a ganvas model")
-    return parse_json(text, printable(file), "ganvas model")
+    return _Header.model_validate(parse_json(text, printable(file), "ganvas model"))
 
 
-def _abilities(header: dict[str, Json]) -> tuple[bool, bool]:
+def _abilities(header: _Header) -> tuple[bool, bool]:
     """(generates, translates) of the method that a header describes."""
-    described = header.get("method")
-    if not isinstance(described, dict):  # imported: its task says it
-        return header.get("task") == "images", header.get("task") != "images"
-    kind = registry.find(str(described.get("$partial")))
-    assert isinstance(kind, type)
+    if header.method is None:  # imported: its task says it
+        return header.task == "images", header.task != "images"
+    kind = registry.find(str(header.method.get("$partial")))
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UserError("a model's method is a class of methods")
     return supports(kind, Samples), supports(kind, Translates)

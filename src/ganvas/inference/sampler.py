@@ -92,7 +92,7 @@ class Sampler:
         """Frames [n, C, H, W] of a latent walk; see `Model.walk`."""
         method = self.generator(truncation)
         names = [(seed, i) for i in range(through)] if isinstance(through, int) else list(through)
-        z, y = naming.latents(method, names), self._one_label(label, len(names))
+        z, y = naming.latents(method, names), self.one_label(label, len(names))
         with self.runtime.autocast(), fixed_seed(), torch.no_grad():
             parts = list(
                 interpolation.walk(
@@ -127,7 +127,7 @@ class Sampler:
         count = len(rows)
         with self.runtime.autocast(), fixed_seed(), torch.no_grad():
             z = naming.latents(self.generator(), [*rows, *columns])
-            w = naming.styles(method, z, self._one_label(label, len(z)), truncation)
+            w = naming.styles(method, z, self.one_label(label, len(z)), truncation)
             w = torch.cat([w, style_mixing.mix_styles(w[:count], w[count:], which)])
             parts = [method.synthesize(part) for part in w.split(self.batch_size())]
             images = torch.cat(parts).float()
@@ -215,7 +215,7 @@ class Sampler:
     def _device(self) -> torch.device:
         return self.runtime.method.device
 
-    def _one_label(self, label: Label | None, n: int) -> Tensor | None:
+    def one_label(self, label: Label | None, n: int) -> Tensor | None:
         """Equal labels [n], by default of the first class; None without classes."""
         number = 0 if label is None else self.label_numbers([label], 1)[0]
         if not self.runtime.method.classes:

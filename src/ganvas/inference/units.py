@@ -6,8 +6,8 @@ layer, is set to zero (ablation) or to a constant (insertion) at chosen places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +19,10 @@ from ganvas.core.errors import CapabilityError, UserError, did_you_mean
 from ganvas.inference.model import Model
 
 PROBE = 2  # samples by which layers are found
+PLACE = (  # of messages about other places
+    "a place is a point DOWN,ACROSS or two corners DOWN,ACROSS,DOWN,ACROSS, each from 0 to 1, as "
+    "0.5,0.25"
+)
 
 
 class Layer(NamedTuple):
@@ -52,12 +56,8 @@ def layers(model: Model) -> list[Layer]:
 
     modules = _modules(model)
     list(model.batches(PROBE))  # a BigGAN's first samples are those of its statistics
-    hooks = [m.register_forward_hook(partial(look, n)) for n, m in modules.items()]
-    try:
+    with _hooked(model, {name: partial(look, name) for name in modules}):
         image = torch.cat(list(model.batches(PROBE)))
-    finally:
-        for hook in hooks:
-            hook.remove()
     names = [name for name, _ in calls]
     maps = {
         name: Layer(name, *shape[1:])
@@ -92,15 +92,16 @@ def _parents(name: str) -> set[str]:
     return {".".join(parts[:i]) for i in range(1, len(parts))}
 
 
-def layer_named(model: Model, name: str) -> Layer:
-    """The layer of this name. Raises `UserError` for an unknown one."""
+def layers_named(model: Model, names: Sequence[str]) -> list[Layer]:
+    """The layers of these names. Raises `UserError` for an unknown one."""
     found = {layer.name: layer for layer in layers(model)}
-    if name not in found:
-        raise UserError(
-            f"this model has no layer {name!r}. {did_you_mean(name, found)} "
-            f"It has {', '.join(found)}"
-        )
-    return found[name]
+    for name in names:
+        if name not in found:
+            raise UserError(
+                f"this model has no layer {name!r}. {did_you_mean(name, found)} "
+                f"It has {', '.join(found)}"
+            )
+    return [found[name] for name in names]
 
 
 def _modules(model: Model) -> dict[str, nn.Module]:
@@ -114,23 +115,28 @@ def _modules(model: Model) -> dict[str, nn.Module]:
 
 
 @contextmanager
+def _hooked(model: Model, hooks: Mapping[str, Callable[..., Tensor | None]]) -> Iterator[None]:
+    """Call forward hooks of modules, by name, in the context."""
+    modules = _modules(model)
+    with ExitStack() as stack:
+        for name, hook in hooks.items():
+            stack.enter_context(modules[name].register_forward_hook(hook))
+        yield
+
+
+@contextmanager
 def recorded(model: Model, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Record the latest activations [N, units, h, w] of layers in the context.
 
     A forward pass replaces those of the one before. Activations are float32 copies.
     """
     found: dict[str, Tensor] = {}
-    modules = _modules(model)
 
     def keep(name: str, _: nn.Module, args: object, out: Tensor) -> None:
         found[name] = out.detach().float().clone()  # a copy: the next layer may work in place
 
-    hooks = [modules[name].register_forward_hook(partial(keep, name)) for name in names]
-    try:
+    with _hooked(model, {name: partial(keep, name) for name in names}):
         yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @dataclass(frozen=True)
@@ -159,17 +165,12 @@ class Change:
 @contextmanager
 def changed(model: Model, changes: Mapping[str, Change]) -> Iterator[None]:
     """Change the activations of layers, by name, in every forward pass within."""
-    modules = _modules(model)
 
     def change(to: Change, _: nn.Module, args: object, out: Tensor) -> Tensor:
         return to(out)
 
-    hooks = [modules[n].register_forward_hook(partial(change, to)) for n, to in changes.items()]
-    try:
+    with _hooked(model, {name: partial(change, to) for name, to in changes.items()}):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def chosen(units: Sequence[int], count: int) -> Tensor:
@@ -177,6 +178,11 @@ def chosen(units: Sequence[int], count: int) -> Tensor:
     weight = torch.zeros(count)
     weight[list(units)] = 1.0
     return weight
+
+
+def place_text(at: Sequence[float]) -> str:
+    """`(0.5, 0.25)` -> "0.5,0.25"."""
+    return ",".join(f"{p:g}" for p in at)
 
 
 def region(at: Sequence[float] | None, height: int, width: int) -> Tensor | None:
@@ -191,10 +197,7 @@ def region(at: Sequence[float] | None, height: int, width: int) -> Tensor | None
     if at is None:
         return None
     if len(at) not in (2, 4) or not all(0 <= p <= 1 for p in at):
-        raise UserError(
-            "a place is a point DOWN,ACROSS or two corners DOWN,ACROSS,DOWN,ACROSS, each from 0 to "
-            f"1, as 0.5,0.25; got {','.join(f'{p:g}' for p in at)}"
-        )
+        raise UserError(f"{PLACE}; got {place_text(at)}")
     place = torch.zeros(height, width, dtype=torch.bool)
     spans = []
     for side, ends in ((height, at[0::2]), (width, at[1::2])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -170,6 +171,11 @@ def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     WRITERS[".png"](_rows(image, None), buffer, Label({}), {})
     return buffer.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """The address of a PNG that is embedded in a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def encode(

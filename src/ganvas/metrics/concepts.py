@@ -1,4 +1,4 @@
-"""Concepts: which pixels of an image show what, without any downloaded weights.
+"""Concepts: maps of the pixels that show a color, a shape, a class or a label.
 
 Concepts come from rules on pixels (`rules`), from a classifier's maps of its classes
 (`class_maps`), from a palette's labels (`labels_of`), or from any function.
@@ -87,7 +87,7 @@ def _contrast(x: Tensor) -> Tensor:
 
 
 def _edge(x: Tensor) -> Tensor:
-    """Height of the step at each pixel, by Sobel's filters."""
+    """Gradient magnitude at each pixel, by Sobel's filters."""
     kernel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=x.device) / 4
     gray = pad(_gray(x)[:, None], (1, 1, 1, 1), mode="replicate")
     steps = conv2d(gray, torch.stack([kernel, kernel.T])[:, None])
@@ -102,7 +102,7 @@ def _hole(x: Tensor) -> Tensor:
 
 
 def _hue(x: Tensor, channels: Sequence[int]) -> Tensor:
-    """How far some channels are above the others."""
+    """The least of some channels minus the largest of the others, less `MARGIN`."""
     color = _color(x)
     others = [i for i in range(3) if i not in channels]
     return color[:, list(channels)].amin(1) - color[:, others].amax(1) - MARGIN

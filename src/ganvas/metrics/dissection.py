@@ -2,7 +2,7 @@
 
 Bau et al., 2018, GAN Dissection: Visualizing and Understanding Generative Adversarial
 Networks, arXiv:1811.10597, sections 3.1 and 3.2. A unit is a channel of a layer of
-feature maps. A concept is what a map of yes and no says of every pixel of an image.
+feature maps. A concept is given by a binary map of each image.
 """
 
 from __future__ import annotations
@@ -141,20 +141,11 @@ def _entropy(*shares: Tensor) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
 
-def causal_effect(inserted: Tensor, ablated: Tensor) -> float:
-    """Average causal effect: E[concept after insertion] - E[after ablation].
-
-    arXiv:1811.10597, equation 4. Either is whether, or how much of, a concept is at the
-    places that were changed, one number for each of them.
-    """
-    return float(inserted.double().mean() - ablated.double().mean())
-
-
 def standardized_difference(values: Tensor, of: Tensor) -> Tensor:
-    """(mean of some - mean of the others) / their common standard deviation.
+    """(mean of some rows - mean of the others) / their pooled standard deviation.
 
     values: [N, units]
-    of: which rows are the some, bool [N]; at least two of either
+    of: the rows, bool [N]; at least two of them, and two others
 
     Returns [units]; 0 for units that never change.
     """

@@ -27,10 +27,10 @@ TAIL = 2000  # characters of a failed training's messages
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run folder says of its training.
+    """The state of a training, from its run folder.
 
     images, total: real images drawn, and at the end
-    rate: images per second, lately; 0 if unknown
+    rate: images per second, most recently; 0 if unknown
     running: whether a process writes the run
     losses: lines of the log; scalars by name
     quality: lines of the quality curve
@@ -85,10 +85,16 @@ def runs_in(folder: Path) -> list[str]:
 class _Job:
     process: subprocess.Popen[bytes]
     messages: IO[bytes]
-    timer: threading.Timer | None = None
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """Ask the training, once, to save and end."""
+        if not self.stopping:  # a second signal would end it before it has saved
+            self.stopping = True
+            self.process.send_signal(signal.SIGINT)
 
     def failure(self) -> str | None:
-        """Why it ended, if it did not end well and was not stopped."""
+        """The last error message; None while it runs, after success or a stop."""
         if self.process.poll() in (None, 0, 128 + signal.SIGINT):
             return None
         self.messages.seek(0)
@@ -105,7 +111,7 @@ class Jobs:
     _jobs: dict[str, _Job] = field(default_factory=dict)
 
     def place(self, name: str) -> Path:
-        """The folder of a run. Raises `UserError` for a name that is none."""
+        """The folder of a run. Raises `UserError` for an invalid name."""
         if not NAME.fullmatch(name):
             raise UserError(
                 f"a run's name has letters, digits, dots and dashes, 64 at most; got {name!r}"
@@ -126,7 +132,8 @@ class Jobs:
 
         name: of the run, a folder in `self.folder`
         recipe: or `AUTO`
-        minutes: after which the training is stopped; it can be continued
+        minutes: until the training is stopped; it can be continued. `train`'s own
+            `minutes` plans a shorter run instead
         settings: as of `ganvas train --set`
 
         Raises `UserError` for a bad name, a name in use and data that fit no recipe.
@@ -137,7 +144,7 @@ class Jobs:
         options = [] if size is None else ["--size", str(size)]
         if recipe == AUTO:
             recipe, found = _fitting(data)
-            options = options or found
+            options = [*found, *options]  # of two sizes the last counts
         for setting in settings:
             options += ["--set", setting]
         options += ["--out", str(self.folder / name)]
@@ -155,10 +162,13 @@ class Jobs:
         self._launch(name, ["resume", "--", str(out)], minutes)
 
     def stop(self, name: str) -> None:
-        """Ask a training to save and stop. Raises `UserError` for one of others."""
+        """Ask a training to save and stop.
+
+        Raises `UserError` if this process has not started it, or if it has ended.
+        """
         if not self.is_running(name):
             raise UserError(f"no training of this studio writes the run {name}")
-        self._jobs[name].process.send_signal(signal.SIGINT)
+        self._jobs[name].stop()
 
     def is_running(self, name: str) -> bool:
         """Whether a training of this process writes the run."""
@@ -170,11 +180,8 @@ class Jobs:
 
     def close(self) -> None:
         """Stop all trainings, and wait until they have saved."""
-        for name, job in self._jobs.items():
-            if job.timer is not None:
-                job.timer.cancel()
-            if self.is_running(name):
-                job.process.send_signal(signal.SIGINT)
+        for job in self._jobs.values():
+            job.stop()
         for job in self._jobs.values():
             job.process.wait(WAIT)
             job.messages.close()
@@ -190,15 +197,13 @@ class Jobs:
             stderr=messages,
             start_new_session=True,
         )
+        if name in self._jobs:  # an earlier training of the run, which has ended
+            self._jobs[name].messages.close()
         job = self._jobs[name] = _Job(process, messages)
         if minutes is not None:
-            job.timer = threading.Timer(60 * minutes, self._stop_quietly, [process])
-            job.timer.daemon = True
-            job.timer.start()
-
-    def _stop_quietly(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            timer = threading.Timer(60 * minutes, job.stop)
+            timer.daemon = True
+            timer.start()
 
 
 def _fitting(data: str) -> tuple[str, list[str]]:
@@ -206,7 +211,7 @@ def _fitting(data: str) -> tuple[str, list[str]]:
 
     Raises `UserError` if there is none.
     """
-    report = check(data.split(",") if "," in data else data)
+    report = check(data)
     if not report.fits:
         raise UserError(report.problem or f"no recipe fits {printable(data)}: choose one")
     words = shlex.split(report.fits[0])[2:]

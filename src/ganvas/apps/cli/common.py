@@ -102,6 +102,7 @@ Checkpoint = Annotated[
 Seed = Annotated[
     int, typer.Option(min=0, max=SEEDS, help="Random seed; the same seed gives the same images.")
 ]
+Samples = Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of samples.")]
 Label = Annotated[
     str | None,
     typer.Option(help="Generate only this class (name), if the model was trained with labels."),

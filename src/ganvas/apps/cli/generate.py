@@ -17,6 +17,7 @@ from ganvas.apps.cli.common import (
     Device,
     Label,
     Model,
+    Samples,
     Seed,
     Truncation,
     UsePrecision,
@@ -63,10 +64,9 @@ def sample(
         run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend
     )
     facts = {**model.facts, "seed": seed, "truncation": truncation}
-    labels = None if label is None else [model.class_number(label)] * n
     how: dict[str, Any] = {
         "seed": seed,
-        "labels": labels,
+        "labels": None if label is None else [model.class_number(label)] * n,
         "truncation": truncation,
         "all_classes": all_classes,
     }
@@ -376,7 +376,7 @@ def translate(
 def attention(
     run: Model,
     out: Annotated[Path, typer.Option("--out", help="Image file of the page.")],
-    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of samples.")] = 6,
+    n: Samples = 6,
     seed: Seed = 0,
     point: Annotated[
         list[str] | None,

@@ -18,11 +18,10 @@ from ganvas.training.jobs import Jobs
 
 
 class _Policy:
-    """Adds the headers that keep the page from asking other hosts.
+    """ASGI middleware that adds the security policy to every response."""
 
-    Written against the server's interface itself: a browser that leaves in the middle
-    of an answer is no error then, as it is with the framework's own middleware.
-    """
+    # The framework's own base class of middleware reports an error if the browser
+    # disconnects during a response.
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

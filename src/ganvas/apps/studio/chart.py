@@ -1,6 +1,6 @@
 """Line charts as SVG, in the colors of the page.
 
-A page of gradio's own plots keeps the curves of its first value, and these change.
+Gradio's own plots keep the set of curves of their first value; here it changes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Curve = Sequence[tuple[float, float]]
 
 
 def chart(curves: Mapping[str, Curve], title: str, across: str) -> str:
-    """Curves over one axis, with a legend. No curve has infinite values.
+    """Curves over one axis, with a legend. All values are finite.
 
-    across: what the axis counts
+    across: the quantity on the horizontal axis
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

@@ -41,7 +41,7 @@ def _shown(source: str) -> str:
     source = (source or "").strip()
     if not source:
         raise UserError("name the data: a folder, a zip, or the name of a data set")
-    report = check(source.split(",") if "," in source else source)
+    report = check(source)
     problem = parts.note(report.problem, "bad") if report.problem else ""
     return f"{problem}{_facts(report)}{_sheet(source, report)}{_classes(report)}{_next(report)}"
 
@@ -114,8 +114,7 @@ def _sheet(source: str, report: Report) -> str:
 
 
 def _tiles(source: str) -> Iterator[Image.Image]:
-    given = source.split(",") if "," in source else source
-    found = find_sides(given, "train", alone=True) or find_images(given, "train")
+    found = find_sides(source, "train", alone=True) or find_images(source, "train")
     each = max(1, SHEET // len(found.sets))
     for images in found.sets.values():
         for i in np.linspace(0, len(images) - 1, min(each, len(images))).round().astype(int):

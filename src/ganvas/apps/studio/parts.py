@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import os
@@ -11,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import resources
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 from PIL import Image
 
 from ganvas.core.errors import UserError
+from ganvas.inference.library import Entry
 from ganvas.media import encode
 
 P = ParamSpec("P")
@@ -39,6 +39,24 @@ def new_folder() -> Path:
 def escape(text: object) -> str:
     """Text from outside, for HTML and its attributes."""
     return html.escape(str(text))
+
+
+def listed(found: Sequence[Entry]) -> list[Any]:
+    """Updates for a tab: its text without models, its body, its list of models."""
+    choices = [(entry.title, str(entry.path)) for entry in found]
+    shown = gr.update(choices=choices, value=choices[0][1] if choices else None)
+    return [gr.update(visible=not found), gr.update(visible=bool(found)), shown]
+
+
+def model_path(found: Sequence[Entry], path: str | None) -> Path:
+    """The path of a model that a visitor chose. Raises `UserError` if it is gone.
+
+    A page may send any path: only those of the list are opened.
+    """
+    entry = next((entry for entry in found if str(entry.path) == path), None)
+    if entry is None:
+        raise UserError("this model is not there any more: load the page again")
+    return entry.path
 
 
 def polite(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,7 +83,7 @@ def data_uri(image: Image.Image, generated: Mapping[str, object] | None) -> str:
         data = buffer.getvalue()
     else:
         data = encode.encode(image, ".png", **generated)  # type: ignore[arg-type]
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return encode.data_uri(data)
 
 
 def picture(source: str, caption: str, *, name: str = "", small: bool = False) -> str:
@@ -75,12 +93,16 @@ def picture(source: str, caption: str, *, name: str = "", small: bool = False) -
     name: of the file to save; without one there is no button
     small: whether the image is to be enlarged by repeating pixels
     """
-    save = f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
     return (
         f'<figure class="picture"><img src="{source}" alt="{escape(caption)}"'
         f' class="{"pixels" if small else ""}">'
-        f"<figcaption>{escape(caption)}{save if name else ''}</figcaption></figure>"
+        f"<figcaption>{escape(caption)}{_save(name) if name else ''}</figcaption></figure>"
     )
+
+
+def _save(name: str, text: str = "Save") -> str:
+    """A button that saves the image of its figure. name: of the file."""
+    return f'<button type="button" class="save" data-save="{escape(name)}">{text}</button>'
 
 
 def sheet(
@@ -111,9 +133,7 @@ def sheet(
         f'<div class="under"><img src="{source}" alt="" class="pixels">'
         f'<div class="cells" role="group" data-columns="{columns}" aria-label="{escape(title)}">'
         f"{buttons}</div></div>"
-        f"<figcaption>{escape(title)}"
-        f'<button type="button" class="save" data-save="{escape(name)}">Save</button>'
-        "</figcaption></figure>"
+        f"<figcaption>{escape(title)}{_save(name)}</figcaption></figure>"
     )
 
 
@@ -129,9 +149,7 @@ def film(source: str, frames: int, ratio: float, *, title: str, name: str = "fra
         '<div class="row"><button type="button" class="play" aria-label="Play" '
         f'aria-pressed="false">▶</button><input type="range" min="0" max="{frames - 1}" '
         f'value="0" aria-label="Position: {escape(title)}"></div>'
-        f"<figcaption>{escape(title)}"
-        f'<button type="button" class="save" data-save="{escape(name)}">Save frames</button>'
-        "</figcaption></figure>"
+        f"<figcaption>{escape(title)}{_save(name, 'Save frames')}</figcaption></figure>"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 import torch
@@ -135,17 +136,11 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         event.then(_path, [view], [between], **chain).then(_mixed, [view], [mixed], **chain)
 
     def listed() -> list[Any]:
-        found = [(entry.title, str(entry.path)) for entry in find() if entry.generates]
-        value = found[0][1] if found else None
-        shown = gr.update(choices=found, value=value)
-        return [gr.update(visible=not found), gr.update(visible=bool(found)), shown]
+        return parts.listed([entry for entry in find() if entry.generates])
 
     @polite
     def opened(path: str | None) -> tuple[Any, ...]:
-        found = next((entry for entry in find() if str(entry.path) == path), None)
-        if found is None:
-            raise UserError("this model is not there any more: load the page again")
-        return _model(found.path)
+        return _model(parts.model_path(find(), path))
 
     fitted = [view, options, label, truncation, kind, styles, data, walk, near]
     page.load(listed, None, [empty, body, path], **chain)
@@ -298,7 +293,8 @@ def _figure(view: View, image: Tensor, **facts: object) -> str:
     return parts.picture(source, title[0].upper() + title[1:], name="image.png", small=True)
 
 
-_found: dict[tuple[Path, str, str | int | None], Directions] = {}
+# By model, not by path: a training that goes on replaces the file.
+_found: WeakKeyDictionary[Model, dict[Any, Directions]] = WeakKeyDictionary()
 
 
 @polite
@@ -307,12 +303,10 @@ def _moved(view: View, kind: Any, *amounts: float) -> str:
     (name, label), model = view.chosen(view.current), view.model()
     if not any(amounts):
         return _figure(view, explore.images(model, [name], label=label, truncation=view.truncation))
-    key = view.path, kind, label
-    if key not in _found:
-        if len(_found) > 256:
-            _found.clear()
-        _found[key] = explore.find_directions(model, kind, count=SLIDERS, label=label)
-    found = _found[key]
+    of_model = _found.setdefault(model, {})
+    if (kind, label) not in of_model:
+        of_model[kind, label] = explore.find_directions(model, kind, count=SLIDERS, label=label)
+    found = of_model[kind, label]
     image = explore.moved(
         model, [name], found, amounts[: len(found)], label=label, truncation=view.truncation
     )
@@ -395,6 +389,7 @@ def _nearest(view: View, data: str) -> str:
     with torch.no_grad():
         image = explore.images(model, [name], label=label, truncation=view.truncation)
         page = nearest_page(model, view.path, data.strip(), image)
-    source = parts.data_uri(page, view.facts(kind="nearest real images", number=view.current))
+    facts = view.facts(kind="nearest real images", number=view.current, composite=True)
+    source = parts.data_uri(page, facts)
     title = "Left: the generated image. Then the real images nearest to it"
     return parts.picture(source, title, name="nearest.png")

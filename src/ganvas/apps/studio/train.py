@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ganvas.apps.studio.chart import chart
 from ganvas.apps.studio.parts import polite
 from ganvas.core.errors import UserError
 from ganvas.engine.run_dir import number
+from ganvas.media import encode
 from ganvas.recipes import all_recipes
 from ganvas.training.jobs import AUTO, Jobs, Progress, progress, runs_in
 
@@ -188,6 +188,6 @@ def _grid(name: str, found: Progress, when: float) -> str:
     if not found.samples:
         return ""
     images, path = list(found.samples.items())[round(when * (len(found.samples) - 1))]
-    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    source = encode.data_uri(path.read_bytes())
     caption = f"{name} after {images:,} images"
     return f'<div class="wide">{parts.picture(source, caption, name=path.name, small=True)}</div>'

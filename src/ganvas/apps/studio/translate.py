@@ -63,16 +63,10 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     chain: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", **ONE}
 
     def listed() -> list[Any]:
-        found = [(entry.title, str(entry.path)) for entry in find() if entry.translates]
-        value = found[0][1] if found else None
-        shown = gr.update(choices=found, value=value)
-        return [gr.update(visible=not found), gr.update(visible=bool(found)), shown]
+        return parts.listed([entry for entry in find() if entry.translates])
 
     def model_of(path: str | None) -> Model:
-        entry = next((entry for entry in find() if str(entry.path) == path), None)
-        if entry is None:
-            raise UserError("this model is not there any more: load the page again")
-        return open_model(entry.path)
+        return open_model(parts.model_path(find(), path))
 
     @polite
     def opened(path: str | None) -> list[Any]:

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import gradio as gr
 
 from ganvas.apps.studio import parts
 from ganvas.apps.studio.parts import polite
 from ganvas.core.errors import printable
-from ganvas.media.verify import STATES, verify
+from ganvas.media.verify import STATES, Verdict, verify
 
-KINDS = {
+EMPTY = parts.note("Drop a file to see where it comes from.")
+KINDS = {  # of the notes: a whole signature, a mark only, all else
     "signed": "good",
     "signed-by-others": "good",
     "marked": "",
     "unknown": "bad",
     "changed": "bad",
 }
-
-
-class Verdict(NamedTuple):
-    """What the page says of a file.
-
-    kind: "good" for a whole signature, "" for a mark only, "bad" for all else
-    """
-
-    kind: str
-    said: str
-    facts: dict[str, object]
 
 
 def tab() -> None:
@@ -46,28 +35,24 @@ def tab() -> None:
                 )
             )
         with gr.Column(scale=2, min_width=320):
-            result = gr.HTML(parts.note("Drop a file to see where it comes from."), elem_id="found")
+            result = gr.HTML(EMPTY, elem_id="found")
     file.change(_shown, [file], [result], show_progress="hidden", api_visibility="private")
 
 
 @polite
 def _shown(file: str | None) -> str:
     if file is None:
-        return parts.note("Drop a file to see where it comes from.")
-    found = verdict(Path(file))
-    rows = [(printable(k), printable(_text(v))) for k, v in found.facts.items()]
+        return EMPTY
+    found = verify(Path(file))
+    facts = {"software": found.software, "signer": found.signer, **found.facts}
+    rows = [(printable(k), printable(_text(v))) for k, v in facts.items() if v is not None]
     title = f"<h2>{parts.escape(printable(Path(file).name))}</h2>"
-    return f"{title}{parts.note(found.said, found.kind)}{parts.table(rows) if rows else ''}"
+    note = parts.note(_sentences(found), KINDS[found.state])
+    return f"{title}{note}{parts.table(rows) if rows else ''}"
 
 
-def verdict(file: Path) -> Verdict:
-    """The one place that asks for the origin of a file.
-
-    Raises `DataError` if the file cannot be read.
-    """
-    found = verify(file)
-    facts: dict[str, object] = {"software": found.software, "signer": found.signer, **found.facts}
-    facts = {name: value for name, value in facts.items() if value is not None}
+def _sentences(found: Verdict) -> str:
+    """A verdict in words."""
     said = STATES[found.state][1]
     said = said[0].upper() + said[1:]
     if found.generated:
@@ -76,7 +61,7 @@ def verdict(file: Path) -> Verdict:
         said += ". An image without a mark may be generated, too"
     if found.note:
         said += f". {printable(found.note)}"
-    return Verdict(KINDS[found.state], f"{said}.", facts)
+    return f"{said}."
 
 
 def _text(value: object) -> str:

@@ -30,9 +30,7 @@ Kind = Literal["own", "other", "random"]
 
 def removed(model: Model, of: LayerUnits, orders: list[list[int]], seed: int) -> Tensor:
     """The share of each color left without units [orders, counts, colors]."""
-    left = causal.removal(
-        model, of.layer.name, orders, COUNTS, COLORS, units=of.layer.units, n=EDITED, seed=seed
-    )
+    left = causal.removal(model, of.layer, orders, COUNTS, COLORS, n=EDITED, seed=seed)
     return left / left[:, :1].clamp(min=1e-9)
 
 
