@@ -308,7 +308,7 @@ def _advise(
             else "are few images: a generator may learn them"
         )
         report.notes.append(f"{report.count:,} {few} by heart")
-    halves = not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
+    halves = not report.sides and two_in_one(headers)
 
     def fits(method: str, size: int, settings: str = "") -> None:
         report.fits.append(
@@ -337,6 +337,11 @@ def _advise(
         headers
     ):  # tiles of 128 pixels, at the images' own resolution
         fits("srresnet", 96)
+
+
+def two_in_one(headers: Sequence[Header]) -> bool:
+    """Whether all images are twice as wide as high, as two images side by side are."""
+    return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
 
 
 def _power(side: float, least: int, most: int) -> int:

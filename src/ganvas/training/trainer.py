@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganvas.core import distributed
+from ganvas.core.config import override
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
@@ -32,7 +33,7 @@ from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
 from ganvas.inference.model import Model
-from ganvas.training import benchmark
+from ganvas.training import auto, benchmark
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
@@ -61,6 +62,7 @@ from ganvas.training.start import (
 )
 
 MAX_MINUTES = 1e6
+UNKNOWN_LENGTH = 1_000_000  # images, while the rate is measured
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
 
@@ -93,6 +95,8 @@ def train(
 ) -> Model:
     """Train `recipe` on `data`, write the run to `out` and return the trained model.
 
+    `recipe`: its name, or "auto": one that suits the data and the length of training
+        (`ganvas.training.auto`), in `precision` "auto".
     `data`: "digits", "letters", a path, or the name of an official data set.
     `out`: the run folder; it must be new or empty.
     `size`: pixels, one side or (height, width). None: the recipe's.
@@ -134,6 +138,17 @@ def train(
         raise UserError(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
+    lengths: Sequence[str] = ()  # settings that depend on the length of the run
+    if recipe == auto.NAME:
+        if (minutes is None and images is None) or config is not None:
+            raise UserError(
+                "auto chooses a recipe and its settings: give it --minutes or --images, and no "
+                "--config"
+            )
+        chosen = auto.choose(auto.facts(data), minutes, size)
+        say(chosen.reason)
+        recipe, size, lengths = chosen.recipe, chosen.size, chosen.set
+        augment, precision = augment or chosen.augment, precision or "auto"
     run, feed, _ = plan_run(
         recipe,
         data,
@@ -146,12 +161,14 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
-        set=set,
+        set=(*auto.filled(lengths, images or UNKNOWN_LENGTH), *set),
         config=config,
     )
     if minutes is not None:
         run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
         say(f"{run.images:,} images in about {minutes:g} minutes")
+        for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
+            run = override(run, setting)
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
