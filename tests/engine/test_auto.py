@@ -29,22 +29,27 @@ def fill(folder: Path, count: int, width: int = 40, height: int = 48, first: int
 
 def test_facts(tmp_path: Path) -> None:
     fill(tmp_path / "plain", 3)
-    assert auto.facts(tmp_path / "plain") == ("noise", 3, 0, 40)
+    assert auto.facts(tmp_path / "plain") == ("noise", 3, 0, 40, None)
     fill(tmp_path / "classes" / "sea", 2)
     fill(tmp_path / "classes" / "land", 3)
-    assert auto.facts(tmp_path / "classes") == ("noise", 5, 2, 40)
+    assert auto.facts(tmp_path / "classes") == ("noise", 5, 2, 40, None)
     fill(tmp_path / "pairs" / "A", 2)
     fill(tmp_path / "pairs" / "B", 2)
-    assert auto.facts(tmp_path / "pairs") == ("pairs", 2, 0, 40)
+    assert auto.facts(tmp_path / "pairs") == ("pairs", 2, 0, 40, None)
     fill(tmp_path / "domains" / "A", 2)
     fill(tmp_path / "domains" / "B", 4)
-    assert auto.facts(tmp_path / "domains") == ("domains", 2, 0, 40)
+    assert auto.facts(tmp_path / "domains") == ("domains", 2, 0, 40, None)
     fill(tmp_path / "halves", 3, width=96)
-    assert auto.facts(tmp_path / "halves") == ("pairs", 3, 0, 48)
+    assert auto.facts(tmp_path / "halves") == ("pairs", 3, 0, 48, None)
     fill(tmp_path / "partial" / "a", 2)
     fill(tmp_path / "partial" / "b", 2)
     fill(tmp_path / "partial" / "unlabeled", 2)
     assert auto.facts(tmp_path / "partial").classes == 0
+    (tmp_path / "dark").mkdir()
+    Image.fromarray(np.full((40, 40), 3000, np.uint16)).save(tmp_path / "dark" / "a.png")
+    dark = auto.facts(tmp_path / "dark")
+    assert dark.white == 4095
+    assert "data.white=4095" in auto.choose(dark, 5).set
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"a\.png"):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.check import two_in_one
+from ganvas.data.check import two_in_one, white_for
 from ganvas.data.layouts import find_images, find_sides, match
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import Files, ImageSet
@@ -71,12 +71,14 @@ class Facts(NamedTuple):
     images: images, pairs, or images of the first domain
     classes: 0: without labels
     side: median of the shorter sides in pixels
+    white: value to show as white, for dark images of more than 8 bits (`white_for`)
     """
 
     task: Task
     images: int
     classes: int
     side: float
+    white: int | None = None
 
     @property
     def text(self) -> str:
@@ -119,20 +121,22 @@ def filled(settings: Sequence[str], images: int) -> tuple[str, ...]:
 
 
 def facts(source: Source) -> Facts:
-    """Look at a data set: its layout, and the sizes of some of its images.
+    """Look at a data set: its layout, and some of its images.
 
     Raises `UserError` if there are no images that can be read.
     """
     sides = find_sides(source, alone=True)
-    if sides is None:
-        images = find_images(source).sets["x"]
-        headers, labels = _headers(images), images.labels
-        labeled = labels is not None and bool((labels >= 0).all())
-        classes = len(images.classes) if labeled else 0
-        halves = isinstance(images, Files) and not classes and two_in_one(headers)
-        return Facts("pairs" if halves else "noise", len(images), classes, _side(headers))
-    a, b = sides.sets["a"], sides.sets["b"]
-    return Facts("pairs" if _paired(a, b) else "domains", len(a), 0, _side(_headers(a)))
+    images = (sides or find_images(source)).sets["a" if sides else "x"]
+    headers, white = _some(images)
+    side = median(min(h.width, h.height) for h in headers)
+    if sides:
+        task: Task = "pairs" if _paired(images, sides.sets["b"]) else "domains"
+        return Facts(task, len(images), 0, side, white)
+    labels = images.labels
+    if labels is not None and bool((labels >= 0).all()):
+        return Facts("noise", len(images), len(images.classes), side, white)
+    halves = isinstance(images, Files) and two_in_one(headers)
+    return Facts("pairs" if halves else "noise", len(images), 0, side, white)
 
 
 def _paired(a: ImageSet, b: ImageSet) -> bool:
@@ -144,25 +148,23 @@ def _paired(a: ImageSet, b: ImageSet) -> bool:
         return False
 
 
-def _headers(images: ImageSet) -> list[Header]:
-    """The headers of some images, evenly spaced.
+def _some(images: ImageSet) -> tuple[list[Header], int | None]:
+    """(headers of some images, evenly spaced, and the value to show as white).
 
     Raises `DataError` if none can be read.
     """
-    found = []
+    headers, brightest = [], []
     for i in np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int).tolist():
         with suppress(Broken):
-            found.append(images.header(i))
-    if not found:
+            headers.append(images.header(i))
+            wide = images.deep(i)
+            brightest += [] if wide is None else [int(wide.max())]
+    if not headers:
         raise DataError(
             f"none of {len(images)} images can be read, as {images.name(0)}: see "
             "`ganvas data check`"
         )
-    return found
-
-
-def _side(headers: Sequence[Header]) -> float:
-    return median(min(h.width, h.height) for h in headers)
+    return headers, white_for(max(brightest, default=None))
 
 
 def choose(
@@ -199,6 +201,8 @@ def configured(
     if candidate.depth is not None:
         least = size if isinstance(size, int) else min(size)
         set.append(f"{candidate.depth}={min(8, (least & -least).bit_length() - 1)}")
+    if found.white is not None:
+        set.append(f"data.white={found.white}")
     augment = candidate.few if found.images < FEW else None
     more = "" if augment is None else f", augmented ({augment})"
     height, width = (size, size) if isinstance(size, int) else size
