@@ -3,6 +3,7 @@
     python bench/auto.py [--runs runs/auto] [--data NAME=PATH ...]   # train, resumable
     python bench/auto.py --judge --weights DIR                       # figures of what is there
     python bench/auto.py --choices                                   # rows for auto.toml
+    python bench/auto.py --page                                      # docs/src/auto.md.in
 
 Every candidate for images from noise (src/ganvas/training/auto.toml), on every data set
 of SETS, for 3 and 15 processor minutes of one core, with two seeds; the best two for an
@@ -10,7 +11,8 @@ hour with one. The data set of HELD_OUT decides nothing: on it the regret is mea
 the distance of what `auto` chooses over the least one, minus 1. All trainings are as in
 bench/gallery.py, all distances as in bench/gallery_figures.py: the Frechet distance to
 one part of the data, beside that of the other part. `--judge` writes
-bench/results/auto.json; `--choices` prints what follows from it.
+bench/results/auto.json; `--choices` prints what follows from it; after `--page` run
+`python tools/docs.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,25 @@ SETS = {"letters": 26, "fashion": 10, "emoji": 0}  # classes; sizes are the cand
 HELD_OUT = {"flowers": 3}
 COUNTS, SIDES = {"flowers": 2532}, {"emoji": 64}  # of others many, and 32
 MINUTES, SEEDS, LONG = (3, 15), (0, 1), 60
-RESULTS = Path(__file__).parent / "results" / "auto.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "auto.json"
+PAGE = ROOT / "docs" / "src" / "auto.md.in"
+INTRODUCTION = """\
+# Which recipe: `ganvas train auto`
+
+`ganvas train auto DATA --minutes M` looks at the data set and trains a recipe that suits it:
+pix2pix for pairs, CycleGAN for two domains, and for images alone the recipe that was nearest
+to the data in the tables below, by labels and minutes. It takes images of `32` pixels for
+trainings below `10` minutes and of `64` at most for longer ones; data sets of fewer than
+`2,000` images are augmented. The candidates and the choices are in
+[auto.toml](../src/ganvas/training/auto.toml). What it does not look at: the subject of the
+images, and the machine beyond its measured speed.
+
+The tables hold Fréchet distances over SqueezeNet's features, one number for each seed; they
+compare only within a table. `real` is the distance of the other part of the real data.
+Minutes are processor minutes of one core, {precision}; {processor}, torch `{torch}`
+([record](../bench/results/auto.json); `python bench/auto.py`).
+"""
 
 
 def row(data: str, candidate: str, minutes: float, seed: int) -> Training:
@@ -142,6 +162,55 @@ def regret(record: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+def page(record: dict[str, Any]) -> str:
+    """The template of docs/auto.md, with a reference to the record for every figure."""
+
+    def shown(run: str, which: str) -> str:
+        number = record["runs"][run]["frechet"][which]
+        return f"{{{{.{0 if number >= 100 else 1}f {file} runs.{run}.frechet.{which}}}}}"
+
+    file = RESULTS.relative_to(ROOT)
+    hardware = record["machine"]
+    lines = INTRODUCTION.format(
+        precision="in bf16 where the processor has it",
+        processor=hardware["processor"],
+        torch=hardware["torch"],
+    ).split("\n")
+    for data in (*SETS, *HELD_OUT):
+        found = {
+            (int(m), name, int(seed)): run
+            for run in record["runs"]
+            for d, m, name, seed in [run.split("-")]
+            if d == data
+        }
+        lengths = sorted({minutes for minutes, _, _ in found})
+        if not lengths:
+            continue
+        held = "; not used for the choice" if data in HELD_OUT else ""
+        lines += [f"## Measured: {data}{held}", ""]
+        lines += ["| candidate | " + " | ".join(f"`{m}` minutes" for m in lengths) + " |"]
+        lines += ["|---" * (len(lengths) + 1) + "|"]
+        for name in dict.fromkeys(name for _, name, _ in found):
+            cells = [
+                ", ".join(shown(run, "model") for key, run in found.items() if key[:2] == (m, name))
+                for m in lengths
+            ]
+            lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        any_run = next(iter(found.values()))
+        lines.append("| real |" + f" {shown(any_run, 'real')} |" * len(lengths))
+        lines.append("")
+    if record["regret"]:
+        lines += [
+            "## Measured: regret",
+            "",
+            "The distance of what `auto` chooses over the least of the table, minus one, on data "
+            "that were not used to choose:",
+            "",
+        ]
+        lines += [f"* {name}: {{{{.0% {file} regret.{name}}}}}" for name in record["regret"]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -150,6 +219,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH")
     parser.add_argument("--judge", action="store_true", help="write the record")
     parser.add_argument("--choices", action="store_true", help="print what follows from it")
+    parser.add_argument("--page", action="store_true", help="write docs/src/auto.md.in")
     parser.add_argument("--weights", type=Path, help="folder of SqueezeNet's weights")
     parser.add_argument("--rate", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -162,6 +232,8 @@ def main() -> None:
             numbers = ", ".join(f"{k} {v:.2f}" for k, v in scores.items())
             print(f"labels={labels} minutes={minutes}: {name} ({numbers})")
         print("regret:", json.dumps(regret(record)))
+    elif args.page:
+        PAGE.write_text(page(record), encoding="utf-8")
     elif args.rate:
         name, source = args.rate
         print(gallery.rate(table[name], source))

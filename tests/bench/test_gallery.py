@@ -72,6 +72,12 @@ def test_choices_follow_from_the_distances() -> None:
     assert scores["sngan"] == pytest.approx(2.5 / 1.5)
     assert auto.regret(record) == {"flowers 3 min": pytest.approx(0.25)}
     assert not any("-60-" in name for name in auto.rows(record))
+    for one in runs.values():
+        one["frechet"]["real"] = 0.5
+    record |= {"machine": {"processor": "P", "torch": "T"}, "regret": auto.regret(record)}
+    page = auto.page(record)
+    assert "runs.letters-3-sngan-1.frechet.model}}" in page
+    assert "{{.0% bench/results/auto.json regret.flowers 3 min}}" in page
     runs |= {k.replace("-3-", "-15-"): v for k, v in runs.items()}
     hours = [name for name in auto.rows(record) if "-60-" in name]
     assert hours[:2] == ["letters-60-stylegan2-0", "letters-60-sngan-0"]
