@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -44,9 +44,14 @@ def test_facts(tmp_path: Path) -> None:
     fill(tmp_path / "partial" / "a", 2)
     fill(tmp_path / "partial" / "b", 2)
     fill(tmp_path / "partial" / "unlabeled", 2)
-    assert auto.facts(tmp_path / "partial").classes == 0
+    assert auto.facts(tmp_path / "partial") == ("partial", 6, 2, 40, None)
+    fill(tmp_path / "one", 1)
+    with pytest.raises(UserError, match="singan"):
+        auto.facts(tmp_path / "one")
     (tmp_path / "dark").mkdir()
-    Image.fromarray(np.full((40, 40), 3000, np.uint16)).save(tmp_path / "dark" / "a.png")
+    for name in "ab":
+        deep = Image.fromarray(np.full((40, 40), 3000, np.uint16))
+        deep.save(tmp_path / "dark" / f"{name}.png")
     dark = auto.facts(tmp_path / "dark")
     assert dark.white == 4095
     assert "data.white=4095" in auto.choose(dark, 5).set
@@ -61,14 +66,14 @@ def test_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [32, 70, 300])
 def test_every_candidate_can_be_built(name: str, classes: int, side: int) -> None:
     task = auto.read().candidates[name].task
-    found = auto.Facts(task, 500, classes if task == "noise" else 0, side)
+    found = auto.Facts(task, 500, classes if task == "noise" else 3 * (task == "partial"), side)
     chosen = auto.configured(name, found, minutes=20)
     settings = auto.filled(chosen.set, 50_000)
     assert not any("{" in s for s in settings)
     assert isinstance(chosen.size, int)
     assert chosen.size <= max(side, auto.LEAST)
     run = augmented(recipes.find(chosen.recipe)(500), chosen.augment)
-    run = with_data(run, "data", chosen.size, settings)
+    run = with_data(run, "data", chosen.size, (*settings, *chosen.rated, *settings))
     shape = Shape(3, chosen.size, chosen.size, found.classes)
     rehearse(run, shape, torch.device("cpu"))
     if "lr.end={images}" in chosen.set:
@@ -76,7 +81,7 @@ def test_every_candidate_can_be_built(name: str, classes: int, side: int) -> Non
 
 
 def test_something_is_chosen_for_all_data_and_lengths() -> None:
-    for task in ("noise", "pairs", "domains"):
+    for task in get_args(auto.Task):
         for classes in (0, 10):
             for minutes in (0.1, 3, 15, 60, 1e5, None):
                 chosen = auto.choose(auto.Facts(task, 5000, classes, 64), minutes)

@@ -29,11 +29,12 @@ from ganvas.media.samples import Broken
 NAME = "auto"  # in place of a recipe
 FEW = 2_000  # images; fewer are augmented
 LOOKED_AT = 200  # images whose size is read
-LEAST, MOST = 32, {"noise": 64, "pairs": 256, "domains": 128}  # sides in pixels
+LEAST = 32  # sides in pixels
+MOST = {"noise": 64, "partial": 32, "pairs": 256, "domains": 128}
 SHORT = 10  # minutes; shorter trainings take images of the least side
 _PART = re.compile(r"\{images(?:([*/])([\d.]+))?\}")
 
-Task = Literal["noise", "pairs", "domains"]
+Task = Literal["noise", "partial", "pairs", "domains"]
 
 
 class _Table(BaseModel):
@@ -46,6 +47,7 @@ class Candidate(_Table):
     task: Task
     recipe: str
     settings: tuple[str, ...] = ()
+    rated: tuple[str, ...] = ()
     unlabeled: tuple[str, ...] = ()
     few: str | None = None
     depth: str | None = None
@@ -68,6 +70,7 @@ class Candidates(_Table):
 class Facts(NamedTuple):
     """What decides the choice.
 
+    task: "partial" for images of which some have labels
     images: images, pairs, or images of the first domain
     classes: 0: without labels
     side: median of the shorter sides in pixels
@@ -83,16 +86,19 @@ class Facts(NamedTuple):
     @property
     def text(self) -> str:
         """The facts in words."""
-        kind = {"noise": "image", "pairs": "pair", "domains": "image"}[self.task]
-        each = " of the first domain" if self.task == "domains" else ""
-        classes = f" in {self.classes} classes" if self.classes else ""
-        return f"{plural(self.images, kind)}{each}{classes}, shorter side {self.side:g} pixels"
+        kind = "pair" if self.task == "pairs" else "image"
+        more = f" in {self.classes} classes" if self.classes else ""
+        more += {"domains": " of the first domain", "partial": ", some with labels"}.get(
+            self.task, ""
+        )
+        return f"{plural(self.images, kind)}{more}, shorter side {self.side:g} pixels"
 
 
 class Chosen(NamedTuple):
     """A recipe and its settings; `set` may have lengths to fill in (`filled`).
 
     size: of the images, in pixels: one side or (height, width)
+    rated: further settings while the rate is measured: those of the slowest stage
     augment: as of `ganvas train --augment`
     reason: one line for the user
     """
@@ -100,6 +106,7 @@ class Chosen(NamedTuple):
     recipe: str
     size: int | tuple[int, int]
     set: tuple[str, ...]
+    rated: tuple[str, ...]
     augment: str | None
     reason: str
 
@@ -129,12 +136,18 @@ def facts(source: Source) -> Facts:
     images = (sides or find_images(source)).sets["a" if sides else "x"]
     headers, white = _some(images)
     side = median(min(h.width, h.height) for h in headers)
+    task: Task
     if sides:
-        task: Task = "pairs" if _paired(images, sides.sets["b"]) else "domains"
+        task = "pairs" if _paired(images, sides.sets["b"]) else "domains"
         return Facts(task, len(images), 0, side, white)
-    labels = images.labels
-    if labels is not None and bool((labels >= 0).all()):
-        return Facts("noise", len(images), len(images.classes), side, white)
+    if len(images) == 1:
+        raise DataError(
+            f"{images.name(0)} is one image: SinGAN learns from its patches (ganvas train singan)"
+        )
+    known = images.labels is not None and images.labels >= 0
+    if np.any(known):
+        task = "noise" if np.all(known) else "partial"
+        return Facts(task, len(images), len(images.classes), side, white)
     halves = isinstance(images, Files) and two_in_one(headers)
     return Facts("pairs" if halves else "noise", len(images), 0, side, white)
 
@@ -207,4 +220,4 @@ def configured(
     more = "" if augment is None else f", augmented ({augment})"
     height, width = (size, size) if isinstance(size, int) else size
     reason = f"{found.text}: {candidate.recipe} at {width}x{height}{more}"
-    return Chosen(candidate.recipe, size, tuple(set), augment, reason)
+    return Chosen(candidate.recipe, size, tuple(set), candidate.rated, augment, reason)

@@ -139,6 +139,7 @@ def train(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
     lengths: Sequence[str] = ()  # settings that depend on the length of the run
+    rated: Sequence[str] = ()  # others, while the rate is measured
     if recipe == auto.NAME:
         if (minutes is None and images is None) or config is not None:
             raise UserError(
@@ -148,6 +149,7 @@ def train(
         chosen = auto.choose(auto.facts(data), minutes, size)
         say(chosen.reason)
         recipe, size, lengths = chosen.recipe, chosen.size, chosen.set
+        rated = () if minutes is None else chosen.rated
         augment, precision = augment or chosen.augment, precision or "auto"
     run, feed, _ = plan_run(
         recipe,
@@ -161,7 +163,7 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
-        set=(*auto.filled(lengths, images or UNKNOWN_LENGTH), *set),
+        set=(*auto.filled(lengths, images or UNKNOWN_LENGTH), *rated, *set),
         config=config,
     )
     if minutes is not None:
