@@ -13,7 +13,6 @@ report.html         all of it on one page
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -333,7 +332,7 @@ def _fit(
                 if rank0:
                     if tick or done:  # before a stop, too: a resumed run does not return here
                         snapshot = write_snapshot(engine, out, record)
-                    elif stop == signal.SIGINT and not early:  # after SIGTERM, time is short
+                    elif stop and not early and not unattended:  # launchers give little time
                         write_sample_grid(engine, out, record, STOPPED)
                 saver.save(log.state(), log.sync)
                 last_saved = time.monotonic()
