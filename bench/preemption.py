@@ -143,12 +143,13 @@ def differences(a: Path, b: Path) -> list[str]:
 def killed(job: Job, kills: int, moved: Path, straight: Path, rng: random.Random) -> dict[str, Any]:
     """Train while ranks are killed, until so many were and a run is complete."""
     moments: dict[str, int] = {}
-    commands = runs = 0
+    commands = runs = moves = 0
     wrong: list[str] = []
     while sum(moments.values()) < kills:
         runs += 1
         while not (job.out / "run.json").is_file() or not continuation.status(job.out).complete:
-            if commands == 2:  # another machine: other paths, and no file of paths
+            if commands and not moves and job.out.exists():  # as to another machine
+                moves += 1
                 shutil.copytree(job.data, moved / "photos")
                 shutil.copytree(job.out, moved / "run", ignore=shutil.ignore_patterns("local.json"))
                 job.data, job.out = moved / "photos", moved / "run"
@@ -159,6 +160,7 @@ def killed(job: Job, kills: int, moved: Path, straight: Path, rng: random.Random
                     torchrun.wait()
                 elif moment := strike(job, torchrun, rng, seen):
                     moments[moment] = moments.get(moment, 0) + 1
+                    print(f"{job.lines()} lines: killed, {moment}", file=sys.stderr)
         wrong += differences(straight, job.out)
         job.out = job.out.with_name(f"{job.out.name}-next")
     return {
@@ -166,7 +168,7 @@ def killed(job: Job, kills: int, moved: Path, straight: Path, rng: random.Random
         "moments": moments,
         "commands": commands,
         "runs": runs,
-        "moves": int(commands > 2),
+        "moves": moves,
         "differences": wrong,
     }
 
