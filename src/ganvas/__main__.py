@@ -1,8 +1,8 @@
 """Command-line entry point: every failure becomes one line and an exit status.
 
 Exit status: 0 success; 1 an error that the user can correct (without a message if
-standard output was closed); 2 a wrong command line; 70 a defect of ganvas; 130
-interrupted.
+standard output was closed); 2 a wrong command line; 70 a defect of ganvas; 75 a
+run that is not complete (`ganvas status`); 130 interrupted.
 """
 
 from __future__ import annotations

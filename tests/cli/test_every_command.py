@@ -47,6 +47,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "list": [],
         "train": [toy.recipe, data, "--out", out / "new", "--images", 1, "--batch", 4, *small],
         "resume": [run],
+        "status": [run],
         "sample": [run, "-n", 3, "--out", out / "s.png"],
         "blend": [run, run, 0.5, "--out", out / "blended"],
         "walk": [run, "--through", 2, "--frames", 2, "--out", out / "w.gif"],

@@ -22,6 +22,7 @@ from ganvas.core.files import write
 from ganvas.engine import checkpoint, lock, run_dir
 from ganvas.engine.engine import Engine
 from ganvas.engine.restore import restore, weights_of
+from ganvas.engine.retention import Retention
 from ganvas.evaluation import report
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
@@ -285,7 +286,7 @@ def test_checkpoint_names_are_sorted_as_numbers(tmp_path: Path) -> None:
         (tmp_path / f"{n:09d}").mkdir()
     (tmp_path / "1²").mkdir()  # no number
     assert [int(p.name) for p in checkpoint.all_of(tmp_path)] == numbers
-    checkpoint.prune(tmp_path, None)
+    Retention().prune(tmp_path, None)
     assert [int(p.name) for p in checkpoint.all_of(tmp_path)] == numbers[-2:]
 
 

@@ -229,6 +229,15 @@ def all_reduce_max_(x: Tensor) -> None:
             dist.all_reduce(x, dist.ReduceOp.MAX)
 
 
+def largest(*numbers: int) -> tuple[int, ...]:
+    """The largest value over the ranks of each of some numbers below 2**24."""
+    if world() == 1:
+        return numbers
+    values = torch.tensor(numbers, dtype=torch.float32)
+    all_reduce_max_(values)
+    return tuple(int(value) for value in values)
+
+
 def barrier() -> None:
     """Wait until every rank has come here."""
     if world() > 1:

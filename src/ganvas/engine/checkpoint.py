@@ -4,8 +4,7 @@
 `rank0.safetensors` … for each rank's own tensors. It is written under another name,
 flushed to the disk and renamed, so that a process killed at any moment leaves either
 the whole checkpoint or none. `state.json` holds the size and the BLAKE2b sum of every
-other file and a sum of its own contents, which reading compares. The newest two
-checkpoints and the best are kept.
+other file and a sum of its own contents, which reading compares.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import pydantic
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -77,42 +77,82 @@ def save(
     Returns the checkpoint. Raises `OutputError` if the disk is full or read-only; older
     checkpoints stay as they are.
     """
-    final = folder / f"{values['clock']['images']:09d}"
-    temporary = folder / f".{final.name}.tmp"
-    try:
-        if distributed.rank() == 0:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        distributed.barrier()
+    write_part(folder, values, copies(shared), copies(own))
+    distributed.barrier()
+    if distributed.rank() == 0:
+        commit(folder, values)
+    distributed.barrier()
+    return folder / _name(values)
+
+
+def write_part(
+    folder: Path,
+    values: EngineState,
+    shared: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+) -> None:
+    """Write what this rank adds to a checkpoint, under the name of an incomplete one.
+
+    Arguments and errors are those of `save`; the tensors are `copies`. It exchanges
+    nothing with other ranks.
+    """
+    with _explained(folder, values) as temporary:
+        temporary.mkdir(parents=True, exist_ok=True)
         _tensors(temporary / f"rank{distributed.rank()}.safetensors", own)
         if distributed.rank() == 0:
             _tensors(temporary / "shared.safetensors", shared)
-        distributed.barrier()
-        if distributed.rank() == 0:
-            files = sorted(temporary.iterdir())
-            sizes = {f.name: f.stat().st_size for f in files}
-            sums = {f.name: _sum_of(f) for f in files}
-            state = {**values, "files": sizes, "sums": sums}
-            write(
-                temporary / "state.json",
-                json.dumps({**state, "own_sum": _own_sum(state)}, indent=1),
-                sync=True,
-            )
-            shutil.rmtree(final, ignore_errors=True)
-            os.rename(temporary, final)
-            _flush(folder)
-        distributed.barrier()
+
+
+def commit(folder: Path, values: EngineState) -> None:
+    """Complete a checkpoint, of which every rank has written its part.
+
+    Arguments and errors are those of `save`. One process must call it.
+    """
+    with _explained(folder, values) as temporary:
+        ranks = [f"rank{rank}.safetensors" for rank in range(distributed.world())]
+        files = [temporary / name for name in (*ranks, "shared.safetensors")]
+        for other in {*temporary.iterdir()} - {*files}:  # of a killed run with more ranks
+            other.unlink()
+        sizes = {f.name: f.stat().st_size for f in files}
+        sums = {f.name: _sum_of(f) for f in files}
+        state = {**values, "files": sizes, "sums": sums}
+        write(
+            temporary / "state.json",
+            json.dumps({**state, "own_sum": _own_sum(state)}, indent=1),
+            sync=True,
+        )
+        final = folder / _name(values)
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        _flush(folder)
+
+
+def _name(values: EngineState) -> str:
+    return f"{values['clock']['images']:09d}"
+
+
+@contextmanager
+def _explained(folder: Path, values: EngineState) -> Iterator[Path]:
+    """Yield the place of an incomplete checkpoint, which an error removes."""
+    final = folder / _name(values)
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        yield temporary
     except (OSError, SafetensorError) as e:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OutputError(
             f"the checkpoint could not be written to {final}: {e}. Free some space or make the "
             f"folder writable, then continue with: ganvas resume {shlex.quote(str(folder.parent))}"
         ) from None
-    return final
+
+
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies in main memory, which share nothing."""
+    return {k: torch.empty(v.shape, dtype=v.dtype).copy_(v.detach()) for k, v in tensors.items()}
 
 
 def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, path)
+    save_file(dict(tensors), path)
     _flush(path)
 
 
@@ -143,13 +183,6 @@ def all_of(folder: Path) -> list[Path]:
         p for p in folder.glob("[0-9]*") if p.name.isascii() and p.name.isdigit() and p.is_dir()
     ]
     return sorted(paths, key=lambda p: int(p.name))
-
-
-def prune(folder: Path, best: str | None) -> None:
-    """Remove all checkpoints but the newest two and the best."""
-    for old in all_of(folder)[:-2]:
-        if old.name != best:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep(run: Path) -> None:

@@ -85,6 +85,7 @@ class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
     save, tick: images between checkpoints and between snapshots
+    keep: the checkpoints that stay, as `engine.retention.Retention.parse` reads it
     parameters: weights of each network
     run: the `Run`, as of `core.config.dump`
     images_trained: of the weights that `restore.weights_of` read
@@ -103,6 +104,7 @@ class RunRecord(TypedDict):
     device: NotRequired[str]
     save: int
     tick: int
+    keep: NotRequired[str]
     tensorboard: NotRequired[bool]
     parameters: NotRequired[dict[str, int]]
     shape: ShapeRecord

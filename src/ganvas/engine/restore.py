@@ -79,6 +79,19 @@ def restore(
     target = usable_device(device)
     require_buildable(run, feed.info.shape, torch.device(target))
     engine = Engine(run, Prefetch(feed), target)
+    return engine, record, load_checkpoint(engine, out, record, which)
+
+
+def load_checkpoint(engine: Engine, out: Path, record: RunRecord, which: str = "last") -> LogState:
+    """Bring the engine of a run to the state of a checkpoint.
+
+    record: of the run; other data than before are noted in it
+    which: as of `restore`
+
+    Returns the log's unfinished line. The engine of a run without a checkpoint stays at
+    its start. Raises `UserError` if the checkpoint cannot be read or used.
+    """
+    feed = engine.feed
     paths = _checkpoints(out, which)
     if not paths:  # killed before its first checkpoint
         if record.get("initial"):
@@ -87,7 +100,7 @@ def restore(
                 "remove the folder, and start it again"
             )
         _note_new_data(record, feed.info, 0)
-        return engine, record, {}
+        return {}
     values, shared, own = _load_newest(out, paths)
     engine.load_state(values, shared, own)
     _note_new_data(record, feed.info, engine.clock.images)
@@ -97,7 +110,7 @@ def restore(
             f"{distributed.world()}: each image gets the same noise as before; image pools of "
             "new processes start empty, and sums round differently"
         )
-    return engine, record, values.get("log", {})
+    return values.get("log", {})
 
 
 def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:

@@ -74,6 +74,7 @@ class _Record(_Open):
     seed: int
     save: Positive
     tick: Positive
+    keep: str = "2"
     tensorboard: bool = False
     shape: _Shape
     data: _Data
@@ -106,7 +107,7 @@ def read_record(out: Path) -> RunRecord:
 
 def write_record(out: Path, record: RunRecord) -> None:
     """Write run.json, and local.json with the paths that run.json must not hold."""
-    tree, paths = _split_paths(record["run"])
+    tree, paths = split_paths(record["run"])
     command = record.get("command") or ""
     public = {**record, "run": tree, "command": _without_folders(command)}
     if command == public["command"]:
@@ -246,17 +247,17 @@ def _names(text: str) -> str:
     return ",".join(Path(part).name or part for part in text.split(","))
 
 
-def _split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
+def split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
     """(the tree with names in place of absolute paths, the paths by place)."""
     if isinstance(tree, dict):
-        parts = {k: _split_paths(v, f"{at}.{k}" if at else k) for k, v in tree.items()}
+        parts = {k: split_paths(v, f"{at}.{k}" if at else k) for k, v in tree.items()}
         paths = {place: path for _, inner in parts.values() for place, path in inner.items()}
         return {k: v for k, (v, _) in parts.items()}, paths
     return (_names(tree), {at: tree}) if _is_path(tree) else (tree, {})
 
 
 def _join_paths(tree: Any, paths: dict[str, str], at: str = "") -> Any:
-    """The inverse of `_split_paths`; a name that was changed keeps its new value."""
+    """The inverse of `split_paths`; a name that was changed keeps its new value."""
     if isinstance(tree, dict):
         return {k: _join_paths(v, paths, f"{at}.{k}" if at else k) for k, v in tree.items()}
     return paths[at] if at in paths and tree == _names(paths[at]) else tree

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-
-import torch
 
 from ganvas.core import distributed
 from ganvas.core.environment import say
@@ -27,18 +25,21 @@ class Stopped(UserError):
 
 
 @contextmanager
-def catch_signals() -> Iterator[list[int]]:
+def catch_signals(*, unattended: bool = False) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in the list that the context yields.
 
     A second signal raises `KeyboardInterrupt`, except under torchrun: it forwards a
     signal that its processes have already received. In a thread other than the main
     one, signals stay with their owner and the list stays empty.
+
+    unattended: a launcher started this process: a further SIGTERM, of which launchers
+        may send several, changes nothing
     """
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if received:
-            if distributed.world() > 1:
+            if distributed.world() > 1 or (unattended and number == signal.SIGTERM):
                 return
             raise KeyboardInterrupt
         received.append(number)
@@ -55,27 +56,30 @@ def catch_signals() -> Iterator[list[int]]:
             signal.signal(s, handler)
 
 
-def sync_flags(stop: int, save: bool) -> tuple[int, bool]:
-    """The flags of all ranks combined: all stop and save as soon as one does.
+def stop_run(
+    out: Path,
+    images: int,
+    total: int,
+    number: int,
+    received: Sequence[int],
+    *,
+    unattended: bool = False,
+) -> None:
+    """Report a stop by signal `number` and raise `SystemExit`.
 
-    `stop`: number of the signal that this rank received, or 0.
+    received: signals of this rank; the one that stops the run may be another rank's
+    unattended: a launcher started this process, and may repeat the command: the status
+        after its own SIGTERM is 0. Ranks that have received none end as after a
+        failure, so that torchrun starts them again, on the machines that are left
     """
-    if distributed.world() == 1:
-        return stop, save
-    flags = torch.tensor([stop, save], dtype=torch.float32)
-    distributed.all_reduce_max_(flags)
-    return int(flags[0]), bool(flags[1])
-
-
-def stop_run(out: Path, images: int, total: int, number: int) -> None:
-    """Report a stop by signal `number` and raise `SystemExit`."""
     write_report_quietly(out)
     say(
         f"stopped at {images:,} of {total:,} images; everything is saved.",
         f"Continue: {resume_command(out)}",
     )
     distributed.barrier()  # torchrun ends all ranks as soon as one has ended
-    raise SystemExit(128 + number)
+    terminated = signal.SIGTERM in received
+    raise SystemExit(0 if unattended and terminated else 128 + number)
 
 
 @contextmanager

@@ -85,8 +85,7 @@ class Logger:
         self._pending.clear()
 
     def sync(self) -> None:
-        """Force the lines to the disk; the next checkpoint relies on them."""
-        self.flush()
+        """Force the lines to the disk, in any thread; a checkpoint relies on them."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 

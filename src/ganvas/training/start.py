@@ -283,7 +283,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
                 (out / name).mkdir(exist_ok=True)
             write_record(out, record)
         except (OSError, UserError) as e:
-            _remove_run_dir(out, new)
+            remove_run_dir(out, new)
             raise UserError(
                 f"the run folder {out} cannot be created: {e}. Choose another --out"
             ) from None
@@ -295,7 +295,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         except UserError:
             saved = checkpoint.all_of(out / "checkpoints")
             if not any(int(path.name) for path in saved) and not _has_begun(out):
-                _remove_run_dir(out, new)  # the corrected command can use the folder
+                remove_run_dir(out, new)  # the corrected command can use the folder
             raise
 
 
@@ -304,7 +304,7 @@ def _has_begun(out: Path) -> bool:
     return log.is_file() and log.stat().st_size > 0
 
 
-def _remove_run_dir(out: Path, new: bool) -> None:
+def remove_run_dir(out: Path, new: bool) -> None:
     """Remove the files of a run that never began, and its folder if it was new."""
     for entry in [*(p for p in out.iterdir() if not p.name.startswith(".")), out / ".lock"]:
         if entry.is_dir():

@@ -14,11 +14,13 @@ report.html         all of it on one page
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+from ganvas.core import config as core_config
 from ganvas.core import distributed
 from ganvas.core.config import override
 from ganvas.core.environment import say, usable_device
@@ -29,20 +31,20 @@ from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.records import LogState, RunRecord
-from ganvas.engine.restore import best_checkpoint, restore
-from ganvas.engine.run_dir import portable, read_record, write_record
-from ganvas.inference import model_file
+from ganvas.engine.restore import load_checkpoint, restore
+from ganvas.engine.retention import DEFAULT, Retention
+from ganvas.engine.run_dir import read_record, write_record
 from ganvas.inference.model import Model
-from ganvas.training import auto, benchmark
+from ganvas.training import auto, benchmark, continuation
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
     explain_failures,
     resume_command,
     stop_run,
-    sync_flags,
 )
 from ganvas.training.logger import Logger
+from ganvas.training.saver import IDLE, Saver
 from ganvas.training.snapshot import (
     STOPPED,
     Snapshot,
@@ -90,6 +92,8 @@ def train(
     set: Sequence[str] = (),
     config: str | Path | None = None,
     tensorboard: bool = False,
+    keep: str | None = None,
+    resume: str = "never",
     command: str | None = None,
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
@@ -98,7 +102,7 @@ def train(
     `recipe`: its name, or "auto": one that suits the data and the length of training
         (`ganvas.training.auto`), in `precision` "auto".
     `data`: "digits", "letters", a path, or the name of an official data set.
-    `out`: the run folder; it must be new or empty.
+    `out`: the run folder; it must be new or empty, unless `resume` is "auto".
     `size`: pixels, one side or (height, width). None: the recipe's.
     `batch`: images per batch, over all ranks.
     `images`: length of the run in real images drawn.
@@ -121,6 +125,12 @@ def train(
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
     `tensorboard`: write TensorBoard files too.
+    `keep`: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
+        or some of them (`ganvas.engine.retention`), e.g. "3,every=50000,size=20GB".
+        None: the newest two.
+    `resume`: "auto": the same call starts a run, continues it from its last checkpoint,
+        or returns the model of a complete one; SIGTERM saves and raises `SystemExit`
+        with status 0. "never": a run in `out` is an error.
     `command`: the command line for run.json. None: an equivalent one.
     `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
         model file are saved. An exception from it ends training; the run can be
@@ -130,14 +140,21 @@ def train(
 
     Raises `UserError` before training for any setting or data that does not fit.
     """
+    if resume not in continuation.MODES:
+        raise UserError(f"--resume takes {' or '.join(continuation.MODES)}; got {resume!r}")
+    if keep is not None:
+        Retention.parse(keep)
     distributed.init(device)
     out, device = Path(out), usable_device(device)
-    if distributed.rank() == 0:
+    known = read_record(out) if resume == "auto" and continuation.begun(out) else None
+    if known is None and distributed.rank() == 0:
         must_be_free(out)
     if minutes is not None and not (images is None and 0 < minutes < MAX_MINUTES):
         raise UserError(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
+    if known is not None and precision == "auto":  # the machine may be another
+        precision = str(known["run"].get("precision"))
     lengths: Sequence[str] = ()  # settings that depend on the length of the run
     rated: Sequence[str] = ()  # others, while the rate is measured
     if recipe == auto.NAME:
@@ -149,8 +166,9 @@ def train(
         chosen = auto.choose(auto.facts(data), minutes, size)
         say(chosen.reason)
         recipe, size, lengths = chosen.recipe, chosen.size, chosen.set
-        rated = () if minutes is None else chosen.rated
+        rated = () if minutes is None or known is not None else chosen.rated
         augment, precision = augment or chosen.augment, precision or "auto"
+    length = known["images"] if known is not None else images or UNKNOWN_LENGTH
     run, feed, _ = plan_run(
         recipe,
         data,
@@ -163,28 +181,40 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
-        set=(*auto.filled(lengths, images or UNKNOWN_LENGTH), *rated, *set),
+        set=(*auto.filled(lengths, length), *rated, *set),
         config=config,
     )
-    if minutes is not None:
+    sources = [start_from] if isinstance(start_from, str | Path) else start_from
+    discriminators = () if discriminator_from is None else (discriminator_from,)
+    if known is not None:
+        continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
+    if known is not None and minutes is not None:
+        run = replace(run, images=known["images"])
+    elif minutes is not None:
         run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
         say(f"{run.images:,} images in about {minutes:g} minutes")
         for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
             run = override(run, setting)
     engine = Engine(run, Prefetch(feed), device)
+    if known is not None:
+        known["run"] = cast(dict[str, object], core_config.dump(run))
+        known["images"] = run.images
+        known["keep"] = keep or known.get("keep", DEFAULT)
+        return _continue(engine, out, known, on_snapshot)
     check_upscale(engine.method.upscale, feed.scale)
-    sources = [start_from] if isinstance(start_from, str | Path) else start_from
-    discriminators = () if discriminator_from is None else (discriminator_from,)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
     if initial:
         record["initial"] = initial
         say(*initial_weights.lines(initial))
+    record["keep"] = keep or DEFAULT
     with new_run_dir(out, record):
         if initial:  # so that the run resumes without the files that it started from
             checkpoint.save(out / "checkpoints", *engine.state())
-        return _fit(engine, out, record, {}, on_snapshot)
+        if resume == "auto":
+            say(f"{out} is a new run of {run.images:,} images")
+        return _fit(engine, out, record, {}, on_snapshot, unattended=resume == "auto")
 
 
 def resume(
@@ -194,6 +224,7 @@ def resume(
     device: str | None = None,
     set: Sequence[str] = (),
     data: str | Path | None = None,
+    keep: str | None = None,
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
     """Continue the run in `out` from its last checkpoint, as if it had never stopped.
@@ -204,6 +235,7 @@ def resume(
     `data`: the data set's present place, if it was moved or the run was copied without
         its local.json. They may be other data of the same size and classes, such as the
         same with more images; run.json records the change.
+    `keep`: as in `train`. None: as before.
     `on_snapshot`: as in `train`.
 
     Returns the model with the final weights.
@@ -211,18 +243,16 @@ def resume(
     Raises `UserError` if there is no run, another process writes it, no checkpoint can
     be read, or the data has changed and `data` does not say so.
     """
+    if keep is not None:
+        Retention.parse(keep)
     distributed.init(device)
     out = Path(out)
     read_record(out)  # before the lock, which creates a file
-    with run_lock(out):
-        if distributed.rank() == 0:
-            checkpoint.sweep(out)
-        distributed.barrier()
+    with _swept(out):
         place = None if data is None else str(data)
         engine, record, log = restore(out, "last", device, images=images, set=set, data=place)
-        if engine.clock.images >= engine.run.images:
-            if not (out / "report.html").is_file():
-                write_report_quietly(out)
+        record["keep"] = keep or record.get("keep", DEFAULT)
+        if _is_complete(engine, out):
             more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
             raise UserError(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
@@ -233,26 +263,66 @@ def resume(
         return _fit(engine, out, record, log, on_snapshot)
 
 
+def _continue(
+    engine: Engine, out: Path, record: RunRecord, on_snapshot: OnSnapshot | None
+) -> Model:
+    """Continue the run of a new engine, or return the model of a complete one."""
+    with _swept(out):
+        log = load_checkpoint(engine, out, record)
+        images = f"{engine.clock.images:,} of {engine.run.images:,} images"
+        if _is_complete(engine, out):
+            say(f"{out} is complete: {images}")
+            return Model(engine.model(), model_facts(engine, record), str(engine.device))
+        say(f"{out} continues at {images}")
+        if distributed.rank() == 0:
+            write_record(out, record)
+        return _fit(engine, out, record, log, on_snapshot, unattended=True)
+
+
+@contextmanager
+def _swept(out: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, without incomplete files of killed processes."""
+    with run_lock(out):
+        if distributed.rank() == 0:
+            checkpoint.sweep(out)
+        distributed.barrier()
+        yield
+
+
+def _is_complete(engine: Engine, out: Path) -> bool:
+    """Whether no image is left to train on; if so, write a report that is missing."""
+    complete = engine.clock.images >= engine.run.images
+    if complete and not (out / "report.html").is_file():
+        write_report_quietly(out)
+    return complete
+
+
 def _fit(
     engine: Engine,
     out: Path,
     record: RunRecord,
     unfinished: LogState,
     on_snapshot: OnSnapshot | None,
+    *,
+    unattended: bool = False,
 ) -> Model:
     """Train from the engine's clock to the end of its run.
 
     `unfinished`: the log's unfinished line, from the checkpoint.
 
+    `unattended`: a launcher started this process, and may repeat the command.
+
     Ctrl-C saves everything and raises `SystemExit`.
     """
     run, clock = engine.run, engine.clock
     rank0 = distributed.rank() == 0
+    (observed,) = distributed.largest(on_snapshot is not None)
     with (
-        catch_signals() as received,
+        catch_signals(unattended=unattended) as received,
         explain_failures(out),
         Progress(run.images, clock.images, quiet=not rank0) as bar,
         closing(Logger(out, engine, unfinished, record)) as log,
+        Saver(engine, out, record) as saver,
     ):
         if not (out / "report.html").exists():
             write_report_quietly(out, running=True)
@@ -266,44 +336,36 @@ def _fit(
             tick, due = (clock.images // record[n] > before // record[n] for n in ("tick", "save"))
             early = is_early(before, clock.images) and clock.images < record["tick"]
             overdue = time.monotonic() - last_saved > SAVE_SECONDS
-            stop, save = sync_flags(received[0] if received else 0, due or tick or overdue or done)
+            stop, overdue, phase = distributed.largest(
+                received[0] if received else 0, overdue, saver.phase
+            )
+            saver.agree(phase)
+            save = stop or due or tick or done or (overdue and phase == IDLE)
 
             if early and not done and rank0:
                 write_sample_grid(engine, out, record)
-            if save or stop:
-                log.sync()
+            if save:
+                saver.finish()
+                log.flush()
                 engine.check_weights()
                 snapshot = None
                 if rank0:
                     if tick or done:  # before a stop, too: a resumed run does not return here
                         snapshot = write_snapshot(engine, out, record)
-                    elif stop and not early:
+                    elif stop and not early and not unattended:  # launchers give little time
                         write_sample_grid(engine, out, record, STOPPED)
-                _save(engine, out, record, log)
+                saver.save(log.state(), log.sync)
                 last_saved = time.monotonic()
+                if stop or done or observed:
+                    saver.finish()
                 if snapshot is not None and on_snapshot is not None:
                     on_snapshot(snapshot)
             if stop:
                 bar.close()
-                stop_run(out, clock.images, run.images, stop)
+                stop_run(out, clock.images, run.images, stop, received, unattended=unattended)
             if save and not done and time.monotonic() - last_report > REPORT_SECONDS:
                 write_report_quietly(out, running=True)
                 last_report = time.monotonic()
     write_report_quietly(out)
     distributed.barrier()
     return Model(engine.model(), model_facts(engine, record), str(engine.device))
-
-
-def _save(engine: Engine, out: Path, record: RunRecord, log: Logger) -> None:
-    """Write the model file and a checkpoint; remove checkpoints that are not needed."""
-    # The model file comes first: a run with a final checkpoint then always has its
-    # model.
-    facts = model_facts(engine, record)
-    if distributed.rank() == 0:
-        run, shape = portable(engine.run), engine.feed.info.shape
-        model_file.save(out / "model", engine.model(), run, shape, facts)
-    values, shared, own = engine.state()
-    values["log"] = log.state()
-    checkpoint.save(out / "checkpoints", values, shared, own)
-    if distributed.rank() == 0:
-        checkpoint.prune(out / "checkpoints", best_checkpoint(out))

@@ -1,9 +1,10 @@
-"""Commands for training: list, train, resume, bench."""
+"""Commands for training: list, train, resume, status, bench."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,14 @@ from ganvas.apps.cli.common import (
     app,
 )
 from ganvas.apps.cli.provenance import signs
+
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NEWEST,every=IMAGES,size=BYTES",
+        help="Checkpoints that stay beside the best, e.g. 3,every=50000,size=20GB (default: 2).",
+    ),
+]
 
 
 @app.command("list", rich_help_panel=TRAIN)
@@ -126,6 +135,14 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
     ] = False,
+    keep: Keep = None,
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="never|auto",
+            help="auto: start a run, or continue the one in --out; for launchers.",
+        ),
+    ] = "never",
 ) -> None:
     """Train METHOD on DATA. Ctrl-C saves and stops; `ganvas resume` continues exactly.
 
@@ -161,6 +178,8 @@ def train(
         discriminator_from=from_discriminator,
         partial=partial,
         tensorboard=tensorboard,
+        keep=keep,
+        resume=resume,
         command=command,
         **settings,
     )
@@ -179,6 +198,7 @@ def resume(
     data: Annotated[
         str | None, typer.Option(help="Present place of the data set, if it was moved or changed.")
     ] = None,
+    keep: Keep = None,
 ) -> None:
     """Continue a run from its last checkpoint, exactly as if it had not stopped.
 
@@ -186,7 +206,27 @@ def resume(
     """
     from ganvas.training import trainer
 
-    _done(run, trainer.resume(run, images=images, device=device, set=set or (), data=data))
+    model = trainer.resume(run, images=images, device=device, set=set or (), data=data, keep=keep)
+    _done(run, model)
+
+
+@app.command(rich_help_panel=TRAIN)
+def status(run: RunFolder, as_json: Json = False) -> None:
+    """Print how far a run has come. The exit status is 0 if it is complete, else 75.
+
+    Example: `ganvas status runs/p`
+    """
+    from ganvas.training import continuation
+
+    found = continuation.status(run)
+    if as_json:
+        _print_json({**asdict(found), "complete": found.complete})
+    else:
+        state = "complete" if found.complete else "incomplete"
+        running = ", in training" if found.running else ""
+        _say(f"{run} is {state}: {found.images:,} of {found.total:,} images saved{running}")
+    if not found.complete:
+        raise typer.Exit(continuation.INCOMPLETE)
 
 
 @app.command(rich_help_panel=TRAIN)

@@ -25,6 +25,7 @@ from ganvas.core.files import write
 from ganvas.data import Feed
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
+from ganvas.engine.retention import Retention
 
 Figures = Mapping[str, float]
 SAVE_SECONDS = 120.0  # between two checkpoints of an arm
@@ -116,7 +117,7 @@ def train(
 def _save(engine: Engine, place: Path, readings: Sequence[Figures]) -> None:
     write(place / READINGS, json.dumps(readings))  # first: a checkpoint has all its readings
     checkpoint.save(place, *engine.state())
-    checkpoint.prune(place, None)
+    Retention().prune(place, None)
 
 
 def _restore(engine: Engine, place: Path) -> list[dict[str, float]]:
