@@ -16,6 +16,7 @@ from ganvas.core.guards import open_regular, plural, reason, require_regular, sh
 from ganvas.data import downloads
 from ganvas.data.arrays import SHIPPED, Arrays, cifar_table, npz_table
 from ganvas.data.file_index import FileIndex
+from ganvas.data.hf_datasets import HfImages, hf_table, is_hf_dataset
 from ganvas.data.idx import IDX_IMAGES, idx_table
 from ganvas.data.pictures import PARTS, AnyPart, Files, ImageSet, endings_summary, several
 from ganvas.data.streaming.shards import Shards, is_shards, shards_table
@@ -23,7 +24,7 @@ from ganvas.data.streaming.store import is_address
 from ganvas.data.trees import Folder, Tree, Zip, is_image
 from ganvas.media.decode import EXTENSIONS
 
-Parts = Callable[[str], Arrays | Shards | None]  # name of a part -> its images
+Parts = Callable[[str], Arrays | Shards | HfImages | None]  # name of a part -> its images
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -59,6 +60,8 @@ def open_source(
                 return title, idx_table(path, None, white)
             if is_shards(path):
                 return title, shards_table(path, white)
+            if is_hf_dataset(path):
+                return title, hf_table(path, white)
             return title, Folder(path, white)
         require_regular(mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -70,6 +73,8 @@ def open_source(
             f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file"
         ) from None
     lower = path.name.lower()
+    if is_hf_dataset(path):
+        return printable(path.name), hf_table(path, white)
     if lower.endswith(".npz"):
         return printable(path.name), npz_table(path, white)
     if lower.endswith(".zip") or _is_zip(path):

@@ -20,7 +20,7 @@ from ganvas.data.streaming.members import Members, scan
 from ganvas.data.streaming.store import Store
 from ganvas.media.samples import Broken
 
-OPEN = 3 * LANES  # shards that stay open: those of a batch, the next ones, and others'
+OPEN = 3 * LANES  # shards that stay open: those of a batch, the next ones, and others
 AHEAD = 4  # threads that open the next shards
 NAMED = 20  # images that cannot be decoded and are named
 T = TypeVar("T")
@@ -61,6 +61,8 @@ class Collection:
         self.facts = index.parts[self.shards[0].part]
         self.order = LaneOrder([s.images for s in self.shards])
         self.sides = ("a", "b") if index.task == "pairs" else ("",)
+        largest = max(s.bytes for s in self.shards)
+        self._most_open = max(self.order.lanes, min(OPEN, store.limit // largest - 1))
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
         self._broken: dict[int, str] = {}
         self._unreadable: set[int] = set()
@@ -87,7 +89,8 @@ class Collection:
             one = self._verified(shard)
             with self._lock:
                 self._open[shard] = one
-                old = [self._open.popitem(last=False)[1] for _ in range(len(self._open) - OPEN)]
+                extra = len(self._open) - self._most_open
+                old = [self._open.popitem(last=False)[1] for _ in range(extra)]
             for other in old:
                 other.close()
             return one
@@ -107,7 +110,12 @@ class Collection:
             raise
 
     def open_ahead(self, shards: Iterable[int]) -> None:
-        """Open shards in the background. Errors come when the shards are read."""
+        """Open shards in the background, if there is room for them beside a batch's.
+
+        Errors come when the shards are read.
+        """
+        if self._most_open < 2 * self.order.lanes:
+            return
         with self._lock:
             new = [s for s in shards if s not in self._open and s not in self._soon]
             self._soon.update(new)

@@ -45,9 +45,11 @@ class Store(Protocol):
     """Where shards lie.
 
     place: for messages, printable
+    limit: bytes of shards that may be open at a time
     """
 
     place: str
+    limit: int
 
     def index(self) -> bytes:
         """The contents of shards.json. Raises `UserError`."""
@@ -70,7 +72,7 @@ class Folder:
     """Shards in a folder of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.place = folder, printable(folder)
+        self.folder, self.place, self.limit = folder, printable(folder), 1 << 62
 
     def index(self) -> bytes:
         """See `Store`."""
@@ -92,7 +94,7 @@ class Folder:
                 file.close()
                 raise
         except OSError as e:
-            raise Broken(reason(e)) from None
+            raise Broken(f"cannot be read ({reason(e)})") from None
         return file
 
     def absent(self, shards: Sequence[Shard]) -> list[str]:
@@ -115,7 +117,7 @@ class Remote:
     address: "https://…/", "http://…/" or "s3://bucket/…/", with the index below it
 
     The cache holds at most `GANVAS_SHARD_CACHE` GiB (default 8) for all runs, or the
-    shards that this process has open, if they need more.
+    shards of one batch (at most 16), if they need more.
     """
 
     def __init__(self, address: str) -> None:
@@ -191,7 +193,7 @@ class Remote:
         try:
             self._persistently(attempt, shard.name)
         except Missing as e:
-            raise Broken(str(e)) from None
+            raise Broken(f"is missing ({e})") from None
         except _OtherContents as e:
             raise Broken(f"{e}, in {len(PAUSES) + 1} downloads") from None
         finally:
