@@ -407,7 +407,7 @@ def test_the_official_network_is_downloaded_where_it_is_missing(
 
     def no_network(url: str, *_: Any) -> None:
         asked.append(url)
-        raise downloads._DownloadError("no route to host")
+        raise downloads.DownloadError("no route to host")
 
     monkeypatch.setattr(downloads, "_receive", no_network)
     with pytest.raises(

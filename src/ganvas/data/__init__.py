@@ -3,8 +3,9 @@
 `images`, `pairs`, `label_maps`, `domains`, `super_resolution` and `derived` open a
 folder, a zip file, MNIST's idx, an .npz, `digits` (comes with scikit-learn) or an
 official set by name, and return a `Feed`; `stacks` opens images of up to 16 channels
-and 16 bits. Images are decoded once, into a cache; crops
-and flips happen when a batch is drawn, which is a pure function of a cursor.
+and 16 bits. Images are decoded once, into a cache, and those in shards
+(`ganvas data pack`) whenever they are drawn; crops and flips happen when a batch is
+drawn, which is a pure function of a cursor.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ganvas.data.pictures import Part, Selection, checked_white
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.real_degradation import RealDegradation
 from ganvas.data.stacked import sides_of, stacks
+from ganvas.data.streaming.feed import is_streamed, streamed_feed
 from ganvas.data.tiles import Tiles
 
 __all__ = [
@@ -338,6 +340,8 @@ def _feed(
             f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
             f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
         )
+    if is_streamed(found):
+        return streamed_feed(task, found, size, load, channels, flip, strict, labels, direction)
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
     if "b" in found.sets and task == "pairs":
         streams = {"ab": [found.sets["a"], found.sets["b"]]}

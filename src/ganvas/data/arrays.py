@@ -34,6 +34,8 @@ class Arrays:
     notes: lines for the user
     """
 
+    layout = "an array of images"
+
     def __init__(
         self,
         pixels: np.ndarray,

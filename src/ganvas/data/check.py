@@ -21,6 +21,7 @@ from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
+from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
 
@@ -238,6 +239,9 @@ def _pair(found: Selection, report: Report) -> bool:
     If none do, they are two domains; if some do, the report names the others.
     """
     a, b = found.sets["a"], found.sets["b"]
+    if isinstance(a, Shards):
+        report.pairs += len(a)
+        return True
     if not (isinstance(a, Files) and isinstance(b, Files)):
         return False
     try:

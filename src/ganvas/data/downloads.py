@@ -16,6 +16,7 @@ import hashlib
 import os
 import tarfile
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Generator
@@ -228,7 +229,7 @@ def _download(name: str, file: File, path: Path) -> None:
         for url in file.urls:
             try:
                 _receive(url, partial, f"{name}: {file.name}", file.size)
-            except _DownloadError as e:
+            except DownloadError as e:
                 failures.append(f"{url}: {e}")
                 continue
             _check(name, file, partial)
@@ -248,16 +249,18 @@ def _download(name: str, file: File, path: Path) -> None:
     )
 
 
-class _DownloadError(Exception):
+class DownloadError(Exception):
     """An address does not serve the file. The message is the reason."""
 
 
-def _receive(url: str, to: Path, title: str, size: int) -> None:
-    """Download `url` to a file.
+class Missing(DownloadError):
+    """The server says that there is no such file."""
 
-    Raises `_DownloadError` for any failure of the server or the network, also for more
-    than `size` bytes and for next to nothing within a minute, and `OSError` if the file
-    cannot be written.
+
+def _receive(url: str, to: Path, title: str, size: int) -> None:
+    """Download `url` to a file of `size` bytes.
+
+    Raises `DownloadError` as `blocks`, and `OSError` if the file cannot be written.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -265,37 +268,50 @@ def _receive(url: str, to: Path, title: str, size: int) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with open(to, "wb") as out, bar, closing(_blocks(url, size)) as blocks:
+    got = 0
+    with open(to, "wb") as out, bar, closing(blocks(url, size)) as received:
         task = bar.add_task(title, total=size)
-        for block in blocks:
+        for block in received:
             out.write(block)
+            got += len(block)
             bar.advance(task, len(block))
+    if got < size:
+        raise DownloadError(f"it sent {got} bytes of {size}")
 
 
-def _blocks(url: str, size: int) -> Generator[bytes]:
-    """Blocks of the file at `url`, of `size` bytes. Raises `_DownloadError`."""
+def blocks(url: str, most: int) -> Generator[bytes]:
+    """Blocks of the file at `url`, of at most `most` bytes.
+
+    Raises `DownloadError` for any failure of the server or the network, also for more
+    bytes and for next to nothing within a minute, and `Missing` if there is no file.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "ganvas"})
     got, minute, at_minute = 0, time.monotonic(), 0
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
+            announced = response.length
             while block := response.read1(1 << 16):
                 got += len(block)
-                if got > size:
-                    raise _DownloadError(f"it sends more than the file's {size} bytes")
+                if got > most:
+                    raise DownloadError(f"it sends more than the file's {most} bytes")
                 yield block
                 if (now := time.monotonic()) - minute >= 60:
                     if got - at_minute < 60 * SLOWEST:
-                        raise _DownloadError(
-                            f"it sent {got - at_minute} bytes within a minute, of {size} in all"
+                        raise DownloadError(
+                            f"it sent {got - at_minute} bytes within a minute, of {most} in all"
                         )
                     minute, at_minute = now, got
-    except (_DownloadError, GeneratorExit):
+        if announced is not None and got < announced:
+            raise DownloadError(f"it sent {got} bytes of {announced}")
+    except (DownloadError, GeneratorExit):
         raise
+    except urllib.error.HTTPError as e:
+        e.close()
+        kind = Missing if e.code in (403, 404, 410) else DownloadError
+        raise kind(f"{e.code} {printable(e.reason)}") from None
     except Exception as e:  # of the network, the protocol, an odd address of a redirection
         why = getattr(e, "reason", e)  # URLError's own text is in brackets
-        raise _DownloadError(reason(why if isinstance(why, Exception) else e)) from None
-    if got < size:
-        raise _DownloadError(f"it sent {got} bytes of {size}")
+        raise DownloadError(reason(why if isinstance(why, Exception) else e)) from None
 
 
 def _check(name: str, file: File, path: Path) -> None:

@@ -19,6 +19,7 @@ from ganvas.core import Batch, Shape, rng
 from ganvas.core.errors import UserError
 from ganvas.data.crops import Crops, gathered
 from ganvas.data.order import fraction, hashed, shuffled_indices
+from ganvas.data.streaming.shards import StreamedLabels, StreamedPixels
 
 Task = Literal["images", "pairs", "domains"]
 ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
@@ -66,8 +67,8 @@ class Info:
 class Feed:
     """Batches of one data set.
 
-    pixels: stream -> uint8 or uint16 [N, H, W, C]; H and W may exceed `info`'s, for
-        random crops.
+    pixels: stream -> uint8 or uint16 [N, H, W, C], or streamed from shards; H and W may
+        exceed `info`'s, for random crops.
         The streams are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b are
         concatenated on the last axis, so that both get the same crop and flip)
     labels: int64 [N], of the stream "x", -1 for an image without one, or None
@@ -91,8 +92,8 @@ class Feed:
     def __init__(
         self,
         info: Info,
-        pixels: Mapping[str, np.ndarray],
-        labels: np.ndarray | None = None,
+        pixels: Mapping[str, np.ndarray | StreamedPixels],
+        labels: np.ndarray | StreamedLabels | None = None,
         *,
         flip: bool = False,
         direction: Literal["a2b", "b2a"] = "a2b",
@@ -114,7 +115,8 @@ class Feed:
         """Draw positions `cursor` to `cursor + n` of an endless stream of images.
 
         The stream holds every image once per epoch, in an order that (seed, epoch)
-        decides. The same arguments always give the same batch.
+        decides (of shards: `order.LaneOrder`). The same arguments always give the same
+        batch.
 
         rows: draw only these of the n
         resolution: longer side in pixels, by averaging over areas, if it is less than
@@ -141,10 +143,13 @@ class Feed:
         """
         rows = rows or rng.Rows(0, n, n)
         assert rows.total == n, f"rows of a batch of {rows.total}, but {n} were drawn"
-        positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
         crops: dict[str, Crops] = {}
         for stream, pixels in self._pixels.items():
-            index = shuffled_indices(positions, len(pixels), seed, stream)
+            if isinstance(pixels, StreamedPixels):
+                positions, index = pixels.batch(cursor, rows, seed, stream)
+            else:
+                positions = np.arange(cursor + rows.start, cursor + rows.stop, dtype=np.uint64)
+                index = shuffled_indices(positions, len(pixels), seed, stream)
             chance = hashed(positions, rng.fold_in(seed, "augment", stream))
             down, across = fraction(chance >> np.uint64(33)), fraction(chance >> np.uint64(2))
             mirrored = (
@@ -189,6 +194,8 @@ class Feed:
         """Share of the images whose label `draw` tells; 1 for data without labels."""
         if self._labels is None:
             return 1.0
+        if isinstance(self._labels, StreamedLabels):
+            return self._labels.share
         has = self._labels >= 0
         return float((has if self.known is None else has & self.known).mean())
 
@@ -199,8 +206,13 @@ class Feed:
             label count, so that a share above theirs hides nothing
         seed: decides which; a smaller share's images are among those of a larger one
 
-        Raises `UserError` for a data set without labels.
+        Raises `UserError` for a data set without labels, and for shards.
         """
+        if isinstance(self._labels, StreamedLabels):
+            raise UserError(
+                f"labeled={share:g} hides labels, which are not in memory when they are read from "
+                "shards: pack images without a label in a folder `unlabeled` beside the classes"
+            )
         if self._labels is None or not (self._labels >= 0).any():
             raise UserError(
                 f"labeled={share:g} hides labels, and {self.info.source} has none: sort the "
@@ -224,9 +236,11 @@ class Feed:
         fields: dict[str, Tensor] = {}
         n = min(n, *(len(p) for p in self._pixels.values()))
         for stream, pixels in self._pixels.items():
-            index = shuffled_indices(
-                np.arange(n, dtype=np.uint64), len(pixels), rng.fold_in(seed, "fixed"), stream
-            )
+            key = rng.fold_in(seed, "fixed")
+            if isinstance(pixels, StreamedPixels):
+                index = pixels.order.some(n, key, stream)
+            else:
+                index = shuffled_indices(np.arange(n, dtype=np.uint64), len(pixels), key, stream)
             images, seeds = self._cropped(pixels, index), index.astype(np.uint64)
             fields |= self._fields(stream, images, index, seeds, None, device)
         return Batch(**fields)
@@ -260,11 +274,17 @@ class Feed:
         """The stored images, [N, H, W, C], and `y`, labels [N], if there are any.
 
         Images that are stored larger, for random crops, are cropped to their center.
-        Of type uint8 or uint16; large data sets are mapped from disk.
+        Of type uint8 or uint16; large data sets are mapped from disk. Raises
+        `UserError` for shards, which do not fit in memory.
         """
         out: dict[str, np.ndarray] = {}
         h, w, c = self.info.height, self.info.width, self.info.channels
         for stream, pixels in self._pixels.items():
+            if isinstance(pixels, StreamedPixels):
+                raise UserError(
+                    f"{self.info.source} is read from shards, and this needs all images at once: "
+                    "give a folder of some of them"
+                )
             top, left = (pixels.shape[1] - h) // 2, (pixels.shape[2] - w) // 2
             center = pixels[:, top : top + h, left : left + w]
             if stream == "ab":
@@ -274,11 +294,16 @@ class Feed:
                 )
             else:
                 out[stream] = center
+        assert not isinstance(self._labels, StreamedLabels)
         return out if self._labels is None else {**out, "y": self._labels}
+
+    def at(self, stream: str, index: np.ndarray) -> np.ndarray:
+        """The stored images `index` of a stream, [n, H, W, C], center crops."""
+        return self._cropped(self._pixels[stream], index)
 
     def _cropped(
         self,
-        pixels: np.ndarray,
+        pixels: np.ndarray | StreamedPixels,
         index: np.ndarray,
         down: np.ndarray | None = None,
         across: np.ndarray | None = None,
@@ -294,13 +319,15 @@ class Feed:
         top, left = self._places(
             pixels, center if down is None else down, center if across is None else across
         )
+        if isinstance(pixels, StreamedPixels):  # no array to cut parts out of
+            pixels, index = pixels[index], np.arange(len(index))
         out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
         for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
             out[k] = pixels[i, t : t + h, u : u + w]
         return out
 
     def _places(
-        self, pixels: np.ndarray, down: np.ndarray, across: np.ndarray
+        self, pixels: np.ndarray | StreamedPixels, down: np.ndarray, across: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(top, left) of each crop in pixels, from its place in [0, 1)."""
         room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
@@ -310,16 +337,19 @@ class Feed:
         """Whether the device, an accelerator, holds the (at most `ON_DEVICE`) bytes."""
         if device is None or torch.device(device).type == "cpu":
             return False
-        if any(p.dtype != np.uint8 for p in self._pixels.values()):
-            return False  # of which torch cannot cut crops out everywhere
-        return sum(p.nbytes for p in self._pixels.values()) <= ON_DEVICE
+        held = 0
+        for pixels in self._pixels.values():
+            if isinstance(pixels, StreamedPixels) or pixels.dtype != np.uint8:
+                return False  # torch cannot cut crops out of uint16 everywhere
+            held += pixels.nbytes
+        return held <= ON_DEVICE
 
     def _on_device(self, stream: str, device: torch.device | str | None) -> Tensor:
         key = (stream, str(device))
         if key not in self._device_pixels:
-            self._device_pixels[key] = torch.from_numpy(
-                np.ascontiguousarray(self._pixels[stream])
-            ).to(device)
+            pixels = self._pixels[stream]
+            assert isinstance(pixels, np.ndarray)
+            self._device_pixels[key] = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
         return self._device_pixels[key]
 
     def _fields(

@@ -12,8 +12,8 @@ import numpy as np
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural
 from ganvas.data import dataset_json
-from ganvas.data.arrays import Table
 from ganvas.data.open_source import (
+    Parts,
     Source,
     choose_part,
     empty_folder_notes,
@@ -28,6 +28,7 @@ from ganvas.data.open_source import (
     two_paths,
 )
 from ganvas.data.pictures import AnyPart, Concatenated, Files, ImageSet, Selection, several
+from ganvas.data.streaming.shards import Shards
 from ganvas.data.trees import Folder, Tree, Zip
 from ganvas.media.samples import Broken
 
@@ -59,7 +60,12 @@ def find_images(
         )
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
-        return _from_table(title, there, part)
+        found = _from_table(title, there, part)
+        x = found.sets["x"]
+        if isinstance(x, Shards) and x.paired:
+            layout = f"{x.layout}, pairs, taken as two classes"
+            return replace(found, layout=layout, sets={"x": Concatenated(*x.both())})
+        return found
     foreign: list[str] = []
     if labels and (described := find_dataset_json(there)):
         try:
@@ -186,13 +192,13 @@ def _labelled(title: str, tree: Tree, described: str, part: AnyPart) -> Selectio
     )
 
 
-def _from_table(title: str, table: Table, part: AnyPart) -> Selection:
+def _from_table(title: str, table: Parts, part: AnyPart) -> Selection:
     for name in part_preference(part):
         image_set = table(name)
         if image_set is not None:
             _, notes = choose_part({name: image_set}, part)
             return Selection(
-                title, "an array of images", name, {"x": image_set}, [*image_set.notes, *notes]
+                title, image_set.layout, name, {"x": image_set}, [*image_set.notes, *notes]
             )
     raise UserError(f"{title} holds no images that could be found")
 
@@ -216,6 +222,8 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
     `UserError` that names every image without a partner.
     """
     found = _find_two(source, part, white)
+    if found is not None and isinstance(a := found.sets["a"], Shards) and a.paired:
+        return found
     if found is not None:
         a, b, unmatched = match(require_files(found.sets["a"]), require_files(found.sets["b"]))
         if unmatched:
@@ -229,6 +237,11 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
+        found = _from_table(title, there, part)
+        x = found.sets["x"]
+        if isinstance(x, Shards):
+            a, b = x.both()
+            return replace(found, layout=f"{x.layout}, A|B in one image", sets={"a": a, "b": b})
         raise UserError(
             f"{title} is an array of images, not pairs: give a folder with A/ and B/, or of A|B "
             "images"
@@ -264,7 +277,12 @@ def find_sides(
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
-        return None
+        found = _from_table(title, there, part)
+        x = found.sets["x"]
+        if not (isinstance(x, Shards) and x.paired):
+            return None
+        a, b = x.both()
+        return replace(found, layout=f"{x.layout}, pairs", sets={"a": a, "b": b})
     found = find_domain_folders(there)
     if not found.sides or (alone and found.beside):
         return None

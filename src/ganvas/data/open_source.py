@@ -7,31 +7,35 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_regular, shell_quoted
 from ganvas.data import downloads
-from ganvas.data.arrays import SHIPPED, Table, cifar_table, npz_table
+from ganvas.data.arrays import SHIPPED, Arrays, cifar_table, npz_table
 from ganvas.data.file_index import FileIndex
+from ganvas.data.hf_datasets import HfImages, hf_table, is_hf_dataset
 from ganvas.data.idx import IDX_IMAGES, idx_table
 from ganvas.data.pictures import PARTS, AnyPart, Files, ImageSet, endings_summary, several
+from ganvas.data.streaming.shards import Shards, is_shards, shards_table
+from ganvas.data.streaming.store import is_address
 from ganvas.data.trees import Folder, Tree, Zip, is_image
 from ganvas.media.decode import EXTENSIONS
 
+Parts = Callable[[str], Arrays | Shards | HfImages | None]  # name of a part -> its images
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def open_source(
     source: str | os.PathLike[str], white: int | None = None
-) -> tuple[str, Tree | Table]:
-    """Open a folder, a zip file, an array file or a named data set.
+) -> tuple[str, Tree | Parts]:
+    """Open a folder, a zip file, an array file, shards or a named data set.
 
     white: see `ganvas.data.images`
 
-    Returns (title, tree of image files or table of arrays). Raises `UserError` for a
+    Returns (title, tree of image files or its parts). Raises `UserError` for a
     source that does not exist or is of an unknown kind.
     """
     name = os.fspath(source)
@@ -45,6 +49,8 @@ def open_source(
             path, downloads.SETS[name].classes, None
         )
     shown = printable(name)
+    if is_address(name):
+        return shown, shards_table(name, white)
     try:
         path = Path(name).expanduser()
         mode = path.stat().st_mode
@@ -52,6 +58,10 @@ def open_source(
             title = printable(path.resolve().name)
             if any(IDX_IMAGES.search(f) for f in os.listdir(path)):
                 return title, idx_table(path, None, white)
+            if is_shards(path):
+                return title, shards_table(path, white)
+            if is_hf_dataset(path):
+                return title, hf_table(path, white)
             return title, Folder(path, white)
         require_regular(mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -63,6 +73,8 @@ def open_source(
             f"'{shown}' cannot be opened: {reason(e)}. Give a folder of images, or a zip file"
         ) from None
     lower = path.name.lower()
+    if is_hf_dataset(path):
+        return printable(path.name), hf_table(path, white)
     if lower.endswith(".npz"):
         return printable(path.name), npz_table(path, white)
     if lower.endswith(".zip") or _is_zip(path):
@@ -161,8 +173,8 @@ def require_files(image_set: ImageSet) -> Files:
     """`image_set`, if they are files. Raises `UserError` otherwise."""
     if not isinstance(image_set, Files):
         raise UserError(
-            "pairs are matched by file name, and an array of images has none: give folders or zip "
-            "files"
+            "pairs are matched by file name, which arrays and shards do not have: give folders or "
+            "zip files"
         )
     return image_set
 

@@ -108,29 +108,36 @@ class Files:
 
         Raises `Broken` for an unreadable file, and for one that is no pair of halves.
         """
-        h = self.tree.header(self.entries[i].name)
-        if self.half is None:
-            return h
-        if h.width < 1.3 * h.height or (h.width % 2 and h.width < 1.9 * h.height):
-            raise Broken(
-                f"is {h.width}x{h.height}: A|B in one image needs an even width of two equal "
-                "halves, at least 1.3 times the height; this is one image, not a pair"
-            )
-        return h._replace(width=h.width // 2)
+        header = self.tree.header(self.entries[i].name)
+        return header if self.half is None else halved(header)
 
     def load(self, i: int) -> Image.Image:
         """The image, or its left or right half."""
         image = self.tree.load(self.entries[i].name)
-        if self.half is None:
-            return image
-        w = image.width // 2
-        return image.crop(
-            (self.half * (image.width - w), 0, w if self.half == 0 else image.width, image.height)
-        )
+        return image if self.half is None else half_of(image, self.half)
 
     def deep(self, i: int) -> np.ndarray | None:
         """The whole image: `half` is ignored."""
         return self.tree.deep(self.entries[i].name)
+
+
+def halved(header: Header) -> Header:
+    """The header of one half of A|B. Raises `Broken` for an image that is no pair."""
+    width, height = header.width, header.height
+    if width < 1.3 * height or (width % 2 and width < 1.9 * height):
+        raise Broken(
+            f"is {width}x{height}: A|B in one image needs an even width of two equal halves, at "
+            "least 1.3 times the height; this is one image, not a pair"
+        )
+    return header._replace(width=width // 2)
+
+
+def half_of(image: Image.Image, half: int) -> Image.Image:
+    """The left (0) or right (1) half of A|B."""
+    width = image.width // 2
+    return image.crop(
+        (half * (image.width - width), 0, width if half == 0 else image.width, image.height)
+    )
 
 
 class Concatenated:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -179,7 +178,7 @@ class RealFeatures:
         _, nearest_real = nearest(self.extractor(samples).cpu(), features)
         rows = index[nearest_real]
         chosen, places = rows.unique(return_inverse=True)
-        pixels = torch.from_numpy(np.stack([self.feed.raw()["x"][i] for i in chosen.tolist()]))
+        pixels = torch.from_numpy(self.feed.at("x", chosen.numpy()))
         return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.apps.cli.common import Json, Seed, Set, _print_json, _say, data_app
+from ganvas.apps.cli.common import Json, Seed, Set, _print_json, _say, _size, data_app
 
 
 @data_app.command("check")
@@ -28,6 +28,40 @@ def data_check(
     _print_json(found.as_dict()) if as_json else _say(*described)
     if found.problem:
         raise UserError(found.problem)
+
+
+@data_app.command("pack")
+def data_pack(
+    photos: Annotated[
+        str, typer.Argument(metavar="PHOTOS", help="Data set, as for `ganvas train`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the shards.")],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Scale and crop to 64 or HEIGHTxWIDTH, and store as PNG (default: files as they "
+            "are)."
+        ),
+    ] = None,
+    shard_size: Annotated[
+        float, typer.Option(metavar="MB", help="Size of a shard in megabytes, about.")
+    ] = 64,
+) -> None:
+    """Pack images into shards, from which training reads data that outgrow a disk.
+
+    Example: `ganvas data pack photos/ --out shards/`
+    """
+    from ganvas.data import sides_of
+    from ganvas.data.prepare.pack import pack
+
+    done = pack(photos, out, size=sides_of(_size(size)), shard_mb=shard_size, said=_counted)
+    for reason in done.skipped:
+        _say(f"skipped {reason}", err=True)
+    what = "pairs" if done.pairs else "images"
+    _say(
+        f"{done.images:,} {what} in {done.shards:,} shards of {done.bytes / 1e6:,.1f} MB in all in "
+        f"{out}, {len(done.skipped):,} skipped"
+    )
 
 
 @data_app.command("degrade")
