@@ -27,10 +27,11 @@ from ganvas.core.errors import UserError
 def translate(
     run: Model,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT…", help="Images or folders of images.")
+        list[Path], typer.Argument(metavar="INPUT…", help="Images, folders of images, or a video.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the results; file names are kept.")
+        Path,
+        typer.Option("--out", help="Folder for the results; file names are kept. Or an .mp4 file."),
     ] = Path("translated"),
     to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
     tile: Annotated[
@@ -65,6 +66,19 @@ def translate(
     quality: Annotated[
         int | None, typer.Option(help="Quality of jpg and webp, 1 to 100 (default 95).")
     ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of a video: translate every N-th frame.")
+    ] = 1,
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Of a video: start, as 90 or 1:30.")
+    ] = "0",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Of a video: end.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second of a folder of frames (default 25)."),
+    ] = None,
     checkpoint: Checkpoint = "last",
     device: Device = None,
     precision: UsePrecision = "fp32",
@@ -76,14 +90,31 @@ def translate(
     format supports them. The same command continues after a stop; under torchrun the
     processes share the images.
 
+    A video keeps timestamps, rotation, color tags and audio. It becomes an .mp4 file or
+    a folder of frames; a folder of frames becomes an .mp4 file.
+
     Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
     """
     from ganvas.core.guards import plural
     from ganvas.inference.masks import Masks
     from ganvas.inference.translate_files import translate_files
+    from ganvas.inference.translate_video import is_video, seconds, translate_video
 
     if mask and find_mask:
         raise UserError("got both --mask and --find-mask; give one of them")
+    video = is_video(out) or any(map(is_video, inputs))
+    given = [
+        option
+        for option, is_set in {
+            "--every": every > 1,
+            "--from": start != "0",
+            "--until": until is not None,
+            "--fps": fps is not None,
+        }.items()
+        if is_set
+    ]
+    if given and not video:
+        raise UserError(f"{given[0]} is for videos: give one, or --out clip.mp4")
     how: dict[str, Any] = {
         "to": to,
         "checkpoint": checkpoint,
@@ -96,7 +127,21 @@ def translate(
         "seed": seed,
         "masks": Masks(mask) if mask or find_mask else None,
     }
-    how |= {"at_training_size": at_training_size, "format": format, "quality": quality}
+    how["at_training_size"] = at_training_size
+    if video:
+        if len(inputs) > 1 or mask or find_mask or format is not None or quality is not None:
+            raise UserError(
+                "a video is translated alone, without --mask, --find-mask, --format and --quality"
+            )
+        how.pop("masks")
+        length = {"start": seconds(start), "end": None if until is None else seconds(until)}
+        found = translate_video(run, inputs[0], out, **how, **length, every=every, rate=fps)
+        for note in found.notes:
+            _say(f"note: {note}", err=True)
+        there = f", {found.kept} there already" if found.kept else ""
+        _say(f"{plural(found.frames, 'frame')} in {out}{there}")
+        return
+    how |= {"format": format, "quality": quality}
     report = translate_files(run, inputs, out, **how)
     for reason in report.skipped:
         _say(f"skipped {reason}", err=True)
