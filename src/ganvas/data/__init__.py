@@ -17,22 +17,20 @@ from functools import partial
 from typing import Literal
 
 from ganvas.core.errors import UserError
-from ganvas.core.guards import plural
-from ganvas.data.arrays import Arrays
-from ganvas.data.cache import Options, load_or_decode
 from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed, Info
+from ganvas.data.found import feed_of
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source
-from ganvas.data.pictures import Part, Selection, checked_white
+from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.real_degradation import RealDegradation
 from ganvas.data.stacked import sides_of, stacks
-from ganvas.data.streaming.feed import is_streamed, streamed_feed
 from ganvas.data.tiles import Tiles
+from ganvas.media.values import Span
 
 __all__ = [
     "Feed",
@@ -63,6 +61,7 @@ def images(
     strict: bool = False,
     part: Part = "train",
     white: int | None = None,
+    window: Span | None = None,
     labeled: float = 1.0,
     label_seed: int = 0,
 ) -> Feed:
@@ -82,6 +81,10 @@ def images(
     white: the value that becomes 255, the same for all images (4095 for 12 bits), in
         gray image files of more than 8 bits and in arrays of such integers; None:
         65535. Color files of 16 bits are read in 8 bits, whatever `white` is
+    window: measurements, not photographs: 1 to 16 channels and all bits of TIFF files
+        (extra `science`; every page is an image), PNG files and arrays are kept. (low,
+        high) are the values that become black and white, for all images; "type": the
+        range of 8 or 16 bits, or of the bits that the files declare
     labeled: share of the images, above 0 to 1, that have a label when they are drawn
         for training; the labels of others are hidden, in each class alike. The label
         is then -1, as in a folder "unlabeled" beside the class folders
@@ -96,7 +99,11 @@ def images(
             "(0.1: a tenth). Without any labels: labels=False"
         )
     found = find_images(source, part, labels=labels, white=checked_white(white))
-    feed = _feed("images", found, sides_of(size), None, channels, flip, strict, labels, white=white)
+    feed = feed_of(
+        *("images", found, sides_of(size), None, channels, flip, strict, labels),
+        white=white,
+        window=window,
+    )
     if labeled < 1:
         feed.keep_labels(labeled, label_seed)
     return feed
@@ -113,6 +120,7 @@ def pairs(
     part: Part = "train",
     channels: int | None = None,
     white: int | None = None,
+    window: Span | None = None,
 ) -> Feed:
     """Open pairs of images.
 
@@ -123,13 +131,13 @@ def pairs(
     load: size that images are scaled to before a random crop of `size` (pix2pix: 286
         and 256); None: no random crop. Both images of a pair get the same crop and flip
     direction: "b2a" makes B the input
-    size, flip, strict, part, channels, white: see `images`
+    size, flip, strict, part, channels, white, window: see `images`
 
     Raises `UserError` that names the images without a partner and the pairs of
     different shapes.
     """
     found = find_pairs(source, part, white=checked_white(white))
-    return _feed(
+    return feed_of(
         "pairs",
         found,
         sides_of(size),
@@ -140,6 +148,7 @@ def pairs(
         False,
         direction,
         white,
+        window,
     )
 
 
@@ -183,7 +192,7 @@ def label_maps(
     snapped = None if instances else colors
     sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped)}
     labeled = replace(found, sets=sets)
-    feed = _feed(
+    feed = feed_of(
         "pairs", labeled, sides_of(size), sides_of(load), 3, flip, strict, False, direction, white
     )
     maps = feed.raw()["a"]  # the input in both directions
@@ -209,6 +218,7 @@ def domains(
     part: Part = "train",
     channels: int | None = None,
     white: int | None = None,
+    window: Span | None = None,
 ) -> Feed:
     """Open two sets of images that are not paired.
 
@@ -218,11 +228,13 @@ def domains(
     differ.
 
     load: see `pairs` (CycleGAN: 286 and 256)
-    size, flip, strict, part, channels, white: see `images`
+    size, flip, strict, part, channels, white, window: see `images`
     """
     found = find_domains(source, part, white=checked_white(white))
-    return _feed(
-        "domains", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
+    return feed_of(
+        *("domains", found, sides_of(size), sides_of(load), channels, flip, strict, False),
+        white=white,
+        window=window,
     )
 
 
@@ -279,7 +291,7 @@ def super_resolution(
             "smaller --size"
         )
     tiled = replace(found, sets={"x": tiles})
-    feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
+    feed = feed_of("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)
@@ -314,84 +326,8 @@ def derived(
             "photographs"
         )
     found = find_images(source, part, labels=False, white=checked_white(white))
-    feed = _feed(
+    feed = feed_of(
         "pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
     feed.derive = KINDS[kind]
     return feed
-
-
-def _feed(
-    task: Task,
-    found: Selection,
-    size: tuple[int, int] | None,
-    load: tuple[int, int] | None,
-    channels: int | None,
-    flip: bool,
-    strict: bool,
-    labels: bool,
-    direction: Literal["a2b", "b2a"] = "a2b",
-    white: int | None = None,
-) -> Feed:
-    if channels not in (None, 1, 3, 4):
-        raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
-    if load and size and (load[0] < size[0] or load[1] < size[1]):
-        raise UserError(
-            f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
-            f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
-        )
-    if is_streamed(found):
-        return streamed_feed(task, found, size, load, channels, flip, strict, labels, direction)
-    streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
-    if "b" in found.sets and task == "pairs":
-        streams = {"ab": [found.sets["a"], found.sets["b"]]}
-    decoded = load_or_decode(streams, Options(load or size, channels, size, white), found.title)
-    if strict and decoded.skipped:
-        raise UserError(
-            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
-        )
-    first = next(iter(decoded.pixels.values()))
-    height, width = size or first.shape[1:3]
-    channels_count = first.shape[3] // len(next(iter(streams.values())))
-    notes = list(found.notes)
-    if decoded.skipped:
-        notes.append(f"{plural(decoded.count, 'image')} cannot be read, skipped: {decoded.named()}")
-    if decoded.enlarged:
-        small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
-        if strict:
-            raise UserError(
-                f"{small}: give a smaller size, or leave strict out to have them enlarged"
-            )
-        notes.append(f"{small}, enlarged")
-    x = found.sets.get("x")
-    labeled = labels and x is not None and "x" in decoded.labels
-    origins = [i.image_set if isinstance(i, Tiles) else i for i in found.sets.values()]
-    if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
-        notes.append(
-            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "
-            "bits"
-        )
-    counts = {k: len(p) for k, p in decoded.pixels.items()}
-    info = Info(
-        task=task,
-        source=found.title,
-        layout=found.layout,
-        part=found.part,
-        channels=channels_count,
-        height=height,
-        width=width,
-        count=max(counts.values()),
-        fingerprint=decoded.fingerprint,
-        classes=x.classes if labeled and x is not None else (),
-        counts=counts if task == "domains" else {},
-        skipped=decoded.skipped,
-        skipped_count=decoded.count,
-        notes=tuple(notes),
-    )
-    return Feed(
-        info,
-        decoded.pixels,
-        decoded.labels["x"] if labeled else None,
-        flip=flip,
-        direction=direction,
-    )

@@ -1,4 +1,4 @@
-"""Cache of decoded images: flat uint8 files that later runs map into memory.
+"""Cache of decoded images: flat files that later runs map into memory.
 
 An entry is a folder. Its name is a hash of everything that decides its contents: the
 file index (names, sizes, times) and the options. It is built under another name and
@@ -26,7 +26,7 @@ import numpy as np
 import pydantic
 
 from ganvas.core.environment import memory
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import abandoned, open_regular, reason, require_memory, warn
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.downloads import cache_dir
@@ -37,11 +37,14 @@ from ganvas.data.headers import (
     unreadable,
     usable_headers,
 )
+from ganvas.data.measured import Measured
 from ganvas.data.pictures import ImageSet
-from ganvas.media.samples import Broken, as_array, fit, to_channels
+from ganvas.media.samples import Broken, as_array, covering, fit, to_channels
+from ganvas.media.values import Values
 
 VERSION = 2  # raise it when the same file gives other pixels, or an entry another form
 IN_MEMORY = 1 << 30  # bytes up to which an entry is held in memory, not mapped
+KINDS = ("uint8", "uint16", "float32")  # of pixels
 NAMED = 20  # names of unreadable images that an entry stores
 
 
@@ -53,19 +56,27 @@ class Options:
     channels: 1, 3 or 4; None: see `most_common_channels`
     least: (height, width) below which an image counts as enlarged; None: `size`
     white: the value that the images were opened with, see `ganvas.data.images`
+    values: type and range of measurements; None: photographs
     """
 
     size: tuple[int, int] | None
     channels: int | None = None
     least: tuple[int, int] | None = None
     white: int | None = None
+    values: Values | None = None
+
+    @property
+    def stored(self) -> np.dtype:
+        """Of an entry's pixels."""
+        return np.dtype(np.uint8) if self.values is None else self.values.stored
 
 
 @dataclass(frozen=True)
 class Stored:
     """Decoded images by stream.
 
-    pixels: uint8 [N, H, W, C], in memory or mapped; the two sets of a stream of pairs
+    pixels: uint8 [N, H, W, C] (measurements: `Values.stored`), in memory or mapped; the
+        two sets of a stream of pairs
         are concatenated on the last axis
     labels: int64 [N], of the streams that have labels
     fingerprint: hash of all pixels and labels
@@ -130,6 +141,7 @@ def load_or_decode(
     stamps = {k: [p.stamp() for p in sets] for k, sets in streams.items()}
     stamp = [VERSION, options.size, options.channels, options.least, stamps]
     stamp += [options.white] if options.white is not None else []
+    stamp += [[*options.values]] if options.values is not None else []
     key = hashlib.blake2b(json.dumps(stamp).encode(), digest_size=16).hexdigest()
     folder = cache_dir() / "decoded" / key
     try:
@@ -193,7 +205,7 @@ def _open(folder: Path) -> Stored | None:
         pixels = {k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in entry.streams}
         labels = {k: np.load(folder / f"{k}.labels.npy") for k in entry.labels}
         if any(
-            p.dtype != np.uint8 or p.ndim != 4 or p.shape[3] % entry.streams[k]
+            p.dtype.name not in KINDS or p.ndim != 4 or p.shape[3] % entry.streams[k]
             for k, p in pixels.items()
         ):
             raise _Damaged("its arrays have a wrong shape or type")
@@ -255,7 +267,9 @@ def _build(
             f"none of the images of {title} can be read: {some_names(skipped, len(skipped))}"
         )
     size = options.size or common_size(sizes, title)
-    channels = options.channels or most_common_channels(depths)
+    channels = options.channels or (
+        max(depths) if options.values is not None else most_common_channels(depths)
+    )
     least = options.least or size
     pixels, labels, digest, enlarged_count = {}, {}, hashlib.blake2b(digest_size=16), 0
     for k, sets in streams.items():
@@ -263,14 +277,24 @@ def _build(
         row, most = (*size, channels * len(sets)), int(usable[k].sum())
         if file is None:
             require_memory(
-                most * math.prod(row), f"{title}, decoded,", "make room in the cache folder"
+                most * math.prod(row) * options.stored.itemsize,
+                f"{title}, decoded,",
+                "make room in the cache folder",
             )
-        writer = _Writer(file, row, most)
+        writer = _Writer(file, row, most, options.stored)
         decoded = usable[k].copy()
 
         def decode(i: int, sets: Sequence[ImageSet] = sets) -> tuple[np.ndarray, bool] | Broken:
             parts, enlarged = [], False
             for image_set in sets:
+                if options.values is not None and isinstance(image_set, Measured):
+                    try:
+                        stored = options.values.to_stored(image_set.values(i))
+                    except (Broken, DataError) as e:
+                        return unreadable(image_set, i, Broken(str(e)))
+                    enlarged |= stored.shape[1] < least[1] or stored.shape[0] < least[0]
+                    parts.append(covering(stored, size))
+                    continue
                 try:
                     image = image_set.load(i)
                 except Broken as e:
@@ -324,20 +348,23 @@ class _Writer:
     file: None: collect the images in memory
     row: [H, W, C] of an image
     most: largest number of images
+    kind: of their numbers
     """
 
-    def __init__(self, file: BinaryIO | None, row: tuple[int, int, int], most: int) -> None:
-        self.file, self.row, self.count = file, row, 0
-        self.rows = None if file else np.empty((most, *row), np.uint8)
+    def __init__(
+        self, file: BinaryIO | None, row: tuple[int, int, int], most: int, kind: np.dtype
+    ) -> None:
+        self.file, self.row, self.kind, self.count = file, row, kind, 0
+        self.rows = None if file else np.empty((most, *row), kind)
         self._header(most)
 
     def _header(self, count: int) -> None:
         if self.file:  # numpy pads headers, so that the first axis can shrink in place
-            shape = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.row)}
+            shape = {"descr": self.kind.str, "fortran_order": False, "shape": (count, *self.row)}
             np.lib.format.write_array_header_1_0(self.file, shape)
 
     def add(self, row: np.ndarray) -> bytes:
-        """Append an image, uint8 [H, W, C]. Returns its bytes."""
+        """Append an image [H, W, C]. Returns its bytes."""
         data = row.tobytes()
         if self.file:
             self.file.write(data)
@@ -356,7 +383,7 @@ class _Writer:
         end = self.file.tell()
         self.file.seek(0)
         self._header(self.count)
-        assert end == self.file.tell() + self.count * int(np.prod(self.row)), (
+        assert end == self.file.tell() + self.count * self.kind.itemsize * math.prod(self.row), (
             "the header must keep its length"
         )
         self.file.flush()

@@ -19,11 +19,13 @@ from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
+from ganvas.data.measured import Measured, is_measured
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
 from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
+from ganvas.media.values import INTEGERS
 
 NAMED = 10  # names of files that are printed before their number
 
@@ -42,6 +44,7 @@ class Report:
     pairs: pairs of the same name
     plain: images of a single color
     brightest: largest value of gray images of more than 8 bits; None: there are none
+    measured: (type, least and largest value) of measurements; None: photographs
     others: ending -> files that are not images
     broken: "name: reason" of unreadable images
     unmatched: images without a partner of the same name
@@ -64,6 +67,7 @@ class Report:
     pairs: int = 0
     plain: int = 0
     brightest: int | None = None
+    measured: tuple[str, float, float] | None = None
     others: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
@@ -101,6 +105,9 @@ class Report:
                 )
             modes = ", ".join(f"{m}: {n}" for m, n in self.modes.items())
             out.append(f"modes      {modes}; trained as {plural(self.channels, 'channel')}")
+        if self.measured:
+            kind, low, high = self.measured
+            out.append(f"values     {kind}, {low:g} to {high:g}")
         if self.others:
             out.append(f"other      {sum(self.others.values())} ({endings_summary(self.others)})")
         out += _some("unreadable", self.broken, "skipped in training")
@@ -153,13 +160,15 @@ def check(source: Source) -> Report:
     report.others = dict(founds[0].others.most_common())
     report.layout = founds[0].layout
     report.notes = list(founds[0].notes)
-    brightest: list[int] = []
+    extremes: list[tuple[float, float]] = []
     headers: list[Header] = []
+    science = any(is_measured(images) for found in founds for images in found.sets.values())
     paired, partial = "a" in founds[0].sets, False
     seen: dict[bytes, list[str]] = {}
     for found in founds:
         for side, image_set in found.sets.items():
-            readable = _read(image_set, report, seen, brightest)
+            image_set = Measured(image_set) if science else image_set
+            readable = _read(image_set, report, seen, extremes)
             headers += readable
             report.parts[found.part] = report.parts.get(found.part, 0) + len(readable)
             if side != "x":
@@ -181,8 +190,14 @@ def check(source: Source) -> Report:
         values = [getattr(h, axis) for h in headers]
         setattr(report, axis, (min(values), median(values), max(values)))
     report.modes = dict(Counter(h.mode for h in headers).most_common())
-    report.channels = most_common_channels(Counter(h.channels for h in headers))
-    report.brightest = max(brightest, default=None)
+    depths = Counter(h.channels for h in headers)
+    report.channels = depths.most_common(1)[0][0] if science else most_common_channels(depths)
+    if extremes:
+        low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
+        if science:
+            report.measured = headers[0].mode, low, high
+        else:
+            report.brightest = int(high)
     _advise(report, headers, ",".join(map(shell_quoted, given)), founds[0], paired, partial)
     return report
 
@@ -192,16 +207,19 @@ def _find(source: Source, part: AnyPart) -> Selection:
 
 
 def _read(
-    image_set: ImageSet, report: Report, seen: dict[bytes, list[str]], brightest: list[int]
+    image_set: ImageSet,
+    report: Report,
+    seen: dict[bytes, list[str]],
+    extremes: list[tuple[float, float]],
 ) -> list[Header]:
     """Decode all images of a set. Returns the headers of those that can be read.
 
     report: receives the unreadable images and the number of images of a single color
     seen: receives names by hash of the pixels
-    brightest: receives the largest value of each image of more than 8 bits
+    extremes: receives the least and largest value of each image of more than 8 bits
     """
 
-    def measure(i: int) -> tuple[Header, bytes, bool, int | None] | Broken:
+    def measure(i: int) -> tuple[Header, bytes, bool, tuple[float, float] | None] | Broken:
         try:
             header, image = image_set.header(i), image_set.load(i)
             wide = image_set.deep(i)
@@ -210,12 +228,11 @@ def _read(
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
         pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
-        return (
-            header,
-            digest.digest(),
-            bool((pixels == pixels[0, 0]).all()),
-            None if wide is None else int(wide.max()),
-        )
+        extreme = None
+        if wide is not None:
+            finite = wide[np.isfinite(wide)]
+            extreme = (float(finite.min()), float(finite.max())) if finite.size else None
+        return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), extreme
 
     headers = []
     for i, result in enumerate(
@@ -228,7 +245,7 @@ def _read(
         else:
             headers.append(result[0])
             report.plain += result[2]
-            brightest += [] if result[3] is None else [result[3]]
+            extremes += [] if result[3] is None else [result[3]]
             seen.setdefault(result[1], []).append(image_set.name(i))
     return headers
 
@@ -297,6 +314,9 @@ def _advise(
     if report.plain:
         report.notes.append(f"{plural(report.plain, 'image')} of a single color")
     more = ""
+    if report.measured is not None:
+        note, more = _window(*report.measured, len(report.modes))
+        report.notes.append(note)
     white = white_for(report.brightest)
     if white is not None:
         report.notes.append(
@@ -322,7 +342,7 @@ def _advise(
     files = all(isinstance(image_set, Files) for image_set in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2 and not partial
     halves = halves and files and not two
-    if paired or halves:
+    if paired or (halves and report.measured is None):
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
@@ -337,9 +357,8 @@ def _advise(
         fits("dcgan", size)
         fits("wgan_gp", size)
     large = sum(side >= 128 for side in sides)
-    if not report.sides and 2 * large >= len(
-        headers
-    ):  # tiles of 128 pixels, at the images' own resolution
+    enough = 2 * large >= len(headers)  # for tiles of 128 pixels at their own resolution
+    if not report.sides and enough and report.measured is None:
         fits("srresnet", 96)
 
 
@@ -358,6 +377,30 @@ def white_for(brightest: int | None) -> int | None:
 def two_in_one(headers: Sequence[Header]) -> bool:
     """Whether all images are twice as wide as high, as two images side by side are."""
     return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
+
+
+def _window(kind: str, low: float, high: float, kinds: int) -> tuple[str, str]:
+    """A note about the values of measurements, and the setting that keeps them."""
+    if kinds > 1:
+        return "the images have several types: convert them to one", ""
+    bits = max(int(high).bit_length(), 1)
+    if kind == "uint16" and 8 < bits < 16:
+        return (
+            f"{bits} bits in 16: the largest value is {high:,.0f} of 65,535. The range of the type "
+            f"would leave most of it empty; data.window says which values become black and white",
+            f" --set 'data.window=[0,{(1 << bits) - 1}]'",
+        )
+    if kind in INTEGERS:
+        return (
+            "measurements: data.window=type keeps all bits and channels, within the range of the "
+            "type",
+            " --set data.window=type",
+        )
+    return (
+        f"{kind} has no range of its own: choose the values that become black and white, the same "
+        "for every image that is to be translated",
+        f" --set 'data.window=[{low:g},{high:g}]'",
+    )
 
 
 def _power(side: float, least: int, most: int) -> int:

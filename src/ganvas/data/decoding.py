@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from ganvas.data.arrays import Arrays
+from ganvas.data.measured import Measured
 from ganvas.data.pictures import ImageSet
 
 BLOCK = 16  # images per task of a thread
@@ -25,9 +26,9 @@ def decoding_threads(sets: Sequence[ImageSet]) -> int:
     """Number of threads that decode `sets`.
 
     Decoding releases Python's lock. Images that lie in memory already are not worth
-    the threads.
+    the threads, and the pages of a stack are read from one open file.
     """
-    return 1 if isinstance(sets[0], Arrays) else min(8, os.cpu_count() or 1)
+    return 1 if isinstance(sets[0], Arrays | Measured) else min(8, os.cpu_count() or 1)
 
 
 def map_in_order(

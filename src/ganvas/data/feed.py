@@ -20,6 +20,7 @@ from ganvas.core.errors import UserError
 from ganvas.data.crops import Crops, gathered
 from ganvas.data.order import fraction, hashed, shuffled_indices
 from ganvas.data.streaming.shards import StreamedLabels, StreamedPixels
+from ganvas.media.values import Values
 
 Task = Literal["images", "pairs", "domains"]
 ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
@@ -39,6 +40,7 @@ class Info:
     skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
     notes: further lines for the user
     palette: as of `Shape`
+    values: type and range of measurements; None: photographs
     """
 
     task: Task
@@ -56,6 +58,7 @@ class Info:
     notes: tuple[str, ...] = ()
     skipped_count: int = 0
     palette: tuple[int, ...] = ()
+    values: Values | None = None
 
     @property
     def shape(self) -> Shape:
@@ -67,10 +70,10 @@ class Info:
 class Feed:
     """Batches of one data set.
 
-    pixels: stream -> uint8 or uint16 [N, H, W, C], or streamed from shards; H and W may
-        exceed `info`'s, for random crops.
-        The streams are "x" (images), "a" and "b" (domains), or "ab" (pairs: a and b are
-        concatenated on the last axis, so that both get the same crop and flip)
+    pixels: stream -> uint8, uint16 or float32 (in [-1, 1]) [N, H, W, C], or streamed
+        from shards; H and W may exceed `info`'s, for random crops. The streams are "x"
+        (images), "a" and "b" (domains), or "ab" (pairs: a and b are concatenated on the
+        last axis, so that both get the same crop and flip)
     labels: int64 [N], of the stream "x", -1 for an image without one, or None
     flip: mirror half of the draws
     direction: "b2a" exchanges input and target of pairs
@@ -274,7 +277,7 @@ class Feed:
         """The stored images, [N, H, W, C], and `y`, labels [N], if there are any.
 
         Images that are stored larger, for random crops, are cropped to their center.
-        Of type uint8 or uint16; large data sets are mapped from disk. Raises
+        Of type uint8, uint16 or float32; large data sets are mapped from disk. Raises
         `UserError` for shards, which do not fit in memory.
         """
         out: dict[str, np.ndarray] = {}
@@ -365,14 +368,7 @@ class Feed:
             images = torch.from_numpy(images)
             if device is not None and torch.device(device).type == "cuda":
                 images = images.pin_memory()
-        half = 127.5 if images.dtype == torch.uint8 else 32767.5
-        x = (
-            images.to(device, non_blocking=True)
-            .permute(0, 3, 1, 2)
-            .to(torch.float32)
-            .div_(half)
-            .sub_(1.0)
-        )
+        x = in_unit(images.to(device, non_blocking=True).permute(0, 3, 1, 2))
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -388,3 +384,11 @@ class Feed:
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
+
+
+def in_unit(stored: Tensor) -> Tensor:
+    """Stored pixels, uint8, uint16 or float32, as float32 in [-1, 1]."""
+    if stored.dtype == torch.float32:
+        return stored
+    half = 127.5 if stored.dtype == torch.uint8 else 32767.5
+    return stored.to(torch.float32).div_(half).sub_(1.0)

@@ -152,12 +152,13 @@ class Concatenated:
     def __len__(self) -> int:
         return len(self.a) + len(self.b)
 
-    def _at(self, i: int) -> tuple[ImageSet, int]:
+    def place(self, i: int) -> tuple[ImageSet, int]:
+        """(the set that holds an image, its number there)."""
         return (self.a, i) if i < len(self.a) else (self.b, i - len(self.a))
 
     def name(self, i: int) -> str:
         """The name in the image's own set: both sets may have it."""
-        image_set, at = self._at(i)
+        image_set, at = self.place(i)
         return image_set.name(at)
 
     def stamp(self) -> Json:
@@ -166,17 +167,17 @@ class Concatenated:
 
     def header(self, i: int) -> Header:
         """From the image's own set."""
-        image_set, at = self._at(i)
+        image_set, at = self.place(i)
         return image_set.header(at)
 
     def load(self, i: int) -> Image.Image:
         """From the image's own set."""
-        image_set, at = self._at(i)
+        image_set, at = self.place(i)
         return image_set.load(at)
 
     def deep(self, i: int) -> np.ndarray | None:
         """From the image's own set."""
-        image_set, at = self._at(i)
+        image_set, at = self.place(i)
         return image_set.deep(at)
 
 

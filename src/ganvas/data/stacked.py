@@ -24,7 +24,7 @@ from ganvas.data.open_source import choose_part
 from ganvas.data.pictures import PARTS, Part
 from ganvas.data.trees import is_hidden
 from ganvas.media.decode import EXTENSIONS, max_pixels
-from ganvas.media.samples import resized
+from ganvas.media.samples import covering
 
 MOST_CHANNELS = 16
 ENDINGS = {".npy", *EXTENSIONS}
@@ -178,18 +178,6 @@ def scaled(values: np.ndarray, window: tuple[float, float] | None, name: str) ->
     if not np.isfinite(unit).all():
         raise DataError(f"{name} has NaN or infinite values: replace them")
     return np.rint(unit.clip(0, 1) * 65535).astype(np.uint16)
-
-
-def covering(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint16 [H, W, C] scaled to cover a size and cropped to its center, bicubic."""
-    if values.shape[:2] == size:
-        return values
-    ratio = max(size[0] / values.shape[0], size[1] / values.shape[1])
-    height, width = (max(round(side * ratio), least) for side, least in zip(values.shape, size))
-    if (height, width) != values.shape[:2]:
-        values = resized(values, (height, width))
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return values[top : top + size[0], left : left + size[1]]
 
 
 def load_files(

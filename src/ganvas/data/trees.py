@@ -97,6 +97,10 @@ class Folder:
         with self._open(name) as file:
             return file.read(MAX_FILE)
 
+    def open(self, name: str) -> IO[bytes]:
+        """A file, open for reading. Raises `Broken`."""
+        return self._open(name)
+
     def _open(self, name: str) -> IO[bytes]:
         # The index has names in UTF-8; this system's names may be encoded otherwise.
         path = self.root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
@@ -179,6 +183,10 @@ class Zip:
                 return file.read()
             except Exception as e:  # a damaged member: zlib's errors, wrong checksums
                 raise Broken(f"damaged inside the zip file ({reason(e)})") from None
+
+    def open(self, name: str) -> IO[bytes]:
+        """The bytes of a member as a file. Raises `Broken`."""
+        return BytesIO(self.contents(name))
 
     def _open(self, name: str) -> IO[bytes]:
         try:

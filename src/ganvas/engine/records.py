@@ -32,6 +32,14 @@ def shape_record(shape: Shape) -> ShapeRecord:
     return record
 
 
+class ValuesRecord(TypedDict):
+    """Type and range of measurements, as `media.values.Values`."""
+
+    low: float
+    high: float
+    type: str
+
+
 class DataRecord(TypedDict):
     """The facts about a data set, as of `data.feed.Info`. Older runs have fewer."""
 
@@ -42,11 +50,12 @@ class DataRecord(TypedDict):
     fingerprint: str
     skipped: NotRequired[Sequence[str]]
     skipped_count: NotRequired[int]
+    values: NotRequired[ValuesRecord]
 
 
 def data_record(info: Info) -> DataRecord:
     """The facts about a data set in the form of JSON."""
-    return {
+    record: DataRecord = {
         "task": info.task,
         "source": info.source,
         "count": info.count,
@@ -55,6 +64,10 @@ def data_record(info: Info) -> DataRecord:
         "skipped": info.skipped,
         "skipped_count": info.skipped_count,
     }
+    if info.values is not None:
+        low, high, kind = info.values
+        record["values"] = {"low": low, "high": high, "type": kind}
+    return record
 
 
 class InitialRecord(TypedDict):

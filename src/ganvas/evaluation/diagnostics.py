@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -15,6 +16,7 @@ from torch.nn.functional import interpolate
 from ganvas.core import Batch
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
+from ganvas.data.feed import in_unit
 from ganvas.evaluation.records import Diagnostic
 from ganvas.inference.model import Model
 from ganvas.media.grid import to_uint8
@@ -207,6 +209,8 @@ def recognizability(context: EvaluationContext) -> Diagnostic:
     raw, size = context.feed.raw(), (context.feed.info.height, context.feed.info.width)
     has = raw["y"] >= 0
     x, y = (raw["x"], raw["y"]) if has.all() else (raw["x"][has], raw["y"][has])
+    if x.dtype != np.uint8:  # measurements
+        x = to_uint8(in_unit(torch.from_numpy(np.array(x)).movedim(-1, 1)))
     stats = RecognitionStats(RecognitionClassifier(x, y))
     for x in context.model.batches(context.n, seed=context.seed):
         # Progressive networks: upscaled by repeating pixels, as for the other measures.

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganvas.core import Translates, config
 from ganvas.core.errors import UserError
 from ganvas.core.files import replacing
-from ganvas.core.guards import abandoned
+from ganvas.core.guards import abandoned, plural
 from ganvas.data import (
     Feed,
     cache_dir,
@@ -33,6 +33,7 @@ from ganvas.data import (
     stacks,
     super_resolution,
 )
+from ganvas.data.feed import in_unit
 from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
 from ganvas.data.real_degradation import RealDegradation
@@ -78,6 +79,9 @@ class RealFeatures:
                 "part": part,
                 "white": own.get("white"),
             }
+            values = model.runtime.values
+            if values is not None:
+                options |= {"white": None, "window": (values.low, values.high)}
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
@@ -102,6 +106,13 @@ class RealFeatures:
             return domains(against, **options)
 
         feed = opened(None)
+        values = model.runtime.values
+        if values is not None and (feed.info.channels, feed.info.values) != (channels, values):
+            theirs = feed.info.values.type if feed.info.values else "photographs"
+            raise UserError(
+                f"the images of {against} have {plural(feed.info.channels, 'channel')} of {theirs} "
+                f"and the model's {channels} of {values.type}: measure against such images"
+            )
         if feed.info.channels != channels:
             theirs = feed.info.channels
             feed = opened(channels)
@@ -178,8 +189,8 @@ class RealFeatures:
         _, nearest_real = nearest(self.extractor(samples).cpu(), features)
         rows = index[nearest_real]
         chosen, places = rows.unique(return_inverse=True)
-        pixels = torch.from_numpy(self.feed.at("x", chosen.numpy()))
-        return neighbour_sheet(samples.cpu(), pixels.movedim(-1, 1) / 127.5 - 1, places)
+        pixels = in_unit(torch.from_numpy(self.feed.at("x", chosen.numpy())).movedim(-1, 1))
+        return neighbour_sheet(samples.cpu(), pixels, places)
 
 
 class DataSettings(TypedDict, total=False):

@@ -1,7 +1,6 @@
 """A trained model: sample, walk, mix, project, translate.
 
-`Model` is a facade of `sampler.Sampler` (images from noise) and `translator.Translator`
-(images from images). Both need the weights and the description only.
+`Model` is a facade of `sampler.Sampler` and `translator.Translator`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from ganvas.core import Curve, Method
 from ganvas.core.errors import UserError, printable
-from ganvas.inference import image_input, model_file, openvino
+from ganvas.inference import image_input, measurements, model_file, openvino
 from ganvas.inference.latent import projection
 from ganvas.inference.options import (
     Array,
@@ -38,7 +37,7 @@ from ganvas.inference.options import (
 )
 from ganvas.inference.runtime import Runtime, check_output
 from ganvas.inference.sampler import Sampler
-from ganvas.inference.translator import Translator
+from ganvas.inference.translator import Translator, translate_source
 from ganvas.media import encode
 from ganvas.media.samples import Decoded
 
@@ -133,8 +132,9 @@ class Model:
         truncation: psi, at most 1; smaller: better quality, less variety
             (`core.Truncates`). None: no truncation
         output: "pil": a list of PIL images that carry the mark "generated" when they
-            are saved (`provenance.Generated`); "numpy": uint8 [n, H, W, C]; "torch":
-            float32 [n, C, H, W] in [-1, 1]. Arrays and tensors carry no mark
+            are saved (`provenance.Generated`); "numpy": uint8 [n, H, W, C], or values
+            in the type of the data for measurements; "torch": float32 [n, C, H, W] in
+            [-1, 1]. Arrays and tensors carry no mark
         batch: images per forward pass. None: 64, or fewer if memory is small
             (`batch_that_fits`)
         all_classes: each of `n` latents in every class, latent by latent: n * classes
@@ -160,7 +160,7 @@ class Model:
         return self._sampler.batches(n, **options)
 
     def numpy(self, n: int, **options: Unpack[SampleOptions]) -> np.ndarray:
-        """`sample` as uint8 [n, H, W, C]."""
+        """`sample` as an array [n, H, W, C]."""
         return self.sample(n, output="numpy", **options)
 
     @overload
@@ -345,8 +345,8 @@ class Model:
         """Translate images to domain `to`, each at its own size times `method.upscale`.
 
         images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in
-            [-1, 1]. Alpha, 16 bits and the ICC profile are kept (`bands`); PIL has no
-            mode for 16-bit color: give paths
+            [-1, 1]; for measurements paths of TIFF files. Paths keep alpha, 16 bits and
+            the ICC profile (`bands`)
         to: "b" by default; `method.directions` lists the domains
         output: "pil": images that carry the mark "generated" when they are saved
             (`provenance.Generated`); "numpy": uint8 or uint16 [H, W, 1 (gray), 2 (gray,
@@ -366,8 +366,8 @@ class Model:
         check_output(output)
         if isinstance(images, Tensor):
             return self.runtime.output(self._translator.translate(images, options), output)
-        decoded = map(image_input.decoded, image_input.as_list(images))
-        results = [self._translator.translate_image(d, options, output) for d in decoded]
+        one = measurements.translate_source if self.runtime.values else translate_source
+        results = [one(self._translator, i, options, output) for i in image_input.as_list(images)]
         return results[0] if isinstance(images, ImageSource) else results
 
     def bands(

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ganvas.core import Method, Run, Shape, config, files
 from ganvas.core.errors import OutputError, printable
+from ganvas.media.values import TypeName
 
 FORMAT = 2  # 1: without a checksum
 MAX_HEADER = 1 << 24  # bytes of a model's description
@@ -63,6 +64,18 @@ class _Stage(_Checked):
     lr: float = pydantic.Field(1.0, ge=0, allow_inf_nan=False)
 
 
+class _Values(_Checked):
+    low: float = pydantic.Field(allow_inf_nan=False)
+    high: float = pydantic.Field(allow_inf_nan=False)
+    type: TypeName
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> _Values:
+        if not self.low < self.high:
+            raise ValueError("expected a range of values from low to high")
+        return self
+
+
 class _Data(pydantic.BaseModel):
     """The training data in a header; unknown names are facts for readers."""
 
@@ -71,6 +84,7 @@ class _Data(pydantic.BaseModel):
     count: int | None = None
     fingerprint: str | None = None
     classes: list[str | int] = []
+    values: _Values | None = None
 
 
 class _Header(pydantic.BaseModel):

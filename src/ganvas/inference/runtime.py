@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Required, TypedDict, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from ganvas.core.errors import UserError
 from ganvas.engine.records import DataRecord, ShapeRecord
 from ganvas.inference.options import Facts, Output, Outputs
 from ganvas.media import generated, grid
+from ganvas.media.values import Values
 from ganvas.methods.base import supports
 
 
@@ -66,8 +68,15 @@ class Runtime:
         return cast(Description, self.info)
 
     @property
+    def values(self) -> Values | None:
+        """Type and range of a model of measurements; None: photographs."""
+        data = self.description.get("data")
+        found = None if data is None else data.get("values")
+        return None if found is None else Values(found["low"], found["high"], found["type"])
+
+    @property
     def channels(self) -> int:
-        """Channels of the training images, 1 to 4."""
+        """Channels of the training images, 1 to 16."""
         return self.description["shape"]["channels"]
 
     @property
@@ -84,14 +93,31 @@ class Runtime:
         """The context of forward passes: bf16 if `narrow`."""
         return torch.autocast(self.method.device.type, torch.bfloat16, self.narrow)
 
+    def measured(self, x: Tensor) -> np.ndarray:
+        """Images [..., C, H, W] in [-1, 1] -> values [..., H, W, C] of the data's type.
+
+        Raises `UserError` for NaN and infinite pixels.
+        """
+        assert self.values is not None
+        grid.require_finite(x)
+        return self.values.from_unit(x.detach().float().movedim(-3, -1).cpu().numpy())
+
+    def apart(self, x: Tensor) -> Tensor:
+        """Images [..., C, H, W] as they can be shown, gray, RGB or RGBA.
+
+        Four channels of measurements are no color with alpha: they lie side by side.
+        """
+        four = self.values is not None and x.shape[-3] == 4
+        return grid.beside(x) if four else grid.shown(x)
+
     def output(self, x: Tensor, output: Output, **facts: int) -> Outputs:
         """Images [N, C, H, W] in [-1, 1] in the requested form."""
         check_output(output)
         if output == "torch":
             return x
         if output == "numpy":
-            return grid.to_uint8(x)
-        images = (grid.to_uint8(image) for image in x)
+            return grid.to_uint8(x) if self.values is None else self.measured(x)
+        images = (grid.to_uint8(self.apart(image)) for image in x)
         known = {**self.facts, **facts}
         return [generated.generated(image, None, composite=False, **known) for image in images]
 

@@ -13,6 +13,7 @@ from typing import Any
 from ganvas.core import distributed
 from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
 from ganvas.core.progress import Progress
+from ganvas.inference import measurements
 from ganvas.inference.load import load
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
@@ -62,7 +63,7 @@ def translate_files(
     seed: int = 0,
     masks: Masks | None = None,
     at_training_size: bool = False,
-    format: str = "png",
+    format: str | None = None,
     quality: int | None = None,
 ) -> Translated:
     """Translate images and folders of images into `out`, under their own names.
@@ -72,14 +73,14 @@ def translate_files(
 
     tile, seed, at_training_size: see `inference.model.Model.translate`
     masks: change only the marked pixels of the images
-    format: png, jpg, webp or tif. The notes list what it cannot hold (JPEG: alpha, 16
-        bits)
+    format: png, jpg, webp or tif; None: png. The notes list what it cannot hold (JPEG:
+        alpha, 16 bits). Models of measurements read and write tif only
     quality: 1 to 100, of jpg and webp (default 95)
 
     Raises `UserError` if there are no images, if two results have the same name, if the
     model does not support an option, and if `out` cannot be written.
     """
-    suffix = _suffix(format, quality)
+    suffix = _suffix(format or "png", quality)
     files = _named(inputs, out, suffix)
     if not files:
         raise UserError(f"there are no images in {', '.join(map(printable, inputs))}")
@@ -87,6 +88,13 @@ def translate_files(
     if device == "cuda" and world > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     model = load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
+    if model.runtime.values is not None:
+        if format is not None and suffix != ".tif":
+            raise CapabilityError(
+                f"this model is for measurements, which --format {format} does not hold: leave "
+                "--format out"
+            )
+        files = _named(inputs, out, ".tif")
     _prepare(out)
     report, lost, large = Translated(), Counter[str](), 0
     how: TranslateOptions = {
@@ -103,6 +111,10 @@ def translate_files(
                 report.kept += 1
                 continue
             try:
+                if model.runtime.values is not None:
+                    _measurements(model, file, target, how, masks)
+                    report.made += 1
+                    continue
                 rows = translate_file(model, file, name, target, how, masks, quality)
             except UserError as e:
                 if isinstance(e, CapabilityError | OutputError):  # would fail for every image
@@ -162,6 +174,21 @@ def translate_file(
     except MemoryError:
         raise UserError(f"{printable(file)}: not enough memory") from None
     return rows
+
+
+def _measurements(
+    model: Model, file: Path, target: Path, how: TranslateOptions, masks: Masks | None
+) -> None:
+    """Write the translation of a TIFF file of measurements."""
+    if masks is not None:
+        raise CapabilityError("masks are for photographs; this model is for measurements")
+    if not measurements.is_tiff(file):
+        raise UserError("this model is for measurements, and this is no TIFF file")
+    facts: dict[str, Any] = {"source": printable(file.name), "seed": how.get("seed", 0)}
+    try:
+        measurements.translate_stack(model.runtime, file, target, how, **facts, **model.facts)
+    except MemoryError:
+        raise UserError(f"{printable(file)}: not enough memory") from None
 
 
 def _suffix(format: str, quality: int | None) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganvas.core import Translates, environment
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.inference import image_input
-from ganvas.inference.options import Output
+from ganvas.inference.options import ImageSource, Output
 from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
@@ -25,6 +25,7 @@ from ganvas.methods import SRGAN, MultiscalePatch, SRResNet
 MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
 Images = Tensor | lazy_image.LazyImage
+Source = Tensor | np.ndarray | graph.OnDisk
 
 
 class Options(NamedTuple):
@@ -98,6 +99,8 @@ class Translator:
 
     def bands(self, image: Decoded, options: Options, folder: Path | None = None) -> encode.Rows:
         """The translation of one image as bands of rows; see `Model.bands`."""
+        if self.runtime.values is not None:
+            raise CapabilityError("this model is for measurements: it translates TIFF files")
         pixels = self._input(image)
         size = image.height, image.width
         if options.at_training_size:
@@ -189,11 +192,15 @@ class Translator:
             )
         return method
 
-    def _result(
-        self, image: Tensor | np.ndarray, options: Options, folder: Path | None = None
-    ) -> Images:
+    def parts(
+        self, image: graph.OnDisk, options: Options, folder: Path | None = None
+    ) -> Iterator[Tensor]:
+        """The translation of an image in [-1, 1] as bands [1, C, h, W]."""
+        return self._parts(self._result(image, options, folder), options.seed)
+
+    def _result(self, image: Source, options: Options, folder: Path | None = None) -> Images:
         """The result for one image, [1, C, H, W]; lazy if it does not fit memory."""
-        height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+        height, width = _sides(image)
         if options.tile is None and self.fits(height * width):
             whole = self._try_whole(image, options)
             if whole is not None:
@@ -210,11 +217,13 @@ class Translator:
                 part = result.rows(top, bottom)
             yield part
 
-    def _try_whole(self, image: Tensor | np.ndarray, options: Options) -> Tensor | None:
+    def _try_whole(self, image: Source, options: Options) -> Tensor | None:
         """The translation in one forward pass; None if memory does not suffice."""
         try:
             with self._inference(options.seed):
-                if not isinstance(image, Tensor):
+                if isinstance(image, graph.OnDisk):
+                    image = image.read(image.whole).to(self._device)
+                elif not isinstance(image, Tensor):
                     image = image_input.as_tensor(image, self._device)
                 return self._forward(image, options.to)
         except (RuntimeError, MemoryError) as e:
@@ -222,14 +231,13 @@ class Translator:
                 raise
         return None
 
-    def _tiled(
-        self, image: Tensor | np.ndarray, options: Options, folder: Path | None = None
-    ) -> Images:
+    def _tiled(self, image: Source, options: Options, folder: Path | None = None) -> Images:
         """A lazy result for one image; a tensor if the network cannot run in tiles."""
-        if isinstance(image, Tensor):
-            height, width, source, half = *image.shape[-2:], image, 0.0
+        (height, width), half = _sides(image), 0.0
+        if isinstance(image, Tensor | graph.OnDisk):
+            source = image
         else:
-            height, width, source = *image.shape[:2], graph.stored(image, folder)
+            source = graph.stored(image, folder)
             half = np.iinfo(image.dtype).max / 2
         device, memory = self._device, environment.memory(self._device)
         budget = memory // 8 if device.type == "cuda" else min(memory // 32, 1 << 28)
@@ -271,3 +279,18 @@ class Translator:
         """Inference mode, the model's precision and a fixed seed."""
         with torch.inference_mode(), fixed_seed(seed), self.runtime.autocast():
             yield
+
+
+def translate_source(
+    translator: Translator, image: ImageSource, options: Options, output: Output
+) -> Image.Image | np.ndarray | Tensor:
+    """One path or PIL image in the requested form; see `Model.translate`."""
+    return translator.translate_image(image_input.decoded(image), options, output)
+
+
+def _sides(image: Source) -> tuple[int, int]:
+    """(height, width) of a tensor [N, C, H, W], of samples [H, W, C] or of a file."""
+    if isinstance(image, graph.OnDisk):
+        return image.sides
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+    return height, width

@@ -72,6 +72,7 @@ def write_signed(
     suffix: str,
     label: Label,
     folder: Path | None = None,
+    most: int | None = None,
 ) -> None:
     """Write a file with Content Credentials; without them if it cannot be signed.
 
@@ -80,6 +81,7 @@ def write_signed(
     write: writes the file without them
     file: where the result goes, from its beginning; open for reading, too
     folder: for a temporary file; None: the system's
+    most: bytes of a file that is signed; None: what memory has room for
 
     Raises `UserError` for a key of the user's own that cannot be used.
     """
@@ -92,7 +94,9 @@ def write_signed(
         write(cast(IO[bytes], plain))
         size = plain.tell()
         plain.seek(0)
-        if 3 * size > memory() // 2:  # c2pa holds the file twice
+        if 3 * size > memory() // 2 or (
+            most is not None and size > most
+        ):  # c2pa holds the file twice
             _say_once(f"files of {size / 2**30:.1f} GiB are not signed: that needs more memory")
         else:
             try:

@@ -23,11 +23,7 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
     Raises `UserError` for NaN or infinite pixels.
     """
     x = x.detach().float()
-    if not bool(torch.isfinite(x).all()):
-        raise UserError(
-            "these images have NaN or infinite pixels: the model that made them is broken; use an "
-            "earlier one"
-        )
+    require_finite(x)
     if bits == 16:
         return (
             ((x + 1) * 32767.5)
@@ -39,6 +35,15 @@ def to_uint8(x: Tensor, bits: int = 8) -> np.ndarray:
             .astype(np.uint16)
         )
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def require_finite(x: Tensor) -> None:
+    """Raise `UserError` for images with NaN or infinite pixels."""
+    if not bool(torch.isfinite(x).all()):
+        raise UserError(
+            "these images have NaN or infinite pixels: the model that made them is broken; use an "
+            "earlier one"
+        )
 
 
 def shown(x: Tensor) -> Tensor:
@@ -107,6 +112,7 @@ def side_by_side(
     across: groups in a row; None: nearly square
     pad: pixels between the images of a group
     """
+    columns = tuple(map(shown, columns))
     lengths = [len(c) for c in columns]
     if not lengths or len(set(lengths)) != 1 or not lengths[0]:
         raise UserError(

@@ -10,6 +10,7 @@ signature beside it is in `credentials.py`.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ _XMP = "http://ns.adobe.com/xap/1.0/"
 _DC = "http://purl.org/dc/elements/1.1/"
 _OURS = "urn:ganvas:facts#"
 TIFF_DESCRIPTION, TIFF_SOFTWARE, TIFF_XMP = 270, 305, 700  # tags, which EXIF shares
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
+_LONGEST = 1 << 24  # bytes of a packet
 STRIP = 256  # rows of a TIFF that are compressed together
 
 
@@ -95,8 +98,22 @@ def read(path: str | Path) -> Mark:
             if not found and isinstance(image, TiffImagePlugin.TiffImageFile):
                 found = image.tag_v2.get(TIFF_XMP, b"")
     except (OSError, SyntaxError, Image.DecompressionBombError) as e:
+        # Pillow opens no TIFF of 5 channels, say.
+        if not isinstance(e, FileNotFoundError) and (found := _packet_of_tiff(Path(path))):
+            return _parse(found)
         raise DataError(f"{path} cannot be read as an image: {e}") from None
     return _parse(found.encode() if isinstance(found, str) else found)
+
+
+def _packet_of_tiff(path: Path) -> bytes:
+    """The first XMP packet of a TIFF file, which may be large; b"" if there is none."""
+    with open_regular(path) as file:
+        if file.read(4) not in _TIFF:
+            return b""
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            start = data.find(b"<?xpacket begin")
+            end = data.find(b"<?xpacket end", max(start, 0))
+            return data[start:end] if 0 <= start < end <= start + _LONGEST else b""
 
 
 def packet(facts: Mapping[str, object], source_type: str = SOURCE_TYPE) -> bytes:

@@ -101,7 +101,7 @@ def resized(
 ) -> np.ndarray:
     """Resize samples, bicubic and antialiased.
 
-    samples: uint8 or uint16 [H, W, C]
+    samples: uint8, uint16 or float32 [H, W, C]
     size: (height, width)
     rows: (first, end) of the result; None: all
     margin: rows of the original that are read beyond those of `rows`, for each row of
@@ -125,8 +125,21 @@ def resized(
         else:
             band = Image.fromarray(part.astype(np.float32))
             band = np.asarray(band.resize((width, end - first), Image.Resampling.BICUBIC, box))
-            out[..., channel] = np.rint(band).clip(0, 65535)
+            whole = samples.dtype == np.uint16
+            out[..., channel] = np.rint(band).clip(0, 65535) if whole else band
     return out
+
+
+def covering(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Samples [H, W, C] scaled to cover a size and cropped to its center, bicubic."""
+    if values.shape[:2] == size:
+        return values
+    ratio = max(size[0] / values.shape[0], size[1] / values.shape[1])
+    height, width = (max(round(side * ratio), least) for side, least in zip(values.shape, size))
+    if (height, width) != values.shape[:2]:
+        values = resized(values, (height, width))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return values[top : top + size[0], left : left + size[1]]
 
 
 def to_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -102,5 +102,10 @@ def _mp4(frames: list[Image.Image], fps: int, label: Label) -> bytes:
             pixels = np.pad(np.asarray(frame.convert("RGB")), odd, mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+    return buffer.getvalue() + xmp_box(label)
+
+
+def xmp_box(label: Label) -> bytes:
+    """The mark as a box at the end of an MP4 file."""
     body = _XMP_BOX + label.packet()
-    return buffer.getvalue() + struct.pack(">I4s", len(body) + 8, b"uuid") + body
+    return struct.pack(">I4s", len(body) + 8, b"uuid") + body

@@ -85,7 +85,8 @@ def sample_grid(model: Model, feed: Feed | Prefetch, seed: int) -> Image:
     if not isinstance(model.method, Translates):
         columns = model.columns(GRID_IMAGES)
         n = GRID_IMAGES if columns is None else GRID_IMAGES // columns * columns
-        return media.grid(model.sample(n, seed=seed, output="torch"), columns=columns)
+        samples = model.sample(n, seed=seed, output="torch")
+        return media.grid(model.runtime.apart(samples), columns=columns)
     real = feed.fixed(8)
     rows: list[Tensor] = []
     for to in model.method.directions:
@@ -100,7 +101,7 @@ def sample_grid(model: Model, feed: Feed | Prefetch, seed: int) -> Image:
             model.sample(8, seed=seed, labels=[y] * 8, output="torch")
             for y in range(model.method.classes)
         ]
-    return media.grid(torch.cat(rows), columns=8)
+    return media.grid(model.runtime.apart(torch.cat(rows)), columns=8)
 
 
 def _quality(model: Model, engine: Engine) -> float:

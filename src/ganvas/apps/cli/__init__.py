@@ -11,6 +11,7 @@ from ganvas.apps.cli import (
     serve,
     studio,
     train,
+    translate,
 )
 from ganvas.apps.cli.common import app
 
@@ -26,4 +27,5 @@ __all__ = [
     "serve",
     "studio",
     "train",
+    "translate",
 ]

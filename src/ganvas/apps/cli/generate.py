@@ -9,7 +9,6 @@ import typer
 
 from ganvas.apps.cli.common import (
     INSPECT,
-    SEEDS,
     USE,
     AllClasses,
     Backend,
@@ -51,13 +50,14 @@ def sample(
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
-    """Generate images: one grid, or a folder of single files.
+    """Generate images: one grid, or a folder of single files (TIFF for measurements).
 
     Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
     """
     from ganvas.core.environment import memory
     from ganvas.core.guards import plural
     from ganvas.inference.load import load
+    from ganvas.inference.measurements import save_sample
     from ganvas.media import encode, grid
 
     model = load(
@@ -85,7 +85,8 @@ def sample(
         columns = (
             model.method.classes if all_classes else model.columns(n) if label is None else None
         )
-        encode.save(grid.grid(images, columns, pad=0 if all_classes else 2), out, **facts)
+        sheet = grid.grid(model.runtime.apart(images), columns, pad=0 if all_classes else 2)
+        encode.save(sheet, out, **facts)
         _say(f"{plural(len(images), 'image')} in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
@@ -96,7 +97,11 @@ def sample(
     digits, i = len(str(n * (model.method.classes if all_classes else 1) - 1)), 0
     for part in model.batches(n, **how):
         for image in part:
-            encode.save(grid.to_pil(image), out / f"{i:0{digits}d}.png", **facts, index=i)
+            name = f"{i:0{digits}d}"
+            if model.runtime.values is None:
+                encode.save(grid.to_pil(image), out / f"{name}.png", **facts, index=i)
+            else:
+                save_sample(image, out / f"{name}.tif", model.runtime, **facts, index=i)
             i += 1
     _say(f"{i} images in {out}")
 
@@ -284,91 +289,6 @@ def project(
     }
     for row in render.project(model, images, out, **how):
         _say("  ".join(f"{k} {v}" for k, v in row.items()))
-
-
-@app.command(rich_help_panel=USE)
-@signs
-def translate(
-    run: Model,
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT…", help="Images or folders of images.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for the results; file names are kept.")
-    ] = Path("translated"),
-    to: Annotated[str | None, typer.Option(help="Target domain: b (default) or a.")] = None,
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            help="Tile size in pixels (default: no tiles, or what fits in memory). "
-            "The result is the same."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=SEEDS, help="Random seed, for networks with dropout or noise.")
-    ] = 0,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            help="Change only the white region: a mask file, or a folder with the same names."
-        ),
-    ] = None,
-    find_mask: Annotated[
-        bool, typer.Option("--find-mask", help="Find mosaic blocks and change only them.")
-    ] = False,
-    at_training_size: Annotated[
-        bool,
-        typer.Option(
-            "--at-training-size", help="Resize images to the training size, and the results back."
-        ),
-    ] = False,
-    format: Annotated[str, typer.Option(help="Output format: png, jpg, webp or tif.")] = "png",
-    quality: Annotated[
-        int | None, typer.Option(help="Quality of jpg and webp, 1 to 100 (default 95).")
-    ] = None,
-    checkpoint: Checkpoint = "last",
-    device: Device = None,
-    precision: UsePrecision = "fp32",
-    backend: Backend = "torch",
-) -> None:
-    """Translate images to the other domain, or enlarge them by super-resolution.
-
-    Each image keeps its own size. Alpha, 16 bits and color profiles are kept if the
-    format supports them. The same command continues after a stop; under torchrun the
-    processes share the images.
-
-    Example: `ganvas translate runs/roses garden/*.jpg --out tulips/`
-    """
-    from ganvas.core.guards import plural
-    from ganvas.inference.masks import Masks
-    from ganvas.inference.translate_files import translate_files
-
-    if mask and find_mask:
-        raise UserError("got both --mask and --find-mask; give one of them")
-    how: dict[str, Any] = {
-        "to": to,
-        "checkpoint": checkpoint,
-        "device": device or "cpu",
-        "precision": precision,
-    }
-    how |= {
-        "backend": backend,
-        "tile": tile,
-        "seed": seed,
-        "masks": Masks(mask) if mask or find_mask else None,
-    }
-    how |= {"at_training_size": at_training_size, "format": format, "quality": quality}
-    report = translate_files(run, inputs, out, **how)
-    for reason in report.skipped:
-        _say(f"skipped {reason}", err=True)
-    for note in report.notes:
-        _say(f"note: {note}", err=True)
-    there = f", {report.kept} there already" if report.kept else ""
-    skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
-    _say(f"{plural(report.made, 'image')} in {out}{there}{skipped}")
-    if report.skipped:
-        count = "1 image was" if len(report.skipped) == 1 else f"{len(report.skipped)} images were"
-        raise UserError(f"{count} not translated, for the reasons above")
 
 
 @app.command(rich_help_panel=INSPECT)

@@ -34,6 +34,11 @@ class OnDisk:
         self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
 
+    @property
+    def whole(self) -> Window:
+        """All pixels."""
+        return Window((0, self.sides[0]), (0, self.sides[1]))
+
     def _rows(self, window: Window, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Contiguous runs of pixels, with the file positioned at the start of each."""
         whole = window.sides[1] == self.sides[1]

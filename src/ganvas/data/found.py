@@ -1,0 +1,120 @@
+"""Batches of the images that a layout has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
+from ganvas.data.arrays import Arrays
+from ganvas.data.cache import Options, load_or_decode
+from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.measured import measured, require_equal_stacks
+from ganvas.data.pictures import Selection
+from ganvas.data.streaming.feed import is_streamed, streamed_feed
+from ganvas.data.tiles import Tiles
+from ganvas.media.values import Span, checked_window
+
+
+def feed_of(
+    task: Task,
+    found: Selection,
+    size: tuple[int, int] | None,
+    load: tuple[int, int] | None,
+    channels: int | None,
+    flip: bool,
+    strict: bool,
+    labels: bool,
+    direction: Literal["a2b", "b2a"] = "a2b",
+    white: int | None = None,
+    window: Span | None = None,
+) -> Feed:
+    """Decode the images of a selection, and describe them.
+
+    found: the images
+    size: (height, width) of the images in batches; None: their own
+    load: (height, width) in which they are stored, for random crops; None: `size`
+    labels: whether batches hold them
+    others: see `ganvas.data.images`
+
+    Raises `UserError` for images that do not go together.
+    """
+    window = checked_window(window)
+    if window is not None and white is not None:
+        raise UserError("got both white and window; window alone says what becomes white")
+    if window is None and channels not in (None, 1, 3, 4):
+        raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
+    if load and size and (load[0] < size[0] or load[1] < size[1]):
+        raise UserError(
+            f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
+            f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
+        )
+    if is_streamed(found):
+        if window is not None:
+            raise UserError(f"{found.title} is read from shards, which hold no measurements")
+        return streamed_feed(task, found, size, load, channels, flip, strict, labels, direction)
+    values = None
+    if window is not None:
+        sets, values = measured(found.sets, window)
+        found = replace(found, sets=sets)
+        theirs = max(f.channels for images in sets.values() for f in images.readable())
+        if channels not in (None, theirs):
+            raise UserError(f"got {channels} channels; the images have {theirs}, which are kept")
+    streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
+    if "b" in found.sets and task == "pairs":
+        require_equal_stacks(found.sets["a"], found.sets["b"])
+        streams = {"ab": [found.sets["a"], found.sets["b"]]}
+    how = Options(load or size, channels, size, white, values)
+    decoded = load_or_decode(streams, how, found.title)
+    if strict and decoded.skipped:
+        raise UserError(
+            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
+        )
+    first = next(iter(decoded.pixels.values()))
+    height, width = size or first.shape[1:3]
+    channels_count = first.shape[3] // len(next(iter(streams.values())))
+    notes = list(found.notes)
+    if decoded.skipped:
+        notes.append(f"{plural(decoded.count, 'image')} cannot be read, skipped: {decoded.named()}")
+    if decoded.enlarged:
+        small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
+        if strict:
+            raise UserError(
+                f"{small}: give a smaller size, or leave strict out to have them enlarged"
+            )
+        notes.append(f"{small}, enlarged")
+    x = found.sets.get("x")
+    labeled = labels and x is not None and "x" in decoded.labels
+    origins = [i.image_set if isinstance(i, Tiles) else i for i in found.sets.values()]
+    if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
+        notes.append(
+            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "
+            "bits"
+        )
+    counts = {k: len(p) for k, p in decoded.pixels.items()}
+    info = Info(
+        task=task,
+        source=found.title,
+        layout=found.layout,
+        part=found.part,
+        channels=channels_count,
+        height=height,
+        width=width,
+        count=max(counts.values()),
+        fingerprint=decoded.fingerprint,
+        classes=x.classes if labeled and x is not None else (),
+        counts=counts if task == "domains" else {},
+        skipped=decoded.skipped,
+        skipped_count=decoded.count,
+        notes=tuple(notes),
+        values=values,
+    )
+    return Feed(
+        info,
+        decoded.pixels,
+        decoded.labels["x"] if labeled else None,
+        flip=flip,
+        direction=direction,
+    )

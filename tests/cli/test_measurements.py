@@ -1,0 +1,162 @@
+"""Models of measurements: 16 bits, floats and many channels from the data to the files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+from toys import SMALL
+
+import ganvas
+from ganvas.core import environment
+from ganvas.core.errors import CapabilityError, DataError, UserError
+from ganvas.evaluation.evaluate import measure
+from ganvas.inference.translate_files import translate_files
+from ganvas.media.values import Values
+from ganvas.methods import CycleGAN
+from ganvas.training import snapshot
+
+HOW: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+
+
+def noise(*shape: int, high: int = 4096) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, high, shape).astype(np.uint16)
+
+
+def trained(recipe: str, data: Path, out: Path, *settings: str) -> Path:
+    own = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        patch.setattr(snapshot, "QUALITY_IMAGES", 8)
+        ganvas.train(
+            recipe, data, out=out, size=16, batch=2, images=2, set=[*own, *settings], device="cpu"
+        )
+    return out
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two domains of 3 channels in 12 of 16 bits, and a CycleGAN trained on them."""
+    folder = tmp_path_factory.mktemp("domains")
+    for domain in "AB":
+        (folder / "data" / domain).mkdir(parents=True)
+        for name, pixels in ("0", noise(24, 20, 3)), ("stack", noise(7, 24, 20, 3)):
+            values = pixels >> (domain == "B")
+            tifffile.imwrite(folder / "data" / domain / f"{name}.tif", values, **HOW)
+    run = trained(
+        *("cyclegan", folder / "data", folder / "run"), "data.load=18", "data.window=[0,4095]"
+    )
+    return folder / "data", run
+
+
+def test_a_cyclegan_keeps_type_and_range(domains: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run = domains
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["values"] == {"low": 0.0, "high": 4095.0, "type": "uint16"}
+    model = ganvas.load(run / "model")
+    assert model.runtime.values == Values(0, 4095, "uint16")
+    report = translate_files(run, [data / "A"], tmp_path)
+    assert (report.made, report.skipped) == (2, [])
+    assert tifffile.imread(tmp_path / "stack.tif").shape == (7, 24, 20, 3)
+    found = tifffile.imread(tmp_path / "0.tif")
+    assert (found.shape, found.dtype) == ((24, 20, 3), np.uint16)
+    assert 255 < found.max() <= 4095
+    assert ganvas.verify(tmp_path / "0.tif").state == "signed"
+    assert np.array_equal(model.translate(data / "A" / "0.tif", output="numpy"), found)
+    assert model.translate(data / "A" / "0.tif").size == (20, 24)
+    assert translate_files(run, [data / "A"], tmp_path).kept == 2
+    assert measure(run, data, n=8)
+
+
+@pytest.mark.parametrize("tiles", [None, 16])
+def test_an_identity_changes_no_value(
+    domains: tuple[Path, Path], tiles: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every value of 12 bits; 3 channels as pages of an OME stack, with its metadata."""
+    monkeypatch.setattr(CycleGAN, "translate", lambda self, x, to="b": x + 0.0)
+    stack = np.resize(np.arange(4096, dtype=np.uint16), (2, 3, 80, 60))
+    tags = {"axes": "ZCYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
+    source, out = tmp_path / "in" / "stack.ome.tif", tmp_path / "out"
+    source.parent.mkdir()
+    tifffile.imwrite(source, stack, ome=True, metadata=tags, photometric="minisblack")
+    assert translate_files(domains[1], [source], out, tile=tiles).made == 1
+    with tifffile.TiffFile(out / "stack.ome.tif") as file:
+        assert file.is_ome
+        assert 'PhysicalSizeX="0.25"' in (file.ome_metadata or "")
+        assert file.series[0].axes == "ZCYX"
+        assert np.array_equal(file.asarray(), stack)
+        assert b"compositeWithTrainedAlgorithmicMedia" in file.pages[0].tags[700].value
+
+
+def test_large_images_take_constant_memory_of_their_own(
+    domains: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In tiles, the values are those of the whole image."""
+    pixels = noise(300, 280, 3)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", tile=(64, 64), **HOW)
+    translate_files(domains[1], [tmp_path / "a.tif"], tmp_path / "whole")
+    monkeypatch.setattr(environment, "memory", lambda device=None: 1 << 24)
+    translate_files(domains[1], [tmp_path / "a.tif"], tmp_path / "tiles")
+    one, other = (tifffile.imread(tmp_path / n / "a.tif").astype(int) for n in ("whole", "tiles"))
+    assert np.abs(one - other).max() <= 1
+
+
+def test_what_does_not_fit_costs_one_line(domains: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run = domains
+    folder = tmp_path / "in"
+    folder.mkdir()
+    tifffile.imwrite(folder / "1.tif", noise(20, 20), **{**HOW, "planarconfig": None})
+    tifffile.imwrite(folder / "2.tif", noise(20, 20, 3).astype(np.float32), **HOW)
+    (folder / "3.tif").write_bytes((data / "A" / "0.tif").read_bytes()[:900])
+    (folder / "4.png").write_bytes(b"")
+    tifffile.imwrite(folder / "5.tif", noise(20, 20, 3), **HOW)
+    report = translate_files(run, [folder], tmp_path / "out")
+    assert report.made == 1
+    channels, kind, cut, other = report.skipped
+    assert "1.tif has 1 channel; the model was trained on images with 3" in channels
+    assert "2.tif holds float32; the model was trained on uint16 from 0 to 4095" in kind
+    assert "3.tif: " in cut
+    assert "4.png: this model is for measurements, and this is no TIFF file" in other
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["5.tif"]
+    with pytest.raises(CapabilityError, match="leave --format out"):
+        translate_files(run, [folder], tmp_path / "out", format="jpg")
+    with pytest.raises(CapabilityError, match="give the path of a TIFF file"):
+        ganvas.load(run).translate(Image.new("RGB", (20, 20)))
+    with pytest.raises(UserError, match="there is no file"):
+        ganvas.load(run).translate(tmp_path / "none.tif")
+    with pytest.raises(DataError, match=r"2\.tif holds float32"):
+        ganvas.load(run).translate(folder / "2.tif")
+
+
+def test_samples_of_5_channels_of_floats(
+    tmp_path: Path, command: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    values = noise(8, 16, 16, 5).astype(np.float32) - 1000
+    tifffile.imwrite(data / "stack.tif", values, **HOW)
+    run = trained("dcgan", data, tmp_path / "run", "data.window=[-1000,3095]")
+    model = ganvas.load(run)
+    found = model.sample(3, output="numpy")
+    assert (found.shape, found.dtype) == ((3, 16, 16, 5), np.float32)
+    assert not np.array_equal(found, np.rint(found))
+    assert torch.equal(model.sample(3, output="torch")[0], model.sample(1, output="torch")[0])
+    assert model.sample(1)[0].size == (80, 16)  # channels side by side
+    assert command("sample", run, "-n", 3, "--out", tmp_path / "s").status == 0
+    assert command("sample", run, "-n", 3, "--out", tmp_path / "grid.png").status == 0
+    with caplog.at_level(logging.WARNING):
+        again = tifffile.imread(tmp_path / "s" / "1.tif")
+    assert not caplog.records
+    assert np.allclose(again, found[1], rtol=1e-6)
+    assert ganvas.verify(tmp_path / "s" / "1.tif").generated
+    os_sign = command("sample", run, "-n", 1, "--out", tmp_path / "bare", "--no-sign")
+    assert os_sign.status == 0
+    assert ganvas.verify(tmp_path / "bare" / "0.tif").state == "marked"
+    assert measure(run, data, n=8)["values"]
