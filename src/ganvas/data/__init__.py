@@ -16,19 +16,18 @@ from functools import partial
 from typing import Literal
 
 from ganvas.core.errors import UserError
-from ganvas.core.guards import plural
-from ganvas.data.arrays import Arrays
-from ganvas.data.cache import Options, load_or_decode
+from ganvas.data.as_feed import as_feed
 from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed, Info
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
-from ganvas.data.open_source import Source
-from ganvas.data.pictures import Part, Selection, checked_white
+from ganvas.data.open_source import Source, source_title, two_paths
+from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.real_degradation import RealDegradation
+from ganvas.data.reductions import BesideReduction, find_reductions
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
 
@@ -94,7 +93,9 @@ def images(
             "(0.1: a tenth). Without any labels: labels=False"
         )
     found = find_images(source, part, labels=labels, white=checked_white(white))
-    feed = _feed("images", found, sides_of(size), None, channels, flip, strict, labels, white=white)
+    feed = as_feed(
+        "images", found, sides_of(size), None, channels, flip, strict, labels, white=white
+    )
     if labeled < 1:
         feed.keep_labels(labeled, label_seed)
     return feed
@@ -127,7 +128,7 @@ def pairs(
     different shapes.
     """
     found = find_pairs(source, part, white=checked_white(white))
-    return _feed(
+    return as_feed(
         "pairs",
         found,
         sides_of(size),
@@ -181,7 +182,7 @@ def label_maps(
     snapped = None if instances else colors
     sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped)}
     labeled = replace(found, sets=sets)
-    feed = _feed(
+    feed = as_feed(
         "pairs", labeled, sides_of(size), sides_of(load), 3, flip, strict, False, direction, white
     )
     maps = feed.raw()["a"]  # the input in both directions
@@ -219,13 +220,13 @@ def domains(
     size, flip, strict, part, channels, white: see `images`
     """
     found = find_domains(source, part, white=checked_white(white))
-    return _feed(
+    return as_feed(
         "domains", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
 
 
 def super_resolution(
-    source: str | os.PathLike[str],
+    source: Source,
     *,
     size: Size = 96,
     scale: int = 4,
@@ -240,10 +241,11 @@ def super_resolution(
     """Open images and their reductions by `scale`, at the images' own resolution.
 
     Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and
-    their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a` and `x`,
-    [n, C, H / scale, W / scale].
+    their reductions as the input `a` and `x`, [n, C, H / scale, W / scale]. The
+    reductions are bicubic, as MATLAB's, and rounded to 8 bits; those of two paths,
+    "LOW,HIGH", are the images of the first, matched by name.
 
-    scale: upscaling factor, 2 or more
+    scale: upscaling factor; 1 with `degrade` or two paths only
     load: size of the tiles that images are cut into, from which crops are taken;
         smaller images are skipped and named. Tiles for training overlap by the crop's
         size less one, so that crops lie anywhere in an image, at every place equally
@@ -253,31 +255,53 @@ def super_resolution(
     degrade: blur, noise and compression besides; None: clean reductions
     size, flip, strict, part, channels, white: see `images`
 
-    Raises `UserError` if `size` is not a multiple of `scale`.
+    Raises `UserError` if `size` is not a multiple of `scale`, and for images of two
+    paths that do not form such pairs.
     """
     height, width = sides_of(size) or (0, 0)
-    if scale < 2 or height % scale or width % scale:
+    exist = two_paths(source) is not None
+    lowest = 1 if exist or degrade is not None else 2
+    if scale < lowest or height % scale or width % scale:
         raise UserError(
-            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is {lowest} "
+            "or more"
         )
-    least = (height * 4 // 3, width * 4 // 3)
-    found = find_images(source, part, labels=False, white=checked_white(white))
-    x, crop = found.sets["x"], (height, width)
-    tiles = (
-        Tiles(x, sides_of(load) or least)
-        if part == "test"
-        else Tiles.overlapping(x, crop, least, sides_of(load))
+    if exist and degrade is not None:
+        raise UserError(
+            f"{source_title(source)} has reductions as files, and degrade makes others: give one "
+            "path, or --set data.degrade=null"
+        )
+    white = checked_white(white)
+    found = (
+        find_reductions(source, part, scale, white)
+        if exist
+        else find_images(source, part, labels=False, white=white)
     )
-    tile = tiles.size
-    if tiles.small and tiles.small == len(x):
-        needed = sides_of(load) or least
+    # With reductions as files, tiles are laid over these.
+    images, step = found.sets["a" if exist else "x"], scale if exist else 1
+    crop, least = (height // step, width // step), (height * 4 // 3 // step, width * 4 // 3 // step)
+    stored = sides_of(load)
+    if stored and (stored[0] % step or stored[1] % step):
+        raise UserError(f"load={load} must be a multiple of the scale {scale}")
+    stored = (stored[0] // step, stored[1] // step) if stored else None
+    tiles = (
+        Tiles(images, stored or least)
+        if part == "test"
+        else Tiles.overlapping(images, crop, least, stored)
+    )
+    if tiles.small and tiles.small == len(images):
+        needed = stored or least
         raise UserError(
-            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x "
-            f"width), from which crops of {height}x{width} are taken: give larger images, or a "
-            "smaller --size"
+            f"all images of {found.title} are smaller than {needed[0] * step}x{needed[1] * step} "
+            f"(height x width), from which crops of {height}x{width} are taken: give larger "
+            "images, or a smaller --size"
         )
-    tiled = replace(found, sets={"x": tiles})
-    feed = _feed("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
+    x = BesideReduction(tiles, found.sets["b"], scale) if exist else tiles
+    tiled, size = replace(found, sets={"x": x}), (height, width)
+    feed = as_feed("pairs", tiled, size, x.size, channels, flip, strict, False, white=white)
+    if exist:
+        feed.split_reductions(scale)
+        return feed
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)
@@ -312,82 +336,8 @@ def derived(
             "photographs"
         )
     found = find_images(source, part, labels=False, white=checked_white(white))
-    feed = _feed(
+    feed = as_feed(
         "pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
     )
     feed.derive = KINDS[kind]
     return feed
-
-
-def _feed(
-    task: Task,
-    found: Selection,
-    size: tuple[int, int] | None,
-    load: tuple[int, int] | None,
-    channels: int | None,
-    flip: bool,
-    strict: bool,
-    labels: bool,
-    direction: Literal["a2b", "b2a"] = "a2b",
-    white: int | None = None,
-) -> Feed:
-    if channels not in (None, 1, 3, 4):
-        raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
-    if load and size and (load[0] < size[0] or load[1] < size[1]):
-        raise UserError(
-            f"image smaller than the crop: load is {load[0]}x{load[1]} and size "
-            f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
-        )
-    streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
-    if "b" in found.sets and task == "pairs":
-        streams = {"ab": [found.sets["a"], found.sets["b"]]}
-    decoded = load_or_decode(streams, Options(load or size, channels, size, white), found.title)
-    if strict and decoded.skipped:
-        raise UserError(
-            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
-        )
-    first = next(iter(decoded.pixels.values()))
-    height, width = size or first.shape[1:3]
-    channels_count = first.shape[3] // len(next(iter(streams.values())))
-    notes = list(found.notes)
-    if decoded.skipped:
-        notes.append(f"{plural(decoded.count, 'image')} cannot be read, skipped: {decoded.named()}")
-    if decoded.enlarged:
-        small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
-        if strict:
-            raise UserError(
-                f"{small}: give a smaller size, or leave strict out to have them enlarged"
-            )
-        notes.append(f"{small}, enlarged")
-    x = found.sets.get("x")
-    labeled = labels and x is not None and "x" in decoded.labels
-    origins = [i.image_set if isinstance(i, Tiles) else i for i in found.sets.values()]
-    if white is not None and channels_count > 1 and not any(isinstance(i, Arrays) for i in origins):
-        notes.append(
-            f"white={white} applies to gray images of more than 8 bits; color images are read in 8 "
-            "bits"
-        )
-    counts = {k: len(p) for k, p in decoded.pixels.items()}
-    info = Info(
-        task=task,
-        source=found.title,
-        layout=found.layout,
-        part=found.part,
-        channels=channels_count,
-        height=height,
-        width=width,
-        count=max(counts.values()),
-        fingerprint=decoded.fingerprint,
-        classes=x.classes if labeled and x is not None else (),
-        counts=counts if task == "domains" else {},
-        skipped=decoded.skipped,
-        skipped_count=decoded.count,
-        notes=tuple(notes),
-    )
-    return Feed(
-        info,
-        decoded.pixels,
-        decoded.labels["x"] if labeled else None,
-        flip=flip,
-        direction=direction,
-    )

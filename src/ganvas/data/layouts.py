@@ -295,15 +295,24 @@ def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | N
     return replace(found, layout=layout, sets={"a": sides[0], "b": sides[1]})
 
 
+# Endings of names that do not tell pairs apart.
+_ENDINGS = (r"\Z.", r"[_-]?[ab]$", r"([_-]?(x\d|srf[_-]?\d|[lh]r|lq|gt))+$")
+
+
 def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     """Match two sets by stem.
 
-    The endings _A and _B are ignored if nothing matches with them (1_A.jpg, 1_B.jpg).
+    If nothing matches, the endings _A and _B are ignored (1_A.jpg, 1_B.jpg), and then
+    those of super-resolution's data sets (1.png, 1x4.png; 1_HR.png, 1_LR.png).
 
     Returns the matched images of both in the order of their names, and the names of the
     images without a partner. Raises `UserError` if two images of a set share a stem.
     """
-    for clean in (lambda stem: stem, lambda stem: re.sub(r"[_-]?[ABab]$", "", stem)):
+    for ending in _ENDINGS:
+
+        def clean(stem: str, ending: str = ending) -> str:
+            return re.sub(ending, "", stem, flags=re.IGNORECASE)
+
         left, right = _by_stem(a, clean), _by_stem(b, clean)
         if left.keys() & right.keys():
             break
