@@ -49,6 +49,13 @@ def test_crops_of_both_lie_at_the_same_place(tmp_path: Path, scale: int) -> None
     assert torch.equal(batch.b[..., ::scale, ::scale], batch.a)
 
 
+def test_data_check_suggests_super_resolution(tmp_path: Path) -> None:
+    source = folders(tmp_path, 4, (40, 40), (40, 50))
+    report = data.check(source)
+    assert report.scale == 4
+    assert any("compact" in c and "--set G.scale=4" in c for c in report.fits)
+
+
 def test_what_does_not_fit_is_named_in_one_line(tmp_path: Path) -> None:
     source = folders(tmp_path, 2, (30, 30), (30, 40))
     for scale, message in ((4, "all are 2 times as large: --set data.scale=2"), (2, "")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -296,7 +295,7 @@ def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | N
 
 
 # Endings of names that do not tell pairs apart.
-_ENDINGS = (r"\Z.", r"[_-]?[ab]$", r"([_-]?(x\d|srf[_-]?\d|[lh]r|lq|gt))+$")
+_ENDINGS = (r"[_-]?[ab]$", r"([_-]?(x\d|srf[_-]?\d|[lh]r|lq|gt))+$")
 
 
 def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
@@ -308,14 +307,11 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     Returns the matched images of both in the order of their names, and the names of the
     images without a partner. Raises `UserError` if two images of a set share a stem.
     """
+    left, right = _by_stem(a), _by_stem(b)
     for ending in _ENDINGS:
-
-        def clean(stem: str, ending: str = ending) -> str:
-            return re.sub(ending, "", stem, flags=re.IGNORECASE)
-
-        left, right = _by_stem(a, clean), _by_stem(b, clean)
         if left.keys() & right.keys():
             break
+        left, right = _by_stem(a, ending), _by_stem(b, ending)
     both = sorted(left.keys() & right.keys())
     unmatched = [a.name(i) for stem, i in left.items() if stem not in right]
     unmatched += [b.name(i) for stem, i in right.items() if stem not in left]
@@ -325,13 +321,14 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     return pair[0], pair[1], sorted(unmatched)
 
 
-def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
-    """Stem -> position in `files`."""
+def _by_stem(files: Files, ending: str = r"$") -> dict[str, int]:
+    """Stem without an ending -> position in `files`."""
     folders = {files.entries.folders[i] for i in np.unique(files.entries.folder).tolist()}
     start = len(os.path.commonpath(["/".join(f) for f in folders])) if folders else 0
     stems: dict[str, int] = {}
     for i, e in enumerate(files.entries):
-        stem = clean(os.path.splitext(e.name[start:].lstrip("/"))[0])
+        stem = os.path.splitext(e.name[start:].lstrip("/"))[0]
+        stem = re.sub(ending, "", stem, flags=re.IGNORECASE)
         if stem in stems:
             raise UserError(
                 f"{files.name(stems[stem])} and {files.name(i)} would both be the pair "

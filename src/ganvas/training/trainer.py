@@ -4,7 +4,7 @@ run.json            every number of the run, versions, data fingerprint, command
 local.json          paths of this machine, which run.json leaves out
 log.jsonl           losses by image count, bitwise the same with interruptions
 timing.jsonl        seconds and images per second
-measures.jsonl      the quality curve: a Fréchet distance at every snapshot
+measures.jsonl      the quality curve: measures at every snapshot
 samples/            sample grids at every snapshot, and some before the first
 checkpoints/        complete states to resume from
 model/              the model file of the newest checkpoint
@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from ganvas.core import distributed
+from ganvas.core import Measure, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
@@ -59,6 +59,7 @@ from ganvas.training.start import (
     new_run_dir,
     plan_run,
 )
+from ganvas.training.validation import Validation, validation_of
 
 MAX_MINUTES = 1e6
 SAVE_SECONDS = 300  # a checkpoint at least this often
@@ -87,6 +88,8 @@ def train(
     freeze: str | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
+    test: str | Path | None = None,
+    best: Measure | None = None,
     tensorboard: bool = False,
     command: str | None = None,
     on_snapshot: OnSnapshot | None = None,
@@ -116,6 +119,11 @@ def train(
     `set`: further numbers as "path=value" (`"D.width=32"`).
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
+    `test`: pairs to measure at every snapshot and not to train on, in any form that
+        `data` takes; for super-resolution whole images. None: the test part of `data`,
+        if it has one.
+    `best`: the measure by which the best checkpoint is kept: "frechet" (if None), or
+        "psnr", "ssim" or "lpips" of these pairs.
     `tensorboard`: write TensorBoard files too.
     `command`: the command line for run.json. None: an equivalent one.
     `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
@@ -146,6 +154,8 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
+        test=test,
+        best=best,
         set=set,
         config=config,
     )
@@ -158,14 +168,18 @@ def train(
     discriminators = () if discriminator_from is None else (discriminator_from,)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
+    validation = validation_of(run, engine.method, feed.info.channels)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
+    if validation is not None:
+        record["held_out"] = validation.record()
+        say(validation.line())
     if initial:
         record["initial"] = initial
         say(*initial_weights.lines(initial))
     with new_run_dir(out, record):
         if initial:  # so that the run resumes without the files that it started from
             checkpoint.save(out / "checkpoints", *engine.state())
-        return _fit(engine, out, record, {}, on_snapshot)
+        return _fit(engine, out, record, {}, validation, on_snapshot)
 
 
 def resume(
@@ -209,9 +223,12 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
+        validation = validation_of(engine.run, engine.method, engine.feed.info.channels)
+        if validation is not None:
+            record["held_out"] = validation.record()
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, on_snapshot)
+        return _fit(engine, out, record, log, validation, on_snapshot)
 
 
 def _fit(
@@ -219,6 +236,7 @@ def _fit(
     out: Path,
     record: RunRecord,
     unfinished: LogState,
+    validation: Validation | None,
     on_snapshot: OnSnapshot | None,
 ) -> Model:
     """Train from the engine's clock to the end of its run.
@@ -257,7 +275,7 @@ def _fit(
                 snapshot = None
                 if rank0:
                     if tick or done:  # before a stop, too: a resumed run does not return here
-                        snapshot = write_snapshot(engine, out, record)
+                        snapshot = write_snapshot(engine, out, record, validation)
                     elif stop and not early:
                         write_sample_grid(engine, out, record, STOPPED)
                 _save(engine, out, record, log)

@@ -265,7 +265,10 @@ def pixels(
         typer.Argument(metavar="B", help="Reference image or folder; files are matched by name."),
     ],
     protocol: Annotated[
-        str, typer.Option(help="rgb, rgb-crop4, or y-crop4 (luma, without a border of 4 pixels).")
+        str,
+        typer.Option(
+            help="rgb, rgb-crop4, or y-crop4 (luma, without 4 pixels at borders; or 2, 3, 8)."
+        ),
     ] = "y-crop4",
     lpips: Annotated[
         str | None, typer.Option(help="Also compute LPIPS: alex, vgg, squeeze or squeeze-caffe.")
