@@ -242,7 +242,6 @@ class RRDBNet(nn.Module):
                 f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}"
             )
         self.channels, self.scale, self.multiple = channels, scale, (1 << doublings) // scale
-        self.growth = growth
         self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
         self.conv_body = nn.Conv2d(width, width, 3, padding=1)

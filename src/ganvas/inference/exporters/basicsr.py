@@ -61,8 +61,9 @@ def note(network: Network) -> str:
     text = f"{name}, {net.scale} times, {net.channels} channels"
     if isinstance(net, CompactNet) and _activation(net) != "prelu":
         text += f"; act_type is {_activation(net)}, which its weights do not show"
-    if isinstance(net, RRDBNet) and net.growth != GROWTH:
-        text += f"; upscaling programs expect growth {GROWTH}, and it has {net.growth}"
+    growth = len(net.state_dict().get("body.0.rdb1.conv1.bias", range(GROWTH)))
+    if growth != GROWTH:
+        text += f"; upscaling programs expect growth {GROWTH}, and it has {growth}"
     return text
 
 
