@@ -133,7 +133,7 @@ def test_bicubic_on_set5_is_28_43_db_from_files(shared: Path, tmp_path: Path) ->
 
 def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path) -> None:
     a, b = folders
-    with pytest.raises(UserError, match="Did you mean 'y-crop4'"):
+    with pytest.raises(UserError, match="Did you mean 'y-crop"):
         run(a, b, "--protocol", "y-crop")
     with pytest.raises(UserError, match="there is no"):
         run(a, tmp_path / "nowhere")

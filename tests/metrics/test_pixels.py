@@ -184,7 +184,7 @@ def test_agrees_with_torchmetrics() -> None:
 
 def test_mistakes() -> None:
     a = noise(1, 3, 40, 40)
-    with pytest.raises(UserError, match="Did you mean 'y-crop4'"):
+    with pytest.raises(UserError, match="Did you mean 'y-crop"):
         psnr(a, a, protocol="y-crop")
     with pytest.raises(UserError, match="one shape"):
         psnr(a, a[..., 1:])
@@ -217,7 +217,7 @@ def test_names_of_the_protocols() -> None:
     assert {n: (p.channels, p.shave) for n, p in PROTOCOLS.items()} == {
         "rgb": ("rgb", 0),
         "rgb-crop4": ("rgb", 4),
-        "y-crop4": ("y", 4),
+        **{f"y-crop{n}": ("y", n) for n in (2, 3, 4, 8)},
     }
 
 

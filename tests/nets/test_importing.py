@@ -226,6 +226,18 @@ def test_lightning_checkpoints(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("g", "d"),
+    [("model.net_g._orig_mod", "model.net_d._orig_mod"), ("module.net_g", "module.net_d")],
+)
+def test_lightning_of_compiled_and_parallel_parts(g: str, d: str, tmp_path: Path) -> None:
+    net = dcgan.Generator(width=2, size=8)
+    parts = {g: net, d: dcgan.Discriminator(width=2, size=8)}
+    torch.save(_lightning(parts), tmp_path / "last.ckpt")
+    again = import_network(tmp_path / "last.ckpt").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
+
+
 def test_parts_of_a_lightning_checkpoint(tmp_path: Path) -> None:
     D, nets = (
         dcgan.Discriminator(width=2, size=8),

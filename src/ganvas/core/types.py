@@ -232,6 +232,7 @@ class Method(nn.Module):
         return next(self.parameters()).device
 
 
+Measure = Literal["frechet", "psnr", "ssim", "lpips"]  # of a snapshot
 Schedule = Callable[[Clock], float]
 Averaging = Callable[[Clock, int], float]  # (clock, images since the last averaging) -> decay
 
@@ -269,3 +270,7 @@ class Run:
     # Weights that stay as they are, as "D:3" (engine/freezing.py).
     frozen: tuple[str, ...] = ()
     seed: int = 0
+    # Pairs that are measured at every snapshot and not trained on, as `data`'s source;
+    # None: the test part of `data`, if it has one.
+    test: str | None = None
+    best: Measure = "frechet"  # decides which checkpoint is kept as the best

@@ -24,10 +24,11 @@ from ganvas.data.feed import Feed, Info
 from ganvas.data.found import feed_of
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
-from ganvas.data.open_source import Source
+from ganvas.data.open_source import Source, source_title, two_paths
 from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.real_degradation import RealDegradation
+from ganvas.data.reductions import BesideReduction, find_reductions
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
 from ganvas.media.values import Span
@@ -239,7 +240,7 @@ def domains(
 
 
 def super_resolution(
-    source: str | os.PathLike[str],
+    source: Source,
     *,
     size: Size = 96,
     scale: int = 4,
@@ -254,10 +255,11 @@ def super_resolution(
     """Open images and their reductions by `scale`, at the images' own resolution.
 
     Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and
-    their reductions (bicubic as MATLAB's, rounded to 8 bits) as the input `a` and `x`,
-    [n, C, H / scale, W / scale].
+    their reductions as the input `a` and `x`, [n, C, H / scale, W / scale]. The
+    reductions are bicubic, as MATLAB's, and rounded to 8 bits; those of two paths,
+    "LOW,HIGH", are the images of the first, matched by name.
 
-    scale: upscaling factor, 2 or more
+    scale: upscaling factor; 1 with `degrade` or two paths only
     load: size of the tiles that images are cut into, from which crops are taken;
         smaller images are skipped and named. Tiles for training overlap by the crop's
         size less one, so that crops lie anywhere in an image, at every place equally
@@ -267,31 +269,53 @@ def super_resolution(
     degrade: blur, noise and compression besides; None: clean reductions
     size, flip, strict, part, channels, white: see `images`
 
-    Raises `UserError` if `size` is not a multiple of `scale`.
+    Raises `UserError` if `size` is not a multiple of `scale`, and for images of two
+    paths that do not form such pairs.
     """
     height, width = sides_of(size) or (0, 0)
-    if scale < 2 or height % scale or width % scale:
+    exist = two_paths(source) is not None
+    lowest = 1 if exist or degrade is not None else 2
+    if scale < lowest or height % scale or width % scale:
         raise UserError(
-            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 2 or more"
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is {lowest} "
+            "or more"
         )
-    least = (height * 4 // 3, width * 4 // 3)
-    found = find_images(source, part, labels=False, white=checked_white(white))
-    x, crop = found.sets["x"], (height, width)
-    tiles = (
-        Tiles(x, sides_of(load) or least)
-        if part == "test"
-        else Tiles.overlapping(x, crop, least, sides_of(load))
+    if exist and degrade is not None:
+        raise UserError(
+            f"{source_title(source)} has reductions as files, and degrade makes others: give one "
+            "path, or --set data.degrade=null"
+        )
+    white = checked_white(white)
+    found = (
+        find_reductions(source, part, scale, white)
+        if exist
+        else find_images(source, part, labels=False, white=white)
     )
-    tile = tiles.size
-    if tiles.small and tiles.small == len(x):
-        needed = sides_of(load) or least
+    # With reductions as files, tiles are laid over these.
+    images, step = found.sets["a" if exist else "x"], scale if exist else 1
+    crop, least = (height // step, width // step), (height * 4 // 3 // step, width * 4 // 3 // step)
+    stored = sides_of(load)
+    if stored and (stored[0] % step or stored[1] % step):
+        raise UserError(f"load={load} must be a multiple of the scale {scale}")
+    stored = (stored[0] // step, stored[1] // step) if stored else None
+    tiles = (
+        Tiles(images, stored or least)
+        if part == "test"
+        else Tiles.overlapping(images, crop, least, stored)
+    )
+    if tiles.small and tiles.small == len(images):
+        needed = stored or least
         raise UserError(
-            f"all images of {found.title} are smaller than {needed[0]}x{needed[1]} (height x "
-            f"width), from which crops of {height}x{width} are taken: give larger images, or a "
-            "smaller --size"
+            f"all images of {found.title} are smaller than {needed[0] * step}x{needed[1] * step} "
+            f"(height x width), from which crops of {height}x{width} are taken: give larger "
+            "images, or a smaller --size"
         )
-    tiled = replace(found, sets={"x": tiles})
-    feed = feed_of("pairs", tiled, crop, tile, channels, flip, strict, False, white=white)
+    x = BesideReduction(tiles, found.sets["b"], scale) if exist else tiles
+    tiled, size = replace(found, sets={"x": x}), (height, width)
+    feed = feed_of("pairs", tiled, size, x.size, channels, flip, strict, False, white=white)
+    if exist:
+        feed.split_reductions(scale)
+        return feed
     feed.scale, feed.derive = scale, partial(reduced, scale=scale)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)

@@ -22,6 +22,7 @@ from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.measured import Measured, is_measured
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
+from ganvas.data.reductions import factor_of
 from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
@@ -42,6 +43,8 @@ class Report:
     modes: Pillow's mode -> images
     channels: channels that it is trained with
     pairs: pairs of the same name
+    scale: how many times as large all second images of pairs are as the first; 0: they
+        differ in this, or it is no whole number
     plain: images of a single color
     brightest: largest value of gray images of more than 8 bits; None: there are none
     measured: (type, least and largest value) of measurements; None: photographs
@@ -65,6 +68,7 @@ class Report:
     modes: dict[str, int] = field(default_factory=dict)
     channels: int = 0
     pairs: int = 0
+    scale: int = 0
     plain: int = 0
     brightest: int | None = None
     measured: tuple[str, float, float] | None = None
@@ -271,12 +275,15 @@ def _pair(found: Selection, report: Report) -> bool:
     report.pairs += len(one)
     report.unmatched += unmatched
     differing = []
+    factors: set[int] = set()
     for i in range(len(one)):
         try:
+            factors.add(factor_of(one.header(i), other.header(i)) or 0)
             if unequal(one.header(i), other.header(i)):
                 differing.append(f"{one.name(i)} and {other.name(i)}")
         except Broken:  # the report has it already
             continue
+    report.scale = factors.pop() if len(factors) == 1 else 0
     if differing:
         report.notes.append(
             f"{plural(len(differing), 'pair')} of two shapes, which cannot be trained on: "
@@ -349,6 +356,8 @@ def _advise(
         report.notes.append(
             "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A"
         )
+    if report.scale > 1 and "," in data and 2 * sum(side >= 128 for side in sides) >= len(sides):
+        fits("compact", 96, f" --set data.scale={report.scale} --set G.scale={report.scale}")
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if partial:

@@ -19,6 +19,7 @@ class Crops:
     places: (top, left) of each crop in pixels, int64 [n] each
     mirrored: which crops are mirrored, bool [n]
     seeds: of random degradations, uint64 [n]
+    reductions: of the crops, uint8 [n, h / scale, w / scale, C]; None: there are none
     """
 
     index: np.ndarray
@@ -26,6 +27,7 @@ class Crops:
     seeds: np.ndarray
     places: tuple[np.ndarray, np.ndarray] | None = None
     mirrored: np.ndarray | None = None
+    reductions: np.ndarray | None = None
 
 
 def gathered(

@@ -84,7 +84,8 @@ class Feed:
 
     `derive`, if not None, computes the input of a pair from the stream "x", which is
     the target; the input is `scale` times smaller. `degrade`, if not None, does so in
-    its place, at random: from the target and a seed for each image, uint64 [n].
+    its place, at random: from the target and a seed for each image, uint64 [n]. After
+    `split_reductions` the input is read with the target.
     """
 
     known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
@@ -104,6 +105,14 @@ class Feed:
         self.info, self._pixels, self._labels = info, pixels, labels
         self._flip, self._direction = flip, direction
         self._device_pixels: dict[tuple[str, str], Tensor] = {}  # (stream, device) -> pixels
+        self._reductions: np.ndarray | None = None  # of the stream "x"
+
+    def split_reductions(self, scale: int) -> None:
+        """Take the right of each image, `reductions.BesideReduction`, as its input."""
+        both = self._pixels["x"]
+        height, width = both.shape[1], both.shape[2] * scale // (scale + 1)
+        self.scale, self._pixels = scale, {"x": both[:, :, :width]}
+        self._reductions = both[:, : height // scale, width:]
 
     def draw(
         self,
@@ -163,10 +172,11 @@ class Feed:
                 places = self._places(pixels, down, across)
                 crops[stream] = Crops(index, None, seeds, places, mirrored)
                 continue
-            images = self._cropped(pixels, index, down, across)
-            if self._flip:
-                images[mirrored] = images[mirrored, :, ::-1]
-            crops[stream] = Crops(index, images, seeds)
+            images, small = self._cropped(pixels, index, down, across)
+            for part in (images, small) if self._flip else ():
+                if part is not None:
+                    part[mirrored] = part[mirrored, :, ::-1]
+            crops[stream] = Crops(index, images, seeds, reductions=small)
         return crops
 
     def finish(
@@ -186,7 +196,9 @@ class Feed:
                 images = gathered(
                     self._on_device(stream, device), p.index, *p.places, p.mirrored, size
                 )
-            fields |= self._fields(stream, images, p.index, p.seeds, resolution, device)
+            fields |= self._fields(
+                stream, images, p.index, p.seeds, resolution, device, p.reductions
+            )
             if self.known is not None:
                 known = torch.from_numpy(self.known[p.index]).to(fields["y"].device)
                 fields["y"] = fields["y"].where(known, -1)
@@ -244,8 +256,9 @@ class Feed:
                 index = pixels.order.some(n, key, stream)
             else:
                 index = shuffled_indices(np.arange(n, dtype=np.uint64), len(pixels), key, stream)
-            images, seeds = self._cropped(pixels, index), index.astype(np.uint64)
-            fields |= self._fields(stream, images, index, seeds, None, device)
+            images, small = self._cropped(pixels, index)
+            seeds = index.astype(np.uint64)
+            fields |= self._fields(stream, images, index, seeds, None, device, small)
         return Batch(**fields)
 
     def batches(
@@ -261,7 +274,8 @@ class Feed:
         limit: largest number of images
         side: "a" or "b": only this domain; None: both, until the shorter one ends
         """
-        paired = "ab" in self._pixels or self.derive is not None  # one stream holds both sides
+        # Whether one stream holds both sides.
+        paired = "ab" in self._pixels or self.derive is not None or self._reductions is not None
         chosen = {k: p for k, p in self._pixels.items() if side is None or k == side or paired}
         assert chosen, f"no side {side!r} among {', '.join(self._pixels)}"
         stop = min(limit if limit is not None else 1 << 62, *(len(p) for p in chosen.values()))
@@ -269,8 +283,9 @@ class Feed:
             index = np.arange(start, min(start + size, stop))
             fields: dict[str, Tensor] = {}
             for stream, pixels in chosen.items():
-                images, seeds = self._cropped(pixels, index), index.astype(np.uint64)
-                fields |= self._fields(stream, images, index, seeds, None, device)
+                images, small = self._cropped(pixels, index)
+                seeds = index.astype(np.uint64)
+                fields |= self._fields(stream, images, index, seeds, None, device, small)
             yield Batch(**fields)
 
     def raw(self) -> dict[str, np.ndarray]:
@@ -302,7 +317,7 @@ class Feed:
 
     def at(self, stream: str, index: np.ndarray) -> np.ndarray:
         """The stored images `index` of a stream, [n, H, W, C], center crops."""
-        return self._cropped(self._pixels[stream], index)
+        return self._cropped(self._pixels[stream], index)[0]
 
     def _cropped(
         self,
@@ -310,35 +325,41 @@ class Feed:
         index: np.ndarray,
         down: np.ndarray | None = None,
         across: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Crops of `pixels` [N, H, W, C], [n, h, w, C] of their type.
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Crops of `pixels` [N, H, W, C], [n, h, w, C] of their type, and reductions.
 
         down, across: places of the crops in [0, 1); None: the center
         """
         h, w = self.info.height, self.info.width
         if pixels.shape[1:3] == (h, w):
-            return pixels[index]
+            return pixels[index], None if self._reductions is None else self._reductions[index]
         center = np.full(len(index), np.nextafter(0.5, 0))
         top, left = self._places(
             pixels, center if down is None else down, center if across is None else across
         )
         if isinstance(pixels, StreamedPixels):  # no array to cut parts out of
             pixels, index = pixels[index], np.arange(len(index))
-        out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
-        for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
-            out[k] = pixels[i, t : t + h, u : u + w]
-        return out
+        out = _cut(pixels, index, top, left, (h, w))
+        if self._reductions is None:
+            return out, None
+        s = self.scale
+        return out, _cut(self._reductions, index, top // s, left // s, (h // s, w // s))
 
     def _places(
         self, pixels: np.ndarray | StreamedPixels, down: np.ndarray, across: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(top, left) of each crop in pixels, from its place in [0, 1)."""
+        """(top, left) of each crop in pixels, from its place in [0, 1).
+
+        They are multiples of the scale if there are reductions.
+        """
+        step = 1 if self._reductions is None else self.scale
         room_h, room_w = pixels.shape[1] - self.info.height, pixels.shape[2] - self.info.width
-        return (down * (room_h + 1)).astype(np.int64), (across * (room_w + 1)).astype(np.int64)
+        top, left = down * (room_h // step + 1), across * (room_w // step + 1)
+        return step * top.astype(np.int64), step * left.astype(np.int64)
 
     def _lies_on(self, device: torch.device | str | None) -> bool:
         """Whether the device, an accelerator, holds the (at most `ON_DEVICE`) bytes."""
-        if device is None or torch.device(device).type == "cpu":
+        if device is None or torch.device(device).type == "cpu" or self._reductions is not None:
             return False
         held = 0
         for pixels in self._pixels.values():
@@ -363,12 +384,9 @@ class Feed:
         seeds: np.ndarray,
         resolution: int | None,
         device: torch.device | str | None,
+        reductions: np.ndarray | None,
     ) -> dict[str, Tensor]:
-        if isinstance(images, np.ndarray):
-            images = torch.from_numpy(images)
-            if device is not None and torch.device(device).type == "cuda":
-                images = images.pin_memory()
-        x = in_unit(images.to(device, non_blocking=True).permute(0, 3, 1, 2))
+        x = _as_tensor(images, device)
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -378,6 +396,9 @@ class Feed:
             if self._direction == "b2a":
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
+        if reductions is not None:
+            small = _as_tensor(reductions, device)
+            return {"a": small, "b": x, "x": small, "y": x}
         if self.derive is not None:
             derived = self.derive(x) if self.degrade is None else self.degrade(x, seeds)
             return {"a": derived, "b": x, "x": derived, "y": x}
@@ -392,3 +413,27 @@ def in_unit(stored: Tensor) -> Tensor:
         return stored
     half = 127.5 if stored.dtype == torch.uint8 else 32767.5
     return stored.to(torch.float32).div_(half).sub_(1.0)
+
+
+def _cut(
+    pixels: np.ndarray,
+    index: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Crops [n, h, w, C] of images [N, H, W, C], at places in pixels."""
+    h, w = size
+    out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
+    for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
+        out[k] = pixels[i, t : t + h, u : u + w]
+    return out
+
+
+def _as_tensor(images: np.ndarray | Tensor, device: torch.device | str | None) -> Tensor:
+    """Stored images [n, h, w, C] as float32 [n, C, h, w] in [-1, 1]."""
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images)
+        if device is not None and torch.device(device).type == "cuda":
+            images = images.pin_memory()
+    return in_unit(images.to(device, non_blocking=True).permute(0, 3, 1, 2))

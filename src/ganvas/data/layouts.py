@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -313,18 +312,24 @@ def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | N
     return replace(found, layout=layout, sets={"a": sides[0], "b": sides[1]})
 
 
+# Endings of names that do not tell pairs apart.
+_ENDINGS = (r"[_-]?[ab]$", r"([_-]?(x\d|srf[_-]?\d|[lh]r|lq|gt))+$")
+
+
 def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     """Match two sets by stem.
 
-    The endings _A and _B are ignored if nothing matches with them (1_A.jpg, 1_B.jpg).
+    If nothing matches, the endings _A and _B are ignored (1_A.jpg, 1_B.jpg), and then
+    those of super-resolution's data sets (1.png, 1x4.png; 1_HR.png, 1_LR.png).
 
     Returns the matched images of both in the order of their names, and the names of the
     images without a partner. Raises `UserError` if two images of a set share a stem.
     """
-    for clean in (lambda stem: stem, lambda stem: re.sub(r"[_-]?[ABab]$", "", stem)):
-        left, right = _by_stem(a, clean), _by_stem(b, clean)
+    left, right = _by_stem(a), _by_stem(b)
+    for ending in _ENDINGS:
         if left.keys() & right.keys():
             break
+        left, right = _by_stem(a, ending), _by_stem(b, ending)
     both = sorted(left.keys() & right.keys())
     unmatched = [a.name(i) for stem, i in left.items() if stem not in right]
     unmatched += [b.name(i) for stem, i in right.items() if stem not in left]
@@ -334,13 +339,14 @@ def match(a: Files, b: Files) -> tuple[Files, Files, list[str]]:
     return pair[0], pair[1], sorted(unmatched)
 
 
-def _by_stem(files: Files, clean: Callable[[str], str]) -> dict[str, int]:
-    """Stem -> position in `files`."""
+def _by_stem(files: Files, ending: str = r"$") -> dict[str, int]:
+    """Stem without an ending -> position in `files`."""
     folders = {files.entries.folders[i] for i in np.unique(files.entries.folder).tolist()}
     start = len(os.path.commonpath(["/".join(f) for f in folders])) if folders else 0
     stems: dict[str, int] = {}
     for i, e in enumerate(files.entries):
-        stem = clean(os.path.splitext(e.name[start:].lstrip("/"))[0])
+        stem = os.path.splitext(e.name[start:].lstrip("/"))[0]
+        stem = re.sub(ending, "", stem, flags=re.IGNORECASE)
         if stem in stems:
             raise UserError(
                 f"{files.name(stems[stem])} and {files.name(i)} would both be the pair "

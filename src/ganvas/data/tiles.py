@@ -18,6 +18,7 @@ class Tiles:
 
     size: (height, width) of a tile in pixels
     overlap: least overlap of neighbors in pixels (height, width)
+    places: (image, top, left) of each tile, int32 [N, 3]; None: those that cover
 
     An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
     is the number of smaller images.
@@ -27,25 +28,33 @@ class Tiles:
     classes: tuple[str, ...] = ()
 
     def __init__(
-        self, image_set: ImageSet, size: tuple[int, int], overlap: tuple[int, int] = (0, 0)
+        self,
+        image_set: ImageSet,
+        size: tuple[int, int],
+        overlap: tuple[int, int] = (0, 0),
+        places: np.ndarray | None = None,
     ) -> None:
         self.image_set, self.size, self.overlap = image_set, size, overlap
         # tiles of one image are read one after the other
         self._header, self._whole = lru_cache(16)(image_set.header), lru_cache(16)(image_set.load)
         self.small = 0
+        self.places = self._cover() if places is None else places
+
+    def _cover(self) -> np.ndarray:
+        """The places of the tiles, [N, 3]; counts the images that are too small."""
         places: list[tuple[int, int, int]] = []  # image, top, left
-        for i in range(len(image_set)):
+        for i in range(len(self.image_set)):
             try:
                 header = self._header(i)
                 tops, lefts = (
-                    _evenly(header.height, size[0], overlap[0]),
-                    _evenly(header.width, size[1], overlap[1]),
+                    _evenly(header.height, self.size[0], self.overlap[0]),
+                    _evenly(header.width, self.size[1], self.overlap[1]),
                 )
                 self.small += not (tops and lefts)
             except Broken:
                 tops = lefts = []
             places += [(i, top, left) for top in tops for left in lefts] or [(i, 0, 0)]
-        self.places = np.array(places, np.int32).reshape(-1, 3)
+        return np.array(places, np.int32).reshape(-1, 3)
 
     @classmethod
     def overlapping(
@@ -75,6 +84,13 @@ class Tiles:
             size = height, width
         enough = size[0] >= least[0] and size[1] >= least[1]
         return cls(image_set, size, (crop[0] - 1, crop[1] - 1) if enough else (0, 0))
+
+    def enlarged(self, image_set: ImageSet, scale: int) -> Tiles:
+        """The same tiles of images that are `scale` times as large."""
+        (height, width), (down, across) = self.size, self.overlap
+        places = self.places * np.array([1, scale, scale], np.int32)
+        size, overlap = (height * scale, width * scale), (down * scale, across * scale)
+        return Tiles(image_set, size, overlap, places)
 
     def __len__(self) -> int:
         return len(self.places)

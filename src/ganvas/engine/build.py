@@ -13,12 +13,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ganvas.core import Method, Run, Shape, Translates, distributed
+from ganvas.core import Measure, Method, Run, Shape, Translates, distributed
 from ganvas.core.environment import memory
 from ganvas.core.errors import CapabilityError, ConfigError, UserError, printable
 from ganvas.core.meta_device import on_meta
@@ -99,6 +99,8 @@ def check_numbers(run: Run) -> None:
     if run.compile is not None and run.compile not in COMPILE_MODES:
         modes = ", ".join(COMPILE_MODES)
         raise ConfigError(f"compile mode {run.compile!r} is not known; choose {modes}")
+    if run.best not in get_args(Measure):
+        raise ConfigError(f"--best {printable(run.best)}: expected {', '.join(get_args(Measure))}")
     if run.images < 1 or run.batch < 1:
         raise ConfigError(
             f"--images and --batch must be at least 1; got {run.images} and {run.batch}"

@@ -94,6 +94,22 @@ class DataChange(TypedDict):
     before: DataRecord
 
 
+class HeldOutRecord(TypedDict):
+    """The pairs that are measured at every snapshot, and how (`training.validation`).
+
+    pairs: that are measured, of the `of` that there are
+    protocol: of PSNR and SSIM
+    lpips: name of the measure; None: it is not measured
+    """
+
+    source: str
+    part: str
+    pairs: int
+    of: int
+    protocol: str
+    lpips: str | None
+
+
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
@@ -104,6 +120,7 @@ class RunRecord(TypedDict):
     images_trained: of the weights that `restore.weights_of` read
     initial: the weights that the run started from; none: random ones
     data_changes: where the data changed, oldest first
+    held_out: none: the run has no such pairs
     """
 
     ganvas: str
@@ -131,6 +148,7 @@ class RunRecord(TypedDict):
     images_trained: NotRequired[int]
     initial: NotRequired[list[InitialRecord]]
     data_changes: NotRequired[list[DataChange]]
+    held_out: NotRequired[HeldOutRecord]
 
 
 class LogState(TypedDict, total=False):

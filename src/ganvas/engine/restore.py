@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +28,8 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.records import EngineState, LogState, RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import (
     absolute,
-    number,
+    best_line,
+    best_measure,
     portable,
     read_lines,
     read_local,
@@ -171,16 +171,13 @@ def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Tensor]]:
 
 
 def best_checkpoint(out: Path) -> str | None:
-    """The name of the checkpoint with the smallest Fréchet distance.
+    """The name of the checkpoint that is the best by the run's measure (`Run.best`).
 
     None without a finite measurement in measures.jsonl.
     """
-    lines = read_lines(out / "measures.jsonl")
-    finite = [line for line in lines if math.isfinite(number(line, "frechet"))]
-    if not finite:
-        return None
-    best = min(finite, key=lambda line: number(line, "frechet"))
-    return f"{best['images']:09d}"
+    measure = best_measure(read_record(out))
+    best = best_line(read_lines(out / "measures.jsonl"), measure)
+    return None if best is None else f"{best['images']:09d}"
 
 
 def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:

@@ -9,6 +9,7 @@ needed to sample from the run and need not be shared. `log.jsonl`, `timing.jsonl
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -31,6 +32,7 @@ NOTE = (
     "Where this run's data lie on this machine, and the command as it was given. Leave this "
     "file out when you share the run."
 )
+HIGHER = ("psnr", "ssim")  # measures of which more is better
 WEIGHTS = (".pth", ".pt", ".safetensors")  # files that a method's setting may name
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Count = Annotated[int, pydantic.Field(ge=0)]
@@ -39,7 +41,7 @@ Line = dict[str, float | str]  # numbers and texts of a .jsonl file
 LINES = {
     "log.jsonl": ("step", "images"),
     "timing.jsonl": ("images", "seconds"),
-    "measures.jsonl": ("images", "frechet"),
+    "measures.jsonl": ("images",),
 }
 
 
@@ -179,6 +181,22 @@ def number(line: Line, name: str) -> float:
     value = line[name]
     assert not isinstance(value, str), f"{name} is a text"
     return value
+
+
+def best_measure(record: RunRecord) -> str:
+    """The measure that decides which checkpoint of a run is the best."""
+    return str(record["run"].get("best", "frechet"))
+
+
+def best_line(lines: Sequence[Line], measure: str = "frechet") -> Line | None:
+    """The best of measures.jsonl's lines; None if none has a finite measure."""
+    finite = [
+        line
+        for line in lines
+        if not isinstance(value := line.get(measure, math.nan), str) and math.isfinite(value)
+    ]
+    sign = -1 if measure in HIGHER else 1
+    return min(finite, key=lambda line: sign * number(line, measure), default=None)
 
 
 def portable(run: Run) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -20,8 +21,12 @@ from ganvas.evaluation.records import Record
 from ganvas.inference.masks import Masks
 from ganvas.media.decode import read
 from ganvas.media.samples import Broken, as_array, to_channels
+from ganvas.metrics import niqe as blind_measure
+from ganvas.metrics.dists import DISTS
+from ganvas.metrics.dists import dists as load_dists
 from ganvas.metrics.lpips import LPIPS
 from ganvas.metrics.lpips import lpips as load_lpips
+from ganvas.metrics.niqe import NIQE
 from ganvas.metrics.psnr_ssim import SCALES, WINDOW, ms_ssim, protocol_named, psnr, ssim
 
 
@@ -31,18 +36,23 @@ def compare(
     *,
     protocol: str = "y-crop4",
     lpips: str | None = None,
+    dists: bool = False,
+    niqe: str | Path | None = None,
     weights: str | Path | None = None,
     mask: str | Path | None = None,
 ) -> Record:
-    """Measure PSNR, SSIM, MS-SSIM and LPIPS between images.
+    """Measure PSNR, SSIM, MS-SSIM, LPIPS and DISTS between images, and NIQE of them.
 
     a, b: two images, or two folders whose images are matched by name without ending
     protocol: see `ganvas.metrics.psnr_ssim`. A protocol of luma takes gray images as
         they are; their figures have its name with "gray" for "y"
     lpips: backbone; None: no LPIPS
-    weights: folder of LPIPS's files (see `ganvas.metrics.lpips`)
+    dists: also DISTS
+    niqe: also NIQE of the images a, by this file of its parameters or these pristine
+        images (see `ganvas.metrics.niqe`)
+    weights: folder of the files of LPIPS and DISTS (see these in `ganvas.metrics`)
     mask: an image, or a folder with one for each pair: only white pixels are compared.
-        LPIPS takes the whole images nevertheless
+        LPIPS, DISTS and NIQE take the whole images nevertheless
 
     MS-SSIM is measured if the images are large enough. Alpha is laid over white.
 
@@ -54,15 +64,20 @@ def compare(
     sizes, gray against color, or unreadable.
     """
     shave = protocol_named(protocol).shave
-    measure = load_lpips(lpips, weights) if lpips else None
+    measures: list[LPIPS | DISTS] = [load_lpips(lpips, weights)] if lpips else []
+    measures += [load_dists(weights)] if dists else []
+    blind = None if niqe is None else _blind(Path(niqe))
     masks = None if mask is None else Masks(Path(mask))
     rows = [
-        _figures(x, y, name, protocol, measure, masks) for name, x, y in _pairs(Path(a), Path(b))
+        _figures(x, y, name, protocol, measures, blind, masks)
+        for name, x, y in _pairs(Path(a), Path(b))
     ]
     record: Record = {"a": str(a), "b": str(b), "count": len(rows)}
     notes = ["alpha is laid over white"] if any(r.pop("alpha") for r in rows) else []
     least = (WINDOW << (len(SCALES) - 1)) + 2 * shave
-    names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *([measure.name] if measure else [])]
+    names = ["psnr", "ssim", *([] if masks else ["ms-ssim"]), *(m.name for m in measures)]
+    names += ["niqe"] if blind else []
+    hashes = {m.name: m.hashes for m in measures}
     gray = sum([r.pop("gray") for r in rows]) * (protocol_named(protocol).channels == "y")
     if gray:  # full range, luma: 219 of 255 levels, 1.3 dB less for the same error
         ours = protocol.replace("y", "gray", 1)
@@ -84,8 +99,10 @@ def compare(
                 r.pop(name, None)
             continue
         record[name] = _summary(values) | {"unit": "dB" if name == "psnr" else None}
-        if measure and name == measure.name:
-            record[name]["weights"] = measure.hashes
+        if name in hashes:
+            record[name]["weights"] = hashes[name]
+        elif blind and name == "niqe":
+            record[name]["protocol"] = blind.name
         else:
             record[name]["protocol"] = within
     equal = [r["name"] for r in rows if math.isinf(r["psnr"])]
@@ -110,7 +127,13 @@ def lines(record: Record) -> list[str]:
 
 
 def _figures(
-    x: Path, y: Path, name: str, protocol: str, measure: LPIPS | None, masks: Masks | None
+    x: Path,
+    y: Path,
+    name: str,
+    protocol: str,
+    measures: Sequence[LPIPS | DISTS],
+    blind: NIQE | None,
+    masks: Masks | None,
 ) -> Record:
     (one, alpha_x), (other, alpha_y) = _opened(x), _opened(y)
     if one.shape[1] != other.shape[1]:
@@ -132,12 +155,24 @@ def _figures(
             len(SCALES) - 1
         ):
             figures["ms-ssim"] = ms_ssim(one, other, protocol)
-        if measure:
+        for measure in measures:
             figures[measure.name] = measure(2 * one.float() - 1, 2 * other.float() - 1)
+        if blind:
+            figures["niqe"] = blind(2 * one - 1)
     except UserError as e:
         raise UserError(f"{x}: {e}") from None
     facts = {"name": name, "alpha": alpha_x or alpha_y, "gray": one.shape[1] == 1}
     return facts | {k: float(v) for k, v in figures.items()}
+
+
+def _blind(source: Path) -> NIQE:
+    """NIQE by a file of parameters, its folder, or a folder of pristine images."""
+    if not source.is_dir() or (source / blind_measure.FILE).is_file():
+        return blind_measure.niqe(source)
+    images = (2 * _opened(source / e.name)[0][0] - 1 for e in Folder(source).entries)
+    return blind_measure.fitted(
+        (x for x in images if min(x.shape[1:]) >= blind_measure.LEAST), source.name
+    )
 
 
 def _opened(path: Path) -> tuple[Tensor, bool]:

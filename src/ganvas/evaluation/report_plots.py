@@ -169,6 +169,46 @@ def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
+HELD_OUT = {
+    "psnr": ("PSNR, dB", "higher is better", max),
+    "ssim": ("SSIM", "higher is better", max),
+    "lpips": ("LPIPS", "lower is better", min),
+}
+
+
+def _held_out(record: Any, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A panel for each measure of held-out pairs, with its best and last value."""
+    panels = []
+    for name, (title, meaning, choose) in HELD_OUT.items():
+        points = [(m["images"], m[name]) for m in measured if _finite(m.get(name))]
+        if points:
+            images, best = choose(points, key=lambda point: point[1])
+            figure, axes = _axes()
+            axes.plot(
+                *zip(*points, strict=True),
+                color=_COLORS[0],
+                linewidth=1.6,
+                marker="o",
+                markersize=3,
+            )
+            axes.set_xlim(left=0)
+            panels.append(
+                {
+                    "term": title,
+                    "meaning": meaning,
+                    "svg": _svg(figure, axes),
+                    "best": f"{best:.4g}",
+                    "best_at": _short(images),
+                    "last": f"{points[-1][1]:.4g}",
+                }
+            )
+    if not panels:
+        return None
+    record = record if isinstance(record, dict) else {}
+    names = ("source", "part", "pairs", "protocol", "lpips")
+    return {"panels": panels, **{name: str(record.get(name) or "") for name in names}}
+
+
 class Panel(TypedDict):
     """A plot. legend: (name, color) of its curves."""
 

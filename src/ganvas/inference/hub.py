@@ -7,7 +7,6 @@ unpickled: a model from the hub is read as one of the disk is.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -120,12 +119,17 @@ def _card(folder: Path, run: Path, repository: str) -> str:
 
 def _measures(file: Path) -> str:
     """The last and the best point of a run's quality curve, as a part of the card."""
-    from ganvas.engine.run_dir import number, read_lines  # here: a model file needs no engine
+    from ganvas.engine.run_dir import (  # here: a model file needs no engine
+        best_line,
+        number,
+        read_lines,
+    )
 
-    points = [line for line in read_lines(file) if math.isfinite(number(line, "frechet"))]
-    if not points:
+    points = [line for line in read_lines(file) if best_line([line]) is not None]
+    best = best_line(points)
+    if best is None:
         return ""
-    rows = {"last": points[-1], "best": min(points, key=lambda line: number(line, "frechet"))}
+    rows = {"last": points[-1], "best": best}
     table = [
         f"| {name} | {number(line, 'images'):,.0f} | {number(line, 'frechet'):.4g} | "
         f"{printable(line.get('extractor', 'not recorded'))} |"

@@ -47,7 +47,7 @@ PROTOCOLS = {
     for p in (
         Protocol("rgb", "rgb", 0),
         Protocol("rgb-crop4", "rgb", 4),
-        Protocol("y-crop4", "y", 4),
+        *(Protocol(f"y-crop{n}", "y", n) for n in (2, 3, 4, 8)),
     )
 }
 

@@ -19,7 +19,7 @@ NEEDS = {
     "images": "a folder, zip, npz or idx of images",
     "label_maps": "pairs of a label map and an image",
     "pairs": "pairs: A|B in one image, or A/ and B/ matched by name",
-    "super_resolution": "a folder of images at their own resolution",
+    "super_resolution": "a folder of images at their own resolution, or LOW,HIGH",
     "languages": "distinct, ring or uniform: toy languages",
     "derived": "a folder of images, from which the input is computed",
     "stacks": "a folder of arrays, TIFF files or images of 1 to 16 channels",

@@ -23,6 +23,7 @@ from ganvas.media import encode
 from ganvas.media import grid as media
 from ganvas.metrics.features import extractor, feature_statistics
 from ganvas.metrics.frechet import frechet_distance
+from ganvas.training.validation import Validation
 
 SNAPSHOT_INTERVAL = 1000  # images, at least, between two snapshots
 STOPPED = "stopped-"  # prefix of the sample grid of an interrupted run
@@ -37,7 +38,9 @@ class Snapshot:
 
     images: int  # real images drawn so far
     folder: Path  # the run folder; its model/ can be loaded
-    measures: Mapping[str, float]  # {"frechet": distance}; {} for a data set of one image
+    # "frechet", unless the data set is one image; with held-out pairs "psnr", "ssim"
+    # and, if its weights are there, "lpips"
+    measures: Mapping[str, float]
     grid: Path  # the sample grid
 
 
@@ -64,13 +67,21 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
     return model
 
 
-def write_snapshot(engine: Engine, out: Path, record: RunRecord) -> Snapshot:
+def write_snapshot(
+    engine: Engine, out: Path, record: RunRecord, validation: Validation | None = None
+) -> Snapshot:
     """Write a sample grid and a point of the quality curve."""
     model, images = write_sample_grid(engine, out, record), engine.clock.images
     measures: dict[str, float] = {}
+    notes: dict[str, str] = {}
     if engine.feed.info.count >= 2:  # a single image has no distribution
         measures["frechet"] = _quality(model, engine)
-        line = {"images": images, **measures, "extractor": QUALITY_FEATURES}
+        notes["extractor"] = QUALITY_FEATURES
+    if validation is not None:
+        measures |= validation(model)
+        notes["protocol"] = validation.record()["protocol"]
+    if measures:
+        line = {"images": images, **measures, **notes}
         with (out / "measures.jsonl").open("a", encoding="utf-8") as f:
             print(json.dumps(line), file=f)
     return Snapshot(images, out, measures, out / "samples" / f"{images:09d}.png")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, cast
 import torch
 
 from ganvas import __version__, recipes
-from ganvas.core import Method, Run, Shape, Translates, config, distributed
+from ganvas.core import Measure, Method, Run, Shape, Translates, config, distributed
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed, Info
@@ -75,6 +75,8 @@ class Settings(TypedDict, total=False):
     compile: str | None
     augment: str | None
     freeze: str | None
+    test: str | Path | None
+    best: Measure | None
     set: Sequence[str]
     config: str | Path | None
 
@@ -100,6 +102,8 @@ def plan_run(
     compile: str | None = None,
     augment: str | None = None,
     freeze: str | None = None,
+    test: str | Path | None = None,
+    best: Measure | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
 ) -> Plan:
@@ -121,6 +125,8 @@ def plan_run(
         "precision": auto_precision(device) if precision == "auto" else precision,
         "compile": compile,
         "frozen": None if freeze is None else tuple(freeze.split(",")),
+        "test": None if test is None else absolute(test),
+        "best": best,
     }
 
     def described(

@@ -4,7 +4,7 @@ run.json            every number of the run, versions, data fingerprint, command
 local.json          paths of this machine, which run.json leaves out
 log.jsonl           losses by image count, bitwise the same with interruptions
 timing.jsonl        seconds and images per second
-measures.jsonl      the quality curve: a Fréchet distance at every snapshot
+measures.jsonl      the quality curve: measures at every snapshot
 samples/            sample grids at every snapshot, and some before the first
 checkpoints/        complete states to resume from
 model/              the model file of the newest checkpoint
@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from ganvas.core import Measure, distributed
 from ganvas.core import config as core_config
-from ganvas.core import distributed
 from ganvas.core.config import override
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
@@ -62,6 +62,7 @@ from ganvas.training.start import (
     new_run_dir,
     plan_run,
 )
+from ganvas.training.validation import Validation, validation_of
 
 MAX_MINUTES = 1e6
 UNKNOWN_LENGTH = 1_000_000  # images, while the rate is measured
@@ -91,6 +92,8 @@ def train(
     freeze: str | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
+    test: str | Path | None = None,
+    best: Measure | None = None,
     tensorboard: bool = False,
     keep: str | None = None,
     resume: str = "never",
@@ -124,6 +127,11 @@ def train(
     `set`: further numbers as "path=value" (`"D.width=32"`).
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
+    `test`: pairs to measure at every snapshot and not to train on, in any form that
+        `data` takes; for super-resolution whole images. None: the test part of `data`,
+        if it has one.
+    `best`: the measure by which the best checkpoint is kept: "frechet" (if None), or
+        "psnr", "ssim" or "lpips" of these pairs.
     `tensorboard`: write TensorBoard files too.
     `keep`: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
         or some of them (`ganvas.engine.retention`), e.g. "3,every=50000,size=20GB".
@@ -181,6 +189,8 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
+        test=test,
+        best=best,
         set=(*auto.filled(lengths, length), *rated, *set),
         config=config,
     )
@@ -204,7 +214,11 @@ def train(
     check_upscale(engine.method.upscale, feed.scale)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
+    validation = validation_of(run, engine.method, feed.info.channels)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
+    if validation is not None:
+        record["held_out"] = validation.record()
+        say(validation.line())
     if initial:
         record["initial"] = initial
         say(*initial_weights.lines(initial))
@@ -214,7 +228,8 @@ def train(
             checkpoint.save(out / "checkpoints", *engine.state())
         if resume == "auto":
             say(f"{out} is a new run of {run.images:,} images")
-        return _fit(engine, out, record, {}, on_snapshot, unattended=resume == "auto")
+        unattended = resume == "auto"
+        return _fit(engine, out, record, {}, validation, on_snapshot, unattended=unattended)
 
 
 def resume(
@@ -258,9 +273,12 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
+        validation = validation_of(engine.run, engine.method, engine.feed.info.channels)
+        if validation is not None:
+            record["held_out"] = validation.record()
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, on_snapshot)
+        return _fit(engine, out, record, log, validation, on_snapshot)
 
 
 def _continue(
@@ -274,9 +292,12 @@ def _continue(
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
+        validation = validation_of(engine.run, engine.method, engine.feed.info.channels)
+        if validation is not None:
+            record["held_out"] = validation.record()
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, on_snapshot, unattended=True)
+        return _fit(engine, out, record, log, validation, on_snapshot, unattended=True)
 
 
 @contextmanager
@@ -302,6 +323,7 @@ def _fit(
     out: Path,
     record: RunRecord,
     unfinished: LogState,
+    validation: Validation | None,
     on_snapshot: OnSnapshot | None,
     *,
     unattended: bool = False,
@@ -351,7 +373,7 @@ def _fit(
                 snapshot = None
                 if rank0:
                     if tick or done:  # before a stop, too: a resumed run does not return here
-                        snapshot = write_snapshot(engine, out, record)
+                        snapshot = write_snapshot(engine, out, record, validation)
                     elif stop and not early and not unattended:  # launchers give little time
                         write_sample_grid(engine, out, record, STOPPED)
                 saver.save(log.state(), log.sync)

@@ -265,12 +265,24 @@ def pixels(
         typer.Argument(metavar="B", help="Reference image or folder; files are matched by name."),
     ],
     protocol: Annotated[
-        str, typer.Option(help="rgb, rgb-crop4, or y-crop4 (luma, without a border of 4 pixels).")
+        str,
+        typer.Option(
+            help="rgb, rgb-crop4, or y-crop4 (luma, without 4 pixels at borders; or 2, 3, 8)."
+        ),
     ] = "y-crop4",
     lpips: Annotated[
         str | None, typer.Option(help="Also compute LPIPS: alex, vgg, squeeze or squeeze-caffe.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of the LPIPS weights.")] = None,
+    dists: Annotated[bool, typer.Option("--dists", help="Also compute DISTS.")] = False,
+    niqe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also compute NIQE of A, by niqe_pris_params.npz or a folder of sharp photographs."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the weights of LPIPS and DISTS.")
+    ] = None,
     mask: Annotated[
         Path | None,
         typer.Option(
@@ -279,11 +291,13 @@ def pixels(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare images with reference images: PSNR, SSIM, MS-SSIM, LPIPS.
+    """Compare images with reference images: PSNR, SSIM, MS-SSIM, LPIPS, DISTS, NIQE.
 
     Example: `ganvas pixels restored/ originals/ --protocol y-crop4`
     """
     from ganvas.evaluation import paired
 
-    record = paired.compare(a, b, protocol=protocol, lpips=lpips, weights=weights, mask=mask)
+    record = paired.compare(
+        a, b, protocol=protocol, lpips=lpips, dists=dists, niqe=niqe, weights=weights, mask=mask
+    )
     _print_json(record) if as_json else _say(*paired.lines(record))

@@ -35,9 +35,10 @@ def push(
 @app.command(rich_help_panel=USE)
 def export(
     run: Model,
-    to: Annotated[str, typer.Option("--to", help="Form: onnx, openvino or torchscript.")],
+    to: Annotated[str, typer.Option("--to", help="Form: onnx, openvino, torchscript or basicsr.")],
     out: Annotated[
-        Path, typer.Option("--out", help="New file: model.onnx, model.xml or model.pt.")
+        Path,
+        typer.Option("--out", help="New file: .onnx, .xml, .pt, and .pth or .safetensors."),
     ],
     direction: Annotated[
         str | None, typer.Option(help="Target domain of a translation: b (default) or a.")
@@ -52,10 +53,12 @@ def export(
     ] = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
-    """Export a model to ONNX, OpenVINO or TorchScript, and compare the file with torch.
+    """Export a model to other forms, and compare the file with torch.
 
-    Images are float32 [batch, channels, height, width] in [0, 1]. Other programs do not
-    mark them as generated: do so yourself.
+    ONNX, OpenVINO and TorchScript hold the network; basicsr holds the weights of a
+    super-resolution network as upscaling programs read them. Images are float32
+    [batch, channels, height, width] in [0, 1]. Other programs do not mark them as
+    generated: do so yourself.
 
     Example: `ganvas export runs/p --to onnx --out p.onnx`
     """

@@ -123,6 +123,18 @@ def train(
         str | None,
         typer.Option(help="Layers that stay as they are: G:mapping, or D:3 for the first three."),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Pairs to measure at every snapshot: PSNR, SSIM and LPIPS "
+            "(default: DATA's test part).",
+        ),
+    ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(help="Measure that chooses the best checkpoint: frechet, psnr, ssim, lpips."),
+    ] = None,
     set: Set = None,
     config: Annotated[
         Path | None,
@@ -160,6 +172,8 @@ def train(
         "compile": compile,
         "augment": augment,
         "freeze": freeze,
+        "test": test,
+        "best": best,
         "set": set or (),
         "config": config,
     }

@@ -176,7 +176,11 @@ def _losses(found: dict[Any, Progress]) -> dict[str, list[tuple[float, float]]]:
 
 def _quality(found: dict[Any, Progress]) -> dict[str, list[tuple[float, float]]]:
     return {
-        str(name): [(number(line, "images"), number(line, "frechet")) for line in run.quality]
+        str(name): [
+            (number(line, "images"), number(line, "frechet"))
+            for line in run.quality
+            if "frechet" in line
+        ]
         for name, run in found.items()
     }
 

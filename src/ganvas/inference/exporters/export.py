@@ -13,15 +13,16 @@ from torch import Tensor
 from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
 from ganvas.core.files import replacing
 from ganvas.core.guards import reason
-from ganvas.inference.exporters import onnx, openvino, torchscript
+from ganvas.inference.exporters import basicsr, onnx, openvino, torchscript
 from ganvas.inference.exporters.network import Input, Network, network
 from ganvas.inference.load import load
 
-# Form -> (suffix of its files, the module that writes and runs it).
+# Form -> (suffixes of its files, the module that writes and runs it).
 FORMS = {
-    "onnx": (".onnx", onnx),
-    "openvino": (".xml", openvino),
-    "torchscript": (".pt", torchscript),
+    "onnx": ((".onnx",), onnx),
+    "openvino": ((".xml",), openvino),
+    "torchscript": ((".pt",), torchscript),
+    "basicsr": ((".pth", ".safetensors"), basicsr),
 }
 TOLERANCE = 1e-4  # of images in [0, 1]
 
@@ -66,7 +67,8 @@ def export(
     comparison: if its images differ from torch's by more than 1e-4, nothing is written,
     and an older file of that name stays.
 
-    form: "onnx", "openvino" or "torchscript"
+    form: "onnx", "openvino", "torchscript", or "basicsr" (weights of super-resolution
+        networks under the names that upscaling programs read)
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
 
@@ -76,9 +78,9 @@ def export(
     out = Path(out)
     if form not in FORMS:
         raise UserError(f"models cannot be exported to {form!r}. {did_you_mean(form, FORMS)}")
-    suffix, module = FORMS[form]
-    if out.suffix != suffix:
-        raise UserError(f"a file of {form} ends in {suffix}; got {printable(out)}")
+    suffixes, module = FORMS[form]
+    if out.suffix not in suffixes:
+        raise UserError(f"a file of {form} ends in {' or '.join(suffixes)}; got {printable(out)}")
     model = load(run, checkpoint=checkpoint)
     exported = network(model, to, truncation)
     facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
@@ -101,7 +103,8 @@ def export(
             f"{printable(out)} could not be written ({reason(e)}): free some space, or choose a "
             "folder that you may write to"
         ) from None
-    return Export(out, exported.inputs, free, compared, exported.notes)
+    notes = (basicsr.note(exported),) if module is basicsr else ()
+    return Export(out, exported.inputs, free, compared, (*exported.notes, *notes))
 
 
 def _compared(

@@ -19,6 +19,7 @@ from ganvas.core.meta_device import on_meta
 from ganvas.inference.importers import (
     basicsr,
     biggan,
+    by_spandrel,
     cogan,
     dcgan,
     deoldify,
@@ -120,8 +121,9 @@ def read_state(file: str | Path, part: str | None = None) -> State:
 def recognized(state: State, file: str) -> tuple[str, Found]:
     """(format, network with its weights) of tensors.
 
-    Raises `UserError`, with the name `file`, for tensors in none of the `FORMATS`, and
-    for tensors that resemble a format and do not fit it.
+    The extra `spandrel` is asked after the `FORMATS`. Raises `UserError`, with the name
+    `file`, for tensors that neither knows, and for tensors that resemble a format and
+    do not fit it.
     """
     file, state = printable(file), _clean(state)  # a file may be in another order
     for name, recognize in FORMATS.items():
@@ -132,12 +134,15 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
         if isinstance(found, str) or why is not None:
             raise UserError(f"{file} looks like a {name}, but its layers do not fit: {why}")
         return name, found
+    if (other := by_spandrel.recognized(state)) is not None:
+        return other
     beginning = ", ".join(
         f"{printable(k)[:100]} {list(v.shape)}" for k, v in list(state.items())[:4]
     )
     raise UserError(
         f"{file} holds {plural(len(state), 'tensor')} in no known format, among them {beginning}. "
-        "The pages in docs/methods name the projects whose weights are known"
+        "The pages in docs/methods name the projects whose weights are known. "
+        f"{by_spandrel.unavailable() or 'spandrel does not know it either.'}"
     )
 
 

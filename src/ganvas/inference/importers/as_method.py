@@ -23,6 +23,7 @@ from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
 from ganvas.inference.importers.biggan import StoredStatistics
+from ganvas.inference.importers.by_spandrel import Upscaler
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.unit import Translator
 from ganvas.inference.runtime import Description
@@ -157,6 +158,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
             super_resolution.MSRResNet,
             super_resolution.RRDBNet,
             super_resolution.CompactNet,
+            Upscaler,
         )
     },
 }

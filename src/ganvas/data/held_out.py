@@ -1,0 +1,184 @@
+"""Pairs of images that a run is measured on and does not train on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.core.errors import DataError
+from ganvas.data import derived, label_maps, pairs, stacks, super_resolution
+from ganvas.data.degradations import reduced
+from ganvas.data.layouts import find_images, find_pairs
+from ganvas.data.open_source import Source, source_title, two_paths
+from ganvas.data.pictures import ImageSet, Selection
+from ganvas.data.reductions import find_reductions
+from ganvas.data.stacked import files_of
+from ganvas.media.samples import Broken, as_array, to_channels
+
+PIXELS = 1 << 24  # of the targets that are measured
+TEST_PARTS = ("test", "val")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Pairs of images that a run does not train on.
+
+    source, part: as of `feed.Info`
+    count: pairs that `pairs` yields, of `total`
+    least: the shortest side of their targets, pixels
+    scale: sides of a target over those of its input
+    channels, bits: of the images
+    pairs: yields (input [1, C, H / scale, W / scale], target [1, C, H, W]) in [-1, 1],
+        in order of name
+    """
+
+    source: str
+    part: str
+    count: int
+    total: int
+    least: int
+    scale: int
+    channels: int
+    bits: int
+    pairs: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
+def held_out(
+    data: Callable[..., Any], channels: int, source: str | None = None, least: int = 1
+) -> HeldOut | None:
+    """Open the pairs of `source`, its test part if it has one.
+
+    For super-resolution they are whole images, for other data what an epoch of the test
+    part holds; at most 2^24 pixels of targets, by the order of their names.
+
+    data: what the run trains on, a partial of a function of `ganvas.data`
+    channels: of the images that the run trains on
+    source: None: the test part of `data`
+    least: sides in pixels, below which a target is left out
+
+    Returns None if `source` is None and `data` has no test part of pairs. Raises
+    `UserError` for a source that cannot be opened, and `DataError` for one that has no
+    such pairs.
+    """
+    assert isinstance(data, partial)
+    settings = {
+        name: p.default for name, p in inspect.signature(data.func).parameters.items()
+    } | data.keywords
+    openers = (derived, label_maps, pairs, stacks, super_resolution)
+    if data.func not in openers or (source is None and settings["part"] == "test"):
+        if source is None:
+            return None
+        raise DataError(
+            f"{source_title(source)} was given to measure pairs of input and target, and this run "
+            "trains without pairs: leave --test out"
+        )
+    place: Source = settings["source"] if source is None else source
+    if source is None and not _has_test_part(data.func, place):
+        return None
+    if data.func is super_resolution:
+        return _whole(place, settings, channels, least)
+    feed = data.func(**{**data.keywords, "source": place, "part": "test", "load": None})
+    info, sides = feed.info, (feed.info.height, feed.info.width)
+    count = min(max(PIXELS // (sides[0] * sides[1]), 1), info.count)
+    if info.channels != channels or min(sides) < least:
+        raise DataError(
+            f"{info.source} holds images of {info.channels} channels and {sides[1]}x{sides[0]} "
+            f"pixels; expected {channels} channels, as the run trains on, and sides of at least "
+            f"{least} pixels"
+        )
+
+    def opened() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in feed.batches(1, count):
+            yield batch.a, batch.b
+
+    bits = 16 if data.func is stacks else 8
+    return HeldOut(info.source, info.part, count, info.count, min(sides), 1, channels, bits, opened)
+
+
+def _has_test_part(opener: Callable[..., Any], source: Source) -> bool:
+    """Whether a source has a part for tests; decodes nothing."""
+    if opener is stacks:
+        assert isinstance(source, str | Path)
+        return files_of(Path(source), "test")[1] in TEST_PARTS
+    both = opener in (pairs, label_maps) or two_paths(source) is not None
+    if both:
+        return find_pairs(source, "test").part in TEST_PARTS
+    assert isinstance(source, str | Path)
+    return find_images(source, "test", labels=False).part in TEST_PARTS
+
+
+def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) -> HeldOut:
+    """Whole images and their reductions, which are cut to multiples of the scale."""
+    scale, white, degrade = settings["scale"], settings["white"], settings["degrade"]
+    exist = two_paths(source) is not None
+    if exist:
+        found = find_reductions(source, "test", scale, white)
+    else:
+        assert isinstance(source, str | Path)
+        found = find_images(source, "test", labels=False, white=white)
+    high = found.sets["b" if exist else "x"]
+    chosen, shortest = _chosen(high, found, scale, least)
+
+    def opened() -> Iterator[tuple[Tensor, Tensor]]:
+        for i in chosen:
+            target = _tensor(high, i, channels)
+            if exist:
+                yield _tensor(found.sets["a"], i, channels), target
+                continue
+            height, width = (side // scale * scale for side in target.shape[2:])
+            target = target[..., :height, :width]
+            small = (
+                reduced(target, scale)
+                if degrade is None
+                else degrade(target, np.array([i], np.uint64), scale)
+            )
+            yield small, target
+
+    return HeldOut(
+        found.title, found.part, len(chosen), len(high), shortest, scale, channels, 8, opened
+    )
+
+
+def _chosen(
+    images: ImageSet, found: Selection, scale: int, least: int
+) -> tuple[Sequence[int], int]:
+    """The first readable images with sides of `least` or more, and their shortest."""
+    chosen: list[int] = []
+    total = shortest = 0
+    for i in range(len(images)):
+        try:
+            header = images.header(i)
+        except Broken:
+            continue
+        height, width = header.height // scale * scale, header.width // scale * scale
+        if min(height, width) < least:
+            continue
+        total += height * width
+        if chosen and total > PIXELS:
+            break
+        chosen.append(i)
+        shortest = min(height, width, shortest or height)
+    if not chosen:
+        raise DataError(
+            f"none of the images of {found.title} can be measured: expected sides of at least "
+            f"{least} pixels"
+        )
+    return chosen, shortest
+
+
+def _tensor(images: ImageSet, i: int, channels: int) -> Tensor:
+    """An image [1, C, H, W] in [-1, 1]."""
+    try:
+        image = images.load(i)
+    except Broken as e:
+        raise DataError(f"{images.name(i)} cannot be read: {e}") from None
+    pixels = as_array(to_channels(image, channels))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1

@@ -1,0 +1,118 @@
+"""Images and reductions of them that exist as files: two sets, matched by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
+from ganvas.core.json_files import Json
+from ganvas.data.layouts import find_pairs
+from ganvas.data.open_source import Source
+from ganvas.data.pictures import ImageSet, Part, Selection, several
+from ganvas.data.tiles import Tiles
+from ganvas.media.decode import Header
+from ganvas.media.samples import Broken
+
+
+def find_reductions(
+    source: Source, part: Part, scale: int | None, white: int | None = None
+) -> Selection:
+    """Select reductions `a` and images `b` of "LOW,HIGH", whose names match.
+
+    scale: sides of an image over those of its reduction; None: the same for all
+
+    Raises `UserError` that names the images without a partner, and those that are not
+    exactly `scale` times as large as their reductions.
+    """
+    found = find_pairs(source, part, white=white)
+    low, high = found.sets["a"], found.sets["b"]
+    differing: list[str] = []
+    factors: Counter[int | None] = Counter()
+    for i in range(len(low)):
+        try:
+            small, large = low.header(i), high.header(i)
+        except Broken:  # named when it is decoded
+            continue
+        factor = factor_of(small, large)
+        factors[factor] += 1
+        if factor is None or factor != (scale or factor):
+            differing.append(
+                f"{low.name(i)} {small.width}x{small.height} and {high.name(i)} "
+                f"{large.width}x{large.height}"
+            )
+    if differing or len(factors) > 1:
+        (common, count), *_ = factors.most_common(1)
+        expected = f"{scale} times" if scale else "a whole number of times, the same for all,"
+        advice = "crop or remove these"
+        if common is not None and count == factors.total():
+            advice = (
+                f"all are {common} times as large: --set data.scale={common} --set G.scale={common}"
+            )
+        elif len(factors) == 1 and factors.total() > 1:
+            advice = "give the folder of the small images first, as LOW,HIGH"
+        raise UserError(
+            f"{plural(len(differing), 'pair')} of {found.title} (width x height): "
+            f"{several(differing, 3)}. The second image must be exactly {expected} as large as "
+            f"the first; {advice}"
+        )
+    return replace(found, layout=f"{found.layout}, reductions and images")
+
+
+def factor_of(small: Header, large: Header) -> int | None:
+    """How many times as large an image is as another; None: no whole number."""
+    factor = large.width // small.width
+    exact = (small.width * factor, small.height * factor) == (large.width, large.height)
+    return factor if factor and exact else None
+
+
+class BesideReduction:
+    """Image set of tiles, each beside the tile of its reduction in one image.
+
+    A tile of size [H, W] and its reduction are an image [H, W + W / scale], which has
+    the reduction at its top right, so that the two are stored and skipped together.
+
+    low: tiles of the reductions
+    high: the images, in the order of the reductions
+    scale: sides of an image over those of its reduction
+    """
+
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, low: Tiles, high: ImageSet, scale: int) -> None:
+        self.low, self.high, self.scale = low, low.enlarged(high, scale), scale
+        height, width = self.high.size
+        self.size = height, width + low.size[1]
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    def name(self, i: int) -> str:
+        """That of the image's tile."""
+        return self.high.name(i)
+
+    def stamp(self) -> Json:
+        """Of the tiles of both."""
+        return ["beside", self.low.stamp(), self.high.stamp()]
+
+    def header(self, i: int) -> Header:
+        """The size of both, the mode of the tile. Raises `Broken` as `Tiles` does."""
+        self.low.header(i)
+        return self.high.header(i)._replace(height=self.size[0], width=self.size[1])
+
+    def deep(self, i: int) -> np.ndarray | None:
+        """None: tiles have 8 bits."""
+        return None
+
+    def load(self, i: int) -> Image.Image:
+        """Both tiles, in the mode of the image's."""
+        low, high = self.low.load(i), self.high.load(i)
+        both = Image.new(high.mode, (self.size[1], self.size[0]))
+        both.paste(high, (0, 0))
+        both.paste(low.convert(high.mode), (high.width, 0))
+        return both
