@@ -116,3 +116,10 @@ def test_a_length_is_needed(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="name a recipe"):
         config_text("auto", "digits")
+
+
+def test_the_same_command_continues_what_auto_chose(tmp_path: Path) -> None:
+    words: Any = {"out": tmp_path / "run", "minutes": 0.02, "set": ["G.width=4", "D.width=4"]}
+    first = train("auto", "digits", resume="auto", **words)
+    again = train("auto", "digits", resume="auto", **words)
+    assert again.info["images_trained"] == first.info["images_trained"]

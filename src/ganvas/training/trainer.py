@@ -16,13 +16,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from ganvas.core import Measure, distributed
 from ganvas.core import config as core_config
-from ganvas.core.config import override
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
@@ -35,7 +33,7 @@ from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
 from ganvas.inference.model import Model
-from ganvas.training import auto, benchmark, continuation
+from ganvas.training import continuation
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
@@ -44,6 +42,7 @@ from ganvas.training.interrupts import (
     stop_run,
 )
 from ganvas.training.logger import Logger
+from ganvas.training.planning import planned
 from ganvas.training.saver import IDLE, Saver
 from ganvas.training.snapshot import (
     STOPPED,
@@ -60,12 +59,9 @@ from ganvas.training.start import (
     describe_run,
     must_be_free,
     new_run_dir,
-    plan_run,
 )
 from ganvas.training.validation import Validation, validation_of
 
-MAX_MINUTES = 1e6
-UNKNOWN_LENGTH = 1_000_000  # images, while the rate is measured
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
 
@@ -157,30 +153,12 @@ def train(
     known = read_record(out) if resume == "auto" and continuation.begun(out) else None
     if known is None and distributed.rank() == 0:
         must_be_free(out)
-    if minutes is not None and not (images is None and 0 < minutes < MAX_MINUTES):
-        raise UserError(
-            f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
-        )
-    if known is not None and precision == "auto":  # the machine may be another
-        precision = str(known["run"].get("precision"))
-    lengths: Sequence[str] = ()  # settings that depend on the length of the run
-    rated: Sequence[str] = ()  # others, while the rate is measured
-    if recipe == auto.NAME:
-        if (minutes is None and images is None) or config is not None:
-            raise UserError(
-                "auto chooses a recipe and its settings: give it --minutes or --images, and no "
-                "--config"
-            )
-        chosen = auto.choose(auto.facts(data), minutes, size)
-        say(chosen.reason)
-        recipe, size, lengths = chosen.recipe, chosen.size, chosen.set
-        rated = () if minutes is None or known is not None else chosen.rated
-        augment, precision = augment or chosen.augment, precision or "auto"
-    length = known["images"] if known is not None else images or UNKNOWN_LENGTH
-    run, feed, _ = plan_run(
+    recipe, run, feed = planned(
         recipe,
         data,
         device,
+        minutes,
+        known,
         size=size,
         batch=batch,
         images=images,
@@ -191,20 +169,13 @@ def train(
         freeze=freeze,
         test=test,
         best=best,
-        set=(*auto.filled(lengths, length), *rated, *set),
+        set=set,
         config=config,
     )
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
     discriminators = () if discriminator_from is None else (discriminator_from,)
     if known is not None:
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
-    if known is not None and minutes is not None:
-        run = replace(run, images=known["images"])
-    elif minutes is not None:
-        run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
-        say(f"{run.images:,} images in about {minutes:g} minutes")
-        for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
-            run = override(run, setting)
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
         known["run"] = cast(dict[str, object], core_config.dump(run))

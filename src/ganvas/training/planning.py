@@ -1,0 +1,80 @@
+"""Plan a run of some minutes, by the recipe "auto", or like one that is to continue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+from ganvas.core import Run
+from ganvas.core.config import override
+from ganvas.core.environment import say
+from ganvas.core.errors import UserError
+from ganvas.data.feed import Feed
+from ganvas.engine.records import RunRecord
+from ganvas.training import auto, benchmark
+from ganvas.training.start import Settings, plan_run
+
+MAX_MINUTES = 1e6
+UNKNOWN_LENGTH = 1_000_000  # images, while the rate is measured
+
+
+class Planned(NamedTuple):
+    """A complete run, the recipe that it follows, and its data."""
+
+    recipe: str
+    run: Run
+    feed: Feed
+
+
+def planned(
+    recipe: str,
+    data: str | Path,
+    device: str,
+    minutes: float | None,
+    known: RunRecord | None,
+    **settings: Unpack[Settings],
+) -> Planned:
+    """`plan_run`, where minutes, the recipe "auto" or a run to continue decide, too.
+
+    minutes: length of the run, about; None: that of `settings`, or the recipe's
+    known: record of the run to continue; it has a length already, and its precision is
+        that of the machine on which it started
+
+    Raises `UserError` for settings or data that do not fit.
+    """
+    images, set = settings.get("images"), settings.get("set", ())
+    if minutes is not None and not (images is None and 0 < minutes < MAX_MINUTES):
+        raise UserError(
+            f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
+        )
+    lengths: Sequence[str] = ()  # settings that depend on the length of the run
+    rated: Sequence[str] = ()  # others, while the rate is measured
+    if recipe == auto.NAME:
+        if (minutes is None and images is None) or settings.get("config") is not None:
+            raise UserError(
+                "auto chooses a recipe and its settings: give it --minutes or --images, and no "
+                "--config"
+            )
+        chosen = auto.choose(auto.facts(data), minutes, settings.get("size"))
+        say(chosen.reason)
+        recipe, lengths = chosen.recipe, chosen.set
+        rated = () if minutes is None or known is not None else chosen.rated
+        settings["size"] = chosen.size
+        settings["augment"] = settings.get("augment") or chosen.augment
+        settings["precision"] = settings.get("precision") or "auto"
+    if known is not None and settings.get("precision") == "auto":
+        settings["precision"] = str(known["run"].get("precision"))
+    length = known["images"] if known is not None else images or UNKNOWN_LENGTH
+    settings["set"] = (*auto.filled(lengths, length), *rated, *set)
+    run, feed, _ = plan_run(recipe, data, device, **settings)
+    if minutes is None:
+        return Planned(recipe, run, feed)
+    if known is not None:
+        return Planned(recipe, replace(run, images=length), feed)
+    run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
+    say(f"{run.images:,} images in about {minutes:g} minutes")
+    for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
+        run = override(run, setting)
+    return Planned(recipe, run, feed)
