@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hostile_uploads
+import hostile_requests
 import httpx
 import numpy as np
 import pytest
@@ -226,21 +226,21 @@ def test_hanging_and_malformed_clients_harm_nobody(service: Service) -> None:
 
 
 def test_hostile_uploads_get_the_right_status(service: Service) -> None:
-    """The uploads of bench/hostile_uploads.py; clients that wait for a timeout hang up."""
-    limits, wrong = hostile_uploads.Limits(pixels=4096, size=100_000), []
+    """The uploads of bench/hostile_requests.py; clients that wait for a timeout hang up."""
+    limits, wrong = hostile_requests.Limits(pixels=4096, size=100_000), []
 
     async def send() -> None:
-        for upload in hostile_uploads.uploads(240, limits):
+        for upload in hostile_requests.uploads(240, limits):
             if upload.kind == "slow":
                 upload = upload._replace(leaves=True, statuses=frozenset({0}))
-            status, body = await hostile_uploads.answer(service.port, upload)
-            if status not in upload.statuses or hostile_uploads.PAYLOAD in body:
+            status, body = await hostile_requests.answer(service.port, upload)
+            if status not in upload.statuses or hostile_requests.PAYLOAD in body:
                 wrong.append((upload.kind, status, body[:200]))
 
     asyncio.run(send())
     assert not wrong
-    for kind in hostile_uploads.FORMATS:
-        file = hostile_uploads.picture(random.Random(0), kind)
+    for kind in hostile_requests.FORMATS:
+        file = hostile_requests.picture(random.Random(0), kind)
         answer = service.http.post("/v1/translate?model=domains", content=file, headers=IMAGE)
         assert answer.status_code == 200
 
