@@ -20,6 +20,7 @@ SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2
 settings.register_profile("ganvas", deadline=None)  # a busy machine is no failure
 settings.load_profile("ganvas")
 os.environ["GANVAS_CONFIG"] = CONFIG  # tests never use the user's signing key
+os.environ["GANVAS_MARK"] = "0"  # tests compare pixels; those of the invisible mark set it
 for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
     os.environ.pop(variable, None)
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
@@ -46,3 +47,4 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Tests never read or fill the user's cache."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("GANVAS_SIGN", "1")  # --no-sign sets it for the rest of the process
+    monkeypatch.setenv("GANVAS_MARK", "0")  # and so does --no-mark

@@ -25,6 +25,7 @@ atexit.register(shutil.rmtree, CONFIG, True)
 ENVIRONMENT = {
     **os.environ,
     "GANVAS_CONFIG": CONFIG,
+    "GANVAS_MARK": "0",
     "OMP_NUM_THREADS": "1",
     "COLUMNS": "160",
     "NO_COLOR": "1",

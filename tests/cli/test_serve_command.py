@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import os
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hostile_requests
 import httpx
 import numpy as np
 import pytest
@@ -76,7 +78,7 @@ def ended(service: Service) -> tuple[int, str]:
 def service(toy: Any) -> Iterator[Service]:
     made = started(
         f"noise={toy('noise').run}", f"domains={toy('domains').run}", "--max-images", 8,
-        "--max-queue", 16, "--max-pixels", 4096, "--max-bytes", 20_000,
+        "--max-queue", 16, "--max-pixels", 4096, "--max-bytes", 100_000,
     )  # fmt: skip
     yield made
     status, err = ended(made)
@@ -147,7 +149,7 @@ REFUSED: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("/v1/sample", b"[" * 20_000, JSON, 400, "user"),
     ("/v1/sample", b"\xff\xfe", JSON, 422, "user"),
     ("/v1/sample", b"{}", {"content-type": "text/plain"}, 422, "user"),
-    ("/v1/sample", b"0" * 20_001, JSON, 413, "too-large"),
+    ("/v1/sample", b"0" * 100_001, JSON, 413, "too-large"),
     ("/v1/translate?model=noise", png(8, 8), IMAGE, 422, "capability"),
     ("/v1/translate?model=domains&to=c", png(8, 8), IMAGE, 422, "capability"),
     ("/v1/translate?model=domains", png(65, 64), IMAGE, 413, "too-large"),
@@ -221,6 +223,26 @@ def test_hanging_and_malformed_clients_harm_nobody(service: Service) -> None:
     assert service.http.post("/v1/sample", json={}).status_code == 200
     for connection in hanging:
         connection.close()
+
+
+def test_hostile_uploads_get_the_right_status(service: Service) -> None:
+    """The uploads of bench/hostile_requests.py; clients that wait for a timeout hang up."""
+    limits, wrong = hostile_requests.Limits(pixels=4096, size=100_000), []
+
+    async def send() -> None:
+        for upload in hostile_requests.uploads(240, limits):
+            if upload.kind == "slow":
+                upload = upload._replace(leaves=True, statuses=frozenset({0}))
+            status, body = await hostile_requests.answer(service.port, upload)
+            if status not in upload.statuses or hostile_requests.PAYLOAD in body:
+                wrong.append((upload.kind, status, body[:200]))
+
+    asyncio.run(send())
+    assert not wrong
+    for kind in hostile_requests.FORMATS:
+        file = hostile_requests.picture(random.Random(0), kind)
+        answer = service.http.post("/v1/translate?model=domains", content=file, headers=IMAGE)
+        assert answer.status_code == 200
 
 
 def test_the_page_works_in_a_browser(service: Service, tmp_path: Path) -> None:

@@ -212,6 +212,23 @@ def test_translate(page: Any, tmp_path: Path) -> None:
     page.wait_for_function(f"() => ({WIDER})() <= 0")
 
 
+def test_translate_a_clip(page: Any, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (40, 24), (40 * i, 90, 30)) for i in range(5)]
+    clip = tmp_path / "clip.gif"
+    frames[0].save(clip, save_all=True, append_images=frames[1:], duration=80)
+    page.get_by_role("tab", name="Translate").click()
+    choose(page, "Model", "domains")
+    drop(page, "Translate", clip)
+    page.get_by_role("button", name="Translate", exact=True).click()
+    has(page, "#result", "5 frames of 40x24 pixels")
+    for name in ("before", "after"):
+        source = page.locator(f"#result img[alt={name}]").get_attribute("src")
+        assert source.startswith("data:image/gif;base64,")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the result").click()
+    assert download.value.suggested_filename.startswith("clip.")
+
+
 def test_verify(page: Any, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Verify").click()
     drop(page, "Verify", picture(tmp_path / "photo <b>.png"))

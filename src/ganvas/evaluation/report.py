@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ ROWS = {
 THUMBNAILS = 12  # grids over time, evenly spaced
 THUMBNAIL_SIDE = 280  # pixels
 LARGEST_SIDE = 1600  # pixels of the newest grid
+RELOAD = 30  # seconds between two reloads of a run in progress
+STALE = 1800  # seconds without a new report after which a page does not reload
 _EXPLAINED = {
     "fid": ("FID", "lower is better, 0 is best"),
     "fid_bias": ("of which bias, roughly", "decreases with more images"),
@@ -61,7 +64,7 @@ _EXPLAINED = {
 def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
     """Write report.html of a run folder; return its path.
 
-    running: training continues; the page reloads itself
+    running: training continues; the page reloads itself until it is written without
 
     Raises `UserError` if the folder holds no run, or if the page cannot be written.
     """
@@ -84,7 +87,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         paper=_paper(run.get("paper")),
         statement=provenance.STATEMENT,
         facts=_facts(run, _trained(run_dir, log, timing, measured), timing, measured),
-        running=running,
+        live=_live() if running else None,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
         latest_image=_embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
@@ -349,3 +352,10 @@ def _duration(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours:,} h {m:02d} min" if hours else f"{m} min {s:02d} s" if m else f"{s} s"
+
+
+def _live() -> dict[str, int | str]:
+    """When the page of a run in progress was written, and when it reloads."""
+    now = int(time.time())
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    return {"written": now, "time": shown, "reload": RELOAD, "stale": STALE}

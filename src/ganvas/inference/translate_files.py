@@ -170,7 +170,8 @@ def translate_file(
             facts["made"] = f"{masked.share:.1%} of the image, by a mask"
         rows = rows.held(target.suffix)
         settings = {} if quality is None else {"quality": quality}
-        encode.save_rows(rows, target, settings=settings, composite=True, **facts)
+        exact = masks is not None  # pixels outside of the mask must not change
+        encode.save_rows(rows, target, settings=settings, composite=True, exact=exact, **facts)
     except MemoryError:
         raise UserError(f"{printable(file)}: not enough memory") from None
     return rows

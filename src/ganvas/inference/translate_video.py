@@ -24,7 +24,7 @@ from ganvas.inference import image_input
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.inference.options import TranslateOptions
-from ganvas.media import clip, credentials, encode, provenance
+from ganvas.media import clip, credentials, encode, provenance, video
 from ganvas.media.clip import Clip, Frame, Look
 from ganvas.media.decode import EXTENSIONS
 from ganvas.media.provenance import Label
@@ -52,7 +52,7 @@ class TranslatedVideo:
 
 def is_video(path: Path) -> bool:
     """Whether a file's ending is that of a video."""
-    return path.suffix.lower() in clip.SUFFIXES
+    return path.suffix.lower() in video.VIDEOS
 
 
 def translate_video(

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -23,12 +22,8 @@ import numpy as np
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media.provenance import STATEMENT, Label
-from ganvas.media.video import xmp_box
+from ganvas.media.video import library, xmp_box
 
-SUFFIXES = {
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
-    *(".wmv", ".flv", ".ogv"),
-}
 MOST_PIXELS = 1 << 26  # of a frame
 UNSPECIFIED = 2  # of H.273: matrix, primaries and transfer that are not known
 
@@ -63,19 +58,6 @@ class Look:
     aspect: Fraction | None = None
     matrix: tuple[int, ...] | None = None
     deep: bool = False
-
-
-def library() -> ModuleType:
-    """The package av. Raises `UserError` if it is absent."""
-    try:
-        import av  # pyright: ignore[reportMissingImports] (an extra)
-        import av.error
-    except ImportError as e:
-        raise UserError(
-            f"videos need the package av ({reason(e)}). Install it: pip install 'ganvas[video]'"
-        ) from None
-    av.logging.set_level(None)  # damage is reported here, once
-    return av
 
 
 class Clip:

@@ -1,4 +1,4 @@
-"""Encode images as PNG, JPEG, WebP and TIFF marked as generated, and signed."""
+"""Encode images as PNG, JPEG, WebP and TIFF, marked as generated and signed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import open_atomic, write
-from ganvas.media import credentials
+from ganvas.media import credentials, invisible_mark
 from ganvas.media.provenance import (
     SOFTWARE,
     STATEMENT,
@@ -146,14 +146,18 @@ def save_rows(
     *,
     settings: Mapping[str, object] | None = None,
     composite: bool = False,
+    exact: bool = False,
     **facts: object,
 ) -> Path:
     """`save` for an image that comes in bands.
 
     PNG and TIFF are written as the bands come, so that memory need not hold the image;
     JPEG and WebP need all of it.
+
+    exact: leave the pixels as they are, without an invisible mark
     """
     path, label = Path(path), Label.of(facts, composite)
+    rows = rows if exact else _marked(rows)
     suffix = path.suffix.lower()
     with open_atomic(path) as file:
         credentials.write_signed(
@@ -189,11 +193,19 @@ def encode(
     """The file that `save` would write under this suffix."""
     buffer, label, suffix = io.BytesIO(), Label.of(facts, composite), suffix.lower()
     profile = (settings or {}).get("icc_profile", image.info.get("icc_profile"))
-    rows = _rows(image, profile if isinstance(profile, bytes) else None)
+    rows = _marked(_rows(image, profile if isinstance(profile, bytes) else None))
     credentials.write_signed(
         lambda plain: WRITERS[suffix](rows, plain, label, settings or {}), buffer, suffix, label
     )
     return buffer.getvalue()
+
+
+def _marked(rows: Rows) -> Rows:
+    """The image with an invisible mark, if it is large enough and has 8 bits."""
+    small = min(rows.width, rows.height) < invisible_mark.SIDE
+    if small or rows.bits > 8 or not invisible_mark.is_on():
+        return rows
+    return rows._replace(bands=map(invisible_mark.embed, rows.strips(invisible_mark.PERIOD)))
 
 
 def _rows(image: Image.Image, profile: bytes | None) -> Rows:

@@ -1,4 +1,4 @@
-"""Verify what a file says about its origin: its signature, and the mark beside it."""
+"""Verify a file's origin: its signature, the mark beside it, the one in its pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import NamedTuple
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.core.json_files import Json
-from ganvas.media import credentials, provenance
+from ganvas.media import credentials, invisible_mark, provenance
 
 # State -> (exit status of `ganvas verify`, what it means), from the best to the worst.
 STATES = {
     "signed": (0, "signed with this user's key, and whole"),
     "signed-by-others": (3, "whole, and signed with a key that is not this user's"),
     "marked": (4, "marked only: no signature"),
+    "pixels": (4, "marked in its pixels only: saved by another program since"),
     "unknown": (5, "unknown: neither a signature nor a mark"),
     "changed": (6, "changed since it was signed"),
 }
@@ -31,6 +32,7 @@ class Verdict(NamedTuple):
     signer: names in the certificate; anybody can make a certificate of any name
     facts: what else it says: recipe, hash of the weights, seed, ...
     note: what limits the verdict
+    pixels: whether they hold the invisible mark; None: too small to tell, or no image
     """
 
     state: str
@@ -39,6 +41,7 @@ class Verdict(NamedTuple):
     signer: str | None = None
     facts: Mapping[str, Json] = MappingProxyType({})
     note: str | None = None
+    pixels: bool | None = None
 
 
 def verify(path: str | Path) -> Verdict:
@@ -57,21 +60,24 @@ def verify(path: str | Path) -> Verdict:
         raise DataError(f"{printable(path)} cannot be read: {reason(e)}") from None
     except UserError as e:
         note = f"a signature would not be seen: {e}"
+    pixels = invisible_mark.found(path)
     if signed is None:
-        return _marked(path, note)
+        return _marked(path, note, pixels)
     state = {"whole": "signed" if signed.known else "signed-by-others"}.get(signed.state, "changed")
     if signed.state == "unreliable":
         state = "signed-by-others"
     if signed.problems:
         note = f"C2PA: {', '.join(map(printable, signed.problems))}"
-    return Verdict(state, signed.generated, signed.software, signed.signer, signed.facts, note)
+    said = (signed.generated, signed.software, signed.signer, signed.facts)
+    return Verdict(state, *said, note, pixels)
 
 
-def _marked(path: Path, note: str | None) -> Verdict:
+def _marked(path: Path, note: str | None, pixels: bool | None) -> Verdict:
     """The verdict on a file without a signature."""
     try:
         mark = provenance.read(path)
     except DataError:
         return Verdict("unknown", False, note=note or "it is no image of a known format")
-    state = "marked" if mark["generated"] else "unknown"
-    return Verdict(state, mark["generated"], mark["software"], None, mark["facts"], note)
+    state = "marked" if mark["generated"] else "pixels" if pixels else "unknown"
+    generated = mark["generated"] or bool(pixels)
+    return Verdict(state, generated, mark["software"], None, mark["facts"], note, pixels)

@@ -64,6 +64,7 @@ from ganvas.training.validation import Validation, validation_of
 
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
+REPORT_SHARE = 0.01  # of the time, at most, goes into these reports
 
 OnSnapshot = Callable[[Snapshot], object]
 
@@ -317,9 +318,9 @@ def _fit(
         closing(Logger(out, engine, unfinished, record)) as log,
         Saver(engine, out, record) as saver,
     ):
-        if not (out / "report.html").exists():
-            write_report_quietly(out, running=True)
-        last_saved = last_report = time.monotonic()
+        write_report_quietly(out, running=True)
+        last_saved = time.monotonic()
+        next_report = last_saved + REPORT_SECONDS
         while engine.clock.images < run.images:
             log.add(engine.step())
             bar.update(engine.clock.images, log.latest)
@@ -356,9 +357,10 @@ def _fit(
             if stop:
                 bar.close()
                 stop_run(out, clock.images, run.images, stop, received, unattended=unattended)
-            if save and not done and time.monotonic() - last_report > REPORT_SECONDS:
+            if not done and (start := time.monotonic()) > next_report:
                 write_report_quietly(out, running=True)
-                last_report = time.monotonic()
+                end = time.monotonic()
+                next_report = end + max(REPORT_SECONDS, (end - start) / REPORT_SHARE)
     write_report_quietly(out)
     distributed.barrier()
     return Model(engine.model(), model_facts(engine, record), str(engine.device))

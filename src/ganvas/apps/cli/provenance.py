@@ -1,4 +1,4 @@
-"""`ganvas verify`, and the option --no-sign of the commands that write images."""
+"""`ganvas verify`, and --no-sign and --no-mark of the commands that write images."""
 
 from __future__ import annotations
 
@@ -24,25 +24,42 @@ NoSign = Annotated[
 ]
 
 
+NoMark = Annotated[
+    bool,
+    typer.Option(
+        "--no-mark",
+        help="Write the pixels without an invisible mark: nothing says that they were generated "
+        "once another program has saved them. The mark in their metadata remains.",
+    ),
+]
+
+
 def signs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that writes images the option --no-sign."""
+    """Give a command that writes images the options --no-sign and --no-mark."""
 
     @functools.wraps(command)
-    def called(*arguments: Any, no_sign: bool = False, **options: Any) -> None:
-        if no_sign:
+    def called(
+        *arguments: Any, no_sign: bool = False, no_mark: bool = False, **options: Any
+    ) -> None:
+        if no_sign or no_mark:
             from ganvas.core.environment import say
-            from ganvas.media import credentials
+            from ganvas.media import credentials, invisible_mark
 
-            os.environ[credentials.SIGN_VARIABLE] = "0"
-            say(f"note: --no-sign: {credentials.LOST}")
+            if no_sign:
+                os.environ[credentials.SIGN_VARIABLE] = "0"
+                say(f"note: --no-sign: {credentials.LOST}")
+            if no_mark:
+                os.environ[invisible_mark.MARK_VARIABLE] = "0"
+                say(f"note: --no-mark: {invisible_mark.LOST}")
         command(*arguments, **options)
 
     # typer reads the options of a command from its signature.
     signature = inspect.signature(command, eval_str=True)
-    option = inspect.Parameter(
-        "no_sign", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=NoSign
-    )
-    parameters = [*signature.parameters.values(), option]
+    further = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in (("no_sign", NoSign), ("no_mark", NoMark))
+    ]
+    parameters = [*signature.parameters.values(), *further]
     called.__dict__["__signature__"] = signature.replace(parameters=parameters)
     called.__annotations__ = {p.name: p.annotation for p in parameters}
     return called
@@ -53,7 +70,7 @@ def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images or clips.")],
     as_json: Json = False,
 ) -> None:
-    """Verify the origin of images: signature, mark, changes.
+    """Verify the origin of images: signature, marks, changes.
 
     Exit status: 0 if every file is signed with your key and whole; 3 signed with
     another key; 4 only marked as generated; 5 unknown; 6 changed since it was signed.
@@ -82,6 +99,8 @@ def verify(
             _say(f"  says: {', '.join(part for part in parts if part)}")
         if verdict.signer:
             _say(f"  signer: {verdict.signer}")
+        if verdict.pixels is not None:
+            _say(f"  pixels: {'marked invisibly' if verdict.pixels else 'no invisible mark'}")
         if verdict.note:
             _say(f"  note: {verdict.note}")
     if as_json:

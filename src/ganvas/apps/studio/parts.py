@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import os
@@ -17,7 +18,8 @@ from PIL import Image
 
 from ganvas.core.errors import UserError
 from ganvas.inference.library import Entry
-from ganvas.media import encode
+from ganvas.media import encode, video
+from ganvas.media.provenance import Label
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,6 +86,18 @@ def data_uri(image: Image.Image, generated: Mapping[str, object] | None) -> str:
     else:
         data = encode.encode(image, ".png", **generated)  # type: ignore[arg-type]
     return encode.data_uri(data)
+
+
+def loop_uri(
+    frames: Sequence[Image.Image], fps: float, generated: Mapping[str, object] | None
+) -> str:
+    """A clip as the address of a looping GIF in the page.
+
+    generated: as of `data_uri`
+    """
+    label = None if generated is None else Label(generated, composite=True)
+    data = base64.b64encode(video.gif(frames, fps, label)).decode()
+    return f"data:image/gif;base64,{data}"
 
 
 def picture(source: str, caption: str, *, name: str = "", small: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Translate: an image before and after."""
+"""Translate: an image or a clip before and after."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from ganvas.inference import explore
 from ganvas.inference.library import Entry, open_model
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
+from ganvas.inference.translate_clip import translate_clip
 from ganvas.inference.translate_files import translate_file
-from ganvas.media import decode
+from ganvas.media import decode, video
 from ganvas.media.samples import Broken
 
 SHOWN = 1024  # pixels of the longer side on the page; the file has them all
@@ -47,7 +48,9 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
                 info="Scale the image to the size that the model knows, and the result back.",
             )
             paint = gr.HTML(visible=False, js_on_load=parts.asset("paint.js"), elem_id="paint")
-            file = gr.File(label="Image", file_types=[*decode.EXTENSIONS], height=140)
+            file = gr.File(
+                label="Image or clip", file_types=[*decode.EXTENSIONS, *video.VIDEOS], height=140
+            )
             with gr.Accordion("Change only a part", open=False):
                 part = gr.Radio([NONE, GIVEN, FOUND], value=NONE, label="Change")
                 mask = gr.File(
@@ -56,7 +59,8 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
             go = gr.Button("Translate", variant="primary")
         with gr.Column(scale=2, min_width=320):
             result = gr.HTML(
-                parts.note("Drop an image, or choose one, and press Translate."), elem_id="result"
+                parts.note("Drop an image or a clip, or choose one, and press Translate."),
+                elem_id="result",
             )
             download = gr.DownloadButton("Save the result", visible=False, size="sm")
 
@@ -89,9 +93,15 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
         mask: str | None,
     ) -> list[Any]:
         if file is None:
-            raise UserError("there is no image yet: drop one on the field Image, or choose one")
+            raise UserError(
+                "there is no image yet: drop one on the field Image or clip, or choose one"
+            )
         if part == GIVEN and mask is None:
             raise UserError("there is no mask yet: give an image of the same size, white where to")
+        if video.is_clip(Path(file)):
+            if part != NONE:
+                raise UserError("a mask is for one image: choose the whole image for a clip")
+            return _translated_clip(model_of(path), Path(file), to, size)
         masks = None if part == NONE else Masks(Path(mask) if part == GIVEN and mask else None)
         return _translated(model_of(path), Path(file), to, size, masks)
 
@@ -162,6 +172,21 @@ def _translated(
         shown[1].width,
         title="; ".join(facts),
     )
+    return [html, gr.update(value=str(target), visible=True)]
+
+
+def _translated_clip(model: Model, file: Path, to: str | None, at_training_size: bool) -> list[Any]:
+    """The result as a comparison of two loops, and the clip to save."""
+    target = parts.new_folder() / f"{file.stem}{video.suffix()}"
+    clips = translate_clip(model, file, target, to=to, at_training_size=at_training_size)
+    facts = {**model.facts, "source": file.name}
+    size = clips.after.frames[0].size
+    before, after = (
+        parts.loop_uri([_shown(frame, size) for frame in clip.frames], clip.fps, given)
+        for clip, given in ((clips.before, None), (clips.after, facts))
+    )
+    title = f"{len(clips.after.frames)} frames of {size[0]}x{size[1]} pixels"
+    html = parts.comparison(before, after, min(size[0], SHOWN), title=title)
     return [html, gr.update(value=str(target), visible=True)]
 
 

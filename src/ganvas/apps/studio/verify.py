@@ -17,6 +17,7 @@ KINDS = {  # of the notes: a whole signature, a mark only, all else
     "signed": "good",
     "signed-by-others": "good",
     "marked": "",
+    "pixels": "",
     "unknown": "bad",
     "changed": "bad",
 }
@@ -30,8 +31,9 @@ def tab() -> None:
             gr.HTML(
                 parts.note(
                     "A signature shows that a file is as its signer wrote it. A mark alone is "
-                    "information, not proof: saving an image again removes both, and anybody can "
-                    "write a mark. The file does not leave this machine."
+                    "information, not proof: anybody can write one. Saving an image again removes "
+                    "both, but not the invisible mark in the pixels of images of at least 256 px. "
+                    "The file does not leave this machine."
                 )
             )
         with gr.Column(scale=2, min_width=320):
@@ -44,7 +46,8 @@ def _shown(file: str | None) -> str:
     if file is None:
         return EMPTY
     found = verify(Path(file))
-    facts = {"software": found.software, "signer": found.signer, **found.facts}
+    pixels = None if found.pixels is None else "invisible mark" if found.pixels else "no mark"
+    facts = {"software": found.software, "signer": found.signer, "pixels": pixels, **found.facts}
     rows = [(printable(k), printable(_text(v))) for k, v in facts.items() if v is not None]
     title = f"<h2>{parts.escape(printable(Path(file).name))}</h2>"
     note = parts.note(_sentences(found), KINDS[found.state])
