@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 LIMIT = 1800.0  # seconds
 CONFIG = tempfile.mkdtemp(prefix="ganvas-config-")  # of a signing key that only the tests use
@@ -163,3 +163,14 @@ def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None =
         assert time.monotonic() < end, f"nothing within {LIMIT:.0f} s"
         time.sleep(0.01)
     return found
+
+
+class Ended(NamedTuple):
+    """Exit status and output of a command."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from processes import Command, Ended
 from toys import SMALL, toy_data
 
 from ganvas.__main__ import main
@@ -40,17 +41,6 @@ class Toy(NamedTuple):
     recipe: str
     run: Path
     data: Path
-
-
-class Ended(NamedTuple):
-    """Exit status and output of a command."""
-
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import Command
 from PIL import Image
+from processes import Command
 
 import ganvas
 from ganvas.core.errors import DataError, UserError
