@@ -23,7 +23,7 @@ from ganvas.data.reductions import find_reductions
 from ganvas.data.stacked import files_of
 from ganvas.media.samples import Broken, as_array, to_channels
 
-PIXELS = 1 << 24  # of the targets that are measured
+PAIRS, PIXELS = 200, 1 << 24  # that are measured at most; pixels of the targets
 TEST_PARTS = ("test", "val")
 
 
@@ -57,7 +57,7 @@ def held_out(
     """Open the pairs of `source`, its test part if it has one.
 
     For super-resolution they are whole images, for other data what an epoch of the test
-    part holds; at most 2^24 pixels of targets, by the order of their names.
+    part holds; the first by name, up to 200 pairs and 2^24 pixels of targets.
 
     data: what the run trains on, a partial of a function of `ganvas.data`
     channels: of the images that the run trains on
@@ -87,7 +87,7 @@ def held_out(
         return _whole(place, settings, channels, least)
     feed = data.func(**{**data.keywords, "source": place, "part": "test", "load": None})
     info, sides = feed.info, (feed.info.height, feed.info.width)
-    count = min(max(PIXELS // (sides[0] * sides[1]), 1), info.count)
+    count = min(max(PIXELS // (sides[0] * sides[1]), 1), PAIRS, info.count)
     if info.channels != channels or min(sides) < least:
         raise DataError(
             f"{info.source} holds images of {info.channels} channels and {sides[1]}x{sides[0]} "
@@ -162,7 +162,7 @@ def _chosen(
         if min(height, width) < least:
             continue
         total += height * width
-        if chosen and total > PIXELS:
+        if chosen and (total > PIXELS or len(chosen) == PAIRS):
             break
         chosen.append(i)
         shortest = min(height, width, shortest or height)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ganvas.core import Method, Run, Translates
 from ganvas.core.environment import say
-from ganvas.core.errors import ConfigError, UserError
+from ganvas.core.errors import ConfigError, DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.held_out import HeldOut, held_out
+from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
 from ganvas.engine.records import HeldOutRecord
 from ganvas.inference.model import Model
 from ganvas.metrics.lpips import BACKBONES, LPIPS, lpips
@@ -68,10 +68,12 @@ class Validation:
         """One line for the user."""
         record = self.record()
         of = "" if record["pairs"] == record["of"] else f" of {record['of']}"
-        names = ["psnr", "ssim", *([record["lpips"]] if record["lpips"] else [])]
+        part = f", {record['part']}" if record["part"] in TEST_PARTS else ""
+        names = f"psnr and ssim ({record['protocol']})"
+        names += f", {record['lpips']}" if record["lpips"] else ""
         return (
-            f"measured at every snapshot: {', '.join(names)} ({record['protocol']}) of "
-            f"{plural(record['pairs'], 'pair')}{of} in {record['source']}, {record['part']}"
+            f"measured at every snapshot: {names} of {plural(record['pairs'], 'pair')}{of} in "
+            f"{record['source']}{part}"
         )
 
 
@@ -90,7 +92,10 @@ def validation_of(run: Run, method: Method, channels: int) -> Validation | None:
             images = held_out(run.data, channels, run.test, WINDOW + 2 * protocol.shave)
         except UserError as e:
             if run.test is not None:
-                raise
+                raise DataError(
+                    f"{e}. These are the pairs to measure (--test; of an older run: --set "
+                    "test=PATH, or --set test=null)"
+                ) from None
             say(f"note: the test part of the data cannot be measured: {e}")
     elif run.test is not None:
         raise ConfigError(
