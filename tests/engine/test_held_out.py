@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganvas.core.errors import UserError
+from ganvas.data import label_maps
 from ganvas.data.held_out import held_out
 from ganvas.engine import checkpoint
 from ganvas.engine.restore import best_checkpoint
@@ -67,7 +69,8 @@ def test_whole_images_are_measured_as_translate_and_pixels_do(tmp_path: Path) ->
     measured = lines(run)
     assert [line["images"] for line in measured] == [12, 24, 36, 48, 60]
     model = load(run)
-    held = held_out(run_of(run, read_record(run)).data, 3, str(test))
+    opener = run_of(run, read_record(run)).data
+    held = held_out(opener, opener().info, str(test))
     assert held is not None
     for side, folder in (("a", "made"), ("b", "whole")):
         (tmp_path / folder).mkdir()
@@ -135,6 +138,17 @@ def test_pairs_of_one_size_and_what_cannot_be_measured(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "p" / "run.json").read_text())["held_out"]
     assert (record["part"], record["pairs"], record["protocol"]) == ("test", 2, "rgb")
     assert {"psnr", "ssim"} < lines(tmp_path / "p")[-1].keys()
+    # Label maps of the test part have colors that those of training lack.
+    for part, value in (("train", 40), ("test", 90)):
+        for file in (tmp_path / "pairs" / part / "A").iterdir():
+            pixels = np.full((40, 50, 3), [value, 0, 200], np.uint8)
+            pixels[:, 25:] = [0, 200, 0]
+            Image.fromarray(pixels).save(file)
+    maps = label_maps(tmp_path / "pairs", size=32)
+    held = held_out(partial(label_maps, source=str(tmp_path / "pairs"), size=32), maps.info)
+    assert held is not None
+    reds = [float(x[0, 0, 0, 0]) for x, _ in held.pairs()]
+    assert reds == pytest.approx([40 / 127.5 - 1] * 2), "the nearest color of training"
     alone = photos(tmp_path / "alone", 2)
     for recipe, message in (("dcgan", "does not translate"), ("cyclegan", "trains without pairs")):
         data = tmp_path / "pairs" if recipe == "cyclegan" else alone

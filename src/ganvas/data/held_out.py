@@ -16,6 +16,8 @@ from torch import Tensor
 from ganvas.core.errors import DataError
 from ganvas.data import derived, label_maps, pairs, stacks, super_resolution
 from ganvas.data.degradations import reduced
+from ganvas.data.feed import Info
+from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
 from ganvas.data.open_source import Source, source_title, two_paths
 from ganvas.data.pictures import ImageSet, Selection
@@ -52,7 +54,7 @@ class HeldOut:
 
 
 def held_out(
-    data: Callable[..., Any], channels: int, source: str | None = None, least: int = 1
+    data: Callable[..., Any], trained: Info, source: str | None = None, least: int = 1
 ) -> HeldOut | None:
     """Open the pairs of `source`, its test part if it has one.
 
@@ -60,7 +62,7 @@ def held_out(
     part holds; the first by name, up to 200 pairs and 2^24 pixels of targets.
 
     data: what the run trains on, a partial of a function of `ganvas.data`
-    channels: of the images that the run trains on
+    trained: what the run trains on; decides the channels, and colors of label maps
     source: None: the test part of `data`
     least: sides in pixels, below which a target is left out
 
@@ -83,9 +85,13 @@ def held_out(
     place: Source = settings["source"] if source is None else source
     if source is None and not _has_test_part(data.func, place):
         return None
+    channels = trained.channels
     if data.func is super_resolution:
         return _whole(place, settings, channels, least)
-    feed = data.func(**{**data.keywords, "source": place, "part": "test", "load": None})
+    opening = {**data.keywords, "source": place, "part": "test", "load": None}
+    if data.func is label_maps and settings["palette"] is None:
+        opening["palette"] = [color_name(color) for color in trained.palette]
+    feed = data.func(**opening)
     info, sides = feed.info, (feed.info.height, feed.info.width)
     count = min(max(PIXELS // (sides[0] * sides[1]), 1), PAIRS, info.count)
     if info.channels != channels or min(sides) < least:

@@ -12,6 +12,7 @@ from ganvas.core import Method, Run, Translates
 from ganvas.core.environment import say
 from ganvas.core.errors import ConfigError, DataError, UserError
 from ganvas.core.guards import plural
+from ganvas.data.feed import Info
 from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
 from ganvas.engine.records import HeldOutRecord
 from ganvas.inference.model import Model
@@ -77,8 +78,10 @@ class Validation:
         )
 
 
-def validation_of(run: Run, method: Method, channels: int) -> Validation | None:
+def validation_of(run: Run, method: Method, trained: Info) -> Validation | None:
     """The validation that a run asks for, or that the test part of its data permits.
+
+    trained: describes the data that it trains on
 
     Raises `UserError` for held-out data that cannot be used, and if the run's best
     checkpoint depends on a measure that is not taken.
@@ -89,7 +92,7 @@ def validation_of(run: Run, method: Method, channels: int) -> Validation | None:
     images = None
     if isinstance(method, Translates) and "b" in method.directions:
         try:
-            images = held_out(run.data, channels, run.test, WINDOW + 2 * protocol.shave)
+            images = held_out(run.data, trained, run.test, WINDOW + 2 * protocol.shave)
         except UserError as e:
             if run.test is not None:
                 raise DataError(
