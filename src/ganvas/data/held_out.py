@@ -16,7 +16,7 @@ from torch import Tensor
 from ganvas.core.errors import DataError
 from ganvas.data import derived, label_maps, pairs, stacks, super_resolution
 from ganvas.data.degradations import reduced
-from ganvas.data.feed import Info
+from ganvas.data.feed import Feed, Info
 from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
 from ganvas.data.open_source import Source, source_title, two_paths
@@ -54,7 +54,7 @@ class HeldOut:
 
 
 def held_out(
-    data: Callable[..., Any], trained: Info, source: str | None = None, least: int = 1
+    data: Callable[..., Feed], trained: Info, source: str | None = None, least: int = 1
 ) -> HeldOut | None:
     """Open the pairs of `source`, its test part if it has one.
 

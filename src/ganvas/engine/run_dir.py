@@ -185,8 +185,8 @@ def number(line: Line, name: str) -> float:
 
 def best_measure(record: RunRecord) -> Measure:
     """The measure that decides which checkpoint of a run is the best."""
-    chosen, default = record["run"].get("best"), MEASURES[0]
-    return next((measure for measure in MEASURES if measure == chosen), default)
+    chosen = record["run"].get("best")
+    return cast(Measure, chosen) if chosen in MEASURES else "frechet"
 
 
 def best_line(lines: Sequence[Line], measure: Measure = "frechet") -> Line | None:
