@@ -20,7 +20,7 @@ from ganvas.data.feed import Feed, Info
 from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
 from ganvas.data.open_source import Source, source_title, two_paths
-from ganvas.data.pictures import ImageSet, Selection
+from ganvas.data.pictures import ImageSet
 from ganvas.data.reductions import find_reductions
 from ganvas.data.stacked import files_of
 from ganvas.media.samples import Broken, as_array, to_channels
@@ -131,7 +131,7 @@ def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) 
         assert isinstance(source, str | Path)
         found = find_images(source, "test", labels=False, white=white)
     high = found.sets["b" if exist else "x"]
-    chosen, shortest = _chosen(high, found, scale, least)
+    chosen, shortest = _chosen([*found.sets.values()], found.title, scale, least)
 
     def opened() -> Iterator[tuple[Tensor, Tensor]]:
         for i in chosen:
@@ -154,17 +154,20 @@ def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) 
 
 
 def _chosen(
-    images: ImageSet, found: Selection, scale: int, least: int
+    sets: Sequence[ImageSet], title: str, scale: int, least: int
 ) -> tuple[Sequence[int], int]:
-    """The first readable images with sides of `least` or more, and their shortest."""
+    """The first readable images with sides of `least` or more, and their shortest.
+
+    sets: the images, after their reductions if these exist
+    """
     chosen: list[int] = []
     total = shortest = 0
-    for i in range(len(images)):
+    for i in range(len(sets[-1])):
         try:
-            header = images.header(i)
+            width, height = [images.load(i).size for images in sets][-1]
         except Broken:
             continue
-        height, width = header.height // scale * scale, header.width // scale * scale
+        height, width = height // scale * scale, width // scale * scale
         if min(height, width) < least:
             continue
         total += height * width
@@ -174,7 +177,7 @@ def _chosen(
         shortest = min(height, width, shortest or height)
     if not chosen:
         raise DataError(
-            f"none of the images of {found.title} can be measured: expected sides of at least "
+            f"none of the images of {title} can be measured: expected sides of at least "
             f"{least} pixels"
         )
     return chosen, shortest
