@@ -15,6 +15,8 @@ $(BIN)/python:
 
 .venv/ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) '.[dev]'
+	# Without torchvision, which one test replaces in a process of its own.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spandrel einops
 	touch $@ .venv/playable
 
 demo: .venv/playable ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganvas.core.errors import UserError
+from ganvas.data import label_maps
 from ganvas.data.held_out import held_out
 from ganvas.engine import checkpoint
 from ganvas.engine.restore import best_checkpoint
@@ -52,6 +54,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_images_are_measured_as_translate_and_pixels_do(tmp_path: Path) -> None:
     """Not crops; cut to multiples of the scale; outputs rounded as in files."""
     data, test = photos(tmp_path / "photos", 3), photos(tmp_path / "test", 2, 39, 47)
+    whole = (test / "1.png").read_bytes()
+    (test / "2.png").write_bytes(whole[: len(whole) // 2])  # its header can be read
     run = tmp_path / "run"
     train("srresnet", data, out=run, test=test, best="psnr", set=NET, **TOLD)
     record = json.loads((run / "run.json").read_text())
@@ -59,7 +63,7 @@ def test_whole_images_are_measured_as_translate_and_pixels_do(tmp_path: Path) ->
         "source": "test",
         "part": "all",
         "pairs": 2,
-        "of": 2,
+        "of": 3,
         "protocol": "y-crop4",
         "lpips": None,
     }
@@ -67,7 +71,8 @@ def test_whole_images_are_measured_as_translate_and_pixels_do(tmp_path: Path) ->
     measured = lines(run)
     assert [line["images"] for line in measured] == [12, 24, 36, 48, 60]
     model = load(run)
-    held = held_out(run_of(run, read_record(run)).data, 3, str(test))
+    opener = run_of(run, read_record(run)).data
+    held = held_out(opener, opener().info, str(test))
     assert held is not None
     for side, folder in (("a", "made"), ("b", "whole")):
         (tmp_path / folder).mkdir()
@@ -116,10 +121,10 @@ def test_a_resumed_run_measures_the_same(tmp_path: Path) -> None:
     for file in low.iterdir():
         Image.open(file).resize((120, 120)).save(high / file.name)
     data = f"{low},{high}"
-    for name, images in (("whole", 60), ("cut", 20)):
+    for name, images in (("whole", 36), ("cut", 12)):
         told = {**TOLD, "images": images}
         train("srresnet", data, out=tmp_path / name, test=data, set=NET, **told)
-    resume(tmp_path / "cut", images=60, device="cpu")
+    resume(tmp_path / "cut", images=36, device="cpu")
     # The shorter run's ticks are not those of the longer one's; at its end all agree.
     assert lines(tmp_path / "cut")[-1] == lines(tmp_path / "whole")[-1]
 
@@ -135,6 +140,17 @@ def test_pairs_of_one_size_and_what_cannot_be_measured(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "p" / "run.json").read_text())["held_out"]
     assert (record["part"], record["pairs"], record["protocol"]) == ("test", 2, "rgb")
     assert {"psnr", "ssim"} < lines(tmp_path / "p")[-1].keys()
+    # Label maps of the test part have colors that those of training lack.
+    for part, value in (("train", 40), ("test", 90)):
+        for file in (tmp_path / "pairs" / part / "A").iterdir():
+            pixels = np.full((40, 50, 3), [value, 0, 200], np.uint8)
+            pixels[:, 25:] = [0, 200, 0]
+            Image.fromarray(pixels).save(file)
+    maps = label_maps(tmp_path / "pairs", size=32)
+    held = held_out(partial(label_maps, source=str(tmp_path / "pairs"), size=32), maps.info)
+    assert held is not None
+    reds = [float(x[0, 0, 0, 0]) for x, _ in held.pairs()]
+    assert reds == pytest.approx([40 / 127.5 - 1] * 2), "the nearest color of training"
     alone = photos(tmp_path / "alone", 2)
     for recipe, message in (("dcgan", "does not translate"), ("cyclegan", "trains without pairs")):
         data = tmp_path / "pairs" if recipe == "cyclegan" else alone

@@ -16,14 +16,16 @@ from torch import Tensor
 from ganvas.core.errors import DataError
 from ganvas.data import derived, label_maps, pairs, stacks, super_resolution
 from ganvas.data.degradations import reduced
+from ganvas.data.feed import Feed, Info
+from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
 from ganvas.data.open_source import Source, source_title, two_paths
-from ganvas.data.pictures import ImageSet, Selection
+from ganvas.data.pictures import ImageSet
 from ganvas.data.reductions import find_reductions
 from ganvas.data.stacked import files_of
 from ganvas.media.samples import Broken, as_array, to_channels
 
-PIXELS = 1 << 24  # of the targets that are measured
+PAIRS, PIXELS = 200, 1 << 24  # that are measured at most; pixels of the targets
 TEST_PARTS = ("test", "val")
 
 
@@ -52,15 +54,15 @@ class HeldOut:
 
 
 def held_out(
-    data: Callable[..., Any], channels: int, source: str | None = None, least: int = 1
+    data: Callable[..., Feed], trained: Info, source: str | None = None, least: int = 1
 ) -> HeldOut | None:
     """Open the pairs of `source`, its test part if it has one.
 
     For super-resolution they are whole images, for other data what an epoch of the test
-    part holds; at most 2^24 pixels of targets, by the order of their names.
+    part holds; the first by name, up to 200 pairs and 2^24 pixels of targets.
 
     data: what the run trains on, a partial of a function of `ganvas.data`
-    channels: of the images that the run trains on
+    trained: what the run trains on; decides the channels, and colors of label maps
     source: None: the test part of `data`
     least: sides in pixels, below which a target is left out
 
@@ -83,11 +85,15 @@ def held_out(
     place: Source = settings["source"] if source is None else source
     if source is None and not _has_test_part(data.func, place):
         return None
+    channels = trained.channels
     if data.func is super_resolution:
         return _whole(place, settings, channels, least)
-    feed = data.func(**{**data.keywords, "source": place, "part": "test", "load": None})
+    opening = {**data.keywords, "source": place, "part": "test", "load": None}
+    if data.func is label_maps and settings["palette"] is None:
+        opening["palette"] = [color_name(color) for color in trained.palette]
+    feed = data.func(**opening)
     info, sides = feed.info, (feed.info.height, feed.info.width)
-    count = min(max(PIXELS // (sides[0] * sides[1]), 1), info.count)
+    count = min(max(PIXELS // (sides[0] * sides[1]), 1), PAIRS, info.count)
     if info.channels != channels or min(sides) < least:
         raise DataError(
             f"{info.source} holds images of {info.channels} channels and {sides[1]}x{sides[0]} "
@@ -125,7 +131,7 @@ def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) 
         assert isinstance(source, str | Path)
         found = find_images(source, "test", labels=False, white=white)
     high = found.sets["b" if exist else "x"]
-    chosen, shortest = _chosen(high, found, scale, least)
+    chosen, shortest = _chosen([*found.sets.values()], found.title, scale, least)
 
     def opened() -> Iterator[tuple[Tensor, Tensor]]:
         for i in chosen:
@@ -148,27 +154,30 @@ def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) 
 
 
 def _chosen(
-    images: ImageSet, found: Selection, scale: int, least: int
+    sets: Sequence[ImageSet], title: str, scale: int, least: int
 ) -> tuple[Sequence[int], int]:
-    """The first readable images with sides of `least` or more, and their shortest."""
+    """The first readable images with sides of `least` or more, and their shortest.
+
+    sets: the images, after their reductions if these exist
+    """
     chosen: list[int] = []
     total = shortest = 0
-    for i in range(len(images)):
+    for i in range(len(sets[-1])):
         try:
-            header = images.header(i)
+            width, height = [images.load(i).size for images in sets][-1]
         except Broken:
             continue
-        height, width = header.height // scale * scale, header.width // scale * scale
+        height, width = height // scale * scale, width // scale * scale
         if min(height, width) < least:
             continue
         total += height * width
-        if chosen and total > PIXELS:
+        if chosen and (total > PIXELS or len(chosen) == PAIRS):
             break
         chosen.append(i)
         shortest = min(height, width, shortest or height)
     if not chosen:
         raise DataError(
-            f"none of the images of {found.title} can be measured: expected sides of at least "
+            f"none of the images of {title} can be measured: expected sides of at least "
             f"{least} pixels"
         )
     return chosen, shortest

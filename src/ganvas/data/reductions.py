@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +18,10 @@ from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
 
 
-def find_reductions(
-    source: Source, part: Part, scale: int | None, white: int | None = None
-) -> Selection:
+def find_reductions(source: Source, part: Part, scale: int, white: int | None = None) -> Selection:
     """Select reductions `a` and images `b` of "LOW,HIGH", whose names match.
 
-    scale: sides of an image over those of its reduction; None: the same for all
+    scale: sides of an image over those of its reduction
 
     Raises `UserError` that names the images without a partner, and those that are not
     exactly `scale` times as large as their reductions.
@@ -32,32 +29,30 @@ def find_reductions(
     found = find_pairs(source, part, white=white)
     low, high = found.sets["a"], found.sets["b"]
     differing: list[str] = []
-    factors: Counter[int | None] = Counter()
+    factors: set[int | None] = set()
     for i in range(len(low)):
         try:
             small, large = low.header(i), high.header(i)
         except Broken:  # named when it is decoded
             continue
-        factor = factor_of(small, large)
-        factors[factor] += 1
-        if factor is None or factor != (scale or factor):
+        factors.add(factor_of(small, large))
+        if factor_of(small, large) != scale:
             differing.append(
                 f"{low.name(i)} {small.width}x{small.height} and {high.name(i)} "
                 f"{large.width}x{large.height}"
             )
-    if differing or len(factors) > 1:
-        (common, count), *_ = factors.most_common(1)
-        expected = f"{scale} times" if scale else "a whole number of times, the same for all,"
+    if differing:
         advice = "crop or remove these"
-        if common is not None and count == factors.total():
+        if len(factors) == 1:
+            (factor,) = factors
             advice = (
-                f"all are {common} times as large: --set data.scale={common} --set G.scale={common}"
+                f"all are {factor} times as large: --set data.scale={factor} --set G.scale={factor}"
+                if factor
+                else "give the folder of the small images first, as LOW,HIGH"
             )
-        elif len(factors) == 1 and factors.total() > 1:
-            advice = "give the folder of the small images first, as LOW,HIGH"
         raise UserError(
             f"{plural(len(differing), 'pair')} of {found.title} (width x height): "
-            f"{several(differing, 3)}. The second image must be exactly {expected} as large as "
+            f"{several(differing, 3)}. The second image must be exactly {scale} times as large as "
             f"the first; {advice}"
         )
     return replace(found, layout=f"{found.layout}, reductions and images")

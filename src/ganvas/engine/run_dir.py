@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 import pydantic
 
-from ganvas.core import Run, config
+from ganvas.core import Measure, Run, config
 from ganvas.core.environment import say
 from ganvas.core.errors import CheckpointError, UserError, printable
 from ganvas.core.files import write
@@ -32,6 +32,7 @@ NOTE = (
     "Where this run's data lie on this machine, and the command as it was given. Leave this "
     "file out when you share the run."
 )
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 HIGHER = ("psnr", "ssim")  # measures of which more is better
 WEIGHTS = (".pth", ".pt", ".safetensors")  # files that a method's setting may name
 Positive = Annotated[int, pydantic.Field(ge=1)]
@@ -183,18 +184,15 @@ def number(line: Line, name: str) -> float:
     return value
 
 
-def best_measure(record: RunRecord) -> str:
+def best_measure(record: RunRecord) -> Measure:
     """The measure that decides which checkpoint of a run is the best."""
-    return str(record["run"].get("best", "frechet"))
+    chosen = record["run"].get("best")
+    return cast(Measure, chosen) if chosen in MEASURES else "frechet"
 
 
-def best_line(lines: Sequence[Line], measure: str = "frechet") -> Line | None:
+def best_line(lines: Sequence[Line], measure: Measure = "frechet") -> Line | None:
     """The best of measures.jsonl's lines; None if none has a finite measure."""
-    finite = [
-        line
-        for line in lines
-        if not isinstance(value := line.get(measure, math.nan), str) and math.isfinite(value)
-    ]
+    finite = [line for line in lines if measure in line and math.isfinite(number(line, measure))]
     sign = -1 if measure in HIGHER else 1
     return min(finite, key=lambda line: sign * number(line, measure), default=None)
 
@@ -249,7 +247,7 @@ def _parse_line(text: bytes, where: str, required: Sequence[str]) -> Line:
             number and isinstance(value, int) and 0 <= value < 1 << 63
         ):
             raise CheckpointError(f"{where} is damaged: {printable(key)} is no count")
-        if not number and (key in required or not isinstance(value, str)):
+        if not number and (key in (*required, *MEASURES) or not isinstance(value, str)):
             raise CheckpointError(f"{where} is damaged: {printable(key)} is no number")
     if missing := [key for key in required if key not in line]:
         raise CheckpointError(f"{where} is damaged: it has no {' and no '.join(missing)}")

@@ -96,7 +96,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
             for images, path in _thinned(grids, THUMBNAILS)
         ],
         quality=_quality(measured),
-        held_out=_held_out(run.get("held_out"), measured),
+        held_out=_held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
         curves=_curves(log),
         neighbours=_embedded(run_dir / "neighbours.png", LARGEST_SIDE),
         measures=_measures(measure),

@@ -176,13 +176,17 @@ HELD_OUT = {
 }
 
 
-def _held_out(record: Any, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """A panel for each measure of held-out pairs, with its best and last value."""
+def _held_out(record: Any, best: str, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A panel for each measure of held-out pairs, with its best and last value.
+
+    record: `engine.records.HeldOutRecord`
+    best: the measure by which the best checkpoint is kept
+    """
     panels = []
     for name, (title, meaning, choose) in HELD_OUT.items():
         points = [(m["images"], m[name]) for m in measured if _finite(m.get(name))]
         if points:
-            images, best = choose(points, key=lambda point: point[1])
+            images, value = choose(points, key=lambda point: point[1])
             figure, axes = _axes()
             axes.plot(
                 *zip(*points, strict=True),
@@ -197,7 +201,7 @@ def _held_out(record: Any, measured: list[dict[str, Any]]) -> dict[str, Any] | N
                     "term": title,
                     "meaning": meaning,
                     "svg": _svg(figure, axes),
-                    "best": f"{best:.4g}",
+                    "best": f"{value:.4g}",
                     "best_at": _short(images),
                     "last": f"{points[-1][1]:.4g}",
                 }
@@ -206,7 +210,11 @@ def _held_out(record: Any, measured: list[dict[str, Any]]) -> dict[str, Any] | N
         return None
     record = record if isinstance(record, dict) else {}
     names = ("source", "part", "pairs", "protocol", "lpips")
-    return {"panels": panels, **{name: str(record.get(name) or "") for name in names}}
+    return {
+        "panels": panels,
+        "best": HELD_OUT[best][0].partition(",")[0] if best in HELD_OUT else "Fréchet distance",
+        **{name: str(record.get(name) or "") for name in names},
+    }
 
 
 class Panel(TypedDict):

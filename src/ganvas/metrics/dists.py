@@ -29,11 +29,11 @@ class DISTS(nn.Module):
     Ding et al., 2020, Image Quality Assessment: Unifying Structure and Texture
     Similarity, arXiv:2004.07728.
 
-    `1 - sum_ij alpha_ij l(x_ij, y_ij) + beta_ij s(x_ij, y_ij)` over the channels j of
-    the image and of VGG16's five stages i, whose pooling is that of the L2 norm under a
-    Hann window. l compares the means of a channel, s their covariance. 0 for equal
-    images; symmetric; larger is more unlike. Images are compared at their own size (the
-    authors' program first reduces them to a shorter side of 256 pixels).
+    `1 - sum_ij (alpha_ij l(x_ij, y_ij) + beta_ij s(x_ij, y_ij))` over the channels j
+    of the image and of VGG16's five stages i, whose pooling is that of the L2 norm
+    under a Hann window. l compares the means of a channel, s their covariance. 0 for
+    equal images; symmetric; larger is more unlike. Images are compared at their own
+    size (the authors' program first reduces them to a shorter side of 256 pixels).
     """
 
     alpha: Tensor

@@ -85,6 +85,7 @@ def write(recipe: str, run: Run, augment: str | None = None) -> str:
     data, method, own = fields.pop("data"), fields.pop("method"), fields.pop("augment")
     openings = dict(data.keywords) if isinstance(data, partial) else {}
     openings.pop("source", None)
+    fields.pop("test")
     size = openings.pop("size", None)
     if size is not None:
         lines.append(_line("size", size))

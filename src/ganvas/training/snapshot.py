@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganvas.core import Batch, Samples, Translates, distributed
 from ganvas.core.environment import say
+from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
@@ -78,8 +79,11 @@ def write_snapshot(
         measures["frechet"] = _quality(model, engine)
         notes["extractor"] = QUALITY_FEATURES
     if validation is not None:
-        measures |= validation(model)
-        notes["protocol"] = validation.record()["protocol"]
+        try:
+            measures |= validation(model)
+            notes["protocol"] = validation.record()["protocol"]
+        except UserError as e:  # files that were there when the run began
+            say(f"warning: the held-out pairs could not be measured: {e}")
     if measures:
         line = {"images": images, **measures, **notes}
         with (out / "measures.jsonl").open("a", encoding="utf-8") as f:

@@ -186,7 +186,7 @@ def train(
     check_upscale(engine.method.upscale, feed.scale)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
-    validation = validation_of(run, engine.method, feed.info.channels)
+    validation = validation_of(run, engine.method, feed.info)
     record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
     if validation is not None:
         record["held_out"] = validation.record()
@@ -245,7 +245,7 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
-        validation = validation_of(engine.run, engine.method, engine.feed.info.channels)
+        validation = validation_of(engine.run, engine.method, engine.feed.info)
         if validation is not None:
             record["held_out"] = validation.record()
         if distributed.rank() == 0:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ganvas.core import Method, Run, Translates
 from ganvas.core.environment import say
-from ganvas.core.errors import ConfigError, UserError
+from ganvas.core.errors import ConfigError, DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.held_out import HeldOut, held_out
+from ganvas.data.feed import Info
+from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
 from ganvas.engine.records import HeldOutRecord
 from ganvas.inference.model import Model
 from ganvas.metrics.lpips import BACKBONES, LPIPS, lpips
@@ -68,15 +69,19 @@ class Validation:
         """One line for the user."""
         record = self.record()
         of = "" if record["pairs"] == record["of"] else f" of {record['of']}"
-        names = ["psnr", "ssim", *([record["lpips"]] if record["lpips"] else [])]
+        part = f", {record['part']}" if record["part"] in TEST_PARTS else ""
+        names = f"psnr and ssim ({record['protocol']})"
+        names += f", {record['lpips']}" if record["lpips"] else ""
         return (
-            f"measured at every snapshot: {', '.join(names)} ({record['protocol']}) of "
-            f"{plural(record['pairs'], 'pair')}{of} in {record['source']}, {record['part']}"
+            f"measured at every snapshot: {names} of {plural(record['pairs'], 'pair')}{of} in "
+            f"{record['source']}{part}"
         )
 
 
-def validation_of(run: Run, method: Method, channels: int) -> Validation | None:
+def validation_of(run: Run, method: Method, trained: Info) -> Validation | None:
     """The validation that a run asks for, or that the test part of its data permits.
+
+    trained: describes the data that it trains on
 
     Raises `UserError` for held-out data that cannot be used, and if the run's best
     checkpoint depends on a measure that is not taken.
@@ -87,10 +92,13 @@ def validation_of(run: Run, method: Method, channels: int) -> Validation | None:
     images = None
     if isinstance(method, Translates) and "b" in method.directions:
         try:
-            images = held_out(run.data, channels, run.test, WINDOW + 2 * protocol.shave)
+            images = held_out(run.data, trained, run.test, WINDOW + 2 * protocol.shave)
         except UserError as e:
             if run.test is not None:
-                raise
+                raise DataError(
+                    f"{e}. These are the pairs to measure (--test; of an older run: --set "
+                    "test=PATH, or --set test=null)"
+                ) from None
             say(f"note: the test part of the data cannot be measured: {e}")
     elif run.test is not None:
         raise ConfigError(

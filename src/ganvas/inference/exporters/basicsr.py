@@ -36,7 +36,8 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
     net = _generator(network)
     state = {k: v.detach().float().cpu().clone().contiguous() for k, v in net.state_dict().items()}
     if out.suffix == ".safetensors":
-        save_file(state, out, {"ganvas": json.dumps(facts, default=str)})
+        # Not under "ganvas", which marks model files of ganvas.
+        save_file(state, out, {"facts": json.dumps(facts, default=str)})
     else:
         torch.save(dict.fromkeys(PARTS, state), out)
     return True

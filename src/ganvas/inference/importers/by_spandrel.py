@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -22,21 +23,26 @@ from ganvas.inference.importers.formats import Found, State
 class Upscaler(nn.Module):
     """A network of spandrel, images in [0, 1].
 
+    call: applies the network
     scale: sides of a result over those of its input
     multiple: of the sides of an input, in pixels
     """
 
-    def __init__(self, descriptor: Any) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        call: Callable[[Tensor], Tensor],
+        channels: int,
+        scale: int,
+        multiple: int,
+    ) -> None:
         super().__init__()
-        self.net: nn.Module = descriptor.model
-        self._descriptor = descriptor
-        self.channels: int = descriptor.input_channels
-        self.scale: int = descriptor.scale
-        self.multiple: int = descriptor.size_requirements.multiple_of
+        self.net, self._call = net, call
+        self.channels, self.scale, self.multiple = channels, scale, multiple
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge images x [N, channels, H, W] `scale` times."""
-        return self._descriptor(x)
+        return self._call(x)
 
 
 @cache
@@ -86,4 +92,6 @@ def recognized(state: State) -> tuple[str, Found] | None:
         raise CapabilityError(
             f"this is a {name} from {channels[0]} to {channels[1]} channels; expected as many"
         )
-    return name, Found(Upscaler(descriptor), {})
+    multiple = descriptor.size_requirements.multiple_of
+    net = Upscaler(descriptor.model, descriptor, channels[0], descriptor.scale, multiple)
+    return name, Found(net, {})
