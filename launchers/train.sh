@@ -34,6 +34,9 @@ if [ "$status" -eq 0 ] || [ -n "$stopped" ]; then
     ganvas status "$run"
     status=$?
 fi
+if [ "$status" -ne 0 ] && [ -n "$stopped" ]; then # perhaps before there was a run
+    status=75
+fi
 if [ "$status" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi

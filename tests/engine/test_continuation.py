@@ -126,13 +126,22 @@ def test_other_settings_are_refused_with_both_values(
 
 
 def test_a_start_that_was_killed_before_its_weights_were_saved_begins_again(
-    data: Path, straight: Path, tmp_path: Path
+    data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        train(data, tmp_path / name, start_from=straight)
-    shutil.rmtree(tmp_path / "b" / "checkpoints")
-    train(data, tmp_path / "b", start_from=straight)
-    assert_alike(tmp_path / "a", tmp_path / "b")
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", killed)
+        with pytest.raises(SystemExit):
+            train(data, tmp_path / "run", start_from=straight)
+    train(data, tmp_path / "run", 8, start_from=straight)
+    [_, first] = checkpoint.all_of(tmp_path / "run" / "checkpoints")
+    assert int(first.name) == 8
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # by a user: the rest is not removed
+    with pytest.raises(UserError, match="remove the folder"):
+        train(data, tmp_path / "run", 8, start_from=straight)
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
 # ---------------------------------------------------------------- signals
