@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test check lint clean
+.PHONY: demo demo-pairs test check lint clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -26,6 +26,18 @@ demo: .venv/playable ## Train a GAN on capital letters of 24 typeface families, 
 	@echo "From one to another:  $(CURDIR)/runs/demo/walk.gif"
 	@echo "Play with it:         $(BIN)/ganvas studio runs --open"
 	@echo "The report:           $(CURDIR)/runs/demo/report.html"
+
+PAIRS := runs/demo-pairs
+
+demo-pairs: .venv/playable ## Train pix2pix from thin to black letters, and translate a word of a typeface it has not seen.
+	$(PIP) '.[ui,provenance,demo]'
+	rm -rf $(PAIRS)
+	$(BIN)/ganvas data letters $(PAIRS)/letters --size 64 --pairs thin,black
+	$(BIN)/ganvas train pix2pix $(PAIRS)/letters --config examples/thin_to_black.toml --out $(PAIRS)/run
+	$(BIN)/python examples/word.py $(PAIRS)/letters/test/A GANVAS $(PAIRS)/word.png
+	$(BIN)/ganvas translate $(PAIRS)/run $(PAIRS)/word.png --out $(PAIRS)/black
+	@echo "Thin:   $(CURDIR)/$(PAIRS)/word.png"
+	@echo "Black:  $(CURDIR)/$(PAIRS)/black/word.png"
 
 test: .venv/ready ## All tests, at most ten minutes on two cores. Temporary files of tests that pass are removed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -o tmp_path_retention_policy=failed

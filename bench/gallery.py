@@ -26,7 +26,6 @@ import argparse
 import json
 import math
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -45,6 +44,7 @@ from ganvas.core import Run
 from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import auto_precision
 from ganvas.engine.engine import Engine
+from ganvas.training.auto import filled
 from ganvas.training.start import augmented, with_data
 
 WARM_STEPS, RATED_SECONDS = 4, 15.0  # of the measurement of a run's rate
@@ -112,17 +112,11 @@ def _read() -> tuple[dict[str, Data], dict[str, Training]]:
 
 
 DATA, TABLE = _read()
-_PART = re.compile(r"\{images(?:([*/])([\d.]+))?\}")
 
 
 def settings_of(row: Training, images: int) -> list[str]:
     """`row.settings` with the numbers of images filled in."""
-
-    def part(match: re.Match[str]) -> str:
-        factor = float(match[2] or 1)
-        return str(int(images * factor if match[1] == "*" else images / factor))
-
-    return [_PART.sub(part, setting) for setting in row.settings]
+    return list(filled(row.settings, images))
 
 
 def run_of(row: Training, source: str, images: int, extra: tuple[str, ...] = ()) -> Run:
@@ -195,7 +189,7 @@ def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
     if source is None:
         return
     if "images" not in state:
-        command = [sys.executable, __file__, "--rate", name, source]
+        command = [sys.executable, sys.argv[0], "--rate", name, source]
         state["rate"] = float(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )

@@ -5,6 +5,7 @@ Every function writes a new folder with the parts train/ and test/ and raises
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +105,24 @@ def nuclei(out: Path, source: Path) -> None:
         save(Image.fromarray(picture), out / part / "B" / f"{i:03d}.png")
 
 
+def classes(out: Path, source: Path) -> None:
+    """Photographs in a folder for each class, as they are; every eighth is for tests."""
+    for folder in sorted(child for child in source.iterdir() if child.is_dir()):
+        for i, file in enumerate(sorted(folder.iterdir())):
+            place = out / ("train" if (i + 1) % 8 else "test") / folder.name / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+
+
 def save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 
 
-MAKERS = {"photos": photos, "tiles": tiles, "mosaics": mosaics, "nuclei": nuclei}
+MAKERS = {
+    "photos": photos,
+    "tiles": tiles,
+    "mosaics": mosaics,
+    "nuclei": nuclei,
+    "classes": classes,
+}

@@ -38,7 +38,7 @@ def script(name: str) -> Any:
     return module
 
 
-bf16, letters = script("bf16"), script("letters")
+auto, bf16, letters = script("auto"), script("bf16"), script("letters")
 
 # data -> (channels, classes) of its images
 SHAPES = {"letters": (1, 26), "letters_pairs": (1, 0), "letters_domains": (1, 2)}
@@ -55,6 +55,32 @@ def test_every_row_of_the_gallery_can_be_built(name: str) -> None:
     rehearse(run, Shape(channels, row.size, row.size, classes), torch.device("cpu"))
     if "lr.end={images}" in row.settings:
         assert run.lr.end == 80_000  # type: ignore[union-attr]
+
+
+def test_choices_follow_from_the_distances() -> None:
+    far = {"dcgan": 4.0, "sngan": 2.0, "biggan": 3.0, "stylegan2": 1.0, "r3gan": 5.0}
+    runs = {}
+    for data in ("letters", "fashion", "flowers"):
+        for name, distance in far.items():
+            if data == "flowers" and name == "sngan":
+                distance = 0.8
+            for seed in (0, 1) if data != "flowers" else (0,):
+                runs[f"{data}-3-{name}-{seed}"] = {"frechet": {"model": distance + seed}}
+    record = {"runs": runs}
+    [(labels, minutes, name, scores)] = auto.choices(record)
+    assert (labels, minutes, name) == (True, 3, "stylegan2")
+    assert scores["sngan"] == pytest.approx(2.5 / 1.5)
+    assert auto.regret(record) == {"flowers 3 min": pytest.approx(0.25)}
+    assert not any("-60-" in name for name in auto.rows(record))
+    for one in runs.values():
+        one["frechet"]["real"] = 0.5
+    record |= {"machine": {"processor": "P", "torch": "T"}, "regret": auto.regret(record)}
+    page = auto.page(record)
+    assert "runs.letters-3-sngan-1.frechet.model}}" in page
+    assert "{{.0% bench/results/auto.json regret.flowers 3 min}}" in page
+    runs |= {k.replace("-3-", "-15-"): v for k, v in runs.items()}
+    hours = [name for name in auto.rows(record) if "-60-" in name]
+    assert hours[:2] == ["letters-60-stylegan2-0", "letters-60-sngan-0"]
 
 
 def test_numbers_of_images_are_parts_of_the_whole() -> None:
@@ -93,7 +119,7 @@ def test_data_on_disk_are_named(tmp_path: Path) -> None:
     assert gallery.prepared(facades, tmp_path / "runs", given) == str(tmp_path / "mine")
     assert gallery.prepared(facades, tmp_path / "runs", {}) == str(tmp_path / "mine")
     assert gallery.prepared(facades, tmp_path / "others", {}) == "facades"
-    with pytest.raises(SystemExit, match="facades, nuclei; got letters"):
+    with pytest.raises(SystemExit, match="facades, nuclei, flowers; got letters"):
         gallery.given_paths(["letters=x"])
 
 

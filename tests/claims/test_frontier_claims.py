@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,11 +107,15 @@ def test_radii_of_dirac_gan_are_the_closed_forms() -> None:
     """f'(0) = 1/2: eigenvalues +- i / 2, and (-gamma +- sqrt(gamma^2 - 1)) / 2 with R1."""
     module = penalties_decide_convergence
     game, h, gamma = module.dirac(), module.RATE, module.GAMMA
-    assert module.spectral_radius(game, "gan") == pytest.approx(abs(1 + h * 0.5j))
-    assert module.spectral_radius(game, "wgan") == pytest.approx(abs(1 + h * 1j))
+
+    def radius(kind: str) -> float:
+        return module.spectral_radius(module.step_matrix(game, kind))
+
+    assert radius("gan") == pytest.approx(abs(1 + h * 0.5j))
+    assert radius("wgan") == pytest.approx(abs(1 + h * 1j))
     with_r1 = (-gamma + 1j * (1 - gamma**2) ** 0.5) / 2
     for kind in ("r1", "r2"):
-        assert module.spectral_radius(game, kind) == pytest.approx(abs(1 + h * with_r1))
+        assert radius(kind) == pytest.approx(abs(1 + h * with_r1))
 
 
 def test_the_gaussian_game_rests_at_its_equilibrium() -> None:
@@ -121,8 +127,16 @@ def test_the_gaussian_game_rests_at_its_equilibrium() -> None:
 
 
 def test_rates_are_measured_above_the_floor() -> None:
+    module = penalties_decide_convergence
     found = [0.9**i * (1.5 + (-1) ** i) for i in range(400)]
-    assert penalties_decide_convergence.measured_rate(found) == pytest.approx(0.9, abs=0.002)
+    steady = [0.9**i for i in range(400)]
+    assert module.rate_error(found, steady) < 0.02
+    assert module.rate_error([0.8**i for i in range(400)], steady) > 1
+    matrix = torch.diag(torch.tensor([0.5, 0.9]).double())
+    game = dataclasses.replace(module.dirac(), equilibrium=torch.zeros(2).double())
+    assert module.rate(module.linear_distances(game, matrix, 100)[:100]) == pytest.approx(
+        math.log(0.9), abs=1e-3
+    )
 
 
 def test_games_of_a_few_steps_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from toys import SMALL, toy_data
 from ganvas.core.errors import UserError
 from ganvas.engine.lock import is_locked, run_lock
 from ganvas.training import jobs as module
-from ganvas.training.jobs import AUTO, Jobs, progress, runs_in
+from ganvas.training.jobs import Jobs, progress, runs_in
 
 
 def test_a_training_that_stops_is_saved_and_goes_on(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_training_that_stops_is_saved_and_goes_on(tmp_path: Path) -> None:
     data = str(toy_data("dcgan", tmp_path / "data"))
     small = [s for s in SMALL["dcgan"] if not s.startswith("data.size")]
     try:
-        jobs.start("one", AUTO, data, size=16, settings=small)  # the data fit dcgan
+        jobs.start("one", "dcgan", data, size=16, settings=small)
         wait_for(lambda: (out / "log.jsonl").is_file() and progress(out).images > 0)
         assert progress(out).running
         with pytest.raises(UserError, match="in progress"):
@@ -43,13 +43,6 @@ def test_a_run_is_named_by_a_plain_word(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="letters, digits"):
         Jobs(tmp_path).start(name, "dcgan", "digits")
     assert not list(tmp_path.iterdir())
-
-
-def test_data_that_fit_no_recipe_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with pytest.raises(UserError):
-        Jobs(tmp_path / "runs").start("x", AUTO, str(tmp_path / "data"))
-    assert not (tmp_path / "runs").exists()
 
 
 def test_a_lock_is_seen_without_taking_it(tmp_path: Path) -> None:
@@ -97,13 +90,11 @@ def test_a_training_is_asked_once_to_stop(tmp_path: Path) -> None:
     assert signals == [signal.SIGINT]
 
 
-def test_a_size_leaves_the_other_settings_that_fit_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    launched: list[list[str]] = []
-    monkeypatch.setattr(Jobs, "_launch", lambda self, name, words, minutes: launched.append(words))
-    found = ["--size", "64", "--set", "data.white=4095"]
-    monkeypatch.setattr(module, "_fitting", lambda data: ("dcgan", found))
-    Jobs(tmp_path).start("x", AUTO, "dark/", size=32)
-    (words,) = launched
-    assert words[1:7] == [*found, "--size", "32"]
+def test_auto_plans_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[tuple[list[str], float | None]] = []
+    monkeypatch.setattr(Jobs, "_launch", lambda self, name, *rest: launched.append(rest))
+    with pytest.raises(UserError, match="minutes"):
+        Jobs(tmp_path).start("x", "auto", "dark/")
+    Jobs(tmp_path).start("x", "auto", "dark/", size=32, minutes=5)
+    words = ["train", "--size", "32", "--minutes", "5", "--out", str(tmp_path / "x"), "--"]
+    assert launched == [([*words, "auto", "dark/"], None)]

@@ -293,8 +293,8 @@ def _advise(
     if report.plain:
         report.notes.append(f"{plural(report.plain, 'image')} of a single color")
     more = ""
-    if report.brightest is not None and report.brightest < 1 << 15:
-        white = max((1 << report.brightest.bit_length()) - 1, 255)
+    white = white_for(report.brightest)
+    if white is not None:
         report.notes.append(
             f"the images of more than 8 bits use at most {report.brightest:,} of 65,535 and would "
             f"be {'nearly black' if white < 1 << 13 else 'dark'}: --set data.white={white} makes "
@@ -308,7 +308,7 @@ def _advise(
             else "are few images: a generator may learn them"
         )
         report.notes.append(f"{report.count:,} {few} by heart")
-    halves = not report.sides and all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
+    halves = not report.sides and two_in_one(headers)
 
     def fits(method: str, size: int, settings: str = "") -> None:
         report.fits.append(
@@ -337,6 +337,23 @@ def _advise(
         headers
     ):  # tiles of 128 pixels, at the images' own resolution
         fits("srresnet", 96)
+
+
+def white_for(brightest: int | None) -> int | None:
+    """The largest value of as many bits as `brightest` has, at least 255.
+
+    brightest: of images of more than 8 bits; None: there are none
+
+    Returns None if there is nothing to set, as `brightest` uses all 16 bits.
+    """
+    if brightest is None or brightest >= 1 << 15:
+        return None
+    return max((1 << brightest.bit_length()) - 1, 255)
+
+
+def two_in_one(headers: Sequence[Header]) -> bool:
+    """Whether all images are twice as wide as high, as two images side by side are."""
+    return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
 
 
 def _power(side: float, least: int, most: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import IO
 
 from ganvas.core.errors import UserError, printable
-from ganvas.data.check import check
 from ganvas.engine.lock import is_locked
 from ganvas.engine.run_dir import Line, number, read_lines, read_record
+from ganvas.training import auto
 
-AUTO = "auto"  # the first recipe that the data are fit for
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 WAIT = 120.0  # seconds, at most, until a stopped training has saved
 TAIL = 2000  # characters of a failed training's messages
@@ -131,20 +129,21 @@ class Jobs:
         """Train in a new process.
 
         name: of the run, a folder in `self.folder`
-        recipe: or `AUTO`
-        minutes: until the training is stopped; it can be continued. `train`'s own
-            `minutes` plans a shorter run instead
+        recipe: or "auto", which plans a run of these minutes
+        minutes: until the training is stopped; it can be continued
         settings: as of `ganvas train --set`
 
-        Raises `UserError` for a bad name, a name in use and data that fit no recipe.
+        Raises `UserError` for a bad name, a name in use and "auto" without minutes.
         The process reports all else (`failure`).
         """
         if self.place(name).exists() or self.is_running(name):
             raise UserError(f"there is a run {name!r} already: choose another name")
         options = [] if size is None else ["--size", str(size)]
-        if recipe == AUTO:
-            recipe, found = _fitting(data)
-            options = [*found, *options]  # of two sizes the last counts
+        if recipe == auto.NAME:
+            if minutes is None:
+                raise UserError("auto chooses a recipe by the time: give the minutes")
+            options += ["--minutes", f"{minutes:g}"]
+            minutes = None  # it ends by itself
         for setting in settings:
             options += ["--set", setting]
         options += ["--out", str(self.folder / name)]
@@ -204,16 +203,3 @@ class Jobs:
             timer = threading.Timer(60 * minutes, job.stop)
             timer.daemon = True
             timer.start()
-
-
-def _fitting(data: str) -> tuple[str, list[str]]:
-    """(recipe, options) of the first training that `ganvas data check` suggests.
-
-    Raises `UserError` if there is none.
-    """
-    report = check(data)
-    if not report.fits:
-        raise UserError(report.problem or f"no recipe fits {printable(data)}: choose one")
-    words = shlex.split(report.fits[0])[2:]
-    at = words.index("--out")
-    return words[0], words[2:at] + words[at + 2 :]

@@ -28,7 +28,7 @@ from ganvas.engine.records import RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.methods.base import NoiseToImage, citation
 from ganvas.nets.augment import named
-from ganvas.training import config_file, snapshot
+from ganvas.training import auto, config_file, snapshot
 from ganvas.training.interrupts import Stopped, resume_command
 
 
@@ -143,7 +143,11 @@ def config_text(
     """All settings of a run as TOML, for `--config`; nothing is trained.
 
     `settings`: as of `plan_run`.
+
+    Raises `UserError` for "auto" as well, which chooses when it trains.
     """
+    if recipe == auto.NAME:
+        raise UserError("auto chooses its settings when it trains: name a recipe to see its own")
     plan = plan_run(recipe, data, usable_device(device), **settings)
     return config_file.write(recipe, plan.run, plan.augment)
 

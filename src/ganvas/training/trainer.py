@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ganvas.core import config as core_config
 from ganvas.core import distributed
+from ganvas.core.config import dump, override
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
@@ -34,7 +34,7 @@ from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
 from ganvas.inference.model import Model
-from ganvas.training import benchmark, continuation
+from ganvas.training import auto, benchmark, continuation
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
@@ -63,6 +63,7 @@ from ganvas.training.start import (
 )
 
 MAX_MINUTES = 1e6
+UNKNOWN_LENGTH = 1_000_000  # images, while the rate is measured
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
 
@@ -97,6 +98,8 @@ def train(
 ) -> Model:
     """Train `recipe` on `data`, write the run to `out` and return the trained model.
 
+    `recipe`: its name, or "auto": one that suits the data and the length of training
+        (`ganvas.training.auto`), in `precision` "auto".
     `data`: "digits", "letters", a path, or the name of an official data set.
     `out`: the run folder; it must be new or empty, unless `resume` is "auto".
     `size`: pixels, one side or (height, width). None: the recipe's.
@@ -149,8 +152,23 @@ def train(
         raise UserError(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
-    if known is not None and precision == "auto":  # the machine may be another
-        precision = str(known["run"].get("precision"))
+    lengths: Sequence[str] = ()  # settings that depend on the length of the run
+    rated: Sequence[str] = ()  # others, while the rate is measured
+    if recipe == auto.NAME:
+        if (minutes is None and images is None) or config is not None:
+            raise UserError(
+                "auto chooses a recipe and its settings: give it --minutes or --images, and no "
+                "--config"
+            )
+        chosen = auto.choose(auto.facts(data), minutes, size)
+        say(chosen.reason)
+        recipe, size, lengths = chosen.recipe, chosen.size, chosen.set
+        rated = () if minutes is None else chosen.rated
+        augment, precision = augment or chosen.augment, precision or "auto"
+    if known is not None:  # what was found out at the start stays, on any machine
+        rated = ()
+        images = known["images"] if minutes is not None else images
+        precision = str(known["run"].get("precision")) if precision == "auto" else precision
     run, feed, _ = plan_run(
         recipe,
         data,
@@ -163,21 +181,21 @@ def train(
         compile=compile,
         augment=augment,
         freeze=freeze,
-        set=set,
+        set=(*auto.filled(lengths, images or UNKNOWN_LENGTH), *rated, *set),
         config=config,
     )
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
     discriminators = () if discriminator_from is None else (discriminator_from,)
     if known is not None:
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
-    if known is not None and minutes is not None:
-        run = replace(run, images=known["images"])
     elif minutes is not None:
         run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
         say(f"{run.images:,} images in about {minutes:g} minutes")
+        for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
+            run = override(run, setting)
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
-        known["run"] = cast(dict[str, object], core_config.dump(run))
+        known["run"] = cast(dict[str, object], dump(run))
         known["images"] = run.images
         known["keep"] = keep or known.get("keep", DEFAULT)
         return _continue(engine, out, known, on_snapshot)

@@ -65,7 +65,11 @@ def list_(as_json: Json = False) -> None:
 @signs
 def train(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="Method or recipe; see `ganvas list`.")
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="Method or recipe, see `ganvas list`; or auto: one that suits DATA and --minutes.",
+        ),
     ],
     data: Annotated[
         str,

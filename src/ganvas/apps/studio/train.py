@@ -15,7 +15,8 @@ from ganvas.core.errors import UserError
 from ganvas.engine.run_dir import number
 from ganvas.media import encode
 from ganvas.recipes import all_recipes
-from ganvas.training.jobs import AUTO, Jobs, Progress, progress, runs_in
+from ganvas.training import auto
+from ganvas.training.jobs import Jobs, Progress, progress, runs_in
 
 SECONDS = 2.0  # between two looks at the runs
 POINTS = 200  # of a curve on the page
@@ -29,8 +30,8 @@ def tab(page: gr.Blocks, jobs: Jobs) -> gr.Dropdown:
         with gr.Row():
             data = gr.Textbox(label="Data", placeholder="photos/, letters, digits", min_width=200)
             recipe = gr.Dropdown(
-                [(f"{AUTO} (by the data)", AUTO), *all_recipes()],
-                value=AUTO,
+                [(f"{auto.NAME} (by the data and the minutes)", auto.NAME), *all_recipes()],
+                value=auto.NAME,
                 label="Recipe",
                 min_width=200,
             )

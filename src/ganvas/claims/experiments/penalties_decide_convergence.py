@@ -121,8 +121,8 @@ def field(game: Game, kind: str, p: Tensor) -> Tensor:
     return -torch.cat([to_d, to_g])
 
 
-def spectral_radius(game: Game, kind: str, step: float = 1e-5) -> float:
-    """Largest |1 + h lambda| of the eigenvalues of the field's Jacobian at equilibrium.
+def step_matrix(game: Game, kind: str, step: float = 1e-5) -> Tensor:
+    """1 + h J, with the Jacobian J of the field at the equilibrium.
 
     By central differences, since penalties stop the gradient of generated points.
     """
@@ -131,16 +131,19 @@ def spectral_radius(game: Game, kind: str, step: float = 1e-5) -> float:
         / (2 * step)
         for e in step * torch.eye(len(game.equilibrium)).double()
     ]
-    eigenvalues = torch.linalg.eigvals(torch.stack(columns, 1))
-    return float((1 + RATE * eigenvalues).abs().max())
+    return torch.eye(len(columns)).double() + RATE * torch.stack(columns, 1)
+
+
+def spectral_radius(matrix: Tensor) -> float:
+    """Largest |eigenvalue|."""
+    return float(torch.linalg.eigvals(matrix).abs().max())
 
 
 def distances(game: Game, kind: str, seed: int) -> list[float]:
     """The distance from the equilibrium after each step, from the start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.fold_in(seed, kind))
-        offset = torch.randn(len(game.equilibrium), generator=_start(seed)).double()
-        p = game.equilibrium + START * offset / offset.norm()
+        p = game.equilibrium + _offset(game, seed)
         found = []
         for _ in range(STEPS):
             p = p + RATE * field(game, kind, p)
@@ -148,18 +151,34 @@ def distances(game: Game, kind: str, seed: int) -> list[float]:
     return found
 
 
-def _start(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(rng.fold_in(seed, "start"))
+def linear_distances(game: Game, matrix: Tensor, seed: int) -> list[float]:
+    """The same of the linearized game: each step multiplies by `matrix`."""
+    offset, found = _offset(game, seed), []
+    for _ in range(STEPS):
+        offset = matrix @ offset
+        found.append(float(offset.norm()))
+    return found
 
 
-def measured_rate(found: list[float]) -> float:
-    """The factor by which a step changes the distance, by a line through its logarithm.
+def _offset(game: Game, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(rng.fold_in(seed, "start of the second run"))
+    offset = torch.randn(len(game.equilibrium), generator=generator).double()
+    return START * offset / offset.norm()
 
-    Over the last two thirds of what is above the floor.
+
+def rate(found: list[float]) -> float:
+    """Log of the factor by which a step changes the distance.
+
+    The slope of a line through the log of the last two thirds.
     """
-    above = [x for x in found if x > FLOOR]
-    late = np.log(above[len(above) // 3 :])
-    return float(np.exp(np.polyfit(np.arange(len(late)), late, 1)[0]))
+    late = np.log(found[len(found) // 3 :])
+    return float(np.polyfit(np.arange(len(late)), late, 1)[0])
+
+
+def rate_error(found: list[float], predicted: list[float]) -> float:
+    """|rate of one over that of the other - 1|, as long as both are above the floor."""
+    above = sum(min(pair) > FLOOR for pair in zip(found, predicted, strict=True))
+    return abs(rate(found[:above]) / rate(predicted[:above]) - 1)
 
 
 PENALIZED = ("r1", "r2", "r1r2")
@@ -171,18 +190,18 @@ Runs = Mapping[str, list[float]]  # kind -> distances
 Radii = Mapping[tuple[str, str], float]
 
 
-def figures(dirac_runs: Runs, gaussian_runs: Runs, radius: Radii) -> dict[str, float]:
-    """What the checks name. radius: predicted, (game, kind) -> spectral radius."""
-    games = {"dirac": dirac_runs, "gaussian": gaussian_runs}
-    left = {(g, k): runs[k][-1] / START for g, runs in games.items() for k in KINDS}
-    errors = [
-        abs(np.log(measured_rate(games[g][k])) / np.log(radius[g, k]) - 1)
-        for g in games
-        for k in PENALIZED
-    ]
+def figures(
+    runs: Mapping[str, Runs], linear: Mapping[str, Runs], radius: Radii
+) -> dict[str, float]:
+    """What the checks name.
+
+    runs, linear: game -> kind -> distances, of the game and of the linearized one
+    radius: predicted, (game, kind) -> spectral radius
+    """
+    left = {(g, k): runs[g][k][-1] / START for g in runs for k in KINDS}
     return {
-        "rate_error": float(max(errors)),
-        "left_penalized": max(left[g, k] for g in games for k in PENALIZED),
+        "rate_error": max(rate_error(runs[g][k], linear[g][k]) for g in runs for k in PENALIZED),
+        "left_penalized": max(left[g, k] for g in runs for k in PENALIZED),
         "left_plain": min(left["dirac", k] for k in (*PLAIN, "wgan_gp")),
         "left_gaussian": left["gaussian", "gan"],
         "predicted": fmean((radius[key] < 1) == (left[key] < CONVERGED) for key in radius),
@@ -192,26 +211,28 @@ def figures(dirac_runs: Runs, gaussian_runs: Runs, radius: Radii) -> dict[str, f
 def experiment(seed: int) -> Finding:
     """Predict and run both games with every loss; penalties exchanged as the null."""
     games = {"dirac": dirac(), "gaussian": gaussian(seed)}
-    found = {name: {k: distances(game, k, seed) for k in KINDS} for name, game in games.items()}
-    radius = {
-        (name, k): spectral_radius(game, k)
+    runs = {name: {k: distances(game, k, seed) for k in KINDS} for name, game in games.items()}
+    steps = {
+        (name, k): step_matrix(game, k)
         for name, game in games.items()
         for k in (*PENALIZED, *PLAIN)
     }
+    linear = {
+        name: {k: linear_distances(game, steps[name, k], seed) for k in PENALIZED}
+        for name, game in games.items()
+    }
+    radius = {key: spectral_radius(matrix) for key, matrix in steps.items()}
     series = {
         f"{name}_{k}": {"steps": list(range(0, STEPS, READ)), "distance": values[::READ]}
-        for name, runs in found.items()
-        for k, values in runs.items()
+        for name, found in runs.items()
+        for k, values in found.items()
     }
-    bare, penalized = (
-        dict.fromkeys(KINDS, runs[of])
-        for of, runs in (("gan", found["dirac"]), ("r1", found["dirac"]))
-    )
+    bare, penalized = (dict.fromkeys(KINDS, runs["dirac"][of]) for of in ("gan", "r1"))
     swapped = {k: (bare if k in PENALIZED else penalized)[k] for k in KINDS}
     return Finding(
-        figures(found["dirac"], found["gaussian"], radius),
+        figures(runs, linear, radius),
         series,
-        {"swapped": figures(swapped, found["gaussian"], radius)},
+        {"swapped": figures({**runs, "dirac": swapped}, linear, radius)},
     )
 
 
