@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.retention import Retention
 from ganvas.inference.model import Model
-from ganvas.training import trainer
+from ganvas.training import snapshot, trainer
 from ganvas.training.continuation import status
 
 OPTIONS: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu", "resume": "auto"}
 SMALL = ["G.width=4", "D.width=4"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_reports() -> Iterator[None]:
+    """Which take most of the time of such short trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        yield
 
 
 @pytest.fixture(scope="module")
