@@ -18,9 +18,11 @@ run=$1
 shift
 
 stopped=
+child=
+trap 'stopped=1; interrupted=1; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM
 "$@" &
 child=$!
-trap 'stopped=1; interrupted=1; kill -TERM "$child" 2>/dev/null' TERM
+[ -n "$stopped" ] && kill -TERM "$child"
 while :; do # a signal ends `wait`, not the training
     interrupted=
     wait "$child"
