@@ -30,9 +30,10 @@ SMALL = ["G.width=4", "D.width=4"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _without_reports() -> Iterator[None]:
-    """Which take most of the time of such short trainings."""
+def _quick() -> Iterator[None]:
+    """Without reports and large samples, which take most of the time of short trainings."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "QUALITY_IMAGES", 16)
         patch.setattr(snapshot, "write_report", lambda run, **_: None)
         yield
 
