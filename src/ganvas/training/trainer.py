@@ -307,7 +307,6 @@ def _fit(
     """Train from the engine's clock to the end of its run.
 
     `unfinished`: the log's unfinished line, from the checkpoint.
-
     `unattended`: a launcher started this process, and may repeat the command.
 
     Ctrl-C saves everything and raises `SystemExit`.
