@@ -18,9 +18,11 @@ run=$1
 shift
 
 stopped=
+child=
+trap 'stopped=1; interrupted=1; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM
 "$@" &
 child=$!
-trap 'stopped=1; interrupted=1; kill -TERM "$child" 2>/dev/null' TERM
+[ -n "$stopped" ] && kill -TERM "$child"
 while :; do # a signal ends `wait`, not the training
     interrupted=
     wait "$child"
@@ -33,6 +35,9 @@ trap '' TERM
 if [ "$status" -eq 0 ] || [ -n "$stopped" ]; then
     ganvas status "$run"
     status=$?
+fi
+if [ "$status" -ne 0 ] && [ -n "$stopped" ]; then # perhaps before there was a run
+    status=75
 fi
 if [ "$status" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
     scontrol requeue "$SLURM_JOB_ID"

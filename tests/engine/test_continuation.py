@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,20 @@ from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.retention import Retention
 from ganvas.inference.model import Model
-from ganvas.training import trainer
+from ganvas.training import snapshot, trainer
 from ganvas.training.continuation import status
 
 OPTIONS: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu", "resume": "auto"}
 SMALL = ["G.width=4", "D.width=4"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    """Without reports and large samples, which take most of the time of short trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "QUALITY_IMAGES", 16)
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +136,22 @@ def test_other_settings_are_refused_with_both_values(
 
 
 def test_a_start_that_was_killed_before_its_weights_were_saved_begins_again(
-    data: Path, straight: Path, tmp_path: Path
+    data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        train(data, tmp_path / name, start_from=straight)
-    shutil.rmtree(tmp_path / "b" / "checkpoints")
-    train(data, tmp_path / "b", start_from=straight)
-    assert_alike(tmp_path / "a", tmp_path / "b")
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", killed)
+        with pytest.raises(SystemExit):
+            train(data, tmp_path / "run", start_from=straight)
+    train(data, tmp_path / "run", 8, start_from=straight)
+    [_, first] = checkpoint.all_of(tmp_path / "run" / "checkpoints")
+    assert int(first.name) == 8
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # by a user: the rest is not removed
+    with pytest.raises(UserError, match="remove the folder"):
+        train(data, tmp_path / "run", 8, start_from=straight)
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
 # ---------------------------------------------------------------- signals

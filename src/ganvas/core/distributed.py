@@ -85,14 +85,20 @@ def init(device: str | None = None) -> None:
     if size == 1 or dist.is_initialized():
         return
     _end_with_torchrun()
-    if sys.platform == "linux" and _number("LOCAL_WORLD_SIZE", 0) == size:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
+    one_machine = _number("LOCAL_WORLD_SIZE", 0) == size
+    if sys.platform == "linux" and one_machine:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
     try:
         # gloo beside NCCL, since the flags for stopping are tensors on the CPU
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        if one_machine and _shares_torchruns_store():
+            store = _store_of_this_start(size)
+            dist.init_process_group(backend, store=store, rank=_number("RANK", 0), world_size=size)
+        else:
+            dist.init_process_group(backend)
     except (RuntimeError, ValueError) as e:
         raise UserError(
             f"the {size} processes that the environment variable WORLD_SIZE announces cannot "
@@ -113,7 +119,7 @@ def _end_with_torchrun() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # the store is torchrun's own
+    if _shares_torchruns_store():
         host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
         try:
             socket.create_connection((host, int(port)), timeout=PATIENCE).close()
@@ -122,6 +128,23 @@ def _end_with_torchrun() -> None:
                 f"torchrun, which started this process, has ended or cannot be reached at "
                 f"{host}:{port} ({e.strerror or e}). Start it again"
             ) from None
+
+
+def _shares_torchruns_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _store_of_this_start(size: int) -> dist.Store:
+    """The part of torchrun's store for this start of the ranks.
+
+    torchrun keeps its store when it starts ranks again, with the addresses of those
+    that have ended, which gloo would try to reach. The number of restarts is the same
+    on all ranks of one machine only: for several, docs/cluster.md has an environment
+    variable by which torchrun makes a new store each time.
+    """
+    host, port = os.environ["MASTER_ADDR"], _number("MASTER_PORT", 0)
+    store = dist.TCPStore(host, port, size, is_master=False)
+    return dist.PrefixStore(f"start {_number('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _watch() -> None:

@@ -263,13 +263,15 @@ def _names(text: str) -> str:
     return ",".join(Path(part).name or part for part in text.split(","))
 
 
-def split_paths(tree: Any, at: str = "") -> tuple[Any, dict[str, str]]:
+def split_paths(tree: object, at: str = "") -> tuple[object, dict[str, str]]:
     """(the tree with names in place of absolute paths, the paths by place)."""
     if isinstance(tree, dict):
         parts = {k: split_paths(v, f"{at}.{k}" if at else k) for k, v in tree.items()}
         paths = {place: path for _, inner in parts.values() for place, path in inner.items()}
         return {k: v for k, (v, _) in parts.items()}, paths
-    return (_names(tree), {at: tree}) if _is_path(tree) else (tree, {})
+    if isinstance(tree, str) and _is_path(tree):
+        return _names(tree), {at: tree}
+    return tree, {}
 
 
 def _join_paths(tree: Any, paths: dict[str, str], at: str = "") -> Any:

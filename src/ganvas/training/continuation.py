@@ -17,7 +17,7 @@ from ganvas.engine.lock import is_locked, run_lock
 from ganvas.engine.records import RunRecord
 from ganvas.engine.run_dir import read_record, run_of, split_paths
 from ganvas.training.interrupts import resume_command
-from ganvas.training.start import remove_run_dir
+from ganvas.training.start import has_begun, remove_run_dir
 
 INCOMPLETE = 75  # exit status of `ganvas status`: EX_TEMPFAIL of sysexits.h, try again
 MODES = ("never", "auto")
@@ -32,8 +32,8 @@ def begun(out: Path) -> bool:
     """
     exists = (out / "run.json").exists()
     if exists and distributed.rank() == 0:
-        lost = read_record(out).get("initial") and not checkpoint.all_of(out / "checkpoints")
-        if lost:
+        saved = checkpoint.all_of(out / "checkpoints")
+        if read_record(out).get("initial") and not saved and not has_begun(out):
             with run_lock(out):
                 remove_run_dir(out, new=False)
             exists = False

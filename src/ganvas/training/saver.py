@@ -51,7 +51,7 @@ class Saver:
         if self._thread is None:
             return IDLE
         if self._thread.is_alive():
-            return WRITTEN if self._written.is_set() else WRITING
+            return WRITTEN if self._written.is_set() and self._error is None else WRITING
         self._join()
         return IDLE
 

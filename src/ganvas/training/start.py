@@ -300,12 +300,13 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
             raise
         except UserError:
             saved = checkpoint.all_of(out / "checkpoints")
-            if not any(int(path.name) for path in saved) and not _has_begun(out):
+            if not any(int(path.name) for path in saved) and not has_begun(out):
                 remove_run_dir(out, new)  # the corrected command can use the folder
             raise
 
 
-def _has_begun(out: Path) -> bool:
+def has_begun(out: Path) -> bool:
+    """Whether a run has written a line of its log."""
     log = out / "log.jsonl"
     return log.is_file() and log.stat().st_size > 0
 

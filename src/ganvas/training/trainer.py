@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from ganvas.core import Measure, distributed
-from ganvas.core import config as core_config
+from ganvas.core.config import dump
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.core.progress import Progress
@@ -179,7 +179,7 @@ def train(
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
-        known["run"] = cast(dict[str, object], core_config.dump(run))
+        known["run"] = cast(dict[str, object], dump(run))
         known["images"] = run.images
         known["keep"] = keep or known.get("keep", DEFAULT)
         return _continue(engine, out, known, on_snapshot)
@@ -303,7 +303,6 @@ def _fit(
     """Train from the engine's clock to the end of its run.
 
     `unfinished`: the log's unfinished line, from the checkpoint.
-
     `unattended`: a launcher started this process, and may repeat the command.
 
     Ctrl-C saves everything and raises `SystemExit`.
