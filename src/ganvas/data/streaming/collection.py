@@ -101,9 +101,12 @@ class Collection:
             file = self.store.open(described)
             try:
                 return _OpenShard(file, scan(file, described.images, classes, self.sides))
-            except BaseException as e:
+            except OSError as e:
                 file.close()
-                raise Broken(reason(e)) from None if isinstance(e, OSError) else e
+                raise Broken(f"cannot be read ({reason(e)})") from None
+            except BaseException:
+                file.close()
+                raise
         except Broken as e:
             with self._lock:
                 self._broken[shard] = str(e)
