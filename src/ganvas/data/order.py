@@ -130,7 +130,7 @@ class LaneOrder:
         return positions[own], index
 
     def spans(self, cursor: int, n: int) -> bool:
-        """Whether a batch has images of two epochs, and nodes may read others' lanes."""
+        """Whether a batch has images of two epochs: nodes may read others' lanes."""
         return cursor // self.total != (cursor + n - 1) // self.total
 
     def following(self, positions: np.ndarray, seed: int, stream: str) -> list[int]:
