@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +44,15 @@ SETTINGS += ["--set", "G.width=4", "--set", "D.width=4"]
 def folders_of(count: int, root: Path) -> None:
     """Write root/different, a thousand images, and root/photos, `count` links to them."""
     rng, different = np.random.default_rng(0), root / "different"
-    different.mkdir(parents=True)
+    different.mkdir(parents=True, exist_ok=True)
     for i in range(DIFFERENT):  # as large as photographs of this size, about 8 kB
         noise = Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
         noise.filter(ImageFilter.GaussianBlur(1)).save(different / f"{i}.png")
     for i in range(count):
         part = root / "photos" / f"{i // 10_000:03d}"
         part.mkdir(parents=True, exist_ok=True)
-        os.link(different / f"{i % DIFFERENT}.png", part / f"{i:07d}.png")
+        with suppress(FileExistsError):  # of a call that was stopped here
+            os.link(different / f"{i % DIFFERENT}.png", part / f"{i:07d}.png")
 
 
 def packed(count: int, root: Path) -> dict[str, float]:
@@ -139,6 +142,8 @@ def ganvas(*words: object) -> subprocess.Popen[bytes]:
 def killed(root: Path) -> dict[str, object]:
     """Train undisturbed, and killed and resumed; compare the last checkpoints."""
     straight, other = root / "straight", root / "killed"
+    for run in (straight, other):
+        shutil.rmtree(run, ignore_errors=True)
     assert ganvas("train", "dcgan", root / "shards", "--out", straight, *SETTINGS).wait() == 0
     process = ganvas("train", "dcgan", root / "shards", "--out", other, *SETTINGS)
     log = other / "log.jsonl"
