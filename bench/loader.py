@@ -37,6 +37,7 @@ def mapped(feed: Feed, folder: Path) -> Feed:
     """The same feed with its pixels mapped from disk."""
     pixels = {}
     for name, held in feed._pixels.items():
+        assert isinstance(held, np.ndarray)
         np.save(folder / f"{name}.npy", held)
         pixels[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
     return Feed(feed.info, pixels, feed._labels, flip=True)

@@ -77,6 +77,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "dissect": [run, "-n", 16, "--out", out / "units.html"],
         "edit": [run, "--units", out / "units.json", "--remove", "ink", "--out", out / "e.png"],
         "data check": [data],
+        "data pack": [data, "--out", out / "shards"],
         "data degrade": [data, "--out", out / "degraded.png", "--size", 32],
         "data letters": [out / "letters", "--pairs", "none"],
         "data emoji": [out / "emoji", "--font", out / "none.ttf"],

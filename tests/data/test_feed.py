@@ -55,6 +55,13 @@ def noise(task: Task = "images") -> Feed:
     return Feed(info, pixels, feed._labels, flip=True)
 
 
+def stored(feed: Feed, stream: str = "x") -> np.ndarray:
+    """The feed's own pixels, to be changed."""
+    pixels = feed._pixels[stream]
+    assert isinstance(pixels, np.ndarray)
+    return pixels
+
+
 def which(batch: Batch, name: str = "x") -> list[int]:
     return ((getattr(batch, name)[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
 
@@ -131,7 +138,7 @@ def test_range_and_shape():
 
 def test_flips_are_fair_and_drawn_anew():
     feed = numbered(4, flip=True)
-    feed._pixels["x"][:, :, 0] = 255  # the left edge is white
+    stored(feed)[:, :, 0] = 255  # the left edge is white
     x = feed.draw(0, 4000, seed=0).x
     left = x[:, 0, 0, 0] == 1
     assert ((x[:, 0, 0, 5] == 1) == ~left).all()
@@ -143,7 +150,7 @@ def test_flips_are_fair_and_drawn_anew():
 def test_crops_reach_every_place():
     feed = numbered(3, room=2)
     grid = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    feed._pixels["x"][:] = grid[None, :, :, None]
+    stored(feed)[:] = grid[None, :, :, None]
     x = feed.draw(0, 900, seed=0).x
     corners, counts = np.unique(which(Batch(x=x)), return_counts=True)
     assert corners.tolist() == [0, 1, 2, 8, 9, 10, 16, 17, 18]
@@ -155,14 +162,14 @@ def test_crops_reach_every_place():
 
 def test_pairs_share_crop_and_flip():
     feed = noise("pairs")
-    feed._pixels["ab"][..., 1] = 255 - feed._pixels["ab"][..., 0]
+    stored(feed, "ab")[..., 1] = 255 - stored(feed, "ab")[..., 0]
     batch = feed.draw(0, 40, seed=0)
     assert torch.allclose(batch.a, -batch.b, atol=1e-6)
 
 
 def test_resolution_is_an_average_over_areas():
     feed = numbered(5)
-    feed._pixels["x"][:] = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 1), dtype=np.uint8)
+    stored(feed)[:] = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 1), dtype=np.uint8)
     full, half = feed.draw(0, 5, seed=0).x, feed.draw(0, 5, seed=0, resolution=3).x
     assert half.shape == (5, 1, 2, 3)
     assert torch.allclose(half, full.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)), atol=1e-6)

@@ -124,6 +124,20 @@ def test_each_shard_is_read_by_one_node_in_an_epoch(nodes: int, batch: int) -> N
         assert len(readers) == 32
 
 
+def test_a_node_opens_ahead_what_it_reads_itself() -> None:
+    """Also from an epoch into the next, which begins in the middle of a batch."""
+    order = LaneOrder([5] * 47 + [4])
+    for node in range(4):
+        rows, read, ahead = Rows(node * 4, node * 4 + 4, 16), [], []
+        for cursor in range(0, 3 * order.total, 16):
+            positions, index = order.batch(cursor, rows, 7, "x")
+            read.append(set((np.searchsorted(order.first, index, "right") - 1).tolist()))
+            spans = order.spans(cursor, 16)
+            ahead.append(set() if spans else set(order.following(positions, 7, "x")))
+        for i in range(len(read) - 14):  # two shards, and a round of fewer than 16 images
+            assert ahead[i] <= set.union(*read[i : i + 14])
+
+
 def test_epochs_seeds_and_streams_have_orders_of_their_own() -> None:
     order = LaneOrder([9] * 20)
     orders = {

@@ -13,6 +13,7 @@ A set that a package of the system has installed is opened there instead.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tarfile
 import time
@@ -289,7 +290,8 @@ def blocks(url: str, most: int) -> Generator[bytes]:
     got, minute, at_minute = 0, time.monotonic(), 0
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
-            announced = response.length
+            http_response = isinstance(response, http.client.HTTPResponse)
+            announced = response.length if http_response else None
             while block := response.read1(1 << 16):
                 got += len(block)
                 if got > most:

@@ -129,10 +129,19 @@ class LaneOrder:
             index[here] = self.first[shard] + self._images(int(self.counts[shard]), key)[at[here]]
         return positions[own], index
 
+    def spans(self, cursor: int, n: int) -> bool:
+        """Whether a batch has images of two epochs: nodes may read others' lanes."""
+        return cursor // self.total != (cursor + n - 1) // self.total
+
     def following(self, positions: np.ndarray, seed: int, stream: str) -> list[int]:
         """The shards that the lanes of these positions read next."""
-        ahead = positions + np.uint64(self.lanes * int(self.counts.max()))
-        return np.unique(self.places(ahead, seed, stream)[2]).tolist()
+        epochs, lanes, shards, _ = self.places(positions, seed, stream)
+        found = set()
+        for epoch, lane, shard in set(zip(epochs.tolist(), lanes.tolist(), shards.tolist())):
+            own = self._epoch(seed, stream, epoch).shards[lane].tolist()
+            own += self._epoch(seed, stream, epoch + 1).shards[lane][:1].tolist()
+            found.add(own[own.index(shard) + 1])
+        return sorted(found)
 
     def some(self, n: int, seed: int, stream: str) -> np.ndarray:
         """`n` different images, from as few shards as hold them."""

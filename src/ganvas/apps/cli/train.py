@@ -75,7 +75,8 @@ def train(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Folder, zip, npz or idx file, letters, digits, or the name of a data set.",
+            help="Folder, zip, npz, idx or parquet file, shards, letters, digits, or the name of a "
+            "data set.",
         ),
     ],
     out: Annotated[

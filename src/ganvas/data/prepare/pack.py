@@ -12,6 +12,7 @@ import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import NamedTuple, cast, get_args
 import numpy as np
 
 from ganvas.core import rng
-from ganvas.core.errors import DataError, UserError
+from ganvas.core.errors import DataError, OutputError, UserError, printable
 from ganvas.core.files import replacing, require_new_folder
+from ganvas.core.guards import reason
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import unequal, unreadable
 from ganvas.data.layouts import find_images, find_pairs, find_sides
@@ -30,7 +32,7 @@ from ganvas.data.order import LANES
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection
 from ganvas.data.streaming.index import NAME, Facts, Index, Part, Shard
 from ganvas.data.streaming.members import LABEL
-from ganvas.media.decode import EXTENSIONS, Header, deep, read
+from ganvas.media.decode import Header, deep, read
 from ganvas.media.samples import Broken, as_array, fit
 
 SHARD_MB = 64  # size of a shard, about
@@ -88,12 +90,28 @@ def pack(
     said: called with the number of samples written and the total of a part
 
     Raises `UserError` for a source without usable images, and for folders A/ and B/
-    that do not match.
+    that do not match, and `OutputError` if the shards cannot be written.
     """
     if not 0 < shard_mb <= 1 << 16:
         raise UserError(f"got shards of {shard_mb:g} MB; expected a size above 0, as in 64")
     require_new_folder(out)
     parts = _parts(source)
+    try:
+        return _packed(parts, out, size, shard_mb, said)
+    except OSError as e:  # what cannot be read is no such error
+        raise OutputError(
+            f"{printable(out)} could not be written: {reason(e)}. Free some space, or choose "
+            "another --out"
+        ) from None
+
+
+def _packed(
+    parts: Sequence[Selection],
+    out: Path,
+    size: tuple[int, int] | None,
+    shard_mb: float,
+    said: Callable[[int, int], None],
+) -> Packed:
     done = Packed(pairs="b" in parts[0].sets)
     classes = parts[0].sets["x"].classes if not done.pairs else ()
     facts: dict[Part, Facts] = {}
@@ -155,11 +173,20 @@ def _shards_of(sets: Sequence[ImageSet], size: tuple[int, int] | None, mb: float
     for image_set in sets:
         if size is None and isinstance(image_set, Files):
             total += sum(e.size for e in image_set.entries)
-        else:  # of a PNG about two thirds of its pixels; of files that are not there yet
-            height, width = size or (image_set.header(0).height, image_set.header(0).width)
+        else:  # files that are not there yet: PNG of about two bytes a pixel
+            height, width = size or _first_size(image_set)
             total += count * height * width * 2
     shards = min(count, LANES * math.ceil(total / (mb * 1e6 * LANES)))
     return [count // shards + (i < count % shards) for i in range(shards)]
+
+
+def _first_size(image_set: ImageSet) -> tuple[int, int]:
+    """(height, width) of the first of a few images that can be read."""
+    for i in range(min(len(image_set), 100)):
+        with suppress(Broken):
+            header = image_set.header(i)
+            return header.height, header.width
+    return 64, 64
 
 
 def _write_part(
@@ -207,7 +234,6 @@ def _stored(image_set: ImageSet, i: int, size: tuple[int, int] | None) -> _File:
         buffer = BytesIO()
         image.save(buffer, "PNG", compress_level=PNG_LEVEL)
         data = buffer.getvalue()
-    assert ending in EXTENSIONS
     pixels = as_array(image) if wide is None else wide
     header = Header(image.width, image.height, image.mode, as_array(image).shape[2])
     bits = 8 if wide is None else 16

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from ganvas.core.errors import DataError, printable
-from ganvas.core.guards import plural, reason, warn
+from ganvas.core.guards import reason, warn
 from ganvas.data.order import LANES, LaneOrder
 from ganvas.data.streaming.index import Index, Shard
 from ganvas.data.streaming.members import Members, scan
@@ -22,7 +22,7 @@ from ganvas.media.samples import Broken
 
 OPEN = 3 * LANES  # shards that stay open: those of a batch, the next ones, and others
 AHEAD = 4  # threads that open the next shards
-NAMED = 20  # images that cannot be decoded and are named
+NAMED = 20  # broken shards and images that are named
 T = TypeVar("T")
 
 
@@ -101,9 +101,12 @@ class Collection:
             file = self.store.open(described)
             try:
                 return _OpenShard(file, scan(file, described.images, classes, self.sides))
-            except BaseException as e:
+            except OSError as e:
                 file.close()
-                raise Broken(reason(e)) from None if isinstance(e, OSError) else e
+                raise Broken(f"cannot be read ({reason(e)})") from None
+            except BaseException:
+                file.close()
+                raise
         except Broken as e:
             with self._lock:
                 self._broken[shard] = str(e)
@@ -131,13 +134,6 @@ class Collection:
             with self._lock:
                 self._soon.discard(shard)
 
-    def close(self) -> None:
-        """End the threads and close all shards."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for one in self._open.values():
-            one.close()
-        self._open.clear()
-
     def contents(self, i: int, side: int) -> bytes:
         """The file of image `i`. Raises `Broken`."""
         shard, sample = self.place(i)
@@ -157,7 +153,7 @@ class Collection:
             except Broken as e:
                 self._unreadable.add(image)
                 self._report(f"{self.name(image)} cannot be read: {e}", 1)
-        raise DataError("none of the shards has an image that can be read")
+        raise DataError(f"no shard of {self.store.place} has an image that can be read")
 
     def label(self, i: int) -> int:
         """The label of image `i`, -1 without, after `usable` has loaded the image."""
@@ -195,4 +191,5 @@ class Collection:
                 self._named.add(problem)
         if new:
             place = "its place" if images == 1 else f"the place of its {images:,} images"
-            warn(f"{printable(problem)}. Others take {place} ({plural(many, 'such warning')})")
+            more = "; further ones are not named" if many == NAMED else ""
+            warn(f"{printable(problem)}. Others take {place} ({many} so far{more})")

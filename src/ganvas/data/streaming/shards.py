@@ -189,7 +189,10 @@ class StreamedPixels:
         shards = {self.collection.place(i)[0] for i in index.tolist()}
         if shards - self._shards:
             self.collection.open_ahead(sorted(shards))
-            self.collection.open_ahead(self.order.following(positions, seed, stream))
+            if self.order.spans(cursor, rows.total):
+                shards = set()  # the next batch opens ahead: this one may have others' lanes
+            else:
+                self.collection.open_ahead(self.order.following(positions, seed, stream))
         self._shards = shards
         return positions, index
 

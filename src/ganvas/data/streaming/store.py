@@ -283,7 +283,7 @@ def _by_fsspec(url: str, most: int) -> Iterator[bytes]:
         ) from None
     got = 0
     try:
-        fs, path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
+        fs, path = fsspec.core.url_to_fs(url)
         with fs.open(path, "rb", cache_type="readahead", block_size=1 << 23) as file:
             while block := file.read(1 << 20):
                 got += len(block)
