@@ -92,7 +92,8 @@ def test_an_identity_changes_no_value(
         assert 'PhysicalSizeX="0.25"' in (file.ome_metadata or "")
         assert file.series[0].axes == "ZCYX"
         assert np.array_equal(file.asarray(), stack)
-        assert b"compositeWithTrainedAlgorithmicMedia" in file.pages[0].tags[700].value
+        page: Any = file.pages[0]
+        assert b"compositeWithTrainedAlgorithmicMedia" in page.tags[700].value
 
 
 def test_large_images_take_constant_memory_of_their_own(

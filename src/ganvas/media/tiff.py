@@ -1,4 +1,4 @@
-"""Scientific TIFF files: read stacks by blocks, write them by bands.
+"""Read scientific TIFF files: stacks of 1 to 16 channels, by blocks.
 
 The package tifffile does the work (extra `science`). A file is a stack of images of one
 size. By the metadata of OME, ImageJ or tifffile, the axes C and S are channels and all
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,7 +20,6 @@ import numpy as np
 
 from ganvas.core.errors import UserError
 from ganvas.core.guards import reason
-from ganvas.media.provenance import SOFTWARE, STATEMENT, TIFF_XMP, Label
 from ganvas.media.samples import Broken
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ T = TypeVar("T")
 MOST_CHANNELS = 16
 MOST_IMAGES = 1 << 20
 MAX_RATIO = 2000  # of unpacked to packed bytes; deflate's and LZW's limits are near 1000
-TILE = 512  # pixels
-BIG = 0xFFFFFFFF - (1 << 26)  # bytes from which offsets need 64 bits
 # GeoTIFF 1.1 and GDAL: the first three change with the size of the image.
 PIXEL_SCALE, TIE_POINTS, TRANSFORM = 33550, 33922, 34264
 GEO = (PIXEL_SCALE, TIE_POINTS, TRANSFORM, 34735, 34736, 34737, 42112, 42113)
@@ -318,102 +315,3 @@ def _adapted_ome(text: str, stack: Stack, scale: int, channels: int, kind: np.dt
     data = ElementTree.Element(f"{name}TiffData")
     pixels.insert(len(pixels.findall(f"{name}Channel")), data)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-class Image(NamedTuple):
-    """An image to write: [height, width, channels] in bands from top to bottom."""
-
-    bands: Iterator[np.ndarray]
-    height: int
-    width: int
-    channels: int
-    dtype: np.dtype
-
-
-def write(
-    file: IO[bytes],
-    images: Sequence[Callable[[], Image]],
-    size: int,
-    label: Label,
-    like: Stack | None = None,
-    scale: int = 1,
-) -> None:
-    """Write a TIFF file of images, marked as generated: deflate, tiles.
-
-    images: each makes one image when its turn comes
-    size: bytes of all their pixels
-    like: a stack whose layout of channels, description and tags are taken over
-    scale: size of the images over that of the stack
-    """
-    # A name is given, since temporary files have none.
-    handle = library().FileHandle(file, mode="wb", name="image.tif")
-    with library().TiffWriter(handle, bigtiff=size > BIG) as out:
-        for number, make in enumerate(images):
-            image = make()
-            separate = like is not None and like.separate and image.channels > 1
-            tags: list[Tag] = []
-            description = None
-            if number == 0:
-                packet = label.packet()
-                tags.append(Tag(TIFF_XMP, 1, len(packet), packet))
-                described = like.description(scale, image.channels, image.dtype) if like else None
-                description = (STATEMENT if described is None else described).encode()
-            tags += like.tags(scale) if like else []
-            how = {
-                "dtype": image.dtype,
-                "tile": (TILE, TILE),
-                "compression": "zlib",
-                "predictor": image.dtype.kind in "iu",
-                "software": SOFTWARE,
-                "metadata": None,
-                **(like.resolution(scale) if like else {}),
-            }
-            if not separate:
-                color = image.channels in (3, 4) and image.dtype.kind == "u"
-                extra = image.channels - (3 if color else 1)
-                out.write(
-                    _tiles(image.bands, image.width),
-                    shape=(image.height, image.width, image.channels)
-                    if image.channels > 1
-                    else (image.height, image.width),
-                    photometric="rgb" if color else "minisblack",
-                    planarconfig="contig" if image.channels > 1 else None,
-                    extrasamples=["unspecified"] * extra,
-                    description=description,
-                    extratags=tags,
-                    **how,
-                )
-                continue
-            whole = np.concatenate(list(image.bands))
-            for channel in range(image.channels):
-                out.write(
-                    _tiles(iter([whole[..., channel : channel + 1]]), image.width),
-                    shape=(image.height, image.width),
-                    photometric="minisblack",
-                    description=description,
-                    extratags=tags,
-                    **how,
-                )
-                description, tags = None, tags[1:] if number == channel == 0 else tags
-
-
-def _tiles(bands: Iterator[np.ndarray], width: int) -> Iterator[np.ndarray]:
-    """Tiles [TILE, TILE, C] of an image, without C for one channel; zeros beyond."""
-    for strip in _strips(bands, TILE):
-        for left in range(0, width, TILE):
-            part = strip[:, left : left + TILE]
-            tile = np.zeros((TILE, TILE, part.shape[2]), part.dtype)
-            tile[: part.shape[0], : part.shape[1]] = part
-            yield tile[..., 0] if tile.shape[2] == 1 else tile
-
-
-def _strips(bands: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Bands of `rows` rows each; the last may have fewer."""
-    left: np.ndarray | None = None
-    for band in bands:
-        left = band if left is None or not len(left) else np.concatenate([left, band])
-        while len(left) >= rows:
-            yield left[:rows]
-            left = left[rows:]
-    if left is not None and len(left):
-        yield left
