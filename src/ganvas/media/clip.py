@@ -141,12 +141,13 @@ class Clip:
         after: only those with a greater timestamp
 
         What cannot be decoded is entered in `damaged`. The display matrix, which comes
-        with the first frame, is entered in `look`.
+        with the first frame, is entered in `look`. Raises `DataError` for a frame of
+        another size.
         """
         av, form = library(), "rgb48le" if self.look.deep else "rgb24"
         if after is not None:
             self._container.seek(after, stream=self._stream)
-        last = after
+        last, size = after, None
         for packet in self._packets():
             try:
                 decoded = packet.decode()
@@ -161,6 +162,13 @@ class Clip:
                     continue
                 last = pts
                 self._read_matrix(frame)
+                size = size or (frame.width, frame.height)
+                if size != (frame.width, frame.height):
+                    raise DataError(
+                        f"{printable(self.path)} changes its size at "
+                        f"{float(pts * self.look.time_base):.3f} s, from {size[0]}x{size[1]} to "
+                        f"{frame.width}x{frame.height}: translate up to there with --until"
+                    )
                 pixels = frame.to_ndarray(format=form)
                 yield Frame(pts, frame.duration or 0, pixels)
 
