@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 
 from ganvas import recipes
@@ -36,9 +37,7 @@ from ganvas.inference import model_file
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.translate_files import translate_files
 from ganvas.inference.translate_video import translate_video
-from ganvas.media import clip, tiff_writer
-from ganvas.media.encode import Rows
-from ganvas.media.provenance import Label
+from ganvas.media import clip
 from ganvas.methods import CycleGAN
 from ganvas.nets import image_to_image, patchgan, super_resolution
 
@@ -61,15 +60,13 @@ def tiff(folder: Path) -> tuple[Path, Path]:
     run = replace(recipes.find("cyclegan")(1), method=make)
     model_file.save(folder / "model", make(shape), run, shape, facts)
 
-    def bands() -> Iterator[np.ndarray]:
-        for top in range(0, SIDE, 500):
-            noise = np.random.default_rng(top).integers(0, 65536, (500, SIDE, CHANNELS))
-            yield noise.astype(np.uint16)
-
-    image = Rows(bands(), SIDE, SIDE, CHANNELS, 16)
-    kind, size = np.dtype("uint16"), 2 * SIDE * SIDE * CHANNELS
-    with (folder / "in.tif").open("w+b") as file:
-        tiff_writer.write(file, [lambda: image], kind, size, Label({}))
+    how: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+    place = (SIDE, SIDE, CHANNELS)
+    pixels = tifffile.memmap(folder / "in.tif", shape=place, dtype="uint16", **how)
+    noise = np.random.default_rng(0).integers(0, 65536, (500, SIDE, CHANNELS), np.uint16)
+    for top in range(0, SIDE, 500):
+        pixels[top : top + 500] = noise >> top // 1000
+    pixels.flush()
     return folder / "model", folder / "in.tif"
 
 

@@ -174,11 +174,13 @@ def stored(stack: tiff.Stack, index: int, runtime: Runtime, folder: Path | None)
     assert values is not None
     planes: dict[int, OnDisk] = {}  # by their first channel: pages or samples of a page
     for top, left, channel, block in stack.blocks(index):
-        height, width, channels = block.shape
+        _, width, channels = block.shape
         if channel not in planes:
             planes[channel] = OnDisk(channels, sides, folder=folder)
-        window = Window((top, top + height), (left, left + width))
-        planes[channel].write(window, values.to_unit(block))
+        for start in range(0, len(block), BAND):  # a block may be the whole image
+            part = block[start : start + BAND]
+            rows = top + start, top + start + len(part)
+            planes[channel].write(Window(rows, (left, left + width)), values.to_unit(part))
     if len(planes) == 1:
         return planes[0]
     whole = OnDisk(stack.channels, sides, folder=folder)

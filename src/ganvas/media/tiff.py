@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_CHANNELS = 16
 MOST_IMAGES = 1 << 20
+BAND = 256  # rows
 MAX_RATIO = 2000  # of unpacked to packed bytes; deflate's and LZW's limits are near 1000
 # GeoTIFF 1.1 and GDAL: the first three change with the size of the image.
 PIXEL_SCALE, TIE_POINTS, TRANSFORM = 33550, 33922, 34264
@@ -161,17 +162,22 @@ class Stack:
     def blocks(self, index: int) -> Iterator[Block]:
         """The blocks of one image, in the order of the file. Raises `Broken`."""
         with _broken():
-            pages = self._pages(index)
+            pages, page = self._pages(index), self._series.keyframe
             for channel, number in enumerate(pages):
                 first = channel * self._samples
                 if self._plain:
-                    yield Block(0, 0, first, self._plain_page(number))
+                    start, length = self._series.dataoffset or 0, math.prod(page.shape)
+                    start += number * length * self.dtype.itemsize
+                    yield from self._contiguous(start, first)
                     continue
                 page = self._series.pages[number]
                 if page is None:
                     raise Broken(f"its page {number} is not in the file")
                 if page.shape != self._series.keyframe.shape or page.dtype != self._series.dtype:
                     raise Broken("its pages differ in size or type")
+                if page.is_final:  # neither compressed nor in tiles
+                    yield from self._contiguous(page.dataoffsets[0], first)
+                    continue
                 for values, (sample, _, top, left, _), _ in page.segments(maxworkers=1):
                     if values is None:
                         raise Broken("some of its data are not in the file")
@@ -182,14 +188,22 @@ class Stack:
                         values[0, : self.height - top, : self.width - left],
                     )
 
-    def _plain_page(self, number: int) -> np.ndarray:
-        page = self._series.keyframe
+    def _contiguous(self, start: int, first: int) -> Iterator[Block]:
+        """The values of a page that follow each other, in bands.
+
+        start: of the page's data in the file
+        first: number of its first channel
+        """
         kind = self.dtype.newbyteorder(self._tiff.byteorder)
-        length = math.prod(page.shape) * kind.itemsize
-        self._file.seek((self._series.dataoffset or 0) + number * length)
-        values = np.frombuffer(self._file.read(length), kind).reshape(page.shape)
-        values = np.moveaxis(values, 0, 2) if page.axes == "SYX" else values
-        return values.reshape(self.height, self.width, -1).astype(self.dtype, copy=False)
+        planes = self._samples if self._series.keyframe.axes == "SYX" else 1
+        line = self.width * (self._samples // planes)
+        for plane in range(planes):
+            for top in range(0, self.height, BAND):
+                rows = min(BAND, self.height - top)
+                self._file.seek(start + (plane * self.height + top) * line * kind.itemsize)
+                data = self._file.read(rows * line * kind.itemsize)
+                values = np.frombuffer(data, kind).reshape(rows, self.width, -1)
+                yield Block(top, 0, first + plane, values.astype(self.dtype, copy=False))
 
     def read(self, index: int) -> np.ndarray:
         """One image, [H, W, C]. Raises `Broken`."""
