@@ -43,7 +43,7 @@ from ganvas.nets import image_to_image, patchgan, super_resolution
 
 RESULTS = Path(__file__).parent / "results" / "science.json"
 SIDE, CHANNELS = 10_000, 4
-MINUTES, RATE, WIDTH, HEIGHT = 10, 10, 320, 180
+MINUTES, RATE, WIDTH, HEIGHT = 10, 5, 160, 90
 
 
 def tiff(folder: Path) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media.provenance import STATEMENT, Label
 from ganvas.media.video import xmp_box
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
 
 SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
@@ -199,7 +202,7 @@ class Clip:
             self.look = replace(self.look, matrix=matrix)
 
     @property
-    def sound(self) -> list[Any]:
+    def sound(self) -> list[AudioStream]:
         """The audio streams."""
         return list(self._container.streams.audio)
 
