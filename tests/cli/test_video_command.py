@@ -187,6 +187,7 @@ def test_a_broken_frame_costs_one_line(
     with av.open(str(clip)) as file:
         chosen = [p for p in file.demux(video=0) if p.pts is not None][20]
         place, size = chosen.pos, chosen.size
+    assert place is not None
     data[place : place + size] = b"\xff" * size
     (tmp_path / "broken.mp4").write_bytes(data)
     done = command("translate", enlarger, tmp_path / "broken.mp4", "--out", tmp_path / "out.mp4")
