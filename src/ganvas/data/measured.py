@@ -19,7 +19,7 @@ from ganvas.data.pictures import Concatenated, Files, ImageSet, several
 from ganvas.media import decode, tiff
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image
-from ganvas.media.values import Span, Values
+from ganvas.media.values import INTEGERS, Span, Values
 
 TIFF = (".tif", ".tiff")
 
@@ -247,3 +247,31 @@ def is_measured(images: ImageSet, most: int = 16) -> bool:
         except Broken:
             continue
     return False
+
+
+def window_for(kind: str, low: float, high: float, kinds: int) -> tuple[str, str]:
+    """A note about the values of measurements, and the setting that keeps them.
+
+    kind: type of the values; low, high: the least and the largest
+    kinds: number of types in the data set
+    """
+    if kinds > 1:
+        return "the images have several types: convert them to one", ""
+    bits = max(int(high).bit_length(), 1)
+    if kind == "uint16" and 8 < bits < 16:
+        return (
+            f"{bits} bits in 16: the largest value is {high:,.0f} of 65,535. The range of the type "
+            f"would leave most of it empty; data.window says which values become black and white",
+            f" --set 'data.window=[0,{(1 << bits) - 1}]'",
+        )
+    if kind in INTEGERS:
+        return (
+            "measurements: data.window=type keeps all bits and channels, within the range of the "
+            "type",
+            " --set data.window=type",
+        )
+    return (
+        f"{kind} has no range of its own: choose the values that become black and white, the same "
+        "for every image that is to be translated",
+        f" --set 'data.window=[{low:g},{high:g}]'",
+    )
