@@ -75,6 +75,16 @@ def test_a_cyclegan_keeps_type_and_range(domains: tuple[Path, Path], tmp_path: P
     assert measure(run, data, n=8)
 
 
+def test_a_run_goes_on_with_values_of_its_own_type_only(
+    domains: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for domain in "AB":
+        (tmp_path / domain).mkdir()
+        tifffile.imwrite(tmp_path / domain / "0.tif", noise(24, 20, 3).astype(np.float32), **HOW)
+    with pytest.raises(DataError, match=r"have the values .*float32.*, expected .*uint16"):
+        ganvas.resume(domains[1], images=4, data=tmp_path)
+
+
 @pytest.mark.parametrize("tiles", [None, 16])
 def test_an_identity_changes_no_value(
     domains: tuple[Path, Path], tiles: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +102,8 @@ def test_an_identity_changes_no_value(
         assert 'PhysicalSizeX="0.25"' in (file.ome_metadata or "")
         assert file.series[0].axes == "ZCYX"
         assert np.array_equal(file.asarray(), stack)
-        assert b"compositeWithTrainedAlgorithmicMedia" in file.pages[0].tags[700].value
+        page: Any = file.pages[0]
+        assert b"compositeWithTrainedAlgorithmicMedia" in page.tags[700].value
 
 
 def test_large_images_take_constant_memory_of_their_own(

@@ -16,14 +16,15 @@ from PIL import Image
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.data import check, domains, images, pairs
-from ganvas.media import tiff
+from ganvas.media import tiff, tiff_writer
+from ganvas.media.encode import Rows
 from ganvas.media.provenance import Label
 from ganvas.media.samples import Broken
 from ganvas.media.values import Values
 
-GRAY = {"photometric": "minisblack"}
-CONTIG = {**GRAY, "planarconfig": "contig"}
-SEVERAL = {"photometric": "minisblack", "metadata": {"axes": "TZCYX"}}
+GRAY: dict[str, Any] = {"photometric": "minisblack"}
+CONTIG: dict[str, Any] = {**GRAY, "planarconfig": "contig"}
+SEVERAL: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": "TZCYX"}}
 
 
 def noise(*shape: int, high: int = 65536, kind: str = "uint16") -> np.ndarray:
@@ -91,12 +92,15 @@ def test_every_value_is_read_and_written(name: str) -> None:
     assert np.array_equal(found, expected)
     assert stack.bits == (12 if "12" in name else 8 * expected.itemsize)
 
-    def image(i: int) -> Callable[[], tiff.Image]:
+    def image(i: int) -> Callable[[], Rows]:
         bands = iter([found[i][:7], found[i][7:]])
-        return lambda: tiff.Image(bands, stack.height, stack.width, stack.channels, stack.dtype)
+        return lambda: Rows(
+            bands, stack.width, stack.height, stack.channels, 8 * stack.dtype.itemsize
+        )
 
     copy = io.BytesIO()
-    tiff.write(copy, [image(i) for i in range(stack.count)], found.nbytes, Label({}), stack)
+    makers = [image(i) for i in range(stack.count)]
+    tiff_writer.write(copy, makers, stack.dtype, found.nbytes, Label({}), stack)
     copy.seek(0)
     again = tiff.Stack(copy, 10**6)
     assert np.array_equal(np.stack([again.read(i) for i in range(again.count)]), expected)
@@ -107,7 +111,8 @@ def test_every_value_is_read_and_written(name: str) -> None:
         if file.is_ome or file.is_imagej:
             assert file.series[0].axes == "TZCYX"
             assert np.array_equal(file.asarray(), FIVE)
-        assert b"trainedAlgorithmicMedia" in file.pages[0].tags[700].value
+        page: Any = file.pages[0]
+        assert b"trainedAlgorithmicMedia" in page.tags[700].value
 
 
 def test_the_place_on_earth_and_the_size_of_a_pixel_follow_the_scale() -> None:
@@ -240,7 +245,8 @@ def _lying(code: int, value: int) -> bytes:
     """A TIFF file whose tag `code` says `value`."""
     data = bytearray(written(noise(64, 64), **GRAY).getvalue())
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        tag = file.pages[0].tags[code]
+        page: Any = file.pages[0]
+        tag = page.tags[code]
         data[tag.offset + 8 : tag.offset + 12] = struct.pack(
             "<HH" if tag.dtype == 3 else "<I", *((value, 0) if tag.dtype == 3 else (value,))
         )

@@ -76,8 +76,7 @@ class Stored:
     """Decoded images by stream.
 
     pixels: uint8 [N, H, W, C] (measurements: `Values.stored`), in memory or mapped; the
-        two sets of a stream of pairs
-        are concatenated on the last axis
+        two sets of a stream of pairs are concatenated on the last axis
     labels: int64 [N], of the streams that have labels
     fingerprint: hash of all pixels and labels
     skipped: "name: reason" of the first `NAMED` unreadable images

@@ -19,14 +19,13 @@ from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import most_common_channels, unequal
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
-from ganvas.data.measured import Measured, is_measured
+from ganvas.data.measured import Measured, is_measured, window_for
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
 from ganvas.data.reductions import factor_of
 from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
-from ganvas.media.values import INTEGERS
 
 NAMED = 10  # names of files that are printed before their number
 
@@ -322,7 +321,7 @@ def _advise(
         report.notes.append(f"{plural(report.plain, 'image')} of a single color")
     more = ""
     if report.measured is not None:
-        note, more = _window(*report.measured, len(report.modes))
+        note, more = window_for(*report.measured, len(report.modes))
         report.notes.append(note)
     white = white_for(report.brightest)
     if white is not None:
@@ -386,30 +385,6 @@ def white_for(brightest: int | None) -> int | None:
 def two_in_one(headers: Sequence[Header]) -> bool:
     """Whether all images are twice as wide as high, as two images side by side are."""
     return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
-
-
-def _window(kind: str, low: float, high: float, kinds: int) -> tuple[str, str]:
-    """A note about the values of measurements, and the setting that keeps them."""
-    if kinds > 1:
-        return "the images have several types: convert them to one", ""
-    bits = max(int(high).bit_length(), 1)
-    if kind == "uint16" and 8 < bits < 16:
-        return (
-            f"{bits} bits in 16: the largest value is {high:,.0f} of 65,535. The range of the type "
-            f"would leave most of it empty; data.window says which values become black and white",
-            f" --set 'data.window=[0,{(1 << bits) - 1}]'",
-        )
-    if kind in INTEGERS:
-        return (
-            "measurements: data.window=type keeps all bits and channels, within the range of the "
-            "type",
-            " --set data.window=type",
-        )
-    return (
-        f"{kind} has no range of its own: choose the values that become black and white, the same "
-        "for every image that is to be translated",
-        f" --set 'data.window=[{low:g},{high:g}]'",
-    )
 
 
 def _power(side: float, least: int, most: int) -> int:

@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import DataError, UserError
+from ganvas.core.guards import plural
 from ganvas.core.json_files import Json
 from ganvas.data.arrays import Arrays
 from ganvas.data.pictures import Concatenated, Files, ImageSet, several
 from ganvas.media import decode, tiff
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image
-from ganvas.media.values import Span, Values
+from ganvas.media.values import INTEGERS, Span, Values
 
 TIFF = (".tif", ".tiff")
 
@@ -101,8 +102,7 @@ class Measured:
         file, page = int(self._files[i]), int(self._pages[i])
         image_set, at, half = _at(self.images, file)
         if isinstance(image_set, Arrays):
-            wide = image_set.deep(at)
-            return image_set.pixels[at] if wide is None else wide
+            return _stored(image_set, at)
         values = self._read(image_set, at, page)
         if half is None:
             return values
@@ -111,7 +111,7 @@ class Measured:
 
     def load(self, i: int) -> Image.Image:
         """A preview in 8 bits of the first channel. Raises `Broken`."""
-        values = self.values(i)[..., :1].astype(np.float64)
+        values = np.nan_to_num(self.values(i)[..., :1].astype(np.float64))
         low, span = values.min(), max(float(np.ptp(values)), 1e-30)
         return as_image(((values - low) * (255 / span)).astype(np.uint8))
 
@@ -123,9 +123,7 @@ class Measured:
     def _form(self, file: int) -> Form:
         image_set, at, half = _at(self.images, file)
         if isinstance(image_set, Arrays):
-            wide = image_set.deep(at)
-            pixels = image_set.pixels[at] if wide is None else wide
-            return _form_of(pixels)
+            return _form_of(_stored(image_set, at))
         header = image_set.header(at) if half is not None else None  # checks the halves
         if not _is_tiff(image_set, at):
             found = _form_of(self._read(image_set, at, 0))
@@ -189,14 +187,18 @@ def measured(sets: Mapping[str, ImageSet], window: Span) -> tuple[dict[str, Meas
 
 def require_equal_stacks(a: ImageSet, b: ImageSet) -> None:
     """Raise `UserError` unless the i-th files of two sets hold as many images."""
-    if isinstance(a, Measured) and isinstance(b, Measured):
-        for i, (one, other) in enumerate(zip(a.counts, b.counts, strict=True)):
-            broken = isinstance(a.forms[i], Broken) or isinstance(b.forms[i], Broken)
-            if one != other and not broken:
-                raise UserError(
-                    f"{a.images.name(i)} holds {one} images and {b.images.name(i)} {other}; "
-                    "expected pairs of stacks of equal length"
-                )
+    if not (isinstance(a, Measured) and isinstance(b, Measured)):
+        return
+    for i, (one, other) in enumerate(zip(a.counts, b.counts, strict=True)):
+        if one == other:
+            continue
+        for side in (a, b):
+            if isinstance(side.forms[i], Broken):
+                raise UserError(f"{side.images.name(i)}: {side.forms[i]}")
+        raise UserError(
+            f"{a.images.name(i)} holds {plural(one, 'image')} and {b.images.name(i)} {other}; "
+            "expected pairs of stacks of equal length"
+        )
 
 
 def _at(images: ImageSet, i: int) -> tuple[Files | Arrays, int, int | None]:
@@ -208,6 +210,11 @@ def _at(images: ImageSet, i: int) -> tuple[Files | Arrays, int, int | None]:
     if isinstance(images, Arrays):
         return images, i, None
     raise UserError("data.window is for image files and arrays")
+
+
+def _stored(arrays: Arrays, i: int) -> np.ndarray:
+    wide = arrays.deep(i)
+    return arrays.pixels[i] if wide is None else wide
 
 
 def _form_of(pixels: np.ndarray) -> Form:
@@ -240,3 +247,31 @@ def is_measured(images: ImageSet, most: int = 16) -> bool:
         except Broken:
             continue
     return False
+
+
+def window_for(kind: str, low: float, high: float, kinds: int) -> tuple[str, str]:
+    """A note about the values of measurements, and the setting that keeps them.
+
+    kind: type of the values; low, high: the least and the largest
+    kinds: number of types in the data set
+    """
+    if kinds > 1:
+        return "the images have several types: convert them to one", ""
+    bits = max(int(high).bit_length(), 1)
+    if kind == "uint16" and 8 < bits < 16:
+        return (
+            f"{bits} bits in 16: the largest value is {high:,.0f} of 65,535. The range of the type "
+            f"would leave most of it empty; data.window says which values become black and white",
+            f" --set 'data.window=[0,{(1 << bits) - 1}]'",
+        )
+    if kind in INTEGERS:
+        return (
+            "measurements: data.window=type keeps all bits and channels, within the range of the "
+            "type",
+            " --set data.window=type",
+        )
+    return (
+        f"{kind} has no range of its own: choose the values that become black and white, the same "
+        "for every image that is to be translated",
+        f" --set 'data.window=[{low:g},{high:g}]'",
+    )

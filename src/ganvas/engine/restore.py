@@ -208,6 +208,12 @@ def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
         )
     shape, before = shape_record(feed.info.shape), record["shape"]
     alike = all(before.get(name, side) == side for name, side in shape.items())
+    values = data_record(feed.info).get("values")
+    if known.get("values") != values:
+        raise DataError(
+            f"the data at {printable(run.data.keywords.get('source'))} have the values {values}, "
+            f"expected {known.get('values')}: convert them to the type of this run's data"
+        )
     if not alike or list(known["classes"]) != list(feed.info.classes):
         raise DataError(
             f"the data at {printable(run.data.keywords.get('source'))} are not like this run's: "

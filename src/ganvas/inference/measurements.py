@@ -20,7 +20,8 @@ from ganvas.inference.runtime import Runtime
 from ganvas.inference.tiling.graph import OnDisk
 from ganvas.inference.tiling.ops import Window
 from ganvas.inference.translator import Options, Translator
-from ganvas.media import credentials, decode, generated, grid, tiff
+from ganvas.media import credentials, decode, generated, grid, tiff, tiff_writer
+from ganvas.media.encode import Rows
 from ganvas.media.provenance import Label
 from ganvas.media.samples import Broken
 from ganvas.media.values import Values
@@ -112,7 +113,7 @@ def translate_stack(
     values, scale = runtime.values, translator.upscale
     assert values is not None
 
-    def image(index: int, stack: tiff.Stack) -> tiff.Image:
+    def image(index: int, stack: tiff.Stack) -> Rows:
         source = stored(stack, index, runtime, folder)
         parts = translator.parts(source, options, folder)
         first = next(parts)
@@ -122,20 +123,21 @@ def translate_stack(
             for part in parts:
                 yield runtime.measured(part[0])
 
-        sides = stack.height * scale, stack.width * scale
-        return tiff.Image(bands(), *sides, first.shape[1], values.dtype)
+        height, width = stack.height * scale, stack.width * scale
+        return Rows(bands(), width, height, first.shape[1], 8 * values.dtype.itemsize)
 
     with opened(file, runtime) as stack:
         makers = [partial(image, index, stack) for index in range(stack.count)]
         pixels = stack.count * stack.height * stack.width * scale**2
         size = pixels * runtime.channels * values.dtype.itemsize
-        save(target, makers, size, Label.of(facts, True), stack, scale)
+        save(target, makers, values.dtype, size, Label.of(facts, True), stack, scale)
         return stack.height * scale, stack.width * scale
 
 
 def save(
     path: Path,
-    images: Sequence[Callable[[], tiff.Image]],
+    images: Sequence[Callable[[], Rows]],
+    kind: np.dtype,
     size: int,
     label: Label,
     like: tiff.Stack | None = None,
@@ -143,11 +145,11 @@ def save(
 ) -> None:
     """Write a TIFF file of measurements, marked and signed, atomically.
 
-    images, size, label, like, scale: see `media.tiff.write`
+    images, kind, size, label, like, scale: see `media.tiff_writer.write`
     """
     with open_atomic(path) as file:
         credentials.write_signed(
-            lambda plain: tiff.write(plain, images, size, label, like, scale),
+            lambda plain: tiff_writer.write(plain, images, kind, size, label, like, scale),
             file,
             ".tif",
             label,
@@ -159,8 +161,8 @@ def save_sample(x: Tensor, path: Path, runtime: Runtime, **facts: object) -> Non
     """Write a generated image [C, H, W] in [-1, 1] as a TIFF file of measurements."""
     values = runtime.measured(x)
     height, width, channels = values.shape
-    image = tiff.Image(iter([values]), height, width, channels, values.dtype)
-    save(path, [lambda: image], values.nbytes, Label.of(facts, False))
+    image = Rows([values], width, height, channels, 8 * values.itemsize)
+    save(path, [lambda: image], values.dtype, values.nbytes, Label.of(facts, False))
 
 
 def stored(stack: tiff.Stack, index: int, runtime: Runtime, folder: Path | None) -> OnDisk:
@@ -172,11 +174,13 @@ def stored(stack: tiff.Stack, index: int, runtime: Runtime, folder: Path | None)
     assert values is not None
     planes: dict[int, OnDisk] = {}  # by their first channel: pages or samples of a page
     for top, left, channel, block in stack.blocks(index):
-        height, width, channels = block.shape
+        _, width, channels = block.shape
         if channel not in planes:
             planes[channel] = OnDisk(channels, sides, folder=folder)
-        window = Window((top, top + height), (left, left + width))
-        planes[channel].write(window, values.to_unit(block))
+        for start in range(0, len(block), BAND):  # a block may be the whole image
+            part = block[start : start + BAND]
+            rows = top + start, top + start + len(part)
+            planes[channel].write(Window(rows, (left, left + width)), values.to_unit(part))
     if len(planes) == 1:
         return planes[0]
     whole = OnDisk(stack.channels, sides, folder=folder)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.core import distributed
 from ganvas.core.errors import CapabilityError, DataError, OutputError, UserError, printable
 from ganvas.core.files import open_atomic, replacing
 from ganvas.core.guards import plural, reason
@@ -98,6 +99,8 @@ def translate_video(
         )
     if rate is not None and not 0 < rate <= 1000:
         raise UserError(f"got {rate} frames per second; expected more than 0, up to 1000")
+    if distributed.env_rank()[1] > 1:
+        raise UserError("a video is translated by one process: leave torchrun out")
     to_video = is_video(out)
     if to_video and out.suffix.lower() != ".mp4":
         raise UserError(f"videos are written as .mp4; got {printable(out.name)}")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media.provenance import STATEMENT, Label
 from ganvas.media.video import library, xmp_box
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
 
 MOST_PIXELS = 1 << 26  # of a frame
 UNSPECIFIED = 2  # of H.273: matrix, primaries and transfer that are not known
@@ -123,12 +126,13 @@ class Clip:
         after: only those with a greater timestamp
 
         What cannot be decoded is entered in `damaged`. The display matrix, which comes
-        with the first frame, is entered in `look`.
+        with the first frame, is entered in `look`. Raises `DataError` for a frame of
+        another size.
         """
         av, form = library(), "rgb48le" if self.look.deep else "rgb24"
         if after is not None:
             self._container.seek(after, stream=self._stream)
-        last = after
+        last, size = after, None
         for packet in self._packets():
             try:
                 decoded = packet.decode()
@@ -143,6 +147,13 @@ class Clip:
                     continue
                 last = pts
                 self._read_matrix(frame)
+                size = size or (frame.width, frame.height)
+                if size != (frame.width, frame.height):
+                    raise DataError(
+                        f"{printable(self.path)} changes its size at "
+                        f"{float(pts * self.look.time_base):.3f} s, from {size[0]}x{size[1]} to "
+                        f"{frame.width}x{frame.height}: translate up to there with --until"
+                    )
                 pixels = frame.to_ndarray(format=form)
                 yield Frame(pts, frame.duration or 0, pixels)
 
@@ -173,7 +184,7 @@ class Clip:
             self.look = replace(self.look, matrix=matrix)
 
     @property
-    def sound(self) -> list[Any]:
+    def sound(self) -> list[AudioStream]:
         """The audio streams."""
         return list(self._container.streams.audio)
 

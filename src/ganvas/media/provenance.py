@@ -86,6 +86,7 @@ def read(path: str | Path) -> Mark:
 
     Raises `DataError` if the file is not an image.
     """
+    head = b""
     try:
         with open_regular(path) as f:  # Pillow would wait for a pipe
             head = f.read(8)
@@ -99,21 +100,21 @@ def read(path: str | Path) -> Mark:
                 found = image.tag_v2.get(TIFF_XMP, b"")
     except (OSError, SyntaxError, Image.DecompressionBombError) as e:
         # Pillow opens no TIFF of 5 channels, say.
-        if not isinstance(e, FileNotFoundError) and (found := _packet_of_tiff(Path(path))):
-            return _parse(found)
+        if head[:4] in _TIFF and (found_packet := _first_packet(Path(path))):
+            return _parse(found_packet)
         raise DataError(f"{path} cannot be read as an image: {e}") from None
     return _parse(found.encode() if isinstance(found, str) else found)
 
 
-def _packet_of_tiff(path: Path) -> bytes:
-    """The first XMP packet of a TIFF file, which may be large; b"" if there is none."""
-    with open_regular(path) as file:
-        if file.read(4) not in _TIFF:
-            return b""
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            start = data.find(b"<?xpacket begin")
-            end = data.find(b"<?xpacket end", max(start, 0))
-            return data[start:end] if 0 <= start < end <= start + _LONGEST else b""
+def _first_packet(path: Path) -> bytes:
+    """The first XMP packet of a file, which may be large; b"" if there is none."""
+    with (
+        open_regular(path) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        start = data.find(b"<?xpacket begin")
+        end = data.find(b"<?xpacket end", max(start, 0))
+        return data[start:end] if 0 <= start < end <= start + _LONGEST else b""
 
 
 def packet(facts: Mapping[str, object], source_type: str = SOURCE_TYPE) -> bytes:

@@ -1,4 +1,4 @@
-"""Scientific TIFF files: read stacks by blocks, write them by bands.
+"""Read scientific TIFF files: stacks of 1 to 16 channels, by blocks.
 
 The package tifffile does the work (extra `science`). A file is a stack of images of one
 size. By the metadata of OME, ImageJ or tifffile, the axes C and S are channels and all
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,7 +20,6 @@ import numpy as np
 
 from ganvas.core.errors import UserError
 from ganvas.core.guards import reason
-from ganvas.media.provenance import SOFTWARE, STATEMENT, TIFF_XMP, Label
 from ganvas.media.samples import Broken
 
 if TYPE_CHECKING:
@@ -29,9 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_CHANNELS = 16
 MOST_IMAGES = 1 << 20
+BAND = 256  # rows
 MAX_RATIO = 2000  # of unpacked to packed bytes; deflate's and LZW's limits are near 1000
-TILE = 512  # pixels
-BIG = 0xFFFFFFFF - (1 << 26)  # bytes from which offsets need 64 bits
 # GeoTIFF 1.1 and GDAL: the first three change with the size of the image.
 PIXEL_SCALE, TIE_POINTS, TRANSFORM = 33550, 33922, 34264
 GEO = (PIXEL_SCALE, TIE_POINTS, TRANSFORM, 34735, 34736, 34737, 42112, 42113)
@@ -164,17 +162,22 @@ class Stack:
     def blocks(self, index: int) -> Iterator[Block]:
         """The blocks of one image, in the order of the file. Raises `Broken`."""
         with _broken():
-            pages = self._pages(index)
+            pages, page = self._pages(index), self._series.keyframe
             for channel, number in enumerate(pages):
                 first = channel * self._samples
                 if self._plain:
-                    yield Block(0, 0, first, self._plain_page(number))
+                    start, length = self._series.dataoffset or 0, math.prod(page.shape)
+                    start += number * length * self.dtype.itemsize
+                    yield from self._contiguous(start, first)
                     continue
                 page = self._series.pages[number]
                 if page is None:
                     raise Broken(f"its page {number} is not in the file")
                 if page.shape != self._series.keyframe.shape or page.dtype != self._series.dtype:
                     raise Broken("its pages differ in size or type")
+                if page.is_final:  # neither compressed nor in tiles
+                    yield from self._contiguous(page.dataoffsets[0], first)
+                    continue
                 for values, (sample, _, top, left, _), _ in page.segments(maxworkers=1):
                     if values is None:
                         raise Broken("some of its data are not in the file")
@@ -185,14 +188,22 @@ class Stack:
                         values[0, : self.height - top, : self.width - left],
                     )
 
-    def _plain_page(self, number: int) -> np.ndarray:
-        page = self._series.keyframe
+    def _contiguous(self, start: int, first: int) -> Iterator[Block]:
+        """The values of a page that follow each other, in bands.
+
+        start: of the page's data in the file
+        first: number of its first channel
+        """
         kind = self.dtype.newbyteorder(self._tiff.byteorder)
-        length = math.prod(page.shape) * kind.itemsize
-        self._file.seek((self._series.dataoffset or 0) + number * length)
-        values = np.frombuffer(self._file.read(length), kind).reshape(page.shape)
-        values = np.moveaxis(values, 0, 2) if page.axes == "SYX" else values
-        return values.reshape(self.height, self.width, -1).astype(self.dtype, copy=False)
+        planes = self._samples if self._series.keyframe.axes == "SYX" else 1
+        line = self.width * (self._samples // planes)
+        for plane in range(planes):
+            for top in range(0, self.height, BAND):
+                rows = min(BAND, self.height - top)
+                self._file.seek(start + (plane * self.height + top) * line * kind.itemsize)
+                data = self._file.read(rows * line * kind.itemsize)
+                values = np.frombuffer(data, kind).reshape(rows, self.width, -1)
+                yield Block(top, 0, first + plane, values.astype(self.dtype, copy=False))
 
     def read(self, index: int) -> np.ndarray:
         """One image, [H, W, C]. Raises `Broken`."""
@@ -318,102 +329,3 @@ def _adapted_ome(text: str, stack: Stack, scale: int, channels: int, kind: np.dt
     data = ElementTree.Element(f"{name}TiffData")
     pixels.insert(len(pixels.findall(f"{name}Channel")), data)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-class Image(NamedTuple):
-    """An image to write: [height, width, channels] in bands from top to bottom."""
-
-    bands: Iterator[np.ndarray]
-    height: int
-    width: int
-    channels: int
-    dtype: np.dtype
-
-
-def write(
-    file: IO[bytes],
-    images: Sequence[Callable[[], Image]],
-    size: int,
-    label: Label,
-    like: Stack | None = None,
-    scale: int = 1,
-) -> None:
-    """Write a TIFF file of images, marked as generated: deflate, tiles.
-
-    images: each makes one image when its turn comes
-    size: bytes of all their pixels
-    like: a stack whose layout of channels, description and tags are taken over
-    scale: size of the images over that of the stack
-    """
-    # A name is given, since temporary files have none.
-    handle = library().FileHandle(file, mode="wb", name="image.tif")
-    with library().TiffWriter(handle, bigtiff=size > BIG) as out:
-        for number, make in enumerate(images):
-            image = make()
-            separate = like is not None and like.separate and image.channels > 1
-            tags: list[Tag] = []
-            description = None
-            if number == 0:
-                packet = label.packet()
-                tags.append(Tag(TIFF_XMP, 1, len(packet), packet))
-                described = like.description(scale, image.channels, image.dtype) if like else None
-                description = (STATEMENT if described is None else described).encode()
-            tags += like.tags(scale) if like else []
-            how = {
-                "dtype": image.dtype,
-                "tile": (TILE, TILE),
-                "compression": "zlib",
-                "predictor": image.dtype.kind in "iu",
-                "software": SOFTWARE,
-                "metadata": None,
-                **(like.resolution(scale) if like else {}),
-            }
-            if not separate:
-                color = image.channels in (3, 4) and image.dtype.kind == "u"
-                extra = image.channels - (3 if color else 1)
-                out.write(
-                    _tiles(image.bands, image.width),
-                    shape=(image.height, image.width, image.channels)
-                    if image.channels > 1
-                    else (image.height, image.width),
-                    photometric="rgb" if color else "minisblack",
-                    planarconfig="contig" if image.channels > 1 else None,
-                    extrasamples=["unspecified"] * extra,
-                    description=description,
-                    extratags=tags,
-                    **how,
-                )
-                continue
-            whole = np.concatenate(list(image.bands))
-            for channel in range(image.channels):
-                out.write(
-                    _tiles(iter([whole[..., channel : channel + 1]]), image.width),
-                    shape=(image.height, image.width),
-                    photometric="minisblack",
-                    description=description,
-                    extratags=tags,
-                    **how,
-                )
-                description, tags = None, tags[1:] if number == channel == 0 else tags
-
-
-def _tiles(bands: Iterator[np.ndarray], width: int) -> Iterator[np.ndarray]:
-    """Tiles [TILE, TILE, C] of an image, without C for one channel; zeros beyond."""
-    for strip in _strips(bands, TILE):
-        for left in range(0, width, TILE):
-            part = strip[:, left : left + TILE]
-            tile = np.zeros((TILE, TILE, part.shape[2]), part.dtype)
-            tile[: part.shape[0], : part.shape[1]] = part
-            yield tile[..., 0] if tile.shape[2] == 1 else tile
-
-
-def _strips(bands: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Bands of `rows` rows each; the last may have fewer."""
-    left: np.ndarray | None = None
-    for band in bands:
-        left = band if left is None or not len(left) else np.concatenate([left, band])
-        while len(left) >= rows:
-            yield left[:rows]
-            left = left[rows:]
-    if left is not None and len(left):
-        yield left
