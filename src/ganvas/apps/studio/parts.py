@@ -43,7 +43,7 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def listed(found: Sequence[Entry]) -> list[Any]:
+def listed(found: Sequence[Entry]) -> list[object]:
     """Updates for a tab: its text without models, its body, its list of models."""
     choices = [(entry.title, str(entry.path)) for entry in found]
     shown = gr.update(choices=choices, value=choices[0][1] if choices else None)
