@@ -21,7 +21,7 @@ from ganvas.media.samples import Broken
 
 VIDEOS = (".mp4", ".mov", ".webm", ".mkv", ".avi")  # read with the package `av`
 MOST_FRAMES = 240  # of a clip that is read
-MOST_PIXELS = 1 << 28  # of all its frames
+MOST_PIXELS = 1 << 27  # of all its frames
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
 # XMP specification, part 3, section 1.2.7.1.
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -53,7 +53,7 @@ def is_clip(path: Path) -> bool:
 def read(path: Path) -> Clip:
     """Decode a clip: an animated GIF, WebP or PNG, or a video.
 
-    Raises `DataError` if it cannot be read or has more than 240 frames or 2^28 pixels,
+    Raises `DataError` if it cannot be read or has more than 240 frames or 2^27 pixels,
     and `UserError` for a video without the package `av`.
     """
     try:
