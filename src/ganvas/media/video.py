@@ -20,6 +20,8 @@ from ganvas.media.provenance import Label
 from ganvas.media.samples import Broken
 
 VIDEOS = (".mp4", ".mov", ".webm", ".mkv", ".avi")  # read with the package `av`
+# A playlist under the name of a video could make FFmpeg open other files and addresses.
+_SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "none"}
 MOST_FRAMES = 240  # of a clip that is read
 MOST_PIXELS = 1 << 27  # of all its frames
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
@@ -30,7 +32,7 @@ _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 class Clip(NamedTuple):
     """A clip.
 
-    frames: of one size, mode L, RGB or RGBA
+    frames: of one size, mode RGB or RGBA
     fps: frames per second
     """
 
@@ -85,7 +87,7 @@ def _video(path: Path) -> Clip:
     av: Any = _av()
     frames: list[Image.Image] = []
     try:
-        with av.open(str(path)) as container:
+        with open_regular(path) as file, av.open(file, options=_SAFE) as container:
             stream = container.streams.video[0]
             for frame in container.decode(stream):
                 _check_length(path, len(frames) + 1, frame.width * frame.height)
