@@ -44,7 +44,7 @@ class Upload(NamedTuple):
 class Limits(NamedTuple):
     """Limits of the service that the uploads exceed."""
 
-    pixels: int = 1 << 18
+    pixels: int = 1 << 14
     size: int = 1 << 20
 
 

@@ -5,7 +5,7 @@
 One process serves a CycleGAN with random weights; this one sends the uploads of
 hostile_requests.py, many at a time, and in between an honest image that must be
 translated to the same pixels as at first. An answer is wrong if its status is not among
-those that are right for the upload; a client that gets 503 tries again. Writes
+those that are right for the upload; a client that gets 429 or 503 tries again. Writes
 bench/results/hostile_uploads.json.
 """
 
@@ -57,7 +57,7 @@ async def attack(port: int, count: int, resident: Callable[[], float]) -> dict[s
 
     async def sent(upload: Upload) -> tuple[int, bytes]:
         nonlocal busy
-        while (got := await answer(port, upload))[0] == 503:
+        while (got := await answer(port, upload))[0] in (429, 503):
             busy += 1
             await asyncio.sleep(1)  # as its Retry-After says
         return got

@@ -45,7 +45,9 @@ def test_what_is_no_clip(
     assert not video.is_clip(tmp_path / "one.gif")
     assert not video.is_clip(tmp_path / "text.gif")
     (tmp_path / "text.mp4").write_text("no video")
-    for name in ("text.gif", "text.mp4", "none.mp4"):
+    video.save(frames, tmp_path / "a.mp4", 10)
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n")
+    for name in ("text.gif", "text.mp4", "list.mp4", "none.mp4"):
         with pytest.raises(DataError, match="cannot be read"):
             video.read(tmp_path / name)
     long = tmp_path / "long.gif"

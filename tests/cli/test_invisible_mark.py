@@ -109,6 +109,8 @@ def test_verify_finds_it_after_another_program_has_saved_the_file(
     assert ended.status == 4
     assert "marked in its pixels only" in ended.out
     assert "pixels: marked invisibly" in ended.out
+    saved(scene(200, 255), plain)
+    assert "images with a side below 256 px carry none" in command("verify", plain).out
 
 
 def test_no_mark_says_what_it_gives_up(command: Any, toy: Any, tmp_path: Path) -> None:

@@ -88,10 +88,13 @@ def test_a_model_whose_images_depend_on_their_place_runs_them_one_by_one(
 def test_requests_ride_together_and_a_full_queue_turns_away(
     toy: Any, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the model computes one image, the queue fills; what has room in it is one batch."""
+    """While the model computes one image, the queue fills; what has room in it is one batch.
+
+    The room of a client that has left is free for others.
+    """
     served = ServedModel("noise", load(toy("noise").run))
     monkeypatch.setattr(served, "sizes", (16,))
-    gate = start(served, limits=Limits(images=4, queue=9))
+    gate = start(served, limits=Limits(images=4, queue=5))
     computes, go = threading.Event(), threading.Event()
     images, sizes = served.images, []
 

@@ -311,3 +311,13 @@ def test_options_of_videos_need_one(enlarger: Path, clip: Path, tmp_path: Path, 
     ended = command("translate", enlarger, clip, clip, "--out", tmp_path / "o.mp4")
     assert (ended.status, "a video is translated alone" in ended.err) == (1, True)
     assert issubclass(DataError, UserError)
+
+
+def test_a_playlist_opens_no_other_file(enlarger: Path, clip: Path, tmp_path: Path) -> None:
+    """Under the name of a video, too: FFmpeg tells formats by their contents."""
+    named = tmp_path / "list.mp4"
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:9", "#EXTINF:9,", str(clip), "#EXT-X-ENDLIST", ""]
+    named.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"list\.mp4"):
+        translate_video(enlarger, named, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()

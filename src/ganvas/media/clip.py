@@ -22,11 +22,12 @@ import numpy as np
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media.provenance import STATEMENT, Label
-from ganvas.media.video import library, xmp_box
+from ganvas.media.video import SAFE, library, xmp_box
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
 
+_SAFE = {**SAFE, "protocol_whitelist": "file"}
 MOST_PIXELS = 1 << 26  # of a frame
 UNSPECIFIED = 2  # of H.273: matrix, primaries and transfer that are not known
 
@@ -78,10 +79,7 @@ class Clip:
         name = printable(path)
         try:
             open_regular(path).close()
-            # No playlist may name other files or addresses.
-            self._container: Any = av.open(
-                str(path), metadata_errors="replace", options={"protocol_whitelist": "file"}
-            )
+            self._container: Any = av.open(str(path), metadata_errors="replace", options=_SAFE)
         except FileNotFoundError:
             raise UserError(f"there is no file {name}") from None
         except (OSError, av.error.FFmpegError) as e:
@@ -352,8 +350,7 @@ def _audio(
 @contextmanager
 def _reopened(clip: Clip) -> Iterator[Any]:
     """The file of a clip, from its beginning."""
-    options = {"protocol_whitelist": "file"}
-    with library().open(str(clip.path), metadata_errors="replace", options=options) as container:
+    with library().open(str(clip.path), metadata_errors="replace", options=_SAFE) as container:
         yield container
 
 

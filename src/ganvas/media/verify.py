@@ -21,6 +21,12 @@ STATES = {
     "unknown": (5, "unknown: neither a signature nor a mark"),
     "changed": (6, "changed since it was signed"),
 }
+# Of `Verdict.pixels`.
+PIXELS = {
+    True: "marked invisibly",
+    False: f"no invisible mark; images with a side below {invisible_mark.SIDE} px carry none",
+    None: "not searched for an invisible mark: too small, or no image",
+}
 
 
 class Verdict(NamedTuple):

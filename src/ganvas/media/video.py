@@ -23,8 +23,13 @@ VIDEOS = (  # read with the package `av`
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
     *(".wmv", ".flv", ".ogv"),
 )
+# A playlist under the name of a video could make FFmpeg open other files and addresses.
+SAFE = {
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg",
+    "protocol_whitelist": "none",
+}
 MOST_FRAMES = 240  # of a clip that is read
-MOST_PIXELS = 1 << 28  # of all its frames
+MOST_PIXELS = 1 << 27  # of all its frames
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
 # XMP specification, part 3, section 1.2.7.1.
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -33,7 +38,7 @@ _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 class Clip(NamedTuple):
     """A clip.
 
-    frames: of one size, mode L, RGB or RGBA
+    frames: of one size, mode RGB or RGBA
     fps: frames per second
     """
 
@@ -56,7 +61,7 @@ def is_clip(path: Path) -> bool:
 def read(path: Path) -> Clip:
     """Decode a clip: an animated GIF, WebP or PNG, or a video.
 
-    Raises `DataError` if it cannot be read or has more than 240 frames or 2^28 pixels,
+    Raises `DataError` if it cannot be read or has more than 240 frames or 2^27 pixels,
     and `UserError` for a video without the package `av`.
     """
     try:
@@ -88,7 +93,7 @@ def _video(path: Path) -> Clip:
     av: Any = library()
     frames: list[Image.Image] = []
     try:
-        with av.open(str(path)) as container:
+        with open_regular(path) as file, av.open(file, options=SAFE) as container:
             stream = container.streams.video[0]
             for frame in container.decode(stream):
                 _check_length(path, len(frames) + 1, frame.width * frame.height)

@@ -78,7 +78,7 @@ def verify(
 
     Example: `ganvas verify grid.png`
     """
-    from ganvas.media.verify import STATES
+    from ganvas.media.verify import PIXELS, STATES
     from ganvas.media.verify import verify as verdict_of
 
     verdicts, unread = {}, 0
@@ -99,8 +99,7 @@ def verify(
             _say(f"  says: {', '.join(part for part in parts if part)}")
         if verdict.signer:
             _say(f"  signer: {verdict.signer}")
-        if verdict.pixels is not None:
-            _say(f"  pixels: {'marked invisibly' if verdict.pixels else 'no invisible mark'}")
+        _say(f"  pixels: {PIXELS[verdict.pixels]}")
         if verdict.note:
             _say(f"  note: {verdict.note}")
     if as_json:

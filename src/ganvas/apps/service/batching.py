@@ -139,6 +139,8 @@ class Worker:
     def _submit(self, wanted: Sequence[QueuedImage | Job]) -> None:
         with self._changed:
             if self._unfinished + len(wanted) > self.limits.queue:
+                self._forget_cancelled()
+            if self._unfinished + len(wanted) > self.limits.queue:
                 raise Refusal(
                     429,
                     "busy",
@@ -150,6 +152,12 @@ class Worker:
             self._waiting.extend(wanted)
             self.monitor.waiting.set(self._unfinished)
             self._changed.notify()
+
+    def _forget_cancelled(self) -> None:
+        """Free the room of those whose clients have left before their turn."""
+        left = deque(one for one in self._waiting if not one.future.cancelled())
+        self._unfinished -= len(self._waiting) - len(left)
+        self._waiting = left
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:

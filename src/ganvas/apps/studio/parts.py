@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import resources
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import gradio as gr
 from PIL import Image
@@ -43,7 +43,7 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def listed(found: Sequence[Entry]) -> list[Any]:
+def listed(found: Sequence[Entry]) -> list[object]:
     """Updates for a tab: its text without models, its body, its list of models."""
     choices = [(entry.title, str(entry.path)) for entry in found]
     shown = gr.update(choices=choices, value=choices[0][1] if choices else None)

@@ -10,7 +10,7 @@ import gradio as gr
 from ganvas.apps.studio import parts
 from ganvas.apps.studio.parts import polite
 from ganvas.core.errors import printable
-from ganvas.media.verify import STATES, Verdict, verify
+from ganvas.media.verify import PIXELS, STATES, Verdict, verify
 
 EMPTY = parts.note("Drop a file to see where it comes from.")
 KINDS = {  # of the notes: a whole signature, a mark only, all else
@@ -46,8 +46,8 @@ def _shown(file: str | None) -> str:
     if file is None:
         return EMPTY
     found = verify(Path(file))
-    pixels = None if found.pixels is None else "invisible mark" if found.pixels else "no mark"
-    facts = {"software": found.software, "signer": found.signer, "pixels": pixels, **found.facts}
+    facts = {"software": found.software, "signer": found.signer, **found.facts}
+    facts["pixels"] = PIXELS[found.pixels]
     rows = [(printable(k), printable(_text(v))) for k, v in facts.items() if v is not None]
     title = f"<h2>{parts.escape(printable(Path(file).name))}</h2>"
     note = parts.note(_sentences(found), KINDS[found.state])
