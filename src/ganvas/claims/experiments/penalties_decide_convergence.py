@@ -20,7 +20,7 @@ from ganvas.objectives.penalties import gradient_penalty, r1
 
 RATE = 0.1  # of gradient descent, both players at once
 STEPS = 1_000
-START = 0.2  # distance of the first parameters from the equilibrium
+START = 0.02  # distance of the first parameters from the equilibrium
 GAMMA = 0.5  # of R1 and R2
 LAMBDA = 1.0  # of the penalty of WGAN-GP
 POINTS = 256
@@ -161,7 +161,7 @@ def linear_distances(game: Game, matrix: Tensor, seed: int) -> list[float]:
 
 
 def _offset(game: Game, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(rng.fold_in(seed, "start of the second run"))
+    generator = torch.Generator().manual_seed(rng.fold_in(seed, "start of the third run"))
     offset = torch.randn(len(game.equilibrium), generator=generator).double()
     return START * offset / offset.norm()
 
