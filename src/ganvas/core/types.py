@@ -269,3 +269,6 @@ class Run:
     # Weights that stay as they are, as "D:3" (engine/freezing.py).
     frozen: tuple[str, ...] = ()
     seed: int = 0
+    # Images that are measured at every snapshot and not trained on, as `data`'s source;
+    # None: the test part of `data`, if it has one.
+    test: str | None = None

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 
@@ -63,6 +63,19 @@ class _Data(_Open):
     fingerprint: str
 
 
+class _EarlyStopping(_Open):
+    measure: str
+    snapshots: Positive
+
+
+class _Rewind(_Open):
+    kind: str
+    images: Count
+    to: Count
+    setting: str
+    source: str
+
+
 class _Record(_Open):
     """The fields that every run.json has, among others."""
 
@@ -75,6 +88,10 @@ class _Record(_Open):
     save: Positive
     tick: Positive
     tensorboard: bool = False
+    log: str | None = None
+    on_collapse: Literal["warn", "stop", "rewind"] = "warn"
+    early_stopping: _EarlyStopping | None = None
+    rewinds: list[_Rewind] = []
     shape: _Shape
     data: _Data
     run: dict[str, Any]

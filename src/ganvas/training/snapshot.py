@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from ganvas.core import Batch, Samples, Translates, distributed
+from ganvas.core import Samples, Translates, distributed
 from ganvas.core.environment import say
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed
@@ -21,14 +21,15 @@ from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
 from ganvas.media import grid as media
-from ganvas.metrics.features import extractor, feature_statistics
-from ganvas.metrics.frechet import frechet_distance
+from ganvas.training import probe
+from ganvas.training.monitor import Finding
 
 SNAPSHOT_INTERVAL = 1000  # images, at least, between two snapshots
 STOPPED = "stopped-"  # prefix of the sample grid of an interrupted run
 GRID_IMAGES = 64  # images in a sample grid
-QUALITY_FEATURES = "random-conv-v1"
-QUALITY_IMAGES = 1000  # images per figure of the quality curve
+
+
+Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Snapshot:
 
     images: int  # real images drawn so far
     folder: Path  # the run folder; its model/ can be loaded
-    measures: Mapping[str, float]  # {"frechet": distance}; {} for a data set of one image
+    measures: Mapping[str, float]  # of `training.probe`; {} for a data set of one image
     grid: Path  # the sample grid
+    findings: Sequence[Finding] = field(default=())  # faults that show for the first time
 
 
 def is_early(before: int, now: int) -> bool:
@@ -64,13 +66,18 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
     return model
 
 
-def write_snapshot(engine: Engine, out: Path, record: RunRecord) -> Snapshot:
-    """Write a sample grid and a point of the quality curve."""
+def write_snapshot(
+    engine: Engine, out: Path, record: RunRecord, measured: probe.Probe, rehearsed: Figures
+) -> Snapshot:
+    """Write a sample grid and a line of measures.
+
+    rehearsed: of `Probe.rehearse`, which all ranks call
+    """
     model, images = write_sample_grid(engine, out, record), engine.clock.images
-    measures: dict[str, float] = {}
+    measures: Figures = {}
     if engine.feed.info.count >= 2:  # a single image has no distribution
-        measures["frechet"] = _quality(model, engine)
-        line = {"images": images, **measures, "extractor": QUALITY_FEATURES}
+        measures = {**measured.measure(engine, model), **rehearsed}
+        line = {"images": images, **measures, "extractor": probe.FEATURES}
         with (out / "measures.jsonl").open("a", encoding="utf-8") as f:
             print(json.dumps(line), file=f)
     return Snapshot(images, out, measures, out / "samples" / f"{images:09d}.png")
@@ -101,37 +108,6 @@ def sample_grid(model: Model, feed: Feed | Prefetch, seed: int) -> Image:
             for y in range(model.method.classes)
         ]
     return media.grid(torch.cat(rows), columns=8)
-
-
-def _quality(model: Model, engine: Engine) -> float:
-    """Fréchet distance between generated and real images over a fixed extractor.
-
-    Comparable only within one run: the sample is small, and the features are random.
-    """
-    features, feed = extractor(QUALITY_FEATURES), engine.feed
-    n = min(QUALITY_IMAGES, feed.info.count)
-    if not isinstance(model.method, Translates):
-        fake = model.batches(QUALITY_IMAGES, seed=engine.run.seed + 1)
-        real: Batch = feed.fixed(n)
-        x = real.x if "x" in real else torch.cat([real.a, real.b])  # one set, or coupled domains
-        side = engine.method.current_stage.resolution
-        x = x if side is None or side >= max(x.shape[-2:]) else _shrunk(x, side)
-        return frechet_distance(
-            *feature_statistics(features, fake), *feature_statistics(features, x.split(64))
-        )
-    real, total = feed.fixed(min(64, feed.info.count)), 0.0
-    for to in model.method.directions:
-        source, target = (real.a, real.b) if to == "b" else (real.b, real.a)
-        outputs = [model.translate(x[None], to=to, output="torch") for x in source]
-        total += frechet_distance(
-            *feature_statistics(features, [torch.cat(outputs)]),
-            *feature_statistics(features, [target]),
-        )
-    return total / len(model.method.directions)
-
-
-def _shrunk(x: Tensor, side: int) -> Tensor:
-    return torch.nn.functional.avg_pool2d(x, max(x.shape[-2:]) // side)
 
 
 def model_facts(engine: Engine, record: RunRecord) -> dict[str, object]:

@@ -75,6 +75,7 @@ class Settings(TypedDict, total=False):
     compile: str | None
     augment: str | None
     freeze: str | None
+    test: str | Path | None
     set: Sequence[str]
     config: str | Path | None
 
@@ -100,6 +101,7 @@ def plan_run(
     compile: str | None = None,
     augment: str | None = None,
     freeze: str | None = None,
+    test: str | Path | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
 ) -> Plan:
@@ -121,6 +123,7 @@ def plan_run(
         "precision": auto_precision(device) if precision == "auto" else precision,
         "compile": compile,
         "frozen": None if freeze is None else tuple(freeze.split(",")),
+        "test": None if test is None else absolute(test),
     }
 
     def described(
@@ -313,7 +316,7 @@ def _remove_run_dir(out: Path, new: bool) -> None:
 
 
 def describe_run(
-    recipe: str, run: Run, engine: Engine, info: Info, command: str | None, tensorboard: bool
+    recipe: str, run: Run, engine: Engine, info: Info, command: str | None
 ) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
@@ -334,7 +337,6 @@ def describe_run(
         "tick": max(
             run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL
         ),  # images between sample grids
-        "tensorboard": tensorboard,
         "parameters": {
             name: sum(w.numel() for w in net.parameters())
             for name, net in engine.method.named_children()

@@ -4,7 +4,8 @@ run.json            every number of the run, versions, data fingerprint, command
 local.json          paths of this machine, which run.json leaves out
 log.jsonl           losses by image count, bitwise the same with interruptions
 timing.jsonl        seconds and images per second
-measures.jsonl      the quality curve: a Fréchet distance at every snapshot
+measures.jsonl      the quality curve and what else snapshots measure
+monitor.json        faults that the monitor sees, if there are any
 samples/            sample grids at every snapshot, and some before the first
 checkpoints/        complete states to resume from
 model/              the model file of the newest checkpoint
@@ -18,10 +19,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+from ganvas.core import config as configuration
 from ganvas.core import distributed
 from ganvas.core.environment import say, usable_device
-from ganvas.core.errors import UserError
+from ganvas.core.errors import NumericalError, UserError
 from ganvas.core.progress import Progress
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
@@ -32,7 +35,7 @@ from ganvas.engine.restore import best_checkpoint, restore
 from ganvas.engine.run_dir import portable, read_record, write_record
 from ganvas.inference import model_file
 from ganvas.inference.model import Model
-from ganvas.training import benchmark
+from ganvas.training import benchmark, trackers
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import (
     catch_signals,
@@ -42,6 +45,7 @@ from ganvas.training.interrupts import (
     sync_flags,
 )
 from ganvas.training.logger import Logger
+from ganvas.training.probe import Probe, held_out_images
 from ganvas.training.snapshot import (
     STOPPED,
     Snapshot,
@@ -58,6 +62,16 @@ from ganvas.training.start import (
     must_be_free,
     new_run_dir,
     plan_run,
+)
+from ganvas.training.watch import (
+    ON_COLLAPSE,
+    Judgement,
+    Rewound,
+    Verdict,
+    after_numerical_error,
+    judge,
+    parse_early_stopping,
+    stopped,
 )
 
 MAX_MINUTES = 1e6
@@ -87,7 +101,10 @@ def train(
     freeze: str | None = None,
     set: Sequence[str] = (),
     config: str | Path | None = None,
-    tensorboard: bool = False,
+    test: str | Path | None = None,
+    on_collapse: str = "warn",
+    early_stopping: str | None = None,
+    log: str | None = None,
     command: str | None = None,
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
@@ -116,7 +133,14 @@ def train(
     `set`: further numbers as "path=value" (`"D.width=32"`).
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
-    `tensorboard`: write TensorBoard files too.
+    `test`: images to measure at every snapshot and not to train on, in any form that
+        `data` takes. None: the test part of `data`, if it has one.
+    `on_collapse`: on a fault that the monitor sees, "warn"; "stop" after saving; or
+        "rewind" to the last good checkpoint and go on with one changed setting.
+    `early_stopping`: end when a measure has no new best: "frechet", "coverage:8" (for 8
+        snapshots).
+    `log`: send the log and sample grids to "tensorboard", "wandb", "trackio" or
+        "mlflow", too.
     `command`: the command line for run.json. None: an equivalent one.
     `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
         model file are saved. An exception from it ends training; the run can be
@@ -134,6 +158,10 @@ def train(
         raise UserError(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
+    if on_collapse not in ON_COLLAPSE:
+        raise UserError(f"on_collapse is {on_collapse!r}; expected {', '.join(ON_COLLAPSE)}")
+    tracker = None if log is None else trackers.checked(log)
+    stopping = parse_early_stopping(early_stopping)
     run, feed, _ = plan_run(
         recipe,
         data,
@@ -147,25 +175,30 @@ def train(
         augment=augment,
         freeze=freeze,
         set=set,
+        test=test,
         config=config,
     )
     if minutes is not None:
         run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
         say(f"{run.images:,} images in about {minutes:g} minutes")
+    held_out_images(run, feed)  # before a run folder is made
     engine = Engine(run, Prefetch(feed), device)
     check_upscale(engine.method.upscale, feed.scale)
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
     discriminators = () if discriminator_from is None else (discriminator_from,)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
-    record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
+    record = describe_run(recipe, run, engine, feed.info, command)
+    record["log"] = tracker
+    record["on_collapse"] = on_collapse
+    record["early_stopping"] = stopping
     if initial:
         record["initial"] = initial
         say(*initial_weights.lines(initial))
     with new_run_dir(out, record):
         if initial:  # so that the run resumes without the files that it started from
             checkpoint.save(out / "checkpoints", *engine.state())
-        return _fit(engine, out, record, {}, on_snapshot)
+        return _train(engine, out, record, {}, on_snapshot)
 
 
 def resume(
@@ -211,7 +244,30 @@ def resume(
             )
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, on_snapshot)
+        return _train(engine, out, record, log, on_snapshot)
+
+
+def _train(
+    engine: Engine,
+    out: Path,
+    record: RunRecord,
+    unfinished: LogState,
+    on_snapshot: OnSnapshot | None,
+) -> Model:
+    """`_fit`, again after every return to an earlier checkpoint."""
+    with explain_failures(out):
+        while True:
+            try:
+                return _fit(engine, out, record, unfinished, on_snapshot)
+            except NumericalError:
+                if not after_numerical_error(engine, out, record):
+                    raise
+            except Rewound:
+                pass
+            distributed.barrier()
+            engine.feed.close()
+            engine, record, unfinished = restore(out, "last", str(engine.device))
+            _save_model(engine, out, record)
 
 
 def _fit(
@@ -225,13 +281,14 @@ def _fit(
 
     `unfinished`: the log's unfinished line, from the checkpoint.
 
-    Ctrl-C saves everything and raises `SystemExit`.
+    Ctrl-C saves everything and raises `SystemExit`. Raises `Rewound` after the run
+    folder was set back.
     """
     run, clock = engine.run, engine.clock
     rank0 = distributed.rank() == 0
+    probe = Probe(engine.feed, held_out_images(run, engine.feed))
     with (
         catch_signals() as received,
-        explain_failures(out),
         Progress(run.images, clock.images, quiet=not rank0) as bar,
         closing(Logger(out, engine, unfinished, record)) as log,
     ):
@@ -255,15 +312,28 @@ def _fit(
                 log.sync()
                 engine.check_weights()
                 snapshot = None
+                measured = tick or done  # before a stop, too: a resumed run does not return here
+                rehearsed = probe.rehearse(engine) if measured else {}
                 if rank0:
-                    if tick or done:  # before a stop, too: a resumed run does not return here
-                        snapshot = write_snapshot(engine, out, record)
+                    if measured:
+                        snapshot = write_snapshot(engine, out, record, probe, rehearsed)
+                        log.snapshot(snapshot)
                     elif stop and not early:
                         write_sample_grid(engine, out, record, STOPPED)
                 _save(engine, out, record, log)
                 last_saved = time.monotonic()
+                judgement = judge(engine, out, record) if measured else Judgement(Verdict.GO_ON)
                 if snapshot is not None and on_snapshot is not None:
-                    on_snapshot(snapshot)
+                    on_snapshot(replace(snapshot, findings=judgement.findings))
+                if judgement.verdict is Verdict.REWIND:
+                    raise Rewound
+                if judgement.verdict is Verdict.STOP:
+                    write_report_quietly(out)
+                    raise stopped(out, judgement.findings)
+                if judgement.verdict is Verdict.END_EARLY and not done:
+                    bar.close()
+                    _end_here(engine, out, record)
+                    break
             if stop:
                 bar.close()
                 stop_run(out, clock.images, run.images, stop)
@@ -275,14 +345,26 @@ def _fit(
     return Model(engine.model(), model_facts(engine, record), str(engine.device))
 
 
+def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
+    """Make the present number of images the run's length."""
+    say(f"early stopping: {record.get('early_stopping')}, at {engine.clock.images:,} images")
+    run = replace(engine.run, images=engine.clock.images)
+    record["run"], record["images"] = cast(dict[str, object], configuration.dump(run)), run.images
+    if distributed.rank() == 0:
+        write_record(out, record)
+
+
+def _save_model(engine: Engine, out: Path, record: RunRecord) -> None:
+    if distributed.rank() == 0:
+        run, shape = portable(engine.run), engine.feed.info.shape
+        model_file.save(out / "model", engine.model(), run, shape, model_facts(engine, record))
+
+
 def _save(engine: Engine, out: Path, record: RunRecord, log: Logger) -> None:
     """Write the model file and a checkpoint; remove checkpoints that are not needed."""
     # The model file comes first: a run with a final checkpoint then always has its
     # model.
-    facts = model_facts(engine, record)
-    if distributed.rank() == 0:
-        run, shape = portable(engine.run), engine.feed.info.shape
-        model_file.save(out / "model", engine.model(), run, shape, facts)
+    _save_model(engine, out, record)
     values, shared, own = engine.state()
     values["log"] = log.state()
     checkpoint.save(out / "checkpoints", values, shared, own)

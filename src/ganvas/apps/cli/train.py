@@ -110,6 +110,13 @@ def train(
         str | None,
         typer.Option(help="Layers that stay as they are: G:mapping, or D:3 for the first three."),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Images to measure and not to train on (default: DATA's test part).",
+        ),
+    ] = None,
     set: Set = None,
     config: Annotated[
         Path | None,
@@ -119,9 +126,26 @@ def train(
         bool,
         typer.Option("--print-config", help="Print all settings as TOML for --config, and exit."),
     ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
-    ] = False,
+    on_collapse: Annotated[
+        str,
+        typer.Option(
+            metavar="warn|stop|rewind",
+            help="If the monitor sees a fault: warn, stop, or go back and change a setting.",
+        ),
+    ] = "warn",
+    early_stopping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEASURE[:N]",
+            help="End after N snapshots (5) without a new best, e.g. frechet:8.",
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRACKER", help="Also log to tensorboard, wandb, trackio or mlflow (extras)."
+        ),
+    ] = None,
 ) -> None:
     """Train METHOD on DATA. Ctrl-C saves and stops; `ganvas resume` continues exactly.
 
@@ -139,6 +163,7 @@ def train(
         "compile": compile,
         "augment": augment,
         "freeze": freeze,
+        "test": test,
         "set": set or (),
         "config": config,
     }
@@ -156,7 +181,9 @@ def train(
         start_from=from_ or (),
         discriminator_from=from_discriminator,
         partial=partial,
-        tensorboard=tensorboard,
+        on_collapse=on_collapse,
+        early_stopping=early_stopping,
+        log=log,
         command=command,
         **settings,
     )

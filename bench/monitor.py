@@ -1,0 +1,402 @@
+"""Measure what the training monitor catches, on labeled runs that this script makes.
+
+    python bench/monitor.py make RUNS [--only PART] [--minutes M]
+    python bench/monitor.py judge RUNS [--tuning]
+
+`make` trains small runs on the shipped letters at 16 px, healthy ones and ones that are
+broken in a known way, and writes their logs to RUNS; it goes on where it was stopped.
+`judge` applies `ganvas.training.monitor` to the logs and writes
+bench/results/monitor.json; with --tuning it looks at the tuning runs only, prints each,
+and writes nothing.
+
+The methods of TEST_METHODS and the kinds of TEST_KINDS are in no tuning run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganvas import recipes
+from ganvas.core import Run, rng
+from ganvas.core.environment import commit, machine
+from ganvas.core.errors import NumericalError
+from ganvas.data import images as open_images
+from ganvas.data.feed import Feed
+from ganvas.engine.engine import Engine
+from ganvas.inference.model import Model
+from ganvas.training import probe
+from ganvas.training.monitor import Log, find
+from ganvas.training.start import with_data
+
+RESULTS = Path(__file__).parent / "results" / "monitor.json"
+SIDE, BATCH, STEPS, SNAPSHOTS, LINE = 16, 32, 720, 30, 5
+BREAK = 480  # the step at which most faults begin
+FEW = 96  # training images of a discriminator that memorizes
+SAMPLES = 200  # per snapshot
+HEALTHY = {"tuning": 6, "test": 14}  # runs of each method
+
+_LR = "optim.G.lr=4e-3 optim.D.lr=4e-3"
+METHODS: dict[str, tuple[str, str]] = {  # name -> (recipe, settings)
+    "gan": ("gan", "G.hidden=[128,128] D.units=32"),
+    "dcgan": ("dcgan", f"G.width=8 D.width=8 {_LR}"),
+    "lsgan": ("lsgan", f"G.width=8 D.width=8 {_LR}"),
+    "wgan_gp": ("wgan_gp_dcgan", f"G.width=8 D.width=8 n_critic=2 {_LR}"),
+    "pacgan": ("pacgan", f"G.width=8 D.width=8 {_LR}"),
+    "infogan": ("infogan", f"G.width=8 G.hidden=64 D.width=8 D.hidden=64 {_LR}"),
+    "sngan": ("sngan_cnn", f"G.width=8 D.width=8 {_LR}"),
+    "r3gan": ("r3gan_small", "G.width=8 D.width=8"),
+}
+TEST_METHODS = ("sngan", "r3gan")
+KINDS = (
+    "collapse",  # G's rate times 50
+    "partial",  # from then on the data have 2 classes of 26
+    "memorizing",  # FEW training images, from the start
+    "vanished",  # D's rate times 20, G's divided by 20
+    "divergence",  # both rates times 100
+    "weak",  # D's rate divided by 50
+    "oscillation",  # beta1 .95 for both, rates times 5
+    "checkerboard",  # a pattern in the samples that D does not see
+)
+TEST_KINDS = ("oscillation", "checkerboard")
+RATES = {  # kind -> factors on the rates of (G, D) from BREAK on
+    "collapse": (50.0, 1.0),
+    "vanished": (0.05, 20.0),
+    "divergence": (100.0, 100.0),
+    "weak": (1.0, 0.02),
+    "oscillation": (5.0, 5.0),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to make. kind: of `KINDS`, or "healthy"; part: "tuning" or "test"."""
+
+    method: str
+    kind: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return f"{self.kind}-{self.method}-{self.seed}"
+
+    @property
+    def part(self) -> str:
+        """To what the run is put."""
+        test = self.method in TEST_METHODS or self.kind in TEST_KINDS
+        return "test" if test else "tuning"
+
+
+def cases() -> Iterator[Case]:
+    """All runs: first the broken ones, method by method, and one healthy one of each."""
+    for method in METHODS:
+        yield from (Case(method, kind, 0) for kind in ("healthy", *KINDS))
+    for seed in range(1, max(HEALTHY.values())):
+        for method in METHODS:
+            if seed < HEALTHY["test" if method in TEST_METHODS else "tuning"]:
+                yield Case(method, "healthy", seed)
+
+
+def described(case: Case) -> Run:
+    """The run of a case; healthy ones vary in seed and rates."""
+    recipe, settings = METHODS[case.method]
+    run = with_data(recipes.find(recipe)(6604), "letters", SIDE, settings.split())
+    if case.method == "gan":  # momentum's rates suit 250 epochs
+        run = replace(
+            run, optim=dict.fromkeys(("G", "D"), partial(Adam, lr=2e-3, betas=(0.5, 0.999)))
+        )
+    scale = 2.0 ** (rng.fold_in(case.seed, "rate") % 3 - 1) if case.seed else 1.0
+    return rated(
+        replace(
+            run, batch=BATCH, images=STEPS * BATCH * 10, seed=case.seed, lr=None, momentum=None
+        ),
+        (scale, scale),
+    )
+
+
+def rated(run: Run, factors: tuple[float, float]) -> Run:
+    """The run with the rates of G and D times `factors`."""
+    optim: dict[str, Any] = {}
+    for player, make in run.optim.items():
+        assert isinstance(make, partial)
+        factor = factors[1 if player == "D" else 0]
+        optim[player] = partial(make.func, **{**make.keywords, "lr": make.keywords["lr"] * factor})
+    return replace(run, optim=optim)
+
+
+def subset(runs: Path, classes: int | None, count: int | None) -> str:
+    """A file with some of the letters: those of the first classes, or `count` of them."""
+    path = runs / f"letters-{classes or 'all'}-{count or 'all'}.npz"
+    if not path.is_file():
+        raw = open_images("letters", size=SIDE).raw()
+        chosen = np.flatnonzero(raw["y"] < (classes or 26))
+        if count is not None:
+            order = np.random.Generator(np.random.Philox(7)).permutation(chosen)
+            chosen = np.sort(order[:count])
+        np.savez(path, x=raw["x"][chosen], y=raw["y"][chosen])
+    return str(path)
+
+
+def pattern(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Add the module's `amplitude` times a checkerboard to its images."""
+    sign = torch.arange(output.shape[-1]) % 2 * 2.0 - 1
+    return (output + float(module.amplitude) * sign[:, None] * sign).clamp(-1, 1)  # pyright: ignore[reportArgumentType]
+
+
+class Training:
+    """A run in progress: its engine, its log, and what it is compared with."""
+
+    def __init__(self, run: Run, feed: Feed, watch: probe.Probe) -> None:
+        self.run, self.watch = run, watch
+        self.engine = Engine(run, feed, "cpu")
+        self.log: list[dict[str, float]] = []
+        self.measures: list[dict[str, float]] = []
+        self.patterned = False
+
+    def branch(self, run: Run) -> Training:
+        """The same training so far, which goes on with another run."""
+        other = Training(run, self.engine.feed, self.watch)
+        other.engine.load_state(*copy.deepcopy(self.engine.state()))
+        other.log, other.measures = [*self.log], [*self.measures]
+        return other
+
+    def advance(self, stop: int) -> None:
+        """Train to a step. Raises `NumericalError` if a loss is not finite."""
+        sums: dict[str, list[float]] = {}
+        engine = self.engine
+        while engine.clock.step < stop:
+            for name, value in engine.step().items():
+                sums.setdefault(name, []).append(float(value))
+            step, images = engine.clock.step, engine.clock.images
+            if step % LINE == 0:
+                means = {k: sum(v) / len(v) for k, v in sums.items()}
+                self.log.append({"step": step, "images": images, **means})
+                sums.clear()
+            if step % (STEPS // SNAPSHOTS) == 0:
+                model: Any = engine.model()
+                if self.patterned:
+                    model.G.amplitude = 0.4 * (step - BREAK) / (STEPS - BREAK)
+                    model.G.register_forward_hook(pattern)
+                measured = self.watch.measure(engine, Model(model, FACTS, "cpu"))
+                self.measures.append({"images": images, **measured, **self.watch.rehearse(engine)})
+
+
+FACTS = {"shape": {"channels": 1, "height": SIDE, "width": SIDE, "classes": 26}}
+_healthy: dict[tuple[str, int], Training] = {}  # the newest one, at BREAK
+
+
+def healthy(method: str, seed: int) -> Training:
+    """A healthy training at BREAK, from which the broken ones of the method branch."""
+    if (method, seed) not in _healthy:
+        _healthy.clear()
+        run = described(Case(method, "healthy", seed))
+        held_out = open_images("letters", size=SIDE, part="test", labels=labeled(run))
+        feed = run.data()
+        training = Training(run, feed, probe.Probe(feed, held_out))
+        training.advance(BREAK)
+        _healthy[method, seed] = training
+    return _healthy[method, seed]
+
+
+def make(case: Case, runs: Path) -> None:
+    """Train a case and write its log."""
+    started, error, began = time.process_time(), None, None
+    if case.kind == "memorizing":
+        run = described(case)
+        feed = opened(run, subset(runs, None, FEW))
+        held_out = open_images("letters", size=SIDE, part="test", labels=labeled(run))
+        training, began = Training(run, feed, probe.Probe(feed, held_out)), 0
+    else:
+        start = healthy(case.method, case.seed)
+        training = start.branch(rated(start.run, RATES.get(case.kind, (1.0, 1.0))))
+        if case.kind == "oscillation":
+            for optimizer in training.engine.optim.values():
+                for group in optimizer.param_groups:
+                    group["betas"] = (0.95, 0.999)
+        if case.kind == "partial":
+            training.engine.feed = opened(start.run, subset(runs, 2, None))
+        training.patterned = case.kind == "checkerboard"
+        if case.kind != "healthy":
+            began = start.engine.clock.images
+    try:
+        training.advance(STEPS)
+    except NumericalError as e:
+        error = str(e)
+    label = {
+        "kind": case.kind,
+        "method": case.method,
+        "seed": case.seed,
+        "part": case.part,
+        "began": began,
+        "error": error,
+        "seconds": round(time.process_time() - started, 1),
+    }
+    folder = runs / case.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in (("log", training.log), ("measures", training.measures)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
+    (folder / "label.json").write_text(json.dumps(label, indent=1))  # last: it is complete
+
+
+def labeled(run: Run) -> bool:
+    """Whether the run's data have labels."""
+    assert isinstance(run.data, partial)
+    return bool(run.data.keywords.get("labels", True))
+
+
+def opened(run: Run, source: str) -> Feed:
+    """The data of the run, from another file."""
+    assert isinstance(run.data, partial)
+    return partial(run.data.func, **{**run.data.keywords, "source": source})()
+
+
+def doubled(log: Log, began: int) -> int | None:
+    """The first snapshot after `began` with twice the best distance; None: none has."""
+    distance, best = log.measured("frechet").tolist(), float("inf")
+    for images, value in zip(log.moments, distance, strict=True):
+        if images > began and value >= 2 * best:
+            return images
+        best = min(best, value)
+    return None
+
+
+def judged(folder: Path) -> dict[str, Any]:
+    """A run's label, and what the monitor finds in its log."""
+    label = json.loads((folder / "label.json").read_text())
+    log = Log.read(folder)
+    findings = find(log)
+    began = label["began"]
+    later = [f for f in findings if began is not None and f.images > began]
+    twice = None if began is None else doubled(log, began)
+    first = min((f.images for f in later), default=None)
+    distance = log.measured("frechet")
+    return {
+        **label,
+        "findings": {f.kind: f.images for f in findings},
+        "early": [f.kind for f in findings if f not in later],
+        "first": first,
+        "named": label["kind"] in {f.kind for f in later},
+        "doubled": twice,
+        # A run that ends at a loss that is not finite was seen by the trainer.
+        "caught": first is not None or label["error"] is not None,
+        "in_time": first is not None and (twice is None or first < twice),
+        "at_latest": first is not None and (twice is None or first <= twice),
+        "worse": round(float(distance[-1] / distance.min()), 2) if len(distance) else None,
+    }
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts over runs: of the broken ones what was caught, of all false alarms."""
+    broken = [r for r in runs if r["kind"] != "healthy"]
+    healthy = [r for r in runs if r["kind"] == "healthy"]
+    names = ("caught", "in_time", "at_latest", "named")
+    return {
+        "broken": len(broken),
+        **{name: sum(r[name] for r in broken) for name in names},
+        "kinds": {
+            kind: {
+                "runs": len(group),
+                **{name: sum(r[name] for r in group) for name in names},
+                "doubled": sum(r["doubled"] is not None for r in group),
+            }
+            for kind in KINDS
+            if (group := [r for r in broken if r["kind"] == kind])
+        },
+        "healthy": len(healthy),
+        "false_alarms": sum(bool(r["findings"]) for r in healthy),
+        "alarms_before_the_fault": sum(bool(r["early"]) for r in broken),
+    }
+
+
+def judge(runs: Path, tuning: bool) -> None:
+    """Judge all finished runs; print them (tuning), or write the record."""
+    folders = sorted(path.parent for path in runs.glob("*/label.json"))
+    labels = [json.loads((folder / "label.json").read_text()) for folder in folders]
+    if tuning:
+        folders = [f for f, x in zip(folders, labels, strict=True) if x["part"] == "tuning"]
+    found = [judged(folder) for folder in folders]
+    if tuning:
+        for run in found:
+            print(run["kind"], run["method"], run["seed"], run["findings"], end=" ")
+            print(f"began {run['began']} doubled {run['doubled']} worse {run['worse']}")
+        print(json.dumps(summary(found), indent=1))
+        return
+    methods = {
+        p: sorted({r["method"] for r in found if r["part"] == p}) for p in ("tuning", "test")
+    }
+    record = {
+        "what": "runs that the training monitor catches, and false alarms",
+        "setup": {
+            "data": f"letters at {SIDE} px",
+            "steps": STEPS,
+            "batch": BATCH,
+            "snapshots": SNAPSHOTS,
+            "samples": SAMPLES,
+            "fault_at_step": BREAK,
+            "planned": {
+                "broken": len(METHODS) * len(KINDS),
+                "healthy": sum(HEALTHY["test" if m in TEST_METHODS else "tuning"] for m in METHODS),
+            },
+        },
+        "parts": {p: summary([r for r in found if r["part"] == p]) for p in ("tuning", "test")},
+        "methods": methods,
+        "missed": [
+            f"{r['kind']} of {r['method']}"
+            for r in found
+            if r["kind"] != "healthy" and not r["caught"]
+        ],
+        "false": {
+            f"{r['method']}-{r['seed']}": r["findings"]
+            for r in found
+            if r["kind"] == "healthy" and r["findings"]
+        },
+        "machine": machine(),
+        "commit": commit(),
+    }
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record["parts"], indent=1))
+
+
+def main() -> None:
+    """Make or judge the runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("make", "judge"))
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--only", choices=("tuning", "test"))
+    parser.add_argument("--minutes", type=float, default=60.0, help="of processor time")
+    parser.add_argument("--tuning", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    probe.IMAGES = SAMPLES
+    if options.action == "make":
+        options.runs.mkdir(parents=True, exist_ok=True)
+        for case in cases():
+            if (options.runs / case.name / "label.json").is_file():
+                continue
+            if options.only not in (None, case.part):
+                continue
+            if time.process_time() > 60 * options.minutes:
+                print("stopped after the processor time that was given; run it again")
+                return
+            make(case, options.runs)
+            print(f"{case.name} made after {time.process_time():.0f} s", flush=True)
+        return
+    judge(options.runs, options.tuning)
+
+
+if __name__ == "__main__":
+    main()
