@@ -32,7 +32,14 @@ class Logger:
     since reading one waits for the device.
     """
 
-    def __init__(self, out: Path, engine: Engine, unfinished: LogState, record: RunRecord) -> None:
+    def __init__(
+        self,
+        out: Path,
+        engine: Engine,
+        unfinished: LogState,
+        record: RunRecord,
+        tracker: trackers.Tracker | None = None,
+    ) -> None:
         self.engine = engine
         self.latest: dict[str, float] = {}
         self._pending: list[dict[str, Tensor]] = []
@@ -41,7 +48,9 @@ class Logger:
             unfinished.get("counts", {})
         )  # a lazy penalty is absent in most steps
         self._file = self._timing = None
+        # A caller's tracker stays open: it may serve several runs.
         self._tracker: trackers.Tracker | None = None
+        self._own_tracker: trackers.Tracker | None = None
         self._started, self._from = time.monotonic(), engine.clock.images
         self._before = 0.0
         if distributed.rank() == 0:
@@ -58,8 +67,9 @@ class Logger:
             self._file = (out / "log.jsonl").open("a", encoding="utf-8")
             self._timing = (out / "timing.jsonl").open("a", encoding="utf-8")
             name = record.get("log") or ("tensorboard" if record.get("tensorboard") else None)
-            if name is not None:
-                self._tracker = trackers.opened(name, out, record)
+            if tracker is None and name is not None:
+                self._own_tracker = trackers.opened(name, out, record)
+            self._tracker = tracker or self._own_tracker
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         """Add the scalars of one step; write a line if one is due.
@@ -124,7 +134,7 @@ class Logger:
 
     def close(self) -> None:
         """Close the files; a line that a full disk rejects is lost."""
-        for f in (self._file, self._timing, self._tracker):
+        for f in (self._file, self._timing, self._own_tracker):
             if f is not None:
                 # On a full disk the last line is lost; the checkpoint has its figures.
                 with suppress(OSError):

@@ -144,8 +144,14 @@ def best_snapshot(log: Log, images: int) -> int | None:
 
 
 def _collapse(log: Log) -> Evidence | None:
-    """The samples' spread has fallen below 0.6 of its best within three snapshots."""
-    spread = log.measured("diversity")
+    """The distance is 3 times the largest of the last three, or the spread has fallen.
+
+    The latter: below 0.6 of its best, within three snapshots.
+    """
+    distance, spread = log.measured("frechet"), log.measured("diversity")
+    if len(distance) >= FEWEST and distance[-1] > 3 * distance[-4:-1].max():
+        usual = float(np.median(distance[-4:-1]))
+        return _since(log, "frechet", distance, usual, len(distance) - 1)
     if len(spread) < FEWEST or not _worse(log, 1):
         return None
     peak = float(_smooth(spread[:-1]).max())
@@ -184,12 +190,10 @@ def _memorizing(log: Log) -> Evidence | None:
     real, generated = log.measured("D/real"), log.measured("D/generated")
     held_out = log.measured("D/heldout")
     if min(map(len, (real, generated, held_out))) >= FEWEST:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = (real - held_out) / (real - generated)
-        apart = real - generated > 0.1 * np.abs(real - generated).max()
-        bad = (ratio > 0.5) & apart
-        if bad[-3:].all():
-            start = _last_run(bad)
+        gap, margin = _recent(real - held_out), _recent(real - generated)
+        bad = (gap > 0.5 * margin) & (margin > 0)
+        if bad[-2:].all():
+            start = max(_last_run(bad) - 4, 0)  # the first that a mean holds
             return _since(log, "D/heldout", held_out, float(real[-1]), start)
         return None
     loss, other = log.measured("D/loss"), log.measured("D/loss_heldout")
@@ -207,19 +211,31 @@ def _memorizing(log: Log) -> Evidence | None:
 
 
 def _vanished(log: Log) -> Evidence | None:
-    """G's gradient is a twentieth of what it was, or D is perfect and G stagnates."""
+    """G's gradient is a twentieth of what it was, or D is perfect and G stagnates.
+
+    D is perfect if its accuracy is, or if its margin between real and generated images
+    is four times as wide as usual.
+    """
     gradient = log.measured("G/gradient")
     if len(gradient) >= FEWEST:
         usual = float(np.median(gradient[1:-2]))
         low = gradient < 0.05 * usual
         if low[-2:].all():
             return _since(log, "G/gradient", gradient, usual, _last_run(low))
+    distance = log.measured("frechet")
+    if len(distance) < FEWEST + 4 or distance[-4:].min() < 0.9 * distance[:-4].min():
+        return None
+    real, generated = log.measured("D/real"), log.measured("D/generated")
+    if min(len(real), len(generated)) == len(distance):
+        margin = real - generated
+        usual = float(np.median(margin[:-4]))
+        wide = margin > 4 * usual
+        if usual > 0 and wide[-3:].all():
+            before = float(real[-1]) - usual
+            return _since(log, "D/generated", generated, before, _last_run(wide))
     images, accuracy = log.logged("D/accuracy")
     recent = accuracy[-max(len(accuracy) // 8, 10) :]
-    distance = log.measured("frechet")
-    if len(accuracy) < 20 or len(distance) < FEWEST or recent.mean() < 0.99:
-        return None
-    if distance[-4:].min() < 0.97 * distance[:-4].min():
+    if len(accuracy) < 20 or recent.mean() < 0.99:
         return None
     began = int(images[len(accuracy) - len(recent)])
     return Evidence("D/accuracy", float(recent.mean()), float(np.median(accuracy)), began)
@@ -249,13 +265,13 @@ def _divergence(log: Log) -> Evidence | None:
 
 
 def _weak(log: Log) -> Evidence | None:
-    """D's mean score of generated images has been no lower than that of real ones."""
+    """D has twice scored generated images no lower than real ones; they get worse."""
     real, generated = log.measured("D/real"), log.measured("D/generated")
     if min(len(real), len(generated)) < FEWEST or not _worse(log, 3):
         return None
     margin = real - generated
     bad = margin <= 0
-    if not bad[-3:].all():
+    if not bad[-2:].all():
         return None
     usual = float(np.median(margin))
     return _since(log, "D/generated", generated, float(generated[-1] + usual), _last_run(bad))
@@ -294,13 +310,17 @@ def _checkerboard(log: Log) -> Evidence | None:
 
 
 def _decay(log: Log) -> Evidence | None:
-    """The median distance of three snapshots is 1.5 times that of the best three."""
+    """The median distance of three snapshots is 1.5 times that of the best three.
+
+    If snapshots differ more than that by chance, it must exceed what chance explains.
+    """
     distance = log.measured("frechet")
-    if len(distance) < FEWEST:
+    if len(distance) < FEWEST + 2:
         return None
     smooth = _smooth(distance)
-    best = int(smooth[:-1].argmin())
-    if np.median(distance[-3:]) <= 1.5 * smooth[best]:
+    best = int(smooth[:-3].argmin())
+    moves = np.abs(np.diff(np.log(np.maximum(distance[-13:-3], 1e-12))))
+    if np.median(distance[-3:]) <= max(1.5, np.exp(2 * np.median(moves))) * smooth[best]:
         return None
     return _since(log, "frechet", distance, float(smooth[best]), best + 1)
 
@@ -335,6 +355,13 @@ def _last_run(bad: np.ndarray) -> int:
     """The index at which the last unbroken run of true values begins."""
     good = np.flatnonzero(~bad)
     return min(int(good[-1]) + 1, len(bad) - 1) if len(good) else 0
+
+
+def _recent(values: np.ndarray) -> np.ndarray:
+    """Means of the last five values, of fewer at the start."""
+    sums = np.cumsum(values)
+    before = np.concatenate([np.zeros(5), sums])[: len(values)]
+    return (sums - before) / np.minimum(np.arange(1, len(values) + 1), 5)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -63,6 +63,7 @@ from ganvas.training.start import (
     new_run_dir,
     plan_run,
 )
+from ganvas.training.trackers import Tracker
 from ganvas.training.watch import (
     ON_COLLAPSE,
     Judgement,
@@ -104,7 +105,7 @@ def train(
     test: str | Path | None = None,
     on_collapse: str = "warn",
     early_stopping: str | None = None,
-    log: str | None = None,
+    log: str | Tracker | None = None,
     command: str | None = None,
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
@@ -140,7 +141,8 @@ def train(
     `early_stopping`: end when a measure has no new best: "frechet", "coverage:8" (for 8
         snapshots).
     `log`: send the log and sample grids to "tensorboard", "wandb", "trackio" or
-        "mlflow", too.
+        "mlflow", too; or to an object of your own (`ganvas.training.trackers.Tracker`),
+        whose `scalars` is called with every line of the log.
     `command`: the command line for run.json. None: an equivalent one.
     `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
         model file are saved. An exception from it ends training; the run can be
@@ -160,7 +162,8 @@ def train(
         )
     if on_collapse not in ON_COLLAPSE:
         raise UserError(f"on_collapse is {on_collapse!r}; expected {', '.join(ON_COLLAPSE)}")
-    tracker = None if log is None else trackers.checked(log)
+    named = trackers.checked(log) if isinstance(log, str) else None
+    own = None if isinstance(log, str) else log
     stopping = parse_early_stopping(early_stopping)
     run, feed, _ = plan_run(
         recipe,
@@ -189,7 +192,7 @@ def train(
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command)
-    record["log"] = tracker
+    record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
     if initial:
@@ -198,7 +201,7 @@ def train(
     with new_run_dir(out, record):
         if initial:  # so that the run resumes without the files that it started from
             checkpoint.save(out / "checkpoints", *engine.state())
-        return _train(engine, out, record, {}, on_snapshot)
+        return _train(engine, out, record, {}, on_snapshot, own)
 
 
 def resume(
@@ -209,6 +212,7 @@ def resume(
     set: Sequence[str] = (),
     data: str | Path | None = None,
     on_snapshot: OnSnapshot | None = None,
+    log: Tracker | None = None,
 ) -> Model:
     """Continue the run in `out` from its last checkpoint, as if it had never stopped.
 
@@ -219,6 +223,8 @@ def resume(
         its local.json. They may be other data of the same size and classes, such as the
         same with more images; run.json records the change.
     `on_snapshot`: as in `train`.
+    `log`: an object of your own, as in `train`. None: the tracker of the run, if it has
+        one.
 
     Returns the model with the final weights.
 
@@ -233,7 +239,9 @@ def resume(
             checkpoint.sweep(out)
         distributed.barrier()
         place = None if data is None else str(data)
-        engine, record, log = restore(out, "last", device, images=images, set=set, data=place)
+        engine, record, unfinished = restore(
+            out, "last", device, images=images, set=set, data=place
+        )
         if engine.clock.images >= engine.run.images:
             if not (out / "report.html").is_file():
                 write_report_quietly(out)
@@ -244,7 +252,7 @@ def resume(
             )
         if distributed.rank() == 0:
             write_record(out, record)
-        return _train(engine, out, record, log, on_snapshot)
+        return _train(engine, out, record, unfinished, on_snapshot, log)
 
 
 def _train(
@@ -253,12 +261,13 @@ def _train(
     record: RunRecord,
     unfinished: LogState,
     on_snapshot: OnSnapshot | None,
+    tracker: Tracker | None,
 ) -> Model:
     """`_fit`, again after every return to an earlier checkpoint."""
     with explain_failures(out):
         while True:
             try:
-                return _fit(engine, out, record, unfinished, on_snapshot)
+                return _fit(engine, out, record, unfinished, on_snapshot, tracker)
             except NumericalError:
                 if not after_numerical_error(engine, out, record):
                     raise
@@ -276,6 +285,7 @@ def _fit(
     record: RunRecord,
     unfinished: LogState,
     on_snapshot: OnSnapshot | None,
+    tracker: Tracker | None,
 ) -> Model:
     """Train from the engine's clock to the end of its run.
 
@@ -290,7 +300,7 @@ def _fit(
     with (
         catch_signals() as received,
         Progress(run.images, clock.images, quiet=not rank0) as bar,
-        closing(Logger(out, engine, unfinished, record)) as log,
+        closing(Logger(out, engine, unfinished, record, tracker)) as log,
     ):
         if not (out / "report.html").exists():
             write_report_quietly(out, running=True)
