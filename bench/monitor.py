@@ -52,12 +52,12 @@ _LR = "optim.G.lr=4e-3 optim.D.lr=4e-3"
 METHODS: dict[str, tuple[str, str]] = {  # name -> (recipe, settings)
     "dcgan": ("dcgan", f"G.width=8 D.width=8 {_LR}"),
     "sngan": ("sngan_cnn", f"G.width=8 D.width=8 {_LR}"),
-    "wgan_gp": ("wgan_gp_dcgan", f"G.width=8 D.width=8 n_critic=2 {_LR}"),
     "lsgan": ("lsgan", f"G.width=8 D.width=8 {_LR}"),
     "gan": ("gan", "G.hidden=[128,128] D.units=32"),
     "pacgan": ("pacgan", f"G.width=8 D.width=8 {_LR}"),
-    "r3gan": ("r3gan_small", "G.width=8 D.width=8"),
     "infogan": ("infogan", f"G.width=8 G.hidden=64 D.width=8 D.hidden=64 {_LR}"),
+    "wgan_gp": ("wgan_gp_dcgan", f"G.width=8 D.width=8 n_critic=2 {_LR}"),
+    "r3gan": ("r3gan_small", "G.width=8 D.width=8"),
 }
 TEST_METHODS = ("sngan", "r3gan")
 KINDS = (

@@ -94,6 +94,14 @@ def test_a_healthy_log_and_a_short_one_show_nothing() -> None:
     assert find(bad) == []
 
 
+def test_a_jump_of_singular_values_is_a_divergence() -> None:
+    log = log_of()
+    lines = [{**x, "D/sigma0/out": 2.0 if i < 190 else 30.0} for i, x in enumerate(log.lines)]
+    (finding,) = find(Log(lines, log.measures))
+    assert (finding.kind, finding.evidence.name) == ("divergence", "D/sigma0/out")
+    assert finding.evidence.began > 18 * STEP
+
+
 def test_a_finding_rests_on_nothing_that_came_later() -> None:
     log = log_of(30, frechet=[6.0] * 5 + [9.0] * 15, recall=[0.2] * 15)
     whole = find(log)

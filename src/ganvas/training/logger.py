@@ -69,7 +69,7 @@ class Logger:
             name = record.get("log") or ("tensorboard" if record.get("tensorboard") else None)
             if tracker is None and name is not None:
                 self._own_tracker = trackers.opened(name, out, record)
-            self._tracker = tracker or self._own_tracker
+            self._tracker = self._own_tracker if tracker is None else tracker
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         """Add the scalars of one step; write a line if one is due.

@@ -242,16 +242,22 @@ def _vanished(log: Log) -> Evidence | None:
 
 
 def _divergence(log: Log) -> Evidence | None:
-    """A loss is 20 times, or a gradient 30 times, as large as it was."""
-    names = sorted({key for line in log.lines[-1:] for key in line if key.endswith("/loss")})
-    for name in names:
+    """A loss is 20 times, a gradient 30 or a singular value 5 times as large as it was.
+
+    Singular values jump when a BigGAN collapses: Brock et al., 2018, arXiv:1809.11096,
+    section 4.1.
+    """
+    for name in sorted({key for line in log.lines[-20:] for key in line}):
+        sigma = "/sigma0/" in name
+        if not sigma and not name.endswith("/loss"):
+            continue
         images, values = log.logged(name)
         size = np.abs(values)
         settled = size[len(size) // 10 : -max(len(size) // 10, 5)]
         if len(settled) < 10:
             continue
         usual, now = float(np.percentile(settled, 90)), float(np.median(size[-5:]))
-        if now > 20 * max(usual, 1e-3):
+        if now > (5 if sigma else 20) * max(usual, 1e-3):
             began = int(images[_last_run(size > 3 * usual)])
             return Evidence(name, now, usual, began)
     for name in ("D/gradient", "G/gradient"):

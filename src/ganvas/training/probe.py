@@ -70,7 +70,10 @@ def held_out_images(run: Run, feed: Feed | Prefetch) -> Feed | None:
     except (UserError, TypeError) as e:
         if run.test is None:
             return None
-        raise DataError(f"--test {run.test}: {e}") from None
+        raise DataError(
+            f"--test {run.test}: {e}. To go on with a run without them: ganvas resume RUN --set "
+            "test=null"
+        ) from None
     sides, expected = found.info.shape, feed.info.shape
     fits = (sides.channels, *sides.size) == (expected.channels, *expected.size)
     if run.test is None:

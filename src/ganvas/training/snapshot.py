@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,15 +21,12 @@ from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
 from ganvas.media import grid as media
-from ganvas.training import probe
 from ganvas.training.monitor import Finding
+from ganvas.training.probe import FEATURES, Probe
 
 SNAPSHOT_INTERVAL = 1000  # images, at least, between two snapshots
 STOPPED = "stopped-"  # prefix of the sample grid of an interrupted run
 GRID_IMAGES = 64  # images in a sample grid
-
-
-Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Snapshot:
     folder: Path  # the run folder; its model/ can be loaded
     measures: Mapping[str, float]  # of `training.probe`; {} for a data set of one image
     grid: Path  # the sample grid
-    findings: Sequence[Finding] = field(default=())  # faults that show for the first time
+    findings: Sequence[Finding] = ()  # faults that show for the first time
 
 
 def is_early(before: int, now: int) -> bool:
@@ -67,17 +64,17 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
 
 
 def write_snapshot(
-    engine: Engine, out: Path, record: RunRecord, measured: probe.Probe, rehearsed: Figures
+    engine: Engine, out: Path, record: RunRecord, probe: Probe, rehearsed: Mapping[str, float]
 ) -> Snapshot:
     """Write a sample grid and a line of measures.
 
     rehearsed: of `Probe.rehearse`, which all ranks call
     """
     model, images = write_sample_grid(engine, out, record), engine.clock.images
-    measures: Figures = {}
+    measures: Mapping[str, float] = {}
     if engine.feed.info.count >= 2:  # a single image has no distribution
-        measures = {**measured.measure(engine, model), **rehearsed}
-        line = {"images": images, **measures, "extractor": probe.FEATURES}
+        measures = {**probe.measure(engine, model), **rehearsed}
+        line = {"images": images, **measures, "extractor": FEATURES}
         with (out / "measures.jsonl").open("a", encoding="utf-8") as f:
             print(json.dumps(line), file=f)
     return Snapshot(images, out, measures, out / "samples" / f"{images:09d}.png")

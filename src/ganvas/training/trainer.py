@@ -323,7 +323,8 @@ def _fit(
                 engine.check_weights()
                 snapshot = None
                 measured = tick or done  # before a stop, too: a resumed run does not return here
-                rehearsed = probe.rehearse(engine) if measured else {}
+                several = engine.feed.info.count > 1
+                rehearsed = probe.rehearse(engine) if measured and several else {}
                 if rank0:
                     if measured:
                         snapshot = write_snapshot(engine, out, record, probe, rehearsed)
@@ -357,7 +358,12 @@ def _fit(
 
 def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
     """Make the present number of images the run's length."""
-    say(f"early stopping: {record.get('early_stopping')}, at {engine.clock.images:,} images")
+    rule = record.get("early_stopping")
+    assert rule is not None
+    say(
+        f"ended early at {engine.clock.images:,} images: no better {rule['measure']} in "
+        f"{rule['snapshots']} snapshots"
+    )
     run = replace(engine.run, images=engine.clock.images)
     record["run"], record["images"] = cast(dict[str, object], configuration.dump(run)), run.images
     if distributed.rank() == 0:
