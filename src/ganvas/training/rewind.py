@@ -28,7 +28,7 @@ def target(out: Path, record: RunRecord, finding: Finding, remedy: Remedy) -> in
     if remedy.apply is None or len(record.get("rewinds", [])) >= MOST:
         return None
     kept = [int(path.name) for path in checkpoint.all_of(out / "checkpoints")]
-    for limit in (finding.good, finding.evidence.began):
+    for limit in (finding.good, finding.evidence.began - 1):
         early = [images for images in kept if limit is not None and 0 < images <= limit]
         if early:
             return max(early)
