@@ -228,7 +228,7 @@ def _vanished(log: Log) -> Evidence | None:
     real, generated = log.measured("D/real"), log.measured("D/generated")
     if min(len(real), len(generated)) == len(distance):
         margin = real - generated
-        usual = float(np.median(margin[:-4]))
+        usual = float(np.median(margin[-14:-4]))
         wide = margin > 4 * usual
         if usual > 0 and wide[-3:].all():
             before = float(real[-1]) - usual
