@@ -146,12 +146,14 @@ def best_snapshot(log: Log, images: int) -> int | None:
 def _collapse(log: Log) -> Evidence | None:
     """The distance is 3 times the largest of the last three, or the spread has fallen.
 
-    The latter: below 0.6 of its best, within three snapshots.
+    The former counts if precision has halved, too, or is not known; the latter is below
+    0.6 of its best, within three snapshots.
     """
     distance, spread = log.measured("frechet"), log.measured("diversity")
     if len(distance) >= FEWEST and distance[-1] > 3 * distance[-4:-1].max():
-        usual = float(np.median(distance[-4:-1]))
-        return _since(log, "frechet", distance, usual, len(distance) - 1)
+        usual, precision = float(np.median(distance[-4:-1])), log.measured("precision")
+        if not len(precision) or precision[-1] < 0.5 * np.median(precision[-4:-1]):
+            return _since(log, "frechet", distance, usual, len(distance) - 1)
     if len(spread) < FEWEST or not _worse(log, 1):
         return None
     peak = float(_smooth(spread[:-1]).max())
