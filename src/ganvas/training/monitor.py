@@ -327,8 +327,9 @@ def _decay(log: Log) -> Evidence | None:
         return None
     smooth = _smooth(distance)
     best = int(smooth[:-3].argmin())
-    moves = np.abs(np.diff(np.log(np.maximum(distance[-13:-3], 1e-12))))
-    if np.median(distance[-3:]) <= max(1.5, np.exp(2 * np.median(moves))) * smooth[best]:
+    moves = np.diff(np.log(np.maximum(distance[-13:-3], 1e-12)))
+    chance = float(np.median(np.abs(moves - np.median(moves))))  # beside a steady fall
+    if np.median(distance[-3:]) <= max(1.5, np.exp(3 * chance)) * smooth[best]:
         return None
     return _since(log, "frechet", distance, float(smooth[best]), best + 1)
 
