@@ -21,7 +21,7 @@ from ganvas.apps.cli.common import _use, app
 from ganvas.evaluation import evaluate
 from ganvas.media import provenance
 from ganvas.metrics import suite
-from ganvas.training import benchmark, snapshot
+from ganvas.training import benchmark, snapshot, watch
 
 KINDS = [
     "noise",
@@ -72,6 +72,7 @@ def calls(toy: Any, out: Path) -> dict[str, list[Any]]:
         "compare": [run, run],
         "bench": [toy.recipe, "--steps", 1, "--batch", 2, *small],
         "report": [run],
+        "monitor": [run],
         "attention": [run, "-n", 2, "--out", out / "a.png"],
         "spectra": [run, "--out", out / "spectra.png"],
         "dissect": [run, "-n", 16, "--out", out / "units.html"],
@@ -113,7 +114,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without slow parts: reports during training, halved batches, the machine's rate."""
-    for module in (snapshot, evaluate):
+    for module in (snapshot, evaluate, watch):
         monkeypatch.setattr(module, "write_report", lambda run, **_: None)
     monkeypatch.setattr(suite, "HALVES", 2)
     monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)
@@ -172,7 +173,7 @@ ODD = [
 HUGE = ["99999999999999999999", "9223372036854775807", "1e308"]
 # Options that may cause much work, or that name a place to write to.
 PATIENCE = {"images", "through", "rows", "columns", "steps", "n", "frames", "seeds", "size"}
-PLACES = {"out", "help", "everything", "tensorboard", "device"}
+PLACES = {"out", "help", "everything", "log", "device"}
 
 
 @st.composite

@@ -32,13 +32,13 @@ import os, sys
 import torch
 torch.set_num_threads(1)
 from ganvas.core.errors import UserError
-from ganvas.training import trainer
+from ganvas.training import loop, trainer
 for line in sys.stdin:
     verb, out, data = line.split()
     child = os.fork()
     if child == 0:
         os.setsid()
-        trainer.SAVE_SECONDS = 0.02  # save nearly always: most deaths fall into a save
+        loop.SAVE_SECONDS = 0.02  # save nearly always: most deaths fall into a save
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         try:

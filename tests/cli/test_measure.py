@@ -31,14 +31,14 @@ from ganvas.metrics import suite
 from ganvas.metrics.features import Extractor, inception
 from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.suite import measurements
-from ganvas.training import trainer
+from ganvas.training import loop
 from ganvas.training.trainer import train
 
 
 def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path:
     settings = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))] + list(more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_report_quietly", lambda *args, **options: None)
+        patch.setattr(loop, "write_report_quietly", lambda *args, **options: None)
         ganvas.train(
             recipe, str(data), out=out, size=16, batch=8, images=images, set=settings, device="cpu"
         )

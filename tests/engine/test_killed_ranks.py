@@ -33,7 +33,7 @@ import torch
 torch.set_num_threads(1)
 from ganvas.core import distributed
 from ganvas.core.errors import UserError
-from ganvas.training import trainer
+from ganvas.training import loop, trainer
 for line in sys.stdin:
     out, data, port = line.split()
     ranks = []
@@ -43,7 +43,7 @@ for line in sys.stdin:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
                            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                            "MASTER_PORT": port}
-            trainer.SAVE_SECONDS = 0.02  # save nearly always: many deaths fall into a save
+            loop.SAVE_SECONDS = 0.02  # save nearly always: many deaths fall into a save
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             try:
                 trainer.train("dcgan", data, out=out, size=16, batch=8, images=480, device="cpu",

@@ -11,7 +11,7 @@ from PIL import Image
 from toys import toy_images
 
 from ganvas.engine.engine import Engine
-from ganvas.training import snapshot
+from ganvas.training import probe, snapshot
 from ganvas.training.trainer import resume, train
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -34,7 +34,8 @@ def test_sample_grids_start_early_and_a_stop_loses_none(
 ) -> None:
     data = toy_images(tmp_path / "data")
     monkeypatch.setattr(snapshot, "SNAPSHOT_INTERVAL", 8)
-    monkeypatch.setattr(snapshot, "_quality", lambda model, engine: float(engine.clock.images))
+    measured = lambda self, engine, model: {"frechet": float(engine.clock.images)}  # noqa: E731
+    monkeypatch.setattr(probe.Probe, "measure", measured)
     told = {"size": 16, "batch": 8, "images": 480, "device": "cpu", "set": SMALL}
     train("dcgan", str(data), out=tmp_path / "whole", **told)
     counts = [

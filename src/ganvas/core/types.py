@@ -270,7 +270,7 @@ class Run:
     # Weights that stay as they are, as "D:3" (engine/freezing.py).
     frozen: tuple[str, ...] = ()
     seed: int = 0
-    # Pairs that are measured at every snapshot and not trained on, as `data`'s source;
+    # Images that are measured at every snapshot and not trained on, as `data`'s source;
     # None: the test part of `data`, if it has one.
     test: str | None = None
     best: Measure = "frechet"  # decides which checkpoint is kept as the best

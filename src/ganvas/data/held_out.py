@@ -19,7 +19,7 @@ from ganvas.data.degradations import reduced
 from ganvas.data.feed import Feed, Info
 from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
-from ganvas.data.open_source import Source, source_title, two_paths
+from ganvas.data.open_source import Source, two_paths
 from ganvas.data.pictures import ImageSet
 from ganvas.data.reductions import find_reductions
 from ganvas.data.stacked import files_of
@@ -66,7 +66,9 @@ def held_out(
     source: None: the test part of `data`
     least: sides in pixels, below which a target is left out
 
-    Returns None if `source` is None and `data` has no test part of pairs. Raises
+    Returns None if `data` are no pairs, or `source` is None and they have no test part.
+
+    Raises:
     `UserError` for a source that cannot be opened, and `DataError` for one that has no
     such pairs.
     """
@@ -76,12 +78,7 @@ def held_out(
     } | data.keywords
     openers = (derived, label_maps, pairs, stacks, super_resolution)
     if data.func not in openers or (source is None and settings["part"] == "test"):
-        if source is None:
-            return None
-        raise DataError(
-            f"{source_title(source)} was given to measure pairs of input and target, and this run "
-            "trains without pairs: leave --test out"
-        )
+        return None
     place: Source = settings["source"] if source is None else source
     if source is None and not _has_test_part(data.func, place):
         return None

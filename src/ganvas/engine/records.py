@@ -110,6 +110,32 @@ class HeldOutRecord(TypedDict):
     lpips: str | None
 
 
+class EarlyStopping(TypedDict):
+    """When to end a training early.
+
+    measure: name of a value of measures.jsonl
+    snapshots: as many without a new best end it
+    """
+
+    measure: str
+    snapshots: int
+
+
+class Rewind(TypedDict):
+    """A return to an earlier checkpoint (`training.rewind`).
+
+    kind: of the finding that led to it
+    images: at which the finding showed; `to`: of the checkpoint
+    setting: the one that was changed, as for `--set`; `source`: the paper of the advice
+    """
+
+    kind: str
+    images: int
+    to: int
+    setting: str
+    source: str
+
+
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
@@ -121,6 +147,9 @@ class RunRecord(TypedDict):
     initial: the weights that the run started from; none: random ones
     data_changes: where the data changed, oldest first
     held_out: none: the run has no such pairs
+    log: name of the tracker that gets the log, too; `tensorboard` in older runs
+    on_collapse: "warn", "stop" or "rewind"
+    rewinds: oldest first
     """
 
     ganvas: str
@@ -136,6 +165,10 @@ class RunRecord(TypedDict):
     tick: int
     keep: NotRequired[str]
     tensorboard: NotRequired[bool]
+    log: NotRequired[str | None]
+    on_collapse: NotRequired[str]
+    early_stopping: NotRequired[EarlyStopping | None]
+    rewinds: NotRequired[list[Rewind]]
     parameters: NotRequired[dict[str, int]]
     shape: ShapeRecord
     data: DataRecord

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import pydantic
 
@@ -66,6 +66,19 @@ class _Data(_Open):
     fingerprint: str
 
 
+class _EarlyStopping(_Open):
+    measure: str
+    snapshots: Positive
+
+
+class _Rewind(_Open):
+    kind: str
+    images: Count
+    to: Count
+    setting: str
+    source: str
+
+
 class _Record(_Open):
     """The fields that every run.json has, among others."""
 
@@ -79,6 +92,10 @@ class _Record(_Open):
     tick: Positive
     keep: str = "2"
     tensorboard: bool = False
+    log: str | None = None
+    on_collapse: Literal["warn", "stop", "rewind"] = "warn"
+    early_stopping: _EarlyStopping | None = None
+    rewinds: list[_Rewind] = []
     shape: _Shape
     data: _Data
     run: dict[str, Any]

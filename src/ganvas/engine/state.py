@@ -37,7 +37,10 @@ def load_optimizer(
     settings: Sequence[Mapping[str, object]],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Restore what `dump_optimizer` returned.
+    """Restore the tensors of what `dump_optimizer` returned.
+
+    Settings stay the optimizer's: they follow from the run, which `--set` may have
+    changed.
 
     Raises `ValueError` for settings of other types and for tensors of other shapes.
     """
@@ -47,7 +50,6 @@ def load_optimizer(
         known = {k: v for k, v in saved.items() if k not in EXECUTION_FLAGS}
         if any(_json_type(known[k]) != _json_type(group[k]) for k in known.keys() & group.keys()):
             raise ValueError("an optimizer has other settings")
-        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, slot = key.split("/")

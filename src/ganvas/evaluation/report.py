@@ -25,6 +25,7 @@ from ganvas.core.files import write
 from ganvas.evaluation.report_plots import (
     _curves,
     _embedded,
+    _evidence,
     _finite,
     _held_out,
     _number,
@@ -98,6 +99,8 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         quality=_quality(measured),
         held_out=_held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
         curves=_curves(log),
+        findings=_findings(run_dir / "monitor.json", log, measured),
+        rewinds=_rewinds(run.get("rewinds")),
         neighbours=_embedded(run_dir / "neighbours.png", LARGEST_SIDE),
         measures=_measures(measure),
         recognition=_recognition(recognition) if isinstance(recognition, dict) else None,
@@ -161,6 +164,46 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         if isinstance(value, dict) and _finite(value.get("images")):
             found.append(value)
     return sorted(found, key=lambda value: value["images"])
+
+
+def _findings(
+    path: Path, log: list[dict[str, Any]], measured: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the monitor found, each with a plot of the value that shows it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    shown = []
+    for finding in found if isinstance(found, list) else []:
+        if not isinstance(finding, dict) or not isinstance(finding.get("text"), str):
+            continue
+        name = str(finding.get("figure"))
+        values = measured if any(name in line for line in measured) else log
+        marks = [finding[k] for k in ("began", "images") if _finite(finding.get(k))]
+        texts = {k: str(finding.get(k) or "") for k in ("text", "setting", "source")}
+        good = finding.get("good")
+        shown.append(
+            {
+                **texts,
+                "name": name,
+                "good": f"{good:,}" if _finite(good) else "",
+                "svg": _evidence(values, name, marks),
+            }
+        )
+    return shown
+
+
+def _rewinds(rewinds: Any) -> list[dict[str, str]]:
+    """The returns to earlier checkpoints, for a table."""
+    return [
+        {
+            **{k: str(r.get(k)) for k in ("kind", "setting", "source")},
+            **{k: f"{r[k]:,}" for k in ("images", "to")},
+        }
+        for r in (rewinds if isinstance(rewinds, list) else [])
+        if isinstance(r, dict) and _finite(r.get("images")) and _finite(r.get("to"))
+    ]
 
 
 def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:

@@ -134,6 +134,21 @@ def _panel(lines: dict[str, list[tuple[float, float]]], colors: dict[str, str]) 
     return _svg(figure, axes)
 
 
+def _evidence(lines: list[dict[str, Any]], name: str, marks: Sequence[float]) -> Markup | None:
+    """A value over the run, with vertical lines; None without values."""
+    points = [(line["images"], line[name]) for line in lines if _finite(line.get(name))]
+    if not points:
+        return None
+    figure, axes = _axes(width=5.0, height=1.9)
+    x, y = _averaged(np.array(points, dtype=float))
+    axes.plot(x, y, color=_COLORS[0], linewidth=1.6, marker="o", markersize=3)
+    if y.min() > 0 and y.max() > 100 * y.min():
+        axes.set_yscale("log")
+    for mark in marks:
+        axes.axvline(mark, color=_COLORS[1], linewidth=1.0, linestyle="--")
+    return _svg(figure, axes)
+
+
 def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The Fréchet distance over the run; the best point is circled."""
     points = [(m["images"], m["frechet"]) for m in measured if _finite(m.get("frechet"))]

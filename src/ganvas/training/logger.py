@@ -1,4 +1,4 @@
-"""Training log: log.jsonl, timing.jsonl and TensorBoard."""
+"""Training log: log.jsonl and timing.jsonl, and a tracker if the run names one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganvas.core import distributed
-from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.engine.engine import Engine
 from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.run_dir import number, read_lines
-from ganvas.training.snapshot import STOPPED
+from ganvas.training import trackers
+from ganvas.training.snapshot import STOPPED, Snapshot
 
 LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line each
 
@@ -32,7 +32,14 @@ class Logger:
     since reading one waits for the device.
     """
 
-    def __init__(self, out: Path, engine: Engine, unfinished: LogState, record: RunRecord) -> None:
+    def __init__(
+        self,
+        out: Path,
+        engine: Engine,
+        unfinished: LogState,
+        record: RunRecord,
+        tracker: trackers.Tracker | None = None,
+    ) -> None:
         self.engine = engine
         self.latest: dict[str, float] = {}
         self._pending: list[dict[str, Tensor]] = []
@@ -40,7 +47,10 @@ class Logger:
         self._counts: dict[str, int] = dict(
             unfinished.get("counts", {})
         )  # a lazy penalty is absent in most steps
-        self._file = self._timing = self._board = None
+        self._file = self._timing = None
+        # A caller's tracker stays open: it may serve several runs.
+        self._tracker: trackers.Tracker | None = None
+        self._own_tracker: trackers.Tracker | None = None
         self._started, self._from = time.monotonic(), engine.clock.images
         self._before = 0.0
         if distributed.rank() == 0:
@@ -56,8 +66,10 @@ class Logger:
             )
             self._file = (out / "log.jsonl").open("a", encoding="utf-8")
             self._timing = (out / "timing.jsonl").open("a", encoding="utf-8")
-            if record.get("tensorboard"):
-                self._board = _tensorboard(out)
+            name = record.get("log") or ("tensorboard" if record.get("tensorboard") else None)
+            if tracker is None and name is not None:
+                self._own_tracker = trackers.opened(name, out, record)
+            self._tracker = self._own_tracker if tracker is None else tracker
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         """Add the scalars of one step; write a line if one is due.
@@ -105,9 +117,15 @@ class Logger:
             "images_per_second": round(rate, 2),
         }
         print(json.dumps(timing), file=self._timing, flush=True)
-        if self._board is not None:
-            for k, v in means.items():
-                self._board.add_scalar(k, v, clock.images)
+        if self._tracker is not None:
+            self._tracker.scalars(means, clock.images)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Send a snapshot to the tracker, if there is one."""
+        if self._tracker is not None:
+            self._tracker.scalars(snapshot.measures, snapshot.images)
+            with Image.open(snapshot.grid) as grid:
+                self._tracker.image("samples", grid.convert("RGB"), snapshot.images)
 
     def state(self) -> LogState:
         """The unfinished line, for the checkpoint."""
@@ -115,21 +133,11 @@ class Logger:
 
     def close(self) -> None:
         """Close the files; a line that a full disk rejects is lost."""
-        for f in (self._file, self._timing, self._board):
+        for f in (self._file, self._timing, self._own_tracker):
             if f is not None:
                 # On a full disk the last line is lost; the checkpoint has its figures.
                 with suppress(OSError):
                     f.close()
-
-
-def _tensorboard(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except Exception:
-        raise UserError(
-            "TensorBoard is not installed. Install it: pip install 'ganvas[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(out / "tensorboard"))
 
 
 def _truncate_log(path: Path, images: int) -> None:

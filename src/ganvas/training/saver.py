@@ -72,7 +72,9 @@ class Saver:
         values, shared, own = self._engine.state()
         values["log"] = copy.deepcopy(log)
         shared, own = checkpoint.copies(shared), checkpoint.copies(own)
-        write_model = self._model_writer() if distributed.rank() == 0 else None
+        write_model = (
+            model_writer(self._engine, self._out, self._record) if distributed.rank() == 0 else None
+        )
         self._written.clear()
         self._agreed.clear()
         if distributed.world() == 1:
@@ -105,14 +107,6 @@ class Saver:
         self._agreed.set()
         self._join()
         distributed.barrier()
-
-    def _model_writer(self) -> Callable[[], None]:
-        """A function that writes the present model."""
-        engine = self._engine
-        model = engine.model().to("cpu")
-        facts = model_facts(engine, self._record)
-        run, shape = portable(engine.run), engine.feed.info.shape
-        return lambda: model_file.save(self._out / "model", model, run, shape, facts)
 
     def _write(
         self, values: EngineState, shared: dict[str, Tensor], own: dict[str, Tensor]
@@ -148,3 +142,11 @@ class Saver:
             self._agreed.set()
         if issubclass(kind, Exception):
             self._thread.join()
+
+
+def model_writer(engine: Engine, out: Path, record: RunRecord) -> Callable[[], None]:
+    """A function that writes the present model as the run's model file."""
+    model = engine.model().to("cpu")
+    facts = model_facts(engine, record)
+    run, shape = portable(engine.run), engine.feed.info.shape
+    return lambda: model_file.save(out / "model", model, run, shape, facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from ganvas.core import Batch, Samples, Translates, distributed
+from ganvas.core import Samples, Translates, distributed
 from ganvas.core.environment import say
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
@@ -22,15 +22,13 @@ from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
 from ganvas.media import grid as media
-from ganvas.metrics.features import extractor, feature_statistics
-from ganvas.metrics.frechet import frechet_distance
+from ganvas.training.monitor import Finding
+from ganvas.training.probe import FEATURES, Probe
 from ganvas.training.validation import Validation
 
 SNAPSHOT_INTERVAL = 1000  # images, at least, between two snapshots
 STOPPED = "stopped-"  # prefix of the sample grid of an interrupted run
 GRID_IMAGES = 64  # images in a sample grid
-QUALITY_FEATURES = "random-conv-v1"
-QUALITY_IMAGES = 1000  # images per figure of the quality curve
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,11 @@ class Snapshot:
 
     images: int  # real images drawn so far
     folder: Path  # the run folder; its model/ can be loaded
-    # "frechet", unless the data set is one image; with held-out pairs "psnr", "ssim"
-    # and, if its weights are there, "lpips"
+    # Of `training.probe`, unless the data set is one image; with held-out pairs "psnr",
+    # "ssim" and, if its weights are there, "lpips".
     measures: Mapping[str, float]
     grid: Path  # the sample grid
+    findings: Sequence[Finding] = ()  # faults that show for the first time
 
 
 def is_early(before: int, now: int) -> bool:
@@ -69,15 +68,24 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
 
 
 def write_snapshot(
-    engine: Engine, out: Path, record: RunRecord, validation: Validation | None = None
+    engine: Engine,
+    out: Path,
+    record: RunRecord,
+    probe: Probe,
+    rehearsed: Mapping[str, float],
+    validation: Validation | None = None,
 ) -> Snapshot:
-    """Write a sample grid and a point of the quality curve."""
+    """Write a sample grid and a line of measures.
+
+    rehearsed: of `Probe.rehearse`, which all ranks call
+    validation: of held-out pairs; None: there are none
+    """
     model, images = write_sample_grid(engine, out, record), engine.clock.images
     measures: dict[str, float] = {}
     notes: dict[str, str] = {}
     if engine.feed.info.count >= 2:  # a single image has no distribution
-        measures["frechet"] = _quality(model, engine)
-        notes["extractor"] = QUALITY_FEATURES
+        measures = {**probe.measure(engine, model), **rehearsed}
+        notes["extractor"] = FEATURES
     if validation is not None:
         try:
             measures |= validation(model)
@@ -117,37 +125,6 @@ def sample_grid(model: Model, feed: Feed | Prefetch, seed: int) -> Image:
             for y in range(model.method.classes)
         ]
     return media.grid(model.runtime.apart(torch.cat(rows)), columns=8)
-
-
-def _quality(model: Model, engine: Engine) -> float:
-    """Fréchet distance between generated and real images over a fixed extractor.
-
-    Comparable only within one run: the sample is small, and the features are random.
-    """
-    features, feed = extractor(QUALITY_FEATURES), engine.feed
-    n = min(QUALITY_IMAGES, feed.info.count)
-    if not isinstance(model.method, Translates):
-        fake = model.batches(QUALITY_IMAGES, seed=engine.run.seed + 1)
-        real: Batch = feed.fixed(n)
-        x = real.x if "x" in real else torch.cat([real.a, real.b])  # one set, or coupled domains
-        side = engine.method.current_stage.resolution
-        x = x if side is None or side >= max(x.shape[-2:]) else _shrunk(x, side)
-        return frechet_distance(
-            *feature_statistics(features, fake), *feature_statistics(features, x.split(64))
-        )
-    real, total = feed.fixed(min(64, feed.info.count)), 0.0
-    for to in model.method.directions:
-        source, target = (real.a, real.b) if to == "b" else (real.b, real.a)
-        outputs = [model.translate(x[None], to=to, output="torch") for x in source]
-        total += frechet_distance(
-            *feature_statistics(features, [torch.cat(outputs)]),
-            *feature_statistics(features, [target]),
-        )
-    return total / len(model.method.directions)
-
-
-def _shrunk(x: Tensor, side: int) -> Tensor:
-    return torch.nn.functional.avg_pool2d(x, max(x.shape[-2:]) // side)
 
 
 def model_facts(engine: Engine, record: RunRecord) -> dict[str, object]:

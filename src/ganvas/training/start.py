@@ -324,7 +324,7 @@ def remove_run_dir(out: Path, new: bool) -> None:
 
 
 def describe_run(
-    recipe: str, run: Run, engine: Engine, info: Info, command: str | None, tensorboard: bool
+    recipe: str, run: Run, engine: Engine, info: Info, command: str | None
 ) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
@@ -345,7 +345,6 @@ def describe_run(
         "tick": max(
             run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL
         ),  # images between sample grids
-        "tensorboard": tensorboard,
         "parameters": {
             name: sum(w.numel() for w in net.parameters())
             for name, net in engine.method.named_children()

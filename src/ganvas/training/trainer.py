@@ -4,7 +4,8 @@ run.json            every number of the run, versions, data fingerprint, command
 local.json          paths of this machine, which run.json leaves out
 log.jsonl           losses by image count, bitwise the same with interruptions
 timing.jsonl        seconds and images per second
-measures.jsonl      the quality curve: measures at every snapshot
+measures.jsonl      the quality curve and what else snapshots measure
+monitor.json        faults that the monitor sees, if there are any
 samples/            sample grids at every snapshot, and some before the first
 checkpoints/        complete states to resume from
 model/              the model file of the newest checkpoint
@@ -13,9 +14,8 @@ report.html         all of it on one page
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -23,36 +23,22 @@ from ganvas.core import Measure, distributed
 from ganvas.core.config import dump
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
-from ganvas.core.progress import Progress
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
-from ganvas.engine.records import LogState, RunRecord
+from ganvas.engine.records import RunRecord
 from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
 from ganvas.inference.model import Model
-from ganvas.training import continuation
+from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
-from ganvas.training.interrupts import (
-    catch_signals,
-    explain_failures,
-    resume_command,
-    stop_run,
-)
-from ganvas.training.logger import Logger
+from ganvas.training.interrupts import resume_command
+from ganvas.training.loop import OnSnapshot, Watching, fit
 from ganvas.training.planning import planned
-from ganvas.training.saver import IDLE, Saver
-from ganvas.training.snapshot import (
-    STOPPED,
-    Snapshot,
-    is_early,
-    model_facts,
-    write_report_quietly,
-    write_sample_grid,
-    write_snapshot,
-)
+from ganvas.training.probe import held_out_images
+from ganvas.training.snapshot import model_facts, write_report_quietly
 from ganvas.training.start import (
     check_labels,
     check_upscale,
@@ -60,13 +46,9 @@ from ganvas.training.start import (
     must_be_free,
     new_run_dir,
 )
-from ganvas.training.validation import Validation, validation_of
-
-SAVE_SECONDS = 300  # a checkpoint at least this often
-REPORT_SECONDS = 60  # at least, between two reports of a run in progress
-REPORT_SHARE = 0.01  # of the time, at most, goes into these reports
-
-OnSnapshot = Callable[[Snapshot], object]
+from ganvas.training.trackers import Tracker
+from ganvas.training.validation import validation_of
+from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping
 
 
 def train(
@@ -91,7 +73,9 @@ def train(
     config: str | Path | None = None,
     test: str | Path | None = None,
     best: Measure | None = None,
-    tensorboard: bool = False,
+    on_collapse: str = "warn",
+    early_stopping: str | None = None,
+    log: str | Tracker | None = None,
     keep: str | None = None,
     resume: str = "never",
     command: str | None = None,
@@ -124,12 +108,18 @@ def train(
     `set`: further numbers as "path=value" (`"D.width=32"`).
     `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
-    `test`: pairs to measure at every snapshot and not to train on, in any form that
-        `data` takes; for super-resolution whole images. None: the test part of `data`,
-        if it has one.
+    `test`: images to measure at every snapshot and not to train on, in any form that
+        `data` takes; of pairs PSNR, SSIM and LPIPS, for super-resolution of whole
+        images. None: the test part of `data`, if it has one.
     `best`: the measure by which the best checkpoint is kept: "frechet" (if None), or
-        "psnr", "ssim" or "lpips" of these pairs.
-    `tensorboard`: write TensorBoard files too.
+        "psnr", "ssim" or "lpips" of held-out pairs.
+    `on_collapse`: on a fault that the monitor sees, "warn"; "stop" after saving; or
+        "rewind" to the last good checkpoint and go on with one changed setting.
+    `early_stopping`: end when a measure has no new best: "frechet", "coverage:8" (for 8
+        snapshots).
+    `log`: send the log and sample grids to "tensorboard", "wandb", "trackio" or
+        "mlflow", too; or to an object of your own (`ganvas.training.trackers.Tracker`),
+        whose `scalars` is called with every line of the log.
     `keep`: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
         or some of them (`ganvas.engine.retention`), e.g. "3,every=50000,size=20GB".
         None: the newest two.
@@ -154,6 +144,11 @@ def train(
     known = read_record(out) if resume == "auto" and continuation.begun(out) else None
     if known is None and distributed.rank() == 0:
         must_be_free(out)
+    if on_collapse not in ON_COLLAPSE:
+        raise UserError(f"on_collapse is {on_collapse!r}; expected {', '.join(ON_COLLAPSE)}")
+    named = trackers.checked(log) if isinstance(log, str) else None
+    tracker = None if isinstance(log, str) else log
+    stopping = parse_early_stopping(early_stopping)
     recipe, run, feed = planned(
         recipe,
         data,
@@ -182,12 +177,16 @@ def train(
         known["run"] = cast(dict[str, object], dump(run))
         known["images"] = run.images
         known["keep"] = keep or known.get("keep", DEFAULT)
-        return _continue(engine, out, known, on_snapshot)
+        return _continue(engine, out, known, on_snapshot, tracker)
     check_upscale(engine.method.upscale, feed.scale)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
     validation = validation_of(run, engine.method, feed.info)
-    record = describe_run(recipe, run, engine, feed.info, command, tensorboard)
+    held_out_images(run, feed, paired=validation is not None)  # before a run folder is made
+    record = describe_run(recipe, run, engine, feed.info, command)
+    record["log"] = named
+    record["on_collapse"] = on_collapse
+    record["early_stopping"] = stopping
     if validation is not None:
         record["held_out"] = validation.record()
         say(validation.line())
@@ -200,8 +199,8 @@ def train(
             checkpoint.save(out / "checkpoints", *engine.state())
         if resume == "auto":
             say(f"{out} is a new run of {run.images:,} images")
-        unattended = resume == "auto"
-        return _fit(engine, out, record, {}, validation, on_snapshot, unattended=unattended)
+        watching = Watching(validation, on_snapshot, tracker, unattended=resume == "auto")
+        return fit(engine, out, record, {}, watching)
 
 
 def resume(
@@ -213,6 +212,7 @@ def resume(
     data: str | Path | None = None,
     keep: str | None = None,
     on_snapshot: OnSnapshot | None = None,
+    log: Tracker | None = None,
 ) -> Model:
     """Continue the run in `out` from its last checkpoint, as if it had never stopped.
 
@@ -224,6 +224,8 @@ def resume(
         same with more images; run.json records the change.
     `keep`: as in `train`. None: as before.
     `on_snapshot`: as in `train`.
+    `log`: an object of your own, as in `train`. None: the tracker of the run, if it has
+        one.
 
     Returns the model with the final weights.
 
@@ -237,7 +239,9 @@ def resume(
     read_record(out)  # before the lock, which creates a file
     with _swept(out):
         place = None if data is None else str(data)
-        engine, record, log = restore(out, "last", device, images=images, set=set, data=place)
+        engine, record, unfinished = restore(
+            out, "last", device, images=images, set=set, data=place
+        )
         record["keep"] = keep or record.get("keep", DEFAULT)
         if _is_complete(engine, out):
             more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
@@ -250,26 +254,31 @@ def resume(
             record["held_out"] = validation.record()
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, validation, on_snapshot)
+        return fit(engine, out, record, unfinished, Watching(validation, on_snapshot, log))
 
 
 def _continue(
-    engine: Engine, out: Path, record: RunRecord, on_snapshot: OnSnapshot | None
+    engine: Engine,
+    out: Path,
+    record: RunRecord,
+    on_snapshot: OnSnapshot | None,
+    tracker: Tracker | None,
 ) -> Model:
     """Continue the run of a new engine, or return the model of a complete one."""
     with _swept(out):
-        log = load_checkpoint(engine, out, record)
+        unfinished = load_checkpoint(engine, out, record)
         images = f"{engine.clock.images:,} of {engine.run.images:,} images"
         if _is_complete(engine, out):
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
-        validation = validation_of(engine.run, engine.method, engine.feed.info.channels)
+        validation = validation_of(engine.run, engine.method, engine.feed.info)
         if validation is not None:
             record["held_out"] = validation.record()
         if distributed.rank() == 0:
             write_record(out, record)
-        return _fit(engine, out, record, log, validation, on_snapshot, unattended=True)
+        watching = Watching(validation, on_snapshot, tracker, unattended=True)
+        return fit(engine, out, record, unfinished, watching)
 
 
 @contextmanager
@@ -288,78 +297,3 @@ def _is_complete(engine: Engine, out: Path) -> bool:
     if complete and not (out / "report.html").is_file():
         write_report_quietly(out)
     return complete
-
-
-def _fit(
-    engine: Engine,
-    out: Path,
-    record: RunRecord,
-    unfinished: LogState,
-    validation: Validation | None,
-    on_snapshot: OnSnapshot | None,
-    *,
-    unattended: bool = False,
-) -> Model:
-    """Train from the engine's clock to the end of its run.
-
-    `unfinished`: the log's unfinished line, from the checkpoint.
-    `unattended`: a launcher started this process, and may repeat the command.
-
-    Ctrl-C saves everything and raises `SystemExit`.
-    """
-    run, clock = engine.run, engine.clock
-    rank0 = distributed.rank() == 0
-    (observed,) = distributed.largest(on_snapshot is not None)
-    with (
-        catch_signals(unattended=unattended) as received,
-        explain_failures(out),
-        Progress(run.images, clock.images, quiet=not rank0) as bar,
-        closing(Logger(out, engine, unfinished, record)) as log,
-        Saver(engine, out, record) as saver,
-    ):
-        write_report_quietly(out, running=True)
-        last_saved = time.monotonic()
-        next_report = last_saved + REPORT_SECONDS
-        while engine.clock.images < run.images:
-            log.add(engine.step())
-            bar.update(engine.clock.images, log.latest)
-
-            before, clock = clock.images, engine.clock
-            done = clock.images >= run.images
-            tick, due = (clock.images // record[n] > before // record[n] for n in ("tick", "save"))
-            early = is_early(before, clock.images) and clock.images < record["tick"]
-            overdue = time.monotonic() - last_saved > SAVE_SECONDS
-            stop, overdue, phase = distributed.largest(
-                received[0] if received else 0, overdue, saver.phase
-            )
-            saver.agree(phase)
-            save = stop or due or tick or done or (overdue and phase == IDLE)
-
-            if early and not done and rank0:
-                write_sample_grid(engine, out, record)
-            if save:
-                saver.finish()
-                log.flush()
-                engine.check_weights()
-                snapshot = None
-                if rank0:
-                    if tick or done:  # before a stop, too: a resumed run does not return here
-                        snapshot = write_snapshot(engine, out, record, validation)
-                    elif stop and not early and not unattended:  # launchers give little time
-                        write_sample_grid(engine, out, record, STOPPED)
-                saver.save(log.state(), log.sync)
-                last_saved = time.monotonic()
-                if stop or done or observed:
-                    saver.finish()
-                if snapshot is not None and on_snapshot is not None:
-                    on_snapshot(snapshot)
-            if stop:
-                bar.close()
-                stop_run(out, clock.images, run.images, stop, received, unattended=unattended)
-            if not done and (start := time.monotonic()) > next_report:
-                write_report_quietly(out, running=True)
-                end = time.monotonic()
-                next_report = end + max(REPORT_SECONDS, (end - start) / REPORT_SHARE)
-    write_report_quietly(out)
-    distributed.barrier()
-    return Model(engine.model(), model_facts(engine, record), str(engine.device))

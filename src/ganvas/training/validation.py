@@ -100,11 +100,6 @@ def validation_of(run: Run, method: Method, trained: Info) -> Validation | None:
                     "test=PATH, or --set test=null)"
                 ) from None
             say(f"note: the test part of the data cannot be measured: {e}")
-    elif run.test is not None:
-        raise ConfigError(
-            f"{run.test} was given to measure pairs, and {type(method).__name__} does not "
-            "translate: leave --test out"
-        )
     if images is None:
         if run.best != "frechet":
             raise ConfigError(

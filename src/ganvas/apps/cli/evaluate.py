@@ -244,6 +244,20 @@ def report(run: RunFolder) -> None:
 
 
 @app.command(rich_help_panel=INSPECT)
+def monitor(run: RunFolder, as_json: Json = False) -> None:
+    """Say what went wrong in a training: when, and what most often helps.
+
+    It reads the log, of any age, and writes the findings and their plots to the report.
+
+    Example: `ganvas monitor runs/p`
+    """
+    from ganvas.training import watch
+
+    found = watch.review(run)
+    _print_json(found.findings) if as_json else _say(*found.lines)
+
+
+@app.command(rich_help_panel=INSPECT)
 def spectra(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="Plot file: png, svg or pdf.")],

@@ -128,7 +128,7 @@ def train(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Pairs to measure at every snapshot: PSNR, SSIM and LPIPS "
+            help="Images to measure and not to train on; of pairs PSNR, SSIM and LPIPS "
             "(default: DATA's test part).",
         ),
     ] = None,
@@ -145,9 +145,26 @@ def train(
         bool,
         typer.Option("--print-config", help="Print all settings as TOML for --config, and exit."),
     ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
-    ] = False,
+    on_collapse: Annotated[
+        str,
+        typer.Option(
+            metavar="warn|stop|rewind",
+            help="If the monitor sees a fault: warn, stop, or go back and change a setting.",
+        ),
+    ] = "warn",
+    early_stopping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEASURE[:N]",
+            help="End after N snapshots (5) without a new best, e.g. frechet:8.",
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRACKER", help="Also log to tensorboard, wandb, trackio or mlflow (extras)."
+        ),
+    ] = None,
     keep: Keep = None,
     resume: Annotated[
         str,
@@ -192,7 +209,9 @@ def train(
         start_from=from_ or (),
         discriminator_from=from_discriminator,
         partial=partial,
-        tensorboard=tensorboard,
+        on_collapse=on_collapse,
+        early_stopping=early_stopping,
+        log=log,
         keep=keep,
         resume=resume,
         command=command,

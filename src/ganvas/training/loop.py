@@ -1,0 +1,196 @@
+"""The loop around the engine: steps, log, snapshots, checkpoints, monitor, reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from ganvas.core import distributed
+from ganvas.core.config import dump
+from ganvas.core.environment import say
+from ganvas.core.errors import NumericalError
+from ganvas.core.progress import Progress
+from ganvas.engine.engine import Engine
+from ganvas.engine.records import LogState, RunRecord
+from ganvas.engine.restore import restore
+from ganvas.engine.run_dir import write_record
+from ganvas.inference.model import Model
+from ganvas.training.interrupts import catch_signals, explain_failures, stop_run
+from ganvas.training.logger import Logger
+from ganvas.training.probe import Probe, held_out_images
+from ganvas.training.saver import IDLE, Saver, model_writer
+from ganvas.training.snapshot import (
+    STOPPED,
+    Snapshot,
+    is_early,
+    model_facts,
+    write_report_quietly,
+    write_sample_grid,
+    write_snapshot,
+)
+from ganvas.training.trackers import Tracker
+from ganvas.training.validation import Validation
+from ganvas.training.watch import Judgement, Rewound, Verdict, after_numerical_error, judge, stopped
+
+SAVE_SECONDS = 300  # a checkpoint at least this often
+REPORT_SECONDS = 60  # at least, between two reports of a run in progress
+REPORT_SHARE = 0.01  # of the time, at most, goes into these reports
+
+OnSnapshot = Callable[[Snapshot], object]
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What watches a training.
+
+    validation: of held-out pairs; None: there are none
+    on_snapshot: called with every snapshot
+    tracker: an object that gets the log; None: that which the run names, if any
+    unattended: a launcher started this process, and may repeat the command
+    """
+
+    validation: Validation | None
+    on_snapshot: OnSnapshot | None
+    tracker: Tracker | None
+    unattended: bool = False
+
+
+def fit(
+    engine: Engine, out: Path, record: RunRecord, unfinished: LogState, watching: Watching
+) -> Model:
+    """Train from the engine's clock to the end of its run, after rewinds again.
+
+    unfinished: the log's unfinished line, from the checkpoint
+
+    Ctrl-C saves everything and raises `SystemExit`.
+    """
+    with explain_failures(out):
+        while True:
+            try:
+                return _fit(engine, out, record, unfinished, watching)
+            except NumericalError:
+                if not after_numerical_error(engine, out, record):
+                    raise
+            except Rewound:
+                pass
+            distributed.barrier()
+            engine.feed.close()
+            engine, record, unfinished = restore(out, "last", str(engine.device))
+            if distributed.rank() == 0:
+                model_writer(engine, out, record)()
+
+
+def _fit(
+    engine: Engine,
+    out: Path,
+    record: RunRecord,
+    unfinished: LogState,
+    watching: Watching,
+) -> Model:
+    """Train from the engine's clock to the end of its run.
+
+    `unfinished`: the log's unfinished line, from the checkpoint.
+
+    Ctrl-C saves everything and raises `SystemExit`. Raises `Rewound` after the run
+    folder was set back.
+    """
+    run, clock = engine.run, engine.clock
+    rank0 = distributed.rank() == 0
+    on_snapshot, validation = watching.on_snapshot, watching.validation
+    observed, rewinds = distributed.largest(
+        on_snapshot is not None, record.get("on_collapse") == "rewind"
+    )
+    probe = Probe(engine.feed, held_out_images(run, engine.feed, paired=validation is not None))
+    with (
+        catch_signals(unattended=watching.unattended) as received,
+        Progress(run.images, clock.images, quiet=not rank0) as bar,
+        closing(Logger(out, engine, unfinished, record, watching.tracker)) as log,
+        Saver(engine, out, record) as saver,
+    ):
+        write_report_quietly(out, running=True)
+        last_saved = time.monotonic()
+        next_report = last_saved + REPORT_SECONDS
+        while engine.clock.images < run.images:
+            log.add(engine.step())
+            bar.update(engine.clock.images, log.latest)
+
+            before, clock = clock.images, engine.clock
+            done = clock.images >= run.images
+            tick, due = (clock.images // record[n] > before // record[n] for n in ("tick", "save"))
+            early = is_early(before, clock.images) and clock.images < record["tick"]
+            overdue = time.monotonic() - last_saved > SAVE_SECONDS
+            stop, overdue, phase = distributed.largest(
+                received[0] if received else 0, overdue, saver.phase
+            )
+            saver.agree(phase)
+            save = stop or due or tick or done or (overdue and phase == IDLE)
+
+            if early and not done and rank0:
+                write_sample_grid(engine, out, record)
+            if save:
+                saver.finish()
+                log.flush()
+                engine.check_weights()
+                snapshot = None
+                measured = tick or done  # before a stop, too: a resumed run does not return here
+                several = engine.feed.info.count > 1
+                rehearsed = probe.rehearse(engine) if measured and several else {}
+                if rank0:
+                    if measured:
+                        snapshot = write_snapshot(engine, out, record, probe, rehearsed, validation)
+                        log.snapshot(snapshot)
+                    elif stop and not early and not watching.unattended:  # which gives little time
+                        write_sample_grid(engine, out, record, STOPPED)
+                saver.save(log.state(), log.sync)
+                last_saved = time.monotonic()
+                if stop or done or observed or rewinds:
+                    saver.finish()
+                judgement = judge(engine, out, record) if measured else Judgement(Verdict.GO_ON)
+                if judgement.verdict is not Verdict.GO_ON:
+                    saver.finish()
+                if snapshot is not None and on_snapshot is not None:
+                    on_snapshot(replace(snapshot, findings=judgement.findings))
+                if judgement.verdict is Verdict.REWIND:
+                    raise Rewound
+                if judgement.verdict is Verdict.STOP:
+                    write_report_quietly(out)
+                    raise stopped(out, judgement.findings)
+                if judgement.verdict is Verdict.END_EARLY and not done:
+                    bar.close()
+                    _end_here(engine, out, record)
+                    break
+            if stop:
+                bar.close()
+                stop_run(
+                    out,
+                    clock.images,
+                    run.images,
+                    stop,
+                    received,
+                    unattended=watching.unattended,
+                )
+            if not done and (start := time.monotonic()) > next_report:
+                write_report_quietly(out, running=True)
+                end = time.monotonic()
+                next_report = end + max(REPORT_SECONDS, (end - start) / REPORT_SHARE)
+    write_report_quietly(out)
+    distributed.barrier()
+    return Model(engine.model(), model_facts(engine, record), str(engine.device))
+
+
+def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
+    """Make the present number of images the run's length."""
+    rule = record.get("early_stopping")
+    assert rule is not None
+    say(
+        f"ended early at {engine.clock.images:,} images: no better {rule['measure']} in "
+        f"{rule['snapshots']} snapshots"
+    )
+    run = replace(engine.run, images=engine.clock.images)
+    record["run"], record["images"] = cast(dict[str, object], dump(run)), run.images
+    if distributed.rank() == 0:
+        write_record(out, record)
