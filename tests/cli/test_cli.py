@@ -82,6 +82,8 @@ COMMANDS = {
     "list",
     "train",
     "resume",
+    "status",
+    "monitor",
     "sample",
     "blend",
     "walk",

@@ -21,7 +21,7 @@ from ganvas.evaluation.evaluate import measure
 from ganvas.inference.translate_files import translate_files
 from ganvas.media.values import Values
 from ganvas.methods import CycleGAN
-from ganvas.training import snapshot
+from ganvas.training import probe, snapshot
 
 HOW: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
 
@@ -34,7 +34,7 @@ def trained(recipe: str, data: Path, out: Path, *settings: str) -> Path:
     own = [s for s in SMALL[recipe] if not s.startswith(("data.", "batch"))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot, "write_report", lambda run, **_: None)
-        patch.setattr(snapshot, "QUALITY_IMAGES", 8)
+        patch.setattr(probe, "IMAGES", 8)
         ganvas.train(
             recipe, data, out=out, size=16, batch=2, images=2, set=[*own, *settings], device="cpu"
         )

@@ -22,7 +22,7 @@ from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.retention import Retention
 from ganvas.inference.model import Model
-from ganvas.training import snapshot, trainer
+from ganvas.training import probe, snapshot, trainer
 from ganvas.training.continuation import status
 
 OPTIONS: dict[str, Any] = {"size": 16, "batch": 8, "device": "cpu", "resume": "auto"}
@@ -33,7 +33,7 @@ SMALL = ["G.width=4", "D.width=4"]
 def _quick() -> Iterator[None]:
     """Without reports and large samples, which take most of the time of short trainings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "QUALITY_IMAGES", 16)
+        patch.setattr(probe, "IMAGES", 16)
         patch.setattr(snapshot, "write_report", lambda run, **_: None)
         yield
 

@@ -15,11 +15,14 @@ from ganvas.core.errors import UserError
 from ganvas.data import label_maps
 from ganvas.data.held_out import held_out
 from ganvas.engine import checkpoint
+from ganvas.engine.engine import Engine
 from ganvas.engine.restore import best_checkpoint
 from ganvas.engine.run_dir import read_record, run_of
 from ganvas.evaluation.paired import compare
 from ganvas.inference.load import load
+from ganvas.inference.model import Model
 from ganvas.training import snapshot
+from ganvas.training.probe import Probe
 from ganvas.training.trainer import resume, train
 
 NET = ["G.width=4", "G.blocks=1"]
@@ -47,7 +50,11 @@ def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SNAPSHOT_INTERVAL", 12)
-    monkeypatch.setattr(snapshot, "_quality", lambda model, engine: float(engine.clock.images))
+
+    def distance(self: Probe, engine: Engine, model: Model) -> dict[str, float]:
+        return {"frechet": float(engine.clock.images)}
+
+    monkeypatch.setattr(Probe, "measure", distance)
 
 
 @pytest.mark.usefixtures("often")
@@ -130,7 +137,7 @@ def test_a_resumed_run_measures_the_same(tmp_path: Path) -> None:
 
 
 def test_pairs_of_one_size_and_what_cannot_be_measured(tmp_path: Path) -> None:
-    """pix2pix measures its test part at the training size; other methods refuse."""
+    """pix2pix measures its test part at the training size; data without pairs have none."""
     for part in ("train", "test"):
         for side in "AB":
             photos(tmp_path / "pairs" / part / side, 2)
@@ -152,10 +159,11 @@ def test_pairs_of_one_size_and_what_cannot_be_measured(tmp_path: Path) -> None:
     reds = [float(x[0, 0, 0, 0]) for x, _ in held.pairs()]
     assert reds == pytest.approx([40 / 127.5 - 1] * 2), "the nearest color of training"
     alone = photos(tmp_path / "alone", 2)
-    for recipe, message in (("dcgan", "does not translate"), ("cyclegan", "trains without pairs")):
-        data = tmp_path / "pairs" if recipe == "cyclegan" else alone
-        with pytest.raises(UserError, match=message):
-            train(recipe, data, out=tmp_path / "x", test=alone, **told)
+    small = ["G.width=4", "D.width=4"]
+    train("dcgan", alone, out=tmp_path / "d", test=alone, set=small, **{**told, "batch": 2})
+    assert "psnr" not in lines(tmp_path / "d")[-1]
+    with pytest.raises(UserError, match="needs held-out pairs"):
+        train("dcgan", alone, out=tmp_path / "x", test=alone, best="psnr", set=small, **told)
     with pytest.raises(UserError, match="expected frechet, psnr, ssim, lpips"):
         train("srresnet", alone, out=tmp_path / "x", best="fid", set=NET, **told)  # type: ignore[arg-type]
     tiny = photos(tmp_path / "tiny", 2, 12, 12)
