@@ -18,6 +18,7 @@ from ganvas.core.errors import NumericalError, UserError
 from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
+from ganvas.engine.retention import Retention
 from ganvas.evaluation.report import write_report
 from ganvas.metrics.checkerboard import checkerboard
 from ganvas.training import probe, snapshot, watch
@@ -211,7 +212,7 @@ def test_rewinding_goes_on_from_the_good_checkpoint_and_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = toy_images(tmp_path / "data")
-    monkeypatch.setattr(checkpoint, "prune", lambda *_: None)
+    monkeypatch.setattr(Retention, "prune", lambda *_: None)
     see(monkeypatch, fault())
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train("dcgan", data, out=whole, on_collapse="rewind", **SETTINGS)

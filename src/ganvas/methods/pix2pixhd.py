@@ -103,9 +103,8 @@ class Pix2PixHD(Method):
         """One step of G, then one of D, on the same generated images."""
         pair = next(batches)
         m, real = self.planes(pair.x), pair.y
-        batch = pair.having(m=m, d_m=m, real=real)
-        if self.parts == "coarse":
-            batch = batch.having(d_m=halved(m), real=halved(real))
+        d_m, real = (halved(m), halved(real)) if self.parts == "coarse" else (m, real)
+        batch = pair.having(m=m, d_m=d_m, real=real)
         generated = (yield Forward("G", self.fake, batch)).outputs
         batch = batch.having(**generated)
         yield Update("G", self.g_loss, batch)
