@@ -214,7 +214,7 @@ def test_translate(page: Any, tmp_path: Path) -> None:
 
 def test_translate_a_clip(page: Any, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (40, 24), (40 * i, 90, 30)) for i in range(5)]
-    clip = tmp_path / "clip.gif"
+    clip = tmp_path / "shades.gif"  # no word of the page: `drop` waits for it
     frames[0].save(clip, save_all=True, append_images=frames[1:], duration=80)
     page.get_by_role("tab", name="Translate").click()
     choose(page, "Model", "domains")
@@ -226,7 +226,7 @@ def test_translate_a_clip(page: Any, tmp_path: Path) -> None:
         assert source.startswith("data:image/gif;base64,")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save the result").click()
-    assert download.value.suggested_filename.startswith("clip.")
+    assert download.value.suggested_filename.startswith("shades.")
 
 
 def test_verify(page: Any, tmp_path: Path) -> None:
