@@ -91,6 +91,8 @@ import torch
 from ganvas.__main__ import main
 import ganvas.apps.cli, ganvas.evaluation.evaluate, ganvas.evaluation.report
 import ganvas.inference.load, ganvas.training.benchmark, ganvas.training.trainer
+from ganvas.training import probe
+probe.IMAGES = 64  # as in conftest.py
 torch.set_num_threads(1)
 for line in sys.stdin:
     request = json.loads(line)

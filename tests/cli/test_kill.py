@@ -32,7 +32,8 @@ import os, sys
 import torch
 torch.set_num_threads(1)
 from ganvas.core.errors import UserError
-from ganvas.training import loop, trainer
+from ganvas.training import loop, probe, trainer
+probe.IMAGES = 64  # as in conftest.py
 for line in sys.stdin:
     verb, out, data = line.split()
     child = os.fork()

@@ -33,7 +33,8 @@ import torch
 torch.set_num_threads(1)
 from ganvas.core import distributed
 from ganvas.core.errors import UserError
-from ganvas.training import loop, trainer
+from ganvas.training import loop, probe, trainer
+probe.IMAGES = 64  # as in conftest.py
 for line in sys.stdin:
     out, data, port = line.split()
     ranks = []
