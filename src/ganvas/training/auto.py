@@ -1,7 +1,7 @@
 """Choose a recipe for a data set and a length of training: `ganvas train auto`.
 
-The candidates and the choices are in auto.toml. Those for images from noise were
-measured on other data sets (docs/auto.md).
+The candidates and the choices are in auto.toml. For images from noise bench/auto.py
+measures the candidates; until it has, the choice is a judgment.
 """
 
 from __future__ import annotations
