@@ -24,7 +24,7 @@ from toys import toy_images
 
 from ganvas.engine import checkpoint
 
-KILLS = 4
+KILLS = 3
 
 # Imports once and forks the ranks of each line of its input, which have a process group.
 SERVER = """
