@@ -13,6 +13,9 @@ bench/gallery.py, all distances as in bench/gallery_figures.py: the Frechet dist
 one part of the data, beside that of the other part. `--judge` writes
 bench/results/auto.json; `--choices` prints what follows from it; after `--page` run
 `python tools/docs.py`.
+
+Runs in the record are not trained again, and its other seeds take as many images as they
+did, in fp32: the table may be trained on several machines, a part on each.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ images, and the machine beyond its measured speed.
 
 The tables hold Fréchet distances over SqueezeNet's features, one number for each seed; they
 compare only within a table. `real` is the distance of the other part of the real data.
-Minutes are processor minutes of one core, {precision}; {processor}, torch `{torch}`
+Minutes are processor minutes of one core, in fp32; {processor}, torch `{torch}`
 ([record](../bench/results/auto.json); `python bench/auto.py`).
 """
 
@@ -63,7 +66,9 @@ def row(data: str, candidate: str, minutes: float, seed: int) -> Training:
     chosen = auto.configured(candidate, found, minutes)
     assert isinstance(chosen.size, int)
     settings = (*chosen.set, f"seed={seed}")
-    return Training(chosen.recipe, minutes, data, chosen.size, settings, chosen.augment)
+    return Training(
+        chosen.recipe, minutes, data, chosen.size, settings, chosen.augment, precision="fp32"
+    )
 
 
 def rows(record: dict[str, Any]) -> dict[str, Training]:
@@ -91,6 +96,15 @@ def _mean(record: dict[str, Any], data: str, candidate: str, minutes: float) -> 
         if name.rsplit("-", 1)[0] == f"{data}-{minutes}-{candidate}"
     ]
     return sum(found) / len(found) if found else math.inf
+
+
+def known_rate(record: dict[str, Any], name: str) -> float | None:
+    """Images per second of the runs in the record that differ from `name` in the seed only."""
+    alike, minutes = name.rsplit("-", 1)[0], int(name.split("-")[1])
+    for other, one in record.get("runs", {}).items():
+        if other.rsplit("-", 1)[0] == alike:
+            return float(one["images"] / (minutes * 60) * gallery.TICKS)
+    return None
 
 
 def judged(table: dict[str, Training], runs: Path, weights: Path | None) -> dict[str, Any]:
@@ -172,7 +186,6 @@ def page(record: dict[str, Any]) -> str:
     file = RESULTS.relative_to(ROOT)
     hardware = record["machine"]
     lines = INTRODUCTION.format(
-        precision="in bf16 where the processor has it",
         processor=hardware["processor"],
         torch=hardware["torch"],
     ).split("\n")
@@ -244,7 +257,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         args.runs.mkdir(parents=True, exist_ok=True)
         for name in table:
-            gallery.carried_out(name, args.runs, given)
+            if name not in record.get("runs", {}):
+                gallery.carried_out(name, args.runs, given, known_rate(record, name))
 
 
 if __name__ == "__main__":

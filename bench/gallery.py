@@ -9,7 +9,9 @@ process of its own with one thread, in bf16 where the processor has its instruct
 run's minutes are processor minutes, so that other work on the machine does not shorten
 it: its rate is measured first, and the number of images, on which its schedules depend,
 follows from that. Every run resumes exactly: the same command continues what was cut and
-passes over what is complete. What was used is in RUNS/NAME.json. Data sets are made in
+passes over what is complete, or in bench/results/gallery.json already and not named with
+--only: the gallery may be trained on several machines, a part on each. What was used is
+in RUNS/NAME.json. Data sets are made in
 RUNS/data; those that must be given are named with --data, and rows without their data are
 passed over. Linux only (/proc). Meant for the background:
 
@@ -53,6 +55,7 @@ STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes after an int
 CLOCK = os.sysconf("SC_CLK_TCK")
 FILE = Path(__file__).with_suffix(".toml")
 SETS = FILE.with_name("gallery_data.toml")
+RECORD = "bench/results/gallery.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Training:
     rated: tuple[str, ...] = ()
     why: str = ""
     fault: str = ""
+    precision: str = "auto"
 
 
 def _read() -> tuple[dict[str, Data], dict[str, Training]]:
@@ -128,8 +132,8 @@ def run_of(row: Training, source: str, images: int, extra: tuple[str, ...] = ())
 def rate(row: Training, source: str) -> float:
     """Images per processor second of training, on one thread."""
     retain_heap()
-    precision = f"precision={auto_precision('cpu')}"
-    run = run_of(row, source, 1_000_000, (precision, *row.rated))
+    precision = auto_precision("cpu") if row.precision == "auto" else row.precision
+    run = run_of(row, source, 1_000_000, (f"precision={precision}", *row.rated))
     engine = Engine(run, run.data())
     for _ in range(WARM_STEPS):
         engine.step()
@@ -177,8 +181,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / CLOCK
 
 
-def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
-    """Start or continue one run until its images or a fifth more than its minutes are used."""
+def carried_out(name: str, runs: Path, given: dict[str, Path], rate: float | None = None) -> None:
+    """Start or continue one run until its images or a fifth more than its minutes are used.
+
+    `rate`: images per processor second, if it was measured before.
+    """
     row, folder, note = TABLE[name], runs / name, runs / f"{name}.json"
     state: dict[str, Any] = (
         json.loads(note.read_text()) if note.is_file() else {"cpu_seconds": 0.0, "complete": False}
@@ -190,7 +197,7 @@ def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
         return
     if "images" not in state:
         command = [sys.executable, sys.argv[0], "--rate", name, source]
-        state["rate"] = float(
+        state["rate"] = rate or float(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
         state["images"] = math.ceil(state["rate"] * row.minutes * 60 / TICKS / 100) * 100
@@ -210,14 +217,14 @@ def carried_out(name: str, runs: Path, given: dict[str, Path]) -> None:
             time.sleep(5)
             state["cpu_seconds"] = max(state["cpu_seconds"], before + cpu_seconds(process.pid))
             write(note, state)
-            if state["cpu_seconds"] > limit:
+            if state["cpu_seconds"] > limit and rate is None:
                 process.send_signal(signal.SIGINT)
                 process.wait()
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)  # it saves and stops
         process.wait()
         raise
-    over = state["cpu_seconds"] > limit
+    over = rate is None and state["cpu_seconds"] > limit
     state["complete"] = process.returncode == 0 or (over and process.returncode in STOPPED)
     state["seconds"] = round(state.get("seconds", 0.0) + time.monotonic() - began, 1)
     write(note, state)
@@ -231,7 +238,7 @@ def words(row: Training, source: str, out: str, state: dict[str, Any]) -> list[s
     """The arguments of `ganvas` that train a row."""
     augment = ["--augment", row.augment] if row.augment else []
     chosen = [word for setting in state["settings"] for word in ("--set", setting)]
-    length = ["--precision", "auto", "--images", str(state["images"])]
+    length = ["--precision", row.precision, "--images", str(state["images"])]
     train = ["train", row.recipe, source, "--out", out, "--size", str(row.size)]
     return [*train, *augment, *length, *chosen]
 
@@ -240,6 +247,12 @@ def write(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(state, indent=1) + "\n")
     temporary.replace(path)
+
+
+def recorded(file: Path) -> set[str]:
+    """Names of the rows that have been trained to their end and judged."""
+    rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
+    return {name for name, row in rows.items() if row["images"] >= row["planned"]}
 
 
 def given_paths(pairs: list[str]) -> dict[str, Path]:
@@ -255,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=TABLE, default=list(TABLE), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=TABLE, metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH")
     parser.add_argument("--list", action="store_true", help="print the table")
@@ -274,12 +287,13 @@ def main() -> None:
     elif args.page:
         import gallery_page
 
-        gallery_page.write_page(args.only, args.runs, args.root, args.weights)
+        gallery_page.write_page(args.only or list(TABLE), args.runs, args.root, args.weights)
     else:
         given = given_paths(args.data)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a run as Ctrl-C does
         args.runs.mkdir(parents=True, exist_ok=True)
-        for name in args.only:
+        done = recorded(args.root / RECORD)
+        for name in args.only or [name for name in TABLE if name not in done]:
             carried_out(name, args.runs, given)
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gallery import DATA, TABLE, words, write
+from gallery import DATA, RECORD, TABLE, words, write
 from gallery_figures import Judged, all_of, some, translated
 from PIL import Image
 
 from ganvas.core.environment import commit, machine
 from ganvas.media import encode, grid
 
-RECORD, PICTURES, TEMPLATE = "bench/results/gallery.json", "docs/gallery", "docs/src/gallery.md.in"
+PICTURES, TEMPLATE = "docs/gallery", "docs/src/gallery.md.in"
 LARGEST = 150_000  # bytes of an image
 COLUMNS = {
     "model": "this run",
