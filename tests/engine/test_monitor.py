@@ -241,6 +241,12 @@ def test_rewinding_goes_on_from_the_good_checkpoint_and_resumes_exactly(
     ends = [checkpoint.load(run / "checkpoints" / "000000064")[1] for run in (whole, cut)]
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
     assert json.loads((cut / "run.json").read_text())["rewinds"] == rewinds
+    capsys.readouterr()
+    again = {"on_collapse": "rewind", "resume": "auto", **SETTINGS}
+    train("dcgan", data, out=cut, **again)  # the settings that the returns changed are its own
+    assert "complete: 64 of 64 images" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"optim\.G\.lr"):
+        train("dcgan", data, out=cut, **{**again, "set": [*SETTINGS["set"], "optim.G.lr=1e-3"]})
 
 
 @pytest.mark.usefixtures("quick")
@@ -291,6 +297,11 @@ def test_early_stopping_makes_the_run_complete(
     assert json.loads((out / "run.json").read_text())["images"] == 48
     with pytest.raises(UserError, match="complete: 48 of 48"):
         resume(out, device="cpu")
+    again = {"early_stopping": "frechet:2", "resume": "auto", **SETTINGS}
+    train("dcgan", data, out=out, **again)  # the same command trains no further
+    assert json.loads((out / "run.json").read_text())["images"] == 48
+    train("dcgan", data, out=out, **{**again, "images": 56})  # another length does
+    assert json.loads((out / "run.json").read_text())["images"] == 56
     for wrong in ("frechet:0", "fid", "coverage:x", ""):
         with pytest.raises(UserError, match="--early-stopping"):
             train("dcgan", data, out=tmp_path / "x", early_stopping=wrong, **SETTINGS)

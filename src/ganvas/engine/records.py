@@ -121,6 +121,16 @@ class EarlyStopping(TypedDict):
     snapshots: int
 
 
+class EndedEarly(TypedDict):
+    """Where early stopping ended a run.
+
+    images: at which it ended; `planned`: its length until then
+    """
+
+    images: int
+    planned: int
+
+
 class Rewind(TypedDict):
     """A return to an earlier checkpoint (`training.rewind`).
 
@@ -168,6 +178,7 @@ class RunRecord(TypedDict):
     log: NotRequired[str | None]
     on_collapse: NotRequired[str]
     early_stopping: NotRequired[EarlyStopping | None]
+    ended_early: NotRequired[EndedEarly]
     rewinds: NotRequired[list[Rewind]]
     parameters: NotRequired[dict[str, int]]
     shape: ShapeRecord

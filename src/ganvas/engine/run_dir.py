@@ -71,6 +71,11 @@ class _EarlyStopping(_Open):
     snapshots: Positive
 
 
+class _EndedEarly(_Open):
+    images: Count
+    planned: Count
+
+
 class _Rewind(_Open):
     kind: str
     images: Count
@@ -95,6 +100,7 @@ class _Record(_Open):
     log: str | None = None
     on_collapse: Literal["warn", "stop", "rewind"] = "warn"
     early_stopping: _EarlyStopping | None = None
+    ended_early: _EndedEarly | None = None
     rewinds: list[_Rewind] = []
     shape: _Shape
     data: _Data

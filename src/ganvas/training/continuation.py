@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ganvas.core import Run, config, distributed
@@ -17,6 +17,7 @@ from ganvas.engine.lock import is_locked, run_lock
 from ganvas.engine.records import RunRecord
 from ganvas.engine.run_dir import read_record, run_of, split_paths
 from ganvas.training.interrupts import resume_command
+from ganvas.training.rewind import after_rewinds
 from ganvas.training.start import has_begun, remove_run_dir
 
 INCOMPLETE = 75  # exit status of `ganvas status`: EX_TEMPFAIL of sysexits.h, try again
@@ -59,6 +60,30 @@ def status(out: Path) -> Status:
     record = read_record(out)
     saved = checkpoint.all_of(out / "checkpoints")
     return Status(int(saved[-1].name) if saved else 0, record["images"], is_locked(out))
+
+
+def planned_images(record: RunRecord) -> int:
+    """The length of a run before early stopping ended it, if it did."""
+    early = record.get("ended_early")
+    return early["planned"] if _ended_early(record) and early else record["images"]
+
+
+def continued(run: Run, record: RunRecord) -> Run:
+    """The run that a command describes, with what has changed since the run was started.
+
+    Returns to earlier checkpoints have changed settings, and early stopping the length,
+    unless the command gives a new one.
+    """
+    run = after_rewinds(run, record.get("rewinds", []))
+    if _ended_early(record) and run.images == planned_images(record):
+        run = replace(run, images=record["images"])
+    return run
+
+
+def _ended_early(record: RunRecord) -> bool:
+    """Whether early stopping ended the run, and nobody has lengthened it since."""
+    early = record.get("ended_early")
+    return early is not None and early["images"] == record["images"]
 
 
 def require_same(

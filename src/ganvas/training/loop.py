@@ -14,6 +14,7 @@ from ganvas.core.config import dump
 from ganvas.core.environment import say
 from ganvas.core.errors import NumericalError
 from ganvas.core.progress import Progress
+from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
 from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import restore
@@ -21,7 +22,7 @@ from ganvas.engine.run_dir import write_record
 from ganvas.inference.model import Model
 from ganvas.training.interrupts import catch_signals, explain_failures, stop_run
 from ganvas.training.logger import Logger
-from ganvas.training.probe import Probe, held_out_images
+from ganvas.training.probe import Probe
 from ganvas.training.saver import IDLE, Saver, model_writer
 from ganvas.training.snapshot import (
     STOPPED,
@@ -48,12 +49,14 @@ class Watching:
     """What watches a training.
 
     validation: of held-out pairs; None: there are none
+    held_out: images that are not trained on; None: there are none
     on_snapshot: called with every snapshot
     tracker: an object that gets the log; None: that which the run names, if any
     unattended: a launcher started this process, and may repeat the command
     """
 
     validation: Validation | None
+    held_out: Feed | None
     on_snapshot: OnSnapshot | None
     tracker: Tracker | None
     unattended: bool = False
@@ -104,7 +107,7 @@ def _fit(
     observed, rewinds = distributed.largest(
         on_snapshot is not None, record.get("on_collapse") == "rewind"
     )
-    probe = Probe(engine.feed, held_out_images(run, engine.feed, paired=validation is not None))
+    probe = Probe(engine.feed, watching.held_out)
     with (
         catch_signals(unattended=watching.unattended) as received,
         Progress(run.images, clock.images, quiet=not rank0) as bar,
@@ -190,6 +193,7 @@ def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
         f"ended early at {engine.clock.images:,} images: no better {rule['measure']} in "
         f"{rule['snapshots']} snapshots"
     )
+    record["ended_early"] = {"images": engine.clock.images, "planned": engine.run.images}
     run = replace(engine.run, images=engine.clock.images)
     record["run"], record["images"] = cast(dict[str, object], dump(run)), run.images
     if distributed.rank() == 0:

@@ -14,6 +14,7 @@ from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed
 from ganvas.engine.records import RunRecord
 from ganvas.training import auto, benchmark
+from ganvas.training.continuation import planned_images
 from ganvas.training.start import Settings, plan_run
 
 MAX_MINUTES = 1e6
@@ -66,7 +67,7 @@ def planned(
         settings["precision"] = settings.get("precision") or "auto"
     if known is not None and settings.get("precision") == "auto":
         settings["precision"] = str(known["run"].get("precision"))
-    length = known["images"] if known is not None else images or UNKNOWN_LENGTH
+    length = planned_images(known) if known is not None else images or UNKNOWN_LENGTH
     settings["set"] = (*auto.filled(lengths, length), *rated, *set)
     run, feed, _ = plan_run(recipe, data, device, **settings)
     if minutes is None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from ganvas.core import config, distributed
+from ganvas.core import Run, config, distributed
 from ganvas.engine import checkpoint
 from ganvas.engine.records import Rewind, RunRecord
 from ganvas.engine.run_dir import run_of, write_record
-from ganvas.training.monitor import Finding
-from ganvas.training.remedies import Remedy
+from ganvas.training.monitor import FAULTS, Finding
+from ganvas.training.remedies import Remedy, remedy
 
 MOST = 3  # returns in one run, after which it needs a person
 
 
-def target(out: Path, record: RunRecord, finding: Finding, remedy: Remedy) -> int | None:
+def target(out: Path, record: RunRecord, finding: Finding, change: Remedy) -> int | None:
     """The checkpoint to go back to, by its number of images.
 
     The newest that is no later than the best snapshot before the fault began, or else
@@ -25,7 +26,7 @@ def target(out: Path, record: RunRecord, finding: Finding, remedy: Remedy) -> in
     None if there is none, if no checkpoint can take the remedy, or after `MOST`
     returns.
     """
-    if remedy.apply is None or len(record.get("rewinds", [])) >= MOST:
+    if change.apply is None or len(record.get("rewinds", [])) >= MOST:
         return None
     kept = [int(path.name) for path in checkpoint.all_of(out / "checkpoints")]
     for limit in (finding.good, finding.evidence.began - 1):
@@ -35,14 +36,14 @@ def target(out: Path, record: RunRecord, finding: Finding, remedy: Remedy) -> in
     return None
 
 
-def rewind(out: Path, record: RunRecord, to: int, finding: Finding, remedy: Remedy) -> None:
+def rewind(out: Path, record: RunRecord, to: int, finding: Finding, change: Remedy) -> None:
     """Make `to` the newest checkpoint of a run, and change its setting.
 
     Rank 0 calls this. After it, the folder is that of a run that was stopped there:
     `restore` continues it.
     """
     assert distributed.rank() == 0
-    assert remedy.apply is not None
+    assert change.apply is not None
     # Newest first: a run that is killed in between continues from a checkpoint of its
     # own, shows the same fault again and comes back here.
     for path in reversed(checkpoint.all_of(out / "checkpoints")):
@@ -52,10 +53,19 @@ def rewind(out: Path, record: RunRecord, to: int, finding: Finding, remedy: Reme
         "kind": finding.kind,
         "images": finding.images,
         "to": to,
-        "setting": remedy.setting,
-        "source": remedy.source,
+        "setting": change.setting,
+        "source": change.source,
     }
-    run = remedy.apply(run_of(out, record))
+    run = change.apply(run_of(out, record))
     record["run"] = cast(dict[str, object], config.dump(run))
     record["rewinds"] = [*record.get("rewinds", []), done]
     write_record(out, record)
+
+
+def after_rewinds(run: Run, rewinds: Sequence[Rewind]) -> Run:
+    """A run as it was planned, with the settings that its returns have changed since."""
+    for done in rewinds:
+        change = remedy(done["kind"], run) if done["kind"] in FAULTS else None
+        if change is not None and change.apply is not None:
+            run = change.apply(run)
+    return run

@@ -171,6 +171,7 @@ def train(
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
     discriminators = () if discriminator_from is None else (discriminator_from,)
     if known is not None:
+        run = continuation.continued(run, known)
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
@@ -181,15 +182,14 @@ def train(
     check_upscale(engine.method.upscale, feed.scale)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
     check_labels(engine.method, feed.labeled)
-    validation = validation_of(run, engine.method, feed.info)
-    held_out_images(run, feed, paired=validation is not None)  # before a run folder is made
     record = describe_run(recipe, run, engine, feed.info, command)
+    unattended = resume == "auto"
+    watching = _watching(engine, record, on_snapshot, tracker, unattended=unattended)
     record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
-    if validation is not None:
-        record["held_out"] = validation.record()
-        say(validation.line())
+    if watching.validation is not None:
+        say(watching.validation.line())
     if initial:
         record["initial"] = initial
         say(*initial_weights.lines(initial))
@@ -197,9 +197,8 @@ def train(
     with new_run_dir(out, record):
         if initial:  # so that the run resumes without the files that it started from
             checkpoint.save(out / "checkpoints", *engine.state())
-        if resume == "auto":
+        if unattended:
             say(f"{out} is a new run of {run.images:,} images")
-        watching = Watching(validation, on_snapshot, tracker, unattended=resume == "auto")
         return fit(engine, out, record, {}, watching)
 
 
@@ -249,12 +248,10 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
-        validation = validation_of(engine.run, engine.method, engine.feed.info)
-        if validation is not None:
-            record["held_out"] = validation.record()
+        watching = _watching(engine, record, on_snapshot, log)
         if distributed.rank() == 0:
             write_record(out, record)
-        return fit(engine, out, record, unfinished, Watching(validation, on_snapshot, log))
+        return fit(engine, out, record, unfinished, watching)
 
 
 def _continue(
@@ -272,13 +269,27 @@ def _continue(
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
-        validation = validation_of(engine.run, engine.method, engine.feed.info)
-        if validation is not None:
-            record["held_out"] = validation.record()
+        watching = _watching(engine, record, on_snapshot, tracker, unattended=True)
         if distributed.rank() == 0:
             write_record(out, record)
-        watching = Watching(validation, on_snapshot, tracker, unattended=True)
         return fit(engine, out, record, unfinished, watching)
+
+
+def _watching(
+    engine: Engine,
+    record: RunRecord,
+    on_snapshot: OnSnapshot | None,
+    tracker: Tracker | None,
+    *,
+    unattended: bool = False,
+) -> Watching:
+    """Open the images that are not trained on; the record says what is measured of them."""
+    run, feed = engine.run, engine.feed
+    validation = validation_of(run, engine.method, feed.info)
+    held_out = held_out_images(run, feed, paired=validation is not None)
+    if validation is not None:
+        record["held_out"] = validation.record()
+    return Watching(validation, held_out, on_snapshot, tracker, unattended)
 
 
 @contextmanager

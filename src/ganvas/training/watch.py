@@ -10,8 +10,6 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from ganvas.core import Run, distributed
 from ganvas.core.environment import say
 from ganvas.core.errors import UserError, did_you_mean
@@ -81,9 +79,8 @@ def judge(engine: Engine, out: Path, record: RunRecord) -> Judgement:
             verdict = Verdict.STOP
         if _rewound(out, engine.run, record, new):
             verdict = Verdict.REWIND
-    shared = torch.tensor([float(verdict)])
-    distributed.all_reduce_max_(shared)
-    return Judgement(Verdict(int(shared[0])), new)
+    (largest,) = distributed.largest(verdict)
+    return Judgement(Verdict(largest), new)
 
 
 def after_numerical_error(engine: Engine, out: Path, record: RunRecord) -> bool:
@@ -98,9 +95,7 @@ def after_numerical_error(engine: Engine, out: Path, record: RunRecord) -> bool:
         evidence = Evidence("loss", float("inf"), 0.0, began)
         finding = Finding("divergence", images, evidence, best_snapshot(log, began))
         done = _rewound(out, engine.run, record, [finding])
-    shared = torch.tensor([float(done)])
-    distributed.all_reduce_max_(shared)
-    return bool(shared[0])
+    return bool(distributed.largest(done)[0])
 
 
 def _rewound(out: Path, run: Run, record: RunRecord, findings: Sequence[Finding]) -> bool:
