@@ -22,7 +22,8 @@ from ganvas.core import Batch, guards
 from ganvas.core.errors import UserError
 from ganvas.core.rng import Rows
 from ganvas.data import cache
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info, Task
 from ganvas.data.prefetch import Prefetch
 
 Make = Callable[..., Path]

@@ -17,7 +17,7 @@ from ganvas.core.types import Batch, Curve, Shape
 
 
 class DatasetInfo(Protocol):
-    """What a run must know of a data set (`ganvas.data.feed.Info` has more)."""
+    """What a run must know of a data set (`ganvas.data.info.Info` has more)."""
 
     @property
     def shape(self) -> Shape:

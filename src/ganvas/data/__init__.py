@@ -20,8 +20,9 @@ from ganvas.core.errors import UserError
 from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
 from ganvas.data.found import feed_of
+from ganvas.data.info import Info
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.open_source import Source, source_title, two_paths

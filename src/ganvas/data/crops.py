@@ -1,4 +1,4 @@
-"""Crops of decoded images, before they become tensors."""
+"""Crops of decoded images, and the tensors that are made of them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ class Crops:
     reductions: np.ndarray | None = None
 
 
+def cut(
+    pixels: np.ndarray,
+    index: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Crops [n, h, w, C] of images [N, H, W, C], at places in pixels."""
+    h, w = size
+    out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
+    for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
+        out[k] = pixels[i, t : t + h, u : u + w]
+    return out
+
+
 def gathered(
     pixels: Tensor,
     index: np.ndarray,
@@ -53,3 +68,20 @@ def gathered(
         for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
     ]
     return pixels[at[0], at[1], at[2]]
+
+
+def in_unit(stored: Tensor) -> Tensor:
+    """Stored pixels, uint8, uint16 or float32, as float32 in [-1, 1]."""
+    if stored.dtype == torch.float32:
+        return stored
+    half = 127.5 if stored.dtype == torch.uint8 else 32767.5
+    return stored.to(torch.float32).div_(half).sub_(1.0)
+
+
+def as_tensor(images: np.ndarray | Tensor, device: torch.device | str | None) -> Tensor:
+    """Stored images [n, h, w, C] as float32 [n, C, h, w] in [-1, 1]."""
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images)
+        if device is not None and torch.device(device).type == "cuda":
+            images = images.pin_memory()
+    return in_unit(images.to(device, non_blocking=True).permute(0, 3, 1, 2))

@@ -8,63 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.core import Batch, Shape, rng
+from ganvas.core import Batch, rng
 from ganvas.core.errors import UserError
-from ganvas.data.crops import Crops, gathered
+from ganvas.data.crops import Crops, as_tensor, cut, gathered
+from ganvas.data.info import Info
 from ganvas.data.order import fraction, hashed, shuffled_indices
 from ganvas.data.streaming.shards import StreamedLabels, StreamedPixels
-from ganvas.media.values import Values
 
-Task = Literal["images", "pairs", "domains"]
 ON_DEVICE = 4 << 30  # bytes of pixels up to which an accelerator holds the whole data set
-
-
-@dataclass(frozen=True)
-class Info:
-    """Description of a data set. All text is printable.
-
-    source: name of the source
-    layout: how its images lie there, for the user
-    part: the opened part
-    count: images or pairs of an epoch; for domains the larger one of `counts`
-    fingerprint: hash of all decoded pixels and labels
-    classes: names of the labels, in their order
-    counts: domain -> images; empty for other tasks
-    skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
-    notes: further lines for the user
-    palette: as of `Shape`
-    values: type and range of measurements; None: photographs
-    """
-
-    task: Task
-    source: str
-    layout: str
-    part: str
-    channels: int
-    height: int
-    width: int
-    count: int
-    fingerprint: str
-    classes: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    skipped_count: int = 0
-    palette: tuple[int, ...] = ()
-    values: Values | None = None
-
-    @property
-    def shape(self) -> Shape:
-        """What a method needs to build its networks."""
-        classes = len(self.classes)
-        return Shape(self.channels, self.height, self.width, classes, self.palette)
 
 
 class Feed:
@@ -339,11 +297,11 @@ class Feed:
         )
         if isinstance(pixels, StreamedPixels):  # no array to cut parts out of
             pixels, index = pixels[index], np.arange(len(index))
-        out = _cut(pixels, index, top, left, (h, w))
+        out = cut(pixels, index, top, left, (h, w))
         if self._reductions is None:
             return out, None
         s = self.scale
-        return out, _cut(self._reductions, index, top // s, left // s, (h // s, w // s))
+        return out, cut(self._reductions, index, top // s, left // s, (h // s, w // s))
 
     def _places(
         self, pixels: np.ndarray | StreamedPixels, down: np.ndarray, across: np.ndarray
@@ -386,7 +344,7 @@ class Feed:
         device: torch.device | str | None,
         reductions: np.ndarray | None,
     ) -> dict[str, Tensor]:
-        x = _as_tensor(images, device)
+        x = as_tensor(images, device)
         h, w = self.info.height, self.info.width
         if resolution is not None and resolution < max(h, w):
             size = tuple(max(1, round(side * resolution / max(h, w))) for side in (h, w))
@@ -397,7 +355,7 @@ class Feed:
                 a, b = b, a
             return {"a": a, "b": b, "x": a, "y": b}
         if reductions is not None:
-            small = _as_tensor(reductions, device)
+            small = as_tensor(reductions, device)
             return {"a": small, "b": x, "x": small, "y": x}
         if self.derive is not None:
             derived = self.derive(x) if self.degrade is None else self.degrade(x, seeds)
@@ -405,35 +363,3 @@ class Feed:
         if self._labels is None:
             return {stream: x}
         return {stream: x, "y": torch.from_numpy(self._labels[index]).to(device)}
-
-
-def in_unit(stored: Tensor) -> Tensor:
-    """Stored pixels, uint8, uint16 or float32, as float32 in [-1, 1]."""
-    if stored.dtype == torch.float32:
-        return stored
-    half = 127.5 if stored.dtype == torch.uint8 else 32767.5
-    return stored.to(torch.float32).div_(half).sub_(1.0)
-
-
-def _cut(
-    pixels: np.ndarray,
-    index: np.ndarray,
-    top: np.ndarray,
-    left: np.ndarray,
-    size: tuple[int, int],
-) -> np.ndarray:
-    """Crops [n, h, w, C] of images [N, H, W, C], at places in pixels."""
-    h, w = size
-    out = np.empty((len(index), h, w, pixels.shape[3]), pixels.dtype)
-    for k, (i, t, u) in enumerate(zip(index.tolist(), top.tolist(), left.tolist())):
-        out[k] = pixels[i, t : t + h, u : u + w]
-    return out
-
-
-def _as_tensor(images: np.ndarray | Tensor, device: torch.device | str | None) -> Tensor:
-    """Stored images [n, h, w, C] as float32 [n, C, h, w] in [-1, 1]."""
-    if isinstance(images, np.ndarray):
-        images = torch.from_numpy(images)
-        if device is not None and torch.device(device).type == "cuda":
-            images = images.pin_memory()
-    return in_unit(images.to(device, non_blocking=True).permute(0, 3, 1, 2))

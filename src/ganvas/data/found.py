@@ -10,7 +10,8 @@ from ganvas.core.errors import UserError
 from ganvas.core.guards import plural
 from ganvas.data.arrays import Arrays
 from ganvas.data.cache import Options, load_or_decode
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info, Task
 from ganvas.data.measured import measured, require_equal_stacks
 from ganvas.data.pictures import Selection
 from ganvas.data.streaming.feed import is_streamed, streamed_feed

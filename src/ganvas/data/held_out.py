@@ -16,7 +16,8 @@ from torch import Tensor
 from ganvas.core.errors import DataError
 from ganvas.data import derived, label_maps, pairs, stacks, super_resolution
 from ganvas.data.degradations import reduced
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
 from ganvas.data.open_source import Source, two_paths

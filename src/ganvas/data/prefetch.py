@@ -11,7 +11,8 @@ import torch
 from ganvas.core import Batch
 from ganvas.core.rng import Rows
 from ganvas.data.crops import Crops
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 
 WORTH_A_THREAD = 1e-3  # seconds of a draw below which waking a thread takes longer
 

@@ -19,7 +19,8 @@ from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
 from ganvas.data.cache import digest_rows
 from ganvas.data.degradations import edges
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 from ganvas.data.open_source import choose_part
 from ganvas.data.pictures import PARTS, Part
 from ganvas.data.trees import is_hidden

@@ -22,7 +22,8 @@ from torch import Tensor
 from ganvas.core import Batch
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.rng import Rows, fold_in
-from ganvas.data.feed import Feed, Info, shuffled_indices
+from ganvas.data.feed import Feed, shuffled_indices
+from ganvas.data.info import Info
 
 GRID_SIGMA = 0.05  # standard deviation of each of the grid's modes
 RING_SIGMA = 0.01  # of the ring's

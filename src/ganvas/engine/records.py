@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from ganvas.core import Shape
-from ganvas.data.feed import Info
+from ganvas.data.info import Info
 
 
 class ShapeRecord(TypedDict):
@@ -41,7 +41,7 @@ class ValuesRecord(TypedDict):
 
 
 class DataRecord(TypedDict):
-    """The facts about a data set, as of `data.feed.Info`. Older runs have fewer."""
+    """The facts about a data set, as of `data.info.Info`. Older runs have fewer."""
 
     task: str
     source: str

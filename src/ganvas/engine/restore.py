@@ -21,7 +21,7 @@ from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
 from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
-from ganvas.data.feed import Info
+from ganvas.data.info import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.build import build, require_buildable
 from ganvas.engine.engine import Engine

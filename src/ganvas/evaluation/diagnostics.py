@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from ganvas.core import Batch
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
-from ganvas.data.feed import in_unit
+from ganvas.data.crops import in_unit
 from ganvas.evaluation.records import Diagnostic
 from ganvas.inference.model import Model
 from ganvas.media.grid import to_uint8

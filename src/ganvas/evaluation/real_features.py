@@ -33,7 +33,7 @@ from ganvas.data import (
     stacks,
     super_resolution,
 )
-from ganvas.data.feed import in_unit
+from ganvas.data.crops import in_unit
 from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
 from ganvas.data.real_degradation import RealDegradation

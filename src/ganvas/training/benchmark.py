@@ -24,7 +24,8 @@ from ganvas.core.environment import auto_precision, commit, machine, usable_devi
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
 from ganvas.data.degradations import KINDS, reduced
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info, Task
 from ganvas.engine.engine import Engine
 from ganvas.training.start import with_data
 

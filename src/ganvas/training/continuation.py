@@ -11,7 +11,7 @@ from pathlib import Path
 from ganvas.core import Run, config, distributed
 from ganvas.core.errors import ConfigError, printable
 from ganvas.core.registry import shorten
-from ganvas.data.feed import Info
+from ganvas.data.info import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.lock import is_locked, run_lock
 from ganvas.engine.records import RunRecord
@@ -69,7 +69,7 @@ def planned_images(record: RunRecord) -> int:
 
 
 def continued(run: Run, record: RunRecord) -> Run:
-    """The run that a command describes, with what has changed since the run was started.
+    """The run that a command describes, with what has changed since it was started.
 
     Returns to earlier checkpoints have changed settings, and early stopping the length,
     unless the command gives a new one.

@@ -32,7 +32,8 @@ from ganvas.core.errors import DataError, NumericalError, UserError
 from ganvas.core.rng import Rows
 from ganvas.data import Prefetch
 from ganvas.data.arrays import SHIPPED
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 from ganvas.engine.engine import Engine
 from ganvas.inference.model import Model
 from ganvas.metrics.checkerboard import checkerboard

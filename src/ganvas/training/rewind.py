@@ -63,7 +63,7 @@ def rewind(out: Path, record: RunRecord, to: int, finding: Finding, change: Reme
 
 
 def after_rewinds(run: Run, rewinds: Sequence[Rewind]) -> Run:
-    """A run as it was planned, with the settings that its returns have changed since."""
+    """A run as it was planned, with the settings that its returns have changed."""
     for done in rewinds:
         change = remedy(done["kind"], run) if done["kind"] in FAULTS else None
         if change is not None and change.apply is not None:

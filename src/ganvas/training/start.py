@@ -19,7 +19,8 @@ from ganvas import __version__, recipes
 from ganvas.core import Measure, Method, Run, Shape, Translates, config, distributed
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.build import check_numbers, rehearse
 from ganvas.engine.engine import Engine

@@ -283,7 +283,7 @@ def _watching(
     *,
     unattended: bool = False,
 ) -> Watching:
-    """Open the images that are not trained on; the record says what is measured of them."""
+    """Open the images that are not trained on; the record names what is measured."""
     run, feed = engine.run, engine.feed
     validation = validation_of(run, engine.method, feed.info)
     held_out = held_out_images(run, feed, paired=validation is not None)

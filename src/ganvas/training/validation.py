@@ -12,8 +12,8 @@ from ganvas.core import Method, Run, Translates
 from ganvas.core.environment import say
 from ganvas.core.errors import ConfigError, DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.feed import Info
 from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
+from ganvas.data.info import Info
 from ganvas.engine.records import HeldOutRecord
 from ganvas.inference.model import Model
 from ganvas.metrics.lpips import BACKBONES, LPIPS, lpips

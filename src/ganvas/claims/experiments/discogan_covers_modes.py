@@ -16,7 +16,7 @@ from torch.optim import Adam
 from ganvas.claims.claim import Seeds, claim
 from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Batch, Run, rng
-from ganvas.data.feed import Info
+from ganvas.data.info import Info
 from ganvas.data.toy import draw_mixture
 from ganvas.methods import DiscoGAN
 from ganvas.nets.layers import Size

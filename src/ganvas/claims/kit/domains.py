@@ -21,7 +21,8 @@ from torch.optim import Adam
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Trained
 from ganvas.data import images
-from ganvas.data.feed import Feed, Info
+from ganvas.data.feed import Feed
+from ganvas.data.info import Info
 from ganvas.data.pictures import Part
 from ganvas.metrics.features import LeNet
 

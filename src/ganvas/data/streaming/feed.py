@@ -8,8 +8,9 @@ from typing import Literal
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.feed import Feed, Info, Task
+from ganvas.data.feed import Feed
 from ganvas.data.headers import most_common_channels, some_names
+from ganvas.data.info import Info, Task
 from ganvas.data.pictures import Selection
 from ganvas.data.streaming.shards import Shards, StreamedLabels, StreamedPixels
 
