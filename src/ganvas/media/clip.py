@@ -22,12 +22,16 @@ import numpy as np
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media.provenance import STATEMENT, Label
-from ganvas.media.video import SAFE, library, xmp_box
+from ganvas.media.video import library, xmp_box
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
 
-_SAFE = {**SAFE, "protocol_whitelist": "file"}
+# A playlist under the name of a video could make FFmpeg open other files and addresses.
+_SAFE = {
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg",
+    "protocol_whitelist": "file",
+}
 MOST_PIXELS = 1 << 26  # of a frame
 UNSPECIFIED = 2  # of H.273: matrix, primaries and transfer that are not known
 

@@ -1,4 +1,4 @@
-"""Read clips, and write generated ones as GIF and MP4 with their provenance."""
+"""Write generated frames as GIF and MP4 with their provenance."""
 
 from __future__ import annotations
 
@@ -7,109 +7,24 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ganvas.core.errors import DataError, UserError, did_you_mean, printable
+from ganvas.core.errors import UserError, did_you_mean
 from ganvas.core.files import write
-from ganvas.core.guards import open_regular, reason
-from ganvas.media import credentials, decode, provenance
+from ganvas.core.guards import reason
+from ganvas.media import credentials, provenance
 from ganvas.media.provenance import Label
-from ganvas.media.samples import Broken
 
 VIDEOS = (  # read with the package `av`
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
     *(".wmv", ".flv", ".ogv"),
 )
-# A playlist under the name of a video could make FFmpeg open other files and addresses.
-SAFE = {
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg",
-    "protocol_whitelist": "none",
-}
-MOST_FRAMES = 240  # of a clip that is read
-MOST_PIXELS = 1 << 27  # of all its frames
 LEAST = 128  # pixels of the shorter side; smaller frames are enlarged by repeating pixels
 # XMP specification, part 3, section 1.2.7.1.
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-
-
-class Clip(NamedTuple):
-    """A clip.
-
-    frames: of one size, mode RGB or RGBA
-    fps: frames per second
-    """
-
-    frames: list[Image.Image]
-    fps: float
-
-
-def is_clip(path: Path) -> bool:
-    """Whether a file is a video by its suffix, or an image of several frames."""
-    if path.suffix.lower() in VIDEOS:
-        return True
-    try:
-        decode.read_header(str(path))
-        with Image.open(path) as image:
-            return getattr(image, "n_frames", 1) > 1 and image.format != "TIFF"
-    except (Broken, OSError, ValueError, SyntaxError, EOFError):
-        return False
-
-
-def read(path: Path) -> Clip:
-    """Decode a clip: an animated GIF, WebP or PNG, or a video.
-
-    Raises `DataError` if it cannot be read or has more than 240 frames or 2^27 pixels,
-    and `UserError` for a video without the package `av`.
-    """
-    try:
-        open_regular(path).close()
-        clip = _video(path) if path.suffix.lower() in VIDEOS else _animation(path)
-    except (Broken, OSError, ValueError, SyntaxError, EOFError) as e:
-        raise DataError(f"{printable(path.name)} cannot be read as a clip: {reason(e)}") from None
-    if not clip.frames:
-        raise DataError(f"{printable(path.name)} has no frames")
-    return clip
-
-
-def _animation(path: Path) -> Clip:
-    decode.read_header(str(path))
-    frames, milliseconds = [], 0.0
-    with Image.open(path) as image:
-        count = getattr(image, "n_frames", 1)
-        _check_length(path, count, image.width * image.height)
-        for i in range(count):
-            image.seek(i)
-            milliseconds += float(image.info.get("duration") or 100)
-            frames.append(decode.read(image.copy()))
-    mode = "RGBA" if any(frame.mode == "RGBA" for frame in frames) else "RGB"
-    frames = [frame.convert(mode) for frame in frames]
-    return Clip(frames, 1000 * len(frames) / milliseconds)
-
-
-def _video(path: Path) -> Clip:
-    av: Any = library()
-    frames: list[Image.Image] = []
-    try:
-        with open_regular(path) as file, av.open(file, options=SAFE) as container:
-            stream = container.streams.video[0]
-            for frame in container.decode(stream):
-                _check_length(path, len(frames) + 1, frame.width * frame.height)
-                frames.append(frame.to_image())
-            fps = float(stream.average_rate or 25)
-    except (av.FFmpegError, IndexError) as e:
-        raise Broken(reason(e)) from None
-    return Clip(frames, fps)
-
-
-def _check_length(path: Path, frames: int, pixels: int) -> None:
-    if frames > MOST_FRAMES or frames * pixels > MOST_PIXELS:
-        raise DataError(
-            f"{printable(path.name)} has more than {MOST_FRAMES} frames, or more than "
-            f"{MOST_PIXELS // 10**6} megapixels in all: cut it, or make it smaller"
-        )
 
 
 def suffix() -> str:

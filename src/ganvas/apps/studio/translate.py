@@ -18,9 +18,9 @@ from ganvas.inference import explore
 from ganvas.inference.library import Entry, open_model
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
-from ganvas.inference.translate_clip import translate_clip
+from ganvas.inference.translate_animation import translate_animation
 from ganvas.inference.translate_files import translate_file
-from ganvas.media import decode, video
+from ganvas.media import animation, decode, video
 from ganvas.media.samples import Broken
 
 SHOWN = 1024  # pixels of the longer side on the page; the file has them all
@@ -98,10 +98,10 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
             )
         if part == GIVEN and mask is None:
             raise UserError("there is no mask yet: give an image of the same size, white where to")
-        if video.is_clip(Path(file)):
+        if animation.is_animation(Path(file)):
             if part != NONE:
                 raise UserError("a mask is for one image: choose the whole image for a clip")
-            return _translated_clip(model_of(path), Path(file), to, size)
+            return _translated_animation(model_of(path), Path(file), to, size)
         masks = None if part == NONE else Masks(Path(mask) if part == GIVEN and mask else None)
         return _translated(model_of(path), Path(file), to, size, masks)
 
@@ -175,17 +175,19 @@ def _translated(
     return [html, gr.update(value=str(target), visible=True)]
 
 
-def _translated_clip(model: Model, file: Path, to: str | None, at_training_size: bool) -> list[Any]:
+def _translated_animation(
+    model: Model, file: Path, to: str | None, at_training_size: bool
+) -> list[Any]:
     """The result as a comparison of two loops, and the clip to save."""
     target = parts.new_folder() / f"{file.stem}{video.suffix()}"
-    clips = translate_clip(model, file, target, to=to, at_training_size=at_training_size)
+    made = translate_animation(model, file, target, to=to, at_training_size=at_training_size)
     facts = {**model.facts, "source": file.name}
-    size = clips.after.frames[0].size
+    size = made.after.frames[0].size
     before, after = (
-        parts.loop_uri([_shown(frame, size) for frame in clip.frames], clip.fps, given)
-        for clip, given in ((clips.before, None), (clips.after, facts))
+        parts.loop_uri([_shown(frame, size) for frame in one.frames], one.fps, given)
+        for one, given in ((made.before, None), (made.after, facts))
     )
-    title = f"{len(clips.after.frames)} frames of {size[0]}x{size[1]} pixels"
+    title = f"{len(made.after.frames)} frames of {size[0]}x{size[1]} pixels"
     html = parts.comparison(before, after, min(size[0], SHOWN), title=title)
     return [html, gr.update(value=str(target), visible=True)]
 

@@ -1,4 +1,4 @@
-"""Translate a clip, frame by frame."""
+"""Translate a short animation or video, frame by frame."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import NamedTuple
 
 from ganvas.core.errors import printable
 from ganvas.inference.model import Model
-from ganvas.media import video
-from ganvas.media.video import Clip
+from ganvas.media import animation, video
+from ganvas.media.animation import Animation
 
 
-class TranslatedClip(NamedTuple):
-    """A clip and its translation."""
+class TranslatedAnimation(NamedTuple):
+    """An animation and its translation."""
 
-    before: Clip
-    after: Clip
+    before: Animation
+    after: Animation
 
 
-def translate_clip(
+def translate_animation(
     model: Model,
     file: Path,
     target: Path,
     *,
     to: str | None = None,
     at_training_size: bool = False,
-) -> TranslatedClip:
-    """Translate each frame of a clip by itself and write the result.
+) -> TranslatedAnimation:
+    """Translate each frame by itself and write the result.
 
     file: an animated GIF, WebP or PNG, or a video
     target: .gif or .mp4
     to, at_training_size: as of `Model.translate`
 
-    Raises `UserError` as `Model.translate`, `video.read` and `video.save` do.
+    Raises `UserError` as `Model.translate`, `animation.read` and `video.save` do.
     """
-    before = video.read(file)
+    before = animation.read(file)
     frames = [
         model.translate(frame, to=to, at_training_size=at_training_size) for frame in before.frames
     ]
-    after = Clip(frames, before.fps)
+    after = Animation(frames, before.fps)
     facts = {**model.facts, "source": printable(file.name)}
     video.save(frames, target, max(round(before.fps), 1), composite=True, **facts)
-    return TranslatedClip(before, after)
+    return TranslatedAnimation(before, after)
