@@ -31,6 +31,7 @@ PERIOD = 128  # pixels of the tile's sides
 BAND = (0.05, 0.22)  # cycles per pixel: what JPEG and halving leave
 STRENGTH = 0.2  # of the image's detail nearby
 WEAKEST, STRONGEST = 0.5, 4.0  # of 255
+PAPER = 16  # of 255: nearer to white the mark fades, since specks show on paper
 THRESHOLD = 7.5  # of `score`; bench/invisible_mark.py measures what exceeds it
 SCALES = (1, 2)  # by which the detector enlarges an image
 _COLUMNS = 16 * PERIOD  # that are marked together
@@ -54,6 +55,7 @@ def embed(strip: np.ndarray) -> np.ndarray:
         part = strip[:, left : left + _COLUMNS, :colors]
         gray = luma(part)[..., 0].astype(np.float32)
         strength = np.clip(STRENGTH * _level(_detail(gray), 4.0), WEAKEST, STRONGEST)
+        strength *= np.minimum((255 - gray) / PAPER, 1)
         repeated = np.tile(tile(KEY), (1, -(-gray.shape[1] // PERIOD)))
         change = strength * repeated[: gray.shape[0], : gray.shape[1]]
         changed = np.rint(part + change[..., None]).clip(0, 255)
