@@ -34,7 +34,7 @@ from ganvas import recipes
 from ganvas.core.environment import commit, machine
 from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
-from ganvas.inference.load import _read, load
+from ganvas.inference.load import load, read
 from ganvas.inference.model import Model
 from ganvas.nets.norm import InstanceNorm2d
 from ganvas.training import benchmark
@@ -74,7 +74,7 @@ def ways(folder: Path, recipe: str, unasked: bool) -> dict[str, Callable[[], Ten
     x = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
     if unasked:
-        torchs = Model(*_read(folder / "model.safetensors")).method
+        torchs = Model(*read(folder / "model.safetensors")).method
         network = plain(torchs.get_submodule("G_ab" if recipe == "cyclegan" else "G"))
         return {UNASKED: lambda: network(x if recipe == "cyclegan" else z)}
     kinds = [("torch", "fp32"), ("torch", "bf16")]

@@ -55,6 +55,20 @@ def test_imports_point_down(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
+def test_private_names_stay_in_their_file(file: Path) -> None:
+    nodes = ast.walk(ast.parse(file.read_text()))
+    froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
+    ours = [n for n in froms if n.module and n.module.split(".")[0] == "ganvas"]
+    names = [alias.name for n in ours for alias in n.names]
+    assert [n for n in names if n.startswith("_") and not n.startswith("__")] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
+def test_files_are_short_enough_to_read(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
 def test_a_method_yields_every_update_that_it_builds(file: Path) -> None:
     """An `Update` or `Forward` that is built without `yield` would never be performed."""
     tree = ast.parse(file.read_text())

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from toys import SMALL, toy_images
 
-from ganvas.apps.cli.common import _use
+from ganvas.apps.cli.common import usage_of
 from ganvas.core.errors import UserError
 from ganvas.evaluation.evaluate import measure
 from ganvas.inference.load import load
@@ -24,7 +24,7 @@ def test_from_two_folders_to_pairs(tmp_path: Path) -> None:
     with Image.open(out / "samples" / "000000008.png") as sheet:
         assert sheet.size == (8 * 22 - 2, 8 * 22 - 2), "four pairs in a row"
     assert (out / "measures.jsonl").read_text(encoding="utf-8").count("frechet") == 1
-    assert _use(out, model.info).startswith("ganvas sample")
+    assert usage_of(out, model.info).startswith("ganvas sample")
     assert "m.sample(" in (out / "model" / "README.md").read_text(encoding="utf-8")
 
     loaded = load(out)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from toys import SMALL
 
-from ganvas.apps.cli.common import _use, app
+from ganvas.apps.cli.common import app, usage_of
 from ganvas.evaluation import evaluate
 from ganvas.media import provenance
 from ganvas.metrics import suite
@@ -259,9 +259,9 @@ def test_suggested_commands_are_quoted_and_fit_the_model(
             for suggested in re.findall(r"ganvas (?:resume|train|sample|measure) .*touch .*", line):
                 words = shlex.split(re.split(r"\. Or|\)", suggested)[0])
                 assert any("touch 'PWNED' #" in word for word in words), line
-    assert _use(Path("a b"), {"task": "images"}) == "ganvas sample 'a b' -n 64 --out grid.png"
-    assert "drawings/" in _use(Path("r"), {"task": "pairs", "recipe": "edges"})
-    assert "small/" in _use(Path("r"), {"task": "pairs", "recipe": "srgan", "scale": 4})
+    assert usage_of(Path("a b"), {"task": "images"}) == "ganvas sample 'a b' -n 64 --out grid.png"
+    assert "drawings/" in usage_of(Path("r"), {"task": "pairs", "recipe": "edges"})
+    assert "small/" in usage_of(Path("r"), {"task": "pairs", "recipe": "srgan", "scale": 4})
 
 
 @pytest.mark.parametrize(("n", "columns"), [(16, 4), (64, 8), (2, 2), (9, 4)])

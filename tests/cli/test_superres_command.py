@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from toys import SMALL, toy_images
 
-from ganvas.apps.cli.common import _use
+from ganvas.apps.cli.common import usage_of
 from ganvas.core.errors import UserError
 from ganvas.data import check
 from ganvas.evaluation.evaluate import measure
@@ -37,8 +37,8 @@ def test_from_photographs_to_figures(tmp_path: Path) -> None:
     assert sheet.height >= 3 * 16, "input, result, and what it should be"
     assert "Rows: input, output, target." in (out / "report.html").read_text(encoding="utf-8")
     assert "4 times as large" in (out / "model" / "README.md").read_text(encoding="utf-8")
-    assert "translate" in _use(out, {**model.info, "scale": 4})
-    assert "small/" in _use(out, {**model.info, "scale": 4}), "small images are enlarged"
+    assert "translate" in usage_of(out, {**model.info, "scale": 4})
+    assert "small/" in usage_of(out, {**model.info, "scale": 4}), "small images are enlarged"
     record: dict[str, Any] = measure(out, photos, n=8)["to b"]
     assert record["values"]["frechet"] >= 0
     assert any("ganvas pixels" in note for note in record["notes"])

@@ -220,7 +220,7 @@ def test_kernel_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.rand(50, 4), torch.rand(40, 4)
     whole, balls = kernel_distance(x, y), fidelity(x, y)
     monkeypatch.setattr("ganvas.metrics.kid._CHUNK", 7)
-    monkeypatch.setattr("ganvas.metrics.precision_recall._CHUNK", 7)
+    monkeypatch.setattr("ganvas.metrics.precision_recall.CHUNK", 7)
     assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-9)
     assert fidelity(x, y) == balls
 

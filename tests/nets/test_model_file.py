@@ -63,7 +63,7 @@ def _rewritten(
     changed = change(header)
     text = changed if isinstance(changed, str) else json.dumps(header)
     metadata = {"ganvas": text} | (
-        {"blake2b": model_file._checksum(text, tensors)} if sum_of_its_own else {}
+        {"blake2b": model_file.checksum(text, tensors)} if sum_of_its_own else {}
     )
     other = file.with_name("other.safetensors")
     save_file(tensors, other, metadata=metadata)
@@ -183,7 +183,7 @@ def test_shape_and_type_of_every_tensor_are_compared(tmp_path: Path) -> None:
         save_file(
             changed,
             file.with_name("o"),
-            {"ganvas": text, "blake2b": model_file._checksum(text, changed)},
+            {"ganvas": text, "blake2b": model_file.checksum(text, changed)},
         )
         with pytest.raises(UserError, match="does not fit its own description"):
             ganvas.load(file.with_name("o"))

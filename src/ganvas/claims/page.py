@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ganvas.claims import Claim, all_claims
 from ganvas.claims.claim import Record, Words
-from ganvas.claims.runner import RESULTS, _float, _range, condition, folder, number, read, result
+from ganvas.claims.runner import (
+    RESULTS,
+    as_float,
+    condition,
+    folder,
+    number,
+    read,
+    result,
+    value_range,
+)
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
 
@@ -126,13 +135,13 @@ def _checks(words: Words, record: Record) -> str:
     named = ("figure", "bound", "mean (range)", *nulls, "result")
     lines = [table_row(*named), "|---" * len(named) + "|"]
     for c in record["checks"]:
-        values = [_float(s["figures"].get(c["figure"])) for s in record["seeds"]]
+        values = [as_float(s["figures"].get(c["figure"])) for s in record["seeds"]]
         beside = [number(c["nulls"][n]["value"]) if n in c["nulls"] else "" for n in nulls]
         text = words.figures.get(c["figure"], f"`{c['figure']}`")
         shown = RESULTS[c["holds"]] if c["holds"] else f"**{RESULTS[c['holds']]}**"
         if c["role"] == "gate":
             text += " (gate)"
-        lines.append(table_row(text, condition(c), _range(values), *beside, shown))
+        lines.append(table_row(text, condition(c), value_range(values), *beside, shown))
     reasons = [f"* {condition(c)}, `{c['figure']}`: {c['why']}" for c in record["checks"]]
     return "\n".join([*lines, "", *reasons])
 
@@ -145,8 +154,8 @@ def _others(words: Words, record: Record) -> str:
         return ""
     lines = [table_row("further figures", "mean (range)"), "|---|---|"]
     for name in names:
-        values = [_float(s["figures"].get(name)) for s in record["seeds"]]
-        lines.append(table_row(words.figures.get(name, f"`{name}`"), _range(values)))
+        values = [as_float(s["figures"].get(name)) for s in record["seeds"]]
+        lines.append(table_row(words.figures.get(name, f"`{name}`"), value_range(values)))
     return "\n".join(lines)
 
 

@@ -77,13 +77,13 @@ def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record
         passed = {}
         if check.role == "claim":
             for null in dict.fromkeys(name for s in seeds for name in s.get("nulls", {})):
-                values = [_float(s["nulls"].get(null, {}).get(check.figure)) for s in seeds]
+                values = [as_float(s["nulls"].get(null, {}).get(check.figure)) for s in seeds]
                 passed[null] = {
                     "value": _finite(check.judged(values)),
                     "holds": check.holds(values),
                 }
         void |= any(null["holds"] for null in passed.values())
-        values = [_float(s["figures"].get(check.figure)) for s in seeds]
+        values = [as_float(s["figures"].get(check.figure)) for s in seeds]
         checks.append(
             {
                 **check.model_dump(),
@@ -124,7 +124,8 @@ def _text(record: Mapping[str, Any]) -> str:
     return re.sub(r"\[[\s\d.,eE+\-]*]", lambda m: re.sub(r"\s*\n\s*", " ", m[0]), text) + "\n"
 
 
-def _float(value: Any) -> float:
+def as_float(value: float | None) -> float:
+    """A figure of a record; NaN for null."""
     return math.nan if value is None else float(value)
 
 
@@ -322,7 +323,8 @@ def _verdict(check: Mapping[str, Any]) -> str:
     return f"{check['figure']} {number(check['value'])} {negation}{condition(check)}"
 
 
-def _range(values: Sequence[float]) -> str:
+def value_range(values: Sequence[float]) -> str:
+    """The mean of figures and their range as text; "none" if one is missing."""
     if not values or any(math.isnan(v) for v in values):
         return "none"
     return f"{number(fmean(values))} ({number(min(values))} to {number(max(values))})"

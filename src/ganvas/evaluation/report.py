@@ -1,8 +1,7 @@
 """Write a run's report: report.html, one self-contained file without server or network.
 
 It shows what the run folder holds and omits what is missing. Training must not fail
-because of
-its report: unreadable lines and images are skipped.
+because of its report: unreadable lines and images are skipped.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from torch import Tensor
 from ganvas import __version__
 from ganvas.core.errors import UserError, printable
 from ganvas.core.files import write
+from ganvas.evaluation.report_monitor import findings, rewinds
 from ganvas.evaluation.report_plots import (
-    _curves,
-    _embedded,
-    _evidence,
-    _finite,
-    _held_out,
-    _number,
-    _opened,
-    _quality,
-    _short,
+    curves,
+    embedded,
+    finite,
+    held_out,
+    number,
+    opened,
+    quality,
+    short,
 )
 from ganvas.media import grid, provenance
 from ganvas.metrics.suite import measurements
@@ -91,17 +90,16 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         live=_live() if running else None,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
-        latest_image=_embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
+        latest_image=embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
         thumbnails=[
-            (images, _embedded(path, THUMBNAIL_SIDE))
-            for images, path in _thinned(grids, THUMBNAILS)
+            (images, embedded(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)
         ],
-        quality=_quality(measured),
-        held_out=_held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
-        curves=_curves(log),
-        findings=_findings(run_dir / "monitor.json", log, measured),
-        rewinds=_rewinds(run.get("rewinds")),
-        neighbours=_embedded(run_dir / "neighbours.png", LARGEST_SIDE),
+        quality=quality(measured),
+        held_out=held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
+        curves=curves(log),
+        findings=findings(run_dir / "monitor.json", log, measured),
+        rewinds=rewinds(run.get("rewinds")),
+        neighbours=embedded(run_dir / "neighbours.png", LARGEST_SIDE),
         measures=_measures(measure),
         recognition=_recognition(recognition) if isinstance(recognition, dict) else None,
         command=_command(run),
@@ -161,49 +159,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and _finite(value.get("images")):
+        if isinstance(value, dict) and finite(value.get("images")):
             found.append(value)
     return sorted(found, key=lambda value: value["images"])
-
-
-def _findings(
-    path: Path, log: list[dict[str, Any]], measured: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """What the monitor found, each with a plot of the value that shows it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return []
-    shown = []
-    for finding in found if isinstance(found, list) else []:
-        if not isinstance(finding, dict) or not isinstance(finding.get("text"), str):
-            continue
-        name = str(finding.get("figure"))
-        values = measured if any(name in line for line in measured) else log
-        marks = [finding[k] for k in ("began", "images") if _finite(finding.get(k))]
-        texts = {k: str(finding.get(k) or "") for k in ("text", "setting", "source")}
-        good = finding.get("good")
-        shown.append(
-            {
-                **texts,
-                "name": name,
-                "good": f"{good:,}" if _finite(good) else "",
-                "svg": _evidence(values, name, marks),
-            }
-        )
-    return shown
-
-
-def _rewinds(rewinds: Any) -> list[dict[str, str]]:
-    """The returns to earlier checkpoints, for a table."""
-    return [
-        {
-            **{k: str(r.get(k)) for k in ("kind", "setting", "source")},
-            **{k: f"{r[k]:,}" for k in ("images", "to")},
-        }
-        for r in (rewinds if isinstance(rewinds, list) else [])
-        if isinstance(r, dict) and _finite(r.get("images")) and _finite(r.get("to"))
-    ]
 
 
 def _trained(run_dir: Path, *lines: list[dict[str, Any]]) -> float | None:
@@ -223,7 +181,7 @@ def _grids(folder: Path) -> list[tuple[int, Path]]:
     """(images, path) of the readable grids, oldest first; also of a stopped run."""
     numbers = [(p.stem.removeprefix("stopped-"), p) for p in folder.glob("*.png")]
     found = sorted((int(n), p) for n, p in numbers if n.isascii() and n.isdigit())
-    return [(images, path) for images, path in found if _opened(path) is not None]
+    return [(images, path) for images, path in found if opened(path) is not None]
 
 
 def _thinned(items: list[Any], count: int) -> list[Any]:
@@ -256,40 +214,40 @@ def _facts(
     facts: list[tuple[str, str, str]] = []
     if trained is not None:
         target = run.get("images")
-        of = f"of {target:,} images" if _finite(target) and trained < target else "images"
+        of = f"of {target:,} images" if finite(target) and trained < target else "images"
         facts.append(("Trained", f"{trained:,}", of))
     seconds = timing[-1].get("seconds") if timing else None
-    if _finite(seconds):
+    if finite(seconds):
         facts.append(("Time", _duration(seconds), _of(run.get("machine"), "processor", "cpu")))
         rate = timing[-1].get("images_per_second")
-        rate = rate if _finite(rate) else timing[-1]["images"] / seconds if seconds else 0
+        rate = rate if finite(rate) else timing[-1]["images"] / seconds if seconds else 0
         facts.append(("Speed", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images / s"))
     best = min(
-        (m for m in measured if _finite(m.get("frechet"))), key=lambda m: m["frechet"], default=None
+        (m for m in measured if finite(m.get("frechet"))), key=lambda m: m["frechet"], default=None
     )
     if best is not None:
         facts.append(
-            ("Best Fréchet", _number(best["frechet"]), f"at {_short(best['images'])} images")
+            ("Best Fréchet", number(best["frechet"]), f"at {short(best['images'])} images")
         )
     data = run.get("data")
     if isinstance(data, dict):
         count, classes = data.get("count"), data.get("classes")
         classes = len(classes) if isinstance(classes, list | dict) else classes
         small = [Path(str(data.get("source") or data.get("name") or "")).name]
-        small += [f"{classes} classes"] if _finite(classes) and classes else []
+        small += [f"{classes} classes"] if finite(classes) and classes else []
         facts.append(
-            ("Data", f"{count:,}" if _finite(count) else "", ", ".join(filter(None, small)))
+            ("Data", f"{count:,}" if finite(count) else "", ", ".join(filter(None, small)))
         )
     facts += _changes_of_data(run.get("data_changes")) + _origin(run.get("initial"))
     shape = run.get("shape")
-    if isinstance(shape, dict) and _finite(shape.get("height")) and _finite(shape.get("width")):
+    if isinstance(shape, dict) and finite(shape.get("height")) and finite(shape.get("width")):
         color = {"1": "gray", "3": "color", "4": "color with alpha"}.get(
             str(shape.get("channels")), ""
         )
         facts.append(("Images", f"{shape['width']}×{shape['height']}", color))
     parameters = run.get("parameters")
-    if isinstance(parameters, dict) and parameters and all(map(_finite, parameters.values())):
-        facts.append(("Parameters", _short(sum(parameters.values())), ", ".join(parameters)))
+    if isinstance(parameters, dict) and parameters and all(map(finite, parameters.values())):
+        facts.append(("Parameters", short(sum(parameters.values())), ", ".join(parameters)))
     return facts
 
 
@@ -298,7 +256,7 @@ def _changes_of_data(changes: Any) -> list[tuple[str, str, str]]:
     facts = []
     for change in changes if isinstance(changes, list) else []:
         before = change.get("before") if isinstance(change, dict) else None
-        if isinstance(before, dict) and _finite(change.get("images")):
+        if isinstance(before, dict) and finite(change.get("images")):
             small = f"images; before, {before.get('count')} of {before.get('source')}"
             facts.append(("Data changed at", f"{change['images']:,}", small))
     return facts
@@ -327,12 +285,12 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
     for name, part in measurements(record).items():
         values, intervals, rows = part["values"], part.get("intervals"), []
         for key, (label, meaning) in _EXPLAINED.items():
-            if _finite(values.get(key)):
+            if finite(values.get(key)):
                 ends = intervals.get(key) if isinstance(intervals, dict) else None
                 interval = ""
-                if isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)):
-                    interval = f"{_number(ends[0])} to {_number(ends[1])}"
-                rows.append((label, _number(values[key]), interval, meaning))
+                if isinstance(ends, list) and len(ends) == 2 and all(map(finite, ends)):
+                    interval = f"{number(ends[0])} to {number(ends[1])}"
+                rows.append((label, number(values[key]), interval, meaning))
         protocol = {
             k: v
             for k, v in part.items()
@@ -362,13 +320,13 @@ def _recognizability(measurement: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _recognition(record: dict[str, Any]) -> dict[str, Any] | None:
-    if not all(_finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
+    if not all(finite(record.get(k)) for k in ("fake_confident", "real_confident", "ratio")):
         return None
     shares = record.get("class_shares")
     shares = shares if isinstance(shares, dict) else {}
-    shares = {str(k): v for k, v in shares.items() if _finite(v)}
+    shares = {str(k): v for k, v in shares.items() if finite(v)}
     nothing = record.get("unrecognized_share", record.get("unrecognised_share"))
-    if shares and _finite(nothing):
+    if shares and finite(nothing):
         shares["none"] = nothing
     rest = {k: v for k, v in record.items() if k != "class_shares"}
     return {

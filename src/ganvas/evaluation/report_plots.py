@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, TypeAlias, TypedDict, TypeGuard
 
 import numpy as np
 from markupsafe import Markup
@@ -16,14 +16,17 @@ from ganvas.core.guards import open_regular
 from ganvas.evaluation import spectra
 from ganvas.media import encode
 
+Line: TypeAlias = dict[str, Any]  # of a .jsonl file, or what a template draws
 POINTS = 400  # per curve; longer curves are averaged
 
 
-def _finite(value: Any) -> TypeGuard[int | float]:
+def finite(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a file is a number that can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _opened(path: Path) -> Image.Image | None:
+def opened(path: Path) -> Image.Image | None:
+    """An image file; None if it cannot be read."""
     try:
         with open_regular(path) as file, Image.open(file) as image:  # a pipe would wait
             image.load()
@@ -32,13 +35,14 @@ def _opened(path: Path) -> Image.Image | None:
         return None
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """A number with about three digits."""
     if x and (abs(x) < 1e-3 or abs(x) >= 1e6):
         return f"{x:.2e}"
     return f"{x:.4g}" if abs(x) < 1000 else f"{x:,.0f}"
 
 
-def _short(x: float) -> str:
+def short(x: float) -> str:
     """Shorten a number: 12800 -> 12.8k."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(x) >= size * 0.9995:
@@ -46,9 +50,9 @@ def _short(x: float) -> str:
     return f"{x:.3g}"
 
 
-def _embedded(path: Path, largest: int) -> dict[str, Any] | None:
+def embedded(path: Path, largest: int) -> Line | None:
     """An image to embed, reduced if a side is longer than `largest` pixels."""
-    image = _opened(path)
+    image = opened(path)
     if image is None:
         return None
     width, height = image.size
@@ -71,13 +75,13 @@ _TEXT, _RULE = "#010101", "#020202"  # placeholders for the page's colors, light
 _COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # legible on both
 
 
-def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def curves(log: list[Line]) -> list[Line]:
     """One panel per term (`loss`, `gp`), one line per player (`D/loss`, `G/loss`)."""
     terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in log:
         for key, value in line.items():
             player, slash, term = key.partition("/")
-            if slash and _finite(value) and not term.startswith("sigma"):
+            if slash and finite(value) and not term.startswith("sigma"):
                 terms.setdefault(term, {}).setdefault(player, []).append((line["images"], value))
     order = sorted(terms, key=lambda term: (term != "loss", -len(terms[term])))
     players = sorted({player for lines in terms.values() for player in lines})
@@ -95,7 +99,7 @@ def _curves(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _spectrum(player: str, layers: dict[str, Any]) -> dict[str, Any]:
+def _spectrum(player: str, layers: Line) -> Line:
     """The largest singular value of each normalized layer of a player."""
     figure, axes = _axes()
     spectra.draw(axes, layers)
@@ -134,9 +138,9 @@ def _panel(lines: dict[str, list[tuple[float, float]]], colors: dict[str, str]) 
     return _svg(figure, axes)
 
 
-def _evidence(lines: list[dict[str, Any]], name: str, marks: Sequence[float]) -> Markup | None:
+def evidence(lines: list[Line], name: str, marks: Sequence[float]) -> Markup | None:
     """A value over the run, with vertical lines; None without values."""
-    points = [(line["images"], line[name]) for line in lines if _finite(line.get(name))]
+    points = [(line["images"], line[name]) for line in lines if finite(line.get(name))]
     if not points:
         return None
     figure, axes = _axes(width=5.0, height=1.9)
@@ -149,9 +153,9 @@ def _evidence(lines: list[dict[str, Any]], name: str, marks: Sequence[float]) ->
     return _svg(figure, axes)
 
 
-def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+def quality(measured: list[Line]) -> Line | None:
     """The Fréchet distance over the run; the best point is circled."""
-    points = [(m["images"], m["frechet"]) for m in measured if _finite(m.get("frechet"))]
+    points = [(m["images"], m["frechet"]) for m in measured if finite(m.get("frechet"))]
     if not points:
         return None
     extractors = {str(m["extractor"]) for m in measured if m.get("extractor")}
@@ -176,11 +180,11 @@ def _quality(measured: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "svg": _svg(figure, axes),
         "extractor": ", ".join(sorted(extractors)) or "an unnamed extractor",
-        "best": _number(y[best]),
+        "best": number(y[best]),
         "best_at": f"{int(x[best]):,}",
-        "last": _number(y[-1]),
+        "last": number(y[-1]),
         "clipped": clipped,
-        "highest": _number(y.max()),
+        "highest": number(y.max()),
     }
 
 
@@ -191,7 +195,7 @@ HELD_OUT = {
 }
 
 
-def _held_out(record: Any, best: str, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+def held_out(record: object, best: str, measured: list[Line]) -> Line | None:
     """A panel for each measure of held-out pairs, with its best and last value.
 
     record: `engine.records.HeldOutRecord`
@@ -199,7 +203,7 @@ def _held_out(record: Any, best: str, measured: list[dict[str, Any]]) -> dict[st
     """
     panels = []
     for name, (title, meaning, choose) in HELD_OUT.items():
-        points = [(m["images"], m[name]) for m in measured if _finite(m.get(name))]
+        points = [(m["images"], m[name]) for m in measured if finite(m.get(name))]
         if points:
             images, value = choose(points, key=lambda point: point[1])
             figure, axes = _axes()
@@ -217,7 +221,7 @@ def _held_out(record: Any, best: str, measured: list[dict[str, Any]]) -> dict[st
                     "meaning": meaning,
                     "svg": _svg(figure, axes),
                     "best": f"{value:.4g}",
-                    "best_at": _short(images),
+                    "best_at": short(images),
                     "last": f"{points[-1][1]:.4g}",
                 }
             )
@@ -281,7 +285,7 @@ def _axes(width: float = 3.1, height: float = 1.95) -> tuple[Any, Any]:
     axes.tick_params(colors=_TEXT, labelsize=8.5, length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
     axes.set_xlabel("real images drawn", color=_TEXT, fontsize=8.5)
     return figure, axes
 

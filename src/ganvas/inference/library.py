@@ -16,7 +16,7 @@ from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
-from ganvas.inference.model_file import MAX_HEADER, _Header
+from ganvas.inference.model_file import MAX_HEADER, Header
 from ganvas.methods.base import supports
 
 PLACES = ("", "*/", "*/*/")  # of runs and models below a folder
@@ -95,7 +95,7 @@ def _entry(file: Path, folder: Path) -> Entry | None:
     return Entry(name, path, f"{printable(name)} ({recipe}, {size})", generates, translates)
 
 
-def _header(file: Path) -> _Header:
+def _header(file: Path) -> Header:
     try:
         with safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get("ganvas", "")
@@ -103,10 +103,10 @@ def _header(file: Path) -> _Header:
         raise UserError(f"{printable(file)} cannot be read: {printable(e)}") from None
     if not 0 < len(text) <= MAX_HEADER:
         raise UserError(f"{printable(file)} is not a ganvas model")
-    return _Header.model_validate(parse_json(text, printable(file), "ganvas model"))
+    return Header.model_validate(parse_json(text, printable(file), "ganvas model"))
 
 
-def _abilities(header: _Header) -> tuple[bool, bool]:
+def _abilities(header: Header) -> tuple[bool, bool]:
     """(generates, translates) of the method that a header describes."""
     if header.method is None:  # imported: its task says it
         return header.task == "images", header.task != "images"

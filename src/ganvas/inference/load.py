@@ -22,10 +22,10 @@ from ganvas.inference.model_file import (
     MAX_HEADER,
     MAX_NUMBER,
     STORED,
-    _checksum,
-    _Header,
-    _pretty,
-    _untrained,
+    Header,
+    checksum,
+    pretty,
+    untrained,
 )
 
 
@@ -57,7 +57,7 @@ def load(
     path = located(path)
     if (path / "run.json").is_file() and checkpoint != "last":
         return _from_checkpoint(path, checkpoint, options)
-    return Model(*_read(model_path(path)), **options, source=str(path))
+    return Model(*read(model_path(path)), **options, source=str(path))
 
 
 def located(path: str | Path) -> Path:
@@ -103,7 +103,7 @@ def model_path(path: Path) -> Path:
     raise UserError(f"there is no model in {printable(path)}: {hint}")
 
 
-def _read(path: Path) -> tuple[Method, dict[str, Any]]:
+def read(path: Path) -> tuple[Method, dict[str, object]]:
     """Read and check a model file: (method with its weights, header)."""
     header, checked, tensors = _checked(path)
     where, shape = printable(path), checked.shape.shape()
@@ -119,10 +119,10 @@ def _read(path: Path) -> tuple[Method, dict[str, Any]]:
     return method, header
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], _Header, dict[str, Tensor]]:
+def _checked(path: Path) -> tuple[dict[str, Any], Header, dict[str, Tensor]]:
     """(header, its checked form, tensors) of a model file that is not damaged."""
     where = printable(path)
-    text, checksum, tensors = _contents(path)
+    text, stored, tensors = _contents(path)
     if len(text) > MAX_HEADER:
         raise UserError(
             f"{where} is not a ganvas model: its description is larger than {MAX_HEADER:,} "
@@ -134,7 +134,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], _Header, dict[str, Tensor]]:
         raise UserError(
             f"{where} has format {number}; this version of ganvas reads up to {FORMAT}: upgrade"
         )
-    if number == FORMAT if checksum is None else checksum != _checksum(text, tensors):
+    if number == FORMAT if stored is None else stored != checksum(text, tensors):
         raise UserError(
             f"{where} is damaged: its contents do not match its checksum. Copy it again"
         )
@@ -142,7 +142,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], _Header, dict[str, Tensor]]:
     if (
         path.name == "model.safetensors"
         and card.is_file()
-        and card.read_bytes() != _pretty(text).encode()
+        and card.read_bytes() != pretty(text).encode()
     ):
         raise UserError(
             f"{printable(card)} is damaged or edited: it differs from the description in "
@@ -150,7 +150,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], _Header, dict[str, Tensor]]:
             "folder again, or delete this file, which is not needed"
         )
     try:
-        return header, _Header.model_validate(header), tensors
+        return header, Header.model_validate(header), tensors
     except pydantic.ValidationError as e:
         error = e.errors()[0]
         at = printable(".".join(map(str, error["loc"])) or "description")
@@ -184,7 +184,7 @@ def _described(description: Any, shape: Shape, where: str) -> Method:
     _check_numbers(description, where)
     try:
         build: Any = config.load(description, Callable[[Shape], Method])
-        settings = _untrained(build.keywords, build.func)
+        settings = untrained(build.keywords, build.func)
         with on_meta():
             return build.func(shape, **settings)
     except UserError as e:

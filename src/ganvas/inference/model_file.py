@@ -87,7 +87,7 @@ class _Data(pydantic.BaseModel):
     values: _Values | None = None
 
 
-class _Header(pydantic.BaseModel):
+class Header(pydantic.BaseModel):
     """The description in a model file; unknown names are facts for readers."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="allow")
@@ -105,7 +105,7 @@ class _Header(pydantic.BaseModel):
     images_trained: int | None = None
 
     @pydantic.model_validator(mode="after")
-    def _consistent(self) -> _Header:
+    def _consistent(self) -> Header:
         if (self.method is None) == (self.imported is None):
             raise ValueError("expected either 'method' or 'imported'")
         if (self.stage.resolution or 1) > max(self.shape.height, self.shape.width):
@@ -122,7 +122,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
     """
     description: Any = config.dump(run.method)
     header = {
-        "method": _untrained(description, type(method)),
+        "method": untrained(description, type(method)),
         "shape": asdict(shape),
         "stage": asdict(method.current_stage),
         "scale": method.upscale,
@@ -137,7 +137,7 @@ def weights_hash(method: Method) -> str:
     Pictures carry it, so that they can be traced to the weights that made them.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in _stored(method).items()}
-    return _checksum("", tensors)[:32]
+    return checksum("", tensors)[:32]
 
 
 def _stored(method: Method) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ def _stored(method: Method) -> dict[str, Tensor]:
     return {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks}
 
 
-def _untrained(description: dict[str, Any], method: type[Method]) -> dict[str, Any]:
+def untrained(description: dict[str, object], method: type[Method]) -> dict[str, object]:
     """A method's description without settings that only training needs."""
     return {k: v for k, v in description.items() if k not in method.trained_with}
 
@@ -165,12 +165,12 @@ def write(
         k: v.detach().cpu().to(kinds.get(v.dtype, v.dtype)).contiguous() for k, v in tensors.items()
     }
     text = json.dumps(header)
-    sums = {"ganvas": text, "blake2b": _checksum(text, tensors)}
+    sums = {"ganvas": text, "blake2b": checksum(text, tensors)}
     try:
         with files.replacing(folder / "model.safetensors") as file:
             save_file(tensors, file, metadata=sums)
             _sort_metadata(file)
-        files.write(folder / "model.json", _pretty(text), sync=True)
+        files.write(folder / "model.json", pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)
     except (OSError, SafetensorError) as e:
         raise OutputError(
@@ -191,12 +191,12 @@ def _sort_metadata(file: Path) -> None:
         f.write(text)
 
 
-def _pretty(text: str) -> str:
+def pretty(text: str) -> str:
     """A header's text in the form of model.json."""
     return json.dumps(json.loads(text), indent=1)
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+def checksum(text: str, tensors: dict[str, Tensor]) -> str:
     """BLAKE2b of a header's text and of the tensors' names, types, shapes and bytes."""
     digest = hashlib.blake2b(text.encode(), digest_size=32)
     for name, tensor in sorted(tensors.items()):

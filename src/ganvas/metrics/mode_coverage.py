@@ -14,7 +14,7 @@ from scipy.stats import chi2, rankdata
 from torch import Tensor
 
 from ganvas.core.errors import UserError
-from ganvas.metrics.precision_recall import _CHUNK, _squared, nearest
+from ganvas.metrics.precision_recall import CHUNK, nearest, squared_distances
 
 SAMPLES = 2500  # that PacGAN's protocol draws of a mixture
 STACKED_SAMPLES = 26_000  # of stacked MNIST
@@ -187,8 +187,8 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
         )
     x = x - x.mean(0)  # distances are differences of large numbers where the origin is far away
     count, best = 0, torch.empty(0, 3, dtype=torch.float64)
-    for start in range(0, n, _CHUNK):
-        distance = _squared(x[start : start + _CHUNK], x).clamp(min=0).sqrt()
+    for start in range(0, n, CHUNK):
+        distance = squared_distances(x[start : start + CHUNK], x).clamp(min=0).sqrt()
         later = torch.arange(n) > torch.arange(start, start + len(distance))[:, None]
         distance = distance.masked_fill(~later, torch.inf)
         count += int((distance <= threshold * (1 + 1e-6)).sum())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas.core.errors import UserError
 
-_CHUNK = 256  # rows of a distance matrix held at once: more would leave the processor's cache
+CHUNK = 256  # rows of a distance matrix held at once: more would leave the processor's cache
 
 
 class Fidelity(NamedTuple):
@@ -47,12 +47,12 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5) -> Fidelity:
     in_real_balls = torch.zeros(len(fake), dtype=torch.long)
     recalled = torch.zeros(len(real), dtype=torch.bool)
     covered = torch.zeros(len(real), dtype=torch.bool)
-    for i in range(0, len(fake), _CHUNK):
-        distance = _squared(fake[i : i + _CHUNK], real)
+    for i in range(0, len(fake), CHUNK):
+        distance = squared_distances(fake[i : i + CHUNK], real)
         inside = distance <= real_radius
-        in_real_balls[i : i + _CHUNK] = inside.sum(1)
+        in_real_balls[i : i + CHUNK] = inside.sum(1)
         covered |= inside.any(0)
-        recalled |= (distance <= fake_radius[i : i + _CHUNK, None]).any(0)
+        recalled |= (distance <= fake_radius[i : i + CHUNK, None]).any(0)
     return Fidelity(
         precision=(in_real_balls > 0).double().mean().item(),
         recall=recalled.double().mean().item(),
@@ -74,13 +74,13 @@ def nearest(samples: Tensor, training: Tensor, k: int = 3) -> tuple[Tensor, Tens
     samples, training = samples.double(), training.double()
     origin = training.mean(0)
     found = [
-        _squared(part - origin, training - origin).topk(k, largest=False).indices
-        for part in samples.split(_CHUNK)
+        squared_distances(part - origin, training - origin).topk(k, largest=False).indices
+        for part in samples.split(CHUNK)
     ]
     indices = torch.cat(found)
     exact = [
         (part[:, None] - training[i]).norm(dim=2)
-        for part, i in zip(samples.split(_CHUNK), found, strict=True)
+        for part, i in zip(samples.split(CHUNK), found, strict=True)
     ]
     return torch.cat(exact), indices
 
@@ -94,8 +94,9 @@ def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]
     """
     x = samples.double()
     pairs = []
-    for start in range(0, len(x), _CHUNK):
-        close = (_squared(x[start : start + _CHUNK], x).sqrt() <= threshold * (1 + 1e-6)).nonzero()
+    for start in range(0, len(x), CHUNK):
+        distances = squared_distances(x[start : start + CHUNK], x).sqrt()
+        close = (distances <= threshold * (1 + 1e-6)).nonzero()
         for i, j in (close + torch.tensor([start, 0])).tolist():
             distance = float((x[i] - x[j]).norm()) if i < j else float("inf")
             if distance <= threshold:
@@ -103,7 +104,7 @@ def duplicates(samples: Tensor, threshold: float) -> list[tuple[int, int, float]
     return sorted(pairs, key=lambda pair: pair[2])
 
 
-def _squared(x: Tensor, y: Tensor) -> Tensor:
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Squared distances [n, m]; zero up to rounding is zero, so that copies match."""
     scale = x.square().sum(1, keepdim=True) + y.square().sum(1)
     distance = torch.addmm(scale, x, y.T, alpha=-2)
@@ -113,8 +114,8 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
 def _radius(x: Tensor, k: int) -> Tensor:
     """Squared distance to the k-th nearest other row, [n]."""
     radii = []
-    for start in range(0, len(x), _CHUNK):
-        distance = _squared(x[start : start + _CHUNK], x)
+    for start in range(0, len(x), CHUNK):
+        distance = squared_distances(x[start : start + CHUNK], x)
         rows = torch.arange(len(distance))
         distance[rows, rows + start] = torch.inf
         radii.append(

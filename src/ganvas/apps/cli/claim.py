@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganvas.apps.cli.common import Json, _print_json, _print_table, _say, claim_app
+from ganvas.apps.cli.common import Json, claim_app, print_json, print_table, say
 
 
 @claim_app.command("list")
@@ -20,10 +20,10 @@ def claim_list(as_json: Json = False) -> None:
 
     found = rows()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     columns = ["claim", "result", "paper", "sentence"]
-    _print_table(columns, [[str(row[column]) for column in columns] for row in found])
+    print_table(columns, [[str(row[column]) for column in columns] for row in found])
 
 
 @claim_app.command("run")
@@ -52,7 +52,7 @@ def claim_run(
 
     records = runner.run(runner.chosen(names or (), everything), seeds=seeds, where=out)
     if as_json:
-        _print_json(records)
+        print_json(records)
     raise typer.Exit(int(any(r["failures"] for r in records)))
 
 
@@ -76,4 +76,4 @@ def claim_report(
     """
     from ganvas.claims.page import write_report
 
-    _say(f"claims: {write_report(where, out)}")
+    say(f"claims: {write_report(where, out)}")

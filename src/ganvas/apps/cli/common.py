@@ -9,12 +9,16 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from ganvas.core.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from ganvas.evaluation.records import Column, Record
+    from ganvas.inference.model import Model as TrainedModel
 
 # Panels of `ganvas --help`, in this order.
 TRAIN, USE, INSPECT, EVALUATE, DATA, CLAIMS = PANELS = (
@@ -51,7 +55,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from ganvas import __version__
 
-        _say(f"ganvas {__version__}")
+        say(f"ganvas {__version__}")
         raise typer.Exit
 
 
@@ -144,7 +148,8 @@ claim_app = typer.Typer(
 app.add_typer(claim_app, name="claim", rich_help_panel=CLAIMS)
 
 
-def _size(text: str | None) -> int | tuple[int, int] | None:
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """--size as pixels: a side or (height, width). Raises `UserError`."""
     if text is None:
         return None
     parts = text.lower().split("x")
@@ -156,34 +161,35 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
-def _done(out: Path, model: Any) -> None:
+def report_done(out: Path, model: TrainedModel) -> None:
     """Report the end of training and what to do next."""
     from ganvas.core import distributed
 
     if distributed.rank() == 0:
-        use = _use(out, {**model.info, "scale": model.method.upscale})
-        _say(f"done. Report: {out / 'report.html'}", f"Use it:       {use}")
+        use = usage_of(out, {**model.info, "scale": model.method.upscale})
+        say(f"done. Report: {out / 'report.html'}", f"Use it:       {use}")
 
 
-def _use(model: Path, info: Mapping[str, Any]) -> str:
+def usage_of(model: Path, info: Mapping[str, object]) -> str:
     """The command that generates images with a run or a model, given its facts."""
     if info["task"] == "images":
         return shlex.join(["ganvas", "sample", str(model), "-n", "64", "--out", "grid.png"])
-    inputs = {"edges": "drawings/", "restore": "mosaics/"}.get(info.get("recipe", ""), "photos/")
-    if info.get("scale", 1) > 1:
+    inputs = {"edges": "drawings/", "restore": "mosaics/"}.get(str(info.get("recipe")), "photos/")
+    if info.get("scale", 1) != 1:
         inputs = "small/"
     return shlex.join(["ganvas", "translate", str(model), inputs, "--out", "translated/"])
 
 
-def _say(*lines: str, err: bool = False) -> None:
+def say(*lines: str, err: bool = False) -> None:
     """Print each argument on one line, without control characters."""
     for line in lines:
         typer.echo(printable(line), err=err)
 
 
-def _print_table(
+def print_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
 ) -> None:
+    """Print rows of text in columns."""
     from rich.console import Console
     from rich.table import Table
 
@@ -195,33 +201,35 @@ def _print_table(
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: object) -> None:
+    """Print a value as JSON; paths and other objects as text."""
     typer.echo(json.dumps(value, indent=1, default=str))
 
 
-def _print_record(record: dict[str, Any]) -> None:
+def print_record(record: Record) -> None:
+    """Print the record of a measurement for people."""
     from ganvas.metrics.suite import measurements
 
     for title, found in measurements(record).items():
         if title:
-            _say(f"{title}:")
+            say(f"{title}:")
         for name in found["values"]:
-            _say(f"{name:<26} {_figure(found, name)}")
+            say(f"{name:<26} {figure_text(found, name)}")
         for further, measured in found.get("also", {}).items():
             for name in measured["values"]:
-                _say(f"{f'{further}: {name}':<26} {_figure(measured, name)}")
+                say(f"{f'{further}: {name}':<26} {figure_text(measured, name)}")
         protocol = found["protocol"]
         height, width = protocol["image"][1:]
-        _say(
+        say(
             f"over {protocol['extractor']}, {protocol['resizer']}, "
             f"{protocol['fake']['count']:,} generated against {protocol['real']['count']:,} real "
             f"images ({protocol['real']['part']}), all at {width}x{height} pixels"
         )
         for note in found["notes"]:
-            _say(f"note: {note}")
+            say(f"note: {note}")
 
 
-def _figure(measurement: Mapping[str, Any], name: str) -> str:
+def figure_text(measurement: Record | Column, name: str) -> str:
     """A value with its interval, as text."""
     value, interval = (
         measurement["values"].get(name),

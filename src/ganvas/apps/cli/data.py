@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.apps.cli.common import Json, Seed, Set, _print_json, _say, _size, data_app
+from ganvas.apps.cli.common import Json, Seed, Set, data_app, parse_size, print_json, say
 
 
 @data_app.command("check")
@@ -25,7 +25,7 @@ def data_check(
 
     found = check_module(data)
     described = (line for line in found.lines() if not line.startswith("problem "))
-    _print_json(found.as_dict()) if as_json else _say(*described)
+    print_json(found.as_dict()) if as_json else say(*described)
     if found.problem:
         raise UserError(found.problem)
 
@@ -54,11 +54,11 @@ def data_pack(
     from ganvas.data import sides_of
     from ganvas.data.prepare.pack import pack
 
-    done = pack(photos, out, size=sides_of(_size(size)), shard_mb=shard_size, said=_counted)
+    done = pack(photos, out, size=sides_of(parse_size(size)), shard_mb=shard_size, said=_counted)
     for reason in done.skipped:
-        _say(f"skipped {reason}", err=True)
+        say(f"skipped {reason}", err=True)
     what = "pairs" if done.pairs else "images"
-    _say(
+    say(
         f"{done.images:,} {what} in {done.shards:,} shards of {done.bytes / 1e6:,.1f} MB in all in "
         f"{out}, {len(done.skipped):,} skipped"
     )
@@ -80,7 +80,7 @@ def data_degrade(
     from ganvas.evaluation import degraded_sheet
 
     degraded_sheet.make(data, out, size, scale, set or (), seed)
-    _say(f"Clean crops, and below each of them three degraded ones: {out}")
+    say(f"Clean crops, and below each of them three degraded ones: {out}")
 
 
 @data_app.command("letters")
@@ -111,7 +111,7 @@ def data_letters(
     from ganvas.data.prepare import letters
 
     count = letters.make(out, size, pairs, domains)
-    _say(f"{count:,} images in {out}")
+    say(f"{count:,} images in {out}")
 
 
 @data_app.command("emoji")
@@ -132,7 +132,7 @@ def data_emoji(
     from ganvas.data.prepare import emoji
 
     count = emoji.make(out, size, font or emoji.FONT)
-    _say(f"{count:,} images in {out}")
+    say(f"{count:,} images in {out}")
 
 
 @data_app.command("instances")
@@ -159,8 +159,8 @@ def data_instances(
     settings = ["data.palette=" + ",".join(palette), "data.instances=true", "edges=true"]
     train = ["ganvas", "train", "spade", str(out.parent)]
     options = [word for s in settings for word in ("--set", s)]
-    _say(f"{count:,} label maps in {out}. With the images in {out.parent / 'B'}, train on them:")
-    _say(shlex.join([*train, *options, "--out", "runs/spade"]))
+    say(f"{count:,} label maps in {out}. With the images in {out.parent / 'B'}, train on them:")
+    say(shlex.join([*train, *options, "--out", "runs/spade"]))
 
 
 @data_app.command("mosaic")
@@ -236,14 +236,14 @@ def data_mosaic(
     how |= {"least": least, "test": test, "redact": redact}
     report = mosaic_pairs.make(photos, out, network=classifier, wanted=wanted, said=_counted, **how)
     for reason in report.skipped:
-        _say(f"skipped {reason}", err=True)
+        say(f"skipped {reason}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
-    _say(
+    say(
         f"{report.made} {'images' if redact else 'pairs'} in {out}{there}, "
         f"{len(report.skipped)} skipped"
     )
     if redact:
-        _say(
+        say(
             "Check every image: the classifier misses objects, especially in skipped images; a "
             "second object whose class map stays below --threshold remains visible; and small "
             "blocks hide little."
@@ -252,9 +252,9 @@ def data_mosaic(
         train = shlex.join(
             ["ganvas", "train", "restore", str(out), "--size", str(size), "--out", "runs/restore"]
         )
-        _say(f"Train on them: {train}")
+        say(f"Train on them: {train}")
 
 
 def _counted(done: int, total: int) -> None:
     if done and done % 100 == 0 and done < total:
-        _say(f"{done:,} of {total:,}", err=True)
+        say(f"{done:,} of {total:,}", err=True)

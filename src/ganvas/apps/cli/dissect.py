@@ -18,10 +18,10 @@ from ganvas.apps.cli.common import (
     Samples,
     Seed,
     Truncation,
-    _print_json,
-    _print_table,
-    _say,
     app,
+    print_json,
+    print_table,
+    say,
 )
 from ganvas.apps.cli.provenance import signs
 
@@ -114,17 +114,17 @@ def dissect(
         device=device or "cpu",
     )
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
     columns = ("layer", "units", "matched", "by_chance", "beyond_chance")
-    _print_table(
+    print_table(
         [name.replace("_", " ") for name in columns],
         [[str(found[name]) for name in columns] for found in record["layers"]],
     )
     for edit in record["edits"]:
         units = ", ".join(map(str, edit["units"]))
-        _say(f"{edit['concept']}: units {units} of {edit['layer']}")
-    _say(f"page: {out}, record: {out.with_suffix('.json')}")
+        say(f"{edit['concept']}: units {units} of {edit['layer']}")
+    say(f"page: {out}, record: {out.with_suffix('.json')}")
 
 
 @app.command(rich_help_panel=USE)
@@ -188,4 +188,4 @@ def edit(
         label=label,
         truncation=truncation,
     )
-    _say(f"{plural(n, 'sample')} before and after the edit in {out}")
+    say(f"{plural(n, 'sample')} before and after the edit in {out}")

@@ -24,12 +24,12 @@ from ganvas.apps.cli.common import (
     Seed,
     Truncation,
     Weights,
-    _figure,
-    _print_json,
-    _print_record,
-    _print_table,
-    _say,
     app,
+    figure_text,
+    print_json,
+    print_record,
+    print_table,
+    say,
 )
 from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
@@ -83,11 +83,11 @@ def sweep(
     )
     for point in record["sweep"]:
         found = point["values"]
-        _say(
+        say(
             f"truncation {point['truncation']:<5g} precision {found['precision']:.3f}  "
             f"recall {found['recall']:.3f}"
         )
-    _say(f"plot: {out}, record: {out.with_suffix('.json')}")
+    say(f"plot: {out}, record: {out.with_suffix('.json')}")
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -114,7 +114,7 @@ def neighbours(
     how: dict[str, Any] = {"features": features, "weights": weights, "seed": seed, "label": label}
     how |= {"truncation": truncation, "checkpoint": checkpoint, "device": device or "cpu"}
     nearest_page.neighbours(run, against, out, n=n, **how)
-    _say(f"{n} samples beside their nearest real images in {out}")
+    say(f"{n} samples beside their nearest real images in {out}")
 
 
 @app.command(rich_help_panel=EVALUATE)
@@ -194,7 +194,7 @@ def measure(
         device=device,
         out=out,
     )
-    _print_json(record) if as_json else _print_record(record)
+    print_json(record) if as_json else print_record(record)
 
 
 @app.command(rich_help_panel=EVALUATE)
@@ -215,17 +215,17 @@ def compare(
     try:
         tables = compared(records)
     except ProtocolMismatch as e:
-        _say(f"error: {e}", err=True)
+        say(f"error: {e}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        _print_json(tables)
+        print_json(tables)
         return
     for found in tables:
         to, columns = found["protocol"].get("to"), found["columns"]
         names = dict.fromkeys(k for column in columns for k in column["values"])
-        _print_table(
+        print_table(
             ["", *(column["name"] for column in columns)],
-            [[name, *(_figure(column, name) for column in columns)] for name in names],
+            [[name, *(figure_text(column, name) for column in columns)] for name in names],
             title=f"to {to}" if to else None,
         )
 
@@ -240,7 +240,7 @@ def report(run: RunFolder) -> None:
     from ganvas.evaluation.report import write_report
 
     read_record(run)
-    _say(f"report: {write_report(run)}")
+    say(f"report: {write_report(run)}")
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -254,7 +254,7 @@ def monitor(run: RunFolder, as_json: Json = False) -> None:
     from ganvas.training import watch
 
     found = watch.review(run)
-    _print_json(found.findings) if as_json else _say(*found.lines)
+    print_json(found.findings) if as_json else say(*found.lines)
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -268,7 +268,7 @@ def spectra(
     """
     from ganvas.evaluation.spectra import plot
 
-    _say(f"singular values: {plot(run, out)}")
+    say(f"singular values: {plot(run, out)}")
 
 
 @app.command(rich_help_panel=EVALUATE)
@@ -314,4 +314,4 @@ def pixels(
     record = paired.compare(
         a, b, protocol=protocol, lpips=lpips, dists=dists, niqe=niqe, weights=weights, mask=mask
     )
-    _print_json(record) if as_json else _say(*paired.lines(record))
+    print_json(record) if as_json else say(*paired.lines(record))

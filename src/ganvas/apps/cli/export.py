@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganvas.apps.cli.common import TRUNCATIONS, USE, Checkpoint, Model, _say, app
+from ganvas.apps.cli.common import TRUNCATIONS, USE, Checkpoint, Model, app, say
 
 
 @app.command(rich_help_panel=USE)
@@ -29,7 +29,7 @@ def push(
     """
     from ganvas.inference import hub
 
-    _say(f"uploaded to {hub.push(run, repository, private=private)}")
+    say(f"uploaded to {hub.push(run, repository, private=private)}")
 
 
 @app.command(rich_help_panel=USE)
@@ -65,13 +65,13 @@ def export(
     from ganvas.inference.exporters.export import export as run_export
 
     made = run_export(run, to, out, to=direction, truncation=truncation, checkpoint=checkpoint)
-    _say(f"{to} in {made.file}, result: float32 [batch, channels, height, width] in [0, 1]")
+    say(f"{to} in {made.file}, result: float32 [batch, channels, height, width] in [0, 1]")
     for one in made.inputs:
-        _say(f"  {one.name}: {one.text}")
+        say(f"  {one.name}: {one.text}")
     if not made.free_sides and "image" in {one.name for one in made.inputs}:
-        _say(f"  height and width are {'x'.join(map(str, made.compared[0].sizes[0][2:]))} only")
+        say(f"  height and width are {'x'.join(map(str, made.compared[0].sizes[0][2:]))} only")
     for note in made.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     for one in made.compared:
         sizes = ", ".join("x".join(map(str, size)) or "1" for size in one.sizes)
-        _say(f"compared with torch, inputs {sizes}: largest difference {one.difference:.1e}")
+        say(f"compared with torch, inputs {sizes}: largest difference {one.difference:.1e}")

@@ -20,9 +20,9 @@ from ganvas.apps.cli.common import (
     Seed,
     Truncation,
     UsePrecision,
-    _say,
-    _use,
     app,
+    say,
+    usage_of,
 )
 from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
@@ -87,7 +87,7 @@ def sample(
         )
         sheet = grid.grid(model.runtime.apart(images), columns, pad=0 if all_classes else 2)
         encode.save(sheet, out, **facts)
-        _say(f"{plural(len(images), 'image')} in {out}")
+        say(f"{plural(len(images), 'image')} in {out}")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UserError(
@@ -103,7 +103,7 @@ def sample(
             else:
                 save_sample(image, out / f"{name}.tif", model.runtime, **facts, index=i)
             i += 1
-    _say(f"{i} images in {out}")
+    say(f"{i} images in {out}")
 
 
 @app.command("import", rich_help_panel=USE)
@@ -131,7 +131,7 @@ def import_(
     from ganvas.inference.importers.options import parse
 
     header = import_model(file, out, part, parse(option or []))
-    _say(f"{header.get('imported')} in {out}", f"Use it:     {_use(out, header)}")
+    say(f"{header.get('imported')} in {out}", f"Use it:     {usage_of(out, header)}")
 
 
 @app.command(rich_help_panel=USE)
@@ -148,8 +148,9 @@ def blend(
     from ganvas.inference.blend import blend
 
     header = blend(a, b, weight, out)
-    _say(
-        f"{weight:g} of {b} and {1 - weight:g} of {a} in {out}", f"Use it:     {_use(out, header)}"
+    say(
+        f"{weight:g} of {b} and {1 - weight:g} of {a} in {out}",
+        f"Use it:     {usage_of(out, header)}",
     )
 
 
@@ -210,7 +211,7 @@ def walk(
         truncation=truncation,
         **how,
     )
-    _say(f"{made} frames in {out}")
+    say(f"{made} frames in {out}")
 
 
 @app.command(rich_help_panel=USE)
@@ -245,7 +246,7 @@ def mix(
     made = render.mix(
         model, out, rows=rows, columns=columns, layers=layers, label=label, truncation=truncation
     )
-    _say(f"{made} mixed images in {out}")
+    say(f"{made} mixed images in {out}")
 
 
 @app.command(rich_help_panel=USE)
@@ -288,7 +289,7 @@ def project(
         "seed": seed,
     }
     for row in render.project(model, images, out, **how):
-        _say("  ".join(f"{k} {v}" for k, v in row.items()))
+        say("  ".join(f"{k} {v}" for k, v in row.items()))
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -317,4 +318,4 @@ def attention(
     made = attention_page.page(
         run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device or "cpu"
     )
-    _say(f"attention maps: {made}")
+    say(f"attention maps: {made}")

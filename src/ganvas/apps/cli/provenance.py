@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.apps.cli.common import INSPECT, Json, _print_json, _say, app
+from ganvas.apps.cli.common import INSPECT, Json, app, print_json, say
 from ganvas.core.errors import DataError, UserError, printable
 
 NoSign = Annotated[
@@ -87,23 +87,23 @@ def verify(
             verdict = verdicts[str(file)] = verdict_of(file)
         except DataError as e:
             unread += 1
-            _say(str(e), err=True)
+            say(str(e), err=True)
             continue
         if as_json:
             continue
         facts = [f"{name} {value}" for name, value in verdict.facts.items() if value is not None]
         kind = "generated" if verdict.generated else None
         parts = [kind, verdict.software and f"by {verdict.software}", *facts]
-        _say(f"{printable(file)}: {STATES[verdict.state][1]}")
+        say(f"{printable(file)}: {STATES[verdict.state][1]}")
         if any(parts):
-            _say(f"  says: {', '.join(part for part in parts if part)}")
+            say(f"  says: {', '.join(part for part in parts if part)}")
         if verdict.signer:
-            _say(f"  signer: {verdict.signer}")
-        _say(f"  pixels: {PIXELS[verdict.pixels]}")
+            say(f"  signer: {verdict.signer}")
+        say(f"  pixels: {PIXELS[verdict.pixels]}")
         if verdict.note:
-            _say(f"  note: {verdict.note}")
+            say(f"  note: {verdict.note}")
     if as_json:
-        _print_json({f: {**v._asdict(), "facts": dict(v.facts)} for f, v in verdicts.items()})
+        print_json({f: {**v._asdict(), "facts": dict(v.facts)} for f, v in verdicts.items()})
     if unread:
         raise UserError(f"{unread} of {len(files)} files could not be read, see above")
     status = max(STATES[verdict.state][0] for verdict in verdicts.values())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ganvas.apps.cli.common import USE, Backend, Checkpoint, Device, UsePrecision, _say, app
+from ganvas.apps.cli.common import USE, Backend, Checkpoint, Device, UsePrecision, app, say
 from ganvas.apps.cli.provenance import signs
 from ganvas.apps.service.limits import Limits
 from ganvas.core.errors import UserError
@@ -79,5 +79,5 @@ def serve(
         device=device or "cpu",
         precision=precision,
         backend=backend,
-        ready=lambda address, count: _say(f"serving {plural(count, 'model')} at {address}"),
+        ready=lambda address, count: say(f"serving {plural(count, 'model')} at {address}"),
     )

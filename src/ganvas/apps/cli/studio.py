@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganvas.apps.cli.common import USE, _say, app
+from ganvas.apps.cli.common import USE, app, say
 
 
 @app.command(rich_help_panel=USE)
@@ -45,7 +45,7 @@ def studio(
         raise UserError(f"there is no folder {runs}: give the folder of your runs")
 
     def ready(address: str) -> None:
-        _say(f"studio: {address}  (Ctrl-C ends it)")
+        say(f"studio: {address}  (Ctrl-C ends it)")
         if open_:
             import webbrowser
 

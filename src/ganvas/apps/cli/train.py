@@ -21,12 +21,12 @@ from ganvas.apps.cli.common import (
     Precision,
     RunFolder,
     Set,
-    _done,
-    _print_json,
-    _print_table,
-    _say,
-    _size,
     app,
+    parse_size,
+    print_json,
+    print_table,
+    report_done,
+    say,
 )
 from ganvas.apps.cli.provenance import signs
 
@@ -49,12 +49,12 @@ def list_(as_json: Json = False) -> None:
 
     found = rows()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for task in dict.fromkeys(row["task"] for row in found):
         of_task = [row for row in found if row["task"] == task]
         methods = groupby(of_task, lambda row: (row["paper"], row["data"]))
-        _print_table(
+        print_table(
             ["recipes", "data", "paper"],
             [["\n".join(row["recipe"] for row in g), data, paper] for (paper, data), g in methods],
             title=task,
@@ -181,7 +181,7 @@ def train(
     from ganvas.training import start, trainer
 
     settings: dict[str, Any] = {
-        "size": _size(size),
+        "size": parse_size(size),
         "batch": batch,
         "images": images,
         "seed": seed,
@@ -217,7 +217,7 @@ def train(
         command=command,
         **settings,
     )
-    _done(out, model)
+    report_done(out, model)
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -241,7 +241,7 @@ def resume(
     from ganvas.training import trainer
 
     model = trainer.resume(run, images=images, device=device, set=set or (), data=data, keep=keep)
-    _done(run, model)
+    report_done(run, model)
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -254,11 +254,11 @@ def status(run: RunFolder, as_json: Json = False) -> None:
 
     found = continuation.status(run)
     if as_json:
-        _print_json({**asdict(found), "complete": found.complete})
+        print_json({**asdict(found), "complete": found.complete})
     else:
         state = "complete" if found.complete else "incomplete"
         running = ", in training" if found.running else ""
-        _say(f"{run} is {state}: {found.images:,} of {found.total:,} images saved{running}")
+        say(f"{run} is {state}: {found.images:,} of {found.total:,} images saved{running}")
     if not found.complete:
         raise typer.Exit(continuation.INCOMPLETE)
 
@@ -291,7 +291,7 @@ def bench(
     found = benchmark.bench(
         method,
         data,
-        size=_size(size),
+        size=parse_size(size),
         batch=batch,
         device=device,
         precision=precision,
@@ -299,4 +299,4 @@ def bench(
         steps=steps,
         set=set or (),
     )
-    _print_json(found) if as_json else _say(*benchmark.lines(found))
+    print_json(found) if as_json else say(*benchmark.lines(found))

@@ -15,8 +15,8 @@ from ganvas.apps.cli.common import (
     Device,
     Model,
     UsePrecision,
-    _say,
     app,
+    say,
 )
 from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
@@ -137,19 +137,19 @@ def translate(
         length = {"start": seconds(start), "end": None if until is None else seconds(until)}
         found = translate_video(run, inputs[0], out, **how, **length, every=every, rate=fps)
         for note in found.notes:
-            _say(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         there = f", {found.kept} there already" if found.kept else ""
-        _say(f"{plural(found.frames, 'frame')} in {out}{there}")
+        say(f"{plural(found.frames, 'frame')} in {out}{there}")
         return
     how |= {"format": format, "quality": quality}
     report = translate_files(run, inputs, out, **how)
     for reason in report.skipped:
-        _say(f"skipped {reason}", err=True)
+        say(f"skipped {reason}", err=True)
     for note in report.notes:
-        _say(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     there = f", {report.kept} there already" if report.kept else ""
     skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
-    _say(f"{plural(report.made, 'image')} in {out}{there}{skipped}")
+    say(f"{plural(report.made, 'image')} in {out}{there}{skipped}")
     if report.skipped:
         count = "1 image was" if len(report.skipped) == 1 else f"{len(report.skipped)} images were"
         raise UserError(f"{count} not translated, for the reasons above")

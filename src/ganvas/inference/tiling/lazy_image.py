@@ -20,7 +20,7 @@ from ganvas.inference.tiling.ops import (
     Span,
     Window,
 )
-from ganvas.inference.tiling.torch_functions import FUNCTIONS, _sampled
+from ganvas.inference.tiling.torch_functions import FUNCTIONS, sampled
 
 if TYPE_CHECKING:
     from ganvas.inference.tiling.executor import Tiles
@@ -108,7 +108,7 @@ class LazyImage:
             image = self.mapped(lambda x: x[:, key[1]], len(channels))
         indices = [np.arange(side)[k] for side, k in zip(self.node.sides, key[2:], strict=True)]
         whole = [len(p) for p in indices] == list(self.node.sides)
-        return image if whole else _sampled(image, indices)
+        return image if whole else sampled(image, indices)
 
     def __getattr__(self, name: str) -> Any:
         """The methods of tensors, as functions."""

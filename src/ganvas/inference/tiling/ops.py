@@ -121,7 +121,7 @@ class Conv(Step):
         self, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int
     ) -> None:
         self.weight, self.bias, self.groups = weight, bias, groups
-        self.stride, self.dilation = _two(stride), _two(dilation)
+        self.stride, self.dilation = two(stride), two(dilation)
         self.extent = [
             d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)
         ]
@@ -154,7 +154,7 @@ class ConvTranspose(Step):
         sides: tuple[int, int],
     ) -> None:
         self.weight, self.bias, self.groups, self.sides = weight, bias, groups, sides
-        self.stride, self.padding = _two(stride), _two(padding)
+        self.stride, self.padding = two(stride), two(padding)
 
     def reach(self, span: Span, axis: int) -> Span:
         """Every input pixel whose kernel touches the span."""
@@ -249,7 +249,8 @@ def _within(span: Span, side: int) -> Span:
     return first, max(min(span[1], side), first + 1)
 
 
-def _two(value: Pair) -> tuple[int, int]:
+def two(value: Pair) -> tuple[int, int]:
+    """One number for both axes, or one each."""
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 

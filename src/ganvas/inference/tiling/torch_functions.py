@@ -19,7 +19,7 @@ from ganvas.inference.tiling.ops import (
     Resample,
     Shuffled,
     Unshuffled,
-    _two,
+    two,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _conv2d(
 ) -> LazyImage:
     if isinstance(padding, str):
         raise NotTileable(f"it pads by the rule {padding!r}")
-    down, across = _two(padding)
+    down, across = two(padding)
     x = _pad(x, [across, across, down, down])
     step = Conv(weight, bias, stride, dilation, groups)
     sides = [
@@ -72,8 +72,8 @@ def _conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> LazyImage:
-    s, p, more, kernel = _two(stride), _two(padding), _two(output_padding), weight.shape[2:]
-    if _two(dilation) != (1, 1) or any(
+    s, p, more, kernel = two(stride), two(padding), two(output_padding), weight.shape[2:]
+    if two(dilation) != (1, 1) or any(
         m > q or k < t for m, q, k, t in zip(more, p, kernel, s, strict=True)
     ):
         raise NotTileable("it has a transposed convolution with gaps")
@@ -102,7 +102,7 @@ def _pad(
         np.arange(-a, side + b) for side, a, b in ((height, top, bottom), (width, left, right))
     ]
     if mode == "reflect":  # the last pixel is the mirror
-        return _sampled(
+        return sampled(
             x,
             [
                 (n - 1) - np.abs(n - 1 - np.abs(p))
@@ -110,15 +110,17 @@ def _pad(
             ],
         )
     if mode == "replicate":
-        return _sampled(
-            x, [p.clip(0, n - 1) for n, p in zip((height, width), indices, strict=True)]
-        )
+        return sampled(x, [p.clip(0, n - 1) for n, p in zip((height, width), indices, strict=True)])
     raise NotTileable(f"it pads by {mode}")
 
 
-def _sampled(
-    x: LazyImage, low: Sequence[np.ndarray], high: Any = None, weight: Any = (None, None)
+def sampled(
+    x: LazyImage,
+    low: Sequence[np.ndarray],
+    high: Sequence[np.ndarray] | None = None,
+    weight: Sequence[np.ndarray | None] = (None, None),
 ) -> LazyImage:
+    """An image of weighted sums of two rows and columns of `x` each, see `Resample`."""
     step = Resample(low, high or low, weight)
     return x.derived(Node(x.node.channels, (len(low[0]), len(low[1])), step, [x.node]))
 
@@ -133,7 +135,7 @@ def _interpolate(
     antialias: bool = False,
 ) -> LazyImage:
     times = (
-        _two(int(scale_factor))
+        two(int(scale_factor))
         if isinstance(scale_factor, int | float) and scale_factor % 1 == 0
         else None
     )
@@ -147,11 +149,11 @@ def _interpolate(
         raise NotTileable(f"it resizes ({mode})")
     indices = [np.arange(t * n) for t, n in zip(times, x.node.sides, strict=True)]
     if mode == "nearest":
-        return _sampled(x, [p // t for p, t in zip(indices, times, strict=True)])
+        return sampled(x, [p // t for p, t in zip(indices, times, strict=True)])
     between = [((p + 0.5) / t - 0.5).clip(0) for p, t in zip(indices, times, strict=True)]
     low = [p.astype(np.int64) for p in between]
     high = [(p + 1).clip(max=n - 1) for p, n in zip(low, x.node.sides, strict=True)]
-    return _sampled(
+    return sampled(
         x, low, high, [(p - q).astype(np.float32) for p, q in zip(between, low, strict=True)]
     )
 
