@@ -31,6 +31,7 @@ from ganvas.inference import model_file
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.methods.base import citation
+from ganvas.nets.layers import Strided1x1
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 # For tests that take long: the other recipes differ in numbers only.
@@ -201,6 +202,15 @@ def test_labels_select_classes_or_raise(recipe: str, tmp_path: Path) -> None:
 
 def model_side(engine: Engine) -> int:
     return engine.method.current_stage.resolution or engine.feed.info.height
+
+
+@every_recipe
+def test_no_strided_convolution_of_single_pixels(recipe: str, tmp_path: Path) -> None:
+    """Their gradients corrupt memory in oneDNN: see `nets.layers.Strided1x1`."""
+    _, engine = small(recipe, tmp_path)
+    convs = [m for m in engine.method.modules() if isinstance(m, torch.nn.Conv2d)]
+    found = [m for m in convs if m.kernel_size == (1, 1) and m.stride != (1, 1)]
+    assert [m for m in found if not isinstance(m, Strided1x1)] == []
 
 
 @every_recipe

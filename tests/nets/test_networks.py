@@ -44,7 +44,7 @@ from ganvas.nets import (
     stylegan3,
     unit,
 )
-from ganvas.nets.layers import doublings, sides
+from ganvas.nets.layers import Strided1x1, doublings, sides
 
 PUBLISHED = [
     (lambda: dcgan.Generator(), 3_576_704),
@@ -605,3 +605,19 @@ def test_initial_weights() -> None:
     assert spread(critic, "blocks.1.shortcut.weight")[1] == pytest.approx(
         (2 / (2 * 128)) ** 0.5, rel=0.02
     )
+
+
+def test_a_strided_convolution_of_single_pixels_has_the_right_gradient() -> None:
+    x = torch.randn(2, 4, 9, 10).to(memory_format=torch.channels_last).requires_grad_()
+    layer = Strided1x1(4, 8, 1, 2)
+    g = torch.randn(2, 8, 5, 5)
+    (layer(x) * g).sum().backward()
+    picked = x.detach()[:, :, ::2, ::2]
+    assert layer.weight.grad is not None
+    assert x.grad is not None
+    expected = torch.einsum("ndhw,nchw->dc", g, picked)
+    torch.testing.assert_close(layer.weight.grad[:, :, 0, 0], expected)
+    torch.testing.assert_close(
+        x.grad[:, :, ::2, ::2], torch.einsum("ndhw,dc->nchw", g, layer.weight[:, :, 0, 0].detach())
+    )
+    assert layer.state_dict().keys() == torch.nn.Conv2d(4, 8, 1, 2).state_dict().keys()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganvas.core import rng
-from ganvas.nets.layers import divisible
+from ganvas.nets.layers import Strided1x1, divisible
 from ganvas.nets.norm import BatchNorm1d, BatchNorm2d
 from ganvas.nets.spectral import Spectral, spectral
 
@@ -68,7 +68,7 @@ class Bottleneck(nn.Module):
 def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
     if channels_in == channels_out and stride == 1:
         return nn.Sequential()
-    conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+    conv = Strided1x1(channels_in, channels_out, 1, stride, bias=False)
     return nn.Sequential(conv, BatchNorm2d(channels_out))
 
 

@@ -206,6 +206,20 @@ class EqualizedDownConv2d(EqualizedConv2d):
         )
 
 
+class Strided1x1(nn.Conv2d):
+    """A 1x1 convolution of every `stride`-th pixel, [N, C, H, W] -> [N, D, h, w].
+
+    The pixels are picked first. oneDNN's own gradient for the weights reads and writes
+    outside its buffers if images lie channels last and have fewer than 8 channels (16
+    with AVX-512): wrong numbers or an abort (uxlfoundation/oneDNN, issue 6035).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pick and convolve."""
+        down, across = self.stride
+        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
+
+
 def _two_by_two(kernel: Tensor) -> Tensor:
     """Sum of a kernel [.., 3, 3] and its shifts to the right and below: [.., 4, 4]."""
     k = F.pad(kernel, [1] * 4)
