@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from gallery import DATA, RECORD, TABLE, words, write
 from gallery_figures import Judged, all_of, some, translated
 from PIL import Image
 
-from ganvas.core.environment import commit, machine
+from ganvas.core.environment import commit
+from ganvas.engine.run_dir import read_record
 from ganvas.media import encode, grid
 
 PICTURES, TEMPLATE = "docs/gallery", "docs/src/gallery.md.in"
@@ -70,7 +70,6 @@ def write_page(names: list[str], runs: Path, root: Path, weights: Path | None) -
         trained = json.loads((runs / name / "model" / "model.json").read_text())["images_trained"]
         if record["rows"].get(name, {}).get("images") != trained:
             record["rows"][name] = judged(name, runs, root, weights)
-            record |= {"machine": machine(), "torch": torch.__version__}
             file.parent.mkdir(parents=True, exist_ok=True)
             write(file, record)
             print(name, json.dumps(record["rows"][name]["figures"]), flush=True)
@@ -85,6 +84,7 @@ def judged(name: str, runs: Path, root: Path, weights: Path | None) -> dict[str,
     row, data = TABLE[name], DATA[TABLE[name].data]
     state = json.loads((runs / f"{name}.json").read_text())
     it = Judged(name, runs / name, data.path(runs), state["images"], weights)
+    run = read_record(runs / name)
     trained = it.model.info["images_trained"]
     picture = root / PICTURES / f"{name}.png"
     picture.unlink(missing_ok=True)
@@ -97,6 +97,8 @@ def judged(name: str, runs: Path, root: Path, weights: Path | None) -> dict[str,
         "images": trained,
         "planned": state["images"],
         "cpu_minutes": state["cpu_seconds"] / 60,
+        "machine": run.get("machine"),
+        "precision": run["run"].get("precision"),
         "figures": it.figures(),
         "extractor": it.extractor.name,
         "commit": commit(),
@@ -160,7 +162,9 @@ def section(name: str, row: dict[str, Any], root: Path) -> list[str]:
     parts.append(f"```\n{row['command']}\n```")
     minutes, images = reference(".0f", "cpu_minutes"), reference(",", "images")
     cut = "" if row["images"] >= row["planned"] else f" of {reference(',', 'planned')} (cut)"
-    parts.append(f"{minutes} processor minutes, {images} images{cut}. {TABLE[name].why}".rstrip())
+    hardware = f"{row['machine']['processor']}, {row['precision']}"
+    facts = f"{minutes} processor minutes ({hardware}), {images} images{cut}."
+    parts.append(f"{facts} {TABLE[name].why}".rstrip())
     columns = [c for c in COLUMNS if any(c in found for found in row["figures"].values())]
     lines = [
         "| " + " | ".join(["", *(COLUMNS[c] for c in columns)]) + " |",

@@ -67,6 +67,10 @@ def test_choices_follow_from_the_distances() -> None:
             for seed in (0, 1) if data != "flowers" else (0,):
                 runs[f"{data}-3-{name}-{seed}"] = {"frechet": {"model": distance + seed}}
     record = {"runs": runs}
+    for one in runs.values():
+        one["images"] = 1800
+    assert auto.known_rate(record, "letters-3-sngan-7") == pytest.approx(10 * gallery.TICKS)
+    assert auto.known_rate(record, "letters-15-sngan-7") is None
     [(labels, minutes, name, scores)] = auto.choices(record)
     assert (labels, minutes, name) == (True, 3, "stylegan2")
     assert scores["sngan"] == pytest.approx(2.5 / 1.5)
@@ -235,6 +239,13 @@ def test_letters_of_any_size_reach_the_classifier(
     assert sizes == [(3, 1, 32, 32)]
 
 
+def test_rows_that_are_recorded_to_their_end_are_not_trained_again(tmp_path: Path) -> None:
+    rows = {"done": {"images": 100, "planned": 96}, "cut": {"images": 64, "planned": 96}}
+    (tmp_path / "record.json").write_text(json.dumps({"rows": rows}))
+    assert gallery.recorded(tmp_path / "record.json") == {"done"}
+    assert gallery.recorded(tmp_path / "none.json") == set()
+
+
 def test_a_run_is_judged_again_only_if_it_was_trained_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +255,7 @@ def test_a_run_is_judged_again_only_if_it_was_trained_further(
     def judged(name: str, *_: Any) -> dict[str, Any]:
         calls.append(name)
         about = {"command": "", "planned": 48, "cpu_minutes": 1, "extractor": "x"}
+        about |= {"machine": {"processor": "P"}, "precision": "fp32"}
         return {**about, "images": 48, "figures": {}}
 
     monkeypatch.setattr(gallery_page, "judged", judged)
