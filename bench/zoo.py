@@ -251,6 +251,12 @@ def _middle(cells: dict[str, Any], names: str) -> str:
     )
 
 
+def run_apart(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a cell in a process of its own, on one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Every method for the same time on the same data.")
     parser.add_argument("data", nargs="*", metavar="NAME=PATH")
@@ -306,13 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 ]
                 command += ["--samples", str(args.samples), "--sheets", str(args.sheets)]
                 command += ["--weights", str(args.weights)] if args.weights else []
-                done = subprocess.run(
-                    command,
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
+                done = run_apart(command)
                 last = (done.stdout.strip().splitlines() or [""])[-1]
                 found["cells"][key] = (
                     json.loads(last) if done.returncode == 0 else {"error": _reason(done.stderr)}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
+
+import pytest
 
 import zoo
 
@@ -31,7 +37,20 @@ def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> No
     zoo.main([*command, *more])  # each cell is a process of its own
 
 
-def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:
+def here(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a cell in this process."""
+    out, error = io.StringIO(), ""
+    with redirect_stdout(out):
+        try:
+            zoo.main(command[2:])
+        except Exception:
+            error = traceback.format_exc()
+    return subprocess.CompletedProcess(command, 1 if error else 0, out.getvalue(), error)
+
+
+def test_a_cell_is_kept_until_its_settings_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, key = tmp_path / "zoo.json", "vae digits 0"
     call(out, "vae")
     record = json.loads(out.read_text())
@@ -47,13 +66,17 @@ def test_a_cell_is_kept_until_its_settings_change(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["cells"][key].get("kept"), (
         "what was measured is not measured again"
     )
+    monkeypatch.setattr(zoo, "run_apart", here)
     call(out, "vae", "--samples", "17")
     again = json.loads(out.read_text())["cells"][key]
     assert "kept" not in again
     assert again["protocol"]["fake"]["count"] == 17
 
 
-def test_a_failure_is_recorded_and_stops_nothing(tmp_path: Path) -> None:
+def test_a_failure_is_recorded_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "run_apart", here)
     out = tmp_path / "zoo.json"
     call(out, "vae,gan", data=f"none={tmp_path / 'none'}")
     cells = json.loads(out.read_text())["cells"]
