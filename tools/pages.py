@@ -224,9 +224,9 @@ def pictures(f: Facts) -> Iterator[str]:
         yield f"![{unlinked}](../{f.idea['picture']})"
         yield f"*{caption}.*"
     for name in f.recipes:
-        for file in sorted((DOCS / "zoo").glob(f"*-{name}.png"), reverse=True):
+        for file in sorted((DOCS / "equal_time").glob(f"*-{name}.png"), reverse=True):
             caption = f"Samples of `{name}` trained on {file.stem.removesuffix(f'-{name}')}"
-            yield f"![{caption}](../zoo/{file.name})"
+            yield f"![{caption}](../equal_time/{file.name})"
             yield f"*{caption}.*"
 
 

@@ -1,6 +1,6 @@
 """Train every method from noise for the same time on the same data.
 
-    python bench/zoo.py fashion-mnist=PATH cifar10=PATH [--minutes 1] [--seeds 3]
+    python bench/equal_time.py fashion-mnist=PATH cifar10=PATH [--minutes 1] [--seeds 3]
         [--methods dcgan,...] [--weights DIR]
 
 A cell is a method, a data set and a seed. It is trained at 32x32 in its own process, on
@@ -10,10 +10,10 @@ against the test part: Fréchet distance, precision and recall over SqueezeNet (
 weights in DIR), images seen and images per second. A step is never interrupted:
 `seconds` is the time used.
 
-Cells that bench/results/zoo.json has under the same settings are kept, so that the
+Cells that bench/results/equal_time.json has under the same settings are kept, so that the
 command continues an interrupted call. A cell that failed is recorded with its error and
-tried again by the next call. The first seed's samples are drawn to docs/zoo. `--report`
-writes docs/src/zoo.md.in; run `python tools/docs.py` afterwards.
+tried again by the next call. The first seed's samples are drawn to docs/equal_time. `--report`
+writes docs/src/equal_time.md.in; run `python tools/docs.py` afterwards.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from ganvas.training.start import with_data
 
 ROOT = Path(__file__).parents[1]
 RESULTS, SHEETS, PAGE = (
-    ROOT / "bench" / "results" / "zoo.json",
-    ROOT / "docs" / "zoo",
-    ROOT / "docs" / "src" / "zoo.md.in",
+    ROOT / "bench" / "results" / "equal_time.json",
+    ROOT / "docs" / "equal_time",
+    ROOT / "docs" / "src" / "equal_time.md.in",
 )
 SAMPLES = 2048
 # The recipe, and settings that make it smaller for a processor: only sizes and numbers
@@ -162,8 +162,8 @@ def _reason(stderr: str) -> str:
 
 
 COMMAND = (
-    "python bench/zoo.py fashion-mnist=PATH cifar10=PATH --weights DIR"
-    "    # then: python bench/zoo.py --report"
+    "python bench/equal_time.py fashion-mnist=PATH cifar10=PATH --weights DIR"
+    "    # then: python bench/equal_time.py --report"
 )
 INTRODUCTION = """\
 # Every method for the same time
@@ -173,7 +173,7 @@ INTRODUCTION = """\
 ```
 
 Every method that generates images from noise, at 32x32, for the same processor time on one
-thread, given in the table ([record](../bench/results/zoo.json));
+thread, given in the table ([record](../bench/results/equal_time.json));
 {processor}, torch `{torch}`. `{samples}` samples against the test
 part over SqueezeNet's features: these distances are not FID and compare only with one
 another. The figures are the median over the seeds and, in brackets, the lowest and the
@@ -189,7 +189,7 @@ a recall of 0, even samples that show no clothes reach a high one, as the images
 
 
 def report(found: dict[str, Any]) -> str:
-    """The template of docs/zoo.md, with a reference to the record for every figure."""
+    """The template of docs/equal_time.md, with a reference to the record for every figure."""
     machine = next((c["machine"] for c in found["cells"].values() if "machine" in c), {})
     lines = INTRODUCTION.format(
         command=COMMAND,
@@ -242,7 +242,8 @@ def _middle(cells: dict[str, Any], names: str) -> str:
 
     def shown(key: str) -> str:
         number = value(cells[key])
-        return f"{{{{.{0 if number >= 100 else 2}f bench/results/zoo.json cells.{key}.{names}}}}}"
+        digits = 0 if number >= 100 else 2
+        return f"{{{{.{digits}f bench/results/equal_time.json cells.{key}.{names}}}}}"
 
     ordered = sorted(cells, key=lambda key: value(cells[key]))
     middle = shown(ordered[(len(ordered) - 1) // 2])

@@ -1,4 +1,4 @@
-"""bench/zoo.py at toy size: trains, measures, keeps records, and records failures."""
+"""bench/equal_time.py at toy size: trains, measures, keeps records, and records failures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import traceback
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import equal_time
 import pytest
-
-import zoo
 
 
 def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> None:
@@ -34,7 +33,7 @@ def call(out: Path, methods: str, *more: str, data: str = "digits=digits") -> No
         "--sheets",
         str(out.parent / "sheets"),
     ]
-    zoo.main([*command, *more])  # each cell is a process of its own
+    equal_time.main([*command, *more])  # each cell is a process of its own
 
 
 def here(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -42,7 +41,7 @@ def here(command: list[str]) -> subprocess.CompletedProcess[str]:
     out, error = io.StringIO(), ""
     with redirect_stdout(out):
         try:
-            zoo.main(command[2:])
+            equal_time.main(command[2:])
         except Exception:
             error = traceback.format_exc()
     return subprocess.CompletedProcess(command, 1 if error else 0, out.getvalue(), error)
@@ -51,7 +50,7 @@ def here(command: list[str]) -> subprocess.CompletedProcess[str]:
 def test_a_cell_is_kept_until_its_settings_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, key = tmp_path / "zoo.json", "vae digits 0"
+    out, key = tmp_path / "equal_time.json", "vae digits 0"
     call(out, "vae")
     record = json.loads(out.read_text())
     cell = record["cells"][key]
@@ -66,7 +65,7 @@ def test_a_cell_is_kept_until_its_settings_change(
     assert json.loads(out.read_text())["cells"][key].get("kept"), (
         "what was measured is not measured again"
     )
-    monkeypatch.setattr(zoo, "run_apart", here)
+    monkeypatch.setattr(equal_time, "run_apart", here)
     call(out, "vae", "--samples", "17")
     again = json.loads(out.read_text())["cells"][key]
     assert "kept" not in again
@@ -76,8 +75,8 @@ def test_a_cell_is_kept_until_its_settings_change(
 def test_a_failure_is_recorded_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zoo, "run_apart", here)
-    out = tmp_path / "zoo.json"
+    monkeypatch.setattr(equal_time, "run_apart", here)
+    out = tmp_path / "equal_time.json"
     call(out, "vae,gan", data=f"none={tmp_path / 'none'}")
     cells = json.loads(out.read_text())["cells"]
     assert list(cells) == ["vae none 0", "gan none 0"]
