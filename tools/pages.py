@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -223,11 +225,26 @@ def pictures(f: Facts) -> Iterator[str]:
         unlinked = re.sub(r"\[(.*?)]\(.*?\)", r"\1", caption)
         yield f"![{unlinked}](../{f.idea['picture']})"
         yield f"*{caption}.*"
-    for name in f.recipes:
+    shown = set()
+    for row, recipe_name, found in gallery():
+        if recipe_name in f.recipes and (DOCS / "gallery" / f"{row}.png").is_file():
+            shown.add(recipe_name)
+            caption = f"`{recipe_name}` after {found['images']:,} images"
+            yield f"![{caption}](../gallery/{row}.png)"
+            yield f"*{caption}: [how it was trained, figures, weak points](../gallery.md#{row}).*"
+    for name in [name for name in f.recipes if name not in shown]:
         for file in sorted((DOCS / "equal_time").glob(f"*-{name}.png"), reverse=True):
             caption = f"Samples of `{name}` trained on {file.stem.removesuffix(f'-{name}')}"
             yield f"![{caption}](../equal_time/{file.name})"
             yield f"*{caption}.*"
+
+
+def gallery() -> list[tuple[str, str, dict[str, Any]]]:
+    """(row, recipe, record) of the trainings of bench/gallery.py that are recorded."""
+    record = DOCS.parent / "bench" / "results" / "gallery.json"
+    rows = json.loads(record.read_text())["rows"] if record.is_file() else {}
+    table = tomllib.loads((DOCS.parent / "bench" / "gallery.toml").read_text())
+    return [(row, table[row]["recipe"], rows[row]) for row in table if row in rows]
 
 
 def player(f: Facts) -> str:
