@@ -122,7 +122,7 @@ def _shape_of_autoencoder(net: Any) -> Shape:
     """As `_shape_of_images`. Raises `ValueError` if the channels change."""
     if net.channels != net.channels_out:
         raise ValueError(f"it takes {net.channels} channels and gives {net.channels_out}")
-    return _shape_of_images(net)
+    return _shape_of_images(net, min(256, 32 * net.multiple))
 
 
 # Generator class -> (method, function that returns the output shape). Networks of one
