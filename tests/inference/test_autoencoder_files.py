@@ -13,10 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Adam
+from toys import toy_images
 
 from ganvas import import_network, load, methods
-from ganvas.core import Shape
+from ganvas.core import Run, Shape
 from ganvas.core.errors import CapabilityError, UserError
+from ganvas.data import derived
+from ganvas.engine.engine import Engine
 from ganvas.inference.exporters import diffusers, taming
 from ganvas.inference.exporters.export import export
 from ganvas.inference.exporters.network import Network, network
@@ -26,6 +30,7 @@ from ganvas.inference.model import Model
 from ganvas.nets import latent_autoencoder as nets
 from ganvas.nets.patchgan import PatchDiscriminator
 from ganvas.nets.super_resolution import SRResNet
+from ganvas.training.initial import start_from
 
 
 def lively(net: nn.Module) -> Any:
@@ -137,8 +142,11 @@ def test_diffusers_computes_the_same(make: Any, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_old_names_and_files_without_config(tmp_path: Path, caplog: Any) -> None:
+def test_old_names_and_files_without_config(
+    tmp_path: Path, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attention as diffusers named it before 0.14; groups as an option, or as config.json has."""
+    monkeypatch.setattr("ganvas.inference.exporters.network.BATCHES", (1, 1, 1))  # faster
     net = lively(KL())
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = {}
@@ -196,6 +204,32 @@ def test_checkpoints_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(trained(x), net(x))
     again = import_network(file, part="first_stage_model.loss.discriminator")
     torch.testing.assert_close(again(x), D(x))
+
+
+def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:
+    """Autoencoder and discriminator come from the same file."""
+    net, D = lively(VQ()), lively(PatchDiscriminator(3, 4, 1, norm="batch"))
+    loss = {key.replace("model.", "main.", 1): value for key, value in D.state_dict().items()}
+    state = {**tamed(net), **{f"loss.discriminator.{key}": value for key, value in loss.items()}}
+    file = tmp_path / "last.ckpt"
+    torch.save({"state_dict": state}, file)
+    run = Run(
+        method=partial(
+            methods.VQGAN, AE=VQ, D=partial(PatchDiscriminator, width=4, layers=1, norm="batch")
+        ),
+        data=partial(derived, str(toy_images(tmp_path / "images")), kind="same", size=16),
+        optim={"AE": partial(Adam, lr=1e-4), "D": partial(Adam, lr=1e-4)},
+        batch=2,
+        images=2,
+    )
+    engine = Engine(run, run.data(), "cpu")
+    records = start_from(engine, [file], [file])
+    assert {r["network"] for r in records} == {"AE", "D"}
+    assert not any(r["new"] or r["unused"] for r in records)
+    method: Any = engine.method
+    for ours, theirs in ((method.AE, net), (method.D, D)):
+        state = theirs.state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in ours.state_dict().items())
 
 
 def test_files_that_do_not_fit(tmp_path: Path) -> None:
