@@ -1,10 +1,11 @@
-"""VQGAN, appendix A: an autoencoder whose discriminator joins late, at once or never."""
+"""VQGAN, appendix A: an autoencoder with a discriminator from the start or later."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
+from math import log
 from statistics import fmean
 
 import numpy as np
@@ -88,11 +89,16 @@ def measure(trained: Trained) -> dict[str, float]:
     }
 
 
+def _off(detail: float) -> float:
+    """How far a ratio is from 1: by no detail at all it is very far."""
+    return abs(log(max(detail, 1e-3)))
+
+
 def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
     """All measures; how much nearer the images' detail is, and at what LPIPS."""
     late, never, early = (arms[name] for name in ("late", "never", "early"))
     return flat(arms) | {
-        "blur_removed": abs(1 - never["detail"]) - abs(1 - late["detail"]),
+        "blur_removed": _off(never["detail"]) - _off(late["detail"]),
         "lpips_ratio": late["lpips"] / never["lpips"],
         "lpips_lost_early": early["lpips"] - late["lpips"],
     }
