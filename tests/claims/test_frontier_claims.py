@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ganvas.claims.claim import Finding
 from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
     connected_latents_bridge_modes,
+    discriminator_sharpens_reconstructions,
     penalties_against_small_changes,
     penalties_decide_convergence,
     units_match_concepts,
 )
-from ganvas.claims.kit import scenes
+from ganvas.claims.kit import scenes, super_resolution
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
@@ -31,6 +34,7 @@ from ganvas.inference.units import Layer
 from ganvas.metrics.concepts import rules
 from ganvas.metrics.dissection import Matches
 from ganvas.metrics.features.base import WEIGHTS_VARIABLE
+from ganvas.metrics.lpips import LPIPS
 
 
 def seed_of(finding: Finding) -> dict[str, object]:
@@ -259,3 +263,46 @@ def test_untrained_latents_bridge_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert not judged["holds"]
     assert not judged["void"]
     module.CLAIM.plot(Figure(), [found])
+
+
+def test_a_discriminator_joins_late_at_once_or_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps of each arm: the second with the game, if it joins late; and void nulls."""
+    module = discriminator_sharpens_reconstructions
+    noise = np.random.default_rng(0)
+    for i in range(8):
+        pixels = noise.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        file = tmp_path / "flowers" / "rose" / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    toy = LPIPS(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3)), (0,), [torch.ones(2)], "toy")
+    toy.requires_grad_(False)
+    monkeypatch.setenv("GANVAS_DATA", str(tmp_path))
+    monkeypatch.setattr(super_resolution, "perceptual", lambda: toy)
+    monkeypatch.setattr("ganvas.methods.base.lpips", lambda backbone: toy)
+    for name, value in (("TEST", 4), ("SIDE", 16), ("IMAGES", 4)):
+        monkeypatch.setattr(module, name, value)
+    for cached in (module.flowers, module.real):
+        cached.cache_clear()
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    assert {k: arm.method.keywords["start"] for k, arm in experiment.arms.items()} == {
+        "late": 40_000,
+        "never": 60_000,
+        "early": 0,
+    }
+    starts = {"late": 2, "never": 4, "early": 0}
+    arms = {name: replace(module.run(start), batch=2) for name, start in starts.items()}
+    found = replace(experiment, arms=arms)(7)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    assert found.figures["late_l1"] != found.figures["never_l1"] != found.figures["early_l1"]
+    assert found.nulls["never"]["lpips_lost_early"] == 0
+    assert found.nulls["never"]["blur_removed"] == 0
+    assert found.nulls["untrained"]["lpips_lost_early"] == 0
+    assert found.nulls["chance"]["blur_removed"] < 0
+    judged = judge(module.CLAIM, [seed_of(found)])
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [seed_of(found)])
+    for cached in (module.flowers, module.real):
+        cached.cache_clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import torch
@@ -63,94 +63,109 @@ class Attention(nn.Module):
 
 
 class Middle(nn.Module):
-    """Block, attention, block, at the smallest size."""
+    """Block, attention (if there is one), block, at the smallest size."""
 
-    def __init__(self, channels: int, groups: int) -> None:
+    def __init__(self, channels: int, groups: int, attention: bool = True) -> None:
         super().__init__()
-        self.attentions = nn.ModuleList([Attention(channels, groups)])
+        self.attentions = nn.ModuleList(Attention(channels, groups) for _ in range(attention))
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, groups) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x to the same shape."""
-        return self.resnets[1](self.attentions[0](self.resnets[0](x)))
-
-
-class Resampling(nn.Module):
-    """Half the size by a strided convolution, or twice by repeated pixels and one."""
-
-    def __init__(self, channels: int, up: bool) -> None:
-        super().__init__()
-        self.up = up
-        self.conv = nn.Conv2d(channels, channels, 3, 1 if up else 2, 1 if up else 0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve or double x."""
-        if self.up:
-            return self.conv(F.interpolate(x, scale_factor=2))
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # as in the authors' code
-
-
-class DownLevel(nn.Module):
-    """Blocks at one size, then half the size unless it is the `last`."""
-
-    def __init__(
-        self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool
-    ) -> None:
-        super().__init__()
-        widths = [channels_in, *[channels_out] * blocks]
-        self.resnets = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(widths))
-        count = 0 if last else 1
-        self.downsamplers = nn.ModuleList(Resampling(channels_out, False) for _ in range(count))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, H / 2, W / 2], or H, W if `last`."""
-        for layer in (*self.resnets, *self.downsamplers):
+        for layer in (self.resnets[0], *self.attentions, self.resnets[1]):
             x = layer(x)
         return x
 
 
-class UpLevel(nn.Module):
-    """Blocks at one size, then twice the size unless it is the `last`."""
+class Resampling(nn.Module):
+    """Half the size by a strided convolution, or twice by repeated pixels and one.
+
+    convolved: False: by means of 2x2 pixels, or by repeated pixels alone
+    """
+
+    def __init__(self, channels: int, up: bool, convolved: bool = True) -> None:
+        super().__init__()
+        self.up = up
+        self.conv = None
+        if convolved:
+            self.conv = nn.Conv2d(channels, channels, 3, 1 if up else 2, 1 if up else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve or double x."""
+        if self.up:
+            x = F.interpolate(x, scale_factor=2)
+            return x if self.conv is None else self.conv(x)
+        if self.conv is None:
+            return F.avg_pool2d(x, 2)
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # as in the authors' code
+
+
+class Levels(NamedTuple):
+    """What encoder and decoder have at each size, from the full one down.
+
+    widths: channels of the levels, `blocks` blocks each in the encoder, one more in the
+        decoder
+    groups: of group norm
+    attention: numbers of the levels with attention after each block
+    middle_attention: whether there is attention between two blocks at the smallest size
+    convolved: whether sizes change with a convolution (`Resampling`)
+    """
+
+    widths: Sequence[int]
+    blocks: int
+    groups: int
+    attention: Sequence[int] = ()
+    middle_attention: bool = True
+    convolved: bool = True
+
+
+class Level(nn.Module):
+    """Blocks at one size, each with attention or without, then the change of size."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, blocks: int, groups: int, last: bool
+        self, channels_in: int, channels_out: int, blocks: int, groups: int, attention: bool
     ) -> None:
         super().__init__()
         widths = [channels_in, *[channels_out] * blocks]
         self.resnets = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(widths))
-        count = 0 if last else 1
-        self.upsamplers = nn.ModuleList(Resampling(channels_out, True) for _ in range(count))
+        count = blocks if attention else 0
+        self.attentions = nn.ModuleList(Attention(channels_out, groups) for _ in range(count))
+        self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, 2 H, 2 W], or H, W if `last`."""
-        for layer in (*self.resnets, *self.upsamplers):
+        """Map x [N, in, H, W] to [N, out, ...] of half, twice or the same size."""
+        for block, attention in zip_longest(self.resnets, self.attentions):
+            x = block(x) if attention is None else attention(block(x))
+        for layer in (*self.downsamplers, *self.upsamplers):
             x = layer(x)
         return x
 
 
 class Encoder(nn.Module):
-    """Images [N, channels, H, W] -> [N, latent, h, w]; a level halves, but the last.
+    """Images [N, channels, H, W] -> [N, features, h, w]; a level halves, but the last.
 
-    widths: channels of the levels, `blocks` blocks each
-    groups: of group norm
+    stem: channels after the first convolution; None: those of the first level
     """
 
     def __init__(
-        self, channels: int, latent: int, widths: Sequence[int], blocks: int, groups: int
+        self, channels: int, features: int, levels: Levels, stem: int | None = None
     ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(channels, widths[0], 3, 1, 1)
-        ins = [widths[0], *widths[:-1]]
-        self.down_blocks = nn.ModuleList(
-            DownLevel(a, b, blocks, groups, i == len(widths) - 1)
-            for i, (a, b) in enumerate(zip(ins, widths, strict=True))
-        )
-        self.mid_block = Middle(widths[-1], groups)
+        widths, groups = levels.widths, levels.groups
+        ins = [stem or widths[0], *widths[:-1]]
+        self.conv_in = nn.Conv2d(channels, ins[0], 3, 1, 1)
+        self.down_blocks = nn.ModuleList()
+        for i, (a, b) in enumerate(zip(ins, widths, strict=True)):
+            level = Level(a, b, levels.blocks, groups, i in levels.attention)
+            if i < len(widths) - 1:
+                level.downsamplers.append(Resampling(b, False, levels.convolved))
+            self.down_blocks.append(level)
+        self.mid_block = Middle(widths[-1], groups, levels.middle_attention)
         self.conv_norm_out = _norm(widths[-1], groups)
-        self.conv_out = nn.Conv2d(widths[-1], latent, 3, 1, 1)
+        self.conv_out = nn.Conv2d(widths[-1], features, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images x to the latents' parameters [N, latent, h, w]."""
+        """Map images x to features [N, features, h, w]."""
         x = self.conv_in(x)
         for level in self.down_blocks:
             x = level(x)
@@ -158,25 +173,26 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[N, latent, h, w] -> images [N, channels, H, W], the mirror of `Encoder`."""
+    """[N, features, h, w] -> images [N, channels, H, W], the mirror of `Encoder`."""
 
-    def __init__(
-        self, channels: int, latent: int, widths: Sequence[int], blocks: int, groups: int
-    ) -> None:
+    def __init__(self, features: int, channels: int, levels: Levels) -> None:
         super().__init__()
-        widths = list(reversed(widths))
-        self.conv_in = nn.Conv2d(latent, widths[0], 3, 1, 1)
-        self.mid_block = Middle(widths[0], groups)
+        widths, groups = list(reversed(levels.widths)), levels.groups
+        last = len(widths) - 1
+        self.conv_in = nn.Conv2d(features, widths[0], 3, 1, 1)
+        self.mid_block = Middle(widths[0], groups, levels.middle_attention)
         ins = [widths[0], *widths[:-1]]
-        self.up_blocks = nn.ModuleList(
-            UpLevel(a, b, blocks + 1, groups, i == len(widths) - 1)
-            for i, (a, b) in enumerate(zip(ins, widths, strict=True))
-        )
+        self.up_blocks = nn.ModuleList()
+        for i, (a, b) in enumerate(zip(ins, widths, strict=True)):
+            level = Level(a, b, levels.blocks + 1, groups, last - i in levels.attention)
+            if i < last:
+                level.upsamplers.append(Resampling(b, True, levels.convolved))
+            self.up_blocks.append(level)
         self.conv_norm_out = _norm(widths[-1], groups)
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map latents z [N, latent, h, w] to images."""
+        """Map features z [N, features, h, w] to images."""
         x = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
             x = level(x)
@@ -191,6 +207,14 @@ class KLAutoencoder(nn.Module):
 
     `encode` gives means and log variances [N, 2, latent, h, w], `decode` takes latents.
     H and W are multiples of 2^(levels - 1).
+
+    widths, blocks, groups, attention, middle_attention, convolved: as of `Levels`
+    attention_up: levels of the decoder with attention; None: those of the encoder
+    features: channels before the 1x1 convolution of means; None: as many as `latent`
+    stem: as of `Encoder`
+    channels_out: of the decoder's images; None: as many as `channels`
+    quant_conv, post_quant_conv: whether a 1x1 convolution follows the encoder, and
+        precedes the decoder; without one, `features` must be `latent`
     """
 
     def __init__(
@@ -200,13 +224,31 @@ class KLAutoencoder(nn.Module):
         widths: Sequence[int] = WIDTHS,
         blocks: int = 2,
         groups: int = 32,
+        attention: Sequence[int] = (),
+        attention_up: Sequence[int] | None = None,
+        middle_attention: bool = True,
+        convolved: bool = True,
+        features: int | None = None,
+        stem: int | None = None,
+        channels_out: int | None = None,
+        quant_conv: bool = True,
+        post_quant_conv: bool = True,
     ) -> None:
         super().__init__()
+        features, channels_out = features or latent, channels_out or channels
+        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
+        up = levels if attention_up is None else levels._replace(attention=attention_up)
+        self.levels, self.levels_up, self.stem = levels, up, stem or widths[0]
+        self.channels, self.channels_out, self.features = channels, channels_out, features
         self.latent, self.multiple = latent, 1 << len(widths) - 1
-        self.encoder = Encoder(channels, 2 * latent, widths, blocks, groups)
-        self.decoder = Decoder(channels, latent, widths, blocks, groups)
-        self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
+        self.encoder = Encoder(channels, 2 * features, levels, stem)
+        self.decoder = Decoder(features, channels_out, up)
+        self.quant_conv: nn.Module = nn.Identity()
+        self.post_quant_conv: nn.Module = nn.Identity()
+        if quant_conv:
+            self.quant_conv = nn.Conv2d(2 * features, 2 * latent, 1)
+        if post_quant_conv:
+            self.post_quant_conv = nn.Conv2d(latent, features, 1)
 
     @property
     def last_weight(self) -> Tensor:
@@ -272,6 +314,9 @@ class VQAutoencoder(nn.Module):
     """Images [N, C, H, W] -> latents on a codebook -> images.
 
     H and W are multiples of 2^(levels - 1).
+
+    codes: vectors of the codebook, of `latent` numbers each
+    features, and the other settings: as of `KLAutoencoder`
     """
 
     def __init__(
@@ -282,14 +327,26 @@ class VQAutoencoder(nn.Module):
         widths: Sequence[int] = WIDTHS[:3],
         blocks: int = 2,
         groups: int = 32,
+        attention: Sequence[int] = (),
+        attention_up: Sequence[int] | None = None,
+        middle_attention: bool = True,
+        convolved: bool = True,
+        features: int | None = None,
+        stem: int | None = None,
+        channels_out: int | None = None,
     ) -> None:
         super().__init__()
+        features, channels_out = features or latent, channels_out or channels
+        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
+        up = levels if attention_up is None else levels._replace(attention=attention_up)
+        self.levels, self.levels_up, self.stem = levels, up, stem or widths[0]
+        self.channels, self.channels_out, self.features = channels, channels_out, features
         self.latent, self.multiple = latent, 1 << len(widths) - 1
-        self.encoder = Encoder(channels, latent, widths, blocks, groups)
-        self.decoder = Decoder(channels, latent, widths, blocks, groups)
+        self.encoder = Encoder(channels, features, levels, stem)
+        self.decoder = Decoder(features, channels_out, up)
         self.quantize = Codebook(codes, latent)
-        self.quant_conv = nn.Conv2d(latent, latent, 1)
-        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
+        self.quant_conv = nn.Conv2d(features, latent, 1)
+        self.post_quant_conv = nn.Conv2d(latent, features, 1)
 
     @property
     def last_weight(self) -> Tensor:

@@ -27,6 +27,7 @@ from ganvas.engine.records import InitialRecord
 from ganvas.engine.restore import newest_checkpoint
 from ganvas.engine.state import without_prefix
 from ganvas.inference import importers
+from ganvas.inference.importers import diffusers
 from ganvas.inference.load import load, located
 
 Weights = dict[str, dict[str, Tensor]]  # by network and name
@@ -71,11 +72,12 @@ def start_from(
         raise UserError("--partial is for weights to start from: give --from PATH, too")
     method, records = engine.method, []
     networks = played_networks(method)
-    given = [(s, list(networks)) for s in sources]
-    given += [(s, [n for n in networks if n in method.discriminators]) for s in discriminators]
-    for text, among in given:
+    scoring = [n for n in networks if n in method.discriminators]
+    given = [(s, list(networks), False) for s in sources]
+    given += [(s, scoring, True) for s in discriminators]
+    for text, among, discriminator in given:
         network, path = _parsed(str(text), among)
-        source = _read(path)
+        source = _read(path, discriminator or network in scoring)
         chosen = _chosen(source, network, among, method)
         fits = 0
         for name, origin in chosen.items():
@@ -116,9 +118,12 @@ def _parsed(text: str, networks: Sequence[str]) -> tuple[str | None, str]:
     return name, path
 
 
-def _read(text: str) -> _Source:
-    """Read a source. Raises `UserError` if there is none, or it cannot be read."""
-    path = located(text)
+def _read(text: str, discriminator: bool) -> _Source:
+    """Read a source. Raises `UserError` if there is none, or it cannot be read.
+
+    discriminator: that of another project's file, if it has one beside its generator
+    """
+    path, _ = diffusers.opened(located(text))
     if (path / "run.json").is_file():
         folder, tensors = newest_checkpoint(path)
         trained = _by_network(without_prefix("method/", tensors))
@@ -128,7 +133,8 @@ def _read(text: str) -> _Source:
     if path.is_dir() or _is_model(file):
         weights = _by_network(load(path).method.state_dict())
         return _Source(path.name, sha256_of(file), weights, weights)
-    _, found = importers.recognized(importers.read_state(path), text)
+    state = importers.read_state(path, discriminator=discriminator)
+    _, found = importers.recognized(state, text)
     weights = {"": dict(found.net.float().state_dict())}
     return _Source(path.name, sha256_of(path), weights, weights, type(found.net))
 

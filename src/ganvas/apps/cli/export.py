@@ -35,10 +35,19 @@ def push(
 @app.command(rich_help_panel=USE)
 def export(
     run: Model,
-    to: Annotated[str, typer.Option("--to", help="Form: onnx, openvino, torchscript or basicsr.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="Form: onnx, openvino, torchscript, basicsr, diffusers or taming."
+        ),
+    ],
     out: Annotated[
         Path,
-        typer.Option("--out", help="New file: .onnx, .xml, .pt, and .pth or .safetensors."),
+        typer.Option(
+            "--out",
+            help="New file: .onnx, .xml, .pt, .pth or .safetensors; diffusers: new folder; "
+            "taming: .safetensors or .ckpt.",
+        ),
     ],
     direction: Annotated[
         str | None, typer.Option(help="Target domain of a translation: b (default) or a.")
@@ -55,8 +64,9 @@ def export(
 ) -> None:
     """Export a model to other forms, and compare the file with torch.
 
-    ONNX, OpenVINO and TorchScript hold the network; basicsr holds the weights of a
-    super-resolution network as upscaling programs read them. Images are float32
+    ONNX, OpenVINO and TorchScript hold the network. The other forms hold weights as
+    other programs read them: basicsr those of a super-resolution network, diffusers and
+    taming those of autoencoder_kl and vqgan. Images are float32
     [batch, channels, height, width] in [0, 1]. Other programs do not mark them as
     generated: do so yourself.
 

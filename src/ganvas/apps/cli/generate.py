@@ -110,7 +110,11 @@ def sample(
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Weights of another project: .pth, .pt, .safetensors."),
+        typer.Argument(
+            metavar="FILE",
+            help="Weights of another project: .pth, .pt, .ckpt, .safetensors, or a folder of "
+            "diffusers with an autoencoder.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="New model folder.")],
     part: Annotated[

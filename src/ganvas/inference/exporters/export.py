@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,18 +11,35 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
-from ganvas.core.files import replacing
+from ganvas.core.files import replacing, require_new_folder
 from ganvas.core.guards import reason
-from ganvas.inference.exporters import basicsr, onnx, openvino, torchscript
+from ganvas.inference.exporters import basicsr, diffusers, onnx, openvino, taming, torchscript
 from ganvas.inference.exporters.network import Input, Network, network
 from ganvas.inference.load import load
 
-# Form -> (suffixes of its files, the module that writes and runs it).
+
+class Form(NamedTuple):
+    """A form that models are exported to.
+
+    suffixes: of its files; none: a folder
+    write: writes a file, and returns whether the sides of an input image are free
+    run: the result of a file
+    note: what other programs may have to be told
+    """
+
+    suffixes: tuple[str, ...]
+    write: Callable[[Network, Path, Mapping[str, object]], bool]
+    run: Callable[[Path, Network, tuple[Tensor, ...]], np.ndarray]
+    note: Callable[[Network], str] | None = None
+
+
 FORMS = {
-    "onnx": ((".onnx",), onnx),
-    "openvino": ((".xml",), openvino),
-    "torchscript": ((".pt",), torchscript),
-    "basicsr": ((".pth", ".safetensors"), basicsr),
+    "onnx": Form((".onnx",), onnx.write, onnx.run),
+    "openvino": Form((".xml",), openvino.write, openvino.run),
+    "torchscript": Form((".pt",), torchscript.write, torchscript.run),
+    "basicsr": Form((".pth", ".safetensors"), basicsr.write, basicsr.run, basicsr.note),
+    "diffusers": Form((), diffusers.write, diffusers.run, diffusers.note),
+    "taming": Form((".safetensors", ".ckpt"), taming.write, taming.run, taming.note),
 }
 TOLERANCE = 1e-4  # of images in [0, 1]
 
@@ -67,8 +84,10 @@ def export(
     comparison: if its images differ from torch's by more than 1e-4, nothing is written,
     and an older file of that name stays.
 
-    form: "onnx", "openvino", "torchscript", or "basicsr" (weights of super-resolution
-        networks under the names that upscaling programs read)
+    form: "onnx", "openvino", "torchscript"; or weights under the names of other
+        projects: "basicsr" (super-resolution networks, for upscaling programs),
+        "diffusers" and "taming" (autoencoders of latents)
+    out: for diffusers a new or empty folder
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
 
@@ -78,16 +97,18 @@ def export(
     out = Path(out)
     if form not in FORMS:
         raise UserError(f"models cannot be exported to {form!r}. {did_you_mean(form, FORMS)}")
-    suffixes, module = FORMS[form]
-    if out.suffix not in suffixes:
+    suffixes, write, run_file, note = FORMS[form]
+    if not suffixes:
+        require_new_folder(out)
+    elif out.suffix not in suffixes:
         raise UserError(f"a file of {form} ends in {' or '.join(suffixes)}; got {printable(out)}")
     model = load(run, checkpoint=checkpoint)
     exported = network(model, to, truncation)
     facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
     try:
         with replacing(out) as file:
-            free = module.write(exported, file, facts)
-            compared = [_compared(module.run, file, exported, x) for x in exported.examples(free)]
+            free = write(exported, file, facts)
+            compared = [_compared(run_file, file, exported, x) for x in exported.examples(free)]
             worst = max(one.difference for one in compared)
             if not worst <= TOLERANCE:
                 raise CapabilityError(
@@ -103,7 +124,7 @@ def export(
             f"{printable(out)} could not be written ({reason(e)}): free some space, or choose a "
             "folder that you may write to"
         ) from None
-    notes = (basicsr.note(exported),) if module is basicsr else ()
+    notes = () if note is None else (note(exported),)
     return Export(out, exported.inputs, free, compared, (*exported.notes, *notes))
 
 

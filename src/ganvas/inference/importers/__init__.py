@@ -23,6 +23,7 @@ from ganvas.inference.importers import (
     cogan,
     dcgan,
     deoldify,
+    diffusers,
     discogan,
     fastgan,
     mimicry,
@@ -32,6 +33,7 @@ from ganvas.inference.importers import (
     spade,
     stylegan,
     stylegan3,
+    taming,
     translation,
     unit,
 )
@@ -40,6 +42,8 @@ from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.reading import read
 
 FORMATS: dict[str, Format] = {
+    **diffusers.FORMATS,
+    **taming.FORMATS,
     **biggan.FORMATS,
     **cogan.FORMATS,
     **dcgan.FORMATS,
@@ -86,6 +90,8 @@ def import_network(
 ) -> nn.Module:
     """Import the network in another project's checkpoint (.pth, .pt or safetensors).
 
+    file: may also be a folder of diffusers, with an autoencoder's config.json
+
     The network is in float32 on the CPU, in evaluation mode, and is called as in its
     own project. Only tensors are read, never code.
 
@@ -101,18 +107,26 @@ def import_network(
     Raises `UserError` with the file's contents if it is not a checkpoint, or not in one
     of the `FORMATS`; for unknown options and for those that are needed.
     """
-    name, found = recognized(read_state(file, part), str(file))
-    found, _ = apply(found, options or {}, name, str(file))
-    announce(found, options or {}, name, str(file))
+    weights, settings = diffusers.opened(Path(file))
+    options = {**settings, **(options or {})}
+    name, found = recognized(read_state(weights, part), str(file))
+    found, _ = apply(found, options, name, str(file))
+    announce(found, options, name, str(file))
     net = found.net.float()
     if found.output_map is not None:
         net = Adapted(net, found.output_map, found.input_map)
     return net.eval()
 
 
-def read_state(file: str | Path, part: str | None = None) -> State:
-    """The tensors that `import_network` imports, by their names in the file."""
-    state = _clean(_part(read(Path(file)), part, file))
+def read_state(file: str | Path, part: str | None = None, discriminator: bool = False) -> State:
+    """The tensors that `import_network` imports, by their names in the file.
+
+    discriminator: those of a discriminator, if the file has one beside its autoencoder
+    """
+    tensors = _part(read(Path(file)), part, file)
+    if discriminator:
+        tensors = _inner(tensors, taming.DISCRIMINATOR) or tensors
+    state = _clean(tensors)
     if any(_recognize(recognize, state) for recognize in FORMATS.values()):
         return state
     return _prefixed(state, file) or state
@@ -204,8 +218,10 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         else {}
     )
     if part is not None:
-        inner = _groups(loaded if _is_state(loaded) else parts.get("state_dict", {}))
-        parts = {**inner, **parts}
+        whole = loaded if _is_state(loaded) else parts.get("state_dict", {})
+        parts = {**_groups(whole), **parts}
+        if part not in parts and (below := _inner(whole, part)):
+            return below
         if part not in parts:
             has = did_you_mean(part, map(printable, parts)) if parts else "It has no parts."
             raise UserError(f"{file} has no part {part!r}. {has[:500]}")
@@ -242,6 +258,16 @@ def _groups(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         if dot:
             groups.setdefault(child, {})[rest] = value
     return groups
+
+
+def _inner(state: Mapping[str, Tensor], module: str) -> dict[str, Tensor]:
+    """The tensors of a module, such as "loss.discriminator", by their names in it."""
+    prefix = f"{module}."
+    return {
+        key.removeprefix(prefix): value
+        for name, value in state.items()
+        if (key := _stripped(name)).startswith(prefix)
+    }
 
 
 def _prefixed(state: State, file: str | Path) -> State | None:
@@ -290,6 +316,7 @@ def _clean(state: Mapping[str, Tensor]) -> State:
     """
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
+    state = taming.network_of(state)
     stats = ("running_mean", "running_var", "num_batches_tracked")
 
     def used(key: str) -> bool:

@@ -22,6 +22,7 @@ from ganvas.core.files import require_new_folder, sha256_of
 from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
+from ganvas.inference.importers import diffusers
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.by_spandrel import Upscaler
 from ganvas.inference.importers.options import Options, announce, apply
@@ -34,6 +35,7 @@ from ganvas.nets import (
     discogan,
     fastgan,
     image_to_image,
+    latent_autoencoder,
     progan,
     r3gan,
     resnet,
@@ -116,6 +118,13 @@ def _shape_of_images(net: Any, side: int = 256) -> Shape:
     return Shape(channels, side, side)
 
 
+def _shape_of_autoencoder(net: Any) -> Shape:
+    """As `_shape_of_images`. Raises `ValueError` if the channels change."""
+    if net.channels != net.channels_out:
+        raise ValueError(f"it takes {net.channels} channels and gives {net.channels_out}")
+    return _shape_of_images(net, min(256, 32 * net.multiple))
+
+
 # Generator class -> (method, function that returns the output shape). Networks of one
 # class belong to one method, however they were trained.
 METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shape]]] = {
@@ -147,6 +156,14 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
         lambda net: _shape_of_images(net, net.multiple),
     ),
     image_to_image.ResNetGenerator: (methods.CycleGAN, _shape_of_images),
+    latent_autoencoder.KLAutoencoder: (
+        lambda shape, G, D: methods.AutoencoderKL(shape, G, D),
+        _shape_of_autoencoder,
+    ),
+    latent_autoencoder.VQAutoencoder: (
+        lambda shape, G, D: methods.VQGAN(shape, G, D),
+        _shape_of_autoencoder,
+    ),
     discogan.Generator: (methods.DiscoGAN, lambda net: _shape_of_images(net, 64)),
     **{
         network: (
@@ -192,10 +209,12 @@ def import_model(
     """
     file, out = Path(file), Path(out)
     require_new_folder(out)
-    state = importers.read_state(file, part)
+    weights, known = diffusers.opened(file)
+    options = {**known, **(options or {})}
+    state = importers.read_state(weights, part)
     name, found = importers.recognized(state, str(file))
-    found, settings = apply(found, options or {}, name, str(file))
-    announce(found, options or {}, name, str(file))
+    found, settings = apply(found, options, name, str(file))
+    announce(found, options, name, str(file))
     method, shape = as_method(found.net, name)
     task = "images"
     if isinstance(method, Translates):
@@ -206,7 +225,7 @@ def import_model(
         "recipe": f"imported {name}",
         "source": {
             "file": file.name,
-            "sha256": sha256_of(file),
+            "sha256": sha256_of(weights),
             "part": part,
         },
         "ganvas": __version__,

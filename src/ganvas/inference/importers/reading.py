@@ -15,6 +15,18 @@ from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural
 
 
+class _Named:
+    """Stands in for the classes of `NAMED`, whose code is not loaded."""
+
+
+# Keys of dicts in Lightning's checkpoints, which hold nothing of the networks.
+NAMED = [
+    f"{package}.callbacks.{module}"
+    for package in ("pytorch_lightning", "lightning.pytorch")
+    for module in ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping")
+]
+
+
 def read(file: Path) -> object:
     """Read a file of torch.save or safetensors; tensors and containers only.
 
@@ -42,7 +54,8 @@ def read(file: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(file)
-        with warnings.catch_warnings():
+        known = torch.serialization.safe_globals([(_Named, name) for name in NAMED])
+        with warnings.catch_warnings(), known:
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as e:  # a broken file may fail in any way inside the readers

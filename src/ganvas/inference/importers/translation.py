@@ -126,7 +126,8 @@ def _translating_unet(state: State) -> Found | None:
     )
 
 
-def _patch_discriminator(state: State) -> Found | None:
+def patch_discriminator(state: State) -> Found | None:
+    """That project's PatchGAN, which other projects have under other names."""
     if not (
         numbered(state, "model")
         and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()
@@ -187,7 +188,7 @@ FORMATS: dict[str, Format] = {
         _antialiased_resnet
     ),
     "U-Net generator (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_unet,
-    "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _patch_discriminator,
+    "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": patch_discriminator,
     "anti-aliased PatchGAN (taesungp/contrastive-unpaired-translation)": (
         _antialiased_patch_discriminator
     ),

@@ -1,0 +1,189 @@
+"""Autoencoders of huggingface/diffusers, a file or a folder with its config.json.
+
+ganvas' own networks have the same names of layers. `autoencoder` also builds them for
+projects with other names, which a function gives.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ganvas.core.errors import UserError, printable
+from ganvas.core.json_files import read_json
+from ganvas.inference.importers.formats import Format, Found, Setting, State
+from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
+
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model"
+SUFFIXES = (".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin")
+CLASSES = ("AutoencoderKL", "VQModel")
+GROUPS = 32  # of norms, in all published configurations
+MAX_GROUPS = 512
+
+# The name of a layer of ganvas in another project, by the number of levels.
+Names = Callable[[str, int], str]
+
+
+def opened(path: Path) -> tuple[Path, dict[str, str]]:
+    """(file of weights, settings that config.json beside it holds) of a folder or file.
+
+    Other paths are returned as they are, without settings. Raises `UserError` for a
+    folder whose config.json describes another network, or that has no weights.
+    """
+    folder = path.parent if path.name.startswith(f"{WEIGHTS}.") else path
+    if not (folder / CONFIG).is_file():
+        if (path / "vae" / CONFIG).is_file():
+            raise UserError(
+                f"{printable(path)} is a pipeline of several networks; give that of its "
+                f"autoencoder: {printable(path / 'vae')}"
+            )
+        return path, {}
+    config = read_json(folder / CONFIG, "description of an autoencoder")
+    where, kind = printable(folder / CONFIG), config.get("_class_name")
+    if kind not in CLASSES:
+        raise UserError(
+            f"{where} describes {printable(kind)[:100]!r}; expected {' or '.join(CLASSES)}"
+        )
+    for name, known in (("act_fn", "silu"), ("norm_type", "group")):
+        if (value := config.get(name, known)) != known:
+            raise UserError(
+                f"{where}: {name} is {printable(value)[:100]!r}; {known!r} is supported"
+            )
+    settings = {"norm_num_groups": str(config.get("norm_num_groups", GROUPS))}
+    if path != folder:
+        return path, settings
+    files = [folder / f"{WEIGHTS}{suffix}" for suffix in SUFFIXES]
+    for file in files:
+        if file.is_file():
+            return file, settings
+    raise UserError(f"{printable(folder)} has no {files[0].name}; it holds {CONFIG} alone")
+
+
+def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Found:
+    """The autoencoder of `state`, with a codebook or a Gaussian.
+
+    setting: the project's name for the number of groups of norms
+    announced: whether to say which is assumed
+
+    Raises `ValueError` for tensors that are missing.
+    """
+    down = (named(f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in count())
+    widths = [shape[0] for shape in _shapes(state, down)]
+    if not widths:
+        raise ValueError("its encoder has no levels")
+    levels = len(widths)
+
+    def has(key: str) -> bool:
+        return named(key, levels) in state
+
+    def shape(key: str) -> list[int]:
+        if (name := named(key, levels)) not in state:
+            raise ValueError(f"{name} is missing")
+        return list(state[name].shape)
+
+    first = "encoder.down_blocks.0.resnets"
+    blocks = (named(f"{first}.{j}.conv1.weight", levels) for j in count())
+    groups = "attentions.0.group_norm.weight"
+    up = [i for i in range(levels) if has(f"decoder.up_blocks.{levels - 1 - i}.{groups}")]
+    settings: dict[str, Any] = {
+        "channels": shape("encoder.conv_in.weight")[1],
+        "channels_out": shape("decoder.conv_out.weight")[0],
+        "stem": shape("encoder.conv_in.weight")[0],
+        "features": shape("decoder.conv_in.weight")[1],
+        "widths": widths,
+        "blocks": len(_shapes(state, blocks)),
+        "groups": GROUPS,
+        "attention": [i for i in range(levels) if has(f"encoder.down_blocks.{i}.{groups}")],
+        "attention_up": up,
+        "middle_attention": has(f"encoder.mid_block.{groups}"),
+        "convolved": levels == 1 or has("encoder.down_blocks.0.downsamplers.0.conv.weight"),
+    }
+    if has("quantize.embedding.weight"):
+        codes, latent = shape("quantize.embedding.weight")
+        net: nn.Module = VQAutoencoder(latent=latent, codes=codes, **settings)
+    else:
+        quant, post = has("quant_conv.weight"), has("post_quant_conv.weight")
+        latent = settings["features"]
+        if post:
+            latent = shape("post_quant_conv.weight")[1]
+        net = KLAutoencoder(latent=latent, quant_conv=quant, post_quant_conv=post, **settings)
+    theirs = {named(key, levels): (key, own) for key, own in net.state_dict().items()}
+    weights = {}
+    for key, value in state.items():
+        ours, own = theirs.get(key, (key, value))
+        weights[ours] = _linear(value) if own.dim() == 2 else value
+    return Found(net, weights, settings={setting: _groups(net, announced)})
+
+
+def _shapes(state: State, names: Any) -> list[list[int]]:
+    """The shapes of the tensors with `names`, up to the first name that has none."""
+    shapes = []
+    for name in names:
+        if name not in state:
+            return shapes
+        shapes.append(list(state[name].shape))
+    return shapes
+
+
+def _linear(weight: Tensor) -> Tensor:
+    """The weight of a 1x1 convolution as that of a linear layer."""
+    return weight[:, :, 0, 0] if tuple(weight.shape[2:]) == (1, 1) else weight
+
+
+def _groups(net: nn.Module, announced: bool) -> Setting:
+    """The groups of norms: any number that divides all widths."""
+    norms = [m for m in net.modules() if isinstance(m, nn.GroupNorm)]
+    common = math.gcd(*(norm.num_channels for norm in norms))
+
+    def regroup(net: nn.Module, groups: int) -> None:
+        for norm in net.modules():
+            if isinstance(norm, nn.GroupNorm):
+                norm.num_groups = groups
+
+    divisors = [n for n in range(1, min(common, MAX_GROUPS) + 1) if common % n == 0]
+    readings = {str(n): partial(regroup, groups=n) for n in divisors}
+    return Setting(readings, str(GROUPS) if GROUPS in divisors else None, announced)
+
+
+def _same(key: str, levels: int) -> str:
+    return key
+
+
+# Names of attention before diffusers 0.14.
+OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def _found(state: State) -> Found | None:
+    if (
+        not {
+            "encoder.down_blocks.0.resnets.0.conv1.weight",
+            "decoder.up_blocks.0.resnets.0.conv1.weight",
+        }
+        <= state.keys()
+    ):
+        return None
+    pattern = rf"(\.attentions\.\d+)\.({'|'.join(OLD)})\."
+    new = {re.sub(pattern, lambda m: f"{m[1]}.{OLD[m[2]]}.", k): v for k, v in state.items()}
+    return autoencoder(new, _same, "norm_num_groups", announced=True)
+
+
+def _kl(state: State) -> Found | None:
+    return None if "quantize.embedding.weight" in state else _found(state)
+
+
+def _vq(state: State) -> Found | None:
+    return _found(state) if "quantize.embedding.weight" in state else None
+
+
+FORMATS: dict[str, Format] = {
+    "AutoencoderKL (huggingface/diffusers)": _kl,
+    "VQModel (huggingface/diffusers)": _vq,
+}

@@ -1,0 +1,95 @@
+"""Autoencoders of CompVis/taming-transformers and CompVis/latent-diffusion.
+
+VQGANs, KL autoencoders (also those of Stable Diffusion), and the discriminator that a
+checkpoint has beside one, under `loss.discriminator`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ganvas.inference.importers import translation
+from ganvas.inference.importers.diffusers import autoencoder
+from ganvas.inference.importers.formats import Format, Found, State, numbered
+
+DISCRIMINATOR = "loss.discriminator"  # the part of a checkpoint
+# Of training, or of other views of the codes: no part of the network.
+UNUSED = r"(loss|model_ema)\..*|colorize|quantize\.(used|embedding\.(cluster_size|embed_avg))"
+PATTERNS = (
+    (r"down_blocks\.(\d+)\.resnets", r"down.\1.block"),
+    (r"down_blocks\.(\d+)\.attentions", r"down.\1.attn"),
+    (r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample"),
+    (r"up_blocks\.(\d+)\.resnets", r"up.\1.block"),
+    (r"up_blocks\.(\d+)\.attentions", r"up.\1.attn"),
+    (r"up_blocks\.(\d+)\.upsamplers\.0", r"up.\1.upsample"),
+    (r"mid_block\.attentions\.0", "mid.attn_1"),
+    (r"mid_block\.resnets\.0", "mid.block_1"),
+    (r"mid_block\.resnets\.1", "mid.block_2"),
+    (r"conv_norm_out", "norm_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"group_norm", "norm"),
+    (r"to_out\.0", "proj_out"),
+    (r"\.to_([qkv])\.", r".\1."),
+)
+
+
+def named(key: str, levels: int) -> str:
+    """The name of a layer of ganvas' autoencoders in the authors' code.
+
+    levels: of the network; the decoder's are numbered from the full size down there
+    """
+    for ours, theirs in PATTERNS:
+        key = re.sub(ours, theirs, key)
+    return re.sub(r"\.up\.(\d+)", lambda m: f".up.{levels - 1 - int(m[1])}", key)
+
+
+def network_of(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The autoencoder among a checkpoint's tensors; others are returned as they are.
+
+    Averaged weights take the place of the trained ones: latent-diffusion keeps them in
+    `model_ema`, by names without dots.
+    """
+    if not {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= state.keys():
+        return state
+    return {
+        key: state.get(f"model_ema.{key.replace('.', '')}", value)
+        for key, value in state.items()
+        if not re.fullmatch(UNUSED, key)
+    }
+
+
+def _found(state: State) -> Found | None:
+    if not {"encoder.down.0.block.0.conv1.weight", "decoder.conv_in.weight"} <= state.keys():
+        return None
+    if "quantize.embed.weight" in state:
+        raise ValueError("its codes are drawn (GumbelVQ), which is not supported")
+    return autoencoder(state, named, "num_groups", announced=False)  # fixed there
+
+
+def _kl(state: State) -> Found | None:
+    return None if "quantize.embedding.weight" in state else _found(state)
+
+
+def _vq(state: State) -> Found | None:
+    return _found(state) if "quantize.embedding.weight" in state else None
+
+
+def _discriminator(state: State) -> Found | None:
+    if not numbered(state, "main") or "main.0.bias" not in state:
+        return None
+    if "main.3.loc" in state:
+        raise ValueError("its norms are ActNorm, which is not supported")
+    if "main.3.running_mean" not in state:
+        return None
+    ours = {key.replace("main.", "model.", 1): value for key, value in state.items()}
+    return translation.patch_discriminator(ours)
+
+
+FORMATS: dict[str, Format] = {
+    "VQGAN (CompVis/taming-transformers)": _vq,
+    "KL autoencoder (CompVis/latent-diffusion)": _kl,
+    "PatchGAN (CompVis/taming-transformers)": _discriminator,
+}
