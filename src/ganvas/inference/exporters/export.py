@@ -14,8 +14,9 @@ from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_
 from ganvas.core.files import replacing
 from ganvas.core.guards import reason
 from ganvas.inference.exporters import basicsr, onnx, openvino, torchscript
-from ganvas.inference.exporters.network import Input, Network, network
-from ganvas.inference.load import load
+from ganvas.inference.exporters.network import Input, Network, discriminator
+from ganvas.inference.exporters.network import network as generating
+from ganvas.inference.load import load, located
 
 # Form -> (suffixes of its files, the module that writes and runs it).
 FORMS = {
@@ -31,7 +32,7 @@ class Compared(NamedTuple):
     """A comparison of an exported file with torch.
 
     sizes: of the inputs
-    difference: the largest, of images in [0, 1]
+    difference: the largest, of images in [0, 1]; of logits, as a share of the largest
     """
 
     sizes: tuple[tuple[int, ...], ...]
@@ -60,6 +61,7 @@ def export(
     to: str | None = None,
     truncation: float | None = None,
     checkpoint: str = "last",
+    network: str = "G",
 ) -> Export:
     """Write a model as a file for other programs, and run that file beside torch.
 
@@ -71,6 +73,8 @@ def export(
         networks under the names that upscaling programs read)
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
+    network: "G", what the model generates with; or "D", the discriminator of a run, for
+        "basicsr", to continue training elsewhere
 
     Raises `UserError` for an unknown form, a wrong suffix, a missing package and a
     model that has no such form; `OutputError` if the file cannot be written.
@@ -81,9 +85,8 @@ def export(
     suffixes, module = FORMS[form]
     if out.suffix not in suffixes:
         raise UserError(f"a file of {form} ends in {' or '.join(suffixes)}; got {printable(out)}")
-    model = load(run, checkpoint=checkpoint)
-    exported = network(model, to, truncation)
-    facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
+    exported, facts = _ready(run, form, to, truncation, checkpoint, network)
+    facts["inputs"] = {i.name: i.text for i in exported.inputs}
     try:
         with replacing(out) as file:
             free = module.write(exported, file, facts)
@@ -91,7 +94,7 @@ def export(
             worst = max(one.difference for one in compared)
             if not worst <= TOLERANCE:
                 raise CapabilityError(
-                    f"the images of the exported network differ from torch's by {worst:.2g}, of at "
+                    f"the results of the exported network differ from torch's by {worst:.2g}, of at "
                     f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
                     "Nothing was written"
                 )
@@ -105,6 +108,27 @@ def export(
         ) from None
     notes = (basicsr.note(exported),) if module is basicsr else ()
     return Export(out, exported.inputs, free, compared, (*exported.notes, *notes))
+
+
+def _ready(
+    run: str | Path,
+    form: str,
+    to: str | None,
+    truncation: float | None,
+    checkpoint: str,
+    network: str,
+) -> tuple[Network, dict[str, object]]:
+    """(the network to export, facts of its model)."""
+    if network not in ("G", "D"):
+        raise UserError(f"got the network {network!r}; expected G or D, the discriminator")
+    if network == "G":
+        model = load(run, checkpoint=checkpoint)
+        return generating(model, to, truncation), {**model.facts}
+    if form != "basicsr":
+        raise UserError(f"a discriminator is exported to basicsr, not to {form}")
+    if to is not None or truncation is not None:
+        raise CapabilityError("a discriminator has no direction and no truncation: leave them out")
+    return discriminator(located(run), checkpoint), {"network": "discriminator"}
 
 
 def _compared(
@@ -127,4 +151,5 @@ def _compared(
             f"the exported network gives {list(result.shape)} in place of {list(expected.shape)}. "
             "Nothing was written"
         )
-    return Compared(sizes, float(np.abs(result - expected).max()))
+    scale = max(1.0, float(np.abs(expected).max()))
+    return Compared(sizes, float(np.abs(result - expected).max()) / scale)
