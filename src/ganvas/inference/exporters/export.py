@@ -94,8 +94,8 @@ def export(
             worst = max(one.difference for one in compared)
             if not worst <= TOLERANCE:
                 raise CapabilityError(
-                    f"the results of the exported network differ from torch's by {worst:.2g}, of at "
-                    f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
+                    f"the results of the exported network differ from torch's by {worst:.2g}, of "
+                    f"at most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
                     "Nothing was written"
                 )
             weights = file.with_suffix(".bin")
