@@ -1,6 +1,6 @@
 """Compare the speed of a training step of two versions of ganvas.
 
-    python bench/versions.py CHECKOUT [--only NAME ...] [--rounds 9]
+    python bench/versions.py CHECKOUT [--only NAME ...] [--precisions fp32 bf16] [--rounds 9]
 
 CHECKOUT is a checkout of the other version (`git worktree add PATH COMMIT`). Each case is
 a row of bench/peers.py. The two versions run it in processes of their own, on the same
@@ -33,6 +33,9 @@ ROWS = {  # recipe, size, steps of a turn, settings
     "srgan 128 px batch 16": ("srgan", 128, 1, ["batch=16"]),
     "stylegan2 32 px batch 16": ("stylegan2_ada_cifar", 32, 2, ["batch=16"]),
 }
+
+
+PRECISIONS = ("fp32", "bf16")
 
 
 def serve(row: str, precision: str) -> None:
@@ -96,6 +99,8 @@ class Version:
 
 def compared(other: Path, row: str, precision: str, rounds: int) -> dict[str, Any]:
     """Paired turns of this version and the other, and the ratios of their seconds."""
+    from ganvas.core.environment import machine
+
     versions = Version(ROOT, row, precision), Version(other, row, precision)
     for version in versions:
         version.turn()  # both warm
@@ -109,6 +114,7 @@ def compared(other: Path, row: str, precision: str, rounds: int) -> dict[str, An
         "most": max(ratios),
         "seconds": [statistics.median(turns) for turns in zip(*pairs)],
         "rounds": rounds,
+        "machine": machine(),
     }
 
 
@@ -130,16 +136,15 @@ def main() -> None:
     )
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    from ganvas.core.environment import machine
-
     commits = {"this": commit_of(ROOT), "other": commit_of(args.checkout)}
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     if found.get("commits") != commits:
-        found = {"commits": commits, "machine": machine(), "threads": 1, "cases": {}}
+        found = {"commits": commits, "threads": 1, "cases": {}}
     for row in args.only:
-        for precision in ("fp32", "bf16"):
+        for precision in args.precisions:
             if (name := f"{row} {precision}") not in found["cases"]:
                 found["cases"][name] = compared(args.checkout, row, precision, args.rounds)
                 RESULTS.write_text(json.dumps(found, indent=1) + "\n")

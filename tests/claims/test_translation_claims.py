@@ -16,6 +16,7 @@ from PIL import Image
 from ganvas.claims import runner
 from ganvas.claims.experiments import (
     coupled_pairs_agree,
+    cut_is_lighter_and_nearer,
     cycle_ablation_on_facades,
     cycle_prevents_collapse,
     discogan_covers_modes,
@@ -31,9 +32,10 @@ from ganvas.claims.experiments import (
     super_resolution_trades,
     ten_percent_of_pairs,
 )
-from ganvas.claims.kit import domains, facades, super_resolution
+from ganvas.claims.kit import costs, domains, facades, letters, super_resolution
+from ganvas.claims.kit.quality import Quality
 from ganvas.core import Run, config
-from ganvas.data import toy
+from ganvas.data import Feed, toy
 from ganvas.metrics.fcn_score import confusion, segmentation
 from ganvas.metrics.lpips import LPIPS
 
@@ -339,3 +341,66 @@ def narrow(run: Run) -> Run:
     for setting in ("G.width=2", "G.blocks=1", "D.width=2"):
         run = config.override(run, setting)
     return run
+
+
+def test_what_a_loss_keeps() -> None:
+    """Each layer of a chain keeps its input; weights count four times."""
+    method: Any = torch.nn.Sequential(*(torch.nn.Linear(8, 8, bias=False) for _ in range(3)))
+    x = torch.rand(16, 8)
+
+    def loss() -> torch.Tensor:
+        return method(x).sum()
+
+    weights, maps = 3 * 8 * 8 * 4, 3 * 16 * 8 * 4
+    assert costs.kept_bytes(method, loss) == 4 * weights + maps
+
+
+def test_a_method_that_is_not_nearer_saves_nothing() -> None:
+    base = {"frechet": 2.0, "seconds": 1.0, "mib": 8.0}
+    light = {"frechet": 1.0, "seconds": 0.5, "mib": 4.0}
+    found = cut_is_lighter_and_nearer.figures(
+        {"cyclegan": base, "cut": light, "fastcut": {**light, "frechet": 2.0}}
+    )
+    assert (found["cut_nearer"], found["cut_time"], found["cut_memory"]) == (2.0, 0.5, 0.5)
+    assert (found["fastcut_nearer"], found["fastcut_time"], found["fastcut_memory"]) == (1, 1, 1)
+
+
+def test_experiment_on_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At toy size; the nulls save nothing, whatever they cost."""
+    module = cut_is_lighter_and_nearer
+    noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    feed = domains.two_domains("noise", noise[:20], noise[20:], "")
+    one = dataclasses.replace(feed.info, task="images", counts={})
+    serifs = domains.as_tensor(noise)
+    styles = letters.Styles(feed, serifs, Quality(Feed(one, {"x": noise[20:]}), 20))
+    monkeypatch.setattr(module, "letters", lambda: styles)
+
+    def small(run: Run) -> Run:
+        contrast = ("F.width=4", "taps=[0,4,8]", "patches=8")
+        for setting in contrast if "F" in run.method.keywords else ():  # type: ignore[attr-defined]
+            run = config.override(run, setting)
+        run = config.override(narrow(run), "G.blocks=2")
+        return dataclasses.replace(run, images=1)
+
+    arms = {
+        name: [small(run) for run in runs] if isinstance(runs, list) else small(runs)
+        for name, runs in module.ARMS.items()
+    }
+    monkeypatch.setattr(module, "ARMS", arms)
+    module.prices.cache_clear()
+    experiment: Any = module.CLAIM.experiment
+    found = dataclasses.replace(experiment, arms=arms, device="cpu")(7)
+    module.prices.cache_clear()
+    named = {check.figure for check in module.CLAIM.words.checks}
+    assert named <= found.figures.keys()
+    assert found.nulls.keys() == {"untrained", "chance", "cyclegan"}
+    same = found.nulls["cyclegan"]
+    assert all(
+        same[f"{arm}_{what}"] == 1
+        for arm in ("cut", "fastcut")
+        for what in ("nearer", "time", "memory")
+    )
+    assert found.figures["fastcut_mib"] < found.figures["cut_mib"] < found.figures["cyclegan_mib"]
+    assert module.CLAIM.words.arms.keys() == arms.keys()
+    seed = {"figures": found.figures, "nulls": found.nulls, "series": runner._short(found.series)}
+    module.CLAIM.plot(Figure(figsize=(10, 4)), [seed])

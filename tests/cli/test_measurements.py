@@ -171,3 +171,116 @@ def test_samples_of_5_channels_of_floats(
     assert os_sign.status == 0
     assert ganvas.verify(tmp_path / "bare" / "0.tif").state == "marked"
     assert measure(run, data, n=8)["values"]
+
+
+UPSCALER = ["G.width=16", "G.blocks=1", "optim.G.lr=1e-2", "data.window=[0,4095]"]
+
+
+@pytest.fixture(scope="module")
+def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SRResNet x4 of 5 channels in 12 of 16 bits, with real pairs to be measured on."""
+    folder = tmp_path_factory.mktemp("upscaler")
+    for name in ("data", "low", "high"):
+        (folder / name).mkdir()
+    tifffile.imwrite(folder / "data" / "0.tif", noise(3, 40, 44, 5), **HOW)
+    tifffile.imwrite(folder / "low" / "a.tif", noise(2, 20, 24, 5), **HOW)
+    high = noise(2, 20, 24, 5).repeat(4, 1).repeat(4, 2)
+    tifffile.imwrite(folder / "high" / "a.tif", high, **HOW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        patch.setattr(probe, "IMAGES", 8)
+        test = f"{folder / 'low'},{folder / 'high'}"
+        ganvas.train(
+            *("srresnet", folder / "data"),
+            out=folder / "run",
+            size=16,
+            batch=2,
+            images=8,
+            test=test,
+            set=UPSCALER,
+            device="cpu",
+        )
+    return folder
+
+
+def test_an_upscaler_is_measured_in_the_range_of_the_data(upscaler: Path, tmp_path: Path) -> None:
+    """The figures are those of the files, in which 5 channels are no colors."""
+    run = upscaler / "run"
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["values"] == {"low": 0.0, "high": 4095.0, "type": "uint16"}
+    assert (record["held_out"]["pairs"], record["held_out"]["protocol"]) == (2, "gray-crop4")
+    translate_files(run, [upscaler / "low"], tmp_path)
+    made, true = (tifffile.imread(f / "a.tif") for f in (tmp_path, upscaler / "high"))
+    assert made.shape == (2, 80, 96, 5)
+    apart = (made.astype(float) - true)[:, 4:-4, 4:-4] / 4095
+    expected = (-10 * np.log10(np.square(apart).mean((1, 2)))).mean()
+    measured = json.loads((run / "measures.jsonl").read_text().splitlines()[-1])
+    assert measured["psnr"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("tile", [32, 100])
+def test_an_upscaler_in_tiles_gives_the_same_bits(
+    upscaler: Path, tile: int, tmp_path: Path
+) -> None:
+    """16 bits of 5 channels, the size of a pixel, and the place on Earth."""
+    scale = (33550, 12, 3, (10.0, 20.0, 0.0), True)
+    how = {**HOW, "resolution": (300, 300), "extratags": [scale]}
+    tifffile.imwrite(tmp_path / "a.tif", noise(80, 104, 5), **how)
+    for name, side in (("whole", None), ("tiles", tile)):
+        translate_files(upscaler / "run", [tmp_path / "a.tif"], tmp_path / name, tile=side)
+    one, other = (tifffile.imread(tmp_path / n / "a.tif") for n in ("whole", "tiles"))
+    assert (one.shape, one.dtype) == ((320, 416, 5), np.uint16)
+    assert 255 < one.max() <= 4095
+    assert np.array_equal(one, other)
+    with tifffile.TiffFile(tmp_path / "tiles" / "a.tif") as file:
+        page: Any = file.pages[0]
+        assert page.tags[33550].value == (2.5, 5.0, 0.0)
+        assert page.tags["XResolution"].value == (1200, 1)
+
+
+def test_esrgan_plays_on_16_channels_of_floats(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(8):
+        np.save(data / f"{i}.npy", noise(176, 180, 16).astype(np.float32) - 1000)
+    own = ["G.width=4", "G.blocks=1", "G.growth=2", "D.width=2", "pretrain=2"]
+    window = "data.window=[-1000,3095]"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        patch.setattr(probe, "IMAGES", 8)
+        model = ganvas.train(
+            *("esrgan", data), out=tmp_path / "run", batch=2, images=6, set=[*own, window]
+        )
+    low = tmp_path / "a.tif"
+    tifffile.imwrite(low, noise(12, 10, 16).astype(np.float32) - 1000, **HOW)
+    found = model.translate(low, output="numpy")
+    assert (found.shape, found.dtype) == ((48, 40, 16), np.float32)
+    assert measure(tmp_path / "run", data, n=8)
+
+
+def test_mistakes_of_an_upscaler_of_measurements_cost_one_line(
+    upscaler: Path, tmp_path: Path
+) -> None:
+    data = upscaler / "data"
+    vgg, layers = tmp_path / "vgg.pth", [(3, 4), (4, 4), (4, 8), (8, 8)]
+    widths = {f"features.{2 * i}": pair for i, pair in enumerate(layers)}
+    state = {f"{k}.weight": torch.zeros(b, a, 3, 3) for k, (a, b) in widths.items()}
+    torch.save(state | {f"{k}.bias": torch.zeros(b) for k, (_, b) in widths.items()}, vgg)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 64)).save(photos / "0.png")
+    refused: list[tuple[str, list[str], dict[str, Any], str]] = [
+        ("srgan", [f"vgg={vgg}", "layer=relu2_2", "D.width=2"], {}, "1 or 3 channels; .* has 5"),
+        ("realesrgan", ["D.width=2", "G.growth=2"], {}, "JPEG, which has 8 bits"),
+        ("srresnet", [], {"test": photos}, "got 5 channels; the images have 3"),
+    ]
+    for recipe, settings, more, message in refused:
+        settings += ["G.width=4", "G.blocks=1"]
+        with pytest.raises(UserError, match=message) as error:
+            ganvas.train(
+                *(recipe, data),
+                **{"out": tmp_path / "run", "size": 16, "images": 2, "device": "cpu", **more},
+                set=[*settings, "data.window=[0,4095]"],
+            )
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "run").exists()

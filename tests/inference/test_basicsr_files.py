@@ -7,20 +7,25 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from toys import SMALL, toy_data
 
 from ganvas import import_network, methods
 from ganvas.core import Shape
 from ganvas.core.errors import UserError
+from ganvas.engine.restore import weights_of
 from ganvas.inference.exporters import basicsr
 from ganvas.inference.exporters.export import export
 from ganvas.inference.exporters.network import network
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.model import Model
 from ganvas.nets import super_resolution as nets
+from ganvas.training import snapshot
+from ganvas.training.trainer import train
 
 # In a process of its own, since spandrel imports torchvision for two networks that are
 # not read here, and a stub must not stay in this one.
@@ -127,3 +132,73 @@ def test_what_basicsr_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"BasicSR has no SRResNet; it has RRDBNet \(esrgan"):
         basicsr.write(ready, tmp_path / "x.pth", {})
     assert not list(tmp_path.iterdir())
+
+
+def trained_discriminator(recipe: str, folder: Path) -> Path:
+    """A run of two steps of the game."""
+    run = folder / recipe
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "write_report", lambda run, **_: None)
+        own = [s for s in SMALL[recipe] if not s.startswith("pretrain")]
+        data = toy_data(recipe, folder / "data")
+        train(recipe, str(data), out=run, images=4, set=[*own, "pretrain=0"], device="cpu")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("recipe", "golden", "suffix"),
+    [
+        ("realesrgan", "unet_discriminator_sn", ".pth"),
+        ("realesrgan", "unet_discriminator_sn", ".safetensors"),
+        ("esrgan", "vgg_discriminator_128", ".pth"),
+    ],
+)
+def test_discriminators_have_basicsr_names_and_the_same_results(
+    recipe: str, golden: str, suffix: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run, file = trained_discriminator(recipe, tmp_path), tmp_path / f"D{suffix}"
+    made = export(run, "basicsr", file, network="D")
+    assert len(made.compared) == 3
+    assert max(one.difference for one in made.compared) < 1e-5
+    assert "num_in_ch 3, num_feat 2" in made.notes[-1]
+    method, _ = weights_of(run)
+    D = method.get_submodule("D")
+    side = 128 if recipe == "esrgan" else 40
+    x = torch.rand(2, 3, side, side)
+    with torch.inference_mode():
+        found, expected = import_network(file)(x), D(x)
+    assert expected.std() > 0
+    assert torch.allclose(found.view_as(expected), expected, atol=1e-5)
+    state = torch.load(file, weights_only=True) if suffix == ".pth" else load_file(file)
+    if suffix == ".pth":
+        assert list(state) == ["params"]
+        state = state["params"]
+    if recipe == "realesrgan":  # torch's own layers give the same weight
+        layer = torch.nn.utils.spectral_norm(torch.nn.Conv2d(4, 8, 4, bias=False))
+        names = ("weight_orig", "weight_u", "weight_v")
+        layer.load_state_dict({n: state[f"conv2.{n}"] for n in names})
+        layer.eval()(torch.zeros(1, 4, 8, 8))
+        ours: Any = D.get_submodule("conv2")
+        assert torch.allclose(layer.weight, ours.weight, atol=1e-6)
+    shared: Path = request.getfixturevalue("shared")
+    theirs = torch.load(shared / "golden" / "basicsr" / f"{golden}.pth", weights_only=True)
+    assert state.keys() == theirs["params"].keys()
+    assert {k: (v.ndim, v.dtype) for k, v in state.items()} == {
+        k: (v.ndim, v.dtype) for k, v in theirs["params"].items()
+    }
+
+
+def test_what_has_no_discriminator(tmp_path: Path) -> None:
+    run = trained_discriminator("srgan", tmp_path)
+    refused: list[tuple[Path, str, dict[str, str], str]] = [
+        (run, "basicsr", {"network": "D"}, "no SRDiscriminator; of discriminators it has UNet"),
+        (run / "model", "basicsr", {"network": "D"}, "holds no discriminator: give the run"),
+        (run, "onnx", {"network": "D"}, "exported to basicsr, not to onnx"),
+        (run, "basicsr", {"network": "d"}, "expected G or D"),
+        (run, "basicsr", {"network": "D", "to": "b"}, "no direction and no truncation"),
+    ]
+    for place, form, options, message in refused:
+        name = "x.onnx" if form == "onnx" else "x.pth"
+        with pytest.raises(UserError, match=message):
+            export(place, form, tmp_path / name, **options)  # pyright: ignore[reportArgumentType]
+        assert not (tmp_path / name).exists()

@@ -25,10 +25,11 @@ from ganvas.data.found import feed_of
 from ganvas.data.info import Info
 from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
+from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
 from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
-from ganvas.data.real_degradation import RealDegradation
+from ganvas.data.real_degradation import RealDegradation, require_eight_bits
 from ganvas.data.reductions import BesideReduction, find_reductions
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
@@ -101,10 +102,11 @@ def images(
             "(0.1: a tenth). Without any labels: labels=False"
         )
     found = find_images(source, part, labels=labels, white=checked_white(white))
+    found, values = as_measured(found, window, white=white, channels=channels)
     feed = feed_of(
         *("images", found, sides_of(size), None, channels, flip, strict, labels),
         white=white,
-        window=window,
+        values=values,
     )
     if labeled < 1:
         feed.keep_labels(labeled, label_seed)
@@ -139,6 +141,7 @@ def pairs(
     different shapes.
     """
     found = find_pairs(source, part, white=checked_white(white))
+    found, values = as_measured(found, window, white=white, channels=channels)
     return feed_of(
         "pairs",
         found,
@@ -150,7 +153,7 @@ def pairs(
         False,
         direction,
         white,
-        window,
+        values,
     )
 
 
@@ -233,10 +236,11 @@ def domains(
     size, flip, strict, part, channels, white, window: see `images`
     """
     found = find_domains(source, part, white=checked_white(white))
+    found, values = as_measured(found, window, white=white, channels=channels)
     return feed_of(
         *("domains", found, sides_of(size), sides_of(load), channels, flip, strict, False),
         white=white,
-        window=window,
+        values=values,
     )
 
 
@@ -251,14 +255,16 @@ def super_resolution(
     part: Part = "train",
     channels: int | None = None,
     white: int | None = None,
+    window: Span | None = None,
     degrade: RealDegradation | None = None,
 ) -> Feed:
     """Open images and their reductions by `scale`, at the images' own resolution.
 
     Batches hold random crops of `size` as the target `b` and `y`, [n, C, H, W], and
     their reductions as the input `a` and `x`, [n, C, H / scale, W / scale]. The
-    reductions are bicubic, as MATLAB's, and rounded to 8 bits; those of two paths,
-    "LOW,HIGH", are the images of the first, matched by name.
+    reductions are bicubic, as MATLAB's, and rounded to 8 bits (with `window`, to the
+    steps of its integers); those of two paths, "LOW,HIGH", are the images of the
+    first, matched by name.
 
     scale: upscaling factor; 1 with `degrade` or two paths only
     load: size of the tiles that images are cut into, from which crops are taken;
@@ -268,7 +274,7 @@ def super_resolution(
         at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
         4/3 of `size` and overlap as little as possible
     degrade: blur, noise and compression besides; None: clean reductions
-    size, flip, strict, part, channels, white: see `images`
+    size, flip, strict, part, channels, white, window: see `images`
 
     Raises `UserError` if `size` is not a multiple of `scale`, and for images of two
     paths that do not form such pairs.
@@ -287,11 +293,13 @@ def super_resolution(
             "path, or --set data.degrade=null"
         )
     white = checked_white(white)
-    found = (
-        find_reductions(source, part, scale, white)
-        if exist
-        else find_images(source, part, labels=False, white=white)
-    )
+    if exist:
+        found, values = find_reductions(source, part, scale, white, window, channels)
+    else:
+        found = find_images(source, part, labels=False, white=white)
+        found, values = as_measured(found, window, white=white, channels=channels)
+    if degrade is not None:
+        require_eight_bits(values)
     # With reductions as files, tiles are laid over these.
     images, step = found.sets["a" if exist else "x"], scale if exist else 1
     crop, least = (height // step, width // step), (height * 4 // 3 // step, width * 4 // 3 // step)
@@ -313,11 +321,14 @@ def super_resolution(
         )
     x = BesideReduction(tiles, found.sets["b"], scale) if exist else tiles
     tiled, size = replace(found, sets={"x": x}), (height, width)
-    feed = feed_of("pairs", tiled, size, x.size, channels, flip, strict, False, white=white)
+    feed = feed_of(
+        *("pairs", tiled, size, x.size, channels, flip, strict, False), white=white, values=values
+    )
     if exist:
         feed.split_reductions(scale)
         return feed
-    feed.scale, feed.derive = scale, partial(reduced, scale=scale)
+    steps = 255 if values is None else values.steps
+    feed.scale, feed.derive = scale, partial(reduced, scale=scale, steps=steps)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)
     return feed

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,7 @@ from ganvas.data.pictures import several
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image, eight_bit
 
+MOST_CHANNELS = 16
 MAX_RATIO = 1032  # largest ratio of unpacked to packed bytes that zlib's format allows
 
 
@@ -214,29 +216,72 @@ def _member(path: Path, key: str) -> np.ndarray:
                     f"{what} announces more than its {info.compress_size} bytes can unpack to"
                 )
             with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                if version not in ((1, 0), (2, 0), (3, 0)):
-                    raise ValueError(
-                        f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0"
-                    )
-                # 3.0 is 2.0 with field names in UTF-8; numbers have no fields
-                form = np.lib.format
-                read_header = (
-                    form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
-                )
-                shape, _, kind = read_header(member)
-                rest = info.file_size - member.tell()
-                damaged = min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > rest
-                if damaged or kind.hasobject or not kind.itemsize:
-                    raise ValueError(
-                        f"its header announces {list(shape)} of {kind}, and {rest} bytes follow"
-                    )
+                npy_header(member, info.file_size)
             with archive.open(info) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
     except UserError:
         raise
     except Exception as e:
         raise UserError(f"{what} cannot be read ({reason(e)})") from None
+
+
+def npy_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    """(shape, type) of an array in the form of numpy.save.
+
+    size: bytes of the file
+
+    Raises `ValueError` for a header that promises more than follows, or objects.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its format is {version[0]}.{version[1]}; expected 1.0 to 3.0")
+    # 3.0 is 2.0 with field names in UTF-8; numbers have no fields
+    form = np.lib.format
+    read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+    shape, _, kind = read_header(file)
+    rest = size - file.tell()
+    damaged = min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > rest
+    if damaged or kind.hasobject or not kind.itemsize:
+        raise ValueError(f"its header announces {list(shape)} of {kind}, and {rest} bytes follow")
+    return shape, kind
+
+
+def npy_image(file: IO[bytes], size: int, *, header: bool = False) -> np.ndarray:
+    """One image of a file of numpy.save, [H, W, C].
+
+    size: bytes of the file
+    header: read no pixels: the result has the shape and the type only
+
+    Raises `Broken` for damaged files and for other shapes.
+    """
+    try:
+        start = file.tell()
+        shape, kind = npy_header(file, size)
+        if header:
+            values = np.broadcast_to(np.zeros((), kind), shape)
+        else:
+            file.seek(start)
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as e:  # numpy raises many kinds for damaged files
+        raise Broken(reason(e)) from None
+    return channels_last(values.astype(kind.newbyteorder("="), copy=False))
+
+
+def channels_last(values: np.ndarray) -> np.ndarray:
+    """One image [H, W], [H, W, C] or [C, H, W] of 1 to 16 channels as [H, W, C].
+
+    Raises `Broken` for other shapes.
+    """
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim == 3 and values.shape[2] > MOST_CHANNELS >= values.shape[0]:
+        values = values.transpose(1, 2, 0)
+    if values.ndim != 3 or not 1 <= values.shape[2] <= MOST_CHANNELS or not values.size:
+        raise Broken(
+            f"has the shape {list(values.shape)}; expected [H, W] or [H, W, channels] with 1 to "
+            f"{MOST_CHANNELS} channels"
+        )
+    return values
 
 
 def nhwc(a: np.ndarray, white: int | None) -> tuple[np.ndarray, np.ndarray | None]:

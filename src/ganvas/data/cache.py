@@ -37,7 +37,7 @@ from ganvas.data.headers import (
     unreadable,
     usable_headers,
 )
-from ganvas.data.measured import Measured
+from ganvas.data.measured import WithValues
 from ganvas.data.pictures import ImageSet
 from ganvas.media.samples import Broken, as_array, covering, fit, to_channels
 from ganvas.media.values import Values
@@ -286,7 +286,7 @@ def _build(
         def decode(i: int, sets: Sequence[ImageSet] = sets) -> tuple[np.ndarray, bool] | Broken:
             parts, enlarged = [], False
             for image_set in sets:
-                if options.values is not None and isinstance(image_set, Measured):
+                if options.values is not None and isinstance(image_set, WithValues):
                     try:
                         stored = options.values.to_stored(image_set.values(i))
                     except (Broken, DataError) as e:
@@ -302,10 +302,11 @@ def _build(
                 parts.append(as_array(fit(to_channels(image, channels), size)))
             return np.concatenate(parts, 2) if len(parts) > 1 else parts[0], enlarged
 
+        threads = decoding_threads(sets) if options.values is None else 1
         try:
             numbers = np.flatnonzero(usable[k])
             for i, result in zip(
-                numbers, map_in_order(decode, numbers, f"decoding {title}", decoding_threads(sets))
+                numbers, map_in_order(decode, numbers, f"decoding {title}", threads)
             ):
                 if isinstance(result, Broken):
                     skipped.append(str(result))

@@ -183,7 +183,7 @@ def check(source: Source) -> Report:
                 for c, n in zip(image_set.classes, counts, strict=True):
                     report.classes[c] = report.classes.get(c, 0) + n
         if "a" in found.sets:
-            paired &= _pair(found, report)
+            paired &= _pair(found, report, science)
     report.count = len(headers)
     report.duplicates = [names for names in seen.values() if len(names) > 1]
     if not headers:
@@ -253,8 +253,10 @@ def _read(
     return headers
 
 
-def _pair(found: Selection, report: Report) -> bool:
+def _pair(found: Selection, report: Report, science: bool) -> bool:
     """Whether the images of both sides all form pairs, by name and of equal shapes.
+
+    science: whether they are measurements, whose files may hold several images
 
     If none do, they are two domains; if some do, the report names the others.
     """
@@ -275,11 +277,15 @@ def _pair(found: Selection, report: Report) -> bool:
     report.unmatched += unmatched
     differing = []
     factors: set[int] = set()
-    for i in range(len(one)):
+    left, right = (Measured(one), Measured(other)) if science else (one, other)
+    if len(left) != len(right):
+        report.notes.append("stacks of pairs have different lengths, which cannot be trained on")
+        return False
+    for i in range(len(left)):
         try:
-            factors.add(factor_of(one.header(i), other.header(i)) or 0)
-            if unequal(one.header(i), other.header(i)):
-                differing.append(f"{one.name(i)} and {other.name(i)}")
+            factors.add(factor_of(left.header(i), right.header(i)) or 0)
+            if unequal(left.header(i), right.header(i)):
+                differing.append(f"{left.name(i)} and {right.name(i)}")
         except Broken:  # the report has it already
             continue
     report.scale = factors.pop() if len(factors) == 1 else 0
@@ -366,7 +372,7 @@ def _advise(
         fits("wgan_gp", size)
     large = sum(side >= 128 for side in sides)
     enough = 2 * large >= len(headers)  # for tiles of 128 pixels at their own resolution
-    if not report.sides and enough and report.measured is None:
+    if not report.sides and enough:
         fits("srresnet", 96)
 
 

@@ -16,9 +16,16 @@ from ganvas.media.color import gray
 from ganvas.media.resize import bicubic
 
 
-def reduced(x: Tensor, scale: int) -> Tensor:
-    """Reduce images by `scale`, bicubic as MATLAB's, rounded to 8 bits."""
-    return bicubic(x, 1 / scale).add_(1).mul_(127.5).round_().clamp_(0, 255).div_(127.5).sub_(1)
+def reduced(x: Tensor, scale: int, steps: float | None = 255) -> Tensor:
+    """Reduce images by `scale`, bicubic as MATLAB's, rounded as files are.
+
+    steps: from -1 to 1 in a file; None: floats, which are not rounded
+    """
+    small = bicubic(x, 1 / scale)
+    if steps is None:
+        return small.clamp_(-1, 1)
+    half = steps / 2
+    return small.add_(1).mul_(half).round_().clamp_(0, steps).div_(half).sub_(1)
 
 
 def edges(x: Tensor) -> Tensor:

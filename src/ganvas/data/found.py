@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from ganvas.core.errors import UserError
@@ -12,11 +11,11 @@ from ganvas.data.arrays import Arrays
 from ganvas.data.cache import Options, load_or_decode
 from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
-from ganvas.data.measured import measured, require_equal_stacks
+from ganvas.data.measured import require_equal_stacks
 from ganvas.data.pictures import Selection
 from ganvas.data.streaming.feed import is_streamed, streamed_feed
 from ganvas.data.tiles import Tiles
-from ganvas.media.values import Span, checked_window
+from ganvas.media.values import Values
 
 
 def feed_of(
@@ -30,7 +29,7 @@ def feed_of(
     labels: bool,
     direction: Literal["a2b", "b2a"] = "a2b",
     white: int | None = None,
-    window: Span | None = None,
+    values: Values | None = None,
 ) -> Feed:
     """Decode the images of a selection, and describe them.
 
@@ -38,14 +37,12 @@ def feed_of(
     size: (height, width) of the images in batches; None: their own
     load: (height, width) in which they are stored, for random crops; None: `size`
     labels: whether batches hold them
+    values: of measurements, see `measured.as_measured`
     others: see `ganvas.data.images`
 
     Raises `UserError` for images that do not go together.
     """
-    window = checked_window(window)
-    if window is not None and white is not None:
-        raise UserError("got both white and window; window alone says what becomes white")
-    if window is None and channels not in (None, 1, 3, 4):
+    if values is None and channels not in (None, 1, 3, 4):
         raise UserError(f"got {channels} channels; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
     if load and size and (load[0] < size[0] or load[1] < size[1]):
         raise UserError(
@@ -53,16 +50,7 @@ def feed_of(
             f"{size[0]}x{size[1]} (height x width). Give a load of at least the size, or none."
         )
     if is_streamed(found):
-        if window is not None:
-            raise UserError(f"{found.title} is read from shards, which hold no measurements")
         return streamed_feed(task, found, size, load, channels, flip, strict, labels, direction)
-    values = None
-    if window is not None:
-        sets, values = measured(found.sets, window)
-        found = replace(found, sets=sets)
-        theirs = max(f.channels for images in sets.values() for f in images.readable())
-        if channels not in (None, theirs):
-            raise UserError(f"got {channels} channels; the images have {theirs}, which are kept")
     streams: dict[str, Sequence] = {k: [p] for k, p in found.sets.items()}
     if "b" in found.sets and task == "pairs":
         require_equal_stacks(found.sets["a"], found.sets["b"])

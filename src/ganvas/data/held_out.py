@@ -20,11 +20,13 @@ from ganvas.data.feed import Feed
 from ganvas.data.info import Info
 from ganvas.data.label_maps import color_name
 from ganvas.data.layouts import find_images, find_pairs
+from ganvas.data.measured import as_measured, values_of
 from ganvas.data.open_source import Source, two_paths
 from ganvas.data.pictures import ImageSet
 from ganvas.data.reductions import find_reductions
 from ganvas.data.stacked import files_of
 from ganvas.media.samples import Broken, as_array, to_channels
+from ganvas.media.values import Values
 
 PAIRS, PIXELS = 200, 1 << 24  # that are measured at most; pixels of the targets
 TEST_PARTS = ("test", "val")
@@ -38,7 +40,9 @@ class HeldOut:
     count: pairs that `pairs` yields, of `total`
     least: the shortest side of their targets, pixels
     scale: sides of a target over those of its input
-    channels, bits: of the images
+    channels: of the images
+    steps: from -1 to 1 in a file, to which a saved image rounds; None: floats
+    values: type and range of measurements; None: photographs
     pairs: yields (input [1, C, H / scale, W / scale], target [1, C, H, W]) in [-1, 1],
         in order of name
     """
@@ -50,7 +54,8 @@ class HeldOut:
     least: int
     scale: int
     channels: int
-    bits: int
+    steps: float | None
+    values: Values | None
     pairs: Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
@@ -85,11 +90,14 @@ def held_out(
         return None
     channels = trained.channels
     if data.func is super_resolution:
-        return _whole(place, settings, channels, least)
+        return _whole(place, settings, trained, least)
     opening = {**data.keywords, "source": place, "part": "test", "load": None}
     if data.func is label_maps and settings["palette"] is None:
         opening["palette"] = [color_name(color) for color in trained.palette]
+    if trained.values is not None:
+        opening["window"] = trained.values[:2]  # "type" may be another range there
     feed = data.func(**opening)
+    _require_values(feed.info.source, feed.info.values, trained)
     info, sides = feed.info, (feed.info.height, feed.info.width)
     count = min(max(PIXELS // (sides[0] * sides[1]), 1), PAIRS, info.count)
     if info.channels != channels or min(sides) < least:
@@ -103,8 +111,31 @@ def held_out(
         for batch in feed.batches(1, count):
             yield batch.a, batch.b
 
-    bits = 16 if data.func is stacks else 8
-    return HeldOut(info.source, info.part, count, info.count, min(sides), 1, channels, bits, opened)
+    return HeldOut(
+        source=info.source,
+        part=info.part,
+        count=count,
+        total=info.count,
+        least=min(sides),
+        scale=1,
+        channels=channels,
+        steps=65535 if data.func is stacks else _steps(info.values),
+        values=info.values,
+        pairs=opened,
+    )
+
+
+def _steps(values: Values | None) -> float | None:
+    return 255 if values is None else values.steps
+
+
+def _require_values(source: str, values: Values | None, trained: Info) -> None:
+    """Raise `DataError` for images of another type than those of training."""
+    if values is not None and trained.values is not None and values.type != trained.values.type:
+        raise DataError(
+            f"{source} holds {values.type}, and the run trains on {trained.values.type}: convert "
+            "it to that type"
+        )
 
 
 def _has_test_part(opener: Callable[..., Any], source: Source) -> bool:
@@ -119,40 +150,56 @@ def _has_test_part(opener: Callable[..., Any], source: Source) -> bool:
     return find_images(source, "test", labels=False).part in TEST_PARTS
 
 
-def _whole(source: Source, settings: dict[str, Any], channels: int, least: int) -> HeldOut:
+def _whole(source: Source, settings: dict[str, Any], trained: Info, least: int) -> HeldOut:
     """Whole images and their reductions, which are cut to multiples of the scale."""
     scale, white, degrade = settings["scale"], settings["white"], settings["degrade"]
-    exist = two_paths(source) is not None
+    exist, window = two_paths(source) is not None, None
+    if trained.values is not None:
+        window = trained.values[:2]
     if exist:
-        found = find_reductions(source, "test", scale, white)
+        found, values = find_reductions(source, "test", scale, white, window, trained.channels)
     else:
         assert isinstance(source, str | Path)
         found = find_images(source, "test", labels=False, white=white)
+        found, values = as_measured(found, window, white=white, channels=trained.channels)
+    _require_values(found.title, values, trained)
     high = found.sets["b" if exist else "x"]
-    chosen, shortest = _chosen([*found.sets.values()], found.title, scale, least)
+    chosen, shortest = _chosen([*found.sets.values()], values, found.title, scale, least)
+
+    def image(images: ImageSet, i: int) -> Tensor:
+        return _tensor(images, i, trained.channels, values)
 
     def opened() -> Iterator[tuple[Tensor, Tensor]]:
         for i in chosen:
-            target = _tensor(high, i, channels)
+            target = image(high, i)
             if exist:
-                yield _tensor(found.sets["a"], i, channels), target
+                yield image(found.sets["a"], i), target
                 continue
             height, width = (side // scale * scale for side in target.shape[2:])
             target = target[..., :height, :width]
             small = (
-                reduced(target, scale)
+                reduced(target, scale, _steps(values))
                 if degrade is None
                 else degrade(target, np.array([i], np.uint64), scale)
             )
             yield small, target
 
     return HeldOut(
-        found.title, found.part, len(chosen), len(high), shortest, scale, channels, 8, opened
+        source=found.title,
+        part=found.part,
+        count=len(chosen),
+        total=len(high),
+        least=shortest,
+        scale=scale,
+        channels=trained.channels,
+        steps=_steps(values),
+        values=values,
+        pairs=opened,
     )
 
 
 def _chosen(
-    sets: Sequence[ImageSet], title: str, scale: int, least: int
+    sets: Sequence[ImageSet], values: Values | None, title: str, scale: int, least: int
 ) -> tuple[Sequence[int], int]:
     """The first readable images with sides of `least` or more, and their shortest.
 
@@ -162,8 +209,8 @@ def _chosen(
     total = shortest = 0
     for i in range(len(sets[-1])):
         try:
-            width, height = [images.load(i).size for images in sets][-1]
-        except Broken:
+            height, width = [_pixels(images, i, values).shape[:2] for images in sets][-1]
+        except (Broken, DataError):  # also NaN
             continue
         height, width = height // scale * scale, width // scale * scale
         if min(height, width) < least:
@@ -181,11 +228,24 @@ def _chosen(
     return chosen, shortest
 
 
-def _tensor(images: ImageSet, i: int, channels: int) -> Tensor:
+def _tensor(images: ImageSet, i: int, channels: int, values: Values | None) -> Tensor:
     """An image [1, C, H, W] in [-1, 1]."""
     try:
-        image = images.load(i)
-    except Broken as e:
+        pixels = _pixels(images, i, values, channels)
+    except (Broken, DataError) as e:
         raise DataError(f"{images.name(i)} cannot be read: {e}") from None
-    pixels = as_array(to_channels(image, channels))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    return x if values is not None else x.float() / 127.5 - 1
+
+
+def _pixels(
+    images: ImageSet, i: int, values: Values | None, channels: int | None = None
+) -> np.ndarray:
+    """An image, uint8 [H, W, C], or a measurement, float32 in [-1, 1].
+
+    Raises `Broken`, and `DataError` for a measurement with NaN.
+    """
+    if values is not None:
+        return values.to_unit(values_of(images, i))
+    image = images.load(i)
+    return as_array(image if channels is None else to_channels(image, channels))

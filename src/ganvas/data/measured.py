@@ -6,7 +6,8 @@ import os
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import IO, NamedTuple
+from dataclasses import replace
+from typing import IO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -14,12 +15,14 @@ from PIL import Image
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
 from ganvas.core.json_files import Json
-from ganvas.data.arrays import Arrays
-from ganvas.data.pictures import Concatenated, Files, ImageSet, several
+from ganvas.data.arrays import Arrays, npy_image
+from ganvas.data.pictures import Concatenated, Files, ImageSet, Selection, several
+from ganvas.data.streaming.shards import Shards
+from ganvas.data.trees import ARRAY
 from ganvas.media import decode, tiff
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_image
-from ganvas.media.values import INTEGERS, Span, Values
+from ganvas.media.values import INTEGERS, Span, Values, checked_window
 
 TIFF = (".tif", ".tiff")
 
@@ -38,6 +41,15 @@ class Form(NamedTuple):
     channels: int
     type: str
     bits: int
+
+
+@runtime_checkable
+class WithValues(Protocol):
+    """An image set that gives the stored values, if its images are measurements."""
+
+    def values(self, i: int) -> np.ndarray:
+        """The stored values, [H, W, C]. Raises `Broken`."""
+        ...
 
 
 class Measured:
@@ -125,6 +137,10 @@ class Measured:
         if isinstance(image_set, Arrays):
             return _form_of(_stored(image_set, at))
         header = image_set.header(at) if half is not None else None  # checks the halves
+        if _is(image_set, at, ARRAY):
+            entry = image_set.entries[at]
+            with _open(image_set, at) as opened:
+                return _form_of(npy_image(opened, entry.size, header=True))
         if not _is_tiff(image_set, at):
             found = _form_of(self._read(image_set, at, 0))
         else:
@@ -141,6 +157,9 @@ class Measured:
         return found if header is None else found._replace(width=found.width // 2)
 
     def _read(self, files: Files, at: int, page: int) -> np.ndarray:
+        if _is(files, at, ARRAY):
+            with _open(files, at) as opened:
+                return npy_image(opened, files.entries[at].size)
         if not _is_tiff(files, at):
             with _open(files, at) as opened:
                 return decode.decode(opened).samples()
@@ -153,13 +172,50 @@ class Measured:
         return self._last[2].read(page)
 
 
-def measured(sets: Mapping[str, ImageSet], window: Span) -> tuple[dict[str, Measured], Values]:
+def values_of(images: ImageSet, i: int) -> np.ndarray:
+    """The stored values of an image of `Measured`, [H, W, C]. Raises `Broken`."""
+    assert isinstance(images, Measured)
+    return images.values(i)
+
+
+def as_measured(
+    found: Selection,
+    window: Span | None,
+    *,
+    white: int | None = None,
+    channels: int | None = None,
+) -> tuple[Selection, Values | None]:
+    """A selection as measurements, and the range of their values.
+
+    window, white, channels: see `ganvas.data.images`; without a window, the selection
+        stays as it is
+
+    Raises `UserError` for what does not go together with measurements.
+    """
+    window = checked_window(window)
+    if window is None:
+        if any(map(_are_arrays, found.sets.values())):
+            raise UserError(
+                f"{found.title} holds arrays (.npy), whose values are no gray levels: say which "
+                "become black and white, as in --set 'data.window=[0,4095]', or "
+                "--set data.window=type for the range of 8 or 16 bits"
+            )
+        return found, None
+    if white is not None:
+        raise UserError("got both white and window; window alone says what becomes white")
+    if all(isinstance(images, Shards) for images in found.sets.values()):
+        raise UserError(f"{found.title} is read from shards, which hold no measurements")
+    sets, values = _measured(found.sets, window)
+    theirs = max(form.channels for images in sets.values() for form in images.readable())
+    if channels not in (None, theirs):
+        raise UserError(f"got {channels} channels; the images have {theirs}, which are kept")
+    return replace(found, sets=sets), values
+
+
+def _measured(sets: Mapping[str, ImageSet], window: Span) -> tuple[dict[str, Measured], Values]:
     """The sets as measurements, and the range of all their values.
 
-    window: see `ganvas.data.images`
-
-    Raises `UserError` for files of different types or numbers of channels, and for
-    pairs of stacks of different lengths.
+    Raises `UserError` for files of different types or numbers of channels.
     """
     found = {name: Measured(images) for name, images in sets.items()}
     forms = [form for images in found.values() for form in images.readable()]
@@ -223,7 +279,16 @@ def _form_of(pixels: np.ndarray) -> Form:
 
 
 def _is_tiff(files: Files, at: int) -> bool:
-    return os.path.splitext(files.entries[at].name)[1].lower() in TIFF
+    return _is(files, at, *TIFF)
+
+
+def _is(files: Files, at: int, *endings: str) -> bool:
+    return os.path.splitext(files.entries[at].name)[1].lower() in endings
+
+
+def _are_arrays(images: ImageSet) -> bool:
+    """Whether image files are arrays, as all of a tree are if one is."""
+    return isinstance(images, Files) and len(images) > 0 and _is(images, 0, ARRAY)
 
 
 def _open(files: Files, at: int) -> IO[bytes]:
@@ -231,12 +296,14 @@ def _open(files: Files, at: int) -> IO[bytes]:
 
 
 def is_measured(images: ImageSet, most: int = 16) -> bool:
-    """Whether the first TIFF files of a set are no photographs.
+    """Whether the first TIFF files of a set are no photographs, or its files arrays.
 
     These are of more than 8 bits, of 2 or of more than 4 channels, or stacks.
     """
     if not isinstance(images, Files) or images.half is not None:
         return False
+    if _are_arrays(images):
+        return True
     numbers = [i for i in range(len(images)) if _is_tiff(images, i)][:most]
     for i in numbers:
         try:

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ganvas.core.errors import UserError
 from ganvas.data import blur_kernels
 from ganvas.data.blur_kernels import Profile, filtered
+from ganvas.media.values import Values
 
 Range = tuple[float, float]
 SIDES = range(7, 22, 2)  # of kernels, pixels
@@ -112,6 +114,16 @@ class RealDegradation:
             side = _side(x, draws)
             x = filtered(x, blur_kernels.sinc(side, draws.uniform(math.pi / 3, math.pi))[None])
         return x if jpeg_first else _jpeg(x, self.second, draws)
+
+
+def require_eight_bits(values: Values | None) -> None:
+    """Raise `UserError` for measurements of more than 8 bits, as JPEG has them."""
+    if values is not None and values.stored != np.uint8:
+        raise UserError(
+            f"random degradations compress with JPEG, which has 8 bits, and data.window keeps "
+            f"{values.type} from {values.low:g} to {values.high:g}: --set data.degrade=null, or "
+            "leave data.window out"
+        )
 
 
 def _passed(x: Tensor, size: tuple[int, int], p: Pass, draws: np.random.Generator) -> Tensor:

@@ -11,22 +11,36 @@ from ganvas.core.errors import UserError
 from ganvas.core.guards import plural
 from ganvas.core.json_files import Json
 from ganvas.data.layouts import find_pairs
+from ganvas.data.measured import as_measured, require_equal_stacks
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import ImageSet, Part, Selection, several
 from ganvas.data.tiles import Tiles
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
+from ganvas.media.values import Span, Values
 
 
-def find_reductions(source: Source, part: Part, scale: int, white: int | None = None) -> Selection:
+def find_reductions(
+    source: Source,
+    part: Part,
+    scale: int,
+    white: int | None = None,
+    window: Span | None = None,
+    channels: int | None = None,
+) -> tuple[Selection, Values | None]:
     """Select reductions `a` and images `b` of "LOW,HIGH", whose names match.
 
     scale: sides of an image over those of its reduction
+    white, window, channels: see `ganvas.data.images`
 
-    Raises `UserError` that names the images without a partner, and those that are not
-    exactly `scale` times as large as their reductions.
+    Returns (the images, the range of measurements). Raises `UserError` that names the
+    images without a partner, and those that are not exactly `scale` times as large as
+    their reductions.
     """
-    found = find_pairs(source, part, white=white)
+    found, values = as_measured(
+        find_pairs(source, part, white=white), window, white=white, channels=channels
+    )
+    require_equal_stacks(found.sets["a"], found.sets["b"])
     low, high = found.sets["a"], found.sets["b"]
     differing: list[str] = []
     factors: set[int | None] = set()
@@ -55,7 +69,7 @@ def find_reductions(source: Source, part: Part, scale: int, white: int | None = 
             f"{several(differing, 3)}. The second image must be exactly {scale} times as large as "
             f"the first; {advice}"
         )
-    return replace(found, layout=f"{found.layout}, reductions and images")
+    return replace(found, layout=f"{found.layout}, reductions and images"), values
 
 
 def factor_of(small: Header, large: Header) -> int | None:
@@ -101,8 +115,15 @@ class BesideReduction:
         return self.high.header(i)._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:
-        """None: tiles have 8 bits."""
+        """None: `values` has more than 8 bits."""
         return None
+
+    def values(self, i: int) -> np.ndarray:
+        """Both tiles of measurements, [H, W + W / scale, C]. Raises `Broken`."""
+        low, high = self.low.values(i), self.high.values(i)
+        beside = np.zeros((high.shape[0], low.shape[1], low.shape[2]), low.dtype)
+        beside[: low.shape[0]] = low
+        return np.concatenate([high, beside], 1)
 
     def load(self, i: int) -> Image.Image:
         """Both tiles, in the mode of the image's."""

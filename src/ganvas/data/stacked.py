@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.data.arrays import MOST_CHANNELS, channels_last
 from ganvas.data.cache import digest_rows
 from ganvas.data.degradations import edges
 from ganvas.data.feed import Feed
@@ -25,9 +26,8 @@ from ganvas.data.open_source import choose_part
 from ganvas.data.pictures import PARTS, Part
 from ganvas.data.trees import is_hidden
 from ganvas.media.decode import EXTENSIONS, max_pixels
-from ganvas.media.samples import covering
+from ganvas.media.samples import Broken, covering
 
-MOST_CHANNELS = 16
 ENDINGS = {".npy", *EXTENSIONS}
 PLAIN = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "LA": "L"}  # without alpha
 RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "bool": (0.0, 1.0)}
@@ -125,15 +125,10 @@ def read(path: Path) -> np.ndarray:
         values = _array(path) if path.suffix.lower() == ".npy" else _pages(path)
     except Exception as e:  # numpy and Pillow raise many kinds for damaged files
         raise DataError(f"{printable(path)} cannot be read ({reason(e)})") from None
-    if values.ndim == 2:
-        values = values[..., None]
-    if values.ndim == 3 and values.shape[2] > MOST_CHANNELS >= values.shape[0]:
-        values = values.transpose(1, 2, 0)
-    if values.ndim != 3 or not 1 <= values.shape[2] <= MOST_CHANNELS or not values.size:
-        raise DataError(
-            f"{printable(path)} has the shape {list(values.shape)}; expected [H, W] or [H, W, "
-            f"channels] with 1 to {MOST_CHANNELS} channels"
-        )
+    try:
+        values = channels_last(values)
+    except Broken as e:
+        raise DataError(f"{printable(path)} {e}") from None
     if values.dtype.kind not in "biuf":
         raise DataError(f"{printable(path)} holds {values.dtype}; expected numbers")
     return values

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
 
 from ganvas.core.json_files import Json
+from ganvas.data.measured import values_of
 from ganvas.data.pictures import ImageSet
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken
@@ -37,6 +38,7 @@ class Tiles:
         self.image_set, self.size, self.overlap = image_set, size, overlap
         # tiles of one image are read one after the other
         self._header, self._whole = lru_cache(16)(image_set.header), lru_cache(16)(image_set.load)
+        self._values = lru_cache(1)(partial(values_of, image_set))
         self.small = 0
         self.places = self._cover() if places is None else places
 
@@ -120,8 +122,13 @@ class Tiles:
         return header._replace(height=self.size[0], width=self.size[1])
 
     def deep(self, i: int) -> np.ndarray | None:
-        """None: tiles have 8 bits."""
+        """None: `values` has more than 8 bits."""
         return None
+
+    def values(self, i: int) -> np.ndarray:
+        """The tile of a measurement, [H, W, C]. Raises `Broken`."""
+        image, top, left = self.places[i].tolist()
+        return self._values(image)[top : top + self.size[0], left : left + self.size[1]]
 
     def load(self, i: int) -> Image.Image:
         """The tile. The last 16 images are kept, since tiles are read in order."""

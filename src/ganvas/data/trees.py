@@ -22,6 +22,7 @@ from ganvas.data.file_index import FileIndex, FileIndexBuilder
 from ganvas.media.decode import EXTENSIONS, Header, deep, read, read_header
 from ganvas.media.samples import Broken
 
+ARRAY = ".npy"  # of measurements: taken for images if a tree has no others
 MAX_FILE = 1 << 30  # bytes of one encoded image; a zip entry may claim to unpack to anything
 PLAUSIBLE_FILE = 1 << 26  # bytes that a zip entry may unpack to, whatever its packed size
 MAX_RATIO = 100  # of unpacked to packed size beyond that: images are already compressed
@@ -38,7 +39,7 @@ class Folder:
         self.inventory = Inventory()
         index = FileIndexBuilder()
         self._walk(index)
-        self.entries = index.listing()
+        self.entries = self.inventory.listing(index)
 
     def _walk(self, index: FileIndexBuilder) -> None:
         waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
@@ -154,7 +155,7 @@ class Zip:
                 self.inventory.add(
                     info.filename, index, min(info.file_size, (1 << 63) - 1), info.CRC
                 )
-        self.entries = index.listing()
+        self.entries = self.inventory.listing(index)
 
     def stamp(self) -> str:
         """The absolute path; checksums are those of the index."""
@@ -254,6 +255,7 @@ class Inventory:
         self.folders: set[str] = set()
         self.others: Counter[str] = Counter()
         self.labels: list[str] = []
+        self._arrays = FileIndexBuilder()
 
     def add(self, name: str, index: FileIndexBuilder, size: int, changed: int) -> None:
         """Enter a file into the index if it is an image, else count it here."""
@@ -262,7 +264,20 @@ class Inventory:
         elif name.rpartition("/")[2] == dataset_json.NAME:
             self.labels.append(name)
         else:
-            self.others[printable(os.path.splitext(name)[1].lower()) or "no ending"] += 1
+            ending = os.path.splitext(name)[1].lower()
+            if ending == ARRAY:
+                self._arrays.add(name, size, changed)
+            self.others[printable(ending) or "no ending"] += 1
+
+    def listing(self, index: FileIndexBuilder) -> FileIndex:
+        """The images of the tree; without any, its arrays (.npy), one image each."""
+        images = index.listing()
+        if len(images):
+            return images
+        arrays = self._arrays.listing()
+        if len(arrays):
+            del self.others[ARRAY]
+        return arrays
 
     def empty(self, entries: FileIndex) -> list[str]:
         """Names of the topmost folders that hold no images."""

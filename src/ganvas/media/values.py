@@ -67,6 +67,15 @@ class Values(NamedTuple):
         own = (self.low, self.high, self.type) == (0, 255, "uint8")
         return np.dtype("uint8" if own else "uint16")
 
+    @property
+    def steps(self) -> float | None:
+        """Steps from low to high, to which files of integers round; None for floats.
+
+        None as well for more steps than float32 tells apart.
+        """
+        steps = self.high - self.low
+        return steps if self.dtype.kind in "iu" and steps < 1 << 24 else None
+
     def to_stored(self, values: np.ndarray) -> np.ndarray:
         """Values as a data set keeps them. Raises `DataError` as `to_unit`."""
         unit, kind = self.to_unit(values), self.stored

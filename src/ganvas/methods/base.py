@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
-from ganvas.core.errors import ConfigError, UserError
+from ganvas.core.errors import ConfigError
 from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
-from ganvas.nets.vgg import VGG19
+from ganvas.nets.vgg import VGG19, require_channels
 from ganvas.objectives.adversarial import hinge
 from ganvas.objectives.precision import wide
 
@@ -205,11 +205,8 @@ class Perceptual(nn.Module):
 
     def __init__(self, channels: int, vgg: str | None, layer: str, scale: float = 1.0) -> None:
         super().__init__()
-        if vgg and channels not in (1, 3):
-            raise UserError(
-                f"VGG19 takes images of 1 or 3 channels; the data has {channels}: "
-                "give data.channels=3, or leave vgg out"
-            )
+        if vgg:
+            require_channels(channels)
         self.phi = VGG19(vgg, layer) if vgg else None
         self.scale = scale
 

@@ -12,7 +12,7 @@ from torch.nn.functional import l1_loss
 from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
 from ganvas.data.blur_kernels import sharpened
 from ganvas.methods.base import Enlargement
-from ganvas.nets.vgg import VGG19
+from ganvas.nets.vgg import VGG19, require_channels
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
 # Weights of VGG19's layers before their activations (section 4.1).
@@ -60,6 +60,8 @@ class RealESRGAN(Enlargement):
         super().__init__()
         self.build_generator(G, shape)
         self.D = D(channels=shape.channels)
+        if vgg:
+            require_channels(shape.channels)
         self.phi = VGG19(vgg, "conv5_4") if vgg else None
         self.pretrain, self.adversarial_weight = pretrain, adversarial_weight
         self.players = {"G": [self.G], "D": [self.D]}

@@ -107,6 +107,15 @@ class VGG19(nn.Module):
                 i += 1
 
 
+def require_channels(channels: int) -> None:
+    """Raise `UserError` for images that VGG19 does not take."""
+    if channels not in (1, 3):
+        raise UserError(
+            f"VGG19 takes images of 1 or 3 channels; the data has {channels}: leave vgg out, or "
+            "give data.channels=3 if they are photographs"
+        )
+
+
 def _check(
     file: str, state: dict[str, Tensor], kernels: Sequence[str], blocks: Sequence[int]
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
+import torch
 from torch import Tensor
 
 from ganvas.core import Method, Run, Translates
@@ -49,13 +50,22 @@ class Validation:
 
     def _saved(self, x: Tensor) -> Tensor:
         """Images in [0, 1] as files hold them; channels that are no colors, singly."""
-        levels = (1 << self.images.bits) - 1
-        x = ((x.double().clamp(-1, 1) + 1) / 2 * levels).round() / levels
-        return x if x.shape[1] in (1, 3) else x.transpose(0, 1)
+        steps, values = self.images.steps, self.images.values
+        if values is not None:  # rounds in float32, as `ganvas translate` does
+            x = torch.from_numpy(values.to_unit(values.from_unit(x.float().numpy())))
+        x = (x.double().clamp(-1, 1) + 1) / 2
+        x = x if steps is None else (x * steps).round() / steps
+        return x if self.colors else x.transpose(0, 1)
+
+    @property
+    def colors(self) -> bool:
+        """Whether three channels are colors, which have a luma; not of measurements."""
+        channels, luma = self.images.channels, self.protocol.channels == "y"
+        return channels == 1 or (channels == 3 and not (luma and self.images.values))
 
     def record(self) -> HeldOutRecord:
         """What is measured, and how."""
-        gray = self.images.channels != 3
+        gray = self.images.channels == 1 or not self.colors
         return {
             "source": self.images.source,
             "part": self.images.part,

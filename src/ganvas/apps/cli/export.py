@@ -61,6 +61,13 @@ def export(
         ),
     ] = None,
     checkpoint: Checkpoint = "last",
+    network: Annotated[
+        str,
+        typer.Option(
+            help="G, or D: the discriminator of a run of realesrgan, esrgan or srgan_basicsr, for "
+            "basicsr."
+        ),
+    ] = "G",
 ) -> None:
     """Export a model to other forms, and compare the file with torch.
 
@@ -74,8 +81,15 @@ def export(
     """
     from ganvas.inference.exporters.export import export as run_export
 
-    made = run_export(run, to, out, to=direction, truncation=truncation, checkpoint=checkpoint)
-    say(f"{to} in {made.file}, result: float32 [batch, channels, height, width] in [0, 1]")
+    made = run_export(
+        *(run, to, out),
+        to=direction,
+        truncation=truncation,
+        checkpoint=checkpoint,
+        network=network,
+    )
+    result = "logits" if network == "D" else "float32 [batch, channels, height, width] in [0, 1]"
+    say(f"{to} in {made.file}, result: {result}")
     for one in made.inputs:
         say(f"  {one.name}: {one.text}")
     if not made.free_sides and "image" in {one.name for one in made.inputs}:

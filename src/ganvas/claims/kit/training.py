@@ -142,7 +142,8 @@ class Comparison:
         least `rank` of its figures counts: a control gets its own best settings.
     controls: names of the arms that lack the mechanism and nothing else
     measure: the figures of a trained arm or of an untrained twin
-    chance: what `measure` would give a guess that knows nothing of the input or class
+    chance: what `measure` would give a guess that knows nothing of the input or class,
+        or a function that computes it when the experiment runs
     figures: the figures that checks name, from those of the arms
     series: data of the plot, of a trained arm
     readings, read: as of `train`
@@ -151,7 +152,7 @@ class Comparison:
     arms: Mapping[str, Run | Sequence[Run]]
     controls: Sequence[str] = ()
     measure: Callable[[Trained], Figures]
-    chance: Figures = field(default_factory=dict)
+    chance: Figures | Callable[[], Figures] = field(default_factory=dict)
     figures: Callable[[Mapping[str, Figures]], Figures] = flat
     series: Callable[[Trained], Mapping[str, Any]] = lambda trained: {}
     rank: Callable[[Figures], float] = lambda figures: 0.0
@@ -177,8 +178,9 @@ class Comparison:
                 twins[arm] = self.measure(self._train(runs[best], seed, arm, steps=False))
         subjects = list(twins)
         nulls = {"untrained": twins}
-        if self.chance:
-            nulls["chance"] = {arm: {**found[arm], **self.chance} for arm in subjects}
+        chance = self.chance() if callable(self.chance) else self.chance
+        if chance:
+            nulls["chance"] = {arm: {**found[arm], **chance} for arm in subjects}
         nulls |= {name: dict.fromkeys(subjects, found[name]) for name in self.controls}
         return Finding(
             self.figures(found),

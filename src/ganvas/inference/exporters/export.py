@@ -14,8 +14,9 @@ from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_
 from ganvas.core.files import replacing, require_new_folder
 from ganvas.core.guards import reason
 from ganvas.inference.exporters import basicsr, diffusers, onnx, openvino, taming, torchscript
-from ganvas.inference.exporters.network import Input, Network, network
-from ganvas.inference.load import load
+from ganvas.inference.exporters.network import Input, Network, discriminator
+from ganvas.inference.exporters.network import network as generating
+from ganvas.inference.load import load, located
 
 
 class Form(NamedTuple):
@@ -48,7 +49,7 @@ class Compared(NamedTuple):
     """A comparison of an exported file with torch.
 
     sizes: of the inputs
-    difference: the largest, of images in [0, 1]
+    difference: the largest, of images in [0, 1]; of logits, as a share of the largest
     """
 
     sizes: tuple[tuple[int, ...], ...]
@@ -77,6 +78,7 @@ def export(
     to: str | None = None,
     truncation: float | None = None,
     checkpoint: str = "last",
+    network: str = "G",
 ) -> Export:
     """Write a model as a file for other programs, and run that file beside torch.
 
@@ -90,6 +92,8 @@ def export(
     out: for diffusers a new or empty folder
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
+    network: "G", what the model generates with; or "D", the discriminator of a run, for
+        "basicsr", to continue training elsewhere
 
     Raises `UserError` for an unknown form, a wrong suffix, a missing package and a
     model that has no such form; `OutputError` if the file cannot be written.
@@ -102,9 +106,8 @@ def export(
         require_new_folder(out)
     elif out.suffix not in suffixes:
         raise UserError(f"a file of {form} ends in {' or '.join(suffixes)}; got {printable(out)}")
-    model = load(run, checkpoint=checkpoint)
-    exported = network(model, to, truncation)
-    facts = {**model.facts, "inputs": {i.name: i.text for i in exported.inputs}}
+    exported, facts = _ready(run, form, to, truncation, checkpoint, network)
+    facts["inputs"] = {i.name: i.text for i in exported.inputs}
     try:
         with replacing(out) as file:
             free = write(exported, file, facts)
@@ -112,8 +115,8 @@ def export(
             worst = max(one.difference for one in compared)
             if not worst <= TOLERANCE:
                 raise CapabilityError(
-                    f"the images of the exported network differ from torch's by {worst:.2g}, of at "
-                    f"most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
+                    f"the results of the exported network differ from torch's by {worst:.2g}, of "
+                    f"at most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
                     "Nothing was written"
                 )
             weights = file.with_suffix(".bin")
@@ -126,6 +129,27 @@ def export(
         ) from None
     notes = () if note is None else (note(exported),)
     return Export(out, exported.inputs, free, compared, (*exported.notes, *notes))
+
+
+def _ready(
+    run: str | Path,
+    form: str,
+    to: str | None,
+    truncation: float | None,
+    checkpoint: str,
+    network: str,
+) -> tuple[Network, dict[str, object]]:
+    """(the network to export, facts of its model)."""
+    if network not in ("G", "D"):
+        raise UserError(f"got the network {network!r}; expected G or D, the discriminator")
+    if network == "G":
+        model = load(run, checkpoint=checkpoint)
+        return generating(model, to, truncation), {**model.facts}
+    if form != "basicsr":
+        raise UserError(f"a discriminator is exported to basicsr, not to {form}")
+    if to is not None or truncation is not None:
+        raise CapabilityError("a discriminator has no direction and no truncation: leave them out")
+    return discriminator(located(run), checkpoint), {"network": "discriminator"}
 
 
 def _compared(
@@ -148,4 +172,5 @@ def _compared(
             f"the exported network gives {list(result.shape)} in place of {list(expected.shape)}. "
             "Nothing was written"
         )
-    return Compared(sizes, float(np.abs(result - expected).max()))
+    scale = max(1.0, float(np.abs(expected).max()))
+    return Compared(sizes, float(np.abs(result - expected).max()) / scale)

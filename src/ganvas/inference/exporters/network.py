@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.core import Method, Samples, Styled, Translates
-from ganvas.core.errors import CapabilityError
+from ganvas.core.errors import CapabilityError, printable
 from ganvas.inference.model import Model
 from ganvas.methods import BigGAN, DeOldify, Pix2Pix
 from ganvas.nets.layers import Dropout
 from ganvas.nets.norm import InstanceNorm2d
+from ganvas.nets.super_resolution import UNetDiscriminator
 
 LEAST = 16  # pixels of the smaller side of an image that is tried
+MULTIPLE = 8  # of the sides of images for a U-Net discriminator
 BATCHES = (1, 3, 5)  # of the comparison with torch
 
 
@@ -109,6 +112,34 @@ def network(model: Model, to: str | None = None, truncation: float | None = None
     return _sampling(model, method, truncation)
 
 
+def discriminator(run: Path, checkpoint: str = "last") -> Network:
+    """The discriminator `D` of a run, which its model file does not hold.
+
+    run: a run folder with checkpoints
+    checkpoint: as of `ganvas.load`
+
+    Its results are logits, [N, 1] or [N, 1, H, W]. Raises `CapabilityError` for a model
+    without checkpoints, or without such a network.
+    """
+    if not (run / "run.json").is_file():
+        raise CapabilityError(
+            f"{printable(run)} is a model, which holds no discriminator: give the run with its "
+            "checkpoints"
+        )
+    from ganvas.engine.restore import weights_of  # here: a model file needs no engine
+
+    method, record = weights_of(run, checkpoint)
+    D = getattr(method, "D", None)
+    if not isinstance(D, nn.Module):
+        raise CapabilityError(f"{type(method).__name__} has no discriminator named D")
+    shape = record["shape"]
+    multiple = MULTIPLE if isinstance(D, UNetDiscriminator) else 0
+    size = shape["height"], shape["width"]
+    text = f"[batch, {shape['channels']}, height, width], in [0, 1]"
+    image = Input("image", {0: "batch"}, text)
+    return Network(Scores(D), (image,), multiple, shape["channels"], size)
+
+
 def _sampling(model: Model, method: Method, truncation: float | None) -> Network:
     assert isinstance(method, Samples)
     model.sample(1, truncation=truncation)  # refuses what cannot be; computes statistics
@@ -125,6 +156,19 @@ def _sampling(model: Model, method: Method, truncation: float | None) -> Network
         inputs.append(Input("truncation", {}, "[], 1: none"))
     module = _Sampling(method, truncation)
     return Network(module, tuple(inputs), 0, model.runtime.channels, model.training_size)
+
+
+class Scores(nn.Module):
+    """Images in [0, 1] to a discriminator's logits, [N, 1] or [N, 1, H, W]."""
+
+    def __init__(self, D: nn.Module) -> None:
+        super().__init__()
+        self.D = D
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Score images [N, C, H, W]."""
+        scores = self.D(inputs[0])
+        return scores[:, None] if scores.ndim == 1 else scores
 
 
 def _rounded(side: int, multiple: int) -> int:
