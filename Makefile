@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo demo-pairs test check lint clean
+.PHONY: demo demo-pairs docs test check lint clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(PIP) '.[dev]'
 	# Without torchvision, which one test replaces in a process of its own.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spandrel einops
-	touch $@ .venv/playable
+	touch $@ .venv/playable .venv/documented
 
 demo: .venv/playable ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.
 	rm -rf runs/demo
@@ -41,6 +41,15 @@ demo-pairs: .venv/playable ## Train pix2pix from thin to black letters, and tran
 	@echo "Thin:   $(CURDIR)/$(PAIRS)/word.png"
 	@echo "Black:  $(CURDIR)/$(PAIRS)/black/word.png"
 
+.venv/documented: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) '.[docs]'
+	touch $@
+
+docs: .venv/documented ## The pages as a site in site/. A link or an image that is missing is an error.
+	rm -rf site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c tools/site -d build/site . site
+	@echo "The documentation:    $(CURDIR)/site/index.html"
+
 test: .venv/ready ## All tests, at most ten minutes on two cores. Temporary files of tests that pass are removed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -o tmp_path_retention_policy=failed
 
@@ -52,4 +61,4 @@ lint: .venv/ready
 check: lint test ## What CI runs: format, lint, types, tests with warnings as errors.
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
