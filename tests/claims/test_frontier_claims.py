@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,7 +288,8 @@ def test_a_discriminator_joins_late_at_once_or_never(
         cached.cache_clear()
     experiment = module.CLAIM.experiment
     assert isinstance(experiment, Comparison)
-    assert {k: arm.method.keywords["start"] for k, arm in experiment.arms.items()} == {
+    full: Any = experiment.arms
+    assert {k: arm.method.keywords["start"] for k, arm in full.items()} == {
         "late": 40_000,
         "never": 60_000,
         "early": 0,
