@@ -163,7 +163,7 @@ def test_concepts(page: Any, runs: Path, tmp_path: Path) -> None:
     aside = record.rename(tmp_path / "units.json")
     try:
         page.locator("#images .cells button").nth(3).click()
-        has(page, "#brush .note", f"ganvas dissect {runs}/letters --out")
+        has(page, "#units", f"ganvas dissect {runs}/letters --out")
     finally:
         aside.rename(record)
 

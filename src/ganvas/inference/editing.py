@@ -112,9 +112,10 @@ def units_of(model: Model, path: Path) -> Units:
         others |= file.parent == folder
     layers(model)  # refuses models without maps
     out = shlex.quote(str((folder / RECORD).with_suffix(".html")))
-    reason = "its units are of other weights of it" if others else "its units are not known yet"
+    known = "are of other weights of it" if others else "are not known yet"
     raise UserError(
-        f"{reason}: ganvas dissect {shlex.quote(str(path))} --out {printable(out)} finds them"
+        f"the units of this model {known}: ganvas dissect {shlex.quote(str(path))} "
+        f"--out {printable(out)} finds them"
     )
 
 

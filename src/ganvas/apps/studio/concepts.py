@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -22,9 +23,19 @@ PAINT = "Paint on the image: the edited one appears here."
 LIGHT, DARK = 0.6, 0.3  # lightness of the colors that add and that remove
 
 
-def part(view: gr.State) -> tuple[gr.HTML, gr.HTML]:
-    """Lay out a brush and its result: for `shown`."""
-    with gr.Row():
+class Part(NamedTuple):
+    """The components that `shown` fills, in its order."""
+
+    missing: gr.HTML
+    body: gr.Row
+    brush: gr.HTML
+    result: gr.HTML
+
+
+def part(view: gr.State) -> Part:
+    """Lay out a brush and its result."""
+    missing = gr.HTML(elem_id="units")
+    with gr.Row(visible=False) as body:
         with gr.Column(min_width=150):
             brush = gr.HTML(js_on_load=parts.asset("paint.js"), elem_id="brush")
         with gr.Column(min_width=150):
@@ -38,16 +49,17 @@ def part(view: gr.State) -> tuple[gr.HTML, gr.HTML]:
         trigger_mode="always_last",
         **ONE,
     )
-    return brush, result
+    return Part(missing, body, brush, result)
 
 
 @polite
-def shown(view: View) -> list[str]:
+def shown(view: View) -> list[Any]:
     """The chosen image with a brush, or how to find its units; no result yet."""
     try:
         edits = editing.units_of(view.model(), view.path).edits
     except UserError as e:
-        return [parts.note(str(e)), ""]
+        text = str(e)
+        return [parts.note(text[0].upper() + text[1:]), gr.update(visible=False), "", ""]
     image = view.image()
     brush = parts.brush(
         view.source(image),
@@ -55,7 +67,7 @@ def shown(view: View) -> list[str]:
         [(edit.concept, *_colors(edits, i)) for i, edit in enumerate(edits)],
         title=view.caption(view.current),
     )
-    return [brush, parts.note(PAINT)]
+    return ["", gr.update(visible=True), brush, parts.note(PAINT)]
 
 
 def _colors(edits: Sequence[ConceptUnits], i: int) -> tuple[str | None, str]:

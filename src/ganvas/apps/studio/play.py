@@ -69,7 +69,7 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
                 with gr.Tab("Directions"):
                     sliders, kind = _directions()
                 with gr.Tab("Concepts"):
-                    brush, edited = concepts.part(view)
+                    painting = concepts.part(view)
                 with gr.Tab("Path"):
                     between = gr.HTML(elem_id="path")
                 with gr.Tab("Styles", visible=False) as styles:
@@ -94,7 +94,7 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     def follow(event: Any) -> None:
         """After an image was chosen: show it, its concepts, path and styles."""
         event = event.then(_chosen, [view], [chosen, *sliders], **chain)
-        event = event.then(concepts.shown, [view], [brush, edited], **chain)
+        event = event.then(concepts.shown, [view], list(painting), **chain)
         event.then(_path, [view], [between], **chain).then(_mixed, [view], [mixed], **chain)
 
     def listed() -> list[Any]:
