@@ -106,9 +106,12 @@ def test_generators_of_8_bits(form: str, toy: Any, tmp_path: Path) -> None:
     assert (cost.calibrated, cost.measured) == (64, 16)
     parts = sorted(tmp_path.iterdir())
     assert [p.name for p in parts] == (["s.bin", "s.xml"] if form == "openvino" else ["s.onnx"])
-    assert sum(p.stat().st_size for p in parts) == cost.bytes_after < cost.bytes_before
+    assert sum(p.stat().st_size for p in parts) == cost.bytes_after
     assert 10 < cost.psnr < 60  # not equal, as a file of 32 bits would be
-    if form == "onnx":
+    if form == "openvino":  # at toy size, its text outweighs the weights
+        assert 'element_type="i8"' in file.read_text()
+    else:
+        assert cost.bytes_after < cost.bytes_before
         model = onnx.load(file)
         facts = json.loads({p.key: p.value for p in model.metadata_props}["ganvas"])
         assert (facts["bits"], facts["recipe"]) == (8, toy("styles").recipe)
@@ -201,12 +204,12 @@ def test_what_ncnn_cannot_run(toy: Any, tmp_path: Path, monkeypatch: pytest.Monk
         export(toy("domains").run, "ncnn", tmp_path / "m.ncnn")
     exported = network(load(toy("domains").run))
 
-    class Spectral(torch.nn.Module):
+    class Variance(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.linalg.svdvals(x)
+            return x * torch.var_mean(x, (1, 2, 3), keepdim=True)[0]
 
-    with pytest.raises(CapabilityError, match=r"ncnn has no .*svd"):
-        ncnn.write(replace(exported, module=Spectral()), tmp_path / "m.param", {})
+    with pytest.raises(CapabilityError, match=r"ncnn has no .*var_mean"):
+        ncnn.write(replace(exported, module=Variance()), tmp_path / "m.param", {})
     monkeypatch.setitem(sys.modules, "pnnx", None)
     with pytest.raises(UserError, match=r"ganvas\[ncnn\]"):
         export(toy("domains").run, "ncnn", tmp_path / "n.param")

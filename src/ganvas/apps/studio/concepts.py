@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -53,7 +53,7 @@ def part(view: gr.State) -> Part:
 
 
 @polite
-def shown(view: View) -> list[Any]:
+def shown(view: View) -> list[object]:
     """The chosen image with a brush, or how to find its units; no result yet."""
     try:
         edits = editing.units_of(view.model(), view.path).edits
