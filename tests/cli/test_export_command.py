@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from ganvas import load
 from ganvas.core.errors import CapabilityError, OutputError, UserError
+from ganvas.inference.exporters import ncnn
 from ganvas.inference.exporters.export import TOLERANCE, export
+from ganvas.inference.exporters.int8 import calibration
 from ganvas.inference.exporters.network import network
 from ganvas.nets.layers import Dropout
 
@@ -87,6 +93,126 @@ def test_openvino_files(toy: Any, tmp_path: Path) -> None:
     made = export(toy("noise").run, "openvino", tmp_path / "m.xml")
     assert max(one.difference for one in made.compared) <= TOLERANCE
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin", "m.xml"]
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_generators_of_8_bits(form: str, toy: Any, tmp_path: Path) -> None:
+    """The file is smaller, its images are close to torch's, and its cost is what it is."""
+    run = toy("styles").run
+    file = tmp_path / {"onnx": "s.onnx", "openvino": "s.xml"}[form]
+    made = export(run, form, file, quantized=True)
+    cost = made.cost
+    assert cost is not None
+    assert (cost.calibrated, cost.measured) == (64, 16)
+    parts = sorted(tmp_path.iterdir())
+    assert [p.name for p in parts] == (["s.bin", "s.xml"] if form == "openvino" else ["s.onnx"])
+    assert sum(p.stat().st_size for p in parts) == cost.bytes_after
+    assert 10 < cost.psnr < 60  # not equal, as a file of 32 bits would be
+    if form == "openvino":  # at toy size, its text outweighs the weights
+        assert 'element_type="i8"' in file.read_text()
+    else:
+        assert cost.bytes_after < cost.bytes_before
+        model = onnx.load(file)
+        facts = json.loads({p.key: p.value for p in model.metadata_props}["ganvas"])
+        assert (facts["bits"], facts["recipe"]) == (8, toy("styles").recipe)
+        weights = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8]
+        assert max(int(np.prod(t.dims)) for t in weights) > 100
+        exported = network(load(run))
+        total = []
+        for inputs in calibration(exported, None).others:
+            named = {i.name: x.numpy() for i, x in zip(exported.inputs, inputs, strict=True)}
+            error = ran(file, **named) - exported.reference(inputs).numpy()
+            total.extend(-10 * np.log10(np.square(error).mean((1, 2, 3))))
+        assert np.mean(total) == pytest.approx(cost.psnr, abs=0.1)
+
+
+def test_translators_of_8_bits(toy: Any, tmp_path: Path, command: Any) -> None:
+    file, data = tmp_path / "t.onnx", toy("domains").data
+    given = ("export", toy("domains").run, "--to", "onnx", "--int8", "--out", file)
+    refused = command(*given)
+    assert refused.status == 1
+    assert "name their folder with --calibrate" in refused.err
+    ended = command(*given, "--calibrate", data)
+    assert ended.status == 0
+    assert re.search(r"8 bits, calibrated on \d+ images: 0\.\d+ to 0\.\d+ MiB", ended.out)
+    assert re.search(r"\d+ other images of 8 bits against 32: PSNR \d+\.\d dB", ended.out)
+    x = np.random.default_rng(0).random((2, 3, 24, 36), np.float32)  # sides stay free
+    assert ran(file, image=x).shape == x.shape
+
+
+def test_calibration_images_are_not_those_that_measure(toy: Any, tmp_path: Path) -> None:
+    exported = network(load(toy("domains").run))
+    for i in range(5):
+        Image.new("RGB", (20, 30), (50 * i,) * 3).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".6.png").touch()
+    inputs = calibration(exported, tmp_path)
+    values = [[float(image.mean() * 255) for (x,) in part for image in x] for part in inputs]
+    assert values == [pytest.approx([0, 50, 100, 150]), pytest.approx([200])]
+    generated = calibration(network(load(toy("styles").run)), None)
+    latents = [{tuple(z.tolist()) for x in part for z in x[0]} for part in generated]
+    assert [len(part) for part in latents] == [64, 16]
+    assert not latents[0] & latents[1]
+
+
+def test_what_has_no_8_bits(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise, out, pictures = toy("noise").run, tmp_path / "m.onnx", tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (20, 30)).save(pictures / "0.png")
+    refused: list[tuple[Path, dict[str, Any], str]] = [
+        (noise, {"calibrate": pictures}, "are for files of 8 bits"),
+        (noise, {"calibrate": pictures, "quantized": True}, "calibrated by its own latents"),
+        (toy("domains").run, {"calibrate": pictures, "quantized": True}, "holds 1 image; a"),
+        (toy("domains").run, {"calibrate": out, "quantized": True}, "there is no folder"),
+    ]
+    for run, options, message in refused:
+        with pytest.raises(UserError, match=message):
+            export(run, "onnx", out, **options)
+    with pytest.raises(UserError, match="8 bits are onnx or openvino; got torchscript"):
+        export(noise, "torchscript", tmp_path / "m.pt", quantized=True)
+    with pytest.raises(CapabilityError, match="images of 4 channels"):
+        calibration(replace(network(load(noise)), channels=4), None)
+    monkeypatch.setattr("ganvas.inference.exporters.int8.OPERATIONS", ["LSTM"])
+    with pytest.raises(CapabilityError, match="no convolution and no linear layer"):
+        export(noise, "onnx", out, quantized=True)
+    assert list(tmp_path.iterdir()) == [pictures]
+
+
+@pytest.mark.parametrize("kind", ["domains", "upscaling", "pairs"])
+def test_ncnn(kind: str, toy: Any, tmp_path: Path) -> None:
+    """Its own runtime, at three sizes, by the exporter; and here at a size of its own."""
+    file = tmp_path / "m.param"
+    made = export(toy(kind).run, "ncnn", file)
+    assert made.free_sides
+    assert len({one.sizes for one in made.compared}) == 3
+    assert max(one.difference for one in made.compared) <= TOLERANCE
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin", "m.param"]
+    exported = network(load(toy(kind).run))
+    x = (torch.rand(1, 3, 2 * exported.size[0], 2 * exported.size[1]),)
+    found = ncnn.run(file, exported, x)
+    assert np.abs(found - exported.reference(x).numpy()).max() <= TOLERANCE
+    changed = bytearray((tmp_path / "m.bin").read_bytes())
+    changed[4:] = bytes(len(changed) - 4)  # the weights are read from the .bin
+    (tmp_path / "m.bin").write_bytes(changed)
+    assert np.abs(ncnn.run(file, exported, x) - found).max() > TOLERANCE
+
+
+def test_what_ncnn_cannot_run(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CapabilityError, match="generates them from noise"):
+        export(toy("noise").run, "ncnn", tmp_path / "m.param")
+    with pytest.raises(UserError, match=r"ends in \.param"):
+        export(toy("domains").run, "ncnn", tmp_path / "m.ncnn")
+    exported = network(load(toy("domains").run))
+
+    class Variance(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.var_mean(x, (1, 2, 3), keepdim=True)[0]
+
+    with pytest.raises(CapabilityError, match=r"ncnn has no .*var_mean"):
+        ncnn.write(replace(exported, module=Variance()), tmp_path / "m.param", {})
+    monkeypatch.setitem(sys.modules, "pnnx", None)
+    with pytest.raises(UserError, match=r"ganvas\[ncnn\]"):
+        export(toy("domains").run, "ncnn", tmp_path / "n.param")
 
 
 def test_what_cannot_be_exported(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

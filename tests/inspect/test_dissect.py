@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from toys import SMALL, toy_data, toy_images, toy_run
 
+from ganvas import load as load_model
 from ganvas.core import Method, Shape
 from ganvas.core.errors import CapabilityError, DataError, UserError
 from ganvas.evaluation import artifacts, causal
@@ -190,6 +191,14 @@ def test_places() -> None:
     box = region((1, 0.5, 0.6, 0), 4, 8)  # corners in any order
     assert box is not None
     assert torch.equal(box, (torch.arange(4)[:, None] > 1) & (torch.arange(8) < 5))
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[1, 1:3] = mask[7, 7] = True  # each place that is touched
+    touched = region(mask, 4, 2)
+    assert touched is not None
+    assert touched.nonzero().tolist() == [[0, 0], [3, 1]]
+    for no_mask in (mask[None], torch.zeros(8, 8)):
+        with pytest.raises(UserError, match="a mask of places is"):
+            region(no_mask, 4, 4)
     for wrong in ((0.5,), (0.1, 0.2, 0.3), (0, 1.5), (float("nan"), 0)):
         with pytest.raises(UserError, match="a place is a point DOWN,ACROSS"):
             region(wrong, 4, 8)
@@ -229,6 +238,42 @@ def test_page_record_and_edits(saved: Path, planted: Model) -> None:
     with editing.edited(planted, units, remove=["ink"]):
         assert float(planted.sample(6, output="torch").max()) < 0
     assert torch.equal(planted.sample(6, output="torch"), before)
+
+
+def test_painted_strokes(saved: Path, planted: Model) -> None:
+    """Each concept at its place; of two at one place, the last one."""
+    units = editing.read(saved / "units.json")
+    before = planted.sample(2, seed=3, output="torch")[1]
+    here, there = torch.zeros(2, 16, 16, dtype=torch.bool)
+    here[:8, :8] = there[4:12, 4:12] = True
+    add, remove = editing.Stroke("ink", True, here), editing.Stroke("ink", False, there)
+    for strokes, ink in (([add, remove], here & ~there), ([remove, add], here)):
+        (after,) = editing.painted(planted, units, (3, 1), strokes)
+        assert bool((after[0][ink] > 0.7).all())
+        assert bool((after[0][there & ~ink] < 0).all())
+        assert torch.equal(after[0][~here & ~there], before[0][~here & ~there])
+    assert torch.equal(editing.painted(planted, units, (3, 1), [])[0], before)
+
+
+def test_units_of_a_model_are_found_in_its_folder_or_beside(saved: Path, tmp_path: Path) -> None:
+    model = load_model(saved / "m")
+    units = editing.units_of(model, saved / "m")
+    assert [edit.concept for edit in units.edits] == ["ink"]
+    run = tmp_path / "a run"
+    run.mkdir()
+    command = f"ganvas dissect '{run}' --out '{run}/units.html'"
+    with pytest.raises(UserError, match="not known yet: ") as told:
+        editing.units_of(model, run)
+    assert command in str(told.value)
+    record = json.loads((saved / "units.json").read_text())
+    (run / "units.json").write_text(json.dumps(record | {"weights": "others"}))
+    with pytest.raises(UserError, match="of other weights of it: ganvas dissect"):
+        editing.units_of(model, run)
+    (tmp_path / "units.json").write_text(json.dumps(record | {"edits": []}))
+    with pytest.raises(UserError, match="found no units that stand for a concept"):
+        editing.units_of(model, run)
+    with pytest.raises(CapabilityError, match="no layer of feature maps"):
+        editing.units_of(Model(Flat(), dict(INFO)), run)
 
 
 def test_sheets_of_edits_are_marked(saved: Path, planted: Model) -> None:

@@ -16,7 +16,10 @@ import pytest
 from processes import ENVIRONMENT, LIMIT
 from toys import SMALL, toy_data
 
+from ganvas import load
 from ganvas.engine.lock import is_locked
+from ganvas.inference import editing
+from ganvas.inference.units import layers
 from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
@@ -37,7 +40,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of toy runs: one that generates, two that translate."""
+    """A folder of toy runs: one that generates, with units, two that translate."""
     folder = tmp_path_factory.mktemp("studio")
     for name, recipe in RECIPES.items():
         data = toy_data(recipe, folder / "data" / name)
@@ -46,7 +49,27 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setenv("GANVAS_CACHE", str(folder / "cache"))
             out = folder / "runs" / name
             train(recipe, str(data), out=out, images=1, set=SMALL[recipe], device="cpu")
+    (folder / "runs" / "letters" / editing.RECORD).write_text(units(folder / "runs" / "letters"))
     return folder / "runs"
+
+
+def units(run: Path) -> str:
+    """A record of `ganvas dissect`: all units of a layer, as two concepts."""
+    model = load(run)
+    layer = layers(model)[-1]
+    every = list(range(layer.units))
+    found = [
+        editing.ConceptUnits(
+            concept="ink <b>", layer=layer.name, units=every, values=[3.0] * len(every)
+        ),
+        editing.ConceptUnits(concept="artifacts", layer=layer.name, units=every),
+    ]
+    return editing.Units(
+        format=editing.FORMAT,
+        sizes={layer.name: (layer.units, layer.height, layer.width)},
+        edits=found,
+        weights=model.facts["weights"],
+    ).model_dump_json()
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,60 @@ def test_play(page: Any, tmp_path: Path) -> None:
     page.wait_for_function(f"() => ({WIDER})() <= 0")
 
 
+def test_concepts(page: Any, runs: Path, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Concepts").click()
+    canvas = page.locator("#brush canvas")
+    canvas.wait_for()
+    assert "image 0 of seed 0" in canvas.get_attribute("aria-label").lower()
+    has(page, "#brush tr", "ink <b>")
+    assert page.get_by_label("add artifacts").count() == 0  # without values: only removed
+    original, edited = "#brush img", "#edited img"
+    before = page.locator(original).get_attribute("src")
+    # by pointer: only what is painted changes
+    page.get_by_label("add ink <b>").check()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8, box["y"] + 4)
+    page.mouse.up()
+    has(page, "#edited", "Edited: added ink <b>")
+    corner = page.locator(edited).get_attribute("src")
+    assert pixels(corner) != pixels(before)
+    assert pixels(corner)[-8:] == pixels(before)[-8:]
+    # by keyboard, another concept elsewhere
+    page.get_by_label("remove artifacts").check()
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    has(page, "#brush", "brush at")
+    has(page, "#edited", "added ink <b>, removed artifacts")
+    both = page.locator(edited).get_attribute("src")
+    assert len({pixels(source) for source in (before, corner, both)}) == 3
+    mark = saved(page, "#edited", tmp_path)
+    assert mark["generated"]
+    assert mark["facts"]["kind"] == "edited by units"
+    assert page.evaluate(UNNAMED) == []
+    # erase everywhere
+    page.get_by_label("erase what is painted").check()
+    page.get_by_role("button", name="Everywhere").click()
+    has(page, "#edited", "Paint on the image")
+    page.get_by_label("remove ink").check()
+    page.get_by_role("button", name="Everywhere").click()
+    has(page, "#edited", "Edited: removed ink <b>")
+    page.get_by_role("button", name="Clear").locator("visible=true").click()
+    has(page, "#edited", "Paint on the image")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(f"() => ({WIDER})() <= 0")
+    # a run without units says how to find them
+    record = runs / "letters" / "units.json"
+    aside = record.rename(tmp_path / "units.json")
+    try:
+        page.locator("#images .cells button").nth(3).click()
+        has(page, "#units", f"ganvas dissect {runs}/letters --out")
+    finally:
+        aside.rename(record)
+
+
 def test_without_a_model_the_page_says_what_to_do(page: Any, runs: Path) -> None:
     aside = runs.rename(runs.with_name("aside"))
     runs.mkdir()

@@ -115,6 +115,7 @@ def units_page(
         format=FORMAT,
         sizes={layer.name: (layer.units, layer.height, layer.width) for layer in layers},
         edits=_edits(effects, flaws),
+        weights=model.facts["weights"],
     )
     record: Record = {
         **units.model_dump(mode="json"),

@@ -6,10 +6,11 @@ a concept is in the record that `ganvas dissect` writes (`evaluation.units_page`
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import pydantic
 import torch
@@ -17,11 +18,15 @@ from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, did_you_mean, printable
 from ganvas.core.json_files import read_json
+from ganvas.inference import explore
+from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.model import Model
+from ganvas.inference.options import Label
 from ganvas.inference.units import PLACE, Change, changed, layers, place_text, region
 from ganvas.media import encode, grid
 
 FORMAT = "ganvas-units-1"
+RECORD = "units.json"  # in the folder of a dissected model
 ARTIFACTS = "artifacts"  # the units whose removal lowers the distance to real images
 
 
@@ -46,11 +51,13 @@ class Units(_Part):
     """The edits in a record of `ganvas dissect`.
 
     sizes: layer -> (units, height, width)
+    weights: hash of the weights of the model that was dissected
     """
 
     format: str
     sizes: dict[str, tuple[int, int, int]]
     edits: list[ConceptUnits]
+    weights: str | None = None
 
     def of(self, concept: str) -> ConceptUnits:
         """The units of a concept. Raises `UserError` for one without units."""
@@ -81,20 +88,51 @@ def read(path: str | Path) -> Units:
     return units
 
 
+def units_of(model: Model, path: Path) -> Units:
+    """The units of a model, from a `units.json` in or beside its folder.
+
+    path: of the run, the model's folder or its file
+
+    Raises `UserError` that says how to make the record if there is none of these
+    weights, or if it has no concept with units; `CapabilityError` for a model without
+    layers of feature maps; `DataError` for a damaged record.
+    """
+    folder = path if path.is_dir() else path.parent
+    others = False
+    for file in (folder / RECORD, folder.parent / RECORD):
+        if not file.is_file():
+            continue
+        units = read(file)
+        if units.weights == model.facts["weights"]:
+            if not units.edits:
+                raise UserError(
+                    f"the dissection {printable(file)} found no units that stand for a concept"
+                )
+            return units
+        others |= file.parent == folder
+    layers(model)  # refuses models without maps
+    out = shlex.quote(str((folder / RECORD).with_suffix(".html")))
+    known = "are of other weights of it" if others else "are not known yet"
+    raise UserError(
+        f"the units of this model {known}: ganvas dissect {shlex.quote(str(path))} "
+        f"--out {printable(out)} finds them"
+    )
+
+
 def changes(
     model: Model,
     units: Units,
     *,
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
-    at: Sequence[float] | None = None,
+    at: Sequence[float] | Tensor | None = None,
     count: int | None = None,
 ) -> dict[str, Change]:
     """The changes of layers that add and remove concepts.
 
     add, remove: names of concepts; "artifacts" can be removed, if they were looked for
-    at: a point (down, across) or two corners, each from 0 to 1 (`region`); None:
-        everywhere
+    at: a point (down, across) or two corners, each from 0 to 1, or a mask of the image
+        [H, W] (`region`); None: everywhere
     count: of each concept's units, at most; None: all of the record
 
     Raises `UserError` for unknown concepts, none or the same ones in both, a wrong
@@ -138,7 +176,7 @@ def edited(
     *,
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
-    at: Sequence[float] | None = None,
+    at: Sequence[float] | Tensor | None = None,
     count: int | None = None,
 ) -> Iterator[None]:
     """Add or remove concepts in all samples that the model generates in the context.
@@ -151,6 +189,43 @@ def edited(
     units = units if isinstance(units, Units) else read(units)
     with changed(model, changes(model, units, add=add, remove=remove, at=at, count=count)):
         yield
+
+
+class Stroke(NamedTuple):
+    """A concept that is painted into an image.
+
+    adds: whether the concept is added; else it is removed
+    mask: bool [H, W] of the image's size, where
+    """
+
+    concept: str
+    adds: bool
+    mask: Tensor
+
+
+def painted(
+    model: Model,
+    units: Units,
+    name: SampleName,
+    strokes: Sequence[Stroke],
+    *,
+    label: Label | None = None,
+    truncation: float | None = None,
+) -> Tensor:
+    """A sample [1, C, H, W] in [-1, 1] after strokes, of which the last one counts.
+
+    name, label, truncation: of the sample, as of `explore.images`
+
+    Raises `UserError` as `changes` does.
+    """
+    found = [
+        changes(model, units, add=[concept] * adds, remove=[concept] * (not adds), at=mask)
+        for concept, adds, mask in strokes
+    ]
+    with ExitStack() as stack:
+        for how in found:
+            stack.enter_context(changed(model, how))
+        return explore.images(model, [name], label=label, truncation=truncation)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 from ganvas.core.errors import CapabilityError, UserError, did_you_mean
 from ganvas.inference.model import Model
@@ -185,17 +186,25 @@ def place_text(at: Sequence[float]) -> str:
     return ",".join(f"{p:g}" for p in at)
 
 
-def region(at: Sequence[float] | None, height: int, width: int) -> Tensor | None:
-    """The places of a layer at a point, or in a box of an image.
+def region(at: Sequence[float] | Tensor | None, height: int, width: int) -> Tensor | None:
+    """The places of a layer at a point, in a box or under a mask of an image.
 
     at: (down, across), each from 0 to 1; or two opposite corners (down, across, down,
-        across); None: everywhere
+        across); or a mask [H, W] of the image, of which a place is marked if any pixel
+        of it is; None: everywhere
 
     Returns bool [height, width], at least one place; None for everywhere. Raises
-    `UserError` for other numbers.
+    `UserError` for other numbers and for an empty mask.
     """
     if at is None:
         return None
+    if isinstance(at, Tensor):
+        if at.ndim != 2 or not bool(at.any()):
+            raise UserError(
+                f"a mask of places is [height, width] and marks a pixel; got {list(at.shape)}"
+                + ", empty" * (at.ndim == 2)
+            )
+        return adaptive_max_pool2d(at.float()[None], (height, width))[0] > 0
     if len(at) not in (2, 4) or not all(0 <= p <= 1 for p in at):
         raise UserError(f"{PLACE}; got {place_text(at)}")
     place = torch.zeros(height, width, dtype=torch.bool)

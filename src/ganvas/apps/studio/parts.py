@@ -16,13 +16,14 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 from PIL import Image
 
-from ganvas.core.errors import UserError
+from ganvas.core.errors import DataError, UserError
 from ganvas.inference.library import Entry
 from ganvas.media import encode, video
 from ganvas.media.provenance import Label
 
 P = ParamSpec("P")
 R = TypeVar("R")
+LARGEST = 1 << 24  # characters of a painted image
 ONE = {"concurrency_limit": 1, "concurrency_id": "model"}  # torch's random state is global
 
 
@@ -207,6 +208,65 @@ def painter(palette: Sequence[int], width: int, height: int) -> str:
         f'value="{max(1, width // 24)}"></label>'
         '<button type="button" class="save" data-fill>Fill all with this label</button></div>'
     )
+
+
+def brush(
+    source: str,
+    size: tuple[int, int],
+    concepts: Sequence[tuple[str, str | None, str]],
+    *,
+    title: str,
+) -> str:
+    """An image with a canvas over it to paint concepts on, for `paint.js`.
+
+    source: of `data_uri`
+    size: (width, height) of the image
+    concepts: name, color of the brush that adds it (None: it cannot be added), and of
+        the one that removes it; each #rrggbb
+    title: of the image
+    """
+    width, height = size
+
+    def cell(action: str, color: str | None, name: str) -> str:
+        if color is None:
+            return "<td></td>"
+        first = " checked" if (action, name) == ("remove", concepts[0][0]) else ""
+        return (
+            f'<td><label><input type="radio" name="concept" value="{color}"{first} aria-label="'
+            f'{action} {escape(name)}"><i style="background:{color}"></i></label></td>'
+        )
+
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{cell("add", adds, name)}'
+        f"{cell('remove', removes, name)}</tr>"
+        for name, adds, removes in concepts
+    )
+    return (
+        f'<div class="painter brush"><div class="over" style="--ratio:{width / height:g}">'
+        f'<img src="{source}" alt="" class="pixels"><canvas width="{width}" height="{height}" '
+        f'data-ready="true" tabindex="0" role="img" aria-label="{escape(title)}. Arrow keys move '
+        'the brush, space paints"></canvas><i class="cursor" hidden></i></div>'
+        '<p class="note" data-where role="status">Paint with the pointer, or with arrow keys '
+        "and space.</p><fieldset><legend>Brush</legend>"
+        '<table><thead><tr><th scope="col">concept</th><th scope="col">add</th><th scope="col">'
+        f"remove</th></tr></thead><tbody>{rows}</tbody></table>"
+        '<label><input type="radio" name="concept" value="">erase what is painted</label>'
+        '</fieldset><label>Size <input type="range" name="radius" min="0" '
+        f'max="{max(2, width // 6)}" value="{max(1, width // 12)}"></label><div class="row">'
+        '<button type="button" class="save" data-fill>Everywhere</button>'
+        '<button type="button" class="save" data-clear>Clear</button></div></div>'
+    )
+
+
+def painted_png(address: str) -> bytes:
+    """The PNG of a canvas. Raises `DataError` for anything else."""
+    start = "data:image/png;base64,"
+    try:
+        if not address.startswith(start) or len(address) > LARGEST:
+            raise ValueError
+        return base64.b64decode(address.removeprefix(start), validate=True)
+    except ValueError:
+        raise DataError("what was painted did not arrive: paint once more") from None
 
 
 def progress(done: int, total: int, title: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,8 +13,9 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from ganvas.apps.studio import parts
+from ganvas.apps.studio import concepts, parts
 from ganvas.apps.studio.parts import ONE, polite
+from ganvas.apps.studio.view import View
 from ganvas.core import Styled, Truncates
 from ganvas.core.errors import UserError
 from ganvas.engine.run_dir import read_local
@@ -37,48 +38,6 @@ EMPTY = (
     "<code>ganvas studio runs</code>.</p></div>"
 )
 KINDS = [("principal components of w", "components"), ("closed-form factorization", "factors")]
-
-
-@dataclass(frozen=True)
-class View:
-    """What a visitor sees.
-
-    path: of the model
-    label: of all images; None: classes in turn
-    count: images of the sheet
-    current, previous: the images chosen last and before
-    """
-
-    path: Path
-    seed: int = 0
-    label: str | None = None
-    truncation: float | None = None
-    count: int = 0
-    current: int = 0
-    previous: int = 1
-
-    def model(self) -> Model:
-        """The model, from memory."""
-        return open_model(self.path)
-
-    def chosen(self, index: int) -> tuple[tuple[int, int], str | int | None]:
-        """The name and the label of an image of the sheet."""
-        if self.label is not None:
-            return (self.seed, index), self.label
-        return explore.sample_of_grid(self.model(), index, self.seed)
-
-    def facts(self, **more: object) -> dict[str, object]:
-        """What the mark of an image says."""
-        facts = {"seed": self.seed, "truncation": self.truncation, "label": self.label}
-        return {**self.model().facts, **facts, **more}
-
-    def caption(self, index: int) -> str:
-        """An image of the sheet in words."""
-        (seed, number), label = self.chosen(index)
-        if label is None:
-            return f"image {number} of seed {seed}"
-        name = label if isinstance(label, str) else explore.class_names(self.model())[label]
-        return f"image {number} of seed {seed}, class {name}"
 
 
 def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
@@ -109,6 +68,8 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
             with gr.Tabs():
                 with gr.Tab("Directions"):
                     sliders, kind = _directions()
+                with gr.Tab("Concepts"):
+                    painting = concepts.part(view)
                 with gr.Tab("Path"):
                     between = gr.HTML(elem_id="path")
                 with gr.Tab("Styles", visible=False) as styles:
@@ -131,8 +92,9 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     moved = [view, kind, *sliders]
 
     def follow(event: Any) -> None:
-        """After an image was chosen: show it, the path to it and its mixed styles."""
+        """After an image was chosen: show it, its concepts, path and styles."""
         event = event.then(_chosen, [view], [chosen, *sliders], **chain)
+        event = event.then(concepts.shown, [view], list(painting), **chain)
         event.then(_path, [view], [between], **chain).then(_mixed, [view], [mixed], **chain)
 
     def listed() -> list[Any]:
@@ -282,14 +244,12 @@ def _choose(view: View, event: gr.EventData) -> View:
 @polite
 def _chosen(view: View) -> list[Any]:
     """The chosen image, and the sliders at zero."""
-    name, label = view.chosen(view.current)
-    image = explore.images(view.model(), [name], label=label, truncation=view.truncation)
-    return [_figure(view, image), *[0.0] * SLIDERS]
+    return [_figure(view, view.image()), *[0.0] * SLIDERS]
 
 
 def _figure(view: View, image: Tensor, **facts: object) -> str:
-    source = parts.data_uri(grid.to_pil(image[0]), view.facts(number=view.current, **facts))
     title = view.caption(view.current)
+    source = view.source(image, **facts)
     return parts.picture(source, title[0].upper() + title[1:], name="image.png", small=True)
 
 
@@ -302,7 +262,7 @@ def _moved(view: View, kind: Any, *amounts: float) -> str:
     """The chosen image, moved along directions."""
     (name, label), model = view.chosen(view.current), view.model()
     if not any(amounts):
-        return _figure(view, explore.images(model, [name], label=label, truncation=view.truncation))
+        return _figure(view, view.image())
     of_model = _found.setdefault(model, {})
     if (kind, label) not in of_model:
         of_model[kind, label] = explore.find_directions(model, kind, count=SLIDERS, label=label)
@@ -385,10 +345,8 @@ def _nearest(view: View, data: str) -> str:
     """The chosen image beside its nearest real images."""
     if not data.strip():
         raise UserError("name the real images: a folder, a zip or the name of a data set")
-    (name, label), model = view.chosen(view.current), view.model()
     with torch.no_grad():
-        image = explore.images(model, [name], label=label, truncation=view.truncation)
-        page = nearest_page(model, view.path, data.strip(), image)
+        page = nearest_page(view.model(), view.path, data.strip(), view.image())
     facts = view.facts(kind="nearest real images", number=view.current, composite=True)
     source = parts.data_uri(page, facts)
     title = "Left: the generated image. Then the real images nearest to it"

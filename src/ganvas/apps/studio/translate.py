@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from ganvas.media import animation, decode, video
 from ganvas.media.samples import Broken
 
 SHOWN = 1024  # pixels of the longer side on the page; the file has them all
-LARGEST = 1 << 24  # characters of a painted map
 DOMAINS = {"b": "to the second domain (b)", "a": "to the first domain (a)"}
 NONE, GIVEN, FOUND = "the whole image", "the white part of a mask", "the blocks of a mosaic"
 EMPTY = (
@@ -111,7 +109,7 @@ def tab(page: gr.Blocks, find: Callable[[], list[Entry]]) -> None:
     @polite
     def painted(path: str | None, event: gr.EventData) -> list[Any]:
         file = parts.new_folder() / "painted.png"
-        file.write_bytes(_pixels(str(event._data["image"])))
+        file.write_bytes(parts.painted_png(str(event._data["image"])))
         return _translated(model_of(path), file, None, False, None)
 
     paint.input(painted, [path], [result, download], **{**chain, "trigger_mode": "always_last"})
@@ -131,17 +129,6 @@ def _painter(model: Model) -> Any:
         return gr.update(visible=False)
     height, width = model.training_size
     return gr.update(value=parts.painter(palette, width, height), visible=True)
-
-
-def _pixels(address: str) -> bytes:
-    """The PNG of a canvas. Raises `DataError` for anything else."""
-    start = "data:image/png;base64,"
-    try:
-        if not address.startswith(start) or len(address) > LARGEST:
-            raise ValueError
-        return base64.b64decode(address.removeprefix(start), validate=True)
-    except ValueError:
-        raise DataError("the painted map did not arrive: paint once more") from None
 
 
 def _translated(

@@ -13,10 +13,22 @@ from torch import Tensor
 from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
 from ganvas.core.files import replacing, require_new_folder
 from ganvas.core.guards import reason
-from ganvas.inference.exporters import basicsr, diffusers, onnx, openvino, taming, torchscript
+from ganvas.inference.exporters import (
+    basicsr,
+    diffusers,
+    int8,
+    ncnn,
+    onnx,
+    openvino,
+    taming,
+    torchscript,
+)
+from ganvas.inference.exporters.int8 import Calibration, Cost
 from ganvas.inference.exporters.network import Input, Network, discriminator
 from ganvas.inference.exporters.network import network as generating
 from ganvas.inference.load import load, located
+
+Run = Callable[[Path, Network, tuple[Tensor, ...]], np.ndarray]
 
 
 class Form(NamedTuple):
@@ -30,7 +42,7 @@ class Form(NamedTuple):
 
     suffixes: tuple[str, ...]
     write: Callable[[Network, Path, Mapping[str, object]], bool]
-    run: Callable[[Path, Network, tuple[Tensor, ...]], np.ndarray]
+    run: Run
     note: Callable[[Network], str] | None = None
 
 
@@ -38,6 +50,7 @@ FORMS = {
     "onnx": Form((".onnx",), onnx.write, onnx.run),
     "openvino": Form((".xml",), openvino.write, openvino.run),
     "torchscript": Form((".pt",), torchscript.write, torchscript.run),
+    "ncnn": Form((".param",), ncnn.write, ncnn.run, ncnn.note),
     "basicsr": Form((".pth", ".safetensors"), basicsr.write, basicsr.run, basicsr.note),
     "diffusers": Form((), diffusers.write, diffusers.run, diffusers.note),
     "taming": Form((".safetensors", ".ckpt"), taming.write, taming.run, taming.note),
@@ -61,6 +74,7 @@ class Export(NamedTuple):
 
     free_sides: whether input images may have any size that its text allows
     notes: how the file differs from the model
+    cost: of 8 bits; None: the file has 32
     """
 
     file: Path
@@ -68,6 +82,7 @@ class Export(NamedTuple):
     free_sides: bool
     compared: list[Compared]
     notes: tuple[str, ...]
+    cost: Cost | None = None
 
 
 def export(
@@ -79,6 +94,8 @@ def export(
     truncation: float | None = None,
     checkpoint: str = "last",
     network: str = "G",
+    quantized: bool = False,
+    calibrate: str | Path | None = None,
 ) -> Export:
     """Write a model as a file for other programs, and run that file beside torch.
 
@@ -86,14 +103,18 @@ def export(
     comparison: if its images differ from torch's by more than 1e-4, nothing is written,
     and an older file of that name stays.
 
-    form: "onnx", "openvino", "torchscript"; or weights under the names of other
-        projects: "basicsr" (super-resolution networks, for upscaling programs),
-        "diffusers" and "taming" (autoencoders of latents)
+    form: "onnx", "openvino", "torchscript", "ncnn" (models that take images); or
+        weights under the names of other projects: "basicsr" (super-resolution networks,
+        for upscaling programs), "diffusers" and "taming" (autoencoders of latents)
     out: for diffusers a new or empty folder
     to: domain of a translation; None: the method's first
     truncation: fixed in the file, for BigGAN; other methods take it as an input
     network: "G", what the model generates with; or "D", the discriminator of a run, for
         "basicsr", to continue training elsewhere
+    quantized: weights and activations of 8 bits, for onnx and openvino. The file with
+        32 bits is compared with torch first; `Export.cost` says how far the images of
+        the one with 8 bits are from it
+    calibrate: folder of images for the ranges of a translator's activations
 
     Raises `UserError` for an unknown form, a wrong suffix, a missing package and a
     model that has no such form; `OutputError` if the file cannot be written.
@@ -106,8 +127,13 @@ def export(
         require_new_folder(out)
     elif out.suffix not in suffixes:
         raise UserError(f"a file of {form} ends in {' or '.join(suffixes)}; got {printable(out)}")
+    if quantized and form not in int8.FORMS:
+        raise UserError(f"files of 8 bits are {' or '.join(int8.FORMS)}; got {form}")
+    if calibrate is not None and not quantized:
+        raise UserError("calibration images are for files of 8 bits: ask for those (--int8), too")
     exported, facts = _ready(run, form, to, truncation, checkpoint, network)
     facts["inputs"] = {i.name: i.text for i in exported.inputs}
+    inputs = int8.calibration(exported, calibrate) if quantized else None
     try:
         with replacing(out) as file:
             free = write(exported, file, facts)
@@ -119,8 +145,9 @@ def export(
                     f"at most {TOLERANCE:g}: it draws random numbers, or branches on its input. "
                     "Nothing was written"
                 )
+            cost = _quantized(file, run_file, exported, facts, inputs, free) if inputs else None
             weights = file.with_suffix(".bin")
-            if weights.exists():  # OpenVINO's
+            if weights.exists():  # of OpenVINO and ncnn
                 os.replace(weights, out.with_suffix(".bin"))
     except OSError as e:
         raise OutputError(
@@ -128,7 +155,23 @@ def export(
             "folder that you may write to"
         ) from None
     notes = () if note is None else (note(exported),)
-    return Export(out, exported.inputs, free, compared, (*exported.notes, *notes))
+    return Export(out, exported.inputs, free, compared, (*exported.notes, *notes), cost)
+
+
+def _quantized(
+    file: Path,
+    run: Run,
+    exported: Network,
+    facts: Mapping[str, object],
+    inputs: Calibration,
+    free: bool,
+) -> Cost:
+    """Replace a file by one of 8 bits that takes inputs of the same sizes."""
+    before = int8.quantize(exported, file, {**facts, "bits": 8}, inputs.ranges)
+    for x in exported.examples(free):
+        _compared(run, file, exported, x)
+    results = [run(file, exported, x) for x in inputs.others]
+    return int8.cost(exported, results, inputs, before, int8.size_of(file))
 
 
 def _ready(
@@ -153,7 +196,7 @@ def _ready(
 
 
 def _compared(
-    run: Callable[[Path, Network, tuple[Tensor, ...]], np.ndarray],
+    run: Run,
     file: Path,
     exported: Network,
     inputs: tuple[Tensor, ...],

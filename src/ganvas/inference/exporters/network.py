@@ -62,13 +62,18 @@ class Network:
         free: input images of several sides, not only those of training
         """
         if isinstance(self.module, _Sampling):
-            return [self.module.example(n) for n in BATCHES]
+            return [self.module.example(n, n, 0.3 + 0.1 * n) for n in BATCHES]
         height, width = self.size
         sizes = [self.size, (height, width + self.multiple), (2 * height, width)]
         sizes = sizes if free else 3 * [self.size]
         shapes = [(n, self.channels, *size) for n, size in zip(BATCHES, sizes, strict=True)]
         generator = torch.Generator().manual_seed(0)
         return [(torch.rand(shape, generator=generator),) for shape in shapes]
+
+    def latents(self, n: int, seed: int) -> tuple[Tensor, ...]:
+        """Inputs of a generator for n images: latents of a seed, without truncation."""
+        assert isinstance(self.module, _Sampling)
+        return self.module.example(n, seed, 1.0)
 
     def reference(self, inputs: Sequence[Tensor]) -> Tensor:
         """The result of torch."""
@@ -208,17 +213,17 @@ class _Sampling(nn.Module):
             return _to_unit(method.synthesize(w))
         return _to_unit(method.sample(latent.shape[0], z=latent, y=y))
 
-    def example(self, n: int) -> tuple[Tensor, ...]:
-        """Random inputs for n images."""
+    def example(self, n: int, seed: int, truncation: float) -> tuple[Tensor, ...]:
+        """Random inputs for n images; labels in turn."""
         method = self.method
         assert isinstance(method, Samples)
         with torch.random.fork_rng():
-            torch.manual_seed(n)
+            torch.manual_seed(seed)
             inputs = [method.latent(n)]
         if method.classes:
             inputs.append(torch.arange(n) % method.classes)
         if isinstance(method, Styled):
-            inputs.append(torch.tensor(0.3 + 0.1 * n))
+            inputs.append(torch.tensor(truncation))
         return tuple(inputs)
 
 

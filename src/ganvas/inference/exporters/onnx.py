@@ -82,7 +82,7 @@ def _exported(network: Network, sizes: bool) -> Any:
     ]
     # A batch of 1, and equal sides, could be taken for constants.
     example = network.examples(sizes)[1]
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return torch.onnx.export(
             network.module,
             example,
@@ -96,8 +96,8 @@ def _exported(network: Network, sizes: bool) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's reports, and the graphs that it prints if it fails."""
+def quiet() -> Iterator[None]:
+    """Without what an exporter reports, and the graphs that it prints if it fails."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()

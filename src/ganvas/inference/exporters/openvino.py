@@ -15,15 +15,20 @@ from ganvas.inference.openvino import import_openvino
 
 
 def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
-    """Write a network with float32 weights; see `onnx.write`."""
-    openvino = import_openvino()
+    """Write a network with float32 weights; see `onnx.write`, whose file stays."""
+    import_openvino()
     file = out.with_suffix(".onnx")
     free = onnx.write(network, file, facts)
+    convert(file, out, facts)
+    return free
+
+
+def convert(file: Path, out: Path, facts: Mapping[str, object]) -> None:
+    """Write an ONNX file in OpenVINO's form."""
+    openvino = import_openvino()
     converted = openvino.convert_model(file)
-    file.unlink()
     converted.set_rt_info(json.dumps(facts, default=str), ["ganvas"])
     openvino.save_model(converted, str(out), compress_to_fp16=False)
-    return free
 
 
 def run(file: Path, network: Network, inputs: tuple[Tensor, ...]) -> np.ndarray:

@@ -25,18 +25,25 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
     Returns whether the sides of an input image are free. Raises `CapabilityError` for a
     network that cannot be traced.
     """
+    out.write_bytes(traced(network, network.examples()[1], facts))
+    return network.multiple > 0
+
+
+def traced(network: Network, example: tuple[Tensor, ...], facts: Mapping[str, object]) -> bytes:
+    """A network as a TorchScript file, traced with the inputs `example`.
+
+    Raises `CapabilityError` for a network that cannot be traced.
+    """
     buffer = io.BytesIO()
-    example = network.examples()[1]
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # checks become constants; the result is compared
-            traced = torch.jit.trace(network.module, example, check_trace=False)
+            module = torch.jit.trace(network.module, example, check_trace=False)
             extra = {FACTS: json.dumps(facts, default=str)}
-            torch.jit.save(traced, buffer, _extra_files=extra)
+            torch.jit.save(module, buffer, _extra_files=extra)
     except Exception as e:  # whatever a network raises while it is traced
         raise CapabilityError(f"this network cannot be traced ({reason(e)})") from None
-    out.write_bytes(buffer.getvalue())
-    return network.multiple > 0
+    return buffer.getvalue()
 
 
 def run(file: Path, network: Network, inputs: tuple[Tensor, ...]) -> np.ndarray:

@@ -1,19 +1,24 @@
-// A canvas that holds the colors of a palette only: discs without soft edges. Each stroke
-// sends the map. Keys: arrows move the brush, space paints.
+// A canvas that holds the colors of a palette only: discs without soft edges; the empty
+// color erases. Each stroke sends the map. Keys: arrows move the brush, space paints.
 let at = null;
 let brush = null;
 const canvas = () => element.querySelector("canvas");
-const chosen = () => element.querySelector("[name=label]:checked").value;
+const chosen = () => element.querySelector("[type=radio]:checked").value;
 const radius = () => Number(element.querySelector("[name=radius]").value);
 const send = () => trigger("input", { image: canvas().toDataURL("image/png") });
 
-const dot = (x, y) => {
+// Fill a rectangle with a color, or erase it.
+const block = (color, ...box) => {
   const pen = canvas().getContext("2d");
+  pen.fillStyle = color;
+  if (color) pen.fillRect(...box);
+  else pen.clearRect(...box);
+};
+const dot = (x, y) => {
   const r = radius();
-  pen.fillStyle = chosen();
   for (let dy = -r; dy <= r; dy++) {
     const half = Math.floor(Math.sqrt(r * r - dy * dy));
-    pen.fillRect(Math.round(x) - half, Math.round(y) + dy, 2 * half + 1, 1);
+    block(chosen(), Math.round(x) - half, Math.round(y) + dy, 2 * half + 1, 1);
   }
 };
 const line = (from, to) => {
@@ -28,17 +33,26 @@ const place = (event) => {
     y: ((event.clientY - box.top) * canvas().height) / box.height,
   };
 };
-const fill = () => {
-  const pen = canvas().getContext("2d");
-  pen.fillStyle = chosen();
-  pen.fillRect(0, 0, canvas().width, canvas().height);
+const fill = (color) => block(color, 0, 0, canvas().width, canvas().height);
+// The ring that shows the brush of the keyboard.
+const ring = () => {
+  const cursor = element.querySelector(".cursor");
+  if (!cursor) return;
+  cursor.hidden = !brush;
+  if (!brush) return;
+  const { width, height } = canvas();
+  cursor.style.left = `${(100 * brush.x) / width}%`;
+  cursor.style.top = `${(100 * brush.y) / height}%`;
+  cursor.style.width = `${(100 * (2 * radius() + 1)) / width}%`;
 };
 
 element.addEventListener("pointerdown", (event) => {
   if (event.target !== canvas()) return;
-  if (!canvas().dataset.ready) fill();
+  if (!canvas().dataset.ready) fill(chosen());
   canvas().dataset.ready = "true";
   canvas().setPointerCapture(event.pointerId);
+  brush = null;
+  ring();
   at = place(event);
   dot(at.x, at.y);
 });
@@ -53,8 +67,9 @@ element.addEventListener("pointerup", () => {
   at = null;
 });
 element.addEventListener("click", (event) => {
-  if (!event.target.closest("[data-fill]")) return;
-  fill();
+  const clears = event.target.closest("[data-clear]");
+  if (!clears && !event.target.closest("[data-fill]")) return;
+  fill(clears ? "" : chosen());
   canvas().dataset.ready = "true";
   send();
 });
@@ -69,9 +84,11 @@ element.addEventListener("keydown", (event) => {
     send();
   } else {
     const stride = Math.max(1, radius());
-    brush.x += steps[event.key][0] * stride;
-    brush.y += steps[event.key][1] * stride;
+    const within = (value, side) => Math.min(Math.max(value, 0), side - 1);
+    brush.x = within(brush.x + steps[event.key][0] * stride, canvas().width);
+    brush.y = within(brush.y + steps[event.key][1] * stride, canvas().height);
     const said = element.querySelector("[data-where]");
     said.textContent = `brush at ${Math.round(brush.x)}, ${Math.round(brush.y)}`;
   }
+  ring();
 });
