@@ -24,7 +24,8 @@ INPUT, OUTPUT = "in0", "out0"  # as pnnx names them
 
 def note(network: Network) -> str:
     """What programs must know of the file."""
-    return f"ncnn takes one image at a time, as {INPUT}, and gives {OUTPUT}; its files hold no metadata"
+    files = f"takes one image at a time, as {INPUT}, and gives {OUTPUT}"
+    return f"ncnn {files}; its files hold no metadata"
 
 
 def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
