@@ -169,7 +169,7 @@ def test_discriminators_have_basicsr_names_and_the_same_results(
         found, expected = import_network(file)(x), D(x)
     assert expected.std() > 0
     assert torch.allclose(found.view_as(expected), expected, atol=1e-5)
-    state = torch.load(file, weights_only=True) if suffix == ".pth" else load_file(file)
+    state: Any = torch.load(file, weights_only=True) if suffix == ".pth" else load_file(file)
     if suffix == ".pth":
         assert list(state) == ["params"]
         state = state["params"]

@@ -68,6 +68,7 @@ class Feed:
     def split_reductions(self, scale: int) -> None:
         """Take the right of each image, `reductions.BesideReduction`, as its input."""
         both = self._pixels["x"]
+        assert not isinstance(both, StreamedPixels)
         height, width = both.shape[1], both.shape[2] * scale // (scale + 1)
         self.scale, self._pixels = scale, {"x": both[:, :, :width]}
         self._reductions = both[:, : height // scale, width:]

@@ -214,10 +214,10 @@ class Strided1x1(nn.Conv2d):
     with AVX-512): wrong numbers or an abort (uxlfoundation/oneDNN, issue 6035).
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Pick and convolve."""
         down, across = self.stride
-        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
+        return F.conv2d(input[:, :, ::down, ::across], self.weight, self.bias)
 
 
 def _two_by_two(kernel: Tensor) -> Tensor:

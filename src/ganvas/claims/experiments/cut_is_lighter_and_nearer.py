@@ -33,7 +33,7 @@ def letters() -> Styles:
     return serif_and_sans(SIDE)
 
 
-def run(method: partial[Method], rate: float = 2e-4) -> Run:
+def run(method: partial[CycleGAN] | partial[CUT], rate: float = 2e-4) -> Run:
     """Every method has the same generator, discriminator, batches and schedule."""
     adam = partial(Adam, lr=rate, betas=(0.5, 0.999))
     return Run(

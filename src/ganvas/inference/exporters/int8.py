@@ -144,7 +144,7 @@ def quantize(
     )
 
     class Reader(quantization.CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
             return next(feeds, None)
 
     try:
