@@ -63,7 +63,7 @@ def letters() -> Any:
 
 @cache
 def judge() -> Any:
-    return letters().Judge()
+    return letters().Evaluator()
 
 
 def recognised_as(x: Tensor) -> Tensor:

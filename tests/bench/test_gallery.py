@@ -223,6 +223,17 @@ def test_the_page_shows_a_run_beside_real_images_and_the_untrained_network(
     assert str(tmp_path) not in page.replace(str(tmp_path / "source"), "")
 
 
+def test_the_classifier_of_letters_is_that_of_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gallery_figures.letters()
+    monkeypatch.setattr(found, "classifier", lambda letters: "net")
+    monkeypatch.setattr(found, "repeat_distance", lambda letters: 1.0)
+    monkeypatch.setattr(found, "recognised", lambda net, x, y: "shares")
+    gallery_figures.judge.cache_clear()
+    evaluator = gallery_figures.judge()
+    gallery_figures.judge.cache_clear()
+    assert (evaluator.net, evaluator.real) == ("net", "shares")
+
+
 @pytest.mark.parametrize("side", [32, 36, 64])
 def test_letters_of_any_size_reach_the_classifier(
     monkeypatch: pytest.MonkeyPatch, side: int
