@@ -22,7 +22,7 @@ from ganvas.engine.run_dir import read_record
 from ganvas.media import encode, grid
 
 PICTURES, TEMPLATE = "docs/gallery", "docs/src/gallery.md.in"
-LARGEST = 150_000  # bytes of an image
+LARGEST = 400_000  # bytes of an image
 COLUMNS = {
     "model": "this run",
     "real": "real images",
