@@ -94,7 +94,7 @@ def _modules() -> set[str]:
     return {
         n
         for n in sys.modules
-        if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures")
+        if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures", "autoencoders")
     }
 
 
