@@ -84,6 +84,9 @@ OPENERS = [
 RECORDS = {"ganvas.core.types", "ganvas.core.schedules", "ganvas.data.real_degradation"}
 
 
+OWN = ("tests", "conftest", "__main__", "toys", "figures", "autoencoders")  # of the tests
+
+
 def _modules() -> set[str]:
     """All modules of ganvas and torch.optim, and their imports."""
     for root in (ganvas, torch.optim):
@@ -91,11 +94,7 @@ def _modules() -> set[str]:
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
     # Classes of test modules are the user's own program's.
-    return {
-        n
-        for n in sys.modules
-        if n.partition(".")[0] not in ("tests", "conftest", "__main__", "toys", "figures", "autoencoders")
-    }
+    return {n for n in sys.modules if n.partition(".")[0] not in OWN}
 
 
 def test_nothing_else_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
