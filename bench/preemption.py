@@ -48,19 +48,35 @@ POLL = 0.02  # seconds
 
 
 @dataclass
-class Job:
-    """The command of one run."""
+class Training:
+    """A run of a small DCGAN.
+
+    messages: what its processes print
+    """
 
     data: Path
     out: Path
     images: int
     messages: Path
 
-    def command(self, ranks: int) -> list[str]:
+    def words(self) -> list[str]:
+        """The arguments of python that start or continue it."""
         train = ["-m", "ganvas", "train", "dcgan", str(self.data), "--out", str(self.out)]
         train += ["--images", str(self.images), "--size", "16", "--batch", str(BATCH)]
         train += ["--set", "G.width=8", "--set", "D.width=8", "--device", "cpu"]
-        train += ["--resume", "auto"]
+        return [*train, "--resume", "auto"]
+
+    def lines(self) -> int:
+        """Lines of its log so far."""
+        log = self.out / "log.jsonl"
+        return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+class Job(Training):
+    """A training with processes of one torchrun."""
+
+    def command(self, ranks: int) -> list[str]:
+        train = self.words()
         if ranks == 1:
             return [sys.executable, *train]
         with socket.socket() as probe:
@@ -79,9 +95,14 @@ class Job:
         """Train to the end, undisturbed."""
         assert self.start(ranks).wait() == 0, self.messages.read_text()[-2000:]
 
-    def lines(self) -> int:
-        log = self.out / "log.jsonl"
-        return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+def digits(folder: Path) -> Path:
+    """Write 512 handwritten digits of scikit-learn into a new folder."""
+    folder.mkdir()
+    pixels = np.asarray(load_digits(return_X_y=True)[0], np.uint8)[:512]
+    for i, image in enumerate(15 * pixels.reshape(-1, 8, 8)):
+        Image.fromarray(image).save(folder / f"{i:03}.png")
+    return folder
 
 
 def children(parent: int) -> list[int]:
@@ -235,11 +256,7 @@ def main() -> None:
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = folder / "digits"
-        data.mkdir()
-        pixels = np.asarray(load_digits(return_X_y=True)[0], np.uint8)[:512]
-        for i, image in enumerate(15 * pixels.reshape(-1, 8, 8)):
-            Image.fromarray(image).save(data / f"{i:03}.png")
+        data = digits(folder / "digits")
 
         def job(of: str) -> Job:
             return Job(data, folder / of, options.images, folder / f"{of}.txt")

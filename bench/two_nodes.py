@@ -29,10 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from preemption import children, differences
-from sklearn.datasets import load_digits
+from preemption import BATCH, Training, children, differences, digits
 
 from ganvas.core.environment import commit, machine
 
@@ -42,7 +39,6 @@ ADDRESSES = ("10.213.7.1", "10.213.7.2")
 CABLE = "cable"  # name of the interface in either namespace
 PORT = 29500
 RESTARTS = 3
-BATCH = 12
 POLL = 0.05  # seconds
 LIMIT = 900.0  # seconds until a run that shows no progress is given up
 
@@ -70,13 +66,9 @@ def network() -> Iterator[None]:
 
 
 @dataclass
-class Job:
-    """A run and the torchrun of each node."""
+class Job(Training):
+    """A training and the torchrun of each node."""
 
-    data: Path
-    out: Path
-    images: int
-    messages: Path
     agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def command(self, node: int) -> list[str]:
@@ -85,11 +77,8 @@ class Job:
         elastic += ["--rdzv-id", "two", "--local-addr", ADDRESSES[node]]
         # Both have this machine's name, by which torchrun finds out who is the meeting point.
         elastic += ["--rdzv-conf", f"is_host={node == 0}"]
-        train = ["-m", "ganvas", "train", "dcgan", str(self.data), "--out", str(self.out)]
-        train += ["--images", str(self.images), "--size", "16", "--batch", str(BATCH)]
-        train += ["--set", "G.width=8", "--set", "D.width=8", "--device", "cpu"]
         torchrun = [sys.executable, "-m", "torch.distributed.run", *elastic]
-        return ["ip", "netns", "exec", NODES[node], *torchrun, *train, "--resume", "auto"]
+        return ["ip", "netns", "exec", NODES[node], *torchrun, *self.words()]
 
     def agent(self, node: int) -> subprocess.Popen[bytes]:
         environment = {
@@ -107,10 +96,6 @@ class Job:
         """Wait for both, and raise if one fails."""
         for agent in self.agents:
             assert agent.wait(LIMIT) == 0, self.messages.read_text()[-3000:]
-
-    def lines(self) -> int:
-        log = self.out / "log.jsonl"
-        return log.read_bytes().count(b"\n") if log.is_file() else 0
 
     def wait_for(self, lines: int) -> float:
         """Seconds until the log has so many lines."""
@@ -152,11 +137,7 @@ def main() -> None:
         raise SystemExit("network namespaces are for root: run this command with sudo")
     with tempfile.TemporaryDirectory() as name, network():
         folder = Path(name)
-        data = folder / "digits"
-        data.mkdir()
-        pixels = np.asarray(load_digits(return_X_y=True)[0], np.uint8)[:512]
-        for i, image in enumerate(15 * pixels.reshape(-1, 8, 8)):
-            Image.fromarray(image).save(data / f"{i:03}.png")
+        data = digits(folder / "digits")
         straight, victim = (
             Job(data, folder / of, options.images, folder / f"{of}.txt")
             for of in ("straight", "victim")

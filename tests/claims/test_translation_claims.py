@@ -352,7 +352,8 @@ def test_what_a_loss_keeps() -> None:
         return method(x).sum()
 
     weights, maps = 3 * 8 * 8 * 4, 3 * 16 * 8 * 4
-    assert costs.kept_bytes(method, loss) == 4 * weights + maps
+    assert costs.kept_bytes(method, loss) == maps
+    assert costs.training_bytes(method, loss) == 4 * weights + maps
 
 
 def test_a_method_that_is_not_nearer_saves_nothing() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from toys import lively, toy_run
 
 import ganvas
+from ganvas.claims.kit.costs import kept_bytes
 from ganvas.core import Batch, Shape
 from ganvas.core.errors import UserError
 from ganvas.engine.engine import Engine
@@ -115,20 +116,12 @@ def test_a_discriminator_that_is_right_rests(tmp_path: Path) -> None:
 
 def saved(method: MultiscalePatch, batch: Batch) -> int:
     """Bytes that a step of G keeps for its gradients, weights aside."""
-    weights = {w.untyped_storage().data_ptr() for w in method.parameters()}
-    kept: dict[int, int] = {}
 
-    def keep(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+    def loss() -> Tensor:
         cut = method.cut(batch)
-        loss = method.g_loss(cut.having(**method.fake(cut))).loss
-    assert loss.requires_grad
-    return sum(kept.values())
+        return method.g_loss(cut.having(**method.fake(cut))).loss
+
+    return kept_bytes(method, loss)
 
 
 def test_memory_of_a_step_does_not_grow_with_the_size() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -218,6 +219,18 @@ BACKBONES = {
         caffe=True,
     ),
 }
+
+
+def available_lpips(least: int = 0) -> LPIPS | None:
+    """LPIPS over the first of `BACKBONES` whose weights GANVAS_WEIGHTS holds.
+
+    least: the shortest side of the images, which the backbone must take; 0: any
+    """
+    for name, backbone in BACKBONES.items():
+        if not least or backbone.least <= least:
+            with suppress(UserError):  # its weights are not there
+                return lpips(name)
+    return None
 
 
 def lpips(

@@ -202,7 +202,47 @@ class Decoder(nn.Module):
 WIDTHS = (128, 256, 512, 512)  # of Stable Diffusion's autoencoder, an eighth of the side
 
 
-class KLAutoencoder(nn.Module):
+class LatentAutoencoder(nn.Module):
+    """What autoencoders with a Gaussian and with a codebook share.
+
+    levels, levels_up: of the encoder and the decoder
+    numbers: that the encoder gives for each feature
+    channels, latent, features, stem, channels_out: as of `KLAutoencoder`
+    """
+
+    quant_conv: nn.Module
+    post_quant_conv: nn.Module
+
+    def __init__(
+        self,
+        channels: int,
+        latent: int,
+        features: int,
+        levels: Levels,
+        levels_up: Levels,
+        stem: int | None,
+        channels_out: int | None,
+        numbers: int = 1,
+    ) -> None:
+        super().__init__()
+        self.levels, self.levels_up, self.stem = levels, levels_up, stem or levels.widths[0]
+        self.channels, self.channels_out = channels, channels_out or channels
+        self.latent, self.features = latent, features
+        self.multiple = 1 << len(levels.widths) - 1
+        self.encoder = Encoder(channels, numbers * features, levels, stem)
+        self.decoder = Decoder(features, self.channels_out, levels_up)
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The decoder's last weight, at which losses are balanced."""
+        return self.decoder.conv_out.weight
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images for latents z [N, latent, h, w]."""
+        return self.decoder(self.post_quant_conv(z))
+
+
+class KLAutoencoder(LatentAutoencoder):
     """Images [N, C, H, W] -> Gaussians over latents -> images.
 
     `encode` gives means and log variances [N, 2, latent, h, w], `decode` takes latents.
@@ -234,26 +274,16 @@ class KLAutoencoder(nn.Module):
         quant_conv: bool = True,
         post_quant_conv: bool = True,
     ) -> None:
-        super().__init__()
-        features, channels_out = features or latent, channels_out or channels
+        features = features or latent
         levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
         up = levels if attention_up is None else levels._replace(attention=attention_up)
-        self.levels, self.levels_up, self.stem = levels, up, stem or widths[0]
-        self.channels, self.channels_out, self.features = channels, channels_out, features
-        self.latent, self.multiple = latent, 1 << len(widths) - 1
-        self.encoder = Encoder(channels, 2 * features, levels, stem)
-        self.decoder = Decoder(features, channels_out, up)
-        self.quant_conv: nn.Module = nn.Identity()
-        self.post_quant_conv: nn.Module = nn.Identity()
+        super().__init__(channels, latent, features, levels, up, stem, channels_out, numbers=2)
+        self.quant_conv = nn.Identity()
+        self.post_quant_conv = nn.Identity()
         if quant_conv:
             self.quant_conv = nn.Conv2d(2 * features, 2 * latent, 1)
         if post_quant_conv:
             self.post_quant_conv = nn.Conv2d(latent, features, 1)
-
-    @property
-    def last_weight(self) -> Tensor:
-        """The decoder's last weight, at which losses are balanced."""
-        return self.decoder.conv_out.weight
 
     def encode(self, x: Tensor) -> Tensor:
         """Means and log variances [N, 2, latent, h, w] for images x."""
@@ -261,10 +291,6 @@ class KLAutoencoder(nn.Module):
         q = self.quant_conv(self.encoder(x)).unflatten(1, (2, -1))
         # Variances beyond e^20 and below e^-30 are cut, as in the authors' code.
         return torch.stack([q[:, 0], q[:, 1].clamp(-30.0, 20.0)], 1)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images for latents z [N, latent, h, w]."""
-        return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstructions of images, from the means of their latents."""
@@ -310,7 +336,7 @@ class Codebook(nn.Module):
         return Quantized(z + (found - z).detach(), codes, codebook, commitment)
 
 
-class VQAutoencoder(nn.Module):
+class VQAutoencoder(LatentAutoencoder):
     """Images [N, C, H, W] -> latents on a codebook -> images.
 
     H and W are multiples of 2^(levels - 1).
@@ -335,32 +361,18 @@ class VQAutoencoder(nn.Module):
         stem: int | None = None,
         channels_out: int | None = None,
     ) -> None:
-        super().__init__()
-        features, channels_out = features or latent, channels_out or channels
+        features = features or latent
         levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
         up = levels if attention_up is None else levels._replace(attention=attention_up)
-        self.levels, self.levels_up, self.stem = levels, up, stem or widths[0]
-        self.channels, self.channels_out, self.features = channels, channels_out, features
-        self.latent, self.multiple = latent, 1 << len(widths) - 1
-        self.encoder = Encoder(channels, features, levels, stem)
-        self.decoder = Decoder(features, channels_out, up)
+        super().__init__(channels, latent, features, levels, up, stem, channels_out)
         self.quantize = Codebook(codes, latent)
         self.quant_conv = nn.Conv2d(features, latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, features, 1)
-
-    @property
-    def last_weight(self) -> Tensor:
-        """The decoder's last weight, at which losses are balanced."""
-        return self.decoder.conv_out.weight
 
     def encode(self, x: Tensor) -> Quantized:
         """Quantized latents for images x [N, C, H, W]."""
         divisible(x, self.multiple, self.multiple)
         return self.quantize(self.quant_conv(self.encoder(x)))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images for latents z [N, latent, h, w]."""
-        return self.decoder(self.post_quant_conv(z))
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstructions of images."""

@@ -17,7 +17,7 @@ from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
 from ganvas.data.info import Info
 from ganvas.engine.records import HeldOutRecord
 from ganvas.inference.model import Model
-from ganvas.metrics.lpips import BACKBONES, LPIPS, lpips
+from ganvas.metrics.lpips import LPIPS, available_lpips, lpips
 from ganvas.metrics.psnr_ssim import PROTOCOLS, WINDOW, Protocol, psnr, ssim
 
 MOST_DB = 100.0  # counts as the PSNR of equal images, which is infinite
@@ -129,7 +129,7 @@ def _perceptual(images: HeldOut, needed: bool) -> LPIPS | None:
     try:
         if images.channels not in (1, 3):
             raise ConfigError(f"LPIPS takes 1 or 3 channels; the data has {images.channels}")
-        measure = _first_lpips()
+        measure = available_lpips() or lpips()  # which says what is missing
         if images.least < measure.least:
             raise ConfigError(
                 f"{measure.name} needs sides of at least {measure.least} pixels; the held-out "
@@ -140,14 +140,3 @@ def _perceptual(images: HeldOut, needed: bool) -> LPIPS | None:
         if needed:
             raise
         return None
-
-
-def _first_lpips() -> LPIPS:
-    """LPIPS over the first backbone that GANVAS_WEIGHTS holds; `UserError` for none."""
-    errors: list[UserError] = []
-    for name in BACKBONES:
-        try:
-            return lpips(name)
-        except UserError as e:
-            errors.append(e)
-    raise errors[0]

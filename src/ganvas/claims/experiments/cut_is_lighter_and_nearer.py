@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.costs import kept_bytes, seconds_per_image
+from ganvas.claims.kit.costs import seconds_per_image, training_bytes
 from ganvas.claims.kit.letters import Styles, serif_and_sans
 from ganvas.claims.kit.training import Comparison, Figures, Trained
 from ganvas.core import Method, Run
@@ -100,7 +100,7 @@ def graph_bytes(method: Method) -> int:
             )
         return method.g_loss(batch.having(**method.translations(batch))).loss
 
-    return kept_bytes(method, loss)
+    return training_bytes(method, loss)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ganvas.claims.claim import Finding, Seeds, claim
+from ganvas.claims.kit.costs import kept_bytes
 from ganvas.core import Batch, Shape, Stage, rng
 from ganvas.methods import MultiscalePatch
 from ganvas.methods.multiscale_patch import doubled, pooled
@@ -22,7 +23,7 @@ BATCH = 2
 def experiment(seed: int) -> Finding:
     """Bytes that a step of the last level keeps, by patches and of whole images."""
     kept = {
-        name: [kept_bytes(size, name == "whole", seed) for size in SIZES]
+        name: [step_bytes(size, name == "whole", seed) for size in SIZES]
         for name in ("patches", "whole")
     }
     figures = {name: {"growth": found[-1] / found[0]} for name, found in kept.items()}
@@ -33,7 +34,7 @@ def experiment(seed: int) -> Finding:
     )
 
 
-def kept_bytes(size: int, whole: bool, seed: int) -> int:
+def step_bytes(size: int, whole: bool, seed: int) -> int:
     """Bytes of all tensors that a step of G keeps for its gradients, weights aside.
 
     whole: the patch is the whole image
@@ -46,23 +47,15 @@ def kept_bytes(size: int, whole: bool, seed: int) -> int:
     )
     game.current_stage = Stage(game.levels)
     x, y = torch.rand(2, BATCH, 1, size, size).unbind()
-    weights = {w.untyped_storage().data_ptr() for w in game.parameters()}
-    kept: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    def loss() -> Tensor:
         if whole:
             batch = Batch(edges=x, real=y, low=doubled(pooled(y, 1)))
         else:
             batch = game.cut(Batch(x=x, y=y))
-        loss = game.g_loss(batch.having(**game.fake(batch))).loss
-    assert loss.requires_grad
-    return sum(kept.values())
+        return game.g_loss(batch.having(**game.fake(batch))).loss
+
+    return kept_bytes(game, loss)
 
 
 def plot(figure: Figure, seeds: Seeds) -> None:

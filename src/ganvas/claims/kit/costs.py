@@ -36,8 +36,14 @@ def seconds_per_image(runs: Mapping[str, Run], device: str = "cpu") -> dict[str,
     return {name: median(spent[name]) / run.batch for name, run in runs.items()}
 
 
+def training_bytes(method: Method, loss: Callable[[], Tensor]) -> int:
+    """Bytes of a method's weights in training, and of `kept_bytes`."""
+    weights = sum(w.numel() * w.element_size() for w in method.parameters())
+    return kept_bytes(method, loss) + COPIES * weights
+
+
 def kept_bytes(method: Method, loss: Callable[[], Tensor]) -> int:
-    """Bytes of the weights in training, and of all that a loss keeps for its gradients.
+    """Bytes of all tensors that a loss keeps for its gradients, weights aside.
 
     method: whose weights these are
     loss: computes a loss whose graph is held at once
@@ -45,8 +51,7 @@ def kept_bytes(method: Method, loss: Callable[[], Tensor]) -> int:
     Counted by torch's hooks, not by the process's memory: the same on every machine.
     Tensors that share their storage count once.
     """
-    weights = list(method.parameters())
-    own = {w.untyped_storage().data_ptr() for w in weights}
+    own = {w.untyped_storage().data_ptr() for w in method.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -57,7 +62,7 @@ def kept_bytes(method: Method, loss: Callable[[], Tensor]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         assert loss().requires_grad
-    return sum(kept.values()) + COPIES * sum(w.numel() * w.element_size() for w in weights)
+    return sum(kept.values())
 
 
 def _wait(device: str) -> None:

@@ -22,7 +22,7 @@ from ganvas.data.trees import is_hidden, is_image
 from ganvas.inference import image_input
 from ganvas.inference.exporters import onnx, openvino
 from ganvas.inference.exporters.network import Network
-from ganvas.metrics.lpips import BACKBONES, LPIPS, lpips
+from ganvas.metrics.lpips import available_lpips
 from ganvas.metrics.psnr_ssim import psnr
 
 FORMS = ("onnx", "openvino")
@@ -144,8 +144,8 @@ def quantize(
     )
 
     class Reader(quantization.CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return next(feeds, None)
+        def get_next(self) -> dict[str, np.ndarray]:
+            return next(feeds, {})  # empty: the end
 
     try:
         with onnx.quiet():
@@ -207,7 +207,7 @@ def cost(
     measure, decibels, distances = None, [], []
     for x, result in zip(inputs.others, results, strict=True):
         found, expected = torch.from_numpy(result), network.reference(x)
-        measure = measure or _lpips(min(found.shape[2:]))
+        measure = measure or available_lpips(min(found.shape[2:]))
         # 120 dB: equal images would have infinitely many
         decibels.append(psnr(found, expected, "rgb").clamp(max=120))
         if measure is not None:
@@ -221,14 +221,3 @@ def cost(
         bytes_before=before,
         bytes_after=after,
     )
-
-
-def _lpips(side: int) -> LPIPS | None:
-    """The first LPIPS whose weights are there, for images of at least `side` pixels."""
-    for name, backbone in BACKBONES.items():
-        if backbone.least <= side:
-            try:
-                return lpips(name)
-            except UserError:  # its weights are not there
-                continue
-    return None
