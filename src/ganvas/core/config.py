@@ -168,7 +168,7 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
         known = _keywords(node)
         current = node.keywords.get(name, known[name][1] if name in known else None)
     elif dataclasses.is_dataclass(node) and not isinstance(node, type):
-        hints = typing.get_type_hints(type(node))
+        hints = _hints(type(node))
         known = {f.name: (hints[f.name], None) for f in dataclasses.fields(node)}
         current = getattr(node, name, None)
     elif inspect.isclass(node) or inspect.isfunction(node):
@@ -192,12 +192,18 @@ def _set(node: Any, names: list[str], value: Any, path: str) -> Any:
     return dataclasses.replace(node, **{name: new})
 
 
+@functools.lru_cache(maxsize=4096)  # annotations are text, which is compiled
+def _hints(target: Any) -> dict[str, Any]:
+    """The types of a callable's parameters, or of a dataclass's fields, by name."""
+    return typing.get_type_hints(target)
+
+
 def _keywords(call: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """(annotation, default) of a callable's parameters, by name."""
     func = call.func if isinstance(call, functools.partial) else call
     target = func.__init__ if isinstance(func, type) else func
     try:
-        hints = typing.get_type_hints(target)
+        hints = _hints(target)
     except NameError:
         hints = {}
     return {
@@ -261,5 +267,5 @@ def _result(call: Callable[..., Any]) -> type:
     if isinstance(func, type):
         return func
     target = func if inspect.isfunction(func) else type(func).__call__
-    found = typing.get_type_hints(target).get("return", object)
+    found = _hints(target).get("return", object)
     return found if isinstance(found, type) else object

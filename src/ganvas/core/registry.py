@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import sys
@@ -215,6 +216,16 @@ def find(name: str) -> Callable[..., object]:
     )
 
 
+def recipes_of_packages() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Recipes of installed packages: entry points of the group `ganvas.recipes`."""
+    return _recipes_on(tuple(sys.path))
+
+
+@functools.cache  # the metadata of every installed package is read
+def _recipes_on(path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return tuple(importlib.metadata.entry_points(group="ganvas.recipes"))
+
+
 def _is_installed(module: ModuleType) -> bool:
     """Whether a module belongs to an installed package, not to the user's program."""
     file = getattr(module, "__file__", None)
@@ -227,8 +238,7 @@ def _load_registered(package: str) -> bool:
     Only the modules that the package itself registers are imported, never one that a
     description names.
     """
-    entries = importlib.metadata.entry_points(group="ganvas.recipes")
-    own = [entry for entry in entries if entry.module.partition(".")[0] == package]
+    own = [entry for entry in recipes_of_packages() if entry.module.partition(".")[0] == package]
     for entry in own:
         try:
             entry.load()

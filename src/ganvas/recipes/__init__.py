@@ -8,13 +8,12 @@ are set when the data is opened. `ganvas list` and `ganvas train` find recipes h
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
 import warnings
 from collections.abc import Callable
 
-from ganvas.core import Run
+from ganvas.core import Run, registry
 from ganvas.core.errors import UserError, did_you_mean
 
 Recipe = Callable[[int], Run]
@@ -38,9 +37,8 @@ def all_recipes() -> dict[str, Recipe]:
 
 
 def _of_other_packages() -> dict[str, Recipe]:
-    """Recipes of installed packages: entry points of the group `ganvas.recipes`."""
     found: dict[str, Recipe] = {}
-    for entry in importlib.metadata.entry_points(group="ganvas.recipes"):
+    for entry in registry.recipes_of_packages():
         try:
             found[entry.name] = entry.load()
         except Exception as e:  # a broken package must not disable the others
