@@ -45,6 +45,12 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cache of fixtures of a module or of the session, which begin before `_own_cache`."""
+    os.environ["GANVAS_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's cache."""

@@ -22,13 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import docs
 from ganvas import methods, recipes
 from ganvas.claims import Claim, all_claims, experiments, runner
 from ganvas.claims.page import table_row
 from ganvas.core import Method, Run, Shape
+from ganvas.core.meta_device import on_meta
 from ganvas.data import label_maps, toy
 from ganvas.inference import importers
 from ganvas.methods.base import citation
@@ -276,7 +275,7 @@ def sizes(name: str, data: str) -> tuple[Shape, dict[str, int]]:
     shape = Shape(CHANNELS.get(data, 3), side, side, classes)
     if run.data.func is toy.languages:  # generated: has its own shape
         shape = run.data(data).info.shape
-    with torch.device("meta"):
+    with on_meta():
         built = run.method(shape)
     counts = {
         part: sum(p.numel() for p in net.parameters()) for part, net in built.named_children()
