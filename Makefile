@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+# Modules are compiled when they are first used: most of those installed never are.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+PIP := $(INSTALL) --editable
 
 .PHONY: demo demo-pairs docs test check lint clean
 
@@ -16,7 +18,7 @@ $(BIN)/python:
 .venv/ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) '.[dev]'
 	# Without torchvision, which one test replaces in a process of its own.
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spandrel einops
+	$(INSTALL) --no-deps spandrel einops
 	touch $@ .venv/playable .venv/documented
 
 demo: .venv/playable ## Train a GAN on capital letters of 24 typeface families, and generate alphabets and a latent walk.
