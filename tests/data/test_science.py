@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from ganvas.core.errors import DataError, UserError
-from ganvas.data import check, domains, images, pairs
+from ganvas.data import check, derived, domains, images, pairs
 from ganvas.media import tiff, tiff_writer
 from ganvas.media.encode import Rows
 from ganvas.media.provenance import Label
@@ -197,6 +198,21 @@ def test_stacks_and_classes_and_pairs(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "B" / "1.tif", FIVE[1, 0], metadata={"axes": "CYX"}, **GRAY)
     with pytest.raises(UserError, match=r"A/1.tif holds 3 images and B/1.tif 1"):
         pairs(tmp_path, size=16, window="type")
+
+
+def test_autoencoders_read_measurements_and_colorization_does_not(tmp_path: Path) -> None:
+    for i, stack in enumerate(FIVE):
+        tifffile.imwrite(tmp_path / f"{i}.tif", stack, metadata={"axes": "ZCYX"}, **GRAY)
+    feed = derived(tmp_path, kind="same", size=(20, 30), window="type", flip=False)
+    assert feed.info.values is not None
+    assert (feed.info.channels, feed.info.values.type) == (4, "uint16")
+    batch = feed.draw(0, 4, seed=0)
+    assert torch.equal(batch.a, batch.b)
+    assert np.array_equal(feed.raw()["x"], AS_IMAGES)
+    with pytest.raises(UserError, match=r"no colors and no drawings: leave out data\.window"):
+        derived(tmp_path, kind="gray", size=16, window="type")
+    with pytest.raises(UserError, match="got 1 channels; the images have 4"):
+        derived(tmp_path, kind="same", size=16, window="type", channels=1)
 
 
 def test_floats_and_gray_files_and_declared_bits(tmp_path: Path) -> None:

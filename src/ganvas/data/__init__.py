@@ -345,6 +345,7 @@ def derived(
     part: Part = "train",
     channels: int | None = 3,
     white: int | None = None,
+    window: Span | None = None,
 ) -> Feed:
     """Open photographs and images derived from them.
 
@@ -354,16 +355,28 @@ def derived(
     kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
         nothing (autoencoders)
     load: see `pairs`
-    size, flip, strict, part, channels, white: see `images`
+    channels: None: as in `images`; with `window`, those of the images by default
+    window: with kind "same" only, since measurements have no colors; see `images`
+    size, flip, strict, part, white: see `images`
     """
     if kind not in KINDS:
         raise UserError(
             f"got the kind {kind!r}; expected {' or '.join(KINDS)}, which is derived from "
             "photographs"
         )
+    if window is not None:
+        if kind != "same":
+            raise UserError(
+                f"got window={window} and the kind {kind!r}; measurements have no colors and no "
+                "drawings: leave out data.window"
+            )
+        channels = None if channels == 3 else channels
     found = find_images(source, part, labels=False, white=checked_white(white))
+    found, values = as_measured(found, window, white=white, channels=channels)
     feed = feed_of(
-        "pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False, white=white
+        *("pairs", found, sides_of(size), sides_of(load), channels, flip, strict, False),
+        white=white,
+        values=values,
     )
     feed.derive = KINDS[kind]
     return feed
