@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import completed
+from processes import forks
 from toys import toy_images
 
 from ganvas.core.errors import UserError
@@ -123,7 +123,11 @@ def test_nothing_stays_of_what_was_being_written_when_a_process_was_killed(
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); {writer}"
     )
     (tmp_path / "run.json").write_text("{}")
-    killed = completed([sys.executable, "-c", script, tmp_path], ok=None)
+    file = tmp_path / "writer.py"
+    file.write_text(script)
+    with forks([tmp_path], file) as process:
+        [killed] = process.ended()
+    file.unlink()
     assert killed.returncode == -signal.SIGXFSZ
     left = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "run.json"]
     assert left, "nothing was being written"
