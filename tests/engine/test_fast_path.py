@@ -67,7 +67,14 @@ def test_a_step_is_the_plain_steps(
         assert a == pytest.approx(b, rel=1e-5, abs=1e-7), f"step {step}"
 
 
-@pytest.mark.parametrize("recipe", distinct_recipes())
+# One of each kind of layers and normalization.
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *("biggan", "cgan", "cut", "cyclegan", "dcgan", "fastgan", "pix2pix", "pix2pixhd", "r3gan"),
+        *("sngan", "spade_style", "stylegan", "stylegan2", "stylegan3", "unit", "vqgan", "wgan_gp"),
+    ],
+)
 def test_in_float32_the_first_losses_agree_to_1e_5(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

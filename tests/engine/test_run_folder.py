@@ -51,6 +51,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def whole(finished: Path) -> Model:
+    """What an undamaged copy of it becomes."""
+    return resumed(shutil.copytree(finished, finished.with_name("whole")))
+
+
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
@@ -258,9 +264,8 @@ def flip(path: Path, at: int) -> None:
 
 @pytest.mark.parametrize("name", ["shared.safetensors", "rank0.safetensors", "state.json"])
 def test_one_flipped_bit_is_noticed_and_the_checkpoint_before_it_is_used(
-    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+    run: Path, whole: Model, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = resumed(shutil.copytree(run, run.with_name("whole")))
     newest = checkpoint.all_of(run / "checkpoints")[-1]
     content = (newest / name).read_bytes()
     for at in range(0, len(content), max(len(content) // 20, 1)):
