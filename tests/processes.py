@@ -10,11 +10,14 @@ import json
 import os
 import select
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -79,35 +82,50 @@ def ganvas(
     In the usual environment it is a fork of a process that has imported everything
     already, which saves most of the time of a short command."""
     if env is ENVIRONMENT:
-        return _checked(_forked([str(a) for a in arguments], cwd), ok)
+        with forks(arguments, cwd=cwd) as found:
+            return _checked(found.ended()[0], ok)
     return completed([sys.executable, "-m", "ganvas", *arguments], ok=ok, env=env, cwd=cwd)
 
 
-# Imports, and then forks a child for each line of its input. Each line of its output is
-# the exit status of a child.
+# Imports, and then forks children for each line of its input: of the command line, or of a
+# script. It answers with their numbers, and when all have ended, with their exit statuses.
 _SERVER = """
-import json, os, sys
-import torch
+import importlib, json, os, pkgutil, runpy, sys
+import torch, torch._dynamo  # optimizers import the latter
+import matplotlib.backends.backend_agg, matplotlib.backends.backend_svg, matplotlib.figure
+from ganvas import recipes
 from ganvas.__main__ import main
 import ganvas.apps.cli, ganvas.evaluation.evaluate, ganvas.evaluation.report
 import ganvas.inference.load, ganvas.training.benchmark, ganvas.training.trainer
 from ganvas.training import probe
 probe.IMAGES = 64  # as in conftest.py
 torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+for recipe in pkgutil.iter_modules(recipes.__path__, "ganvas.recipes."):
+    importlib.import_module(recipe.name)
 for line in sys.stdin:
     request = json.loads(line)
-    child = os.fork()
-    if child == 0:
+    children = []
+    for own in request["children"]:
+        child = os.fork()
+        if child != 0:
+            children.append(child)
+            continue
         os.chdir(request["cwd"])
+        os.environ.update(own["environment"])
         opened = [os.open(os.devnull, os.O_RDONLY)]
-        opened += [os.open(request[n], os.O_WRONLY | os.O_APPEND) for n in ("out", "err")]
+        opened += [os.open(own[n], os.O_WRONLY | os.O_APPEND) for n in ("out", "err")]
         for number, file in enumerate(opened):
             os.dup2(file, number)
             os.close(file)
         sys.stdin = open(0, closefd=False)
-        sys.argv = ["ganvas", *request["arguments"]]
+        sys.argv = [request["script"] or "ganvas", *request["arguments"]]
+        status = 0
         try:
-            main()
+            if request["script"]:
+                runpy.run_path(request["script"], run_name="__main__")
+            else:
+                main()
         except SystemExit as e:
             status = e.code or 0
         except BaseException:
@@ -116,8 +134,9 @@ for line in sys.stdin:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(status)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    print(*children, flush=True)
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    print(*map(os.waitstatus_to_exitcode, ended), flush=True)
 """
 
 
@@ -125,7 +144,7 @@ for line in sys.stdin:
 def _server() -> subprocess.Popen[str]:
     """The process that forks; it ends with this one."""
     server = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
+        [sys.executable, "-c", _SERVER, str(Path(__file__).parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -135,21 +154,92 @@ def _server() -> subprocess.Popen[str]:
     return server
 
 
-def _forked(arguments: list[str], cwd: object) -> subprocess.CompletedProcess[str]:
+def _answer(said: object) -> list[int]:
+    """The next line of the process that forks."""
+    stdout = _server().stdout
+    assert stdout is not None
+    assert select.select([stdout], [], [], LIMIT)[0], f"{said}: no end"
+    return [int(word) for word in stdout.readline().split()]
+
+
+class Forks:
+    """Processes that were forked together."""
+
+    def __init__(self, command: list[str], pids: list[int], folder: Path) -> None:
+        self.command, self.pids, self._folder = command, pids, folder
+        self.running = True
+
+    def stderr(self, index: int) -> str:
+        """What one of them has written to stderr so far."""
+        return self._read(index, "err")
+
+    def ended(self) -> list[subprocess.CompletedProcess[str]]:
+        """Wait until all have ended."""
+        statuses = _answer(self.command)
+        self.running = False
+        return [
+            subprocess.CompletedProcess(
+                self.command, status, self._read(i, "out"), self._read(i, "err")
+            )
+            for i, status in enumerate(statuses)
+        ]
+
+    def _read(self, index: int, stream: str) -> str:
+        file = self._folder / f"{stream}{index}"
+        return file.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def forks(
+    arguments: Sequence[object],
+    script: Path | None = None,
+    environments: Sequence[Mapping[str, str]] = ({},),
+    cwd: object = None,
+) -> Iterator[Forks]:
+    """Forks of a process that has imported everything already.
+
+    script: what they run; None: the command line
+    environments: further variables of each of them"""
     server = _server()
     assert server.stdin is not None
-    assert server.stdout is not None
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        for file in (out, err):
-            file.touch()
-        request = {"arguments": arguments, "cwd": str(cwd or Path.cwd())}
-        request |= {"out": str(out), "err": str(err)}
+    words = [str(a) for a in arguments]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        children = []
+        for i, environment in enumerate(environments):
+            out, err = folder / f"out{i}", folder / f"err{i}"
+            for file in (out, err):
+                file.touch()
+            children.append({"environment": environment, "out": str(out), "err": str(err)})
+        request = {"arguments": words, "cwd": str(cwd or Path.cwd()), "children": children}
+        request["script"] = None if script is None else str(script)
         print(json.dumps(request), file=server.stdin, flush=True)
-        assert select.select([server.stdout], [], [], LIMIT)[0], f"{arguments}: no end"
-        status = int(server.stdout.readline())
-        text = [f.read_text(encoding="utf-8", errors="replace") for f in (out, err)]
-    return subprocess.CompletedProcess(["ganvas", *arguments], status, *text)
+        found = Forks([str(script or "ganvas"), *words], _answer(words), folder)
+        try:
+            yield found
+        finally:
+            if found.running:
+                for pid in found.pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                found.ended()
+
+
+@contextmanager
+def ranks(script: Path, world: int, *arguments: object) -> Iterator[Forks]:
+    """`world` ranks, started as torchrun would but on their own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    own = [{**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+    with forks(arguments, script, own) as found:
+        yield found
 
 
 def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:

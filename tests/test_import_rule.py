@@ -25,6 +25,13 @@ PACKAGES = (
     "apps",
 )
 FILES = sorted(SOURCE.rglob("*.py"))
+Trees = dict[Path, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """Every file of the package, parsed once."""
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -45,49 +52,57 @@ def test_the_house_has_these_rooms_and_no_others() -> None:
     assert found == {*PACKAGES, "__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
-def test_imports_point_down(file: Path) -> None:
-    package = file.relative_to(SOURCE).parts[0]
-    if package not in PACKAGES:
-        return
-    allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
-    assert imported(ast.parse(file.read_text())) <= allowed
+def test_imports_point_down(trees: Trees) -> None:
+    found = {}
+    for file, tree in trees.items():
+        package = file.relative_to(SOURCE).parts[0]
+        if package in PACKAGES:
+            found[file] = imported(tree) - set(PACKAGES[: PACKAGES.index(package) + 1])
+    assert {file: packages for file, packages in found.items() if packages} == {}
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
-def test_private_names_stay_in_their_file(file: Path) -> None:
-    nodes = ast.walk(ast.parse(file.read_text()))
-    froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
-    ours = [n for n in froms if n.module and n.module.split(".")[0] == "ganvas"]
-    names = [alias.name for n in ours for alias in n.names]
-    assert [n for n in names if n.startswith("_") and not n.startswith("__")] == []
+def test_private_names_stay_in_their_file(trees: Trees) -> None:
+    found = [
+        f"{file}, line {node.lineno}: {alias.name}"
+        for file, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ganvas"
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
-def test_files_are_short_enough_to_read(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= 400
+def test_files_are_short_enough_to_read() -> None:
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert {file: length for file, length in lengths.items() if length > 400} == {}
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(SOURCE)) for f in FILES])
-def test_a_method_yields_every_update_that_it_builds(file: Path) -> None:
+def test_a_method_yields_every_update_that_it_builds(trees: Trees) -> None:
     """An `Update` or `Forward` that is built without `yield` would never be performed."""
-    tree = ast.parse(file.read_text())
-    yielded = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Yield)}
-    for node in ast.walk(tree):
-        name = node.func if isinstance(node, ast.Call) else None
-        if isinstance(name, ast.Name) and name.id in ("Update", "Forward"):
-            assert id(node) in yielded, f"line {name.lineno}: {name.id} without a yield"
+    found, built = [], 0
+    for file, tree in trees.items():
+        nodes = list(ast.walk(tree))
+        yielded = {id(n.value) for n in nodes if isinstance(n, ast.Yield)}
+        for node in nodes:
+            name = node.func if isinstance(node, ast.Call) else None
+            if isinstance(name, ast.Name) and name.id in ("Update", "Forward"):
+                built += 1
+                if id(node) not in yielded:
+                    found.append(f"{file}, line {name.lineno}: {name.id} without a yield")
+    assert built > 0
+    assert found == []
 
 
-def test_no_import_cycle() -> None:
+def test_no_import_cycle(trees: Trees) -> None:
     """Imports at the top of files form no cycle."""
     graph: dict[str, set[str]] = {}
     modules = {}
-    for file in FILES:
+    for file, tree in trees.items():
         parts = file.relative_to(SOURCE.parent).with_suffix("").parts
-        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    for name, file in modules.items():
-        tree, out = ast.parse(file.read_text()), set()
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = tree
+    for name, tree in modules.items():
+        out = set()
         for node in tree.body:
             if isinstance(node, ast.Import):
                 out |= {a.name for a in node.names if a.name in modules}

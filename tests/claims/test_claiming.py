@@ -7,13 +7,11 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import LIMIT
+from processes import forks, ganvas, wait_for
 
 from ganvas.claims import Check, Claim, Finding, Words, runner
 from ganvas.claims import page as claims_page
@@ -211,31 +209,19 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_loses_the_seed_it_was_at(tmp_path: Path) -> None:
-    def command(seeds: int) -> subprocess.Popen[str]:
-        arguments = ["claim", "run", "inverse-cdf", "--seeds", str(seeds), "--out", str(tmp_path)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "ganvas", *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    victim = command(10_000)
-    assert victim.stderr is not None
-    for _ in range(3):
-        assert "  seed " in victim.stderr.readline()
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate()
+    command = ["claim", "run", "inverse-cdf", "--out", tmp_path, "--seeds"]
+    with forks([*command, 10_000]) as process:
+        wait_for(lambda: process.stderr(0).count("\n") >= 3)
+        os.kill(process.pids[0], signal.SIGKILL)
+        [victim] = process.ended()
+    assert all("  seed " in line for line in victim.stderr.splitlines()[:3])
     assert sorted(f.suffix for f in tmp_path.iterdir() if not f.name.startswith(".")) == [
         ".partial"
     ]
     kept = json.loads((tmp_path / "inverse-cdf.json.partial").read_text())["seeds"]
     assert len(kept) >= 3
-    heir = command(len(kept) + 1)
-    _, said = heir.communicate(timeout=LIMIT)
-    assert heir.returncode == 0, said
-    assert said.count("taken from the previous command") == len(kept)
+    heir = ganvas(*command, len(kept) + 1)
+    assert heir.stderr.count("taken from the previous command") == len(kept)
     record = json.loads((tmp_path / "inverse-cdf.json").read_text())
     assert record["seeds"][: len(kept)] == kept
     assert len(record["seeds"]) == len(kept) + 1

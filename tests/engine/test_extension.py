@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ENVIRONMENT, completed
+from processes import forks
+from processes import ganvas as run_ganvas
 from toys import toy_images
 
 import ganvas
@@ -57,27 +57,24 @@ def test_its_runs_are_trained_resumed_and_loaded_by_the_command_line(
     installed: Path, tmp_path: Path
 ) -> None:
     data, run = toy_images(tmp_path / "data"), tmp_path / "run"
-    environment = {
-        **ENVIRONMENT,
-        "PYTHONPATH": f"{installed}:{Path(ganvas.__file__).parents[1]}",
-    }
-    command = [sys.executable, "-m", "ganvas"]
+    command = tmp_path / "command.py"
+    command.write_text(
+        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
+        "from ganvas.__main__ import main\nmain()"
+    )
+
+    def with_it(*arguments: object) -> None:
+        with forks(arguments, command) as process:
+            [done] = process.ended()
+        assert done.returncode == 0, done.stderr
+
     small = [x for s in SMALL for x in ("--set", s)]
-    train = [*command, "train", "ragan", data, "--out", run, "--images", 8, *small]
-    completed(train, env=environment)
-    completed([*command, "resume", run, "--images", 16], env=environment)
-    completed([*command, "sample", run, "--out", tmp_path / "grid.png"], env=environment)
+    with_it("train", "ragan", data, "--out", run, "--images", 8, *small)
+    with_it("resume", run, "--images", 16)
+    with_it("sample", run, "--out", tmp_path / "grid.png")
     assert (tmp_path / "grid.png").is_file()
     # Without the package the run names an unknown class.
-    del environment["PYTHONPATH"]
-    environment["PYTHONPATH"] = str(Path(ganvas.__file__).parents[1])
-    refused = subprocess.run(
-        [*command, "sample", str(run), "--out", str(tmp_path / "no.png")],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert refused.returncode == 1
+    refused = run_ganvas("sample", run, "--out", tmp_path / "no.png", ok=False)
     assert "not part of ganvas" in refused.stderr
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from processes import completed
+from processes import completed, forks
 from toys import distinct_recipes, toy_data
 
 # Run by one process and by two: takes two steps of every recipe, in float64 so that
@@ -78,13 +78,11 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
         [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    for count in (1, 2):
-        torchrun = (
-            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-            if count == 2
-            else []
-        )
-        completed([sys.executable, *torchrun, script, tmp_path, *told], env=environment)
+    with forks([tmp_path, *told], script) as process:
+        [alone] = process.ended()
+    assert alone.returncode == 0, alone.stderr
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    completed([sys.executable, *torchrun, script, tmp_path, *told], env=environment)
     for name in names:
         one, two = (
             torch.load(tmp_path / f"{name}.{count}.pt", weights_only=True) for count in (1, 2)

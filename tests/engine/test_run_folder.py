@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import completed
+from processes import forks
 from toys import toy_images
 
 from ganvas.core.errors import UserError
@@ -49,6 +49,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command=f"ganvas train dcgan {folder}/photos",
     )
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def whole(finished: Path) -> Model:
+    """What an undamaged copy of it becomes."""
+    return resumed(shutil.copytree(finished, finished.with_name("whole")))
 
 
 @pytest.fixture
@@ -123,7 +129,11 @@ def test_nothing_stays_of_what_was_being_written_when_a_process_was_killed(
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); {writer}"
     )
     (tmp_path / "run.json").write_text("{}")
-    killed = completed([sys.executable, "-c", script, tmp_path], ok=None)
+    file = tmp_path / "writer.py"
+    file.write_text(script)
+    with forks([tmp_path], file) as process:
+        [killed] = process.ended()
+    file.unlink()
     assert killed.returncode == -signal.SIGXFSZ
     left = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "run.json"]
     assert left, "nothing was being written"
@@ -254,9 +264,8 @@ def flip(path: Path, at: int) -> None:
 
 @pytest.mark.parametrize("name", ["shared.safetensors", "rank0.safetensors", "state.json"])
 def test_one_flipped_bit_is_noticed_and_the_checkpoint_before_it_is_used(
-    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+    run: Path, whole: Model, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = resumed(shutil.copytree(run, run.with_name("whole")))
     newest = checkpoint.all_of(run / "checkpoints")[-1]
     content = (newest / name).read_bytes()
     for at in range(0, len(content), max(len(content) // 20, 1)):

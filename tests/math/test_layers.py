@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
+from processes import ranks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -127,9 +127,9 @@ def _objective(norm: nn.Module, x: Tensor) -> Tensor:
     return (norm(x).sigmoid() * torch.arange(4.0).view(1, 1, 2, 2)).sum((1, 2, 3)).mean()
 
 
-def _rank(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+def rank_of_two(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     norm = BatchNorm2d(3, dtype=torch.float64)
     x = _data()[2 * rank : 2 * rank + 2].requires_grad_()
     _objective(norm, x).backward()
@@ -142,7 +142,14 @@ def _rank(rank: int, folder: Path) -> None:
 
 
 def test_batch_norm_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
-    mp.spawn(_rank, (tmp_path,), nprocs=2)
+    script = tmp_path / "rank.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path; from test_layers import rank_of_two\n"
+        "rank_of_two(Path(sys.argv[1]))"
+    )
+    with ranks(script, 2, tmp_path) as processes:
+        assert [(done.returncode, done.stderr) for done in processes.ended()] == [(0, "")] * 2
     norm = BatchNorm2d(3, dtype=torch.float64)
     x = _data().requires_grad_()
     _objective(norm, x).backward()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -153,10 +152,15 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("make", "count"), PUBLISHED)
-def test_published_parameter_counts(make: Callable[[], nn.Module], count: int) -> None:
+def test_published_parameter_counts() -> None:
     with torch.device("meta"):
-        assert sum(p.numel() for p in make().parameters()) == count
+        counts = [sum(p.numel() for p in make().parameters()) for make, _ in PUBLISHED]
+    found = [
+        f"entry {i}: {a:,}, not {b:,}"
+        for i, (a, (_, b)) in enumerate(zip(counts, PUBLISHED))
+        if a != b
+    ]
+    assert found == []
 
 
 PAIRS = {
@@ -208,8 +212,10 @@ PAIRS = {
 LINEAR = ("progressive", "style", "style2", "r3gan")  # families whose images are not bounded
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, (8, 12), (24, 16), (32, 40)])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [(8, 1), (16, 3), (32, 2), ((8, 12), 4), ((24, 16), 3), ((32, 40), 1)],
+)
 @pytest.mark.parametrize("family", PAIRS)
 def test_noise_to_images_to_scores(family: str, channels: int, size) -> None:
     G, D = (make(size=size, channels=channels) for make in PAIRS[family])
@@ -621,3 +627,12 @@ def test_a_strided_convolution_of_single_pixels_has_the_right_gradient() -> None
         x.grad[:, :, ::2, ::2], torch.einsum("ndhw,dc->nchw", g, layer.weight[:, :, 0, 0].detach())
     )
     assert layer.state_dict().keys() == torch.nn.Conv2d(4, 8, 1, 2).state_dict().keys()
+
+
+@pytest.mark.parametrize("width", [0.5, 4.0, 9.0])
+def test_low_pass_filters_are_scipys(width: float) -> None:
+    """In each of the three formulas for Kaiser's window."""
+    from scipy import signal
+
+    expected = torch.as_tensor(signal.firwin(12, 4.2, width=width, fs=32), dtype=torch.float32)
+    torch.testing.assert_close(stylegan3.low_pass(12, 4.2, width, 32), expected, rtol=0, atol=0)

@@ -11,6 +11,7 @@ import math
 import re
 import shlex
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
     return write(run_dir / "report.html", page)
 
 
+@cache
 def template(name: str) -> jinja2.Template:
     """A page of `templates/`, in which all text is escaped."""
     return jinja2.Environment(
