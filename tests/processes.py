@@ -91,8 +91,12 @@ import torch
 from ganvas.__main__ import main
 import ganvas.apps.cli, ganvas.evaluation.evaluate, ganvas.evaluation.report
 import ganvas.inference.load, ganvas.training.benchmark, ganvas.training.trainer
-from ganvas.training import probe
+import torch._dynamo, matplotlib.figure, matplotlib.backends.backend_svg  # by every training
+from ganvas import recipes
+from ganvas.training import benchmark, probe
+recipes.all_recipes()
 probe.IMAGES = 64  # as in conftest.py
+benchmark.SECONDS = 0.05
 torch.set_num_threads(1)
 for line in sys.stdin:
     request = json.loads(line)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "ganvas"
 PATHS = {"out", "path", "folder", "run", "run_dir", "file", "where"}
 COMMAND = re.compile(r"ganvas [a-z]+\b[^.:;()]*$")
 
 
-@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)
-def test_paths_in_suggested_commands_are_quoted(file: Path) -> None:
+def bare_paths(file: Path) -> Iterator[str]:
+    """Descriptions of paths that follow a suggested command without shlex.quote."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.JoinedStr):
             continue
@@ -25,7 +24,10 @@ def test_paths_in_suggested_commands_are_quoted(file: Path) -> None:
                 continue
             bare = isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name)
             name = part.value.id if bare else ""  # type: ignore[union-attr]
-            assert not (name in PATHS and COMMAND.search(text)), (
-                f"line {node.lineno}: {text[-60:]!r} is followed by {name} without shlex.quote"
-            )
+            if name in PATHS and COMMAND.search(text):
+                yield f"{file}:{node.lineno}: {name} after {text[-60:]!r}"
             text += "VALUE"
+
+
+def test_paths_in_suggested_commands_are_quoted() -> None:
+    assert not [found for file in SOURCE.rglob("*.py") for found in bare_paths(file)]
