@@ -105,7 +105,7 @@ def test_many_deaths(tmp_path: Path) -> None:
     rng, killed, survived, furthest = random.Random(0), 0, 0, 0
     while killed < KILLS:
         victim = tmp_path / f"victim{survived}"
-        status = attempt(victim, rng.uniform(0.0, 0.15 * whole))
+        status = attempt(victim, rng.uniform(0.0, 0.3 * whole))
         assert status in (-signal.SIGKILL, 0), (
             f"an attempt ended with {status}: the run could not go on"
         )
