@@ -90,19 +90,19 @@ def ganvas(
 # Imports, and then forks children for each line of its input: of the command line, or of a
 # script. It answers with their numbers, and when all have ended, with their exit statuses.
 _SERVER = """
-import importlib, json, os, pkgutil, runpy, sys
+import json, os, runpy, sys
 import torch, torch._dynamo  # optimizers import the latter
 import matplotlib.backends.backend_agg, matplotlib.backends.backend_svg, matplotlib.figure
-from ganvas import recipes
-from ganvas.__main__ import main
 import ganvas.apps.cli, ganvas.evaluation.evaluate, ganvas.evaluation.report
 import ganvas.inference.load, ganvas.training.benchmark, ganvas.training.trainer
-from ganvas.training import probe
+from ganvas import recipes
+from ganvas.__main__ import main
+from ganvas.training import benchmark, probe
+recipes.all_recipes()
 probe.IMAGES = 64  # as in conftest.py
+benchmark.SECONDS = 0.05
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
-for recipe in pkgutil.iter_modules(recipes.__path__, "ganvas.recipes."):
-    importlib.import_module(recipe.name)
 for line in sys.stdin:
     request = json.loads(line)
     children = []

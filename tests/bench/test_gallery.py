@@ -23,6 +23,7 @@ from toys import SMALL, toy_images
 import docs
 from ganvas.core import Shape
 from ganvas.engine.build import rehearse
+from ganvas.training import snapshot
 from ganvas.training.trainer import train
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -185,6 +186,7 @@ def trained(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         gallery.TABLE, "toy", Training(recipe, 1, "toys", size, tuple(small), fault="It is a toy.")
     )
     settings = gallery.settings_of(gallery.TABLE["toy"], 48)
+    monkeypatch.setattr(snapshot, "write_report", lambda run, **_: None)
     train(recipe, source, out=folder / "runs" / "toy", size=size, images=48, set=settings)
     state = {"images": 480, "settings": settings, "cpu_seconds": 90.0, "complete": True}
     (folder / "runs" / "toy.json").write_text(json.dumps(state))

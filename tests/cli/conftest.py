@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 from processes import Command, Ended
 from toys import SMALL, toy_data
+from typer.main import get_command
 
 from ganvas.__main__ import main
 from ganvas.training import snapshot
@@ -61,6 +63,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Toy]:
     return trained
 
 
+@cache
+def built(app: typer.Typer) -> Any:
+    """The commands of the application; typer builds them anew at every call."""
+    return get_command(app)
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run `ganvas ARGUMENTS` in this process."""
@@ -74,6 +82,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
     monkeypatch.setenv("GANVAS_TRACEBACK", "1")
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(typer.main, "get_command", built)
     return called
 
 

@@ -247,9 +247,9 @@ def test_stopping_early_and_resuming_is_the_whole_run(recipe: str, tmp_path: Pat
     size = next(s.split("=")[1] for s in SMALL[recipe] if s.startswith("data.size"))
     batch = next(s.split("=")[1] for s in SMALL[recipe] if s.startswith("batch"))
     common = [recipe, data, "--size", size, "--batch", batch, *small(recipe)]
-    ganvas("train", *common, "--images", 96, "--out", tmp_path / "whole")
-    ganvas("train", *common, "--images", 40, "--out", tmp_path / "parts")
-    ganvas("resume", tmp_path / "parts", "--images", 96)
+    ganvas("train", *common, "--images", 48, "--out", tmp_path / "whole")
+    ganvas("train", *common, "--images", 24, "--out", tmp_path / "parts")
+    ganvas("resume", tmp_path / "parts", "--images", 48)
     a, b = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert a.keys() == b.keys()
     assert not [k for k in a if not torch.equal(a[k], b[k])]

@@ -31,8 +31,16 @@ def made(m: Model, count: int = 3) -> torch.Tensor:
     return m.sample(count, seed=3, output="torch")
 
 
-@pytest.mark.parametrize("recipe", ["cyclegan", "dcgan", "dcgan_digits", "wgan_gp"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [
+        ("cyclegan", "fp32"),
+        ("dcgan_digits", "fp32"),
+        ("wgan_gp", "fp32"),
+        ("cyclegan", "bf16"),
+        ("dcgan", "bf16"),
+    ],
+)
 def test_openvino_generates_the_same_images(recipe: str, precision: str, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     torchs, its = (
@@ -49,7 +57,7 @@ def test_openvino_generates_the_same_images(recipe: str, precision: str, tmp_pat
         torch.testing.assert_close(a, b, atol=1e-4 if precision == "fp32" else 0.2, rtol=0)
 
 
-DROPOUT = ("G.depth=6", "data.size=64", "data.load=64")  # deep enough to have layers with noise
+DROPOUT = ("G.depth=5", "data.size=32", "data.load=32")  # deep enough to have layers with noise
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,21 @@ def fold_in(*parts: int | str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def reseed(seed: int) -> None:
+    """Seed torch's global generators of the processor and of the accelerators in use.
+
+    torch.manual_seed also queues the seed for every accelerator that was never used,
+    each with the lines of code that called it. That takes longer than to draw a latent,
+    or than a small network's forward pass.
+    """
+    torch.default_generator.manual_seed(seed)
+    for accelerator in (torch.cuda, torch.xpu):
+        if accelerator.is_initialized():
+            accelerator.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
 @contextmanager
 def rows(announced: Rows | None) -> Iterator[None]:
     """Within the context, draw for `announced.total` rows and cut to `announced`."""

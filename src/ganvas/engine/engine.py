@@ -244,7 +244,7 @@ class Engine:
 
     def _call(self, function: Callable[[Batch], T], part: Batch, rows: rng.Rows, seed: int) -> T:
         """Call an objective or a `Forward`'s function on a part of the batch."""
-        self._seed(seed)  # draws are per row of the whole batch, whatever the parts
+        rng.reseed(seed)  # draws are per row of the whole batch, whatever the parts
         with rng.rows(rows):
             return function(part)
 
@@ -298,15 +298,7 @@ class Engine:
         return rng.fold_in(self.run.seed, self.clock.step, self._seeds_used)
 
     def _reseed(self) -> None:
-        self._seed(self._next_seed())
-
-    def _seed(self, seed: int) -> None:
-        # On the CPU without torch.manual_seed, which also queues seeds for accelerators
-        # that were never used, and takes longer than a small network's forward pass.
-        if self.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)
-        else:
-            torch.manual_seed(seed)
+        rng.reseed(self._next_seed())
 
     def raise_if_not_finite(self, scalars: Mapping[str, float]) -> None:
         """Raise `NumericalError`, which names them, if some scalars are not finite."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganvas import methods
-from ganvas.core import Method
+from ganvas.core import Method, rng
 from ganvas.core.errors import UserError
 from ganvas.engine.records import DataRecord, ShapeRecord
 from ganvas.inference.options import Facts, Output, Outputs
@@ -132,7 +132,7 @@ def check_output(output: str) -> None:
 def fixed_seed(seed: int = 0) -> Iterator[None]:
     """Seed torch inside the context; restore its random state afterwards."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        rng.reseed(seed)
         yield
 
 

@@ -67,7 +67,7 @@ def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
     with torch.random.fork_rng():
         rows = []
         for seed, number in names:
-            torch.manual_seed(rng.fold_in(seed, number))
+            rng.reseed(rng.fold_in(seed, number))
             rows.append(method.latent(1))
     return torch.cat(rows)
 
