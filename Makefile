@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Modules are compiled when they are first used: most of those installed never are.
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PIP := $(INSTALL) --editable
+
+# Containers often set it. Every process would compile all of ganvas again: 1.3 s each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-pairs docs test check lint clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,23 @@ from ganvas.inference.exporters.export import TOLERANCE, export
 from ganvas.inference.exporters.int8 import calibration
 from ganvas.inference.exporters.network import network
 from ganvas.nets.layers import Dropout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _exported_once() -> Iterator[None]:
+    """Equal networks are exported once: torch takes ten seconds for the smallest."""
+    made: dict[object, Any] = {}
+    export_of_torch = torch.onnx.export
+
+    def once(module: torch.nn.Module, example: tuple[torch.Tensor, ...], **options: Any) -> Any:
+        key = module(*example).numpy().tobytes(), str(options)
+        if key not in made:
+            made[key] = export_of_torch(module, example, **options)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", once)
+        yield
 
 
 def ran(file: Path, **inputs: np.ndarray) -> np.ndarray:
