@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -253,7 +254,11 @@ def distinct_recipes() -> list[str]:
     for name, recipe in sorted(recipes.all_recipes().items()):
         method: Any = recipe(12).method
         parts = {k: v.func if isinstance(v, partial) else v for k, v in method.keywords.items()}
-        chosen = {k: str(v) for k, v in parts.items() if callable(v) or isinstance(v, bool | str)}
+        chosen = {
+            k: str(v)
+            for k, v in parts.items()
+            if isinstance(v, type | FunctionType | bool | str)  # schedules are numbers
+        }
         found.setdefault((method.func, tuple(sorted(chosen.items()))), name)
     return sorted(found.values())
 
