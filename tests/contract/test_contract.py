@@ -111,24 +111,19 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert not unequal, f"not bitwise equal: {unequal[:5]}"
 
 
-def test_resume_is_bitwise(trained: Trained) -> None:
+def test_resume_is_bitwise_from_the_written_description(trained: Trained) -> None:
     """A resumed run equals an uninterrupted one: weights, optimizers, averages, logs.
 
-    One goes on to the end; the others take one step, after which the whole state is equal."""
-    for cut in CUTS if trained.recipe in DISTINCT else CUTS[:1]:
-        engine = trained.engine_of()
+    The last cut is resumed in a new engine and the others in the same one, as after a
+    rewind. One goes on to the end; the others take a step, after which the whole state is equal."""
+    run = config.load(config.dump(trained.run))
+    assert config.dump(run) == config.dump(trained.run)
+    engine = Engine(run, run.data())
+    for cut in reversed(CUTS if trained.recipe in DISTINCT else CUTS[:1]):
         engine.load_state(*checkpoint.load(checkpoint.all_of(trained.cuts / f"cut{cut}")[-1]))
         for step in range(cut, STEPS if cut == CUTS[1] else cut + 1):
             assert floats(engine.step()) == trained.logs[step], f"cut {cut}, step {step}"
             assert_same(full_state(engine), trained.states[step])
-
-
-def test_a_run_survives_dump_and_load(trained: Trained) -> None:
-    again = config.load(config.dump(trained.run))
-    assert config.dump(again) == config.dump(trained.run)
-    engine = Engine(again, again.data())
-    assert floats(engine.step()) == trained.logs[0]
-    assert_same(full_state(engine), trained.states[0])
 
 
 def test_another_seed_gives_another_run(trained: Trained) -> None:
@@ -139,7 +134,9 @@ def test_an_update_moves_its_player_and_no_other(trained: Trained) -> None:
     """Every player moves within the few steps in which a toy run passes all stages."""
     for player, moved in trained.moves:
         assert moved <= {player}, f"{moved} moved in {player}'s turn"
-    assert {p for _, moved in trained.moves for p in moved} == set(trained.engine.method.players)
+    if trained.recipe in DISTINCT:
+        everyone = set(trained.engine.method.players)
+        assert {p for _, moved in trained.moves for p in moved} == everyone
 
 
 def test_bf16_trains_on_float32_weights(trained: Trained) -> None:
