@@ -29,6 +29,13 @@ probe.IMAGES = 64  # samples at each snapshot; a thousand take longer than a toy
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the browser's tests first.
+
+    At the end, two workers would share them: each would start a studio, and wait for it."""
+    items.sort(key=lambda item: "web" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and golden outputs."""
