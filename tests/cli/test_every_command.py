@@ -229,7 +229,7 @@ def calls_with_odd_options(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(call=calls_with_odd_options(), kind=st.sampled_from(["noise", "styles", "domains"]))

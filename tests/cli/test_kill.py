@@ -23,7 +23,7 @@ from toys import toy_images
 
 from ganvas.engine import checkpoint
 
-KILLS = 8
+KILLS = 12
 
 # A server of attempts: it imports everything once and forks a child per line, so that
 # all kills take seconds and every victim is a process of its own.

@@ -21,7 +21,7 @@ from toys import toy_images
 
 from ganvas.engine import checkpoint
 
-KILLS = 2
+KILLS = 3
 
 # Saves nearly always: many deaths fall into a save.
 RANK = """

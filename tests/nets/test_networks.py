@@ -627,12 +627,3 @@ def test_a_strided_convolution_of_single_pixels_has_the_right_gradient() -> None
         x.grad[:, :, ::2, ::2], torch.einsum("ndhw,dc->nchw", g, layer.weight[:, :, 0, 0].detach())
     )
     assert layer.state_dict().keys() == torch.nn.Conv2d(4, 8, 1, 2).state_dict().keys()
-
-
-@pytest.mark.parametrize("width", [0.5, 4.0, 9.0])
-def test_low_pass_filters_are_scipys(width: float) -> None:
-    """In each of the three formulas for Kaiser's window."""
-    from scipy import signal
-
-    expected = torch.as_tensor(signal.firwin(12, 4.2, width=width, fs=32), dtype=torch.float32)
-    torch.testing.assert_close(stylegan3.low_pass(12, 4.2, width, 32), expected, rtol=0, atol=0)

@@ -221,8 +221,9 @@ def recipes_of_packages() -> tuple[importlib.metadata.EntryPoint, ...]:
     return _recipes_on(tuple(sys.path))
 
 
-@functools.cache  # the metadata of every installed package is read
+@functools.cache  # reads the metadata of every installed package
 def _recipes_on(path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points while `path` is `sys.path`, on which they depend."""
     return tuple(importlib.metadata.entry_points(group="ganvas.recipes"))
 
 

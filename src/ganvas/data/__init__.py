@@ -355,7 +355,7 @@ def derived(
     kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
         nothing (autoencoders)
     load: see `pairs`
-    channels: None: as in `images`; with `window`, those of the images by default
+    channels: see `images`; with `window`, the default of 3 stands for the images' own
     window: with kind "same" only, since measurements have no colors; see `images`
     size, flip, strict, part, white: see `images`
     """

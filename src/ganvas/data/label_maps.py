@@ -6,7 +6,6 @@ label, and brought to the colors of a palette.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,14 +67,14 @@ def palette_of(
 
     Raises `DataError` for more than 256 colors and for a single one.
     """
-    counts: Counter[int] = Counter()
+    counts = np.zeros(1 << 24, np.int64)
     for maps in pixels:
         if palette is not None:
             maps = nearest_colors(maps, palette)
         r, g, b = (maps[..., i].astype(np.int32) for i in range(3))
-        found = np.unique(r << 16 | g << 8 | b, return_counts=True)
-        counts.update(dict(zip(*(part.tolist() for part in found), strict=True)))
-    colors = sorted(counts)
+        found, times = np.unique(r << 16 | g << 8 | b, return_counts=True)
+        counts[found] += times
+    colors = np.flatnonzero(counts)
     if len(colors) > MOST_LABELS:
         raise DataError(
             f"the label maps of {title} have {len(colors):,} different colors, at most "
@@ -88,8 +87,8 @@ def palette_of(
             f"the label maps of {title} have one color only. Is the other side of the pairs the "
             "label map? Exchange them: --set data.direction=b2a"
         )
-    total = counts.total()
-    return {color: counts[color] / total for color in colors}
+    total = counts[colors].sum()
+    return {int(c): float(counts[c] / total) for c in colors}
 
 
 @dataclass

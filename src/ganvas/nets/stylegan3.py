@@ -75,33 +75,20 @@ def low_pass(taps: int, cutoff: float, width: float, rate: float, radial: bool =
 
     cutoff, width: of the transition band, as frequencies with `rate` samples
     """
-    from scipy import special  # scipy.signal would take seconds to import
+    from scipy import signal, special
 
     if taps == 1:
         return torch.ones(1)
-    steps = np.arange(taps) - (taps - 1) / 2
-    beta = _kaiser_beta(taps, width / (rate / 2))
     if not radial:
-        alpha = (taps - 1) / 2
-        window = special.i0(beta * np.sqrt(1 - (steps / alpha) ** 2)) / special.i0(beta)
-        f = cutoff / (rate / 2) * np.sinc(cutoff / (rate / 2) * steps) * window
-        return torch.as_tensor(f / f.sum(), dtype=torch.float32)
-    r = np.hypot(*np.meshgrid(steps / rate, steps / rate))
+        f = signal.firwin(taps, cutoff, width=width, fs=rate)
+        return torch.as_tensor(f, dtype=torch.float32)
+    x = (np.arange(taps) - (taps - 1) / 2) / rate
+    r = np.hypot(*np.meshgrid(x, x))
     f = special.j1(2 * cutoff * (np.pi * r)) / (np.pi * r)
+    beta = signal.kaiser_beta(signal.kaiser_atten(taps, width / (rate / 2)))
     window = np.kaiser(taps, beta)
     f *= np.outer(window, window)
     return torch.as_tensor(f / f.sum(), dtype=torch.float32)
-
-
-def _kaiser_beta(taps: int, width: float) -> float:
-    """Kaiser's window for a transition band, by his empirical formulas.
-
-    width: of the band, as a fraction of half the sampling rate
-    """
-    decibels = 2.285 * (taps - 1) * np.pi * width + 7.95
-    if decibels > 50:
-        return 0.1102 * (decibels - 8.7)
-    return 0.5842 * (decibels - 21) ** 0.4 + 0.07886 * (decibels - 21) if decibels > 21 else 0.0
 
 
 def _filtered(x: Tensor, f: Tensor, stride: int = 1) -> Tensor:
