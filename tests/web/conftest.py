@@ -97,8 +97,10 @@ def studio(runs: Path, chromium: str) -> Iterator[str]:
     assert not [run for run in runs.iterdir() if is_locked(run)], "a training goes on"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
+    """A browser that ends with its module: Playwright keeps an event loop running in this thread,
+    beside which no later test could run its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
