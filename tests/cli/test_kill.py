@@ -72,15 +72,17 @@ def test_many_deaths(tmp_path: Path) -> None:
     assert to is not None
     assert answers is not None
 
-    def attempt(out: Path, kill_after: float | None) -> int:
+    def attempt(out: Path, kill_after: float | None) -> tuple[int, float]:
+        """(exit status, seconds) of a process that trains into a folder."""
         verb = "resume" if (out / "run.json").is_file() else "train"
         print(verb, out, data, file=to, flush=True)
         child = int(answers.readline())
+        began = time.monotonic()  # after the start of the process that forks
         if kill_after is not None:
             time.sleep(kill_after)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        return int(answers.readline())
+        return int(answers.readline()), time.monotonic() - began
 
     def assert_ended_alike(victim: Path) -> None:
         a, b = (
@@ -99,13 +101,12 @@ def test_many_deaths(tmp_path: Path) -> None:
         assert not left, f"half-written files were left behind: {left}"
 
     undisturbed = tmp_path / "undisturbed"
-    began = time.monotonic()
-    assert attempt(undisturbed, None) == 0
-    whole = time.monotonic() - began
+    status, whole = attempt(undisturbed, None)
+    assert status == 0
     rng, killed, survived, furthest = random.Random(0), 0, 0, 0
     while killed < KILLS:
         victim = tmp_path / f"victim{survived}"
-        status = attempt(victim, rng.uniform(0.0, 0.3 * whole))
+        status, _ = attempt(victim, rng.uniform(0.0, 0.3 * whole))
         assert status in (-signal.SIGKILL, 0), (
             f"an attempt ended with {status}: the run could not go on"
         )
@@ -119,7 +120,8 @@ def test_many_deaths(tmp_path: Path) -> None:
             assert_ended_alike(victim)
             survived, furthest = survived + 1, 0
     victim = tmp_path / f"victim{survived}"
-    assert attempt(victim, None) == 0
+    status, _ = attempt(victim, None)
+    assert status == 0
     assert_ended_alike(victim)
     to.close()
     server.wait(timeout=LIMIT)
