@@ -225,6 +225,21 @@ def test_hanging_and_malformed_clients_harm_nobody(service: Service) -> None:
         connection.close()
 
 
+def test_a_client_that_still_sends_sees_why_its_body_is_refused(service: Service) -> None:
+    head = b"POST /v1/sample HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    size = 1 << 20
+    with service.raw(head + b"content-length: %d\r\n\r\n" % size) as connection:
+        connection.settimeout(LIMIT)
+        answer = connection.recv(1 << 16)
+        assert b" 413 " in answer, answer
+        connection.sendall(bytes(size))  # would fail if the service had closed the connection
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        while b" 200 " not in answer:
+            part = connection.recv(1 << 16)
+            assert part, answer
+            answer += part
+
+
 def test_hostile_uploads_get_the_right_status(service: Service) -> None:
     """The uploads of bench/hostile_requests.py; clients that wait for a timeout hang up."""
     limits, wrong = hostile_requests.Limits(pixels=4096, size=100_000), []

@@ -168,8 +168,10 @@ class _Answer:
             return
         body = json.dumps(refusal.body).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body))}
-        if refusal.status in (408, 413):
-            headers["connection"] = "close"  # the rest of the body is not read
+        if refusal.status == 408:
+            # Not after a 413: uvicorn discards the rest of that body. A client whose
+            # connection is closed while it sends may never see the answer.
+            headers["connection"] = "close"
         if refusal.status == 401:
             headers["www-authenticate"] = "Bearer"
         pairs = [(k.encode(), v.encode()) for k, v in (headers | refusal.headers).items()]
