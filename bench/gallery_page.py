@@ -6,6 +6,7 @@ written. Images of data sets whose license is not clear are not shown."""
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -143,6 +144,8 @@ def template(record: dict[str, Any], root: Path) -> str:
         of_data = {name: row for name, row in rows.items() if TABLE[name].data == data.name}
         if of_data:
             parts += [f"## Data `{data.name}`", data.credit]
+        if len(of_data) > 1:
+            parts.append(overview(of_data))
         for name, row in of_data.items():
             parts += section(name, row, root)
     if missing := [f"`{name}`" for name in TABLE if name not in rows]:
@@ -150,18 +153,49 @@ def template(record: dict[str, Any], root: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def overview(rows: dict[str, Any]) -> str:
+    """A table of the rows of a data set, the best by their first figure first."""
+    figures = list(dict.fromkeys(f for row in rows.values() for f in row["figures"]))
+    first = figures[0]
+    sign = -1 if "higher" in FIGURES[first][0] else 1
+
+    def order(name: str) -> float:
+        found = rows[name]["figures"].get(first)
+        return sign * found["model"] if found else math.inf
+
+    lines = [
+        "| method | minutes | " + " | ".join(FIGURES[f][0] for f in figures) + " |",
+        "|---" * (2 + len(figures)) + "|",
+    ]
+    for name in sorted(rows, key=order):
+        cells = [f"[`{name}`](#{name})", reference(name, ".0f", "cpu_minutes")]
+        found = rows[name]["figures"]
+        cells += [
+            reference(name, form(f, found[f]), f"figures.{f}.model") if f in found else ""
+            for f in figures
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def reference(row: str, how: str, names: str) -> str:
+    """A place of the page that tools/docs.py fills from the record."""
+    return f"{{{{{how} {RECORD} rows.{row}.{names}}}}}"
+
+
+def form(figure: str, found: dict[str, float]) -> str:
+    """The format of a figure. Distances over large features have no decimals."""
+    return ",.0f" if min(found.values()) >= 1000 else FIGURES[figure][1]
+
+
 def section(name: str, row: dict[str, Any], root: Path) -> list[str]:
     """The paragraphs of a row."""
-
-    def reference(how: str, names: str) -> str:
-        return f"{{{{{how} {RECORD} rows.{name}.{names}}}}}"
-
     parts = [f"### `{name}`"]
     if (root / PICTURES / f"{name}.png").is_file():
         parts.append(f"![what {name} makes]({PICTURES.removeprefix('docs/')}/{name}.png)")
     parts.append(f"```\n{row['command']}\n```")
-    minutes, images = reference(".0f", "cpu_minutes"), reference(",", "images")
-    cut = "" if row["images"] >= row["planned"] else f" of {reference(',', 'planned')} (cut)"
+    minutes, images = reference(name, ".0f", "cpu_minutes"), reference(name, ",", "images")
+    cut = "" if row["images"] >= row["planned"] else f" of {reference(name, ',', 'planned')} (cut)"
     hardware = f"{row['machine']['processor']}, {row['precision']}"
     facts = f"{minutes} processor minutes ({hardware}), {images} images{cut}."
     parts.append(f"{facts} {TABLE[name].why}".rstrip())
@@ -171,10 +205,11 @@ def section(name: str, row: dict[str, Any], root: Path) -> list[str]:
         "|---" * (1 + len(columns)) + "|",
     ]
     for figure, found in row["figures"].items():
-        caption, how = FIGURES[figure]
-        how = ",.0f" if min(found.values()) >= 1000 else how  # distances over large features
-        cells = [reference(how, f"figures.{figure}.{c}") if c in found else "" for c in columns]
-        lines.append("| " + " | ".join([caption, *cells]) + " |")
+        how = form(figure, found)
+        cells = [
+            reference(name, how, f"figures.{figure}.{c}") if c in found else "" for c in columns
+        ]
+        lines.append("| " + " | ".join([FIGURES[figure][0], *cells]) + " |")
     parts.append("\n".join(lines))
     parts.append(f"Weak points: {TABLE[name].fault or 'not described yet.'}")
     return parts
