@@ -93,7 +93,11 @@ class Peer(ABC):
     `step()` performs it and returns its losses by ganvas's names. `networks` are its
     networks by ganvas's names. `draws` are the random numbers of its first step, by the
     names of ganvas's methods that draw the same, since each would draw in its own way.
-    `settings` are further settings for ganvas."""
+    `settings` are further settings for ganvas.
+
+    The step repeats on random images until `load` gives it others, and the results of
+    the training are `sample(n)` (images from noise) or `translate(x, to)`: see
+    bench/quality.py."""
 
     networks: dict[str, torch.nn.Module]
     draws: Mapping[str, list[Tensor]] = MappingProxyType({})
@@ -102,11 +106,35 @@ class Peer(ABC):
     # signs of Adam's first updates.
     still = False
 
-    def __init__(self, checkout: Path, size: int, batch: int, device: str) -> None:
+    def __init__(
+        self, checkout: Path, size: int, batch: int, device: str, channels: int = 3
+    ) -> None:
         self.checkout, self.size, self.batch, self.device = checkout, size, batch, device
+        self.channels = channels
 
     @abstractmethod
     def step(self) -> dict[str, float]: ...
+
+    @property
+    def images(self) -> int:
+        """Images that a step takes."""
+        return self.batch
+
+    def progress(self, share: float) -> None:
+        """Prepare the next step after this share of the training's time."""
+        return
+
+    def load(self, batch: Batch) -> None:
+        """Set the images of the next step: `images` of a feed, in [-1, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} repeats its random images")
+
+    def sample(self, n: int) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1], generated as the reference does."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample")
+
+    def translate(self, x: Tensor, to: str) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1] of domain `to`, as the reference does."""
+        raise NotImplementedError(f"{type(self).__name__} has no translate to {to}")
 
     def first(self) -> dict[str, float]:
         """Perform the first step, with the random numbers that ganvas gets."""
@@ -132,7 +160,7 @@ class DCGAN(Peer):
         tree = ast.parse((self.checkout / "dcgan" / "main.py").read_text())
         wanted = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
         self.names: dict[str, Any] = {
-            "torch": torch, "nn": torch.nn, "nz": 100, "ngf": 64, "ndf": 64, "nc": 3,
+            "torch": torch, "nn": torch.nn, "nz": 100, "ngf": 64, "ndf": 64, "nc": self.channels,
             "device": torch.device(self.device), "criterion": torch.nn.BCELoss(),
             "real_label": 1, "fake_label": 0,
         }  # fmt: skip
@@ -154,9 +182,19 @@ class DCGAN(Peer):
         ]
         self.body = compile(ast.Module(body, []), "dcgan/main.py", "exec")
         self.networks = {"G": self.names["netG"], "D": self.names["netD"]}
-        self.real = torch.rand(self.batch, 3, 64, 64) * 2 - 1
+        self.real = torch.rand(self.batch, self.channels, 64, 64) * 2 - 1
         self.names["data"] = (self.real,)
         self.draws = {"latent": [torch.randn(self.batch, 100, device=self.device)]}
+
+    def load(self, batch: Batch) -> None:
+        self.real = batch.x
+        self.names["data"] = (self.real,)
+
+    def sample(self, n: int) -> Tensor:
+        """In batches as in training, since the reference never calls `eval`."""
+        parts = torch.randn(n, 100, 1, 1, device=self.device).split(self.batch)
+        with torch.no_grad():
+            return torch.cat([self.names["netG"](z) for z in parts])
 
     def first(self) -> dict[str, float]:
         (noise,) = self.draws["latent"]
@@ -179,7 +217,7 @@ class DCGAN(Peer):
         return {"D/loss": self.names["errD"].item(), "G/loss": self.names["errG"].item()}
 
     def feed(self) -> Fixed:
-        return Fixed(Shape(3, 64, 64), x=self.real)
+        return Fixed(Shape(self.channels, 64, 64), x=self.real)
 
 
 class Junyanz(Peer):
@@ -195,18 +233,35 @@ class Junyanz(Peer):
         create_model = importlib.import_module("models").create_model
         TrainOptions = importlib.import_module("options.train_options").TrainOptions
 
-        gpu = "-1" if self.device == "cpu" else "0"
         sys.argv = [
             "train.py", "--dataroot", ".", "--name", "bench", "--model", self.model,
-            "--gpu_ids", gpu, "--checkpoints_dir", os.environ.get("TMPDIR", "/tmp"),
-            "--batch_size", str(self.batch), *self.options,
+            "--checkpoints_dir", os.environ.get("TMPDIR", "/tmp"),
+            "--batch_size", str(self.batch), "--input_nc", str(self.channels),
+            "--output_nc", str(self.channels), *self.options,
         ]  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()):
             parser = TrainOptions()
             opt = parser.gather_options()
-            opt.isTrain, opt.gpu_ids = True, [] if gpu == "-1" else [0]
+            # Since August 2025 there is `device`, and `setup` initializes the weights.
+            before = "gpu_ids" in opt
+            opt.isTrain, opt.gpu_ids = True, [] if self.device == "cpu" else [0]
+            opt.device = torch.device(self.device)
             self.theirs = create_model(opt)
-        self.a, self.b = (torch.rand(self.batch, 3, self.size, self.size) * 2 - 1 for _ in range(2))
+            if not before:
+                self.theirs.setup(opt)
+        shape = self.batch, self.channels, self.size, self.size
+        self.a, self.b = (torch.rand(shape) * 2 - 1 for _ in range(2))
+
+    def load(self, batch: Batch) -> None:
+        self.a, self.b = batch.a, batch.b
+
+    def translate(self, x: Tensor, to: str) -> Tensor:
+        """One image at a time and without `eval`, as its test.py does by default."""
+        with torch.no_grad():
+            return torch.cat([self.generator(to)(one) for one in x.split(1)])
+
+    @abstractmethod
+    def generator(self, to: str) -> torch.nn.Module: ...
 
     def step(self) -> dict[str, float]:
         self.theirs.set_input({"A": self.a, "B": self.b, "A_paths": [], "B_paths": []})
@@ -228,25 +283,29 @@ class CycleGAN(Junyanz):
         t = self.theirs  # its netD_A is the discriminator of b
         self.networks = {"G_ab": t.netG_A, "G_ba": t.netG_B, "D_a": t.netD_B, "D_b": t.netD_A}
 
+    def generator(self, to: str) -> torch.nn.Module:
+        return self.networks[{"a": "G_ba", "b": "G_ab"}[to]]
+
     def losses(self, theirs: dict[str, float]) -> dict[str, float]:
         g = sum(theirs[k] for k in ("G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B"))
         return {"G/loss": g, "D/loss": theirs["D_A"] + theirs["D_B"]}
 
     def feed(self) -> Fixed:
-        return Fixed(Shape(3, self.size, self.size), a=self.a, b=self.b)
+        return Fixed(Shape(self.channels, self.size, self.size), a=self.a, b=self.b)
 
 
 class Pix2Pix(Junyanz):
     model = "pix2pix"
+    dropout = False  # each side draws its masks in its own way
 
     def __init__(self, *args: Any) -> None:
-        self.options = (
-            "--netG",
-            f"unet_{args[1]}",
-            "--no_dropout",
-        )  # each draws its masks in its own way
+        self.options = ("--netG", f"unet_{args[1]}", *(() if self.dropout else ("--no_dropout",)))
         super().__init__(*args)
         self.networks = {"G": self.theirs.netG, "D": self.theirs.netD}
+
+    def generator(self, to: str) -> torch.nn.Module:
+        assert to == "b"
+        return self.theirs.netG
 
     def losses(self, theirs: dict[str, float]) -> dict[str, float]:
         return {
@@ -255,7 +314,7 @@ class Pix2Pix(Junyanz):
         }
 
     def feed(self) -> Fixed:
-        return Fixed(Shape(3, self.size, self.size), x=self.a, y=self.b)
+        return Fixed(Shape(self.channels, self.size, self.size), x=self.a, y=self.b)
 
 
 class BigGAN(Peer):
@@ -362,6 +421,9 @@ class SRGAN(Peer):
     Without the file of its weight average. VGG19 has random weights on both sides,
     since torchvision's are not needed for timing."""
 
+    pixel_weight, perceptual = 1e-2, True
+    vgg: Path | None = None  # torchvision's weights; None: random ones
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         assert self.size == 128, "this reference's discriminator takes images of 128x128"
@@ -371,15 +433,16 @@ class SRGAN(Peer):
             "basicsr.train",
         )  # fmt: skip
         sys.path.insert(0, str(self.checkout))
-        vgg = vgg19()
+        vgg = vgg19(self.vgg)
         models: Any = importlib.import_module("torchvision.models")
         models.vgg = types.SimpleNamespace(vgg19=lambda **_: types.SimpleNamespace(features=vgg))
-        file = Path(os.environ["GANVAS_BENCH_FOLDER"]) / "vgg19.pth"
-        torch.save({f"features.{k}": v for k, v in vgg.state_dict().items()}, file)
-        self.settings = (f"vgg={file}", "pretrain=0")
+        if folder := os.environ.get("GANVAS_BENCH_FOLDER"):
+            file = Path(folder) / "vgg19.pth"
+            torch.save({f"features.{k}": v for k, v in vgg.state_dict().items()}, file)
+            self.settings = (f"vgg={file}", "pretrain=0")
         model = importlib.import_module("basicsr.models.srgan_model").SRGANModel
         adam = {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]}
-        self.model = model({
+        options: dict[str, Any] = {
             "num_gpu": 0, "dist": False, "is_train": True, "path": {},
             "network_g": {
                 "type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64,
@@ -389,7 +452,9 @@ class SRGAN(Peer):
             "train": {
                 "ema_decay": 0.999, "optim_g": dict(adam), "optim_d": dict(adam),
                 "scheduler": {"type": "MultiStepLR", "milestones": [10**9], "gamma": 0.5},
-                "pixel_opt": {"type": "L1Loss", "loss_weight": 1e-2, "reduction": "mean"},
+                "pixel_opt": {
+                    "type": "L1Loss", "loss_weight": self.pixel_weight, "reduction": "mean",
+                },
                 "perceptual_opt": {
                     "type": "PerceptualLoss", "layer_weights": {"conv5_4": 1},
                     "vgg_type": "vgg19", "use_input_norm": True, "range_norm": False,
@@ -401,7 +466,10 @@ class SRGAN(Peer):
                 },
                 "net_d_iters": 1, "net_d_init_iters": 0,
             },
-        })  # fmt: skip
+        }  # fmt: skip
+        if not self.perceptual:
+            del options["train"]["perceptual_opt"]
+        self.model = model(options)
         self.networks = {"G": self.model.net_g, "D": self.model.net_d}
         self.high, self.low = (torch.rand(self.batch, 3, side, side) for side in (128, 32))
 
@@ -409,8 +477,18 @@ class SRGAN(Peer):
         self.model.feed_data({"lq": self.low, "gt": self.high})
         self.model.optimize_parameters(1)
         log = self.model.log_dict
-        g = log["l_g_pix"] + log["l_g_percep"] + log["l_g_gan"]
+        g = log["l_g_pix"] + log.get("l_g_percep", 0) + log["l_g_gan"]
         return {"G/loss": float(g), "D/loss": float(log["l_d_real"] + log["l_d_fake"])}
+
+    def load(self, batch: Batch) -> None:
+        self.low, self.high = batch.x / 2 + 0.5, batch.y / 2 + 0.5
+
+    def translate(self, x: Tensor, to: str) -> Tensor:
+        """By the network itself: in so few updates its average is mostly the start."""
+        assert to == "b"
+        with torch.no_grad():
+            parts = [self.model.net_g(part / 2 + 0.5) for part in x.split(self.batch)]
+        return torch.cat(parts) * 2 - 1
 
     def feed(self) -> Fixed:
         low, high = self.low * 2 - 1, self.high * 2 - 1
@@ -515,8 +593,10 @@ def unmoved(*optimizers: torch.optim.Optimizer) -> Iterator[None]:
         group["lr"] = rate
 
 
-def vgg19() -> torch.nn.Sequential:
-    """torchvision's VGG19 layers, with random weights that keep the features' scale."""
+def vgg19(weights: Path | None = None) -> torch.nn.Sequential:
+    """torchvision's VGG19 layers.
+
+    weights: torchvision's file; None: random weights that keep the features' scale"""
     layers: list[torch.nn.Module] = []
     before = 3
     for width, count in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
@@ -526,7 +606,13 @@ def vgg19() -> torch.nn.Sequential:
             layers += [conv, torch.nn.ReLU(inplace=True)]
             before = width
         layers.append(torch.nn.MaxPool2d(2))
-    return torch.nn.Sequential(*layers)
+    network = torch.nn.Sequential(*layers)
+    if weights is not None:
+        state = torch.load(weights, weights_only=True)
+        first = "features."
+        own = {k.removeprefix(first): v for k, v in state.items() if k.startswith(first)}
+        network.load_state_dict(own)
+    return network
 
 
 class Absent(MetaPathFinder, Loader):
@@ -647,25 +733,29 @@ def disagreements(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 class Worker:
-    """One side in its own process, which takes a step on request."""
+    """One side in its own process, which answers requests in JSON, one a line."""
 
-    def __init__(self, side: str, arguments: list[str], folder: str, *more: str) -> None:
-        command = [sys.executable, __file__, *arguments, "--side", side, "--folder", folder, *more]
+    def __init__(self, command: Sequence[str]) -> None:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.ready = self._answer()
 
     def step(self) -> dict[str, Any]:
+        return self.ask("step")
+
+    def ask(self, request: str) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write("step\n")
+        self.process.stdin.write(f"{request}\n")
         self.process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -673,6 +763,12 @@ class Worker:
         if not line:
             raise SystemExit("a side's process has ended; its last words are above")
         return json.loads(line)
+
+
+def side_of(side: str, arguments: list[str], folder: str, *more: str) -> Worker:
+    """The process of one side of this script."""
+    script = [sys.executable, __file__, *arguments]
+    return Worker([*script, "--side", side, "--folder", folder, *more])
 
 
 def work(case: argparse.Namespace) -> None:
@@ -749,10 +845,10 @@ def in_float64(arguments: list[str]) -> dict[str, dict[str, float]] | None:
 
     None if the reference does not support float64."""
     with tempfile.TemporaryDirectory() as folder:
-        peer = Worker("reference", arguments, folder, "--wide")
+        peer = side_of("reference", arguments, folder, "--wide")
         found = None
         if peer.ready["ready"]:
-            mine = Worker("ganvas", arguments, folder, "--wide")
+            mine = side_of("ganvas", arguments, folder, "--wide")
             found = {"reference": peer.step()["losses"], "ganvas": mine.step()["losses"]}
             mine.close()
         peer.close()
@@ -780,7 +876,7 @@ def main() -> None:
         return
     arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        peer, mine = (Worker(side, arguments, folder) for side in ("reference", "ganvas"))
+        peer, mine = (side_of(side, arguments, folder) for side in ("reference", "ganvas"))
         first = {"reference": peer.step()["losses"], "ganvas": mine.step()["losses"]}
         losses = compared(
             first,
