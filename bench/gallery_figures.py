@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from gallery import DATA, TABLE, run_of
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganvas.core import Couples, Translates
+from ganvas.core import Couples, Run, Translates
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
 from ganvas.evaluation.real_features import extractor_named
@@ -38,6 +38,7 @@ from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.media.resize import bicubic
 from ganvas.metrics.feature_set import FeatureSet
+from ganvas.metrics.features import Extractor
 from ganvas.metrics.lpips import lpips
 from ganvas.metrics.psnr_ssim import psnr
 from ganvas.metrics.suite import filled, measure_samples
@@ -99,12 +100,7 @@ class Judged:
     def feed(self, part: str) -> Feed:
         """A part of the data, without mirroring and random crops."""
         run = run_of(self.row, self.source, self.images)
-        assert isinstance(run.data, partial)
-        same: dict[str, Any] = {"flip": False, "part": part}
-        same |= {"channels": self.model.runtime.channels}
-        if self.model.method.upscale == 1 and "load" in run.data.keywords:
-            same["load"] = None
-        return partial(run.data, **same)()
+        return part_of(run, part, self.model.runtime.channels, self.model.method.upscale)
 
     @cached_property
     def parts(self) -> tuple[Feed, Feed]:
@@ -141,12 +137,7 @@ class Judged:
         sets: dict[str, Iterable[Tensor]] = {"real": others.split(256)}
         for which, model in self.models.items():
             sets[which] = self._sized(model.batches(len(others)))
-        found: Figures = {}
-        for which, images in sets.items():
-            record: dict[str, Any] = measure_samples(images, real, self.extractor)
-            values = record["values"]
-            for name in ("frechet", "precision", "recall"):
-                found.setdefault(name, {})[which] = values[name]
+        found = distances(sets, real, self.extractor)
         if self.labeled_letters:
             y = torch.arange(26).repeat_interleave(letters().PER_CLASS)
             found["recognized"] = {"real": float(judge().real.mean())}
@@ -164,7 +155,7 @@ class Judged:
             n = len(all_of(reference, side))
             images = {"real": some(all_of(other, side), SAMPLES)}
             images |= {w: sampled(m, n, number) for w, m in self.models.items()}
-            found[f"frechet_{side}"] = self._frechet(images, real)
+            found[f"frechet_{side}"] = frechet(images, real, self.extractor)
         found["same_letter"] = {}
         for which, model in self.models.items():
             one, two = (recognised_as(sampled(model, COUPLED, number)) for number in range(2))
@@ -179,7 +170,8 @@ class Judged:
             inputs = all_of(reference, source)
             images = {"input": inputs, "real": some(all_of(other, to), SAMPLES)}
             images |= {w: translated(m, inputs, to) for w, m in self.models.items()}
-            found[f"frechet_{to}"] = self._frechet(images, self._features(reference, to))
+            real = self._features(reference, to)
+            found[f"frechet_{to}"] = frechet(images, real, self.extractor)
             if self.data.name == "letters_domains":
                 files = sorted((Path(self.source) / "test" / source.upper()).glob("*.png"))
                 y = torch.tensor([ord(file.stem[-1]) - ord("A") for file in files])
@@ -199,17 +191,7 @@ class Judged:
             images["input"] = bicubic(a, self.model.method.upscale).clamp(-1, 1)
         elif a.shape == b.shape:
             images["input"] = a
-        found: Figures = {"psnr": {}}
-        for which, x in images.items():
-            values = psnr(eight_bits(x) / 2 + 0.5, b / 2 + 0.5, "rgb").clamp(max=MOST)
-            found["psnr"][which] = float(values.mean())
-        if self.weights:
-            distance = lpips("squeeze-caffe", self.weights)
-            found["lpips"] = {
-                which: float(torch.cat([*map(distance, x.split(32), b.split(32))]).mean())
-                for which, x in images.items()
-            }
-        return found
+        return to_truth(images, b, self.weights)
 
     # -------- parts of them
 
@@ -218,22 +200,65 @@ class Judged:
         info = feed.info
         key = info.fingerprint, info.part, info.height, side, self.extractor.name
         if key not in _REFERENCES:
-            x = feed.fixed(REAL).x if side == "x" else all_of(feed, side)
-            _REFERENCES[key] = filled(FeatureSet(self.extractor, "real"), x.split(256))
+            _REFERENCES[key] = features_of(feed, side, self.extractor)
         return _REFERENCES[key]
-
-    def _frechet(self, images: dict[str, Tensor], real: FeatureSet) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for which, x in images.items():
-            record: dict[str, Any] = measure_samples(x.split(256), real, self.extractor)
-            found[which] = record["values"]["frechet"]
-        return found
 
     def _sized(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Images of a network that has not grown yet, enlarged by repeating pixels."""
         side = self.row.size
         for x in batches:
             yield x if x.shape[-1] == side else interpolate(x, side, mode="nearest")
+
+
+def part_of(run: Run, part: str, channels: int | None, upscale: int = 1) -> Feed:
+    """A part of a run's data, without mirroring and random crops.
+
+    channels: None: as the run says"""
+    assert isinstance(run.data, partial)
+    same: dict[str, Any] = {"flip": False, "part": part}
+    same |= {} if channels is None else {"channels": channels}
+    if upscale == 1 and "load" in run.data.keywords:
+        same["load"] = None
+    return partial(run.data, **same)()
+
+
+def features_of(feed: Feed, side: str, extractor: Extractor) -> FeatureSet:
+    """Of at most `REAL` images ("x"), or of all of a domain."""
+    x = feed.fixed(REAL).x if side == "x" else all_of(feed, side)
+    return filled(FeatureSet(extractor, "real"), x.split(256))
+
+
+def distances(
+    sets: Mapping[str, Iterable[Tensor]], real: FeatureSet, extractor: Extractor
+) -> Figures:
+    """Fréchet distance, precision and recall of batches of images against real ones."""
+    found: Figures = {}
+    for which, images in sets.items():
+        record: dict[str, Any] = measure_samples(images, real, extractor)
+        for name in ("frechet", "precision", "recall"):
+            found.setdefault(name, {})[which] = record["values"][name]
+    return found
+
+
+def frechet(
+    images: Mapping[str, Tensor], real: FeatureSet, extractor: Extractor
+) -> dict[str, float]:
+    return distances({w: x.split(256) for w, x in images.items()}, real, extractor)["frechet"]
+
+
+def to_truth(images: Mapping[str, Tensor], truth: Tensor, weights: Path | None) -> Figures:
+    """PSNR and, with LPIPS's weights, LPIPS of images to the truth [N, C, H, W]."""
+    found: Figures = {"psnr": {}}
+    for which, x in images.items():
+        values = psnr(eight_bits(x) / 2 + 0.5, truth / 2 + 0.5, "rgb").clamp(max=MOST)
+        found["psnr"][which] = float(values.mean())
+    if weights:
+        distance = lpips("squeeze-caffe", weights)
+        found["lpips"] = {
+            which: float(torch.cat([*map(distance, x.split(32), truth.split(32))]).mean())
+            for which, x in images.items()
+        }
+    return found
 
 
 def all_of(feed: Feed, side: str) -> Tensor:
