@@ -247,7 +247,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 
     expected = ganvas.measure(run, photos, n=16)
     shutil.rmtree(cache_dir() / "statistics")
-    monkeypatch.setattr(real_features, "save_file", full)
+    monkeypatch.setattr(real_features, "save_tensors", full)
     with pytest.warns(UserWarning, match="could not be cached"):
         assert ganvas.measure(run, photos, n=16) == expected
 

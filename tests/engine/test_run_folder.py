@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ import torch
 from processes import forks
 from toys import toy_images
 
+import ganvas
 from ganvas.core.errors import UserError
 from ganvas.core.files import write
 from ganvas.engine import checkpoint, lock, run_dir
@@ -406,6 +408,25 @@ def test_no_path_and_no_user_name_in_shared_files(
         content = file.read_bytes()
         for secret in (str(tmp_path), "home-of-alice"):
             assert secret.encode() not in content, f"{file.name} tells {secret}"
+
+
+def test_a_group_reads_what_its_umask_lets_it_read(finished: Path, tmp_path: Path) -> None:
+    """safetensors itself lets nobody but the owner read its files."""
+    before = os.umask(0o027)
+    try:
+        resumed(shutil.copytree(finished, tmp_path / "run"))
+    finally:
+        os.umask(before)
+    folders = (checkpoint.all_of(tmp_path / "run" / "checkpoints")[-1], tmp_path / "run" / "model")
+    modes = {f.name: f.stat().st_mode & 0o777 for folder in folders for f in folder.iterdir()}
+    assert set(modes.values()) == {0o640}, modes
+    writes = r"safetensors\S* import .*\bsave_file\b"
+    found = [
+        f.name
+        for f in Path(ganvas.__file__).parent.rglob("*.py")
+        if re.search(writes, f.read_text())
+    ]
+    assert found == ["files.py"], "use core.files.save_tensors"
 
 
 def test_a_copy_without_local_json_is_used_and_goes_on_where_the_data_are_named(

@@ -6,13 +6,17 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ganvas.core.errors import OutputError, UserError, printable
+
+if TYPE_CHECKING:  # torch takes seconds to import, and `ganvas --help` needs this module
+    from torch import Tensor
 
 
 def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
@@ -29,6 +33,24 @@ def write(path: Path, data: bytes | str, *, sync: bool = False) -> Path:
     with open_atomic(path, sync=sync) as file:
         file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return path
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file with the permissions of any new file.
+
+    safetensors lets nobody but its owner read it, so that a group could not use a
+    model in its shared folder.
+
+    Raises `OSError` or `SafetensorError`.
+    """
+    from safetensors.torch import save_file
+
+    path.touch()
+    permissions = stat.S_IMODE(path.stat().st_mode)
+    save_file(dict(tensors), path, None if metadata is None else dict(metadata))
+    path.chmod(permissions)
 
 
 def require_new_folder(out: Path) -> None:

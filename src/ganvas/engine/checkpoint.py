@@ -22,12 +22,12 @@ from typing import Annotated, Any, cast
 import pydantic
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ganvas.core import distributed
 from ganvas.core.errors import CheckpointError, OutputError, printable
-from ganvas.core.files import write
+from ganvas.core.files import save_tensors, write
 from ganvas.core.json_files import read_json
 from ganvas.engine.records import EngineState
 
@@ -152,7 +152,7 @@ def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file(dict(tensors), path)
+    save_tensors(tensors, path)
     _flush(path)
 
 

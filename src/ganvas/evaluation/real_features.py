@@ -14,12 +14,11 @@ from typing import Any, Literal, TypedDict, cast
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Translates, config
 from ganvas.core.errors import UserError
-from ganvas.core.files import replacing
+from ganvas.core.files import replacing, save_tensors
 from ganvas.core.guards import abandoned, plural
 from ganvas.data import (
     Feed,
@@ -252,7 +251,7 @@ def _cached(
         for old in abandoned(path.parent):
             shutil.rmtree(old, ignore_errors=True)
         with replacing(path) as file:
-            save_file(tensors, file, metadata=header)
+            save_tensors(tensors, file, header)
     except (OSError, SafetensorError) as e:
         warnings.warn(
             f"the statistics of the real images could not be cached in {path.parent} ({e})",

@@ -19,7 +19,6 @@ from typing import Annotated, Any
 import pydantic
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core import Method, Run, Shape, config, files
@@ -168,7 +167,7 @@ def write(
     sums = {"ganvas": text, "blake2b": checksum(text, tensors)}
     try:
         with files.replacing(folder / "model.safetensors") as file:
-            save_file(tensors, file, metadata=sums)
+            files.save_tensors(tensors, file, sums)
             _sort_metadata(file)
         files.write(folder / "model.json", pretty(text), sync=True)
         files.write(folder / "README.md", _card(header), sync=True)

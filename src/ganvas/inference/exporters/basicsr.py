@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganvas.core.errors import CapabilityError
+from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.network import Network, Scores
 from ganvas.inference.importers import import_network
 from ganvas.nets.spectral import as_matrix
@@ -54,7 +54,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
         state = _with_vectors(state)
     if out.suffix == ".safetensors":
         # Not under "ganvas", which marks model files of ganvas.
-        save_file(state, out, {"facts": json.dumps(facts, default=str)})
+        save_tensors(state, out, {"facts": json.dumps(facts, default=str)})
     else:
         torch.save(dict.fromkeys(PARTS[-1:] if scores else PARTS, state), out)
     return not isinstance(net, VGGStyleDiscriminator)

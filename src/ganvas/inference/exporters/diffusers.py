@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganvas.core.errors import CapabilityError
+from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
 from ganvas.inference.importers.diffusers import CONFIG, WEIGHTS
@@ -32,7 +32,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
     out.mkdir()
     # Not under "ganvas", which marks model files of ganvas.
     text = {"format": "pt", "facts": json.dumps(facts, default=str)}
-    save_file(state, out / f"{WEIGHTS}.safetensors", text)
+    save_tensors(state, out / f"{WEIGHTS}.safetensors", text)
     (out / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     return True
 

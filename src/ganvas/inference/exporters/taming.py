@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganvas.core.errors import CapabilityError
+from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.diffusers import autoencoder_of, groups_of, reconstructions
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
@@ -39,7 +39,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
         state[named(key, count)] = weight
     if out.suffix == ".safetensors":
         # Not under "ganvas", which marks model files of ganvas.
-        save_file(state, out, {"format": "pt", "facts": json.dumps(facts, default=str)})
+        save_tensors(state, out, {"format": "pt", "facts": json.dumps(facts, default=str)})
     else:
         torch.save({"state_dict": state}, out)
     return True
