@@ -38,10 +38,12 @@ ANOTHER = (
 )
 IMAGES, WARM = 64, 2  # of a sheet; clicks that are not counted
 LIMIT = 600_000  # milliseconds
+REST = 2.0  # seconds before a click
 
 
 def seconds_of_a_click(page: Page) -> float:
     """Seconds from the click until the page shows another sheet."""
+    page.wait_for_timeout(1e3 * REST)
     before = page.locator(SHEET).get_attribute("src")
     start = time.monotonic()
     page.get_by_role("button", name="New images").click()
