@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -201,3 +202,12 @@ def test_side_by_side() -> None:
         grid.side_by_side(gray, small[:4])
     with pytest.raises(UserError, match="captions"):
         grid.side_by_side(gray, small, captions=("one",))
+
+
+def test_a_png_takes_pillows_compress_level() -> None:
+    image = Image.new("RGB", (64, 64), "red")
+    plain, packed = (encode.encode(image, ".png", settings={"compress_level": n}) for n in (0, 9))
+    assert len(plain) > len(packed) + 10_000
+    for data in (plain, packed):
+        with Image.open(io.BytesIO(data)) as opened:
+            assert opened.tobytes() == image.tobytes()

@@ -123,7 +123,8 @@ def save(
     The image's ICC profile is kept. Missing folders are created.
 
     path: its suffix chooses the format: .png, .jpg/.jpeg, .webp, .tif/.tiff
-    settings: of Pillow's encoders for JPEG and WebP, e.g. quality=95
+    settings: of Pillow's encoders for JPEG and WebP, e.g. quality=95; of PNG
+        compress_level alone
     composite: parts of the image are real (`provenance.Label`)
     facts: further content of the mark, text or numbers, e.g. model="runs/p", seed=7
 
@@ -245,7 +246,8 @@ def _png_info(label: Label) -> PngImagePlugin.PngInfo:
 
 
 def _png(rows: Rows, file: IO[bytes], label: Label, settings: Mapping[str, object]) -> None:
-    packed, above = zlib.compressobj(6), None
+    level = settings.get("compress_level", 6)
+    packed, above = zlib.compressobj(level if isinstance(level, int) else 6), None
 
     def chunk(kind: bytes, data: bytes) -> None:
         file.write(

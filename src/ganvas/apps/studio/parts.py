@@ -24,6 +24,7 @@ from ganvas.media.provenance import Label
 P = ParamSpec("P")
 R = TypeVar("R")
 LARGEST = 1 << 24  # characters of a painted image
+FAST = {"compress_level": 1}  # of images that a page shows
 ONE = {"concurrency_limit": 1, "concurrency_id": "model"}  # torch's random state is global
 
 
@@ -82,10 +83,10 @@ def data_uri(image: Image.Image, generated: Mapping[str, object] | None) -> str:
     """
     if generated is None:
         buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        image.save(buffer, "PNG", **FAST)
         data = buffer.getvalue()
     else:
-        data = encode.encode(image, ".png", **generated)  # type: ignore[arg-type]
+        data = encode.encode(image, ".png", settings=FAST, **generated)  # type: ignore[arg-type]
     return encode.data_uri(data)
 
 
