@@ -154,12 +154,23 @@ def _server() -> subprocess.Popen[str]:
     return server
 
 
+_answers = bytearray()  # what it has written and nobody has read
+
+
 def _answer(said: object) -> list[int]:
     """The next line of the process that forks."""
     stdout = _server().stdout
     assert stdout is not None
-    assert select.select([stdout], [], [], LIMIT)[0], f"{said}: no end"
-    return [int(word) for word in stdout.readline().split()]
+    # Not `readline`: a line in its buffer is none that `select` sees, and two come at once
+    # if a child ends quickly.
+    while b"\n" not in _answers:
+        assert select.select([stdout], [], [], LIMIT)[0], f"{said}: no end"
+        part = os.read(stdout.fileno(), 1 << 16)
+        assert part, f"{said}: the process that forks has ended"
+        _answers.extend(part)
+    line, _, rest = _answers.partition(b"\n")
+    _answers[:] = rest
+    return [int(word) for word in line.split()]
 
 
 class Forks:
