@@ -726,14 +726,15 @@ def section(found: Mapping[str, Any]) -> str:
     for key, entry in found.items():
         marks = list(entry["ratios"])
         full = marks[min(1, len(marks) - 1)]
+        form = ".3f" if CASES[key.split()[0].rstrip(",")].measures == ("lpips",) else ",.0f"
         for m in marks:
             at = [f"sides.{side}.marks.{m}" for side in SIDES]
-            cells = [f"`{key}`", f"`{m}`", *(figure(key, f"{x}.distance") for x in at)]
+            cells = [f"`{key}`", f"`{m}`", *(figure(key, f"{x}.distance", form) for x in at)]
             cells += [figure(key, f"ratios.{m}")]
             cells += [figure(key, f"{x}.images", ",.0f") for x in at]
             if m == full:
-                cells += [figure(key, "real.real.distance")]
-                cells += [figure(key, f"sides.{side}.untrained") for side in SIDES]
+                cells += [figure(key, "real.real.distance", form)]
+                cells += [figure(key, f"sides.{side}.untrained", form) for side in SIDES]
                 cells += [figure(key, "early_ratio")]
             else:
                 cells += [""] * 4
