@@ -57,8 +57,9 @@ python bench/gallery.py --page --weights DIR       # the figures, the images and
 Each figure ([record](../bench/results/gallery.json)) stands beside the same figure of real images
 (of the other part of the data; for pairs: the true image of another input) and of the network
 before training. Fréchet distances are over `{extractor}`: they are not FID and compare only within
-a section. A part of letters or photographs that the networks have not seen is of other typefaces
-and other photographs, so that real images themselves are not at 0."""
+a section. As many samples are judged as the other part has images, 2,048 at most; precision
+and recall depend on that number. A part of letters or photographs that the networks have not
+seen is of other typefaces and other photographs, so that real images themselves are not at 0."""
 
 
 def write_page(names: list[str], runs: Path, root: Path, weights: Path | None) -> None:
