@@ -47,6 +47,18 @@ def test_set_reaches_every_kind_of_node() -> None:
     assert run.data.keywords["size"] == (64, 96)
 
 
+def test_set_gives_a_schedule_to_a_run_that_has_none() -> None:
+    run = recipes.find("wgan_gp_dcgan")(100)
+    assert run.lr is run.ema is None
+    run = config.override(config.override(run, "lr.start=500"), "ema.images=20")
+    assert run.lr == LinearDecay(start=500, end=run.images)
+    assert run.ema == HalfLife(images=20)
+    assert config.override(run, "lr.end=900").lr == LinearDecay(start=500, end=900)
+    assert config.override(config.override(run, "lr=null"), "ema=null").ema is None
+    with pytest.raises(UserError, match="there is no 'begin' here"):
+        config.override(recipes.find("wgan_gp_dcgan")(100), "lr.begin=5")
+
+
 def test_set_checks_types_and_names() -> None:
     run = recipes.find("dcgan")(100)
     for assignment, message in [

@@ -22,6 +22,7 @@ from ganvas.core import Run
 from ganvas.core.errors import ConfigError, did_you_mean, printable
 from ganvas.core.json_files import Json
 from ganvas.core.registry import LARGEST, find, shorten
+from ganvas.core.schedules import HalfLife, LinearDecay
 
 T = TypeVar("T")
 
@@ -137,7 +138,9 @@ def override(run: Run, assignment: str) -> Run:
     """A copy of the run with one setting changed.
 
     assignment: `"D.width=64"`, `"optim.G.lr=1e-4"`, `"lr.start=1000"`, `"ema=null"`;
-        the first name is a field of `Run` or a keyword of the run's method
+        the first name is a field of `Run` or a keyword of the run's method.
+        `lr.start` or `lr.end` gives a run of constant rates a `LinearDecay` from 0 to
+        its last image, and `ema.images` one without averaging a `HalfLife`.
 
     Raises `ConfigError` for an unknown name or a value of the wrong type.
     """
@@ -156,6 +159,10 @@ def override(run: Run, assignment: str) -> Run:
                 f"--set {path}: there is no {names[0]!r} here. {did_you_mean(names[0], known)}"
             )
         names = ["method", *names]
+    if names[0] == "lr" and run.lr is None and names[1:]:
+        run = dataclasses.replace(run, lr=LinearDecay(start=0, end=run.images))
+    if names[0] == "ema" and run.ema is None and names[1:]:
+        run = dataclasses.replace(run, ema=HalfLife(images=max(run.images // 20, 1)))
     return _set(run, names, value, path)
 
 
