@@ -44,7 +44,7 @@ from ganvas.training.start import with_data
 RESULTS = Path(__file__).parent / "results" / "monitor.json"
 SIDE, BATCH, STEPS, SNAPSHOTS, LINE = 16, 32, 1440, 30, 5
 BREAK = 960  # the step at which most faults begin
-FEW = 96  # training images of a discriminator that memorizes
+FEW = 104  # training images of a discriminator that memorizes, four of each class
 SAMPLES = 500  # per snapshot
 HEALTHY = {"tuning": 6, "test": 14}  # runs of each method
 BROKEN = {"tuning": 1, "test": 2}  # runs of each method and kind
@@ -73,6 +73,7 @@ KINDS = (
     "oscillation",  # beta1 .95 for both, rates times 5
     "checkerboard",  # a pattern in the samples that D does not see
 )
+UNPLANNED = "unplanned"  # runs meant to be healthy whose distance doubles
 TEST_KINDS = ("oscillation", "checkerboard")
 RATES = {  # kind -> factors on the rates of (G, D), at the end of the ramp
     "collapse": (50.0, 0.5),
@@ -150,7 +151,9 @@ def subset(runs: Path, classes: int | None, count: int | None) -> str:
         chosen = np.flatnonzero(raw["y"] < (classes or 26))
         if count is not None:
             order = np.random.Generator(np.random.Philox(7)).permutation(chosen)
-            chosen = np.sort(order[:count])
+            labels = raw["y"][order]
+            each = count // len(np.unique(labels))
+            chosen = np.sort(np.concatenate([order[labels == y][:each] for y in np.unique(labels)]))
         np.savez(path, x=raw["x"][chosen], y=raw["y"][chosen])
     return str(path)
 
@@ -303,19 +306,23 @@ def judged(folder: Path) -> dict[str, Any]:
     log = Log.read(folder)
     findings = find(log)
     began = label["began"]
+    kind = label["kind"]
+    if began is None and doubled(log, 0) is not None:
+        kind, began = UNPLANNED, 0  # healthy by intention only
     later = [f for f in findings if began is not None and f.images > began]
     twice = None if began is None else doubled(log, began)
     first = min((f.images for f in later), default=None)
     distance = log.measured("frechet")
     return {
         **label,
+        "kind": kind,
         "findings": {f.kind: f.images for f in findings},
         "early": [f.kind for f in findings if f not in later],
         "first": first,
-        "named": label["kind"] in {f.kind for f in later},
+        "named": kind in {f.kind for f in later},
         "doubled": twice,
         # A method may bear other rates; it is broken if the distance doubles.
-        "broke": twice is not None or label["error"] is not None or label["kind"] in LASTING,
+        "broke": twice is not None or label["error"] is not None or kind in LASTING,
         # A run that ends at a loss that is not finite was seen by the trainer.
         "caught": first is not None or label["error"] is not None,
         "in_time": first is not None and (twice is None or first < twice),
@@ -340,7 +347,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 **{name: sum(r[name] for r in group) for name in names},
                 "doubled": sum(r["doubled"] is not None for r in group),
             }
-            for kind in KINDS
+            for kind in (*KINDS, UNPLANNED)
             for group in [[r for r in broken if r["kind"] == kind]]
         },
         "healthy": len(healthy),

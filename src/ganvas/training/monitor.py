@@ -146,13 +146,14 @@ def best_snapshot(log: Log, images: int) -> int | None:
 def _collapse(log: Log) -> Evidence | None:
     """The distance is 3 times the largest of the last three, or the spread has fallen.
 
-    The former counts if precision has halved, too, or is not known; the latter is below
-    0.6 of its best, within three snapshots.
+    The former counts if precision or recall has halved, too, or is not known; the
+    latter is below 0.6 of its best, within three snapshots.
     """
     distance, spread = log.measured("frechet"), log.measured("diversity")
     if len(distance) >= FEWEST and distance[-1] > 3 * distance[-4:-1].max():
-        usual, precision = float(np.median(distance[-4:-1])), log.measured("precision")
-        if not len(precision) or precision[-1] < 0.5 * np.median(precision[-4:-1]):
+        shares = [v for name in ("precision", "recall") if len(v := log.measured(name))]
+        if not shares or any(v[-1] < 0.5 * np.median(v[-4:-1]) for v in shares):
+            usual = float(np.median(distance[-4:-1]))
             return _since(log, "frechet", distance, usual, len(distance) - 1)
     if len(spread) < FEWEST or not _worse(log, 1):
         return None
@@ -216,7 +217,7 @@ def _vanished(log: Log) -> Evidence | None:
     """G's gradient is a twentieth of what it was, or D is perfect and G stagnates.
 
     D is perfect if its accuracy is, or if its margin between real and generated images
-    is four times as wide as usual.
+    is four times as wide as usual, or 2.5 times for five snapshots.
     """
     gradient = log.measured("G/gradient")
     if len(gradient) >= FEWEST:
@@ -230,9 +231,11 @@ def _vanished(log: Log) -> Evidence | None:
     real, generated = log.measured("D/real"), log.measured("D/generated")
     if min(len(real), len(generated)) == len(distance):
         margin = real - generated
-        usual = float(np.median(margin[-14:-4]))
-        wide = margin > 4 * usual
-        if usual > 0 and wide[-3:].all():
+        for window, factor, length in ((slice(-14, -4), 4.0, 3), (slice(-20, -6), 2.5, 5)):
+            usual = float(np.median(margin[window]))
+            wide = margin > factor * usual
+            if usual <= 0 or not wide[-length:].all():
+                continue
             before = float(real[-1]) - usual
             return _since(log, "D/generated", generated, before, _last_run(wide))
     images, accuracy = log.logged("D/accuracy")
@@ -320,7 +323,8 @@ def _checkerboard(log: Log) -> Evidence | None:
 def _decay(log: Log) -> Evidence | None:
     """The median distance of three snapshots is 1.5 times that of the best three.
 
-    If snapshots differ more than that by chance, it must exceed what chance explains.
+    Or the last one is twice as large and the one before on the way. If snapshots differ
+    more than that by chance, they must exceed what chance explains.
     """
     distance = log.measured("frechet")
     if len(distance) < FEWEST + 2:
@@ -329,7 +333,10 @@ def _decay(log: Log) -> Evidence | None:
     best = int(smooth[:-3].argmin())
     moves = np.diff(np.log(np.maximum(distance[-13:-3], 1e-12)))
     chance = float(np.median(np.abs(moves - np.median(moves))))  # beside a steady fall
-    if np.median(distance[-3:]) <= max(1.5, np.exp(3 * chance)) * smooth[best]:
+    middle = max(1.5, np.exp(3 * chance)) * smooth[best]
+    last = max(2.0, np.exp(5 * chance)) * smooth[best]
+    rising = distance[-1] > last and distance[-2] > WORSE * smooth[best]
+    if np.median(distance[-3:]) <= middle and not rising:
         return None
     return _since(log, "frechet", distance, float(smooth[best]), best + 1)
 
