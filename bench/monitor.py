@@ -392,9 +392,9 @@ def judge(runs: Path, tuning: bool) -> None:
         "parts": {p: summary([r for r in found if r["part"] == p]) for p in ("tuning", "test")},
         "methods": methods,
         "made": {
-            "broken": sum(r["kind"] != "healthy" for r in found),
-            "healthy": sum(r["kind"] == "healthy" for r in found),
-            "seconds": round(sum(r["seconds"] for r in found)),
+            "broken": sum(r["kind"] in KINDS for r in found),
+            "healthy": sum(r["kind"] not in KINDS for r in found),
+            "minutes": sum(r["seconds"] for r in found) / 60,
         },
         "missed": [
             f"{r['kind']} of {r['method']}"

@@ -42,6 +42,8 @@ def test_a_run_is_judged_by_what_shows_after_its_fault_began(tmp_path: Path) -> 
     assert found[0]["in_time"]
     assert found[0]["first"] < found[0]["doubled"]
     assert not found[1]["broke"]  # the method bears it
+    unplanned = monitor.judged(write(tmp_path / "d", "healthy", None, good + slow))
+    assert (unplanned["kind"], unplanned["broke"]) == ("unplanned", True)
     total = monitor.summary(found)
     assert (total["spoiled"], total["broken"], total["in_time"], total["borne"]) == (2, 1, 1, 1)
     assert (total["healthy"], total["false_alarms"]) == (1, 0)

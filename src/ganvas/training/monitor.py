@@ -146,13 +146,14 @@ def best_snapshot(log: Log, images: int) -> int | None:
 def _collapse(log: Log) -> Evidence | None:
     """The distance is 3 times the largest of the last three, or the spread has fallen.
 
-    The former counts if precision or recall has halved, too, or is not known; the
-    latter is below 0.6 of its best, within three snapshots.
+    The former counts if precision, recall or D's loss has halved, too, or none is
+    known; the latter is below 0.6 of its best, within three snapshots.
     """
     distance, spread = log.measured("frechet"), log.measured("diversity")
     if len(distance) >= FEWEST and distance[-1] > 3 * distance[-4:-1].max():
-        shares = [v for name in ("precision", "recall") if len(v := log.measured(name))]
-        if not shares or any(v[-1] < 0.5 * np.median(v[-4:-1]) for v in shares):
+        names = ("precision", "recall", "D/loss")
+        known = [values for name in names if len(values := log.measured(name))]
+        if not known or any(0 <= v[-1] < 0.5 * np.median(v[-4:-1]) for v in known):
             usual = float(np.median(distance[-4:-1]))
             return _since(log, "frechet", distance, usual, len(distance) - 1)
     if len(spread) < FEWEST or not _worse(log, 1):
@@ -194,7 +195,7 @@ def _memorizing(log: Log) -> Evidence | None:
     held_out = log.measured("D/heldout")
     if min(map(len, (real, generated, held_out))) >= FEWEST:
         gap, margin = _recent(real - held_out), _recent(real - generated)
-        bad = (gap > 0.5 * margin) & (margin > 0)
+        bad = (gap > 0.5 * margin) & (margin > 0) & (gap > 2.5 * _error(real - held_out))
         if bad[-2:].all():
             start = max(_last_run(bad) - 4, 0)  # the first that a mean holds
             return _since(log, "D/heldout", held_out, float(real[-1]), start)
@@ -216,8 +217,9 @@ def _memorizing(log: Log) -> Evidence | None:
 def _vanished(log: Log) -> Evidence | None:
     """G's gradient is a twentieth of what it was, or D is perfect and G stagnates.
 
-    D is perfect if its accuracy is, or if its margin between real and generated images
-    is four times as wide as usual, or 2.5 times for five snapshots.
+    D is perfect if its accuracy is; if its margin between real and generated images
+    is four times as wide as usual, or 2.5 times for five snapshots; or if its loss has
+    been half as large.
     """
     gradient = log.measured("G/gradient")
     if len(gradient) >= FEWEST:
@@ -238,6 +240,12 @@ def _vanished(log: Log) -> Evidence | None:
                 continue
             before = float(real[-1]) - usual
             return _since(log, "D/generated", generated, before, _last_run(wide))
+    loss = log.measured("D/loss")
+    if len(loss) == len(distance):
+        usual, last = float(np.median(loss[-20:-6])), loss[-5:]
+        low = loss < 0.6 * usual
+        if low[-5:].all() and 0 <= np.median(last) < 0.5 * usual:
+            return _since(log, "D/loss", loss, usual, _last_run(low))
     images, accuracy = log.logged("D/accuracy")
     recent = accuracy[-max(len(accuracy) // 8, 10) :]
     if len(accuracy) < 20 or recent.mean() < 0.99:
@@ -378,6 +386,15 @@ def _recent(values: np.ndarray) -> np.ndarray:
     sums = np.cumsum(values)
     before = np.concatenate([np.zeros(5), sums])[: len(values)]
     return (sums - before) / np.minimum(np.arange(1, len(values) + 1), 5)
+
+
+def _error(values: np.ndarray) -> np.ndarray:
+    """Standard errors of the means of `_recent`; infinite for the first two."""
+    result = np.full(len(values), np.inf)
+    for i in range(2, len(values)):
+        last = values[max(i - 4, 0) : i + 1]
+        result[i] = last.std(ddof=1) / np.sqrt(len(last))
+    return result
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
