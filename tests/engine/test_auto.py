@@ -80,6 +80,17 @@ def test_every_candidate_can_be_built(name: str, classes: int, side: int) -> Non
         assert run.lr.end == 50_000  # type: ignore[union-attr]
 
 
+def test_larger_images_get_a_lower_rate() -> None:
+    def rate(side: int) -> float:
+        chosen = auto.configured("dcgan", auto.Facts("noise", 5000, 0, side), minutes=20)
+        run = with_data(
+            recipes.find(chosen.recipe)(5000), "data", chosen.size, auto.filled(chosen.set, 9)
+        )
+        return run.optim["D"].keywords["lr"]  # type: ignore[attr-defined]
+
+    assert rate(64) == rate(32) / 2
+
+
 def test_something_is_chosen_for_all_data_and_lengths() -> None:
     for task in get_args(auto.Task):
         for classes in (0, 10):

@@ -49,6 +49,7 @@ class Candidate(_Table):
     settings: tuple[str, ...] = ()
     rated: tuple[str, ...] = ()
     unlabeled: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
     few: str | None = None
     depth: str | None = None
 
@@ -211,6 +212,8 @@ def configured(
     set = list(candidate.settings)
     if not found.classes:
         set += candidate.unlabeled
+    if (size if isinstance(size, int) else max(size)) > LEAST:
+        set += candidate.large
     if candidate.depth is not None:
         least = size if isinstance(size, int) else min(size)
         set.append(f"{candidate.depth}={min(8, (least & -least).bit_length() - 1)}")
