@@ -1,6 +1,6 @@
-"""The alternative to the invisible mark: HiDDeN, a learned mark, at an hour of one core.
+"""The alternative to the invisible mark: HiDDeN, a learned mark, trained on one core.
 
-    python bench/hidden_mark.py train --images FOLDER [...] --out RUN [--minutes 60]
+    python bench/hidden_mark.py train --images FOLDER [...] --out RUN [--minutes 45]
     python bench/hidden_mark.py measure --run RUN --images FOLDER [...] --weights FOLDER
 
 HiDDeN: Hiding Data With Deep Networks. Zhu et al., 2018, arXiv:1807.09664. An encoder
@@ -15,8 +15,9 @@ Found: at least 28 of 30 bits agree. Any other key agrees so often with a probab
 difference that the encoder makes is scaled: the harm is chosen after the training.
 
 Differs from the paper: 32 planes instead of 64 and crops of 64 px, for sixteen times the
-images; JPEG is exact and its gradient that of the identity; the squared error of the
-image counts little at first. Writes bench/results/hidden_mark.json.
+images; JPEG is exact and its gradient that of the identity; at first no image is changed
+and the squared error of the image counts little, since the decoder of an earlier trial,
+without these two, read 65% of the bits after 42,000 images and no more than after 24,000. Writes bench/results/hidden_mark.json.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,8 @@ from ganvas.objectives.adversarial import bce
 RESULTS = Path(__file__).parent / "results" / "hidden_mark.json"
 BITS, ENOUGH = 30, 28
 CROP, BATCH = 64, 12
-RAMP = 40_000  # images until the squared error of the image has its full weight
+RAMP = 60_000  # images until the squared error of the image has its full weight
+STEP = 8_000  # images after which one more kind of change is among those drawn
 CHANGES = DEMANDED | FURTHER
 STRENGTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # factors on the encoder's difference
 
@@ -131,7 +133,8 @@ class HiDDeN(Method):
         batch = batch.having(message=bits)
         # The message alone for half of the ramp, or the decoder does not begin to read.
         weight = self.image_weight * min(max(2 * clock.images / self.ramp - 1, 0.01), 1.0)
-        kind, place = int(draw.integers(0, 5)), draw.random(2)
+        known = min(clock.images // STEP, 4) + 1
+        kind, place = int(draw.integers(known)), draw.random(2)
         outputs = (yield Update("E", partial(self.loss, weight, kind, place), batch)).outputs
         yield Update("D", self.d_loss, batch.having(**outputs))
 
@@ -167,7 +170,7 @@ class HiDDeN(Method):
 class Info:
     """What the engine asks of data."""
 
-    shape: Shape = Shape(3, CROP, CROP)
+    shape: Shape = field(default_factory=lambda: Shape(3, CROP, CROP))
     fingerprint: str = ""
 
 
@@ -300,7 +303,7 @@ def main() -> None:
     for one in (training, measuring):
         one.add_argument("--images", type=Path, nargs="+", required=True)
     training.add_argument("--out", type=Path, required=True)
-    training.add_argument("--minutes", type=float, default=60)
+    training.add_argument("--minutes", type=float, default=45)
     measuring.add_argument("--run", type=Path, required=True)
     measuring.add_argument("--weights", type=Path, required=True)
     options = parser.parse_args()
