@@ -17,7 +17,8 @@ difference that the encoder makes is scaled: the harm is chosen after the traini
 Differs from the paper: 32 planes instead of 64 and crops of 64 px, for sixteen times the
 images; JPEG is exact and its gradient that of the identity; at first no image is changed
 and the squared error of the image counts little, since the decoder of an earlier trial,
-without these two, read 65% of the bits after 42,000 images and no more than after 24,000. Writes bench/results/hidden_mark.json.
+without these two, read 65% of the bits after 42,000 images and no more than after 24,000.
+Writes bench/results/hidden_mark.json.
 """
 
 from __future__ import annotations
