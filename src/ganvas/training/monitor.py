@@ -219,7 +219,8 @@ def _vanished(log: Log) -> Evidence | None:
 
     D is perfect if its accuracy is; if its margin between real and generated images
     is four times as wide as usual, or 2.5 times for five snapshots; or if its loss has
-    been half as large.
+    been half as large, or lower than before by 0.4 times its size and by more than
+    chance (a critic's has no least value).
     """
     gradient = log.measured("G/gradient")
     if len(gradient) >= FEWEST:
@@ -246,6 +247,14 @@ def _vanished(log: Log) -> Evidence | None:
         low = loss < 0.6 * usual
         if low[-5:].all() and 0 <= np.median(last) < 0.5 * usual:
             return _since(log, "D/loss", loss, usual, _last_run(low))
+    images, values = log.logged("D/loss")
+    part = len(values) // 8
+    if part >= 10:
+        before, last = values[-4 * part : -part], values[-part:]
+        usual, now = float(np.median(before)), float(np.median(last))
+        chance = 1.5 * float(np.median(np.abs(before - usual)))
+        if usual - now > max(0.4 * abs(usual), 2 * chance):
+            return Evidence("D/loss", now, usual, int(images[len(values) - part]))
     images, accuracy = log.logged("D/accuracy")
     recent = accuracy[-max(len(accuracy) // 8, 10) :]
     if len(accuracy) < 20 or recent.mean() < 0.99:
