@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Training:
-    """A row: see bench/gallery.toml for the fields."""
+    """A row: see bench/gallery.toml for the fields.
+
+    `start`: name of the row whose weights it starts from; `freeze`: layers that stay as
+    they are (--freeze). No row of the gallery has them."""
 
     recipe: str
     minutes: float
@@ -100,6 +103,8 @@ class Training:
     why: str = ""
     fault: str = ""
     precision: str = "auto"
+    start: str = ""
+    freeze: str = ""
 
 
 def _read() -> tuple[dict[str, Data], dict[str, Training]]:
@@ -126,7 +131,8 @@ def settings_of(row: Training, images: int) -> list[str]:
 def run_of(row: Training, source: str, images: int, extra: tuple[str, ...] = ()) -> Run:
     """The run that `ganvas train` makes of a row, but for its length and precision."""
     run = augmented(recipes.find(row.recipe)(images), row.augment)
-    return with_data(run, source, row.size, [*settings_of(row, images), *extra])
+    run = with_data(run, source, row.size, [*settings_of(row, images), *extra])
+    return replace(run, frozen=tuple(row.freeze.split(","))) if row.freeze else run
 
 
 def rate(row: Training, source: str) -> float:
@@ -240,7 +246,9 @@ def words(row: Training, source: str, out: str, state: dict[str, Any]) -> list[s
     chosen = [word for setting in state["settings"] for word in ("--set", setting)]
     length = ["--precision", row.precision, "--images", str(state["images"])]
     train = ["train", row.recipe, source, "--out", out, "--size", str(row.size)]
-    return [*train, *augment, *length, *chosen]
+    start = ["--from", str(Path(out).with_name(row.start))] if row.start else []
+    freeze = ["--freeze", row.freeze] if row.freeze else []
+    return [*train, *augment, *length, *chosen, *start, *freeze]
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
