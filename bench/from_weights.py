@@ -64,6 +64,7 @@ RECIPE, AUGMENT = "dcgan_letters", "color,translation"
 SETTINGS = (
     "labels=false", "data.flip=true",
     "lr.start={images/2}", "lr.end={images}", "ema.images={images/12}",
+    "optim.G.lr=1e-3", "optim.D.lr=1e-3",
 )  # fmt: skip
 BASE = "tulips"
 STARTS = {
