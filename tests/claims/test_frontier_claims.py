@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
     connected_latents_bridge_modes,
+    discrete_sequences_favor_likelihood,
     discriminator_sharpens_reconstructions,
+    no_model_leads_every_measure,
     penalties_against_small_changes,
     penalties_decide_convergence,
     units_match_concepts,
@@ -29,6 +32,8 @@ from ganvas.claims.kit import scenes, super_resolution
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
+from ganvas.core import Shape
+from ganvas.data import Feed
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
 from ganvas.inference.units import Layer
@@ -308,3 +313,130 @@ def test_a_discriminator_joins_late_at_once_or_never(
     module.CLAIM.plot(Figure(), [seed_of(found)])
     for cached in (module.flowers, module.real):
         cached.cache_clear()
+
+
+@pytest.fixture
+def letters_for_digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Shipped letters in place of MNIST, few samples, short bounds, no clock."""
+    module = no_model_leads_every_measure
+    gray = module.images("letters", size=module.SIDE, labels=False)
+    pixels = np.where(gray.raw()["x"] < 128, 0, 255).astype(np.uint8)
+    monkeypatch.setattr(module, "digits", lambda part="train": Feed(gray.info, {"x": pixels}))
+    for name, value in {"SAMPLES": 24, "PART": 24, "CODES": 3, "COUNTED": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    cached = (module.held_out, module.real_features, module.data_shares)
+    for one in cached:
+        one.cache_clear()
+    monkeypatch.setattr(module, "seconds_per_image", lambda runs: dict.fromkeys(runs, 1e-3))
+    yield
+    for one in cached:
+        one.cache_clear()
+
+
+def test_bits_of_coins_are_one() -> None:
+    """A decoder that ignores z has the likelihood of its mean, whatever the draws."""
+    module = no_model_leads_every_measure
+    x = torch.where(torch.rand(3, 1, 16, 16) > 0.5, 1.0, -1.0)
+    vae: Any = module.vae().method(Shape(1, 16, 16))
+    chain: Any = module.autoregressive(0, 1e-3).method(Shape(1, 16, 16))
+    for weight in (*vae.parameters(), *chain.T.logits.parameters()):
+        torch.nn.init.zeros_(weight)
+    for model in (vae, chain):
+        found = module.nats(model, x).detach()
+        assert found.tolist() == pytest.approx([256 * math.log(2)] * 3, rel=1e-5)
+
+
+def test_more_draws_tighten_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = no_model_leads_every_measure
+    torch.manual_seed(0)
+    vae: Any = module.vae().method(Shape(1, 16, 16))
+    torch.nn.init.normal_(vae.Dec.net[0].weight, 0.0, 1.0)
+    torch.nn.init.normal_(vae.Dec.net[2].weight, 0.0, 0.1)
+    x = torch.where(torch.rand(16, 1, 16, 16) > 0.5, 1.0, -1.0)
+    bounds = []
+    for draws in (1, 100):
+        monkeypatch.setattr(module, "CODES", draws)
+        with torch.no_grad():
+            bounds.append(float(module.nats(vae, x).mean()))
+    assert bounds[1] < bounds[0]
+
+
+@pytest.mark.usefixtures("letters_for_digits")
+def test_untrained_models_lead_in_nothing() -> None:
+    module = no_model_leads_every_measure
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    runs = {"gan": module.gan(), "vae": module.vae()}
+    runs |= {"autoregressive": module.autoregressive(1, 1e-3)}
+    runs |= {"memoryless": module.autoregressive(0, 1e-3)}
+    arms = {name: replace(run, data=module.digits, batch=8) for name, run in runs.items()}
+    found = replace(experiment, arms=arms).shortened(16)(100)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    assert found.figures["operations_ratio"] > 10  # one layer of four
+    judged = judge(module.CLAIM, [seed_of(found)])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [seed_of(found)])
+
+
+def test_probabilities_of_words_are_those_of_samples() -> None:
+    module = discrete_sequences_favor_likelihood
+    torch.manual_seed(0)
+    net = module.Recurrent()
+    torch.nn.init.normal_(net.score.weight, 0.0, 1.0)
+    every = torch.tensor(list(product((1.0, -1.0), repeat=module.LENGTH)))[:, None, None]
+    with torch.no_grad():
+        p = net.log_likelihood(every).exp()
+        x = net(torch.randn(20_000, module.LENGTH))
+    assert float(p.sum()) == pytest.approx(1, abs=1e-4)
+    assert x.shape == (20_000, 1, 1, module.LENGTH)
+    assert bool((x.abs() == 1).all())
+    mean = (p[:, None] * every.flatten(1)).sum(0)
+    assert x.flatten(1).mean(0).tolist() == pytest.approx(mean.tolist(), abs=0.04)
+    pairs = (p[:, None] * every.flatten(1)[:, 1:] * every.flatten(1)[:, :-1]).sum(0)
+    drawn = (x.flatten(1)[:, 1:] * x.flatten(1)[:, :-1]).mean(0)
+    assert drawn.tolist() == pytest.approx(pairs.tolist(), abs=0.04)
+
+
+def test_gradients_pass_through_hard_samples() -> None:
+    module = discrete_sequences_favor_likelihood
+    net = module.Recurrent()
+    net(torch.randn(4, module.LENGTH)).sum().backward()
+    assert all(w.grad is not None and bool(w.grad.abs().sum() > 0) for w in net.parameters())
+
+
+def test_the_language_is_of_balanced_words() -> None:
+    module = discrete_sequences_favor_likelihood
+    assert len(module.language()) == math.comb(12, 6) // 7  # Catalan's number
+    assert torch.equal(module.words().fixed(132).x.sum(3), torch.zeros(132, 1, 1))
+    assert module.valid((1, -1, 1, -1))
+    assert not module.valid((1, -1, -1, 1))
+    blind = module.Recurrent(memory=False)
+    opened, closed = torch.ones(1, 1, 1, 12), -torch.ones(1, 1, 1, 12)
+    with torch.no_grad():  # independent brackets: p(open)^12 and p(close)^12 of one network
+        logits = blind._run(1, lambda t, logit: opened[0, 0, :, t : t + 1])[0]
+        assert torch.equal(logits, blind._run(1, lambda t, logit: closed[0, 0, :, t : t + 1])[0])
+
+
+def test_sines_are_judged_as_sines() -> None:
+    module = discrete_sequences_favor_likelihood
+    x = module.waves().fixed(2_000).x
+    found = module.judged_waves(x)
+    assert found["valid"] == 1
+    assert found["variety"] > 0.97
+    noise = torch.randn(500, 1, 1, module.TIMES, generator=torch.Generator().manual_seed(0))
+    assert module.judged_waves(noise) == {"valid": 0, "variety": 0}
+    assert module.judged_waves(x / 2)["valid"] == 0
+    assert module.judged_waves(x[:1].expand(100, -1, -1, -1))["variety"] == pytest.approx(1 / 64)
+
+
+def test_untrained_sequences_are_not_words() -> None:
+    module = discrete_sequences_favor_likelihood
+    experiment = module.CLAIM.experiment
+    assert isinstance(experiment, Comparison)
+    found = experiment.shortened(256)(100)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    judged = judge(module.CLAIM, [seed_of(found)])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [seed_of(found)])
