@@ -22,6 +22,7 @@ from ganvas.claims.experiments import (
     artifact_units,
     connected_latents_bridge_modes,
     discrete_sequences_favor_likelihood,
+    copies_win_common_measures,
     discriminator_sharpens_reconstructions,
     no_model_leads_every_measure,
     penalties_against_small_changes,
@@ -34,6 +35,7 @@ from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
 from ganvas.core import Shape
 from ganvas.data import Feed
+from ganvas.data import Feed, images
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
 from ganvas.inference.units import Layer
@@ -269,6 +271,62 @@ def test_untrained_latents_bridge_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert not judged["holds"]
     assert not judged["void"]
     module.CLAIM.plot(Figure(), [found])
+
+
+def few_letters() -> Feed:
+    """Every eleventh of the letters, labeled."""
+    whole = images("letters", size=16)
+    raw = whole.raw()
+    x, y = raw["x"][::11], raw["y"][::11]
+    return Feed(replace(whole.info, count=len(x)), {"x": x}, y)
+
+
+@pytest.fixture
+def few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = copies_win_common_measures
+    monkeypatch.setattr(module, "LETTERS", few_letters)
+    for name, value in {"TRAINING": 200, "FRESH": 200, "SAMPLES": 60}.items():
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.usefixtures("few_copies")
+def test_copies_are_copied_and_fresh_letters_are_not() -> None:
+    module = copies_win_common_measures
+    p = module.parts(100)
+    assert p.training.info.count == len(p.seen) == 200
+    assert len(p.seen) + len(p.fresh) + len(p.unseen) == few_letters().info.count
+    sets, judge = module.sets(p, 100), module.Judge(p)
+    copies, fresh = judge(sets["copies"]), judge(sets["fresh"])
+    assert copies["copied"] == 1
+    assert fresh["copied"] < 0.1
+    assert copies["novelty"] < -7 < -4 < fresh["novelty"]
+    assert judge(torch.cat([sets["copies"][:30], sets["noise_strong"][:30]]))["copied"] == 0.5
+    assert set(sets) == {"copies", "fresh", *module.FAULTS}
+    for fault in ("noise", "blur"):
+        weak, strong = (judge(sets[f"{fault}_{size}"]) for size in module.NOISE)
+        assert weak["unseen_frechet"] > strong["unseen_frechet"]
+
+
+def test_measures_agree_by_kendalls_tau() -> None:
+    module = copies_win_common_measures
+    scores = [{f"training_{m}": float(i) for m in module.MEASURES} for i in range(3)]
+    table = {str(i): {**s, "novelty": i - 3.0} for i, s in enumerate(scores)}
+    assert module.agreement(table, list(table)) == pytest.approx(1)
+    assert module.novelty_agreement(table, list(table)) == pytest.approx(1)
+    silent = {name: {**s, "training_recall": 0.0} for name, s in table.items()}
+    assert module.agreement(silent, list(silent)) == pytest.approx(10 / 15)
+
+
+@pytest.mark.usefixtures("few_copies")
+def test_an_untrained_run_is_beaten_by_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = copies_win_common_measures
+    monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8 * module.SNAPSHOTS))
+    found = module.experiment(100)
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    judged = judge(module.CLAIM, [seed_of(found)])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [seed_of(found)])
 
 
 def test_a_discriminator_joins_late_at_once_or_never(
