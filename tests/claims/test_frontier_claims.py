@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ganvas.claims.experiments import (
     copies_win_common_measures,
     discriminator_sharpens_reconstructions,
     no_model_leads_every_measure,
+    noise_scale_bounds_useful_batches,
     penalties_against_small_changes,
     penalties_decide_convergence,
     units_match_concepts,
@@ -35,6 +37,7 @@ from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
 from ganvas.core import Shape
 from ganvas.data import Feed
+from ganvas.core import Batch, Terms
 from ganvas.data import Feed, images
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
@@ -323,6 +326,69 @@ def test_an_untrained_run_is_beaten_by_everything(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "RUN", replace(module.RUN, batch=8, images=8 * module.SNAPSHOTS))
     found = module.experiment(100)
     assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    judged = judge(module.CLAIM, [seed_of(found)])
+    assert not judged["holds"]
+    assert not judged["void"]
+    module.CLAIM.plot(Figure(), [seed_of(found)])
+
+
+class Known(torch.nn.Module):
+    """Players whose gradient of one sample is a point of the ring, moved by 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.D, self.G = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
+
+    def fake(self, real: Batch) -> dict[str, torch.Tensor]:
+        return {"fake": real.x}
+
+    def penalized_d_loss(self, batch: Batch) -> Terms:
+        return Terms(self.D(batch.x.flatten(1) + 1).mean())
+
+    def g_loss(self, batch: Batch) -> Terms:
+        return Terms(self.G(batch.fake.flatten(1) + 1).mean())
+
+
+def test_the_noise_scale_of_known_gradients() -> None:
+    """tr S = 1 + 2 sigma^2, |G|^2 = 2."""
+    module = noise_scale_bounds_useful_batches
+    engine: Any = SimpleNamespace(
+        method=Known(), run=SimpleNamespace(batch=8), clock=SimpleNamespace(step=0)
+    )
+    terms = module.noise_terms(engine, 100)
+    for player in "DG":
+        noise, signal = terms[player]
+        assert noise == pytest.approx(1 + 2 * module.SIGMA**2, rel=0.5)  # from 16 batches
+        assert signal == pytest.approx(2, rel=0.1)
+        assert module.noise_scale([terms, terms], player) == pytest.approx(noise / signal)
+    lost = {"D": (1.0, -1.0)}
+    assert module.noise_scale([lost], "D") == 10 * module.PARTS * module.PART
+
+
+def test_the_critical_batch_of_a_known_curve() -> None:
+    module = noise_scale_bounds_useful_batches
+    steps = [round(1000 * (1 + 20 / batch)) for batch in module.BATCHES]
+    assert module.critical_batch(steps) == pytest.approx(20, rel=0.05)
+    saved = module.savings(
+        {(b, r): n for b, n in zip(module.BATCHES, steps, strict=True) for r in module.RATES}
+    )
+    assert saved["small_saving"] == pytest.approx(3.5 / (1 + 20 / 128), rel=0.01)
+    assert saved["saving_lost"] > 0.2
+    assert saved["rate_growth"] == 1
+    alike = module.savings({(b, r): 100 for b in module.BATCHES for r in module.RATES})
+    assert (alike["small_saving"], alike["saving_lost"], alike["rate_growth"]) == (1, 0, 1)
+
+
+def test_a_few_steps_save_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = noise_scale_bounds_useful_batches
+    small = {"STEPS": 2, "READ": 1, "NOISE_EVERY": 1, "JUDGED": 64, "PARTS": 2, "PART": 8}
+    for name, value in small.items():
+        monkeypatch.setattr(module, name, value)
+    module.real.cache_clear()
+    found = module.experiment(100)
+    module.real.cache_clear()
+    assert found.figures.keys() == module.CLAIM.words.figures.keys()
+    assert found.figures["steps_8"] == 2
     judged = judge(module.CLAIM, [seed_of(found)])
     assert not judged["holds"]
     assert not judged["void"]
