@@ -22,8 +22,8 @@ from ganvas.claims.experiments import (
     adversarial_reprogramming,
     artifact_units,
     connected_latents_bridge_modes,
-    discrete_sequences_favor_likelihood,
     copies_win_common_measures,
+    discrete_sequences_favor_likelihood,
     discriminator_sharpens_reconstructions,
     no_model_leads_every_measure,
     noise_scale_bounds_useful_batches,
@@ -35,9 +35,7 @@ from ganvas.claims.kit import scenes, super_resolution
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
-from ganvas.core import Shape
-from ganvas.data import Feed
-from ganvas.core import Batch, Terms
+from ganvas.core import Batch, Shape, Terms
 from ganvas.data import Feed, images
 from ganvas.evaluation import causal
 from ganvas.evaluation.dissection import LayerUnits
