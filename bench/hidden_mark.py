@@ -193,7 +193,7 @@ class Crops:
                 self.images.append(np.asarray(image))
                 image = image.resize((image.width * 2 // 3, image.height * 2 // 3))
 
-    def draw(self, cursor: int, n: int, *, seed: int, **_: object) -> Batch:
+    def draw(self, cursor: int, n: int, *, seed: int, **others: object) -> Batch:
         """The batch of n crops at a cursor."""
         draw, crops = np.random.default_rng(rng.fold_in(seed, "crops", cursor)), []
         for _ in range(n):
