@@ -38,7 +38,8 @@ from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
 from ganvas.inference.model import Model
 from ganvas.training import probe
-from ganvas.training.monitor import Log, find
+from ganvas.training.detectors import Log
+from ganvas.training.monitor import find
 from ganvas.training.start import with_data
 
 RESULTS = Path(__file__).parent / "results" / "monitor.json"

@@ -22,8 +22,9 @@ from ganvas.engine.retention import Retention
 from ganvas.evaluation.report import write_report
 from ganvas.metrics.checkerboard import checkerboard
 from ganvas.training import probe, snapshot, watch
+from ganvas.training.detectors import FEWEST, Evidence, Log
 from ganvas.training.interrupts import Stopped
-from ganvas.training.monitor import FAULTS, FEWEST, Evidence, Finding, Log, find
+from ganvas.training.monitor import FAULTS, Finding, find
 from ganvas.training.remedies import remedy
 from ganvas.training.trainer import resume, train
 

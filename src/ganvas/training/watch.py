@@ -18,8 +18,9 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.records import EarlyStopping, RunRecord
 from ganvas.engine.run_dir import read_record, run_of
 from ganvas.evaluation.report import write_report
+from ganvas.training.detectors import FEWEST, Evidence, Log
 from ganvas.training.interrupts import Stopped, resume_command
-from ganvas.training.monitor import FEWEST, Evidence, Finding, Log, best_snapshot, find
+from ganvas.training.monitor import Finding, best_snapshot, find
 from ganvas.training.remedies import remedy
 from ganvas.training.rewind import rewind, target
 
