@@ -19,7 +19,7 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.claims.kit.training import Figures, train
-from ganvas.core import Run, rng
+from ganvas.core import Run, Samples, rng
 from ganvas.core.schedules import HalfLife
 from ganvas.data import Feed, images
 from ganvas.engine.engine import Engine
@@ -247,7 +247,8 @@ def experiment(seed: int) -> Finding:
     judge = Judge(p)
 
     def read(engine: Engine, logged: Mapping[str, list[float]]) -> Figures:
-        return judge(drawn(engine.model(), SAMPLES))
+        model: Any = engine.model()
+        return judge(drawn(model, SAMPLES))
 
     run = replace(RUN, data=lambda: p.training)
     trained = train(run, seed, readings=SNAPSHOTS, read=read)
@@ -273,7 +274,7 @@ def experiment(seed: int) -> Finding:
 
 
 @torch.no_grad()
-def drawn(model: Any, count: int) -> Tensor:
+def drawn(model: Samples, count: int) -> Tensor:
     """Samples of a method."""
     return model.sample(count)
 

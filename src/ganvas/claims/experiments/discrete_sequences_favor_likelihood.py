@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ RUNS: dict[str, Run | Sequence[Run]] = {
 }
 
 
-def judged_words(G: Any) -> Figures:
+def judged_words(G: Recurrent) -> Figures:
     """What a `Recurrent` makes of the language, computed from all of its words.
 
     valid: probability of a balanced word

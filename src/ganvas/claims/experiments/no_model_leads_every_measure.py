@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from ganvas.claims.kit import plots
 from ganvas.claims.kit.costs import seconds_per_image
 from ganvas.claims.kit.data import place
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
-from ganvas.core import Run, rng
+from ganvas.core import Run, Samples, rng
 from ganvas.core.schedules import HalfLife, LinearDecay, WarmupCosine
 from ganvas.data import Feed, images
 from ganvas.data.pictures import Part
@@ -138,7 +137,7 @@ def generated(trained: Trained) -> tuple[Tensor, float]:
 
 
 @torch.no_grad()
-def operations(model: Any) -> float:
+def operations(model: Samples) -> float:
     """Operations of matrix products and convolutions for one sample."""
     with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
         model.sample(COUNTED)
@@ -146,7 +145,7 @@ def operations(model: Any) -> float:
 
 
 @torch.no_grad()
-def nats(model: Any, x: Tensor) -> Tensor:
+def nats(model: VAE | SparseTransformer, x: Tensor) -> Tensor:
     """-log p(x) of images x [N, 1, 16, 16] of -1 and 1; of a VAE an upper bound, [N].
 
     The bound is that of Burda et al., 2015, arXiv:1509.00519, equation 8, with `CODES`
