@@ -78,7 +78,7 @@ def _collapse(log: Log) -> Evidence | None:
     The former counts if precision, recall or D's loss has halved, too, or none is
     known; the latter is below 0.6 of its best, within three snapshots.
     """
-    distance, spread = log.measured("frechet"), log.measured("diversity")
+    distance, spread = log.measured("frechet"), _spread(log)
     if len(distance) >= FEWEST and distance[-1] > 3 * distance[-4:-1].max():
         names = ("precision", "recall", "D/loss")
         known = [values for name in names if len(values := log.measured(name))]
@@ -101,7 +101,7 @@ def _partial(log: Log) -> Evidence | None:
         return None
     precision = log.measured("precision")
     for name, share, least in (("recall", 0.6, 0.2), ("diversity", 0.85, 0.2)):
-        values = log.measured(name)
+        values = _spread(log) if name == "diversity" else log.measured(name)
         if len(values) < FEWEST:
             continue
         peak = float(_smooth(values[:-3]).max())
@@ -298,6 +298,11 @@ DETECTORS: dict[str, Callable[[Log], Evidence | None]] = {
     "checkerboard": _checkerboard,
     "decay": _decay,
 }
+
+
+def _spread(log: Log) -> np.ndarray:
+    """Diversity, at most 1: the noise of the first snapshots has more than the data."""
+    return np.minimum(log.measured("diversity"), 1.0)
 
 
 def _worse(log: Log, snapshots: int) -> bool:
