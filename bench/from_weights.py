@@ -90,8 +90,16 @@ def rows(args: argparse.Namespace) -> dict[str, Training]:
 
     def row(data: str, minutes: float, seed: int, start: str = "", freeze: str = "") -> Training:
         settings = (*SETTINGS, *args.set, f"seed={seed}")
-        about = (RECIPE, minutes, data, args.size, settings, AUGMENT)
-        return Training(*about, start=start, freeze=freeze)
+        return Training(
+            recipe=RECIPE,
+            minutes=minutes,
+            data=data,
+            size=args.size,
+            settings=settings,
+            augment=AUGMENT,
+            start=start,
+            freeze=freeze,
+        )
 
     before, minutes = args.minutes
     found = {BASE: row(BASE, before, 0)}

@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from invisible_mark import DEMANDED, EXTENSIONS, jpeg, opened
+from invisible_mark import DEMANDED, EXTENSIONS, decibels_of, jpeg, opened, tensor
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ QUIET = 0.02  # LPIPS, the goal: the record names the largest strength within it
 CROP, BATCH = 64, 12
 RAMP = 60_000  # images until the squared error of the image has its full weight
 STEP = 8_000  # images after which one more kind of change is among those drawn
+EVERY = 250  # steps between two saved weights
 MOST = 20  # images of a folder
 STRENGTHS = (0.1, 0.3, 1.0)  # factors on the encoder's difference
 
@@ -204,7 +205,7 @@ class Crops:
 
 
 def train(folders: list[Path], out: Path, minutes: float) -> None:
-    """Train for `minutes` of processor time, and write the weights to `out` every 500 steps."""
+    """Train for `minutes` of processor time, and write the weights to `out`."""
     crops = Crops(folders)
     adam = partial(Adam, lr=1e-3)
     run = Run(
@@ -221,8 +222,8 @@ def train(folders: list[Path], out: Path, minutes: float) -> None:
         log = engine.step()
         for name, value in log.items():
             sums[name] = sums.get(name, 0.0) + value.item()
-        if engine.clock.step % 250 == 0:
-            means = " ".join(f"{name} {total / 250:.4g}" for name, total in sums.items())
+        if engine.clock.step % EVERY == 0:
+            means = " ".join(f"{name} {total / EVERY:.4g}" for name, total in sums.items())
             print(f"{engine.clock.images} images, {spent:.0f} s: {means}", flush=True)
             sums.clear()
             save(engine, out, spent, run.precision)
@@ -234,16 +235,12 @@ def save(engine: Engine, out: Path, spent: float, precision: str) -> None:
         "images": engine.clock.images,
         "processor_seconds": round(spent),
         "precision": precision,
-        "photographs": len(engine.feed.images),
+        "images_and_reductions": len(engine.feed.images),
     }
     out.mkdir(parents=True, exist_ok=True)
     tensors = {n: t.contiguous() for n, t in engine.method.state_dict().items()}
     save_tensors(tensors, out / "weights.safetensors")
     (out / "facts.json").write_text(json.dumps(facts))
-
-
-def as_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def measure(run: Path, folders: list[Path], weights: Path) -> None:
@@ -256,7 +253,7 @@ def measure(run: Path, folders: list[Path], weights: Path) -> None:
     key = torch.from_numpy(np.random.default_rng(rng.fold_in(0, "key")).integers(0, 2, (1, BITS)))
 
     def agreeing(image: Image.Image) -> int:
-        read = method.R(as_tensor(np.asarray(image.convert("RGB")))) > 0.5
+        read = method.R(tensor(np.asarray(image.convert("RGB")))) > 0.5
         return int((read == (key > 0)).sum())
 
     results = []
@@ -265,14 +262,13 @@ def measure(run: Path, folders: list[Path], weights: Path) -> None:
         bits: dict[str, list[int]] = {name: [] for name in DEMANDED}
         harm, decibels = [], []
         for image in images:
-            x = as_tensor(image)
+            x = tensor(image)
             with torch.inference_mode():
                 y = x + strength * (method.E(x, key.float()) - x)
                 marked = ((y[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
                 pixels = marked.permute(1, 2, 0).numpy()
-                harm.append(distance(x, as_tensor(pixels)).item())
-                error = float(np.mean((image.astype(float) - pixels) ** 2))
-                decibels.append(10 * math.log10(255**2 / max(error, 1e-9)))
+                harm.append(distance(x, tensor(pixels)).item())
+                decibels.append(decibels_of(image, pixels))
                 for name, change in DEMANDED.items():
                     bits[name].append(agreeing(change(Image.fromarray(pixels), draw)))
         results.append(
@@ -289,7 +285,7 @@ def measure(run: Path, folders: list[Path], weights: Path) -> None:
     facts = json.loads((run / "facts.json").read_text())
     quiet = [r for r in results if r["lpips"]["mean"] <= QUIET]
     record = {
-        "command": "python bench/hidden_mark.py",
+        "command": "python bench/hidden_mark.py measure",
         "commit": commit(),
         "machine": machine(),
         "training": facts | {"processor_minutes": facts["processor_seconds"] / 60},

@@ -30,6 +30,7 @@ from ganvas.core.environment import commit, machine
 from ganvas.media import invisible_mark
 from ganvas.media.decode import EXTENSIONS
 from ganvas.metrics.lpips import lpips
+from ganvas.metrics.psnr_ssim import psnr
 
 RESULTS = Path(__file__).parent / "results" / "invisible_mark.json"
 SIDE = invisible_mark.SIDE
@@ -110,6 +111,16 @@ def embedded(image: np.ndarray) -> np.ndarray:
     )
 
 
+def tensor(image: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [1, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def decibels_of(image: np.ndarray, marked: np.ndarray) -> float:
+    """The peak signal-to-noise ratio of a marked image, both uint8 [H, W, 3]."""
+    return psnr((tensor(image) + 1) / 2, (tensor(marked) + 1) / 2, protocol="rgb").item()
+
+
 def score(image: Image.Image) -> float:
     return invisible_mark.score(np.asarray(image.convert("L")))
 
@@ -144,9 +155,6 @@ def main() -> None:
     distance = lpips("squeeze-caffe", options.weights)
     draw, sets, everything = np.random.default_rng(0), {}, []
 
-    def tensor(image: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1
-
     for folder in options.images:
         images = opened(folder)
         everything += images
@@ -156,8 +164,7 @@ def main() -> None:
             marked = embedded(image)
             with torch.inference_mode():
                 harm.append(distance(tensor(image), tensor(marked)).item())
-            error = np.mean((image.astype(float) - marked) ** 2)
-            decibels.append(float(10 * np.log10(255**2 / error)))
+            decibels.append(decibels_of(image, marked))
             for name, change in (DEMANDED | FURTHER).items():
                 scores[name].append(score(change(Image.fromarray(marked), draw)))
         sets[folder.name] = {

@@ -252,7 +252,7 @@ JUNYANZ = "junyanz/pytorch-CycleGAN-and-pix2pix"
 CASES = {
     "dcgan": Case(
         peers.DCGAN, "pytorch/examples", "noise", "dcgan_fashion", ("frechet",), 64, size=64,
-        settings=("optim.G.lr=1e-3", "optim.D.lr=1e-3", "ema.images={images/12}"),  # as auto
+        settings=("ema.images={images/12}",),
     ),
     "sngan": Case(
         SNGAN, "kwotsin/mimicry", "noise", "sngan_projection_fashion", ("frechet",), 64, channels=3

@@ -34,6 +34,11 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     return max(float((mean1 - mean2).square().sum() + trace), 0.0)
 
 
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [dim] and covariance [dim, dim] of features [N, dim]."""
+    return features.mean(0), features.T.cov()
+
+
 def subset_distances(x: Tensor, y: Tensor, shares: Sequence[float], seed: int = 0) -> list[float]:
     """Distances between random subsets of features x [n, dim] and y [m, dim].
 
@@ -43,10 +48,8 @@ def subset_distances(x: Tensor, y: Tensor, shares: Sequence[float], seed: int = 
     rng = np.random.default_rng(seed)
 
     def part(features: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        chosen = features[
-            rng.permutation(len(features))[: max(round(len(features) * share), 2)]
-        ].double()
-        return chosen.mean(0), chosen.T.cov()
+        chosen = rng.permutation(len(features))[: max(round(len(features) * share), 2)]
+        return moments(features[chosen].double())
 
     return [frechet_distance(*part(x, share), *part(y, share)) for share in shares]
 

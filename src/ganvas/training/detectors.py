@@ -100,12 +100,12 @@ def _partial(log: Log) -> Evidence | None:
     if not _worse(log, 3):
         return None
     precision = log.measured("precision")
-    for name, share, least in (("recall", 0.6, 0.2), ("diversity", 0.85, 0.2)):
-        values = _spread(log) if name == "diversity" else log.measured(name)
+    recall, spread = log.measured("recall"), _spread(log)
+    for name, values, share in (("recall", recall, 0.6), ("diversity", spread, 0.85)):
         if len(values) < FEWEST:
             continue
         peak = float(_smooth(values[:-3]).max())
-        if peak < least or (values[-3:] >= share * peak).any():
+        if peak < 0.2 or (values[-3:] >= share * peak).any():
             continue
         if name == "recall" and np.median(precision[-3:]) < 0.8 * np.median(precision[-8:-3]):
             continue  # then the images are worse, not fewer
@@ -144,13 +144,7 @@ def _memorizing(log: Log) -> Evidence | None:
 
 
 def _vanished(log: Log) -> Evidence | None:
-    """G's gradient is a twentieth of what it was, or D is perfect and G stagnates.
-
-    D is perfect if its accuracy is; if its margin between real and generated images
-    is four times as wide as usual, or 2.5 times for five snapshots; or if its loss has
-    been half as large, or lower than before by 0.4 times its size and by more than
-    chance (a critic's has no least value).
-    """
+    """G's gradient is a twentieth of what it was, or D wins and G stagnates."""
     gradient = log.measured("G/gradient")
     if len(gradient) >= FEWEST:
         usual = float(np.median(gradient[1:-2]))
@@ -160,18 +154,34 @@ def _vanished(log: Log) -> Evidence | None:
     distance = log.measured("frechet")
     if len(distance) < FEWEST + 4 or distance[-4:].min() < 0.9 * distance[:-4].min():
         return None
+    return _wide_margin(log) or _low_loss(log) or _accurate(log)
+
+
+def _wide_margin(log: Log) -> Evidence | None:
+    """D's margin between real and generated images is 4 times as wide as usual.
+
+    For three snapshots; or 2.5 times as wide for five.
+    """
     real, generated = log.measured("D/real"), log.measured("D/generated")
-    if min(len(real), len(generated)) == len(distance):
+    if min(len(real), len(generated)) == len(log.moments):
         margin = real - generated
         for window, factor, length in ((slice(-14, -4), 4.0, 3), (slice(-20, -6), 2.5, 5)):
             usual = float(np.median(margin[window]))
             wide = margin > factor * usual
-            if usual <= 0 or not wide[-length:].all():
-                continue
-            before = float(real[-1]) - usual
-            return _since(log, "D/generated", generated, before, _last_run(wide))
+            if usual > 0 and wide[-length:].all():
+                before = float(real[-1]) - usual
+                return _since(log, "D/generated", generated, before, _last_run(wide))
+    return None
+
+
+def _low_loss(log: Log) -> Evidence | None:
+    """D's loss at the last snapshots is half of the usual one, or as logged has fallen.
+
+    The latter by 0.4 times its size and by more than chance: a critic's loss has no
+    least value.
+    """
     loss = log.measured("D/loss")
-    if len(loss) == len(distance):
+    if len(loss) == len(log.moments):
         usual, last = float(np.median(loss[-20:-6])), loss[-5:]
         low = loss < 0.6 * usual
         if low[-5:].all() and 0 <= np.median(last) < 0.5 * usual:
@@ -184,6 +194,11 @@ def _vanished(log: Log) -> Evidence | None:
         chance = 1.5 * float(np.median(np.abs(before - usual)))
         if usual - now > max(0.4 * abs(usual), 2 * chance):
             return Evidence("D/loss", now, usual, int(images[len(values) - part]))
+    return None
+
+
+def _accurate(log: Log) -> Evidence | None:
+    """D's accuracy is 0.99 or more."""
     images, accuracy = log.logged("D/accuracy")
     recent = accuracy[-max(len(accuracy) // 8, 10) :]
     if len(accuracy) < 20 or recent.mean() < 0.99:
@@ -332,12 +347,10 @@ def _recent(values: np.ndarray) -> np.ndarray:
 
 
 def _error(values: np.ndarray) -> np.ndarray:
-    """Standard errors of the means of `_recent`; infinite for the first two."""
-    result = np.full(len(values), np.inf)
-    for i in range(2, len(values)):
-        last = values[max(i - 4, 0) : i + 1]
-        result[i] = last.std(ddof=1) / np.sqrt(len(last))
-    return result
+    """Standard errors of the means of `_recent`; infinite for the first."""
+    variance = np.maximum(_recent(values**2) - _recent(values) ** 2, 0)
+    degrees = np.minimum(np.arange(len(values)), 4)
+    return np.where(degrees > 0, np.sqrt(variance / np.maximum(degrees, 1)), np.inf)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

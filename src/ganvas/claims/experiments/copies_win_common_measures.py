@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 from torch.optim import Adam
 
 from ganvas.claims.claim import Finding, Seeds, claim
+from ganvas.claims.kit.domains import as_tensor
 from ganvas.claims.kit.training import Figures, train
 from ganvas.core import Run, Samples, rng
 from ganvas.core.schedules import HalfLife
@@ -25,7 +26,7 @@ from ganvas.data import Feed, images
 from ganvas.engine.engine import Engine
 from ganvas.methods import DCGAN
 from ganvas.metrics.features import Extractor, extractor
-from ganvas.metrics.frechet import frechet_distance
+from ganvas.metrics.frechet import frechet_distance, moments
 from ganvas.metrics.kid import kernel_distance
 from ganvas.metrics.mode_coverage import memorisation
 from ganvas.metrics.precision_recall import fidelity, nearest
@@ -83,7 +84,7 @@ def parts(seed: int) -> Parts:
     raw = whole.raw()
     order = np.random.default_rng(rng.fold_in(seed, "parts")).permutation(len(raw["x"]))
     chosen = order[:TRAINING]
-    x, y = as_images(raw["x"][order]), torch.from_numpy(raw["y"][order])
+    x, y = as_tensor(raw["x"][order]), torch.from_numpy(raw["y"][order])
     return Parts(
         training=Feed(replace(whole.info, count=len(chosen), classes=()), {"x": raw["x"][chosen]}),
         seen=x[:TRAINING],
@@ -91,11 +92,6 @@ def parts(seed: int) -> Parts:
         fresh=x[TRAINING : TRAINING + FRESH],
         y=y[TRAINING : TRAINING + FRESH],
     )
-
-
-def as_images(pixels: np.ndarray) -> Tensor:
-    """uint8 [N, H, W, C] -> [N, C, H, W] in [-1, 1]."""
-    return torch.from_numpy(pixels).movedim(-1, 1).float() / 127.5 - 1
 
 
 def sets(p: Parts, seed: int) -> dict[str, Tensor]:
@@ -151,11 +147,6 @@ class Judge:
             "novelty": memorisation(fake, *self.references.values()).z,
             "copied": float((self._distances(fake) <= self.near).double().mean()),
         }
-
-
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of features [N, dim]."""
-    return features.mean(0), features.T.cov()
 
 
 def agreement(table: Table, names: Sequence[str]) -> float:
