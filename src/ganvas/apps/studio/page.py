@@ -41,8 +41,8 @@ def build(folders: Sequence[Path], jobs: Jobs) -> gr.Blocks:
                 verify.tab()
             with gr.Tab("Data", id="data"):
                 datasets.tab()
-            with gr.Tab("Train", id="train"):
-                recipe = train.tab(page, jobs)
+            with gr.Tab("Train", id="train") as training:
+                recipe = train.tab(page, training, jobs)
         method.click(
             _train_this,
             None,

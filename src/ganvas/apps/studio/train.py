@@ -24,8 +24,8 @@ NONE = "none"
 WATCH = {"concurrency_limit": 2, "concurrency_id": "watch", "api_visibility": "private"}
 
 
-def tab(page: gr.Blocks, jobs: Jobs) -> gr.Dropdown:
-    """Lay out the tab of a page. Returns the field with the recipe."""
+def tab(page: gr.Blocks, place: gr.Tab, jobs: Jobs) -> gr.Dropdown:
+    """Lay out the tab in its `place` on the page. Returns the field with the recipe."""
     with gr.Accordion("A new run", open=True):
         with gr.Row():
             data = gr.Textbox(label="Data", placeholder="photos/, letters, digits", min_width=200)
@@ -55,13 +55,14 @@ def tab(page: gr.Blocks, jobs: Jobs) -> gr.Dropdown:
     shown = [state, curves, when, grids, stop, resume, timer]
     look = partial(_look, jobs)
 
-    def listed(current: str | None, beside: str | None) -> list[Any]:
+    def listed(current: str | None, beside: str | None, when: float) -> list[Any]:
         names = runs_in(jobs.folder)
         current = current if current in names else next(iter(names), None)
         beside = beside if beside in names else NONE
         return [
             gr.update(choices=names, value=current),
             gr.update(choices=[NONE, *names], value=beside),
+            *look(current, beside, when),
         ]
 
     @polite
@@ -90,7 +91,10 @@ def tab(page: gr.Blocks, jobs: Jobs) -> gr.Dropdown:
         return gr.update(active=True)
 
     quiet: dict[str, Any] = {**WATCH, "show_progress": "hidden"}
-    page.load(listed, [run, other], [run, other], **quiet)
+    # Opening the tab lists the runs again, whatever became of the page's first request.
+    gr.on(
+        [page.load, place.select], listed, [run, other, when], [run, other, *shown], **quiet
+    )
     start.click(started, [data, recipe, size, minutes, name], [run, timer], **quiet)
     stop.click(stopped, [run], None, **quiet)
     resume.click(resumed, [run, minutes], [timer], **quiet)
