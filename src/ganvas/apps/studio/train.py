@@ -92,9 +92,7 @@ def tab(page: gr.Blocks, place: gr.Tab, jobs: Jobs) -> gr.Dropdown:
 
     quiet: dict[str, Any] = {**WATCH, "show_progress": "hidden"}
     # Opening the tab lists the runs again, whatever became of the page's first request.
-    gr.on(
-        [page.load, place.select], listed, [run, other, when], [run, other, *shown], **quiet
-    )
+    gr.on([page.load, place.select], listed, [run, other, when], [run, other, *shown], **quiet)
     start.click(started, [data, recipe, size, minutes, name], [run, timer], **quiet)
     stop.click(stopped, [run], None, **quiet)
     resume.click(resumed, [run, minutes], [timer], **quiet)
