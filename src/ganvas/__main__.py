@@ -41,6 +41,11 @@ def main() -> None:
         with contextlib.suppress(AttributeError):  # None if closed; replaced by other programs
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _show_warning
+    # Threads of OpenMP that wait sleep, instead of running in a loop: beside a process that
+    # keeps one core busy, loops make a step ten times as long (bench/busy_cores.py). Read
+    # when torch is imported.
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = _status()
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import ENVIRONMENT, ganvas
+from processes import ENVIRONMENT, LIMIT, ganvas
 from toys import toy_images
 
 from ganvas import __version__
@@ -250,3 +250,29 @@ def test_progress_ends_at_its_total(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Progress(8) as bar:
         bar.update(20, {"D/loss": 1.0})
     assert capsys.readouterr().err.startswith("8 of 8 images, ")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "passive"),
+        ({"OMP_WAIT_POLICY": "active"}, "active"),
+        ({"GOMP_SPINCOUNT": "1000"}, None),
+    ],
+)
+def test_threads_that_wait_sleep(given: dict[str, str], expected: str | None) -> None:
+    """Beside one busy core, threads that loop make a step many times as long."""
+    code = (
+        "import os, sys\nfrom ganvas.__main__ import main\nassert 'torch' not in sys.modules\n"
+        "try:\n    main()\nfinally:\n    print(os.environ.get('OMP_WAIT_POLICY'))"
+    )
+    variables = {k: v for k, v in ENVIRONMENT.items() if k not in {"OMP_WAIT_POLICY"}}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        env=variables | given,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT,
+    )
+    assert done.stdout.splitlines()[-1] == str(expected)
