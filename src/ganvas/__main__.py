@@ -41,9 +41,9 @@ def main() -> None:
         with contextlib.suppress(AttributeError):  # None if closed; replaced by other programs
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _show_warning
-    # Threads of OpenMP that wait sleep, instead of running in a loop: beside a process that
-    # keeps one core busy, loops make a step ten times as long (bench/busy_cores.py). Read
-    # when torch is imported.
+    # Threads of OpenMP that wait for others sleep: if they loop, and another process
+    # keeps one core busy, a step takes several times as long (bench/busy_cores.py). The
+    # variable is read when torch is imported.
     if "GOMP_SPINCOUNT" not in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
