@@ -31,7 +31,7 @@ from ganvas.claims.experiments import (
     penalties_decide_convergence,
     units_match_concepts,
 )
-from ganvas.claims.kit import scenes, super_resolution
+from ganvas.claims.kit import resnet20, scenes, super_resolution
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
@@ -175,7 +175,7 @@ def test_the_program_leaves_the_image_as_it_is() -> None:
 
 def test_resnet20_has_its_published_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(shared / "data" / "weights"))
-    net = adversarial_reprogramming.resnet20()
+    net = resnet20.resnet20()
     assert sum(p.numel() for p in net.parameters()) == 269_722
 
 

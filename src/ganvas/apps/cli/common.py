@@ -29,16 +29,35 @@ TRAIN, USE, INSPECT, EVALUATE, DATA, CLAIMS = PANELS = (
     "Data",
     "Claims",
 )
+# The commands that most people need, first in their panels in this order.
+COMMON = (
+    "train",
+    "resume",
+    "status",
+    "sample",
+    "translate",
+    "studio",
+    "serve",
+    "walk",
+    "mix",
+    "project",
+    "report",
+    "monitor",
+    "verify",
+    "measure",
+    "compare",
+)
 
 
 class _Commands(TyperGroup):
     """The commands of `ganvas --help` in the order of their panels."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        def panel(name: str) -> int:
-            return PANELS.index(getattr(self.commands[name], "rich_help_panel", TRAIN))
+        def place(name: str) -> tuple[int, int]:
+            panel = PANELS.index(getattr(self.commands[name], "rich_help_panel", TRAIN))
+            return panel, COMMON.index(name) if name in COMMON else len(COMMON)
 
-        return sorted(super().list_commands(ctx), key=panel)
+        return sorted(super().list_commands(ctx), key=place)
 
 
 app = typer.Typer(

@@ -10,21 +10,19 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad, relu
+from torch.nn.functional import cross_entropy, pad
 from torch.optim import Adam
 
 from ganvas.claims.claim import Finding, claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.data import place
+from ganvas.claims.kit.resnet20 import ResNet20, resnet20
 from ganvas.claims.kit.training import train
 from ganvas.core import Run, rng
 from ganvas.data import images
 from ganvas.methods import DCGAN
-from ganvas.metrics.features.base import filled, weights_file
 from ganvas.nets import dcgan
 
-FILE = "cifar10_resnet20.th"
-SHA256 = "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8"
 SIDE, DIGIT = 32, 14  # pixels of a victim's input, and of the digit in its middle
 RATES = (0.02, 0.05, 0.2)  # of Adam; each arm gets the one with the least loss
 TRIED, STEPS, BATCH = 60, 500, 64
@@ -33,60 +31,6 @@ FITTED = 2_000  # images that set the batch norm of networks that were not train
 READ = 25  # steps from one point of the plot to the next
 
 Victim = Callable[[Tensor], Tensor]
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut without weights (He et al., option A)."""
-
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outer)
-        self.conv2 = nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outer)
-        self.stride, self.more = stride, (outer - inner) // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map features [N, C, H, W], at half the size if the stride is 2."""
-        h = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
-        short = x[:, :, :: self.stride, :: self.stride]
-        return relu(h + pad(short, (0, 0, 0, 0, self.more, self.more)))
-
-
-class ResNet20(nn.Module):
-    """ResNet-20 of CIFAR-10 (He et al., 2015, arXiv:1512.03385, section 4.2).
-
-    Images [N, 3, 32, 32] in [-1, 1] -> logits [N, 10]. Names as in
-    github.com/akamaster/pytorch_resnet_cifar10.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        widths = ((16, 16), (16, 32), (32, 64))
-        self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(
-                Block(inner, outer, outer // inner), Block(outer, outer, 1), Block(outer, outer, 1)
-            )
-            for inner, outer in widths
-        )
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images to logits."""
-        mean = x.new_tensor([0.485, 0.456, 0.406])[:, None, None]
-        std = x.new_tensor([0.229, 0.224, 0.225])[:, None, None]
-        x = relu(self.bn1(self.conv1(((x + 1) / 2 - mean) / std)))
-        return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
-
-
-def resnet20() -> nn.Module:
-    """The network with its authors' weights. Raises `UserError` if they are missing."""
-    path = weights_file("cifar10-resnet20", [FILE], SHA256, None)
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return filled(ResNet20(), state, "cifar10-resnet20", path)
 
 
 class Program(nn.Module):
