@@ -27,6 +27,16 @@ CASES: dict[str, dict[str, Any]] = {
         "embed_dim": 5,
         "n_embed": 7,
     },
+    "GumbelVQ (CompVis/taming-transformers)": {
+        **LEVELS,
+        "in_channels": 3,
+        "ch_mult": [1, 2],
+        "attn_resolutions": [8],
+        "double_z": False,
+        "embed_dim": 4,
+        "n_embed": 7,
+        "gumbel": True,
+    },
     "KL autoencoder (CompVis/latent-diffusion)": {
         **LEVELS,
         "in_channels": 3,
@@ -61,6 +71,9 @@ def weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     for i, (name, shape) in enumerate(sorted(shapes.items())):
         steps = torch.arange(1, 1 + torch.Size(shape).numel(), dtype=torch.float64)
         state[name] = (0.3 * (1.7 * i + steps * steps.sqrt()).sin() + 0.05).float().view(shape)
+    for name in ("quantize.proj.weight", "quantize.proj.bias"):
+        if name in state:  # taming draws codes in use, too: here one is all but certain
+            state[name] *= 1e6
     return state
 
 
@@ -85,15 +98,19 @@ class Compressor(nn.Module):
             Encoder,
         )
         from taming.modules.vqvae.quantize import (  # pyright: ignore[reportMissingImports]
+            GumbelQuantize,
             VectorQuantizer,
         )
 
         codes, latent = settings.pop("n_embed", None), settings.pop("embed_dim")
+        gumbel = settings.pop("gumbel", False)
         self.encoder, self.decoder = Encoder(**settings), Decoder(**settings)
         features, times = settings["z_channels"], 1 if codes else 2
         self.quant_conv = nn.Conv2d(times * features, times * latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, features, 1)
-        if codes:
+        if gumbel:
+            self.quantize = GumbelQuantize(features, latent, codes)
+        elif codes:
             self.quantize = VectorQuantizer(codes, latent, beta=0.25)
 
     def forward(self, x: Tensor) -> Tensor:

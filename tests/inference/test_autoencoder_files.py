@@ -206,6 +206,50 @@ def test_checkpoints_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(again(x), D(x))
 
 
+class ActNorm(nn.Module):
+    """taming's norm: the same function of every image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.randn(1, channels, 1, 1))
+        self.scale = nn.Parameter(torch.randn(1, channels, 1, 1))
+        self.register_buffer("initialized", torch.ones((), dtype=torch.uint8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * (x + self.loc)
+
+
+def test_a_discriminator_with_actnorm_is_one_without_norms(tmp_path: Path) -> None:
+    model = PatchDiscriminator(3, 4, 2, norm="batch", bias=True).model
+    layers = [ActNorm(m.num_features) if isinstance(m, nn.BatchNorm2d) else m for m in model]
+    theirs = nn.Sequential(*layers)
+    file = tmp_path / "d.ckpt"
+    state = {f"loss.discriminator.main.{k}": v for k, v in theirs.state_dict().items()}
+    torch.save({"state_dict": state}, file)
+    x = torch.rand(2, 3, 32, 32)
+    ours = import_network(file, part="loss.discriminator")
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=1e-4)
+    assert any(isinstance(m, ActNorm) for m in theirs)
+
+
+def test_drawn_codes_are_those_of_their_probabilities() -> None:
+    """Hard draws, as often as the softmax says, with the gradient of relaxed ones."""
+    quantize = nets.GumbelCodebook(3, 2, temperature=0.5, divergence_weight=1.0)
+    z = torch.randn(1, 2, 1, 1).expand(20_000, 2, 1, 1).requires_grad_()
+    drawn = quantize(z)
+    p = quantize.proj(z)[0].flatten().softmax(0)
+    shares = drawn.codes.flatten().bincount(minlength=3) / len(z)
+    torch.testing.assert_close(shares, p.detach(), atol=0.015, rtol=0)
+    torch.testing.assert_close(drawn.z[:, :, 0, 0], quantize.embed(drawn.codes[:, 0, 0]))
+    torch.testing.assert_close(drawn.codebook, (p * (3 * p).log()).sum())
+    grads = torch.autograd.grad(drawn.z.square().sum(), [z, *quantize.parameters()])
+    assert all(float(g.abs().max()) > 0 for g in grads)
+    likely = quantize.eval()(z)
+    assert (likely.codes == p.argmax()).all()
+    with pytest.raises(UserError, match="temperature"):
+        VQ(gumbel=True, temperature=0.0)
+
+
 def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:
     """Autoencoder and discriminator come from the same file."""
     net, D = lively(VQ()), lively(PatchDiscriminator(3, 4, 1, norm="batch"))
@@ -250,8 +294,8 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     refused(less, r"decoder\.conv_out\.weight is missing")
     wrong = {**state, "quantize.embedding.weight": torch.zeros(9, 4)}
     refused(wrong, r"quant_conv\.weight is \[3, 3, 1, 1\], expected \[4, 3, 1, 1\]")
-    gumbel = {**state, "quantize.embed.weight": torch.zeros(9, 3)}
-    refused(gumbel, r"codes are drawn \(GumbelVQ\)")
+    both = {**state, "quantize.embed.weight": torch.zeros(9, 3)}
+    refused(both, r"quantize\.embedding\.weight has no place")
 
     def described(config: dict[str, Any], message: str) -> None:
         (folder / "config.json").write_text(json.dumps(config))
@@ -277,6 +321,7 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
         (diffusers, partial(KL, convolved=False), "change without convolutions"),
         (diffusers, partial(KL, features=3), "has 3 features for 4 channels"),
         (diffusers, partial(KL, groups=8), "norms have 4 and 8 groups"),
+        (diffusers, partial(VQ, gumbel=True), r"codes are drawn \(AE\.gumbel\)"),
         (taming, partial(KL, widths=[4, 6]), r"widths \[4, 6\] are no multiples of 4"),
         (taming, partial(VQ, attention_up=[0]), "attention at different sizes"),
     ],

@@ -27,7 +27,9 @@ class VQGAN(AdversarialAutoencoder):
 
     Differs from the paper: `commitment` is at the encoder's term, as in the paper (the
     authors' code has it at the codebook's). Without `lpips` there is no perceptual
-    distance. The transformer, which models the codes, is not part of it.
+    distance. The transformer, which models the codes, is not part of it. With
+    `AE.gumbel=true` codes are drawn by learned probabilities, as in the authors'
+    GumbelVQ, at one temperature (there it falls).
     """
 
     AE: Any  # a `nets.latent_autoencoder.VQAutoencoder`

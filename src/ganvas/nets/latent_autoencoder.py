@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.core import rng
+from ganvas.core.errors import UserError
 from ganvas.nets.layers import divisible
 from ganvas.objectives.precision import wide
 
@@ -303,7 +305,8 @@ class Quantized(NamedTuple):
     z: [N, C, h, w], with the gradient of what was quantized (straight-through)
     codes: their indices [N, h, w]
     codebook, commitment: mean squared distances to the fixed latents, and of the
-        latents to the fixed codes
+        latents to the fixed codes; of drawn codes the weighted divergence of their
+        probabilities from even ones, and 0
     """
 
     z: Tensor
@@ -336,12 +339,61 @@ class Codebook(nn.Module):
         return Quantized(z + (found - z).detach(), codes, codebook, commitment)
 
 
+class GumbelCodebook(nn.Module):
+    """Replace each latent by one of `codes` vectors, drawn by learned probabilities.
+
+    Zero-Shot Text-to-Image Generation, Ramesh et al., 2021, arXiv:2102.12092, section
+    2.1, as `GumbelQuantize` of CompVis/taming-transformers; the relaxed draw is that of
+    Jang et al., 2016, arXiv:1611.01144. In training the draw is hard, with the gradient
+    of the relaxed one; else the most probable code (there it is drawn, too).
+
+    temperature: of the relaxed draw; nearer to 0 its gradient is nearer to the truth,
+        and varies more
+    divergence_weight: of the divergence from even probabilities, in nats a latent
+    """
+
+    def __init__(
+        self, codes: int, latent: int, temperature: float = 1.0, divergence_weight: float = 1e-8
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise UserError(f"the temperature of drawn codes is above 0; got {temperature}")
+        self.proj = nn.Conv2d(latent, codes, 1)
+        self.embed = nn.Embedding(codes, latent)
+        self.temperature, self.divergence_weight = temperature, divergence_weight
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The codes' vectors."""
+        return self.embed
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Draw codes for latents z [N, C, h, w]."""
+        logits = wide(self.proj(z)).movedim(1, -1)
+        log_p = logits.log_softmax(-1)
+        even = math.log(self.embed.num_embeddings)
+        divergence = (log_p.exp() * (log_p + even)).sum(-1).mean()
+        if self.training:
+            noise = rng.uniform(*log_p.shape, device=z.device).clamp(1e-20)
+            soft = ((log_p - noise.log().neg().log()) / self.temperature).softmax(-1)
+            codes = soft.argmax(-1)
+            hard = F.one_hot(codes, soft.shape[-1]).to(soft)
+            found = (hard + soft - soft.detach()) @ self.embed.weight
+        else:
+            codes = log_p.argmax(-1)
+            found = self.embed(codes)
+        weighted = self.divergence_weight * divergence
+        return Quantized(found.movedim(-1, 1), codes, weighted, weighted.new_zeros(()))
+
+
 class VQAutoencoder(LatentAutoencoder):
     """Images [N, C, H, W] -> latents on a codebook -> images.
 
     H and W are multiples of 2^(levels - 1).
 
     codes: vectors of the codebook, of `latent` numbers each
+    gumbel: draw codes (`GumbelCodebook`), in place of the nearest ones
+    temperature: of the draws
     features, and the other settings: as of `KLAutoencoder`
     """
 
@@ -360,12 +412,16 @@ class VQAutoencoder(LatentAutoencoder):
         features: int | None = None,
         stem: int | None = None,
         channels_out: int | None = None,
+        gumbel: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         features = features or latent
         levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
         up = levels if attention_up is None else levels._replace(attention=attention_up)
         super().__init__(channels, latent, features, levels, up, stem, channels_out)
-        self.quantize = Codebook(codes, latent)
+        self.quantize = (
+            GumbelCodebook(codes, latent, temperature) if gumbel else Codebook(codes, latent)
+        )
         self.quant_conv = nn.Conv2d(features, latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, features, 1)
 

@@ -15,7 +15,7 @@ from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
 from ganvas.inference.importers.diffusers import CONFIG, WEIGHTS
-from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
+from ganvas.nets.latent_autoencoder import GumbelCodebook, KLAutoencoder, VQAutoencoder
 
 
 def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
@@ -116,6 +116,11 @@ def _config(net: KLAutoencoder | VQAutoencoder, size: tuple[int, int]) -> dict[s
         "mid_block_add_attention": levels.middle_attention,
     }
     if isinstance(net, VQAutoencoder):
+        if isinstance(net.quantize, GumbelCodebook):
+            raise CapabilityError(
+                "its codes are drawn (AE.gumbel), which diffusers does not have: export this "
+                "model to taming"
+            )
         codes = net.quantize.embedding.num_embeddings
         return {**config, "num_vq_embeddings": codes, "vq_embed_dim": net.latent}
     if net.features != net.latent:

@@ -106,9 +106,10 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
         "middle_attention": has(f"encoder.mid_block.{groups}"),
         "convolved": levels == 1 or has("encoder.down_blocks.0.downsamplers.0.conv.weight"),
     }
-    if has("quantize.embedding.weight"):
-        codes, latent = shape("quantize.embedding.weight")
-        net: nn.Module = VQAutoencoder(latent=latent, codes=codes, **settings)
+    gumbel = has("quantize.embed.weight")
+    if gumbel or has("quantize.embedding.weight"):
+        codes, latent = shape(f"quantize.{'embed' if gumbel else 'embedding'}.weight")
+        net: nn.Module = VQAutoencoder(latent=latent, codes=codes, gumbel=gumbel, **settings)
     else:
         quant, post = has("quant_conv.weight"), has("post_quant_conv.weight")
         latent = settings["features"]

@@ -14,10 +14,12 @@ from torch import Tensor
 from ganvas.inference.importers import translation
 from ganvas.inference.importers.diffusers import autoencoder
 from ganvas.inference.importers.formats import Format, Found, State, numbered
+from ganvas.nets.norm import Norm
 
 DISCRIMINATOR = "loss.discriminator"  # the part of a checkpoint
 # Of training, or of other views of the codes: no part of the network.
 UNUSED = r"(loss|model_ema)\..*|colorize|quantize\.(used|embedding\.(cluster_size|embed_avg))"
+CODES = {"quantize.embedding.weight", "quantize.embed.weight"}  # of VQModel, of GumbelVQ
 PATTERNS = (
     (r"down_blocks\.(\d+)\.resnets", r"down.\1.block"),
     (r"down_blocks\.(\d+)\.attentions", r"down.\1.attn"),
@@ -64,28 +66,43 @@ def network_of(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def _found(state: State) -> Found | None:
     if not {"encoder.down.0.block.0.conv1.weight", "decoder.conv_in.weight"} <= state.keys():
         return None
-    if "quantize.embed.weight" in state:
-        raise ValueError("its codes are drawn (GumbelVQ), which is not supported")
     return autoencoder(state, named, "num_groups", announced=False)  # fixed there
 
 
+def _has_codes(state: State) -> bool:
+    return not CODES.isdisjoint(state)
+
+
 def _kl(state: State) -> Found | None:
-    return None if "quantize.embedding.weight" in state else _found(state)
+    return None if _has_codes(state) else _found(state)
 
 
 def _vq(state: State) -> Found | None:
-    return _found(state) if "quantize.embedding.weight" in state else None
+    return _found(state) if _has_codes(state) else None
 
 
 def _discriminator(state: State) -> Found | None:
     if not numbered(state, "main") or "main.0.bias" not in state:
         return None
-    if "main.3.loc" in state:
-        raise ValueError("its norms are ActNorm, which is not supported")
-    if "main.3.running_mean" not in state:
+    if not {"main.3.loc", "main.3.running_mean"} & state.keys():
         return None
+    norm: Norm = "none" if "main.3.loc" in state else "batch"
+    if norm == "none":
+        state = _without_actnorm(state)
     ours = {key.replace("main.", "model.", 1): value for key, value in state.items()}
-    return translation.patch_discriminator(ours)
+    return translation.patch_discriminator(ours, norm)
+
+
+def _without_actnorm(state: State) -> dict[str, Tensor]:
+    """The same function of convolutions alone: scale * (conv(x) + loc) is one, too."""
+    found = {k: v for k, v in state.items() if not k.endswith((".loc", ".scale", ".initialized"))}
+    for key in [k for k in state if k.endswith(".loc")]:
+        place = int(key.split(".")[1])
+        loc, scale = (state[f"main.{place}.{name}"].flatten() for name in ("loc", "scale"))
+        weight, bias = f"main.{place - 1}.weight", f"main.{place - 1}.bias"
+        found[weight] = scale[:, None, None, None] * state[weight]
+        found[bias] = scale * (state[bias] + loc)
+    return found
 
 
 FORMATS: dict[str, Format] = {

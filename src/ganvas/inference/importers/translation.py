@@ -126,17 +126,22 @@ def _translating_unet(state: State) -> Found | None:
     )
 
 
-def patch_discriminator(state: State) -> Found | None:
-    """That project's PatchGAN, which other projects have under other names."""
+def patch_discriminator(state: State, norm: Norm | None = None) -> Found | None:
+    """That project's PatchGAN, which other projects have under other names.
+
+    norm: None: as the names tell
+    """
     if not (
         numbered(state, "model")
         and {"model.0.weight", "model.2.weight", "model.5.weight"} <= state.keys()
     ):
         return None
-    return Found(_patches(state, "model.2", blur=False), state)
+    return Found(_patches(state, "model.2", blur=False, norm=norm), state)
 
 
-def _patches(state: State, second: str, blur: bool) -> patchgan.PatchDiscriminator:
+def _patches(
+    state: State, second: str, blur: bool, norm: Norm | None = None
+) -> patchgan.PatchDiscriminator:
     """The discriminator of convolutions' weights; `second`: the second one's name."""
     kernels = convolutions(state)
     width, channels = kernels[0].shape[:2]
@@ -145,7 +150,7 @@ def _patches(state: State, second: str, blur: bool) -> patchgan.PatchDiscriminat
         channels,
         width,
         0 if layers == 1 and len(kernels[1]) == width else layers,
-        _norm(state, second),
+        norm or _norm(state, second),
         blur=blur,
         bias=f"{second}.bias" in state,
     )
