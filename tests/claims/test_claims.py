@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ganvas.claims import all_claims, experiments, runner
 from ganvas.claims.claim import Record
+from ganvas.claims.kit import plots
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.page import write_report
 
@@ -101,3 +104,15 @@ def test_there_is_no_record_without_its_claim() -> None:
         json.loads(
             file.read_text(encoding="utf-8"), parse_constant=pytest.fail
         )  # NaN and infinity are no JSON
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_row_of_images_is_small_and_drawn_as_it_was(channels: int) -> None:
+    x = torch.rand(3, channels, 8, 5) * 2 - 1
+    row = plots.pixels(x)
+    assert row.startswith("data:image/png;base64,")
+    figure = Figure()
+    plots.pictures({"row": lambda s: s["row"]})(figure, [{"series": {"row": row}, "figures": {}}])
+    drawn = np.asarray(figure.axes[0].images[0].get_array(), float) / 127.5 - 1
+    side_by_side = torch.cat(list(x), 2).movedim(0, -1).reshape(drawn.shape)
+    torch.testing.assert_close(torch.tensor(drawn).float(), side_by_side, atol=1 / 127, rtol=0)

@@ -6,17 +6,21 @@ images belongs to a claim's first seed, one of figures to all seeds.
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ganvas.claims.claim import Seeds, Series
+from ganvas.media.encode import data_uri
 
 Plot = Callable[[Figure, Seeds], None]
 
@@ -93,12 +97,12 @@ def scatter(arms: Mapping[str, str], x: str, y: str, labels: tuple[str, str]) ->
 
 
 def pictures(
-    rows: Mapping[str, Callable[[Series], object]],
+    rows: Mapping[str, Callable[[Series], str]],
     figures: Mapping[str, str] | None = None,
 ) -> Plot:
-    """Rows of small images, for the first seed: {name: the row's images of the series}.
+    """Rows of small images, for the first seed: {name: the row of the series}.
 
-    Images are lists of gray levels [n, h, w] or of colors [n, h, w, 3], 0 to 255.
+    A row is what `pixels` returns.
     figures: of a row, the name of a figure that stands behind its name
     """
 
@@ -106,8 +110,8 @@ def pictures(
         for axes, (name, row) in zip(
             np.atleast_1d(figure.subplots(len(rows), 1)), rows.items(), strict=True
         ):
-            images = np.asarray(row(seeds[0]["series"]), np.uint8)
-            show(axes, images)
+            axes.imshow(_strip(row(seeds[0]["series"])), cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
             said = ""
             if figures and name in figures:
                 values = [s["figures"][figures[name]] for s in seeds]
@@ -115,12 +119,6 @@ def pictures(
             axes.set_title(name + said, loc="left", fontsize="small")
 
     return draw
-
-
-def show(axes: Axes, images: np.ndarray) -> None:
-    """Images side by side, uint8 [n, h, w] or [n, h, w, 3]."""
-    axes.imshow(np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255)
-    axes.set(xticks=[], yticks=[])
 
 
 def matrix(series: str, labels: tuple[str, str], names: Sequence[str] = ()) -> Plot:
@@ -151,13 +149,22 @@ def _inside(series: Mapping[str, Any], path: str) -> Any:
     return series
 
 
-def pixels(x: Tensor, count: int = 12, side: int | None = None) -> list[object]:
-    """The first images of [N, C, H, W] in [-1, 1] as numbers 0 to 255, for `pictures`.
+def pixels(x: Tensor, count: int = 12, side: int | None = None) -> str:
+    """The first images of [N, C, H, W] in [-1, 1] side by side, for `pictures`.
 
+    A PNG as the address of a page, since numbers in JSON take ten times the space.
     side: their size in the record; None: as they are
     """
     x = x[:count].float().clamp(-1, 1)
     if side is not None and side < x.shape[-1]:
         x = adaptive_avg_pool2d(x, side)
-    levels = ((x + 1) * 127.5).round().int().cpu()
-    return (levels[:, 0] if levels.shape[1] == 1 else levels.movedim(1, -1)).tolist()
+    levels = torch.cat(list(((x + 1) * 127.5).round().byte().cpu()), 2)  # [C, H, N W]
+    strip = levels[0] if len(levels) == 1 else levels.movedim(0, -1)
+    buffer = io.BytesIO()  # without a mark: rows of real images are among them
+    Image.fromarray(strip.numpy()).save(buffer, "PNG")
+    return data_uri(buffer.getvalue())
+
+
+def _strip(row: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(row.partition(",")[2]))) as image:
+        return np.asarray(image)
