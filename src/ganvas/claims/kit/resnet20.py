@@ -62,9 +62,11 @@ class ResNet20(nn.Module):
         return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
 
 
-def resnet20() -> nn.Module:
+def resnet20() -> ResNet20:
     """The network with its authors' weights. Raises `UserError` if they are missing."""
     path = weights_file("cifar10-resnet20", [FILE], SHA256, None)
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return filled(ResNet20(), state, "cifar10-resnet20", path)
+    net = ResNet20()
+    filled(net, state, "cifar10-resnet20", path)
+    return net
