@@ -183,9 +183,16 @@ def test_without_a_model_the_page_says_what_to_do(page: Any, runs: Path) -> None
         page.get_by_role("tab", name="Train").click()
         page.get_by_text("No run yet").wait_for()
         assert page.get_by_role("alert").count() == 0
-    finally:
+        # runs that appear are listed when the tab is opened again
         runs.rmdir()
         aside.rename(runs)
+        page.get_by_role("tab", name="Map").click()
+        page.get_by_role("tab", name="Train").click()
+        has(page, "#state", ", complete")
+    finally:
+        if aside.exists():
+            runs.rmdir()
+            aside.rename(runs)
 
 
 def test_map(page: Any) -> None:
