@@ -28,6 +28,7 @@ from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.importers.taming import named
 from ganvas.inference.model import Model
 from ganvas.nets import latent_autoencoder as nets
+from ganvas.nets.codebook import GumbelCodebook
 from ganvas.nets.patchgan import PatchDiscriminator
 from ganvas.nets.super_resolution import SRResNet
 from ganvas.training.initial import start_from
@@ -234,7 +235,7 @@ def test_a_discriminator_with_actnorm_is_one_without_norms(tmp_path: Path) -> No
 
 def test_drawn_codes_are_those_of_their_probabilities() -> None:
     """Hard draws, as often as the softmax says, with the gradient of relaxed ones."""
-    quantize = nets.GumbelCodebook(3, 2, temperature=0.5, divergence_weight=1.0)
+    quantize = GumbelCodebook(3, 2, temperature=0.5, divergence_weight=1.0)
     z = torch.randn(1, 2, 1, 1).expand(20_000, 2, 1, 1).requires_grad_()
     drawn = quantize(z)
     p = quantize.proj(z)[0].flatten().softmax(0)

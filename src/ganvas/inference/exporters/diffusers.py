@@ -15,7 +15,8 @@ from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
 from ganvas.inference.importers.diffusers import CONFIG, WEIGHTS
-from ganvas.nets.latent_autoencoder import GumbelCodebook, KLAutoencoder, VQAutoencoder
+from ganvas.nets.codebook import GumbelCodebook
+from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
 
 
 def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
