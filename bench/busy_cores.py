@@ -1,6 +1,6 @@
 """Measure training beside a process that keeps one core busy.
 
-    python bench/busy_cores.py [--rounds 5] [--methods dcgan_letters,stylegan2_digits]
+    python bench/busy_cores.py [--rounds 3] [--methods dcgan_letters]
 
 Threads of OpenMP wait for one another at the end of every operation. By default they wait
 in a loop that takes the core, so that a thread that shares its core with another process
@@ -46,8 +46,8 @@ def seconds_per_step(method: str, extra: dict[str, str]) -> float:
 def main() -> None:
     """Measure, and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--methods", default="dcgan_letters,stylegan2_digits")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--methods", default="dcgan_letters")
     given = parser.parse_args()
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for method in given.methods.split(","):

@@ -230,7 +230,10 @@ def test_a_discriminator_with_actnorm_is_one_without_norms(tmp_path: Path) -> No
     x = torch.rand(2, 3, 32, 32)
     ours = import_network(file, part="loss.discriminator")
     torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=1e-4)
-    assert any(isinstance(m, ActNorm) for m in theirs)
+    del state["loss.discriminator.main.6.scale"]
+    torch.save({"state_dict": state}, file)
+    with pytest.raises(UserError, match=r"main\.6\.scale is missing"):
+        import_network(file, part="loss.discriminator")
 
 
 def test_drawn_codes_are_those_of_their_probabilities() -> None:

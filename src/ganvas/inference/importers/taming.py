@@ -94,14 +94,24 @@ def _discriminator(state: State) -> Found | None:
 
 
 def _without_actnorm(state: State) -> dict[str, Tensor]:
-    """The same function of convolutions alone: scale * (conv(x) + loc) is one, too."""
+    """The same function without ActNorm: each is folded into the convolution before it.
+
+    scale * (conv(x) + loc) is a convolution, too. Raises `ValueError` for tensors that
+    are missing.
+    """
+
+    def tensor(name: str) -> Tensor:
+        if name not in state:
+            raise ValueError(f"{name} is missing")
+        return state[name]
+
     found = {k: v for k, v in state.items() if not k.endswith((".loc", ".scale", ".initialized"))}
     for key in [k for k in state if k.endswith(".loc")]:
-        place = int(key.split(".")[1])
-        loc, scale = (state[f"main.{place}.{name}"].flatten() for name in ("loc", "scale"))
-        weight, bias = f"main.{place - 1}.weight", f"main.{place - 1}.bias"
-        found[weight] = scale[:, None, None, None] * state[weight]
-        found[bias] = scale * (state[bias] + loc)
+        norm = key.removesuffix(".loc")
+        conv = f"main.{int(norm.removeprefix('main.')) - 1}"
+        loc, scale = tensor(key).flatten(), tensor(f"{norm}.scale").flatten()
+        found[f"{conv}.weight"] = scale[:, None, None, None] * tensor(f"{conv}.weight")
+        found[f"{conv}.bias"] = scale * (tensor(f"{conv}.bias") + loc)
     return found
 
 
