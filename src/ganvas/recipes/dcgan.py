@@ -61,9 +61,9 @@ def dcgan_digits(count: int) -> Run:
 def dcgan_letters(count: int) -> Run:
     """The demo: `dcgan_digits` for the shipped capital letters at 32x32.
 
-    Sized for four minutes on two CPU cores without bf16. Differences: width 32 and batches of
-    64; labels enter D by projection (arXiv:1802.05637), since with 26 planes beside
-    one gray one its first convolution was the slowest; no augmentation, since D
+    Sized for four minutes on two CPU cores without bf16. Differences: width 32 and
+    batches of 64; labels enter D by projection (arXiv:1802.05637), since with 26 planes
+    beside one gray one its first convolution was the slowest; no augmentation, since D
     cannot memorize 6,604 letters in 12 passes.
     """
     run = dcgan_digits(count)
