@@ -6,11 +6,13 @@
 A template holds a reference instead of each figure:
 
     {{.2f docs/claims/x.json seeds.0.figures.distance}}     a value, formatted by Python's `format`
-    {{.1% mean docs/claims/x.json seeds.*.figures.share}}   also median, min, max of a list
-    {{0.8; not measured: the goal}}                         a number that is no measurement of ours
+    {{.1% mean docs/claims/x.json seeds.*.figures.share}}   also median, min, max, sum
+    {{0.8; not measured: the goal}}                         a number that is no measurement of ours: a
+                                                            goal, or a setting of the script
 
 A reference gives a record's path from the project's root and the names that lead to the
-value, joined by dots; `*` takes every element of a list or object. Records lie in RECORDS.
+value, joined by dots; `*` takes every element of a list or object, and `a*` those whose
+name it matches. Records lie in RECORDS.
 
 A figure without a reference is an error if it has a decimal point, a percent sign or a unit
 of UNITS, or if it stands alone in a table's cell that is not the first of its row. This holds
@@ -21,6 +23,7 @@ examined: settings are written as `code`.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import statistics
@@ -31,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = ("results.md.in", "performance.md.in")
 RECORDS = ("docs/claims/", "docs/results/", "bench/results/")
-REDUCE = {"mean": statistics.fmean, "median": statistics.median, "min": min, "max": max}
+REDUCE = {"mean": statistics.fmean, "median": statistics.median, "min": min, "max": max, "sum": sum}
 UNITS = "dB|ms|s|min|h|seconds?|minutes?|hours?|images/s|steps/s|x|×|[kMG]i?B"
 
 NUMBER = r"[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -40,7 +43,7 @@ FIGURE = re.compile(
 )
 REFERENCE = re.compile(
     r"\{\{(?:(?P<literal>[^{};\n]+); not measured: [^{}\s][^{}\n]*"
-    r"|(?P<format>\S+) (?:(?P<reduce>mean|median|min|max) )?(?P<path>\S+\.json) "
+    r"|(?P<format>\S+) (?:(?P<reduce>mean|median|min|max|sum) )?(?P<path>\S+\.json) "
     r"(?P<names>[^{}\n]+))\}\}"
 )
 SKIPPED = re.compile(rf"{REFERENCE.pattern}|`[^`]*`|\]\([^)]*\)|https?://\S+", re.DOTALL)
@@ -96,11 +99,11 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
 
 
 def look_up(value: Any, names: list[str]) -> Any:
-    """The value at `names` in nested objects and lists; a list of all elements for `*`."""
+    """The value at `names` in nested objects and lists; for a pattern, a list of what it matches."""
     for i, name in enumerate(names):
-        if name == "*":
-            elements = value.values() if isinstance(value, dict) else value
-            return [look_up(v, names[i + 1 :]) for v in elements]
+        if "*" in name:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            return [look_up(v, names[i + 1 :]) for k, v in items if fnmatch.fnmatch(str(k), name)]
         value = value[int(name)] if isinstance(value, list) else value[name]
     return value
 
