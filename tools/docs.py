@@ -7,8 +7,7 @@ A template holds a reference instead of each figure:
 
     {{.2f docs/claims/x.json seeds.0.figures.distance}}     a value, formatted by Python's `format`
     {{.1% mean docs/claims/x.json seeds.*.figures.share}}   also median, min, max, sum
-    {{0.8; not measured: the goal}}                         a number that is no measurement of ours: a
-                                                            goal, or a setting of the script
+    {{0.8; not measured: the goal}}                         a goal, or a setting of the script
 
 A reference gives a record's path from the project's root and the names that lead to the
 value, joined by dots; `*` takes every element of a list or object, and `a*` those whose
@@ -99,7 +98,7 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
 
 
 def look_up(value: Any, names: list[str]) -> Any:
-    """The value at `names` in nested objects and lists; for a pattern, a list of what it matches."""
+    """The value at `names` in nested objects and lists; a list for a pattern."""
     for i, name in enumerate(names):
         if "*" in name:
             items = value.items() if isinstance(value, dict) else enumerate(value)

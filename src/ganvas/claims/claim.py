@@ -74,6 +74,31 @@ class Check(_Strict):
         """Whether the bound holds for the figures of all seeds; false if one is NaN."""
         return OPERATORS[self.op](self.judged(values), self.bound)
 
+    def judged_null(self, values: Sequence[float]) -> float:
+        """The value of a null that is compared with the bound, which it must fail.
+
+        Stricter than `judged`: the best seed in place of the worst, and the mean itself
+        in place of the far end of its interval.
+
+        values: the figure of each seed with the null in place of the trained model
+
+        Returns NaN if there is no seed or any value is NaN.
+        """
+        value = self.judged(values)
+        if math.isnan(value):
+            return value
+        match self.over:
+            case "every":
+                return (max if self.op in (">=", ">") else min)(values)
+            case "mean":
+                return fmean(values)
+            case "median" | "share":
+                return value
+
+    def passed_by_null(self, values: Sequence[float]) -> bool:
+        """Whether a null passes the bound; false if a value is NaN."""
+        return OPERATORS[self.op](self.judged_null(values), self.bound)
+
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95% interval of a mean by Student's t; infinite for a single value."""
@@ -92,7 +117,8 @@ class Finding:
     figures: scalars for checks and readers
     series: data of the plot: numbers, lists, nested dicts; JSON, a few thousand numbers
     nulls: the same figures where the trained model is replaced: by an untrained one, by
-        a guess ("chance"), or by a control
+        a guess ("chance"), or by a control; a figure that compares with that control
+        is left out
     """
 
     figures: Mapping[str, float]
@@ -103,7 +129,8 @@ class Finding:
 class Words(_Strict):
     """The texts and bounds of a claim, `experiments/NAME.toml`.
 
-    kind: "theory" needs no training and is counted apart; "accelerator" means nothing
+    kind: "theory" compares with a closed form, with perceptrons on the line or in the
+        plane at most, and is counted apart; "accelerator" means nothing
         at the size of two cores and is not run there
     paper: authors, year, title, arXiv number
     section: where the paper says it

@@ -70,7 +70,8 @@ def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record
     Returns {"checks": [...], "void": bool, "holds": bool}: each bound with the value
     that was compared, whether it holds, and what the nulls make of it. A claim holds if
     all bounds hold, no experiment failed, and it is not void: a bound of the statement
-    itself that an untrained model, a guess or a control passes shows nothing.
+    itself that an untrained model, a guess or a control passes, in the best seed, shows
+    nothing.
     """
     checks, void = [], False
     for check in claim.words.checks:
@@ -79,8 +80,8 @@ def judge(claim: Claim, seeds: Seeds, failures: Sequence[object] = ()) -> Record
             for null in dict.fromkeys(name for s in seeds for name in s.get("nulls", {})):
                 values = [as_float(s["nulls"].get(null, {}).get(check.figure)) for s in seeds]
                 passed[null] = {
-                    "value": _finite(check.judged(values)),
-                    "holds": check.holds(values),
+                    "value": _finite(check.judged_null(values)),
+                    "holds": check.passed_by_null(values),
                 }
         void |= any(null["holds"] for null in passed.values())
         values = [as_float(s["figures"].get(check.figure)) for s in seeds]

@@ -58,8 +58,8 @@ def remove_filters(G: Generator) -> None:
 
 
 def decibels(a: Tensor, b: Tensor) -> float:
-    """Peak signal to noise ratio of two batches of images."""
-    peak = 2 * float(a.abs().max())
+    """PSNR of two batches of images; the peak is the range of `a`."""
+    peak = float(a.max() - a.min())
     return 10 * math.log10(peak**2 / max(float((a - b).square().mean()), 1e-30))
 
 

@@ -51,13 +51,18 @@ def experiment(seed: int) -> Finding:
     u = np.random.default_rng(seed).random(SAMPLES)
     samples = through_inverse(u, density)
     test = kstest(samples, cdf)
+    flat = float(kstest(through_inverse(u, flattened), cdf).pvalue)
     return Finding(
         figures={
             "ks_p": float(test.pvalue),
             "ks_distance": float(test.statistic),
-            "ks_p_flattened": float(kstest(through_inverse(u, flattened), cdf).pvalue),
+            "ks_p_flattened": flat,
         },
         series={"histogram": np.histogram(samples, EDGES)[0]},
+        nulls={
+            "unmapped": {"ks_p": float(kstest(6 * u - 3, cdf).pvalue)},
+            "flattened": {"ks_p": flat},
+        },
     )
 
 

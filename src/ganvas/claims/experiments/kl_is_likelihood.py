@@ -15,6 +15,7 @@ from ganvas.claims.claim import Finding, Seeds, claim
 SAMPLES = 10_000
 BIN = 0.01  # width; what it adds to a variance is BIN^2 / 12 = 8e-6
 STEPS, RATE = 3000, 0.3  # of gradient descent
+START_GAUSSIAN, START_MIXTURE = [0.0, 0.0], [0.0, -1.0, 0.0, 0.5, 0.0]  # of gradient descent
 TRUE_GAUSSIAN = np.array([1.3, 0.7])  # mean, standard deviation
 # Weight, mean and deviation of the first Gaussian, mean and deviation of the second.
 TRUE_MIXTURE = np.array([0.3, -2.0, 0.5, 1.0, 1.0])
@@ -105,11 +106,11 @@ def experiment(seed: int) -> Finding:
     first, second = rng.normal(both[0], both[1], SAMPLES), rng.normal(both[2], both[3], SAMPLES)
     double = np.where(rng.random(SAMPLES) < weight, first, second)
 
-    w, gaussian_path = descend(kl, gaussian_cdf, [0.0, 0.0], *binned(simple))
+    w, gaussian_path = descend(kl, gaussian_cdf, START_GAUSSIAN, *binned(simple))
     found, likeliest = gaussian(w), np.array([simple.mean(), simple.std()])
 
     p, edges = binned(double)
-    w, mixture_path = descend(kl, mixture_cdf, [0.0, -1.0, 0.0, 0.5, 0.0], p, edges)
+    w, mixture_path = descend(kl, mixture_cdf, START_MIXTURE, p, edges)
     found_mixture, likeliest_mixture = mixture(w), expectation_maximization(double)
 
     # One Gaussian for the mixture's data. For KL(Q || P), P is the true distribution,
@@ -118,17 +119,20 @@ def experiment(seed: int) -> Finding:
         [math.log(weight / (1 - weight)), both[0], math.log(both[1]), both[2], math.log(both[3])]
     )
     p_true = mixture_cdf(truth.double(), edges).diff()
-    w, _ = descend(lambda p, q: kl(q, p), gaussian_cdf, [0.0, 0.0], p_true, edges)
+    w, _ = descend(lambda p, q: kl(q, p), gaussian_cdf, START_GAUSSIAN, p_true, edges)
     found_reverse, one = gaussian(w), np.array([double.mean(), double.std()])
-    w, _ = descend(kl, gaussian_cdf, [0.0, 0.0], p, edges)
+    w, _ = descend(kl, gaussian_cdf, START_GAUSSIAN, p, edges)
     found_one = gaussian(w)
+    start = gaussian(torch.tensor(START_GAUSSIAN))
+    start_mixture = mixture(torch.tensor(START_MIXTURE))
+    reverse_gap = float(np.abs(found_reverse - one).max())
 
     return Finding(
         figures={
             "gaussian_gap": float(np.abs(found - likeliest).max()),
             "mixture_gap": float(np.abs(found_mixture - likeliest_mixture).max()),
             "wrong_model_gap": float(np.abs(found_one - one).max()),
-            "reverse_gap": float(np.abs(found_reverse - one).max()),
+            "reverse_gap": reverse_gap,
             "gaussian_from_truth": float(np.abs(found - TRUE_GAUSSIAN).max()),
             "mixture_from_truth": float(np.abs(found_mixture - TRUE_MIXTURE).max()),
         },
@@ -139,6 +143,14 @@ def experiment(seed: int) -> Finding:
             "forward": found_one,
             "reverse": found_reverse,
             "histogram": np.histogram(double, np.linspace(-5, 5, 81))[0],
+        },
+        nulls={
+            "untrained": {
+                "gaussian_gap": float(np.abs(start - likeliest).max()),
+                "mixture_gap": float(np.abs(start_mixture - likeliest_mixture).max()),
+                "wrong_model_gap": float(np.abs(start - one).max()),
+            },
+            "reverse": {"wrong_model_gap": reverse_gap},
         },
     )
 

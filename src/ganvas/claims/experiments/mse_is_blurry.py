@@ -121,6 +121,21 @@ def run() -> Run:
     )
 
 
+def distances(mse: Tensor, gan: Tensor, real: Tensor) -> dict[str, float]:
+    """The figures of answers [n, 2] to the heights of real points [n, 2]."""
+    height = real[:, 1:]
+    average = torch.cat([torch.zeros_like(height), height], 1)  # E[point | height]
+    right_answers = torch.stack([real, real * torch.tensor([-1.0, 1.0])])
+    right = float((gan[:, 0] > 0).float().mean())
+    return {
+        "mse_distance": float(distance_to_u(mse).mean()),
+        "gan_distance": float(distance_to_u(gan).mean()),
+        "mse_over_average": float(distance_to_u(mse).mean() / distance_to_u(average).mean()),
+        "gan_to_right_answer": float((gan - right_answers).norm(dim=2).min(0).values.mean()),
+        "gan_rarer_branch": min(right, 1 - right),
+    }
+
+
 def experiment(seed: int) -> Finding:
     """Measure the answers' distances to the U."""
     engine = train(run(), seed).engine
@@ -129,19 +144,17 @@ def experiment(seed: int) -> Finding:
     height = real[:, 1:]
     with torch.no_grad():
         mse = engine.ema["regression"](height)
-        gan = engine.ema["G"](torch.cat([height, torch.randn(TESTED, 2)], 1))
-    average = torch.cat([torch.zeros_like(height), height], 1)  # E[point | height]
-    right_answers = torch.stack([real, real * torch.tensor([-1.0, 1.0])])
-    right = float((gan[:, 0] > 0).float().mean())
+        given = torch.cat([height, torch.randn(TESTED, 2)], 1)
+        gan = engine.ema["G"](given)
+        initial = Conditional(Points.info.shape)
+        untrained = initial.regression(height), initial.G(given)
     return Finding(
-        figures={
-            "mse_distance": float(distance_to_u(mse).mean()),
-            "gan_distance": float(distance_to_u(gan).mean()),
-            "mse_over_average": float(distance_to_u(mse).mean() / distance_to_u(average).mean()),
-            "gan_to_right_answer": float((gan - right_answers).norm(dim=2).min(0).values.mean()),
-            "gan_rarer_branch": min(right, 1 - right),
-        },
+        figures=distances(mse, gan, real),
         series={"mse": mse[:300], "gan": gan[:300]},
+        nulls={
+            "untrained": distances(*untrained, real),
+            "the other network": distances(gan, mse, real),
+        },
     )
 
 

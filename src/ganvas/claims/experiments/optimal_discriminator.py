@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,9 +49,16 @@ def jsd(p: Tensor, q: Tensor) -> float:
     return float(torch.trapezoid(both, GRID)) / 2
 
 
+def untrained() -> nn.Module:
+    """A perceptron with its initial weights."""
+    return nn.Sequential(
+        nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)
+    )
+
+
 def trained(offset: float | None) -> nn.Module:
     """A discriminator (logits) that maximizes equation 1 for a fixed generator."""
-    D = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
+    D = untrained()
     adam = Adam(D.parameters(), lr=5e-3)
     falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, STEPS)
     for _ in range(STEPS):
@@ -62,37 +70,47 @@ def trained(offset: float | None) -> nn.Module:
     return D
 
 
+def compared(D: nn.Module, offset: float | None) -> dict[str, Any]:
+    """D's value and output beside the optimal ones, for one pair of distributions."""
+    p, q = densities(offset)
+    with torch.no_grad():
+        value = -float(bce(D(real(TESTED)), True) + bce(D(fake(TESTED, offset)), False))
+        output = D(GRID.float()[:, None]).sigmoid()[:, 0].double()
+    optimum = p / (p + q)
+    curves = {"p": p, "q": q, "output": output, "optimum": optimum}
+    return {
+        "offset": offset,
+        "value": value,
+        "theory": 2 * jsd(p, q) - 2 * math.log(2),
+        "error": float(torch.trapezoid((output - optimum).abs() * (p + q) / 2, GRID)),
+    } | {k: v[::20] for k, v in curves.items()}
+
+
+def errors(pairs: list[dict[str, Any]]) -> dict[str, float]:
+    """The largest errors of value and output over the pairs."""
+    return {
+        "value_error": max(abs(x["value"] / x["theory"] - 1) for x in pairs),
+        "output_error": max(x["error"] for x in pairs),
+    }
+
+
 def experiment(seed: int) -> Finding:
     """Compare trained discriminators and their values with the densities' integrals."""
     torch.manual_seed(seed)
-    pairs = []
-    for offset in (None, *OFFSETS):
-        D = trained(offset)
-        p, q = densities(offset)
-        with torch.no_grad():
-            value = -float(bce(D(real(TESTED)), True) + bce(D(fake(TESTED, offset)), False))
-            output = D(GRID.float()[:, None]).sigmoid()[:, 0].double()
-        optimum = p / (p + q)
-        error = float(torch.trapezoid((output - optimum).abs() * (p + q) / 2, GRID))
-        pairs.append(
-            {
-                "offset": offset,
-                "value": value,
-                "theory": 2 * jsd(p, q) - 2 * math.log(2),
-                "error": error,
-            }
-        )
-        pairs[-1] |= {
-            k: v[::20] for k, v in {"p": p, "q": q, "output": output, "optimum": optimum}.items()
-        }
+    offsets = (None, *OFFSETS)
+    pairs = [compared(trained(offset), offset) for offset in offsets]
+    constant = nn.Linear(1, 1)
+    for weight in constant.parameters():
+        nn.init.zeros_(weight)
+    nulls = {"untrained": untrained(), "always 1/2": constant}
     return Finding(
         figures={
-            "value_error": max(abs(x["value"] / x["theory"] - 1) for x in pairs),
-            "output_error": max(x["error"] for x in pairs),
+            **errors(pairs),
             "value_same_law": pairs[0]["value"],
             "jsd_error": max(abs(x["value"] - x["theory"]) / 2 for x in pairs),
         },
         series={"x": GRID[::20], "pairs": pairs},
+        nulls={name: errors([compared(D, o) for o in offsets]) for name, D in nulls.items()},
     )
 
 

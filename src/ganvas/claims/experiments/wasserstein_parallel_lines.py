@@ -91,17 +91,24 @@ def trained(
     return networks
 
 
-def on_lines() -> dict[str, Tensor]:
-    """Both distances between the lines at 0 and at theta, by trained networks.
+def train_on_lines() -> tuple[nn.Module, nn.Module]:
+    """Discriminators and critics between the line at 0 and those at THETAS."""
+    thetas = torch.tensor(THETAS)
+    zero = torch.zeros(len(thetas))
+    D, f = (
+        trained(loss, lambda: (lines(BATCH, zero), lines(BATCH, thetas)), len(thetas), STEPS)
+        for loss in (d_loss, critic_loss)
+    )
+    return D, f
+
+
+def on_lines(D: nn.Module, f: nn.Module) -> dict[str, Tensor]:
+    """Both distances between the lines at 0 and at theta, by D and f.
 
     Also the gradients by theta that pass through the networks. All [len(THETAS)].
     """
     thetas = torch.tensor(THETAS)
     count, zero = len(thetas), torch.zeros(len(thetas))
-    D, f = (
-        trained(loss, lambda: (lines(BATCH, zero), lines(BATCH, thetas)), count, STEPS)
-        for loss in (d_loss, critic_loss)
-    )
     moved = thetas.clone().requires_grad_()
     real, fake = lines(TESTED, zero), lines(TESTED, moved)
     jsd = (
@@ -118,8 +125,8 @@ def on_lines() -> dict[str, Tensor]:
     )
 
 
-def on_clouds() -> tuple[float, float]:
-    """The critic's estimate and the exact distance between two sets of points.
+def on_clouds() -> tuple[float, float, float]:
+    """Estimate of the critic, exact distance of two sets, estimate without training.
 
     One set is a ring of eight Gaussians with radius 2, the other a Gaussian in its
     center.
@@ -130,23 +137,34 @@ def on_clouds() -> tuple[float, float]:
     f = trained(critic_loss, lambda: (ring, middle[torch.randperm(CLOUD)]), 1, CLOUD_STEPS)
     with torch.no_grad():
         estimate = float(f(ring).mean() - f(middle).mean())
+        initial = Networks(1)
+        untrained = float(initial(ring).mean() - initial(middle).mean())
     costs = torch.cdist(ring, middle).double().numpy()
-    return estimate, float(costs[linear_sum_assignment(costs)].mean())
+    return estimate, float(costs[linear_sum_assignment(costs)].mean()), untrained
+
+
+def errors(found: dict[str, Tensor]) -> dict[str, float]:
+    """The largest differences from theory over the theta that are not 0."""
+    theta, jsd, w, jsd_gradient, w_gradient = (x[found["theta"] != 0] for x in found.values())
+    return {
+        "jsd_error": float((jsd / math.log(2) - 1).abs().max()),
+        "jsd_gradient": float(jsd_gradient.abs().max()),
+        "w_error": float((w / theta.abs() - 1).abs().max()),
+        "w_gradient_error": float((w_gradient * theta.sign() - 1).abs().max()),
+    }
 
 
 def experiment(seed: int) -> Finding:
     """Compare the networks' estimates with |theta|, log 2 and exact transport."""
     torch.manual_seed(seed)
-    found = on_lines()
-    estimate, exact = on_clouds()
-    theta, jsd, w, jsd_gradient, w_gradient = (x[found["theta"] != 0] for x in found.values())
+    found = on_lines(*train_on_lines())
+    estimate, exact, untrained = on_clouds()
+    count = len(THETAS)
+    initial = errors(on_lines(Networks(count), Networks(count)))
     (same,) = (found["theta"] == 0).nonzero()[0].tolist()
     return Finding(
         figures={
-            "jsd_error": float((jsd / math.log(2) - 1).abs().max()),
-            "jsd_gradient": float(jsd_gradient.abs().max()),
-            "w_error": float((w / theta.abs() - 1).abs().max()),
-            "w_gradient_error": float((w_gradient * theta.sign() - 1).abs().max()),
+            **errors(found),
             "jsd_at_0": float(found["jsd"][same]),
             "w_at_0": float(found["w"][same]),
             "cloud_error": abs(estimate / exact - 1),
@@ -154,6 +172,7 @@ def experiment(seed: int) -> Finding:
             "cloud_exact": exact,
         },
         series=found,
+        nulls={"untrained": {**initial, "cloud_error": abs(untrained / exact - 1)}},
     )
 
 
