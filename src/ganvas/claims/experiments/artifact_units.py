@@ -35,6 +35,13 @@ def gain(found: artifacts.Artifacts) -> float:
     return 1 - found.after / found.before
 
 
+def untrained_gain(seed: int) -> float:
+    """`gain` by the units of a generator's initial weights."""
+    model = as_model(train(RUN, seed, steps=False))
+    worst = artifacts.by_activation(model, layers(model), real(), n=SAMPLES, seed=seed)
+    return gain(artifacts.find(model, layers(model), real(), n=SAMPLES, seed=seed, ranked=worst))
+
+
 def experiment(seed: int) -> Finding:
     """Choose layer and number of units by each ranking; judge on new samples."""
     model = as_model(train(RUN, seed))
@@ -55,6 +62,8 @@ def experiment(seed: int) -> Finding:
     }
     gains = {name: gain(result) for name, result in judged.items()}
     random = fmean(gains[f"random_{i}"] for i in range(RANDOM))
+    others = fmean(gains[f"random_{i}"] for i in range(1, RANDOM))
+    untrained = untrained_gain(seed)
     figures = {
         "gain": gains["worst"],
         "random_gain": random,
@@ -68,7 +77,8 @@ def experiment(seed: int) -> Finding:
         figures,
         {"gains": gains},
         {
-            "random": {"gain": gains["random_0"], "beyond_random": gains["random_0"] - random},
+            "untrained": {"gain": untrained, "beyond_random": untrained - random},
+            "random": {"gain": gains["random_0"], "beyond_random": gains["random_0"] - others},
             "best": {"gain": gains["best"], "beyond_random": gains["best"] - random},
         },
     )

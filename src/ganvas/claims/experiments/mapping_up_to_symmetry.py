@@ -86,13 +86,18 @@ def comparison(seed: int) -> Comparison:
         found = scores(probabilities(trained).argmax(1).numpy(), truth, symmetries)
         return found | {"reward": trained.readings[-1]["reward"]}
 
-    arms = {"distinct": ("distinct", 0.5), "ring": ("ring", 0.5), "cycle_alone": ("distinct", 0.0)}
+    arms = {
+        "distinct": ("distinct", 0.5),
+        "ring": ("ring", 0.5),
+        "cycle_alone": ("distinct", 0.0),
+        "ring_cycle_alone": ("ring", 0.0),
+    }
     return Comparison(
         arms={
             name: [run(kind, alpha, pair, rate) for rate in RATES]
             for name, (kind, alpha) in arms.items()
         },
-        controls=["cycle_alone"],
+        controls=["cycle_alone", "ring_cycle_alone"],
         measure=measure,
         chance={"true": 1 / WORDS, "symmetric": 2 / WORDS, "exact": 0.0},
         series=lambda trained: {"table": probabilities(trained)},

@@ -6,20 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from statistics import median
+from typing import cast
 
+import torch
 from matplotlib.figure import Figure
 from torch.optim import Adam
 
 from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.claims.kit.quality import Quality, rank_correlation
 from ganvas.claims.kit.training import train
-from ganvas.core import Run
+from ganvas.core import Run, Samples
 from ganvas.data import images
 from ganvas.engine.engine import Engine
 from ganvas.methods import DCGAN, WGANGP
 from ganvas.nets import dcgan as nets
 
 READINGS = 25  # of each run, evenly spaced
+COUNT = 1024  # images of each kind for the estimate without training
 WARM_UP = 3  # not judged: the critic starts from nothing and its estimate rises
 DIGITS = partial(images, "digits", size=16)
 GENERATORS: Mapping[str, Mapping[str, float]] = {
@@ -77,8 +80,21 @@ def read(engine: Engine, logged: Mapping[str, Sequence[float]]) -> dict[str, flo
 
 
 def curves(run: Run, seed: int, name: str) -> dict[str, list[float]]:
-    """The readings of a run after the warm-up, a list for each figure."""
-    readings = train(run, seed, name=name, readings=READINGS, read=read).readings[WARM_UP:]
+    """The readings of a run after the warm-up, a list for each figure.
+
+    `untrained` is the estimate of the critic's initial weights, on 1,024 images of each
+    kind.
+    """
+    initial = train(run, seed, steps=False)
+    D, real = cast(DCGAN | WGANGP, initial.model).D, initial.feed.fixed(COUNT).x
+
+    @torch.no_grad()
+    def both(engine: Engine, logged: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        fake = cast(Samples, engine.model()).sample(COUNT)
+        untrained = float(D(real).mean() - D(fake).mean())
+        return {**read(engine, logged), "untrained": untrained}
+
+    readings = train(run, seed, name=name, readings=READINGS, read=both).readings[WARM_UP:]
     return {key: [r[key] for r in readings] for key in readings[0]}
 
 
@@ -99,7 +115,7 @@ def experiment(seed: int) -> Finding:
         "jensen_shannon_gain": control["frechet"][0] / control["frechet"][-1],
     }
     nulls = {
-        "untrained": 0.0,  # a critic that is not trained has the same estimate throughout
+        "untrained": rank_correlation(pooled["untrained"], pooled["frechet"]),
         "elapsed time": rank_correlation([-n for n in pooled["images"]], pooled["frechet"]),
         "the loss of 2014": figures["jensen_shannon_spearman"],
     }
