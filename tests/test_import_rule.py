@@ -61,6 +61,22 @@ def test_imports_point_down(trees: Trees) -> None:
     assert {file: packages for file, packages in found.items() if packages} == {}
 
 
+def test_a_method_reads_alone(trees: Trees) -> None:
+    """A paper's file imports neither data nor the engine, and of the papers' only `base`."""
+    allowed = {"core", "media", "objectives", "metrics", "nets", "methods"}
+    papers = {f: t for f, t in trees.items() if f.parent.name == "methods"}
+    found = {f.name: more for f, t in papers.items() if (more := imported(t) - allowed)}
+    assert found == {}
+    others = [
+        f"{file.name}: {node.module}"
+        for file, tree in papers.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ganvas.methods.")
+        if node.module != "ganvas.methods.base" and file.name != "__init__.py"
+    ]
+    assert others == []
+
+
 def test_private_names_stay_in_their_file(trees: Trees) -> None:
     found = [
         f"{file}, line {node.lineno}: {alias.name}"

@@ -19,6 +19,7 @@ from ganvas.methods import CGAN
 # Settings by recipe, separated by spaces, with which a few steps take a second.
 SETTINGS: dict[str, str] = {
     "gan": "G.hidden=[16,16] D.units=8 data.size=8 batch=8",
+    "gan_adam": "G.hidden=[16,16] D.units=8 data.size=8 batch=8",
     "cgan": (
         "G.noise_units=8 G.label_units=8 G.joint_units=16 D.units=8 D.label_units=4 "
         "data.size=8 batch=8"

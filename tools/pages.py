@@ -147,7 +147,10 @@ def table(facts: list[Facts]) -> str:
 
 def page(f: Facts) -> str:
     source = f"../../src/ganvas/methods/{f.file}.py"
-    turns = inspect.getsource(f.kind.updates)
+    turns, losses = inspect.getsource(f.kind.updates), "The losses are in the same file."
+    if "self.game(" in turns:
+        turns += "\n" + inspect.getsource(f.kind.game)
+        losses = "`game` and the losses are in [methods/base.py](../../src/ganvas/methods/base.py)."
     before, differs = [], []
     for text in f.text:
         (differs if differs or text.startswith(DIFFERS) else before).append(shown(text))
@@ -164,7 +167,7 @@ def page(f: Facts) -> str:
         "real images. Each `Update` is one optimizer step of the named player, which descends its "
         "loss. "
         + ("`Forward` generates images once for several turns. " if "Forward(" in turns else "")
-        + "The losses are in the same file.",
+        + losses,
         f"```python\n{textwrap.dedent(turns).rstrip()}\n```",
         "## Differs from the paper",
         capital("\n\n".join(differs).removeprefix(DIFFERS).strip()),
@@ -176,7 +179,7 @@ def page(f: Facts) -> str:
         *(claim(c) for c in f.own),
         "" if f.own else "No claim of this paper has an experiment yet.",
         "Claims of other papers whose experiments use this method:" if f.others else "",
-        *(claim(c) for c in f.others),
+        "\n".join(f"* {mention(c)}" for c in f.others),
         "## Import",
         imports(f),
         f"[All methods](README.md). {WRITTEN}",
@@ -233,9 +236,16 @@ def pictures(f: Facts) -> Iterator[str]:
             yield f"*{caption}: [how it was trained, figures, weak points](../gallery.md#{row}).*"
     for name in [name for name in f.recipes if name not in shown]:
         for file in sorted((DOCS / "equal_time").glob(f"*-{name}.png"), reverse=True):
-            caption = f"Samples of `{name}` trained on {file.stem.removesuffix(f'-{name}')}"
+            caption, data = briefly_trained(name, file.stem.removesuffix(f"-{name}"))
             yield f"![{caption}](../equal_time/{file.name})"
-            yield f"*{caption}.*"
+            yield f"*{caption} ([all methods at equal time](../equal_time.md#results-{data})).*"
+
+
+def briefly_trained(method: str, data: str) -> tuple[str, str]:
+    """The caption of an image of docs/equal_time, and the data set."""
+    record = json.loads((DOCS.parent / "bench" / "results" / "equal_time.json").read_text())
+    name = record["cells"][f"{method} {data} 0"]["recipe"]
+    return f"Samples of `{name}`, {record['minutes']:g} minute of one core on {data}", data
 
 
 def gallery() -> list[tuple[str, str, dict[str, Any]]]:
@@ -291,6 +301,14 @@ def recorded(name: str) -> Mapping[str, Any] | None:
 def verdict(claim: Claim) -> str:
     """What the record says of a claim."""
     return runner.result(claim, recorded(claim.name)).replace("not run", "not run yet")
+
+
+def mention(claim: Claim) -> str:
+    """A claim of another paper in one line: name, sentence, result."""
+    record, name = recorded(claim.name), f"`{claim.name}`"
+    if record:
+        name = f"[{name}](../claims/README.md#{claim.name})"
+    return f"{name}: {claim.words.sentence} **{capital(runner.result(claim, record))}.**"
 
 
 def claim(claim: Claim) -> str:

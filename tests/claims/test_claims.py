@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from ganvas.claims.page import write_report
 RECORDS = Path(__file__).parents[2] / "docs" / "claims"
 EXPERIMENTS = Path(next(iter(experiments.__path__)))
 CLAIMS = all_claims()
+BACK_REFERENCE = re.compile(
+    r"(the same|as (above|of|before)|that|those|this|these|its?|they|them|their)\b", re.IGNORECASE
+)
 
 
 def record_of(name: str) -> Record:
@@ -46,6 +50,15 @@ def test_a_claim_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLAIMS)
+def test_its_labels_stand_alone(name: str) -> None:
+    """The page puts judged figures first, so that no label may refer to the row above."""
+    words = CLAIMS[name].words
+    for labels in (words.figures, words.arms):
+        assert not [text for text in labels.values() if BACK_REFERENCE.match(text)]
+        assert len(set(labels.values())) == len(labels), "two have the same label"
+
+
+@pytest.mark.parametrize("name", CLAIMS)
 def test_its_record_is_what_the_bounds_make_of_the_figures(name: str) -> None:
     claim, record = CLAIMS[name], record_of(name)
     assert not runner.is_stale(claim, record), (
@@ -59,6 +72,7 @@ def test_its_record_is_what_the_bounds_make_of_the_figures(name: str) -> None:
     assert "dirty" not in record["commit"]
     for seed in record["seeds"]:
         assert {c.figure for c in claim.words.checks} <= seed["figures"].keys()
+        assert seed["figures"].keys() <= claim.words.figures.keys(), "a figure has no label"
         assert seed["seconds"] > 0
 
 
@@ -67,6 +81,12 @@ def test_no_null_passes_a_bound_of_its_statement(name: str) -> None:
     """Neither an untrained model, nor a guess, nor a control: such a bound shows nothing."""
     claim, record = CLAIMS[name], record_of(name)
     assert not record["void"]
+    for check in (c for c in claim.words.checks if c.role == "claim"):
+        nulls = [
+            [seed["nulls"].get(null, {}).get(check.figure) for seed in record["seeds"]]
+            for null in record["seeds"][0]["nulls"]
+        ]
+        assert any(None not in values for values in nulls), f"{check.figure} has no null"
     if claim.words.kind != "theory":
         for seed in record["seeds"]:
             assert "untrained" in seed["nulls"]

@@ -12,10 +12,11 @@ from toys import SMALL, toy_data, toy_images
 
 import ganvas
 from ganvas.core import rng
-from ganvas.data import blur_kernels, super_resolution
-from ganvas.data.blur_kernels import Profile
+from ganvas.data import super_resolution
 from ganvas.data.real_degradation import Pass, RealDegradation
 from ganvas.evaluation.real_features import RealFeatures
+from ganvas.media import blur_kernels
+from ganvas.media.blur_kernels import Profile
 from ganvas.metrics.features import extractor
 
 PROFILES: dict[str, Profile] = {"generalized": "generalized", "plateau": "plateau"}

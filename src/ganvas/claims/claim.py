@@ -136,7 +136,7 @@ class Words(_Strict):
     section: where the paper says it
     sentence: the statement, in our words
     experiment: what is done, and its size
-    outcome: what came out and why, written after the run
+    outcome: what came out and why, written after the run; its figures are the record's
     changes: removed or moved bounds, and redesigns after a result
     minutes: approximate duration of all seeds on one core
     seeds: number of seeds

@@ -55,8 +55,9 @@ def write_report(where: Path | None = None, out: Path | None = None) -> Path:
 INTRODUCTION = (
     "Each claim is a statement of a paper, an experiment that could refute it, and bounds "
     "that were committed before the experiment was run. Every figure that a bound of the "
-    "statement judges is computed again with an untrained model, a guess, and each control in "
-    "place of the trained model: a bound that one of these passes would make the claim void. "
+    "statement judges is computed again with an untrained model, a guess or a control in "
+    "place of the trained model: a bound that one of these passes, be it in one seed, would "
+    "make the claim void. "
     "Means are judged by their 95% interval over the seeds. This page is written by `ganvas "
     "claim report` from the records beside it; `ganvas claim run NAME` runs any of them "
     "again."

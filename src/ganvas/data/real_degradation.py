@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.core.errors import UserError
-from ganvas.data import blur_kernels
-from ganvas.data.blur_kernels import Profile, filtered
+from ganvas.media import blur_kernels
+from ganvas.media.blur_kernels import Profile, filtered
 from ganvas.media.values import Values
 
 Range = tuple[float, float]

@@ -37,7 +37,7 @@ def measure(
     checkpoint: str = "last",
     extrapolate: bool = False,
     also: Sequence[str] = (),
-    device: str | None = None,
+    device: str = "cpu",
     out: str | Path | None = None,
 ) -> Record:
     """Measure `n` samples of a run or model against real data.
@@ -78,7 +78,7 @@ def measure(
     records: dict[str, Record] = {}
     real: RealFeatures | None = None
     for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
-        model = load(run, checkpoint=which, device=device or "cpu")
+        model = load(run, checkpoint=which, device=device)
         real = real or RealFeatures(model, run, str(against), part, extract)
         # First, so that an unsupported diagnostic fails before the long part.
         diagnostics = real.diagnostics(also, model, n, seed, weights) if also else {}

@@ -1,7 +1,7 @@
 """One paper, one file; `base` holds what several papers share.
 
-A method imports core, objectives, metrics and networks; never data, the engine or
-another method.
+A method imports core, media, objectives, metrics and networks; never data, the engine
+or another method.
 """
 
 from ganvas.methods.autoencoder_kl import AutoencoderKL

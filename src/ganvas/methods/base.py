@@ -1,7 +1,7 @@
 """Abstract classes between `Method` and the papers: what several papers repeat.
 
-Nothing of an Algorithm 1 is here: each paper's `updates` and losses stay in its
-file.
+Each paper's `updates` and losses stay in its file. The exception is the loss of VQGAN,
+which the autoencoders of latent diffusion take over whole (`AdversarialAutoencoder`).
 """
 
 from __future__ import annotations

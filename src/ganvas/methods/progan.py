@@ -122,10 +122,6 @@ class ProGAN(NoiseToImage):
         out = self.D(x, alpha=self.current_stage.alpha)
         return out[0] if self.classes else out
 
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]; the generator puts it on the hypersphere."""
-        return super().latent(n)
-
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """Images at the current resolution and alpha."""
         z = self.latent(n) if z is None else z

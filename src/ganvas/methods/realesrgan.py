@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
-from ganvas.data.blur_kernels import sharpened
+from ganvas.media.blur_kernels import sharpened
 from ganvas.methods.base import Enlargement
 from ganvas.nets.vgg import VGG19, require_channels
 from ganvas.objectives.adversarial import bce, discriminator_accuracy

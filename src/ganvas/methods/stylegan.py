@@ -114,10 +114,6 @@ class StyleGAN(NoiseToImage):
         more = {} if noise is None else {"noise": noise}
         return self.G.synthesis(w, resolution=stage.resolution, alpha=stage.alpha, **more)
 
-    def latent(self, n: int) -> Tensor:
-        """N(0, 1), [n, latent]; the mapping network puts it on the hypersphere."""
-        return super().latent(n)
-
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """Untruncated images, with fixed noise."""
         return self.truncated(self.latent(n) if z is None else z, 1.0, y)

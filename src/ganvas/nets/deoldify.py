@@ -16,12 +16,11 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganvas.core import rng
 from ganvas.nets.layers import Strided1x1, divisible
-from ganvas.nets.norm import BatchNorm1d, BatchNorm2d
+from ganvas.nets.norm import BatchNorm2d
 from ganvas.nets.spectral import Spectral, spectral
 
 RANGE = 3.0  # of the output, in ImageNet's deviations
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
-BATCH_NORMS = (BatchNorm1d, BatchNorm2d)
 
 
 class BasicBlock(nn.Module):

@@ -98,9 +98,11 @@ BATCH = 1_000_000  # images, at most
 TRUNCATIONS = 100.0  # largest truncation; values above 1 are rarely of use
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, mps … (default: the fastest available).")
+TrainDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:1, mps … (default: the fastest available)."),
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ….")]
 Precision = Annotated[
     str | None,
     typer.Option(

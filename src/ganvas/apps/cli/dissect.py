@@ -84,7 +84,7 @@ def dissect(
     n: Annotated[int, typer.Option("-n", min=16, max=1_000_000, help="Number of samples.")] = 500,
     seed: Seed = 0,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Match the units of a generator with concepts; write a page with their images.
@@ -111,7 +111,7 @@ def dissect(
         optimize=optimize,
         against=against,
         checkpoint=checkpoint,
-        device=device or "cpu",
+        device=device,
     )
     if as_json:
         print_json(record)
@@ -163,7 +163,7 @@ def edit(
     label: Label = None,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
 ) -> None:
     """Add or remove a concept in samples, at a place or everywhere, by its units.
 
@@ -174,7 +174,7 @@ def edit(
     from ganvas.inference.load import load
 
     at_place = editing.place(at)
-    model = load(run, checkpoint=checkpoint, device=device or "cpu")
+    model = load(run, checkpoint=checkpoint, device=device)
     editing.page(
         model,
         units,

@@ -46,7 +46,7 @@ def sample(
     all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
@@ -60,9 +60,7 @@ def sample(
     from ganvas.inference.measurements import save_sample
     from ganvas.media import encode, grid
 
-    model = load(
-        run, checkpoint=checkpoint, device=device or "cpu", precision=precision, backend=backend
-    )
+    model = load(run, checkpoint=checkpoint, device=device, precision=precision, backend=backend)
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     how: dict[str, Any] = {
         "seed": seed,
@@ -194,7 +192,7 @@ def walk(
     all_classes: AllClasses = False,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
 ) -> None:
     """Render a latent walk: interpolate between generated images.
 
@@ -203,7 +201,7 @@ def walk(
     from ganvas.inference import render
     from ganvas.inference.load import load
 
-    model = load(run, checkpoint=checkpoint, device=device or "cpu")
+    model = load(run, checkpoint=checkpoint, device=device)
     how: dict[str, Any] = {"frames": frames, "fps": fps, "loop": loop, "curve": curve}
     made = render.walk(
         model,
@@ -237,7 +235,7 @@ def mix(
     label: Label = None,
     truncation: Truncation = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
 ) -> None:
     """Mix the styles of images in a table; for methods with styles.
 
@@ -246,7 +244,7 @@ def mix(
     from ganvas.inference import render
     from ganvas.inference.load import load
 
-    model = load(run, checkpoint=checkpoint, device=device or "cpu")
+    model = load(run, checkpoint=checkpoint, device=device)
     made = render.mix(
         model, out, rows=rows, columns=columns, layers=layers, label=label, truncation=truncation
     )
@@ -275,7 +273,7 @@ def project(
     weights: Annotated[Path | None, typer.Option(help="Folder of the LPIPS weights.")] = None,
     seed: Seed = 0,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
 ) -> None:
     """Project images into latent space: find the latents of the nearest images.
 
@@ -284,7 +282,7 @@ def project(
     from ganvas.inference import render
     from ganvas.inference.load import load
 
-    model = load(run, checkpoint=checkpoint, device=device or "cpu")
+    model = load(run, checkpoint=checkpoint, device=device)
     how: dict[str, Any] = {
         "space": space,
         "steps": steps,
@@ -310,7 +308,7 @@ def attention(
         ),
     ] = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
 ) -> None:
     """Show attention maps: samples, and one map for each query point.
 
@@ -320,6 +318,6 @@ def attention(
 
     points = attention_page.parsed(point) if point else attention_page.POINTS
     made = attention_page.page(
-        run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device or "cpu"
+        run, out, n=n, seed=seed, points=points, checkpoint=checkpoint, device=device
     )
     say(f"attention maps: {made}")

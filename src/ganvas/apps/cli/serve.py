@@ -44,7 +44,7 @@ def serve(
         float, typer.Option(min=1, max=86400, help="Seconds of an upload and of an answer.")
     ] = LIMITS.seconds,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
@@ -76,7 +76,7 @@ def serve(
             seconds=timeout,
         ),
         checkpoint=checkpoint,
-        device=device or "cpu",
+        device=device,
         precision=precision,
         backend=backend,
         ready=lambda address, count: say(f"serving {plural(count, 'model')} at {address}"),

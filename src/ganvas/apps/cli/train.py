@@ -16,11 +16,11 @@ from ganvas.apps.cli.common import (
     SEEDS,
     TRAIN,
     Compile,
-    Device,
     Json,
     Precision,
     RunFolder,
     Set,
+    TrainDevice,
     app,
     parse_size,
     print_json,
@@ -97,7 +97,7 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, max=SEEDS, help="Random seed of the run.")
     ] = None,
-    device: Device = None,
+    device: TrainDevice = None,
     precision: Precision = None,
     compile: Compile = None,
     augment: Annotated[
@@ -227,7 +227,7 @@ def resume(
     images: Annotated[
         int | None, typer.Option(help="Continue to this total number of images.")
     ] = None,
-    device: Device = None,
+    device: TrainDevice = None,
     set: Set = None,
     data: Annotated[
         str | None, typer.Option(help="Present place of the data set, if it was moved or changed.")
@@ -275,7 +275,7 @@ def bench(
         str | None, typer.Option(help="Image size in pixels: 64, or HEIGHTxWIDTH.")
     ] = None,
     batch: Annotated[int | None, typer.Option(max=BATCH, help="Images per batch.")] = None,
-    device: Device = None,
+    device: TrainDevice = None,
     precision: Precision = None,
     compile: Compile = None,
     steps: Annotated[int, typer.Option(min=1, help="Number of timed steps.")] = 10,

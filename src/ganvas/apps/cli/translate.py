@@ -80,7 +80,7 @@ def translate(
         typer.Option(help="Frames per second of a folder of frames (default 25)."),
     ] = None,
     checkpoint: Checkpoint = "last",
-    device: Device = None,
+    device: Device = "cpu",
     precision: UsePrecision = "fp32",
     backend: Backend = "torch",
 ) -> None:
@@ -118,7 +118,7 @@ def translate(
     how: dict[str, Any] = {
         "to": to,
         "checkpoint": checkpoint,
-        "device": device or "cpu",
+        "device": device,
         "precision": precision,
     }
     how |= {

@@ -11,7 +11,6 @@ from ganvas.core.errors import DataError, printable
 
 NAME = "shards.json"
 MOST_BYTES = 1 << 26  # of the index
-SPARE_BYTES = 1 << 20  # of a shard's end marker and headers, beyond its images
 
 Count = Annotated[int, pydantic.Field(ge=0, le=1 << 40)]
 Part = Literal["train", "val", "test", "all"]
