@@ -4,11 +4,12 @@
     python bench/letters.py --model runs/demo     evaluates one model, no record
 
 Trains the recipe of `make demo` as the demo does, with the seeds 4, 5 and 6 (0 served
-to choose the recipe; 1 to 3 judged it when it was half as long again), and classifies 2,600 letters of each, 100 per class. The set
-`letters` has three groups of typeface families: the generator is trained on `train`;
-the classifier, a small network, on `val`; `test` holds real letters that neither has
-seen. A letter is recognized if its own class is the most probable of the 26 letters and
-a 27th class "nothing" (blends of two letters, shuffled patches).
+to choose the recipe; 1 to 3 judged it when it was half as long again), and classifies
+2,600 letters of each, 100 per class. The set `letters` has three groups of typeface
+families: the generator is trained on `train`; the classifier, a small network, on
+`val`; `test` holds real letters that neither has seen. A letter is recognized if its
+own class is the most probable of the 26 letters and a 27th class "nothing" (blends of
+two letters, shuffled patches).
 
 Bounds, set before the runs that count:
 

@@ -182,8 +182,8 @@ def run(
     command with the same source, versions and machine continues from the finished
     seeds.
 
-    `seeds`: number of seeds. None: that of each claim.
-    `where`: folder of the records. None: `folder()`.
+    seeds: number of seeds. None: that of each claim.
+    where: folder of the records. None: `folder()`.
 
     Returns the records. Claims whose data or weights are missing are skipped.
 

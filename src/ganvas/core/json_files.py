@@ -24,9 +24,9 @@ def read_json(
 ) -> dict[str, Json]:
     """Read the JSON object of a file.
 
-    `what`: the kind of file for error messages, e.g. "run description".
-    `most`: the largest size in bytes that is read.
-    `error`: the class of what is raised.
+    what: the kind of file for error messages, e.g. "run description".
+    most: the largest size in bytes that is read.
+    error: the class of what is raised.
 
     Raises `error` with one line if there is no regular file, if it cannot be read, or
     if it holds anything but one JSON object within the bounds of `parse_json`.
@@ -53,8 +53,8 @@ def parse_json(
 ) -> dict[str, Json]:
     """Parse a JSON object: UTF-8, nested at most `MAX_DEPTH` deep.
 
-    `where`: the place that error messages name, e.g. "log.jsonl, line 3".
-    `what`: what should be there, e.g. "run description".
+    where: the place that error messages name, e.g. "log.jsonl, line 3".
+    what: what should be there, e.g. "run description".
 
     Raises `error` with one line.
     """

@@ -54,7 +54,7 @@ class LaneOrder:
     """The order of images in shards: shards are shuffled, and images within each shard.
 
     For an epoch, the shards are permuted by (seed, stream, epoch) and dealt out to
-    `lanes`: 16, or the largest power of two that is not above the number of shards. The
+    lanes: 16, or the largest power of two that is not above the number of shards. The
     larger shards are dealt first, so that lanes hold nearly the same number of images;
     each lane keeps its shards in the order of the permutation. The images of a shard
     are permuted by (seed, stream, epoch, shard). Position after position, the epoch

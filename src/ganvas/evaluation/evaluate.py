@@ -49,6 +49,8 @@ def measure(
     features, weights, resizer: see `ganvas.metrics.features.extractor`; values of
         different extractors do not compare
     part: "train" or "test"
+    seed: of the samples
+    device: "cpu", "cuda", "cuda:1", "mps"
     checkpoint: "last", "best", a number of images, or "both": the last and the best
     extrapolate: also the Fréchet distance at infinitely many images
     also: diagnostics by name, see `ganvas.evaluation.diagnostics`

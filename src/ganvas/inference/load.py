@@ -47,6 +47,7 @@ def load(
     path: `zoo:NAME` is a model of the checkout's folder `zoo/`
     checkpoint: "last", "best" (by the run's own quality curve), or the number of images
         of a checkpoint that the run still has
+    device: "cpu", "cuda", "cuda:1", "mps"
     precision: "fp32"; or "bf16", which rounds to 8 bits between layers: about twice as
         fast on processors with instructions for it, images within a gray level or two
     backend: "torch"; or "openvino" (CPU only, faster)

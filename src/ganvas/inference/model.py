@@ -196,8 +196,8 @@ class Model:
         frames: from each sample to the next
         loop: return to the first sample
         curve: "linear" or "spherical"; None: the method's own
-        label: one class for the whole walk, by default the first, for models with
-            labels
+        label: one class for the whole walk; None: the first, of models with labels
+        truncation, output: as of `sample`
 
         Raises `UserError` as `sample` does.
         """
@@ -262,9 +262,9 @@ class Model:
 
         rows, columns: samples by (seed, number)
         layers: coarse, middle, fine, or a range such as "2-5"
+        label, truncation, output: as of `walk`
 
-        Raises `UserError` for methods without styles and for layers that do not
-        exist.
+        Raises `UserError` for methods without styles and layers that do not exist.
         """
         sheet = self._sampler.mix(rows, columns, layers, label=label, truncation=truncation)
         return self.runtime.output(sheet, output)

@@ -20,7 +20,7 @@ STEPS, BATCH, RATE = 600, 100, 2e-3
 class AccuracyScore(NamedTuple):
     """Fractions of the real test images that are classified correctly.
 
-    `score`: by the classifier of the samples; `reference`: by one of as many real
+    score: by the classifier of the samples; `reference`: by one of as many real
     images; `classes`: `score` within each class, in the order of `labels`. Real data
     that trains as many steps on as many images is what a perfect generator could reach.
     """

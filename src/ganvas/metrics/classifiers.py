@@ -38,7 +38,7 @@ Look = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 class Classifier:
     """Classifier with class activation maps.
 
-    `look`: an image [1, C, H, W] in [-1, 1] and the number of a class -> (logits [K],
+    look: an image [1, C, H, W] in [-1, 1] and the number of a class -> (logits [K],
     evidence of each place for the class [h, w]). `labels`: the names of each class,
     behind commas; none if the classifier came without. `hash`: of its weights.
     """
@@ -102,13 +102,13 @@ class Classifier:
 def classifier(name: str, weights: str | Path | None = None) -> Classifier:
     """Open a classifier by name or folder.
 
-    `name`: `squeezenet`, `mobilenet-v2` (ImageNet's 1,000 classes, numbered from 0
+    name: `squeezenet`, `mobilenet-v2` (ImageNet's 1,000 classes, numbered from 0
     without the background), or a folder: one that the library transformers has saved
     (config.json and .safetensors), or one with a single .onnx file and, beside it,
     labels.txt, a class a line, and preprocessor_config.json if its images are not to be
     scaled as ImageNet's.
 
-    `weights`: the file of the first two's weights or the folder in which it lies, and
+    weights: the file of the first two's weights or the folder in which it lies, and
     the labels with it; None: the folder that GANVAS_WEIGHTS names. Raises `UserError`
     for an unknown name, for weights that are missing or wrong, and if a library is
     missing.

@@ -21,8 +21,8 @@ IGNORED = 255  # the label of pixels that do not count, as Cityscapes has it
 class Segmentation(NamedTuple):
     """`pixel_accuracy`: the share of pixels that have the right class.
 
-    `class_accuracy`: the same within each class, averaged over the classes that occur.
-    `mean_iou`: right pixels of a class over those that have it or are given it,
+    class_accuracy: the same within each class, averaged over the classes that occur.
+    mean_iou: right pixels of a class over those that have it or are given it,
     averaged likewise. `class_iou`: that of every class, NaN for those that do not
     occur.
     """
@@ -84,7 +84,7 @@ def fcn_score(
 ) -> Segmentation:
     """FCN score of generated images, batch by batch.
 
-    `pictures`: [N, C, H, W] in [-1, 1], generated from the label maps `truth` [N, H, W]
+    pictures: [N, C, H, W] in [-1, 1], generated from the label maps `truth` [N, H, W]
     (integers). `segmenter`: pictures -> scores [N, classes, H, W], or labels [N, H, W].
     Of one segmenter, figures compare; real pictures give the figure that can be
     reached.

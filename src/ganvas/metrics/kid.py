@@ -14,7 +14,7 @@ _CHUNK = 256  # rows of a kernel matrix held at once: more would leave the proce
 class KernelDistance(NamedTuple):
     """Kernel distance over all images (`value`), its interval and its subsets.
 
-    `low`, `high`: its 95% confidence interval. `subset_mean`, `subset_std`: over random
+    low, high: its 95% confidence interval. `subset_mean`, `subset_std`: over random
     subsets of `subset_size`, as the distance is usually published.
     """
 

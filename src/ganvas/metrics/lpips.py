@@ -55,7 +55,7 @@ class LPIPS(nn.Module):
     ) -> None:
         """`features`: layers in a row, read after those numbered `taps`.
 
-        `heads`: a weight for each channel of each of them. `caffe`: the network takes
+        heads: a weight for each channel of each of them. `caffe`: the network takes
         BGR in 0..255 less a mean, not RGB less ImageNet's mean. `least`: the shortest
         side in pixels that it takes.
         """
@@ -166,7 +166,7 @@ def squeezenet11() -> nn.Sequential:
 class Backbone:
     """A network by name.
 
-    `heads`: its heads' file, and that file's SHA-256. `files`: files with its weights
+    heads: its heads' file, and that file's SHA-256. `files`: files with its weights
     -> how their SHA-256 begins (torchvision puts the beginning into the name).
     """
 
@@ -241,7 +241,7 @@ def lpips(
     `alex`, `vgg`, `squeeze` (torchvision's weights of ImageNet), or `squeeze-caffe`
     (see `BACKBONES`; not comparable with the others' published figures).
 
-    `weights`: the folder with the heads (`alex.pth` and so on, in it or in its
+    weights: the folder with the heads (`alex.pth` and so on, in it or in its
     `lpips_v0.1`) and with the backbone's file;
     None: the one that the environment variable GANVAS_WEIGHTS names. `backbone`: that
     file, or its folder, if it lies elsewhere. Raises `UserError` for an unknown

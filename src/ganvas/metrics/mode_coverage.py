@@ -24,7 +24,7 @@ REACH = 3.0  # deviations from its center within which a sample is good
 class Modes(NamedTuple):
     """`found` of `total` modes hold a good sample.
 
-    `good`: the share of samples that are good; `reverse_kl`: of the samples' modes
+    good: the share of samples that are good; `reverse_kl`: of the samples' modes
     against equal shares, in nats; `counts`: good samples by mode, in the order of the
     centers.
     """
@@ -84,7 +84,7 @@ def _against_uniform(p: Tensor) -> float:
 class StackedModes(NamedTuple):
     """`found` of the 1,000 modes hold a sample.
 
-    `reverse_kl`: of the samples' modes against equal shares, in nats.
+    reverse_kl: of the samples' modes against equal shares, in nats.
     """
 
     found: int
@@ -122,7 +122,7 @@ def score_stacked_mnist(
 
     PacGAN, section 4.2, after VEEGAN, which draws `STACKED_SAMPLES` = 26,000.
 
-    `batches`: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of
+    batches: images [N, 3, H, W]. `classify`: gray images [N, 1, H, W] -> scores of
     the 10 digits [N, 10]; with the extractor `lenet-mnist` it is `lambda x:
     lenet.with_logits(x)[1]`. A mode is found if at least one sample's three channels
     are so classified. The classifier is part of the protocol: papers' differ. Perfect
@@ -151,11 +151,11 @@ def score_stacked_mnist(
 class Birthday(NamedTuple):
     """Duplicates among samples and the number of different images that they imply.
 
-    `pairs`: the closest (i, j, distance), closest first, for inspection.
+    pairs: the closest (i, j, distance), closest first, for inspection.
 
-    `duplicates`: how many pairs are no further apart than the threshold. `support`: how
+    duplicates: how many pairs are no further apart than the threshold. `support`: how
     many different images, equally likely, would give as many (infinite for none);
-    `low`, `high`: its 95% interval.
+    low, high: its 95% interval.
     """
 
     pairs: list[tuple[int, int, float]]
@@ -215,7 +215,7 @@ def birthday(samples: Tensor, threshold: float, shown: int = 20) -> Birthday:
 class Memorisation(NamedTuple):
     """Distance of samples to training images, relative to that of held-out images.
 
-    `ratio`: the median distance from a sample to its nearest training image, over that
+    ratio: the median distance from a sample to its nearest training image, over that
     of held-out real images: 1 if samples are as new as those, towards 0 if they are
     copies. `z`: below -3 or so, samples lie closer to the training images than chance
     allows; above 3, further away than real images do.

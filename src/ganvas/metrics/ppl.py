@@ -55,7 +55,7 @@ class FromStyles(Protocol):
 class PathLength(NamedTuple):
     """`value`: the mean over `kept` of `paths` paths.
 
-    `low`, `high`: its 95% interval, from their spread.
+    low, high: its 95% interval, from their spread.
     """
 
     value: float
@@ -108,7 +108,7 @@ def path_length(
     `curve` is "linear" (`ganvas.core.Samples`), and `FromStyles` for paths in w, which
     are lines (`lerp`). If it has `classes`, each path stays within one class, and the
     paths take all classes in turn.
-    `distance`: two batches of images [N, C, H, W] in [-1, 1] -> [N]. It must be like
+    distance: two batches of images [N, C, H, W] in [-1, 1] -> [N]. It must be like
     a squared length (as LPIPS is) for the division by eps^2 to be right, and must not
     round: images eps apart are equal in 8 bits, so an extractor of
     `ganvas.metrics.features`, which rounds, sees no path at all. The paper's is LPIPS

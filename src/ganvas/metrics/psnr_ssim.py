@@ -75,7 +75,7 @@ def psnr(a: Tensor, b: Tensor, protocol: str = "y-crop4", mask: Tensor | None = 
 
     Infinite for equal images.
 
-    `mask`: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises
+    mask: bool [N, 1, H, W]; the mean is over the marked pixels alone. Raises
     `UserError` for unlike shapes, for pixels that are NaN or far outside [0, 1], for an
     unknown protocol, and if nothing is marked within the protocol's borders.
     """
@@ -160,7 +160,7 @@ def _marked(mask: Tensor, images: Tensor, protocol: str, border: int = 0) -> Ten
 def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, Tensor]:
     """Both images as the protocol wants them, checked.
 
-    `least`: the shortest side that remains.
+    least: the shortest side that remains.
     """
     chosen = protocol_named(protocol)
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):

@@ -47,7 +47,7 @@ def measure_samples(
 
     Returns a JSON-ready record:
 
-    `values`: `frechet`, called `fid` over the official network only (0 is best), with
+    values: `frechet`, called `fid` over the official network only (0 is best), with
     `.._bias` if there are few images and `.._infinity` if `extrapolate` is set (see
     `frechet.extrapolated`); `kernel` (0 is best); `precision`, `recall`, `density`,
     `coverage` (1 is best); `diversity` (the mean distance between two generated images
@@ -55,13 +55,13 @@ def measure_samples(
     collapsed); `inception_score` with `inception_score_std` if the extractor has
     classes.
 
-    `intervals`: [low, high] at 95%, of the kernel distance (see
+    intervals: [low, high] at 95%, of the kernel distance (see
     `kernel_distance_interval`) and of the Fréchet distance. The latter comes from the
     spread of random halves: it covers the sampling alone, not the bias. In trials with
     Gaussians that spread was right to 40% where the distance was well above its bias,
     and up to four times too wide where it was mostly bias.
 
-    `protocol`: everything that must be equal for two records to compare: extractor and
+    protocol: everything that must be equal for two records to compare: extractor and
     hash of its weights, resizer, image [C, H, W], counts, neighbors, split of the
     inception score.
 

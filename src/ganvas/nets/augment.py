@@ -44,7 +44,7 @@ def named(text: str) -> Callable[[], nn.Module]:
 class Augmentation(nn.Module):
     """Base of augmentations of images with one or several images in their channels.
 
-    `channels`: those of one image, if a discriminator sees several in its channels (a
+    channels: those of one image, if a discriminator sees several in its channels (a
     pair). None: there is one. The engine sets it.
     """
 
@@ -66,10 +66,10 @@ class DiffAugment(Augmentation):
 
     Zhao et al., 2020, arXiv:2006.10738, section 4 and its appendix for the ranges.
 
-    `color`: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2)
+    color: brightness moved by U(-.5, .5) (of a range of 2), saturation times U(0, 2)
     (nothing for gray images), contrast times U(.5, 1.5). `translation`: shifted by
     whole pixels, up to `shift` of each side (the paper: 1/8), zeros at the border.
-    `cutout`: a square of half the side set to zero. Both lengths are rounded half up,
+    cutout: a square of half the side set to zero. Both lengths are rounded half up,
     as in the authors' code, so that a side of 4 is shifted by a pixel. Where there are
     several images in the channels, each gets the same change; alpha gets no color.
     """

@@ -39,7 +39,7 @@ def _split(
 ) -> tuple[nn.Sequential, nn.ModuleList]:
     """(the layers that the domains share, what each has of its own).
 
-    `tied`: which are shared.
+    tied: which are shared.
     """
     if tied.start < 0 or tied.stop > len(layers) or len(tied) == len(layers):
         raise UserError(

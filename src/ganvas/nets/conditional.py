@@ -56,7 +56,7 @@ class Projection(nn.Linear):
     h [N, d], y labels [N] -> scores [N]. cGANs with Projection Discriminator, Miyato
     and Koyama, 2018, arXiv:1802.05637, equation 4. `classes` 0: linear(h). An image
     without a label has the score linear(h), as in S3GAN's code (arXiv:1903.02271).
-    `outputs`: numbers for each image; if they are several, the scores are [N, outputs].
+    outputs: numbers for each image; if they are several, the scores are [N, outputs].
     """
 
     def __init__(self, features: int, classes: int = 0, outputs: int = 1) -> None:

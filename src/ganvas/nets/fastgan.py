@@ -123,8 +123,8 @@ class Generator(nn.Module):
     """Latents [N, latent] -> images [N, C, S, S] (figure 3).
 
     `pair` gives the small second image, too. `skip`: with skip-layer excitation.
-    `tanh`: values are limited to [-1, 1]; the authors' code does so at 1024 px only.
-    `normalized`: spectrally; False for weights that are already.
+    tanh: values are limited to [-1, 1]; the authors' code does so at 1024 px only.
+    normalized: spectrally; False for weights that are already.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class Discriminator(nn.Module):
     Two paths, one for the image and one for the small image; each score sees a part of
     the image. `reconstruct` gives decoders' images of the features, the
     self-supervision of section 3.2 and figure 4. `skip`: with skip-layer excitation.
-    `decoder_width`: 32 in the authors' code, at every `width`. `normalized`: as of
+    decoder_width: 32 in the authors' code, at every `width`. `normalized`: as of
     `Generator`.
     """
 

@@ -62,11 +62,11 @@ class ResNetGenerator(nn.Module):
     below), after Johnson et al., arXiv:1603.08155. Convolutions have biases only if
     `norm` is an instance norm, as in the authors' code. Weights ~ N(0, .02).
 
-    `blur_down`, `blur_up`: halved by a convolution of stride 1 and a blur, doubled by
+    blur_down, blur_up: halved by a convolution of stride 1 and a blur, doubled by
     interpolation and a convolution, so that nothing aliases (Zhang, 2019,
     arXiv:1904.11486), as CUT's generator is (Park et al., 2020, arXiv:2007.15651).
-    `downs`: halvings; pix2pixHD's global generator has 4. `reflect`: of `ResNetBlock`.
-    `bias`: whether convolutions before a normalization have one, if not as said.
+    downs: halvings; pix2pixHD's global generator has 4. `reflect`: of `ResNetBlock`.
+    bias: whether convolutions before a normalization have one, if not as said.
     """
 
     def __init__(

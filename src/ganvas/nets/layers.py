@@ -283,7 +283,7 @@ class MinibatchStdDev(nn.Module):
     Groups are `group` neighbors in the batch (so a rank's rows keep theirs), or the
     whole batch if it is smaller or no multiple of `group`. `correction`: 0 divides
     the variance by the group's size as the paper's code does, 1 by one less.
-    `channels`: how many are appended, each the mean over as large a part of the
+    channels: how many are appended, each the mean over as large a part of the
     channels; the number is a divisor of C. `interleaved`: groups are not neighbors but
     as far apart as there are groups.
     """

@@ -56,7 +56,7 @@ def widths_by_level(
 class Grows(nn.Module):
     """`size`: (height, width) of the images.
 
-    `resolutions`: their longer side in pixels at each level of growth. `grid`: (height,
+    resolutions: their longer side in pixels at each level of growth. `grid`: (height,
     width) at level 0.
     """
 
@@ -205,7 +205,7 @@ class ProgressiveGenerator(Grows):
     ) -> Tensor:
         """`resolution`: the image's longer side in pixels; None: the last.
 
-        `alpha`: the newest resolution's weight.
+        alpha: the newest resolution's weight.
         """
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes, z)], 1)
@@ -285,7 +285,7 @@ class ProgressiveDiscriminator(Grows):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The resolution is that of the images x.
 
-        `y`: their labels [N]; `alpha`: the newest resolution's weight.
+        y: their labels [N]; `alpha`: the newest resolution's weight.
         """
         level = self._level(max(x.shape[-2:]))
         h = rectified(self.from_rgb[level](x))

@@ -182,7 +182,7 @@ class Discriminator(nn.Module):
     authors' code). `classes`: how many labels y [N] it takes, by projection
     (arXiv:1802.05637). `widths`: channels after each block, of which `shrinking` halve
     the side; None: `width` each. `narrow`: blocks widen with their second convolution.
-    `attention`: as of `Generator`.
+    attention: as of `Generator`.
     """
 
     def __init__(

@@ -265,7 +265,7 @@ class StyleBased(nn.Module):
 class Generator(StyleBased):
     """StyleGAN's generator.
 
-    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    style: the length of w; `mapping`: layers of the mapping network; the rest as of
     `Mapping` and `Synthesis`.
     """
 

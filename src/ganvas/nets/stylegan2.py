@@ -195,7 +195,7 @@ class Synthesis(Grows):
 class Generator(StyleBased):
     """StyleGAN2's generator.
 
-    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    style: the length of w; `mapping`: layers of the mapping network; the rest as of
     `Mapping` and `Synthesis`.
     """
 
@@ -257,7 +257,7 @@ class Discriminator(Grows):
     linear. `architecture`: "resnet" has a residual connection around each halving
     (arXiv:1912.04958, figure 7c), "orig" has none (StyleGAN2-ADA's on CIFAR-10), "skip"
     adds the image, halved, to the features at each resolution (figure 7b).
-    `classes`: the score is the product with the label's embedding through `mapping`
+    classes: the score is the product with the label's embedding through `mapping`
     layers, / sqrt(length) (arXiv:1802.05637). `spread`: channels of the minibatch
     standard deviation, 0 for none; `joined`: length of the product, None: the width at
     4x4. The rest as of `Synthesis` and `Mapping`.

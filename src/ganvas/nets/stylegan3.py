@@ -181,7 +181,7 @@ class FourierInput(nn.Module):
 class SynthesisLayer(nn.Module):
     """Modulated convolution and filtered LeakyReLU: [N, in, S, S] -> [N, out, S', S'].
 
-    `to_rgb`: 1x1, without nonlinearity and demodulation. The input is brought to a mean
+    to_rgb: 1x1, without nonlinearity and demodulation. The input is brought to a mean
     square of 1 by `magnitude`, a moving average of it.
     """
 
@@ -294,7 +294,7 @@ class Synthesis(nn.Module):
 class Generator(StyleBased):
     """StyleGAN3's generator.
 
-    `style`: the length of w; `mapping`: layers of the mapping network; the rest as of
+    style: the length of w; `mapping`: layers of the mapping network; the rest as of
     `Synthesis`.
     """
 

@@ -43,7 +43,7 @@ class SRResNet(nn.Module):
     residual blocks with batch norm under one long skip, a 3x3 convolution to four times
     the channels and PixelShuffle for every doubling, 9x9 to the image. `scale`: a power
     of two. `bounded`: the image is (tanh(x) + 1) / 2, as in leftthomas/SRGAN.
-    `activated`: the body ends in PReLU in place of batch norm, as that project had it
+    activated: the body ends in PReLU in place of batch norm, as that project had it
     at first.
     """
 
@@ -273,7 +273,7 @@ class CompactNet(nn.Module):
 
     `layers` convolutions at the small size and PixelShuffle at the end; the image
     enlarged by repeating pixels is added. `prelu`: activations are PReLU, or ReLU.
-    `out`: output channels, as many as the image's unless it has one.
+    out: output channels, as many as the image's unless it has one.
     """
 
     multiple: int = 1

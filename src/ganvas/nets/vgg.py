@@ -23,7 +23,7 @@ class VGG19(nn.Module):
     Simonyan and Zisserman, 2014, arXiv:1409.1556, table 1, E. Images [N, 1 or 3, H, W]
     in [0, 1] -> features [N, C, H / 2^(block - 1), W / 2^(block - 1)].
 
-    `weights`: a file of torchvision's (`ADDRESS`), or of the normalized encoders of
+    weights: a file of torchvision's (`ADDRESS`), or of the normalized encoders of
     universal style transfer, which begin with a 1x1 convolution and mirror at borders.
     The features of the two have unlike scales: of the normalized ones every channel's
     mean activation is about 1, which changes the weight of a loss on them. `layer`:

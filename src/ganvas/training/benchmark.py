@@ -118,8 +118,8 @@ def bench(
 
     The two kinds of steps take turns, so that both see the same machine.
 
-    `data`: as in `train`. None: random images of the recipe's size.
-    `steps`: number of timed steps of each kind, at least 1.
+    data: as in `train`. None: random images of the recipe's size.
+    steps: number of timed steps of each kind, at least 1.
     The others are as in `train`.
 
     Raises `UserError` for any setting that does not fit.

@@ -78,7 +78,7 @@ def read(path: str | Path) -> Settings:
 def write(recipe: str, run: Run, augment: str | None = None) -> str:
     """The settings of `run` as TOML, such that `read` leads to the same run.
 
-    `augment`: the option that `run` was made with, if any.
+    augment: the option that `run` was made with, if any.
     """
     lines = [_HEADER.format(recipe=recipe)]
     fields = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}

@@ -96,7 +96,7 @@ def _fit(
 ) -> Model:
     """Train from the engine's clock to the end of its run.
 
-    `unfinished`: the log's unfinished line, from the checkpoint.
+    unfinished: the log's unfinished line, from the checkpoint.
 
     Ctrl-C saves everything and raises `SystemExit`. Raises `Rewound` after the run
     folder was set back.

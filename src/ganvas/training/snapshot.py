@@ -55,7 +55,7 @@ def is_early(before: int, now: int) -> bool:
 def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str = "") -> Model:
     """Write a sample grid of the current model, and return the model.
 
-    `prefix`: `STOPPED` for a grid that an uninterrupted run would not have; `resume`
+    prefix: `STOPPED` for a grid that an uninterrupted run would not have; `resume`
         removes it.
     """
     model = Model(engine.model(), model_facts(engine, record), str(engine.device))
@@ -136,7 +136,7 @@ def model_facts(engine: Engine, record: RunRecord) -> dict[str, object]:
 def write_report_quietly(out: Path, running: bool = False) -> None:
     """Write report.html on rank 0; a failure is only a warning.
 
-    `running`: the run is still in progress.
+    running: the run is still in progress.
     """
     if distributed.rank() == 0:
         try:

@@ -48,8 +48,8 @@ def with_data(
 ) -> Run:
     """Fill in a run's data source and image size, then apply each assignment.
 
-    `size`: pixels, one side or (height, width). None: the recipe's.
-    `assignments`: as for `--set`.
+    size: pixels, one side or (height, width). None: the recipe's.
+    assignments: as for `--set`.
     """
     opener = run.data
     assert isinstance(opener, partial)
@@ -149,7 +149,7 @@ def config_text(
 ) -> str:
     """All settings of a run as TOML, for `--config`; nothing is trained.
 
-    `settings`: as of `plan_run`.
+    settings: as of `plan_run`.
 
     Raises `UserError` for "auto" as well, which chooses when it trains.
     """
@@ -329,8 +329,8 @@ def describe_run(
 ) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
-    `info`: description of the data set.
-    `command`: the command line; None: an equivalent one.
+    info: description of the data set.
+    command: the command line; None: an equivalent one.
     """
     return {
         "ganvas": __version__,

@@ -42,10 +42,10 @@ def check_method(
     4. bf16 training keeps finite float32 weights,
     5. the model file generates or translates the same images as the model.
 
-    `recipe`: a function `recipe(count) -> Run`, as an entry point of the group
+    recipe: a function `recipe(count) -> Run`, as an entry point of the group
         `ganvas.recipes` names it.
-    `data`: training data. None: toy images of the recipe's kind and size.
-    `set`: settings "path=value" that make the networks small, e.g. `"G.width=4"`.
+    data: training data. None: toy images of the recipe's kind and size.
+    set: settings "path=value" that make the networks small, e.g. `"G.width=4"`.
 
     Raises `AssertionError`, with what was found, if a check fails, and `UserError` for
     a setting that does not fit.

@@ -83,51 +83,52 @@ def train(
 ) -> Model:
     """Train `recipe` on `data`, write the run to `out` and return the trained model.
 
-    `recipe`: its name, or "auto": one that suits the data and the length of training
+    recipe: its name, or "auto": one that suits the data and the length of training
         (`ganvas.training.auto`), in `precision` "auto".
-    `data`: "digits", "letters", a path, or the name of an official data set.
-    `out`: the run folder; it must be new or empty, unless `resume` is "auto".
-    `size`: pixels, one side or (height, width). None: the recipe's.
-    `batch`: images per batch, over all ranks.
-    `images`: length of the run in real images drawn.
-    `minutes`: length of the run in minutes, about: the rate is measured first, and the
+    data: "digits", "letters", a path, or the name of an official data set.
+    out: the run folder; it must be new or empty, unless `resume` is "auto".
+    size: pixels, one side or (height, width). None: the recipe's.
+    batch: images per batch, over all ranks.
+    images: length of the run in real images drawn.
+    minutes: length of the run in minutes, about: the rate is measured first, and the
         number of images follows from it.
-    `seed`: every random number of the run follows from it.
-    `precision`: "fp32", "tf32" (CUDA), "bf16", or "auto" (bf16 where the hardware has
+    seed: every random number of the run follows from it.
+    device: "cpu", "cuda", "cuda:1", "mps". None: the fastest that there is.
+    precision: "fp32", "tf32" (CUDA), "bf16", or "auto" (bf16 where the hardware has
         it).
-    `compile`: torch.compile mode for the networks ("default"; "reduce-overhead": CUDA
+    compile: torch.compile mode for the networks ("default"; "reduce-overhead": CUDA
         graphs).
-    `augment`: augmentation of the discriminators' images: "ada",
+    augment: augmentation of the discriminators' images: "ada",
         "color,translation,cutout" or some of the three, or "none", which removes the
         recipe's own.
-    `start_from`: weights to start from: a run, a model or another project's file, or
+    start_from: weights to start from: a run, a model or another project's file, or
         several, each "PATH" or "NETWORK=PATH" (`ganvas.training.initial`).
-    `discriminator_from`: the same, of which only discriminators are taken.
-    `partial`: take the tensors of these that fit, instead of refusing others.
-    `freeze`: weights that stay as they are: "G:mapping,D:3" (`ganvas.engine.freezing`).
-    `set`: further numbers as "path=value" (`"D.width=32"`).
-    `config`: a TOML file of settings (`ganvas.training.config_file`). Arguments and
+    discriminator_from: the same, of which only discriminators are taken.
+    partial: take the tensors of these that fit, instead of refusing others.
+    freeze: weights that stay as they are: "G:mapping,D:3" (`ganvas.engine.freezing`).
+    set: further numbers as "path=value" (`"D.width=32"`).
+    config: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
-    `test`: images to measure at every snapshot and not to train on, in any form that
+    test: images to measure at every snapshot and not to train on, in any form that
         `data` takes; of pairs PSNR, SSIM and LPIPS, for super-resolution of whole
         images. None: the test part of `data`, if it has one.
-    `best`: the measure by which the best checkpoint is kept: "frechet" (if None), or
+    best: the measure by which the best checkpoint is kept: "frechet" (if None), or
         "psnr", "ssim" or "lpips" of held-out pairs.
-    `on_collapse`: on a fault that the monitor sees, "warn"; "stop" after saving; or
+    on_collapse: on a fault that the monitor sees, "warn"; "stop" after saving; or
         "rewind" to the last good checkpoint and go on with one changed setting.
-    `early_stopping`: end when a measure has no new best: "frechet", "coverage:8" (for 8
+    early_stopping: end when a measure has no new best: "frechet", "coverage:8" (for 8
         snapshots).
-    `log`: send the log and sample grids to "tensorboard", "wandb", "trackio" or
+    log: send the log and sample grids to "tensorboard", "wandb", "trackio" or
         "mlflow", too; or to an object of your own (`ganvas.training.trackers.Tracker`),
         whose `scalars` is called with every line of the log.
-    `keep`: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
+    keep: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
         or some of them (`ganvas.engine.retention`), e.g. "3,every=50000,size=20GB".
         None: the newest two.
-    `resume`: "auto": the same call starts a run, continues it from its last checkpoint,
+    resume: "auto": the same call starts a run, continues it from its last checkpoint,
         or returns the model of a complete one; SIGTERM saves and raises `SystemExit`
         with status 0. "never": a run in `out` is an error.
-    `command`: the command line for run.json. None: an equivalent one.
-    `on_snapshot`: called on rank 0 with every `Snapshot`, after its checkpoint and
+    command: the command line for run.json. None: an equivalent one.
+    on_snapshot: called on rank 0 with every `Snapshot`, after its checkpoint and
         model file are saved. An exception from it ends training; the run can be
         resumed.
 
@@ -215,15 +216,16 @@ def resume(
 ) -> Model:
     """Continue the run in `out` from its last checkpoint, as if it had never stopped.
 
-    `images`: total number of images at which to stop. None: that of the original
+    images: total number of images at which to stop. None: that of the original
         command.
-    `set`: numbers to change from here on, as in `train`; they are written to run.json.
-    `data`: the data set's present place, if it was moved or the run was copied without
+    device: as in `train`; it may be another than before.
+    set: numbers to change from here on, as in `train`; they are written to run.json.
+    data: the data set's present place, if it was moved or the run was copied without
         its local.json. They may be other data of the same size and classes, such as the
         same with more images; run.json records the change.
-    `keep`: as in `train`. None: as before.
-    `on_snapshot`: as in `train`.
-    `log`: an object of your own, as in `train`. None: the tracker of the run, if it has
+    keep: as in `train`. None: as before.
+    on_snapshot: as in `train`.
+    log: an object of your own, as in `train`. None: the tracker of the run, if it has
         one.
 
     Returns the model with the final weights.

@@ -48,11 +48,11 @@ def extractor(
 ) -> Extractor:
     """Feature extractor by name.
 
-    `name`: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`,
+    name: `random-conv-v1` (no weights needed), `inception-2015`, `squeezenet`,
     `mobilenet-v2`, `lenet-mnist`, or `transformers:FOLDER`, a vision backbone that the
     library transformers has saved there.
 
-    `weights`: the file of the weights, or the folder in which it lies; None: the folder
+    weights: the file of the weights, or the folder in which it lies; None: the folder
     that the environment variable GANVAS_WEIGHTS names. `resizer`: a name in `RESIZERS`;
     None: the extractor's own. Raises `UserError` for an unknown name and for weights
     that are missing or have another SHA-256 than the name stands for.

@@ -166,7 +166,7 @@ RESIZERS: dict[str, Callable[[Tensor, int], Tensor]] = {
 def weights_file(name: str, files: Sequence[str], sha256: str, weights: str | Path | None) -> Path:
     """The file with the weights of the extractor `name`, whose SHA-256 is `sha256`.
 
-    `weights`: the file, or the folder in which it lies under one of the names `files`;
+    weights: the file, or the folder in which it lies under one of the names `files`;
     None: the folder that the environment variable GANVAS_WEIGHTS names. Raises
     `UserError` if it is missing or is another file.
     """

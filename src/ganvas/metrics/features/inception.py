@@ -45,7 +45,7 @@ class _Conv(nn.Module):
 class _Mixed(nn.Module):
     """Branches side by side, and a branch that pools.
 
-    `chains`: a branch's name -> its convolutions; two in a list take the same input and
+    chains: a branch's name -> its convolutions; two in a list take the same input and
     stand side by side. `pool`: the width of the convolution after the pooling; None:
     the block halves the image, by the last convolution of every branch and by max
     pooling. `largest`: pool by the maximum where the others take the mean.
@@ -141,7 +141,7 @@ class Inception2015(nn.Module):
     means at borders leave the padding out, and the last block pools by the maximum.
     Parameters are named as pytorch-fid and torch-fidelity name them.
 
-    `as_tensorflow`: scale pixels v of 8 bits as (v - 128) / 128, as the original,
+    as_tensorflow: scale pixels v of 8 bits as (v - 128) / 128, as the original,
     torch-fidelity and clean-fid do;
     False: as v / 127.5 - 1, as pytorch-fid does.
     """
