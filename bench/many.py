@@ -86,7 +86,7 @@ def trained(images: Path, out: Path, cache: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of training on many images.")
-    parser.add_argument("--counts", default="10000,100000,1000000")
+    parser.add_argument("--counts", default="10000,1000000")
     parser.add_argument(
         "--folder", type=Path, help="where there is room (default: the system's temporary folder)"
     )
