@@ -57,6 +57,12 @@ def _status() -> int:
     """Run the command line, report a failure, and return the exit status."""
     try:
         _check_file_limit()
+        if any(not a or (a[:2] == "--" and a[-1] == "=") for a in sys.argv[1:]):
+            _report(
+                "error: an argument is empty, as where a variable of the shell is not set; give . "
+                "for this folder"
+            )
+            return 2
         from ganvas.apps.cli import app
         from ganvas.core.allocator import retain_heap
 

@@ -123,6 +123,8 @@ def test_a_wrong_command_line_is_one_line(command: Any) -> None:
         (["train", "a", "b", "--out", "x", "--bach", "3"], "--batch"),
         (["sample", "r", "--out", "x", "-n", "\x1b[31m\n"], "See: ganvas sample --help"),
         (["sample", "r", "--out", "x", "y\x1b]0;title\x07"], "unexpected extra argument"),
+        (["data", "check", ""], "an argument is empty, as where a variable"),  # not: here
+        (["sample", "r", "--out="], "an argument is empty"),
     ):
         ended = command(*arguments)
         assert ended.status == 2

@@ -21,6 +21,7 @@ from ganvas import data
 from ganvas.__main__ import main
 from ganvas.core.errors import UserError
 from ganvas.data import cache_dir, downloads
+from ganvas.data.prepare.pack import pack
 from ganvas.evaluation import evaluate, real_features
 from ganvas.evaluation.compare import ProtocolMismatch, compare
 from ganvas.evaluation.evaluate import measure
@@ -302,7 +303,7 @@ def test_records_of_different_protocols_are_refused(
     for name, what in (("a", record), ("b", other)):
         (tmp_path / f"{name}.json").write_text(json.dumps(what))
     code, out, err = command("compare", tmp_path / "a.json", tmp_path / "b.json")
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert len(err.splitlines()) == 1
     assert f"they differ in {field} (" in err
     assert err.count(" and ") == 3  # both files, both verbs, the values of one field
@@ -332,6 +333,42 @@ def test_other_files_are_no_records(record: dict[str, Any], tmp_path: Path) -> N
 
 
 # ---------------------------------------------------------------- wrong input
+
+
+def test_images_that_cannot_be_read_are_not_replaced_by_others(
+    run: Path, photos: Path, tmp_path: Path, passes: list[int]
+) -> None:
+    """A training goes on without a broken shard; a figure would be of other data."""
+    pack(photos, tmp_path / "shards")
+    shards = sorted((tmp_path / "shards").glob("*.tar"))
+    whole = shards[0].read_bytes()
+    shards[0].write_bytes(whole[:2000])
+    with pytest.raises(UserError, match="is broken"):
+        ganvas.measure(run, tmp_path / "shards", n=16)
+    shards[0].write_bytes(whole)
+    passes.clear()
+    ganvas.measure(run, tmp_path / "shards", n=16)
+    assert passes[0] == 24, "nothing was kept of the broken set"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_measurement(
+    run: Path, photos: Path, passes: list[int]
+) -> None:
+    with pytest.raises(UserError, match="is a folder; give the name of a file"):
+        ganvas.measure(run, photos, n=16, out=photos)
+    assert passes == []
+
+
+@pytest.mark.parametrize("command_of", ["neighbours", "sweep"])
+def test_a_page_does_not_replace_an_image_of_its_data(
+    command_of: str, run: Path, photos: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    image = sorted(photos.rglob("*.png"))[0]
+    before = image.read_bytes()
+    code, _, err = command(command_of, run, "--against", photos, "--out", image)
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "would be among the images of" in err
+    assert image.read_bytes() == before
 
 
 def test_mistakes_are_one_line(

@@ -298,6 +298,10 @@ def test_mistakes_cost_one_line(enlarger: Path, clip: Path, tmp_path: Path) -> N
             translate_video(enlarger, source, tmp_path / out, **how)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / out).exists()
+    before = clip.read_bytes()
+    with pytest.raises(UserError, match="is the clip itself: choose another --out"):
+        translate_video(enlarger, clip, clip)
+    assert clip.read_bytes() == before
     assert (seconds("90"), seconds("1:30"), seconds("1:00:00.5")) == (90, 90, 3600.5)
     for text in ("x", "", "1:-3", "nan", "1e99"):
         with pytest.raises(UserError, match="expected seconds"):

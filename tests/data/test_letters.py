@@ -147,6 +147,12 @@ def test_mistakes(tmp_path: Path, pairs: str, message: str) -> None:
         letters.make(tmp_path / "set", pairs=pairs)
 
 
+@pytest.mark.parametrize("size", [7, 20_000])
+def test_sizes_that_fonts_do_not_have(tmp_path: Path, size: int) -> None:
+    with pytest.raises(UserError, match=r"letters have 8 to 2,048"):
+        letters.make(tmp_path / "set", size=size)
+
+
 def test_missing_packages_are_named(
     faces: list[letters.Face], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

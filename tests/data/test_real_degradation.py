@@ -12,8 +12,10 @@ from toys import SMALL, toy_data, toy_images
 
 import ganvas
 from ganvas.core import rng
+from ganvas.core.errors import UserError
 from ganvas.data import super_resolution
 from ganvas.data.real_degradation import Pass, RealDegradation
+from ganvas.evaluation import degraded_sheet
 from ganvas.evaluation.real_features import RealFeatures
 from ganvas.media import blur_kernels
 from ganvas.media.blur_kernels import Profile
@@ -84,3 +86,33 @@ def test_any_channels_and_small_crops(channels: int):
     assert got.shape == (3, channels, 4, 4)
     assert torch.isfinite(got).all()
     assert got.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("jpeg", (95.0, 60.0), r"jpeg is \[95, 60\]; it must be a least and a greatest value"),
+        ("jpeg", (-5.0, 600.0), "from 0 to 100"),
+        ("noise", (30.0, 1.0), r"noise is \[30, 1\]"),
+        ("factors", (0.0, 1.0), "from 0.01 to 10"),
+        ("sigma", (float("nan"), 1.0), "sigma is"),
+        ("blur", 1.5, "blur has the probability 1.5; it must be 0 to 1"),
+        ("resize", (0.5, 0.5, 0.5), "their sum must be 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused_when_they_are_read(
+    name: str, value: object, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        Pass(**{name: value})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="ringing has the probability 2"):
+        RealDegradation(ringing=2)
+
+
+def test_a_sheet_does_not_replace_an_image_of_its_data(tmp_path: Path) -> None:
+    photos = toy_images(tmp_path / "photos", 4)
+    image = sorted(photos.rglob("*.png"))[0]
+    before = image.read_bytes()
+    with pytest.raises(UserError, match="would be among the images of"):
+        degraded_sheet.make(str(photos), image, 16, 4, (), 0)
+    assert image.read_bytes() == before

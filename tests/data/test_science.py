@@ -257,6 +257,25 @@ def test_check_tells_the_range_and_warns_of_12_bits_in_16(tmp_path: Path) -> Non
     assert found == "values     float32, 3 to 3"
 
 
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (np.full((16, 16), np.nan, np.float32), "has NaN or infinite values"),
+        (np.ones((16, 16), np.complex64), "holds complex64; expected one of uint8"),
+    ],
+)
+def test_check_suggests_nothing_that_training_refuses(
+    bad: np.ndarray, why: str, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "bad.tif", bad, **GRAY)
+    report = check(tmp_path)
+    assert why in str(report.problem)
+    assert "ganvas train" not in "\n".join(report.lines())
+    tifffile.imwrite(tmp_path / "good.tif", np.eye(16, dtype=np.float32), **GRAY)
+    lines = "\n".join(check(tmp_path).lines())
+    assert f"bad.tif: {why}" in lines
+
+
 def _lying(code: int, value: int) -> bytes:
     """A TIFF file whose tag `code` says `value`."""
     data = bytearray(written(noise(64, 64), **GRAY).getvalue())

@@ -610,3 +610,8 @@ def test_real_nuclei(shared: Path):
     feed = data.images(shared / "data/nuclei/images", size=32)
     assert feed.info.count == 334
     assert feed.info.skipped == ()
+
+
+def test_an_empty_name_is_not_this_folder() -> None:
+    with pytest.raises(UserError, match="name of the data set is empty"):
+        data.images("")

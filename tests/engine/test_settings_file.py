@@ -61,6 +61,8 @@ def test_arguments_take_precedence_over_the_file(tmp_path: Path) -> None:
         ("augment = 3", "augment takes text"),
         ("G.width = 2020-01-01", "G.width takes a number"),
         ("G.widht = 4", "Did you mean 'width'"),
+        ("batch = true", "batch: got True, expected"),
+        ("# " + "x" * (1 << 20), "has more than 1,048,576 bytes"),
     ],
 )
 def test_mistakes_in_the_file_are_explained(text: str, message: str, tmp_path: Path) -> None:
@@ -70,6 +72,8 @@ def test_mistakes_in_the_file_are_explained(text: str, message: str, tmp_path: P
         start.plan_run("dcgan", toy_images(tmp_path / "data", 2), "cpu", config=file)
     with pytest.raises(UserError, match="cannot be read"):
         config_file.read(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="is a device, not a file"):
+        config_file.read("/dev/zero")
 
 
 def test_print_config_trains_nothing(

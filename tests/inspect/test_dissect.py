@@ -309,6 +309,10 @@ def test_mistakes_of_edits(saved: Path, planted: Model) -> None:
     with pytest.raises(UserError, match="can only be removed"):
         editing.changes(planted, flawed, add=["artifacts"])
     assert editing.changes(planted, flawed, remove=["artifacts"])["G.maps"].weight[FLAW] == 1
+    with pytest.raises(UserError, match="the record is of other weights"):
+        editing.changes(
+            planted, flawed.model_copy(update={"weights": "0" * 16}), remove=["artifacts"]
+        )
     for other in (
         {"sizes": {"G.maps": (8, 4, 4)}},
         {"sizes": {}},

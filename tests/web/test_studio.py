@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.parse
@@ -13,8 +15,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
+from processes import LIMIT
 
 from ganvas.apps.studio.server import serve
 from ganvas.core.errors import UserError
@@ -383,6 +387,42 @@ def test_only_this_machine_is_answered_and_asked(studio: str) -> None:
         assert policy.startswith("default-src 'self' ")
         assert "http" not in policy
     assert answer(studio, "rebound.example")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # no browser
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://other.example"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://other.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_another_site_cannot_upload(
+    studio: str, headers: dict[str, str], status: int
+) -> None:
+    files = {"files": ("a.png", b"x", "image/png")}
+    response = httpx.post(f"{studio}gradio_api/upload", files=files, headers=headers, timeout=60)
+    assert response.status_code == status, response.text
+
+
+def test_sigterm_ends_a_studio_as_ctrl_c_does(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganvas", "studio", "runs", "--port", "0"],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "http://127.0.0.1:" in process.stdout.readline()
+    assert list(tmp_path.glob("ganvas-studio-*"))
+    process.terminate()
+    assert process.wait(LIMIT) == 0
+    assert not list(tmp_path.glob("ganvas-studio-*"))
 
 
 def test_a_studio_that_cannot_be_served_says_why(

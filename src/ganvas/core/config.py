@@ -233,8 +233,11 @@ def _checked(value: Any, annotation: Any, path: str) -> Any:
         pydantic.PydanticUserError
     ):  # the type is a dataclass or model with a configuration of its own
         adapter = pydantic.TypeAdapter(annotation)
+    given = value
     try:
         value = adapter.validate_python(value)
+        if isinstance(given, bool) and not isinstance(value, bool):  # 1 for true
+            raise ConfigError(f"{path}: got {shorten(given)}, expected {_title(annotation)}")
     except pydantic.ValidationError as e:
         why = printable(e.errors()[0]["msg"].lower())
         raise ConfigError(

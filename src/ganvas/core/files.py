@@ -87,13 +87,49 @@ def open_atomic(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as e:
-        failure = f"{printable(path)} could not be written"
-        if e.errno == errno.ENAMETOOLONG:
-            raise UserError(f"{failure}: its name is too long; use a shorter one") from None
-        raise OutputError(
-            f"{failure}: {e.strerror or e}. Free some space, or choose a folder that you may "
-            "write to"
-        ) from None
+        raise _failed(path, e) from None
+
+
+def require_writable(path: Path) -> None:
+    """Raise now what `write` would raise later, before long work whose result it is.
+
+    Missing folders are created.
+    """
+    if path.is_dir():
+        raise OutputError(f"{printable(path)} is a folder; give the name of a file")
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.touch()
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as e:
+        raise _failed(path, e) from None
+
+
+def require_outside(path: Path, data: str) -> None:
+    """Refuse a result among the images of a data set, one of which it could replace.
+
+    data: folder, file, two of them ("a/,b/"), or the name of a set
+
+    Raises `UserError`.
+    """
+    for given in (Path(name) for name in data.split(",") if name):
+        if given.exists() and path.resolve().is_relative_to(given.resolve()):
+            raise UserError(
+                f"{printable(path)} would be among the images of {printable(given)}: choose "
+                "another --out"
+            )
+
+
+def _failed(path: Path, e: OSError) -> UserError:
+    failure = f"{printable(path)} could not be written"
+    if e.errno == errno.ENAMETOOLONG:
+        return UserError(f"{failure}: its name is too long; use a shorter one")
+    return OutputError(
+        f"{failure}: {e.strerror or e}. Free some space, or choose a folder that you may write to"
+    )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ganvas.data.reductions import factor_of
 from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
+from ganvas.media.values import TYPES
 
 NAMED = 10  # names of files that are printed before their number
 
@@ -224,17 +225,18 @@ def _read(
 
     def measure(i: int) -> tuple[Header, bytes, bool, tuple[float, float] | None] | Broken:
         try:
-            header, image = image_set.header(i), image_set.load(i)
-            wide = image_set.deep(i)
+            header = image_set.header(i)
+            if isinstance(image_set, Measured) and header.mode not in TYPES:
+                raise Broken(f"holds {header.mode}; expected one of {', '.join(TYPES)}")
+            image, wide = image_set.load(i), image_set.deep(i)
+            if wide is not None and wide.dtype.kind == "f" and not np.isfinite(wide).all():
+                raise Broken("has NaN or infinite values: replace them")
         except Broken as e:
             return Broken(f"{image_set.name(i)}: {printable(e)}")
         digest = hashlib.blake2b(f"{image.mode}{image.size}".encode(), digest_size=16)
         pixels = as_array(image) if wide is None else wide
         digest.update(np.ascontiguousarray(pixels).data)
-        extreme = None
-        if wide is not None:
-            finite = wide[np.isfinite(wide)]
-            extreme = (float(finite.min()), float(finite.max())) if finite.size else None
+        extreme = None if wide is None else (float(wide.min()), float(wide.max()))
         return header, digest.digest(), bool((pixels == pixels[0, 0]).all()), extreme
 
     headers = []

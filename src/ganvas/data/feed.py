@@ -65,6 +65,15 @@ class Feed:
         self._device_pixels: dict[tuple[str, str], Tensor] = {}  # (stream, device) -> pixels
         self._reductions: np.ndarray | None = None  # of the stream "x"
 
+    def replace_nothing(self) -> None:
+        """From now on an image of shards that cannot be read is a `DataError`.
+
+        A training goes on with others in its place; a measurement would be wrong.
+        """
+        for pixels in self._pixels.values():
+            if isinstance(pixels, StreamedPixels):
+                pixels.collection.strict = True
+
     def split_reductions(self, scale: int) -> None:
         """Take the right of each image, `reductions.BesideReduction`, as its input."""
         both = self._pixels["x"]

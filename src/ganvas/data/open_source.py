@@ -39,6 +39,8 @@ def open_source(
     source that does not exist or is of an unknown kind.
     """
     name = os.fspath(source)
+    if not name:
+        raise UserError("the name of the data set is empty; give a folder, or . for this one")
     if name in SHIPPED:
         return name, SHIPPED[name]
     if name in downloads.SETS:

@@ -63,6 +63,30 @@ class Pass:
     gray: float = 0.4
     jpeg: Range = (30.0, 95.0)
 
+    def __post_init__(self) -> None:
+        """Raises `UserError` for values out of their range."""
+        limits = {
+            "sigma": (1e-3, 100.0),
+            "factors": (0.01, 10.0),
+            "noise": (0.0, 255.0),
+            "poisson": (0.0, 100.0),
+            "jpeg": (0.0, 100.0),
+        }
+        for name, (least, most) in limits.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise UserError(
+                    f"{name} is [{low:g}, {high:g}]; it must be a least and a greatest value, from "
+                    f"{least:g} to {most:g}"
+                )
+        chances = [(n, getattr(self, n)) for n in ("blur", "sinc", "gaussian", "gray")]
+        chances += [("resize", p) for p in self.resize]
+        for name, chance in chances:
+            if not 0 <= chance <= 1:
+                raise UserError(f"{name} has the probability {chance:g}; it must be 0 to 1")
+        if not math.isclose(sum(self.resize), 1, abs_tol=1e-6):
+            raise UserError(f"the probabilities of resize are {self.resize}; their sum must be 1")
+
 
 SECOND = Pass(
     blur=0.8,
@@ -84,6 +108,11 @@ class RealDegradation:
     first: Pass = field(default_factory=Pass)
     second: Pass = SECOND
     ringing: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a `ringing` outside of 0 to 1."""
+        if not 0 <= self.ringing <= 1:
+            raise UserError(f"ringing has the probability {self.ringing:g}; it must be 0 to 1")
 
     def __call__(self, x: Tensor, seeds: np.ndarray, scale: int) -> Tensor:
         """Degrade images and reduce them by `scale`; the result has 8 bits.

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ganvas import recipes
 from ganvas.core import config, rng
+from ganvas.core.files import require_outside
 from ganvas.data import super_resolution
 from ganvas.media import encode, grid
 
@@ -26,8 +27,10 @@ def make(
     size: side of the crops in pixels, a multiple of `scale`
     set: assignments to settings of `RealDegradation`, as "second.jpeg=[60,95]"
 
-    Raises `UserError` for images or settings that do not fit.
+    Raises `UserError` for images or settings that do not fit, and for a sheet among the
+    images.
     """
+    require_outside(Path(out), source)
     run = recipes.find("realesrgan")(1)
     assert isinstance(run.data, partial)
     for assignment in set:

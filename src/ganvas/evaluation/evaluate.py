@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from ganvas.core import Translates
 from ganvas.core.errors import UserError
-from ganvas.core.files import write
+from ganvas.core.files import require_writable, write
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import check_names
 from ganvas.evaluation.real_features import NEIGHBORS, RealFeatures, extractor_named
@@ -76,6 +76,8 @@ def measure(
             "--checkpoint out"
         )
     check_names(also)
+    if out is not None:
+        require_writable(Path(out))
     extract = extractor_named(features, weights, resizer)
     records: dict[str, Record] = {}
     real: RealFeatures | None = None
@@ -102,11 +104,11 @@ def measure(
             }
     record = records.get("", records)
     text = json.dumps(record, indent=1)
-    if out is not None:
-        write(Path(out), text)
     if is_run:
         write(run / "measure.json", text, sync=True)
         write_report(run)
+    if out is not None:
+        write(Path(out), text)
     return record
 
 

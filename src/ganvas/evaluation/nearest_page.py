@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganvas.core.files import require_outside, require_writable
 from ganvas.data.pictures import Part
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
 from ganvas.inference.load import load
@@ -32,6 +33,8 @@ def neighbours(
     device: str = "cpu",
 ) -> None:
     """Write a page of samples, each beside its nearest real images over `features`."""
+    require_outside(out, against)
+    require_writable(out)
     model = load(run, checkpoint=checkpoint, device=device)
     labels = None if label is None else [model.class_number(label)] * n
     made = model.sample(n, seed=seed, labels=labels, truncation=truncation, output="torch")

@@ -48,7 +48,7 @@ from ganvas.metrics.precision_recall import nearest
 from ganvas.metrics.suite import filled
 
 NEIGHBORS = 8  # samples on the sheet of nearest real images
-VERSION = 1  # of the cached statistics: raise it if the same images would give others
+VERSION = 2  # of the cached statistics: raise it if the same images would give others
 BATCH = 256  # real images per forward pass
 TRANSLATED = 8  # images per translation
 
@@ -123,6 +123,7 @@ class RealFeatures:
                     f"{kinds[channels]}: measure "
                     f"against {kinds[channels]} images"
                 )
+        feed.replace_nothing()
         self.feed, self.source, self.extractor = feed, against, extract
         self.device = model.method.device
         self.white = own.get("white")

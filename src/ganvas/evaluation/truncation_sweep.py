@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ganvas.core.errors import UserError
-from ganvas.core.files import write
+from ganvas.core.files import require_outside, require_writable, write
 from ganvas.data.pictures import Part
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
 from ganvas.evaluation.records import Record
@@ -43,6 +43,8 @@ def sweep(
     """
     if out.suffix.lower() not in PLOTS:
         raise UserError(f"a plot is written as .png, .svg or .pdf; got {out.suffix!r}")
+    require_outside(out, against)
+    require_writable(out)
     model = load(run, checkpoint=checkpoint, device=device)
     model.sample(
         1, truncation=truncations[0], output="torch"

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from ganvas import __version__
 from ganvas.core.errors import UserError
-from ganvas.core.files import write
+from ganvas.core.files import require_writable, write
 from ganvas.evaluation import artifacts, causal
 from ganvas.evaluation.causal import Effect
 from ganvas.evaluation.dissection import Dissection, LayerUnits, dissect
@@ -95,6 +95,7 @@ def units_page(
     out = Path(out)
     if out.suffix.lower() != ".html":
         raise UserError(f"a page of units is written as .html; got {out.name!r}")
+    require_writable(out)
     model = load(run, checkpoint=checkpoint, device=device)
     if not isinstance(concepts, Concepts):
         concepts = rules(concepts or (GRAY if model.runtime.channels == 1 else COLOR))

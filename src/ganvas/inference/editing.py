@@ -145,6 +145,11 @@ def changes(
     if count is not None and count < 1:
         raise UserError(f"count is {count}; it must be at least 1")
     known = {layer.name: layer for layer in layers(model)}
+    if units.weights != model.facts["weights"]:
+        raise UserError(
+            "the record is of other weights, whose units need not mean the same in these: dissect "
+            "this model (ganvas dissect), or load the checkpoint that was dissected"
+        )
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for adds, name in [*((False, r) for r in remove), *((True, a) for a in add)]:
         edit = units.of(name)

@@ -180,6 +180,8 @@ class _Job:
 
 def _to_video(job: _Job, source: Path, out: Path, crf: int) -> TranslatedVideo:
     report = TranslatedVideo()
+    if out.resolve() == source.resolve():
+        raise UserError(f"{printable(out)} is the clip itself: choose another --out")
     if out.exists():
         report.notes.append(f"{printable(out)} exists already and was kept")
         return report

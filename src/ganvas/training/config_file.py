@@ -29,7 +29,9 @@ from typing import Any
 
 from ganvas.core import Run
 from ganvas.core.errors import UserError
+from ganvas.core.guards import open_regular
 
+MOST = 1 << 20  # bytes of a settings file
 _HEADER = """\
 # Settings of a ganvas run. Use them: ganvas train {recipe} DATA --config FILE --out RUN
 # Lines behind a # are defaults of the method.
@@ -52,7 +54,11 @@ def read(path: str | Path) -> Settings:
     Raises `UserError` if it cannot be read or is not TOML of this form.
     """
     try:
-        values = dict(_flat(tomllib.loads(Path(path).read_text(encoding="utf-8"))))
+        with open_regular(path) as file:
+            text = file.read(MOST + 1)
+        if len(text) > MOST:
+            raise UserError(f"--config {path} has more than {MOST:,} bytes; settings need fewer")
+        values = dict(_flat(tomllib.loads(text.decode())))
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"--config {path} cannot be read: {e}") from None
     except (ValueError, RecursionError) as e:  # also of numbers and nesting beyond Python's limits
@@ -65,13 +71,13 @@ def read(path: str | Path) -> Settings:
     assignments = []
     for key, value in values.items():
         try:
-            text = value if isinstance(value, str) else json.dumps(value)
+            said = value if isinstance(value, str) else json.dumps(value)
         except TypeError:  # dates and times
             raise UserError(
                 f"--config {path}: {key} takes a number, a boolean, text or an array of these; "
                 f"got {value}"
             ) from None
-        assignments.append(f"{key}={text}")
+        assignments.append(f"{key}={said}")
     return Settings(size, augment, precision, tuple(assignments))
 
 

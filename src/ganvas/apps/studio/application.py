@@ -5,20 +5,28 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganvas.apps.studio import page, parts
 from ganvas.apps.studio.server import LARGEST, POLICY
 from ganvas.training.jobs import Jobs
 
+READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
+
 
 class _Policy:
-    """ASGI middleware that adds the security policy to every response."""
+    """ASGI middleware that adds the security policy to every response.
+
+    It refuses what a page of another site sends: without a password, such a page could
+    fill the disk with uploads.
+    """
 
     # The framework's own base class of middleware reports an error if the browser
     # disconnects during a response.
@@ -34,7 +42,22 @@ class _Policy:
                 headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 
-        await self.app(scope, receive, answered if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["method"] not in READING and _is_foreign(Headers(scope=scope)):
+            refusal = PlainTextResponse("this request comes from another site", 403)
+            await refusal(scope, receive, answered)
+        else:
+            await self.app(scope, receive, answered)
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser sends the request for a page of another site."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")  # absent: no browser
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 def application(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def serve(
             f"{host} can be reached from other machines, and the studio reads folders and starts "
             "trainings: set a password in GANVAS_STUDIO_PASSWORD, or leave --host out"
         )
-    with _listening(host, port) as listening, _own_folder():
+    with _listening(host, port) as listening, _ended_by_sigterm(), _own_folder():
         try:
             import uvicorn
 
@@ -93,6 +94,24 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             advice = "--port 0 takes any free one" if port else "give another --host"
             raise UserError(f"cannot listen on {host}, port {port}: {e.strerror}; {advice}") from e
         yield listening
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises `SystemExit`, so that trainings are saved and uploads removed.
+
+    The web server raises the signal again when it has stopped; by default that would
+    end the process at once.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

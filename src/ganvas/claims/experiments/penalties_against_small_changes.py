@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
 from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
-from ganvas.core import Run, rng
+from ganvas.core import Run, Samples, rng
 from ganvas.data import images as data
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan
@@ -79,15 +80,15 @@ def moved(D: nn.Module, x: Tensor, size: Tensor, way: Direction) -> Tensor:
     return y
 
 
-def least_size(D: nn.Module, x: Tensor, way: Direction) -> Tensor:
-    """The least size, in gray levels, at which each image counts as generated [N]."""
+def least_size(D: nn.Module, x: Tensor, level: Tensor, way: Direction) -> Tensor:
+    """The least size, in gray levels, for which D scores each image below `level`."""
     low, high = torch.zeros(len(x)), torch.full((len(x),), WIDEST)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         with torch.no_grad() if way is noise else torch.enable_grad():
             y = moved(D, x, middle / LEVELS, way)
         with torch.no_grad():
-            fooled = D(y).flatten() < 0
+            fooled = D(y).flatten() < level
         low, high = torch.where(fooled, low, middle), torch.where(fooled, middle, high)
     return high
 
@@ -97,19 +98,15 @@ def measure(trained: Trained) -> Figures:
     D = trained.model.D
     distance = quality()(trained.model)
     x = LETTERS().fixed(TESTED).x
-    with torch.no_grad():
-        x = x[D(x).flatten() > 0]
-    if not len(x):  # all count as generated already
-        return {"attack": 0.0, "noise": 0.0, "real": 0.0, "distance": distance}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(rng.fold_in(trained.seed, "noise"))
+        scores = D(cast(Samples, trained.model).sample(TESTED)).flatten()
+        level = scores.median()
+        right = (D(x).flatten() > level).float().mean()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.fold_in(trained.seed, "noise"))
-        sizes = {way.__name__: float(least_size(D, x, way).median()) for way in (downhill, noise)}
-    return {
-        "attack": sizes["downhill"],
-        "noise": sizes["noise"],
-        "real": len(x) / TESTED,
-        "distance": distance,
-    }
+        sizes = [float(least_size(D, x, level, way).median()) for way in (downhill, noise)]
+    return {"attack": sizes[0], "noise": sizes[1], "real": float(right), "distance": distance}
 
 
 def figures(arms: Mapping[str, Figures]) -> dict[str, float]:

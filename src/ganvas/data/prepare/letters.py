@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ganvas.core.errors import UserError, did_you_mean, printable
 
 LETTERS = string.ascii_uppercase
+LARGEST = 2048  # side in pixels
 WEIGHTS = {
     "thin": 100,
     "extralight": 200,
@@ -172,7 +173,7 @@ def make(out: Path, size: int = 32, pairs: str | None = None, domains: str | Non
     """Write the letters as PNG files into a new folder.
 
     out: new or empty folder
-    size: side in pixels, 8 or more
+    size: side in pixels, 8 to `LARGEST`
     pairs: None: class folders, `PART/LETTER/FACE.png`. Two weights ("thin,black",
         "300,700") or "roman,italic": `PART/A/...` and `PART/B/...` with equal names,
         drawn at one scale
@@ -183,8 +184,8 @@ def make(out: Path, size: int = 32, pairs: str | None = None, domains: str | Non
     Raises `UserError` for a folder that has files, a size below 8, unknown or equal
     sides of a pair, both pairs and domains, or missing font packages.
     """
-    if size < 8:
-        raise UserError(f"got a size of {size} pixels; letters need at least 8")
+    if not 8 <= size <= LARGEST:
+        raise UserError(f"got a size of {size} pixels; letters have 8 to {LARGEST:,}")
     if pairs is not None and domains is not None:
         raise UserError("got --pairs and --domains; give one of them")
     sides = None if pairs is None else _parse_pairs(pairs)

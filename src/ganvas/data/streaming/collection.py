@@ -183,7 +183,9 @@ class Collection:
 
     def _report(self, problem: str, images: int) -> None:
         if self.strict:
-            raise DataError(f"{problem}. Copy the shard again, or leave strict out to do without")
+            raise DataError(
+                f"{problem}. Copy the shard again; only a training without strict does without it"
+            )
         with self._lock:
             new = problem not in self._named and len(self._named) < NAMED
             many = len(self._named) + 1
