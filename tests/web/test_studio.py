@@ -421,7 +421,8 @@ def test_sigterm_ends_a_studio_as_ctrl_c_does(tmp_path: Path) -> None:
     assert "http://127.0.0.1:" in process.stdout.readline()
     assert list(tmp_path.glob("ganvas-studio-*"))
     process.terminate()
-    assert process.wait(LIMIT) == 0
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
     assert not list(tmp_path.glob("ganvas-studio-*"))
 
 
