@@ -31,6 +31,7 @@ from ganvas.inference.importers import (
     r3gan,
     singan,
     spade,
+    stargan,
     stylegan,
     stylegan3,
     taming,
@@ -46,6 +47,7 @@ FORMATS: dict[str, Format] = {
     **taming.FORMATS,
     **biggan.FORMATS,
     **cogan.FORMATS,
+    **stargan.FORMATS,  # before DCGAN, whose names its generator without blocks has
     **dcgan.FORMATS,
     **deoldify.FORMATS,
     **discogan.FORMATS,
