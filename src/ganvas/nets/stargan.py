@@ -147,7 +147,8 @@ class Discriminator(nn.Module):
         layers: int = 6,
     ) -> None:
         super().__init__()
-        self.map = tuple(side >> layers for side in sides(size))
+        height, breadth = sides(size)
+        self.map = (height >> layers, breadth >> layers)
         self.layers = layers
         main: list[nn.Module] = []
         for i in range(layers):

@@ -11,6 +11,7 @@ import re
 import torch
 from torch import nn
 
+from ganvas.core.errors import UserError
 from ganvas.inference.importers.formats import (
     Format,
     Found,
@@ -37,7 +38,7 @@ def _generator(state: State) -> Found | None:
     channels, width = len(kernels[-1]), len(kernels[0])
     labels = kernels[0].shape[1] - channels
     if labels < 0:
-        raise ValueError(
+        raise UserError(
             f"main.0.weight takes {labels + channels} channels; expected the {channels} of the "
             "image, and labels"
         )
