@@ -30,6 +30,7 @@ from ganvas.inference.importers import (
     pgan,
     projected_gan,
     r3gan,
+    rosinality,
     singan,
     spade,
     stargan,
@@ -57,6 +58,7 @@ FORMATS: dict[str, Format] = {
     **mimicry.FORMATS,
     **pgan.FORMATS,
     **r3gan.FORMATS,
+    **rosinality.FORMATS,
     **stylegan.FORMATS,
     **stylegan3.FORMATS,
     **singan.FORMATS,
@@ -217,7 +219,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         return loaded
     file = printable(file)
     parts = (
-        {str(k): v for k, v in loaded.items() if _is_state(v)}
+        rosinality.with_mean_style(
+            {str(k): v for k, v in loaded.items() if _is_state(v)}, loaded.get("latent_avg")
+        )
         if isinstance(loaded, Mapping)
         else {}
     )
@@ -236,7 +240,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         )
     if len(parts) == 1:
         return next(iter(parts.values()))
-    for averaged in ("avgG", "G_ema", "params_ema"):
+    for averaged in ("avgG", "G_ema", "g_ema", "params_ema"):
         if averaged in parts:
             return parts[averaged]
     if parts.keys() == {"a", "b"} and all(unit.is_autoencoder(p) for p in parts.values()):
