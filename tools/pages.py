@@ -132,6 +132,8 @@ def table(facts: list[Facts]) -> str:
         )
     of_none = [c for c in CLAIMS if not any(c in f.own for f in facts)]
     theory = ", ".join(f"{c.name}: {verdict(c)}" for c in of_none)
+    listed = {name for f in facts for name in formats(f)}
+    others = ", ".join(name for name in importers.FORMATS if name not in listed)
     return blocks(
         "# Methods",
         "One page for each method: its idea, its game, the differences from the paper, its "
@@ -140,6 +142,10 @@ def table(facts: list[Facts]) -> str:
         "\n".join(lines),
         f"Claims of no method's paper ([all claims](../claims/README.md)): {theory}."
         if theory
+        else "",
+        "Networks of other projects that belong to no method here, and that "
+        f"`ganvas.import_network(FILE)` reads as well: {others}."
+        if others
         else "",
         WRITTEN,
     )
@@ -428,16 +434,19 @@ def words(claim: Claim, figure: str) -> str:
     )
 
 
+def formats(f: Facts) -> list[str]:
+    """The formats of files that hold this method's networks."""
+    parts = f.idea.get("formats", ())
+    return [name for name in importers.FORMATS if any(part in name for part in parts)]
+
+
 def imports(f: Facts) -> str:
     """The files of other projects that hold this method's networks."""
-    formats = [
-        name for name in importers.FORMATS if any(p in name for p in f.idea.get("formats", ()))
-    ]
-    if not formats:
+    if not (names := formats(f)):
         return "No format of another project is supported for this method's networks."
     return blocks(
         "Files of other projects, recognized by their keys and shapes alone:",
-        "\n".join(f"* {name}" for name in formats),
+        "\n".join(f"* {name}" for name in names),
         "`ganvas import FILE --out models/x` converts a generator to a model for `ganvas sample` "
         "or `ganvas translate`; it reports an error if it cannot. `ganvas.import_network(FILE)` "
         "returns any network as a torch module. What names and shapes do not show, such as an "

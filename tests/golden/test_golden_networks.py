@@ -448,3 +448,39 @@ def test_singan(golden: Callable[[str], Golden]) -> None:
     assert parameters(net) == g.meta["parameters"]
     g.check(net(g.tensors["input"]), "output")
     g.check(net.train()(g.tensors["input"]), "output_batchstats")
+
+
+@torch.no_grad()
+def test_stargan(golden: Callable[[str], Golden]) -> None:
+    """By each image's own statistics, as that project's scripts; by the running ones on request."""
+    g = golden("stargan/generator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    x, c = g.tensors["input"], g.tensors["c"]
+    g.check(net(x, c), "output_batchstats")
+    g.check(import_network(g.file, options={"statistics": "running"})(x, c), "output")
+    g = golden("stargan/discriminator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for got, expected in zip(net(g.tensors["input"]), ("output_src", "output_cls"), strict=True):
+        g.check(got, expected)
+
+
+@torch.no_grad()
+def test_projected_gan(golden: Callable[[str], Golden]) -> None:
+    """The generator's output is thinned. Discriminator and projection take feature maps."""
+    g = golden("projected_gan/fastgan_generator_lite")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    image = net(g.tensors["z"])
+    g.check(image[..., ::4, ::4], "output")
+    g.check(image[..., :32, :32], "output_corner")
+    g = golden("projected_gan/multiscale_discriminator")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    g.check(net([g.tensors[f"feature_{i}"] for i in range(4)]), "output")
+    g = golden("projected_gan/random_projection")
+    net = import_network(g.file)
+    assert parameters(net) == g.meta["parameters"]
+    for i, mixed in enumerate(net([g.tensors[f"feature_{i}"] for i in range(4)])):
+        g.check(mixed, f"mixed_{i}")

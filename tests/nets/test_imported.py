@@ -32,6 +32,7 @@ from ganvas.nets import super_resolution
         "stylegan1_zoo/generator",
         "stylegan2_ada/generator",
         "r3gan/generator",
+        "projected_gan/fastgan_generator_lite",
     ],
 )
 def test_generators_are_sampled(name: str, shared: Path, tmp_path: Path) -> None:

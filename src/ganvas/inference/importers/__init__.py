@@ -28,9 +28,13 @@ from ganvas.inference.importers import (
     fastgan,
     mimicry,
     pgan,
+    projected_gan,
     r3gan,
+    resnet_cat,
+    rosinality,
     singan,
     spade,
+    stargan,
     stylegan,
     stylegan3,
     taming,
@@ -46,17 +50,21 @@ FORMATS: dict[str, Format] = {
     **taming.FORMATS,
     **biggan.FORMATS,
     **cogan.FORMATS,
+    **stargan.FORMATS,  # before DCGAN, whose names its generator without blocks has
     **dcgan.FORMATS,
     **deoldify.FORMATS,
     **discogan.FORMATS,
+    **projected_gan.FORMATS,
     **fastgan.FORMATS,
     **mimicry.FORMATS,
     **pgan.FORMATS,
     **r3gan.FORMATS,
+    **rosinality.FORMATS,
     **stylegan.FORMATS,
     **stylegan3.FORMATS,
     **singan.FORMATS,
     **spade.FORMATS,
+    **resnet_cat.FORMATS,
     **translation.FORMATS,
     **unit.FORMATS,
     **basicsr.FORMATS,
@@ -213,7 +221,9 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         return loaded
     file = printable(file)
     parts = (
-        {str(k): v for k, v in loaded.items() if _is_state(v)}
+        rosinality.with_mean_style(
+            {str(k): v for k, v in loaded.items() if _is_state(v)}, loaded.get("latent_avg")
+        )
         if isinstance(loaded, Mapping)
         else {}
     )
@@ -232,7 +242,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         )
     if len(parts) == 1:
         return next(iter(parts.values()))
-    for averaged in ("avgG", "G_ema", "params_ema"):
+    for averaged in ("avgG", "G_ema", "g_ema", "params_ema"):
         if averaged in parts:
             return parts[averaged]
     if parts.keys() == {"a", "b"} and all(unit.is_autoencoder(p) for p in parts.values()):

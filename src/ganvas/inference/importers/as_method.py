@@ -28,6 +28,7 @@ from ganvas.inference.importers.by_spandrel import Upscaler
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.unit import Translator
 from ganvas.inference.runtime import Description
+from ganvas.methods.base import NoiseToImage
 from ganvas.nets import (
     biggan,
     cogan,
@@ -37,6 +38,7 @@ from ganvas.nets import (
     image_to_image,
     latent_autoencoder,
     progan,
+    projected_gan,
     r3gan,
     resnet,
     stylegan,
@@ -91,6 +93,19 @@ class StoredBigGAN(Method):
         return self.G(truncation * rng.truncated(z, 2.0), y, truncation=truncation)
 
 
+@final
+class StoredProjectedGAN(NoiseToImage):
+    """Projected GANs Converge Faster, for sampling only.
+
+    Sauer et al., 2021, arXiv:2111.01007. The generator is FastGAN's as it is in
+    autonomousvision/projected-gan, and may have classes.
+    """
+
+    def __init__(self, shape: Shape, G: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.classes, self.G = shape.classes, G()
+
+
 def _shape_from_noise(net: Any) -> Shape:
     """The output shape of a network that starts from noise, on the meta device.
 
@@ -143,6 +158,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     stylegan3.Generator: (methods.StyleGAN3, _shape_from_noise),
     r3gan.Generator: (partial(methods.R3GAN, gamma=lambda clock: 0.0), _shape_from_noise),
     fastgan.Generator: (methods.FastGAN, _shape_from_noise),
+    projected_gan.Generator: (lambda shape, G, D: StoredProjectedGAN(shape, G), _shape_from_noise),
     # The file has the statistics of batch norm.
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),

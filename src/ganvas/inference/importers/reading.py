@@ -19,12 +19,13 @@ class _Named:
     """Stands in for the classes of `NAMED`, whose code is not loaded."""
 
 
-# Keys of dicts in Lightning's checkpoints, which hold nothing of the networks.
+# What checkpoints have beside networks: keys of dicts in Lightning's, and the arguments
+# of training scripts.
 NAMED = [
     f"{package}.callbacks.{module}"
     for package in ("pytorch_lightning", "lightning.pytorch")
     for module in ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping")
-]
+] + ["argparse.Namespace"]
 
 
 def read(file: Path) -> object:
