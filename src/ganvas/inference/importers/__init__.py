@@ -6,6 +6,7 @@ each module lists its formats as `FORMATS`, and `FORMATS` here joins them.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ from ganvas.inference.importers import (
     translation,
     unit,
 )
-from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.formats import Format, Found, State, Tensors
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.reading import read
 
@@ -62,7 +63,7 @@ FORMATS: dict[str, Format] = {
     **basicsr.FORMATS,
 }
 
-
+LOG = logging.getLogger(__name__)
 Result = Tensor | tuple[object, ...]  # of a network
 
 
@@ -166,7 +167,10 @@ def _recognize(recognize: Format, state: State) -> Found | str | None:
         with on_meta():  # no memory or random numbers for weights that are replaced
             return recognize(state)
     except Exception as e:  # tensors of any shape may have a format's names
-        return f"{printable(e)[:200]} ({type(e).__name__})"
+        LOG.debug("a format failed", exc_info=e)
+        if isinstance(e, UserError):
+            return printable(e)[:200]
+        return "their names, numbers or shapes are those of no form of it that is known"
 
 
 def _filled(found: Found, state: State) -> str | None:
@@ -307,7 +311,7 @@ def _stripped(key: str) -> str:
     return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
 
 
-def _clean(state: Mapping[str, Tensor]) -> State:
+def _clean(state: Mapping[str, Tensor]) -> Tensors:
     """Sort tensors in natural order and strip prefixes; safetensors sorts differently.
 
     Drops the running statistics that instance norms had before torch 0.4: they have no
@@ -332,4 +336,4 @@ def _clean(state: Mapping[str, Tensor]) -> State:
         parts = re.split(r"([0-9]+)", key)
         return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 
-    return {k: state[k] for k in sorted(state, key=natural) if used(k)}
+    return Tensors((k, state[k]) for k in sorted(state, key=natural) if used(k))

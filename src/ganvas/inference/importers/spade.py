@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.formats import Format, Found, Misfit, State
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import multiscale, pix2pixhd, spade
 
@@ -17,7 +17,7 @@ def _generator(state: State) -> Found | None:
     if not {"head_0.norm_0.mlp_gamma.weight", "conv_img.weight", "fc.weight"} <= state.keys():
         return None
     if "head_0.norm_0.param_free_norm.running_mean" not in state:
-        raise ValueError("SPADE over instance norm; only batch norm is supported")
+        raise Misfit("SPADE over instance norm; only batch norm is supported")
     start, hidden = state["fc.weight"], state["head_0.norm_0.mlp_gamma.weight"].shape[1]
     labels = state["head_0.norm_0.mlp_shared.0.weight"].shape[1]
     width = state["head_0.norm_0.mlp_gamma.weight"].shape[0] // 16

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Misfit,
     Setting,
     State,
     convolutions,
@@ -83,7 +84,7 @@ def _resnet(state: State) -> Found | None:
 
 
 def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> None:
-    """Raise `ValueError` unless a filter is the outer product of a row.
+    """Raise `Misfit` unless a filter is the outer product of a row.
 
     gain: its sum
     """
@@ -91,7 +92,7 @@ def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> Non
     if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
         filt, taps.outer(taps) * gain / taps.sum() ** 2
     ):
-        raise ValueError(f"{name} is not the filter {row}")
+        raise Misfit(f"{name} is not the filter {row}")
 
 
 def _replicate(net: nn.Module) -> None:
