@@ -74,7 +74,9 @@ def _resnet(state: State) -> Found | None:
         else:
             _check_filter(name, filt, [1, 3, 3, 1], gain=4)
     # The project's programs leave borders reflected; its files show borders of 0 alone.
-    readings = {"reflect": unchanged, "replicate": _replicate} if reflect else {"zero": unchanged}
+    readings = (
+        {"reflect": unchanged, "replicate": replicate_borders} if reflect else {"zero": unchanged}
+    )
     borders = Setting(readings, next(iter(readings)), announced=False)
     return Found(
         net,
@@ -95,7 +97,7 @@ def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> Non
         raise Misfit(f"{name} is not the filter {row}")
 
 
-def _replicate(net: nn.Module) -> None:
+def replicate_borders(net: nn.Module) -> None:
     """Replicate the borders in residual blocks in place of reflecting them."""
     for block in net.modules():
         if isinstance(block, image_to_image.ResNetBlock):
