@@ -121,6 +121,13 @@ def _shape_of_images(net: Any, side: int = 256) -> Shape:
     return Shape(channels, side, side)
 
 
+def _shape_of_translator(net: Any) -> Shape:
+    """As `_shape_of_images`. Raises `Misfit` if the domains' channels differ."""
+    if net.channels != net.channels_b:
+        raise Misfit(f"its domains have {net.channels} and {net.channels_b} channels")
+    return _shape_of_images(net)
+
+
 def _shape_of_autoencoder(net: Any) -> Shape:
     """As `_shape_of_images`. Raises `Misfit` if the channels change."""
     if net.channels != net.channels_out:
@@ -152,7 +159,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     cogan.Generators: (methods.CoGAN, _shape_from_noise),
     Translator: (
         lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D),
-        _shape_of_images,
+        _shape_of_translator,
     ),
     image_to_image.UNetGenerator: (
         methods.Pix2Pix,

@@ -24,11 +24,13 @@ class Translator(nn.Module):
     """Encoders and decoders of domains a and b: images of a -> images of b.
 
     `E` and `G` take a domain, 0 or 1.
+
+    channels, channels_b: of images of a and of b
     """
 
-    def __init__(self, channels: int, E: nn.Module, G: nn.Module) -> None:
+    def __init__(self, channels: int, channels_b: int, E: nn.Module, G: nn.Module) -> None:
         super().__init__()
-        self.E, self.G, self.channels = E, G, channels
+        self.E, self.G, self.channels, self.channels_b = E, G, channels, channels_b
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
         """Images of a [N, C, H, W] to images of b, without noise.
@@ -65,7 +67,8 @@ def _vae(state: State) -> Found | None:
         return None
     prefix = domains[0]
     halvings, blocks = _sizes(state, f"{prefix}enc")
-    width, channels = state[f"{prefix}enc.model.0.conv.weight"].shape[:2]
+    first = [state[f"{d}enc.model.0.conv.weight"].shape for d in domains]
+    width, channels = first[0][0], [shape[1] for shape in first]
     E = unit.Encoders(channels, width, halvings, blocks, shared=0, domains=len(domains))
     G = unit.Decoders(channels, E.latent, halvings, blocks, shared=0, domains=len(domains))
 
@@ -80,7 +83,7 @@ def _vae(state: State) -> Found | None:
             return f"G.{own}.{_in_block(0, rest)}.{name}"
         return f"G.{own}.{_decoded(layer, halvings, blocks, rest)}"
 
-    net = Translator(channels, E, G) if prefix else VAE(E, G)
+    net = Translator(*channels, E, G) if prefix else VAE(E, G)
     if _parametric(state):
         _activate(net, nn.PReLU)
     return Found(net, {ours(k): v for k, v in state.items()}, settings=_settings(state))
@@ -136,7 +139,8 @@ def _adain(state: State) -> Found | None:
             nets.append(net)
             for side in "EG":  # both hold both autoencoders
                 named |= {f"{side}.{domain}.{k}": v for k, v in renamed.items()}
-        net = Translator(state[f"a.{first}"].shape[1], munit.Contents(*nets), munit.Decoders(*nets))
+        channels = (state[f"{d}.{first}"].shape[1] for d in "ab")
+        net = Translator(*channels, munit.Contents(*nets), munit.Decoders(*nets))
         return Found(net, named, settings=_settings(state))
     if first not in state or "enc_style.model.0.conv.weight" not in state:
         return None
@@ -178,6 +182,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "lrelu": partial(nn.LeakyReLU, 0.2),
     "selu": nn.SELU,
+    "tanh": nn.Tanh,
+    "none": nn.Identity,
 }
 PADDINGS: dict[str, Callable[[int], nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
