@@ -140,8 +140,8 @@ class Scale(nn.Module):
         super().__init__()
 
         def conv(a: int, b: int) -> nn.ModuleDict:
-            layers = nn.Conv2d(a, b, kernel, 1, pad), nn.BatchNorm2d(b)
-            return nn.ModuleDict(zip(("conv", "norm"), layers, strict=True))
+            layers = {"conv": nn.Conv2d(a, b, kernel, 1, pad), "norm": nn.BatchNorm2d(b)}
+            return nn.ModuleDict(layers)
 
         self.head = conv(channels, widths[0])
         blocks = enumerate(pairwise(widths), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -25,12 +25,13 @@ class Translator(nn.Module):
 
     `E` and `G` take a domain, 0 or 1.
 
-    channels, channels_b: of images of a and of b
+    channels: of images of a, and of images of b
     """
 
-    def __init__(self, channels: int, channels_b: int, E: nn.Module, G: nn.Module) -> None:
+    def __init__(self, channels: Sequence[int], E: nn.Module, G: nn.Module) -> None:
         super().__init__()
-        self.E, self.G, self.channels, self.channels_b = E, G, channels, channels_b
+        self.E, self.G = E, G
+        self.channels, self.channels_b = channels
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
         """Images of a [N, C, H, W] to images of b, without noise.
@@ -83,7 +84,7 @@ def _vae(state: State) -> Found | None:
             return f"G.{own}.{_in_block(0, rest)}.{name}"
         return f"G.{own}.{_decoded(layer, halvings, blocks, rest)}"
 
-    net = Translator(*channels, E, G) if prefix else VAE(E, G)
+    net = Translator(channels, E, G) if prefix else VAE(E, G)
     if _parametric(state):
         _activate(net, nn.PReLU)
     return Found(net, {ours(k): v for k, v in state.items()}, settings=_settings(state))
@@ -139,8 +140,8 @@ def _adain(state: State) -> Found | None:
             nets.append(net)
             for side in "EG":  # both hold both autoencoders
                 named |= {f"{side}.{domain}.{k}": v for k, v in renamed.items()}
-        channels = (state[f"{d}.{first}"].shape[1] for d in "ab")
-        net = Translator(*channels, munit.Contents(*nets), munit.Decoders(*nets))
+        channels = [state[f"{d}.{first}"].shape[1] for d in "ab"]
+        net = Translator(channels, munit.Contents(*nets), munit.Decoders(*nets))
         return Found(net, named, settings=_settings(state))
     if first not in state or "enc_style.model.0.conv.weight" not in state:
         return None
