@@ -39,7 +39,8 @@ from ganvas.inference.importers import (
     translation,
     unit,
 )
-from ganvas.inference.importers.formats import Format, Found, State, Tensors
+from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.instance_statistics import separated, with_statistics
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.reading import read
 
@@ -130,7 +131,7 @@ def read_state(file: str | Path, part: str | None = None, discriminator: bool = 
     if discriminator:
         tensors = _inner(tensors, taming.DISCRIMINATOR) or tensors
     state = _clean(tensors)
-    if any(_recognize(recognize, state) for recognize in FORMATS.values()):
+    if _is_known(state):
         return state
     return _prefixed(state, file) or state
 
@@ -142,7 +143,8 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
     `file`, for tensors that neither knows, and for tensors that resemble a format and
     do not fit it.
     """
-    file, state = printable(file), _clean(state)  # a file may be in another order
+    file = printable(file)
+    state, statistics = separated(_clean(state))  # a file may be in another order
     for name, recognize in FORMATS.items():
         found = _recognize(recognize, state)
         if found is None:
@@ -150,7 +152,7 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
         why = found if isinstance(found, str) else _filled(found, state)
         if isinstance(found, str) or why is not None:
             raise UserError(f"{file} looks like a {name}, but its layers do not fit: {why}")
-        return name, found
+        return name, with_statistics(found, statistics)
     if (other := by_spandrel.recognized(state)) is not None:
         return other
     beginning = ", ".join(
@@ -161,6 +163,12 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
         "The pages in docs/methods name the projects whose weights are known. "
         f"{by_spandrel.unavailable() or 'spandrel does not know it either.'}"
     )
+
+
+def _is_known(state: State) -> bool:
+    """Whether tensors resemble a format."""
+    tensors, _ = separated(state)
+    return any(_recognize(recognize, tensors) for recognize in FORMATS.values())
 
 
 def _recognize(recognize: Format, state: State) -> Found | str | None:
@@ -284,11 +292,7 @@ def _prefixed(state: State, file: str | Path) -> State | None:
     """
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
-        known = [
-            n
-            for n, g in groups.items()
-            if any(_recognize(recognize, g) for recognize in FORMATS.values())
-        ]
+        known = [n for n, g in groups.items() if _is_known(g)]
         generators = [
             n
             for n in known
@@ -313,29 +317,15 @@ def _stripped(key: str) -> str:
     return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
 
 
-def _clean(state: Mapping[str, Tensor]) -> Tensors:
-    """Sort tensors in natural order and strip prefixes; safetensors sorts differently.
-
-    Drops the running statistics that instance norms had before torch 0.4: they have no
-    weight beside them, and their networks never use them (batch norms without weights
-    are named bn, or param_free_norm in SPADE).
-    """
+def _clean(state: Mapping[str, Tensor]) -> State:
+    """Strip prefixes and sort tensors in natural order, which safetensors changes."""
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     state = taming.network_of(state)
-    stats = ("running_mean", "running_var", "num_batches_tracked")
-
-    def used(key: str) -> bool:
-        layer, _, name = key.rpartition(".")
-        return (
-            name not in stats
-            or f"{layer}.weight" in state
-            or layer.rpartition(".")[2].startswith(("bn", "param_free_norm"))
-        )
 
     def natural(key: str) -> list[str | tuple[int, str]]:
         """Sort key with numbers by value: length first, int() rejects long numbers."""
         parts = re.split(r"([0-9]+)", key)
         return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 
-    return Tensors((k, state[k]) for k in sorted(state, key=natural) if used(k))
+    return {k: state[k] for k in sorted(state, key=natural)}

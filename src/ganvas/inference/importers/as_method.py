@@ -38,6 +38,7 @@ from ganvas.nets import (
     fastgan,
     image_to_image,
     latent_autoencoder,
+    pix2pixhd,
     progan,
     r3gan,
     resnet,
@@ -166,6 +167,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
         lambda net: _shape_of_images(net, net.multiple),
     ),
     image_to_image.ResNetGenerator: (methods.CycleGAN, _shape_of_images),
+    pix2pixhd.FeatureEncoder: (methods.CycleGAN, _shape_of_images),  # without instances
     latent_autoencoder.KLAutoencoder: (
         lambda shape, G, D: methods.AutoencoderKL(shape, G, D),
         _shape_of_autoencoder,
