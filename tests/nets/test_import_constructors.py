@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ganvas.core.errors import UserError
 from ganvas.inference.importers import as_method, import_network
+from ganvas.inference.load import load
 
 State = dict[str, Tensor]
 
@@ -186,3 +187,54 @@ def test_scales_of_singan(
     border = (kernel - 1 - 2 * pad) * (len(widths) + 1) // 2
     want = before + theirs(F.pad(x + before, [border] * 4))
     close(imported(theirs.state_dict(), tmp_path / "g.pth", **options)(x, before), want)
+
+
+# ---------------------------------------------------------------- CoGAN
+
+
+def cogan_discriminator() -> Any:
+    names = ("conv0_a", "conv0_b", "conv1", "conv2", "conv3", "conv_cl")
+    shapes = (1, 4, 5), (1, 4, 5), (4, 5, 5), (5, 6, 4), (6, 2, 1), (6, 10, 1)
+    net = {n: nn.Conv2d(*shape) for n, shape in zip(names, shapes, strict=True)}
+    return drawn(nn.ModuleDict({**net, "prelu2": nn.PReLU()}))
+
+
+@torch.no_grad()
+def test_discriminators_that_tell_classes(tmp_path: Path) -> None:
+    """MNIST to USPS: scores of both, and features, of which classes are told."""
+    theirs = cogan_discriminator()
+
+    def features(x: Tensor, domain: str) -> Tensor:
+        h = F.max_pool2d(theirs[f"conv0_{domain}"](x), 2)
+        return theirs["prelu2"](theirs["conv2"](F.max_pool2d(theirs["conv1"](h), 2)))
+
+    a, b = torch.rand(2, 1, 28, 28), torch.rand(3, 1, 28, 28)
+    want = features(a, "a"), features(b, "b")
+    net = imported(theirs.state_dict(), tmp_path / "dis.pkl")
+    scores, *got = net(a, b)
+    close(scores, theirs["conv3"](torch.cat(want)).flatten(1))
+    close(got, list(want))
+    close(net.classify(b, 1), theirs["conv_cl"](want[1]).flatten(1))
+    del theirs["conv_cl"]
+    close(imported(theirs.state_dict(), tmp_path / "dis.pkl")(a, b), scores)
+
+
+@torch.no_grad()
+def test_networks_of_one_domain(tmp_path: Path) -> None:
+    """The GAN for MNIST beside it, whose batch norms have no weights."""
+    layers: list[nn.Module] = [nn.ConvTranspose2d(7, 8, 4), nn.BatchNorm2d(8, affine=False)]
+    layers.append(nn.PReLU())
+    for a, b in ((8, 6), (6, 4), (4, 2)):
+        layers += [nn.ConvTranspose2d(a, b, 3, 2, 1), nn.BatchNorm2d(b, affine=False), nn.PReLU()]
+    theirs = drawn(nn.Sequential(*layers, nn.ConvTranspose2d(2, 1, 6, 1, 1), nn.Sigmoid()))
+    z, file = torch.randn(3, 7), tmp_path / "gen.pkl"
+    state = {f"model.{k}": v for k, v in theirs.state_dict().items()}
+    close(imported(state, file)(z), theirs(z[..., None, None]))
+    as_method.import_model(file, tmp_path / "model")
+    method: Any = load(tmp_path / "model").method
+    close((method.sample(3, z) + 1) / 2, theirs(z[..., None, None]))
+    convs = [nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 5, 5), nn.MaxPool2d(2)]
+    theirs = drawn(nn.Sequential(*convs, nn.Conv2d(5, 6, 4), nn.PReLU(), nn.Conv2d(6, 2, 1)))
+    x = torch.rand(2, 1, 28, 28)
+    state = {f"model.{k}": v for k, v in theirs.state_dict().items()}
+    close(imported(state, tmp_path / "dis.pkl")(x), theirs(x).flatten(1))

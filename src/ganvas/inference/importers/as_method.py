@@ -158,6 +158,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
     cogan.Generators: (methods.CoGAN, _shape_from_noise),
+    cogan.Generator: (methods.DCGAN, _shape_from_noise),
     Translator: (
         lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D),
         _shape_of_translator,

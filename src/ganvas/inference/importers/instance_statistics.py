@@ -7,6 +7,7 @@ which nothing ever used.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from torch import nn
@@ -21,7 +22,7 @@ def separated(state: State) -> tuple[Tensors, State]:
     """(tensors that networks use, statistics of instance norms).
 
     The latter have no weight beside them. Batch norms without weights are named bn, or
-    param_free_norm in SPADE.
+    param_free_norm in SPADE, or precede a PReLU in CoGAN's project.
     """
 
     def used(key: str) -> bool:
@@ -30,10 +31,20 @@ def separated(state: State) -> tuple[Tensors, State]:
             name not in NAMES
             or f"{layer}.weight" in state
             or layer.rpartition(".")[2].startswith(("bn", "param_free_norm"))
+            or _before_prelu(state, layer)
         )
 
     rest = {k: v for k, v in state.items() if not used(k)}
     return Tensors((k, v) for k, v in state.items() if k not in rest), rest
+
+
+def _before_prelu(state: State, layer: str) -> bool:
+    """Whether the next layer of a row has one number, for all channels."""
+    row, _, place = layer.rpartition(".")
+    if not re.fullmatch("[0-9]{1,6}", place):
+        return False
+    weight = state.get(f"{row}.{int(place) + 1}.weight")
+    return weight is not None and weight.numel() == 1
 
 
 def with_statistics(found: Found, statistics: State) -> Found:
