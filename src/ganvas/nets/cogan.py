@@ -34,9 +34,38 @@ def _grid(size: Size) -> tuple[int, int]:
     return (height + 4) // 8, (width + 4) // 8
 
 
-def _split(
-    layers: Sequence[Callable[[], nn.Module]], tied: range, domains: int = 2
-) -> tuple[nn.Sequential, nn.ModuleList]:
+Layers = Sequence[Callable[[], nn.Module]]
+
+
+def _generating(latent: int, widths: Sequence[int], grid: tuple[int, int], channels: int) -> Layers:
+    """The five layers of a generator from a grid (height, width)."""
+
+    def then(width: int, conv: nn.Module) -> nn.Module:
+        return nn.Sequential(conv, BatchNorm2d(width, affine=False), nn.PReLU())
+
+    w0, w1, w2, w3 = widths
+    return [
+        lambda: then(w0, nn.ConvTranspose2d(latent, w0, grid)),
+        lambda: then(w1, nn.ConvTranspose2d(w0, w1, 3, 2, 1)),
+        lambda: then(w2, nn.ConvTranspose2d(w1, w2, 3, 2, 1)),
+        lambda: then(w3, nn.ConvTranspose2d(w2, w3, 3, 2, 1)),
+        lambda: nn.ConvTranspose2d(w3, channels, 6, 1, 1),
+    ]
+
+
+def _scoring(widths: Sequence[int], size: Size, channels: int) -> Layers:
+    """The four layers of a discriminator of images of `size`."""
+    height, width = (2 * side - 4 for side in _grid(size))
+    w0, w1, w2 = widths
+    return [
+        lambda: nn.Sequential(nn.Conv2d(channels, w0, 5), nn.MaxPool2d(2)),
+        lambda: nn.Sequential(nn.Conv2d(w0, w1, 5), nn.MaxPool2d(2)),
+        lambda: nn.Sequential(nn.Conv2d(w1, w2, (height, width)), nn.PReLU()),
+        lambda: nn.Sequential(nn.Conv2d(w2, 2, 1)),
+    ]
+
+
+def _split(layers: Layers, tied: range, domains: int = 2) -> tuple[nn.Sequential, nn.ModuleList]:
     """(the layers that the domains share, what each has of its own).
 
     tied: which are shared.
@@ -75,19 +104,7 @@ class Generators(nn.Module):
     ) -> None:
         super().__init__()
         self.latent = latent
-        grid = _grid(size)
-
-        def then(width: int, conv: nn.Module) -> nn.Module:
-            return nn.Sequential(conv, BatchNorm2d(width, affine=False), nn.PReLU())
-
-        w0, w1, w2, w3 = widths
-        layers = [
-            lambda: then(w0, nn.ConvTranspose2d(latent, w0, grid)),
-            lambda: then(w1, nn.ConvTranspose2d(w0, w1, 3, 2, 1)),
-            lambda: then(w2, nn.ConvTranspose2d(w1, w2, 3, 2, 1)),
-            lambda: then(w3, nn.ConvTranspose2d(w2, w3, 3, 2, 1)),
-            lambda: nn.ConvTranspose2d(w3, channels, 6, 1, 1),
-        ]
+        layers = _generating(latent, widths, _grid(size), channels)
         self.tied, self.own = _split(layers, range(tied))
         normal_init(self)
 
@@ -114,14 +131,7 @@ class Discriminators(nn.Module):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        height, width = (2 * side - 4 for side in _grid(size))
-        w0, w1, w2 = widths
-        layers = [
-            lambda: nn.Sequential(nn.Conv2d(channels, w0, 5), nn.MaxPool2d(2)),
-            lambda: nn.Sequential(nn.Conv2d(w0, w1, 5), nn.MaxPool2d(2)),
-            lambda: nn.Sequential(nn.Conv2d(w1, w2, (height, width)), nn.PReLU()),
-            lambda: nn.Sequential(nn.Conv2d(w2, 2, 1)),
-        ]
+        layers = _scoring(widths, size, channels)
         self.tied, self.own = _split(layers, range(4 - tied, 4))
 
     def scores(self, x: Tensor, domain: int) -> Tensor:
@@ -132,3 +142,44 @@ class Discriminators(nn.Module):
         """Map images x [N, channels, H, W] of a domain (0: a, 1: b) to logits [N]."""
         generated, real = self.scores(x, domain).unbind(1)
         return real - generated
+
+
+class Generator(nn.Module):
+    """z [N, latent] -> images [N, channels, H, W] in [-1, 1] of one domain alone.
+
+    The layers of `Generators`, as the authors' code has them for comparison.
+    """
+
+    def __init__(
+        self,
+        latent: int = 100,
+        widths: Sequence[int] = (1024, 512, 256, 128),
+        size: Size = 28,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        layers = _generating(latent, widths, _grid(size), channels)
+        self.layers = nn.Sequential(*(make() for make in layers))
+        normal_init(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map z [N, latent] to images [N, channels, H, W]."""
+        return (self.layers(z.flatten(1)[:, :, None, None]) / 2).tanh()
+
+
+class Discriminator(nn.Module):
+    """Images [N, channels, H, W] -> scores [N, 2] of "generated" and "real".
+
+    The layers of `Discriminators`, of one domain alone.
+    """
+
+    def __init__(
+        self, widths: Sequence[int] = (20, 50, 500), size: Size = 28, channels: int = 1
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(make() for make in _scoring(widths, size, channels)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score images x [N, channels, H, W]: [N, 2]."""
+        return self.layers(x).flatten(1)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.init import normal_init
-from ganvas.nets.norm import InstanceNorm2d
+from ganvas.nets.norm import Norm, norm2d
 from ganvas.nets.spectral import spectral
 
 WIDEST = 512  # channels
@@ -19,22 +19,30 @@ WIDEST = 512  # channels
 class PatchNet(nn.Module):
     """Images [N, C, H, W] -> maps of each layer, the last of them scores [N, 1, h, w].
 
-    `layers` convolutions of 4x4 and stride 2, the last of stride 1, each with
-    instance norm but the first and LeakyReLU(.2), then one to the scores.
+    `layers` convolutions of 4x4 and stride 2, the last of stride 1, each with `norm`
+    but the first and LeakyReLU(.2), then one to the scores. `bias`: of the convolutions
+    before a normalization; None: unless `spectrally`.
     """
 
-    def __init__(self, channels: int, width: int, layers: int, spectrally: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        layers: int,
+        spectrally: bool,
+        norm: Norm = "instance",
+        bias: bool | None = None,
+    ) -> None:
         super().__init__()
+        # Instance norm would remove a bias; pix2pixHD's code has one, SPADE's none.
+        bias = not spectrally if bias is None else bias
         wide = [min(width << i, WIDEST) for i in range(layers)]
         first = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 2), nn.LeakyReLU(0.2))
         self.layers = nn.ModuleList([first])
         for i in range(1, layers):
             stride = 1 if i == layers - 1 else 2
-            # Instance norm would remove a bias; pix2pixHD's code has one, SPADE's none.
-            conv = nn.Conv2d(wide[i - 1], wide[i], 4, stride, 2, bias=not spectrally)
-            self.layers.append(
-                nn.Sequential(conv, InstanceNorm2d(wide[i], affine=False), nn.LeakyReLU(0.2))
-            )
+            conv = nn.Conv2d(wide[i - 1], wide[i], 4, stride, 2, bias=bias)
+            self.layers.append(nn.Sequential(conv, norm2d(norm, wide[i]), nn.LeakyReLU(0.2)))
         self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -51,7 +59,8 @@ class MultiscaleDiscriminator(nn.Module):
 
     Each scale gets the images of the one before reduced by average pooling. `layers`:
     convolutions before the one to the scores. `spectrally`: normalize the weights of
-    the inner layers (SPADE). Weights ~ N(0, .02), or Xavier's with gain .02 (SPADE).
+    the inner layers (SPADE). `norm`, `bias`: as of `PatchNet`. Weights ~ N(0, .02), or
+    Xavier's with gain .02 (SPADE).
     """
 
     def __init__(
@@ -61,10 +70,12 @@ class MultiscaleDiscriminator(nn.Module):
         layers: int = 4,
         scales: int = 2,
         spectrally: bool = False,
+        norm: Norm = "instance",
+        bias: bool | None = None,
     ) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
-            PatchNet(channels, width, layers, spectrally) for _ in range(scales)
+            PatchNet(channels, width, layers, spectrally, norm, bias) for _ in range(scales)
         )
         normal_init(self)
         if spectrally:

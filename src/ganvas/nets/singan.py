@@ -6,38 +6,52 @@ arXiv:1905.01164, section 2 and appendix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from ganvas.nets.norm import BatchNorm2d
 
 LAYERS = 5
-PAD = LAYERS  # pixels of zeros around the input: convolutions do not pad
 
 
 class ConvBlock(nn.Module):
-    """3x3 convolution, batch norm and LeakyReLU(.2): two pixels a side less."""
+    """Convolution without borders (3x3), batch norm and LeakyReLU(.2)."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, 3)
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel)
         self.norm = BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, H - 2, W - 2]."""
+        """Map x [N, in, H, W] to [N, out, H - kernel + 1, W - kernel + 1]."""
         return nn.functional.leaky_relu(self.norm(self.conv(x)), 0.2)
 
 
 class _Layers(nn.Module):
-    """Five 3x3 convolutions. Weights ~ N(0, .02), gains ~ N(1, .02)."""
+    """Five 3x3 convolutions. Weights ~ N(0, .02), gains ~ N(1, .02).
 
-    def __init__(self, channels_in: int, channels_out: int, width: int) -> None:
+    width: channels of all layers but the last; or those of each, then of any number
+    kernel: side of the convolutions, odd
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        width: int | Sequence[int],
+        kernel: int = 3,
+    ) -> None:
         super().__init__()
-        self.head = ConvBlock(channels_in, width)
-        self.body = nn.ModuleDict(
-            {f"block{i}": ConvBlock(width, width) for i in range(1, LAYERS - 1)}
-        )
-        self.tail = nn.Conv2d(width, channels_out, 3)
+        widths = [width] * (LAYERS - 1) if isinstance(width, int) else list(width)
+        # Pixels that an image loses on each side.
+        self.border = (kernel - 1) * (len(widths) + 1) // 2
+        self.head = ConvBlock(channels_in, widths[0], kernel)
+        blocks = enumerate(pairwise(widths), 1)
+        self.body = nn.ModuleDict({f"block{i}": ConvBlock(a, b, kernel) for i, (a, b) in blocks})
+        self.tail = nn.Conv2d(widths[-1], channels_out, kernel)
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.normal_(m.weight, 0.0, 0.02)
@@ -45,7 +59,7 @@ class _Layers(nn.Module):
                 nn.init.normal_(m.weight, 1.0, 0.02)
 
     def through(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, H - 10, W - 10]."""
+        """Map x [N, in, H, W] to [N, out, H - 2 `border`, W - 2 `border`]."""
         x = self.head(x)
         for block in self.body.values():
             x = block(x)
@@ -66,12 +80,12 @@ class ScaleGenerator(_Layers):
     before + tanh(net(noise + before)), with zeros around the input (equation 4).
     """
 
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__(channels, channels, width)
+    def __init__(self, channels: int, width: int | Sequence[int], kernel: int = 3) -> None:
+        super().__init__(channels, channels, width, kernel)
 
     def forward(self, noise: Tensor, before: Tensor) -> Tensor:
         """Refine `before` by noise of the same shape."""
-        padded = nn.functional.pad(noise + before, [PAD] * 4)
+        padded = nn.functional.pad(noise + before, [self.border] * 4)
         return before + torch.tanh(self.through(padded))
 
 

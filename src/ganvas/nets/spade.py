@@ -7,6 +7,7 @@ arXiv:1903.07291, section 3 and appendix A.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from ganvas.nets.layers import Size, divisible
 from ganvas.nets.multiscale import xavier_init
-from ganvas.nets.norm import BatchNorm2d, InstanceNorm2d
+from ganvas.nets.norm import BatchNorm2d, InstanceNorm2d, Norm, norm2d
 from ganvas.nets.spectral import spectral, spectral_
 
 STYLE_SIDE = 256  # pixels, to which the authors' code brings style images
@@ -25,14 +26,26 @@ class SPADE(nn.Module):
 
     x [N, C, h, w], label map m [N, labels, H, W] -> [N, C, h, w]; gamma and beta are
     convolutions of m, brought to the size of x by nearest neighbors. Equation 1.
+
+    norm: batch norm in the paper; the authors' code also has instance norm
+    kernel: side of the convolutions, odd
     """
 
-    def __init__(self, channels: int, labels: int, hidden: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        labels: int,
+        hidden: int,
+        norm: Literal["batch", "instance"] = "batch",
+        kernel: int = 3,
+    ) -> None:
         super().__init__()
-        self.norm = BatchNorm2d(channels, affine=False)
-        self.shared = nn.Conv2d(labels, hidden, 3, 1, 1)
-        self.gamma = nn.Conv2d(hidden, channels, 3, 1, 1)
-        self.beta = nn.Conv2d(hidden, channels, 3, 1, 1)
+        make = BatchNorm2d if norm == "batch" else InstanceNorm2d
+        self.norm = make(channels, affine=False)
+        pad = kernel // 2
+        self.shared = nn.Conv2d(labels, hidden, kernel, 1, pad)
+        self.gamma = nn.Conv2d(hidden, channels, kernel, 1, pad)
+        self.beta = nn.Conv2d(hidden, channels, kernel, 1, pad)
 
     def forward(self, x: Tensor, m: Tensor) -> Tensor:
         """Normalize x and modulate it by the label map m [N, labels, H, W]."""
@@ -43,17 +56,26 @@ class SPADE(nn.Module):
 class SPADEBlock(nn.Module):
     """Residual block of two SPADEs and 3x3 convolutions (figure 4, left).
 
-    [N, in, H, W] -> [N, out, H, W].
+    [N, in, H, W] -> [N, out, H, W]. `norm`, `kernel`: as of `SPADE`.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, labels: int, hidden: int) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        labels: int,
+        hidden: int,
+        norm: Literal["batch", "instance"] = "batch",
+        kernel: int = 3,
+    ) -> None:
         super().__init__()
         middle = min(channels_in, channels_out)
         widths = (channels_in, middle), (middle, channels_out)
-        self.norms = nn.ModuleList(SPADE(a, labels, hidden) for a, _ in widths)
+        how = labels, hidden, norm, kernel
+        self.norms = nn.ModuleList(SPADE(a, *how) for a, _ in widths)
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, 1, 1) for a, b in widths)
         learned = channels_in != channels_out
-        self.skip_norm = SPADE(channels_in, labels, hidden) if learned else None
+        self.skip_norm = SPADE(channels_in, *how) if learned else None
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if learned else None
 
     def forward(self, x: Tensor, m: Tensor) -> Tensor:
@@ -77,6 +99,7 @@ class Generator(nn.Module):
     size: of the images, whose grid the style becomes; others' grids are interpolated
     hidden: channels from which gamma and beta are computed
     normalized: spectrally; False for weights that are already
+    norm, kernel: as of `SPADE`
     """
 
     def __init__(
@@ -89,6 +112,8 @@ class Generator(nn.Module):
         hidden: int = 128,
         doublings: int = 5,
         normalized: bool = True,
+        norm: Literal["batch", "instance"] = "batch",
+        kernel: int = 3,
     ) -> None:
         super().__init__()
         self.latent, self.multiple = latent, 1 << doublings
@@ -103,7 +128,9 @@ class Generator(nn.Module):
         if doublings == 7:
             widths.append(0.5)
         wide = [int(factor * width) for factor in widths]
-        self.blocks = nn.ModuleList(SPADEBlock(a, b, labels, hidden) for a, b in pairwise(wide))
+        self.blocks = nn.ModuleList(
+            SPADEBlock(a, b, labels, hidden, norm, kernel) for a, b in pairwise(wide)
+        )
         # A doubling before each block but the first; the third has one from "more" on.
         self.doubled = [i > 0 and (i != 2 or doublings > 5) for i in range(len(self.blocks))]
         self.output = nn.Conv2d(wide[-1], channels, 3, 1, 1)
@@ -137,7 +164,8 @@ class StyleEncoder(nn.Module):
     """Images [N, C, H, W] -> mean and log variance of their styles [N, 2, latent].
 
     Convolutions of stride 2 with instance norm, down to 4x4 (figure 14). Images are
-    brought to `side` pixels first, bilinearly.
+    brought to `side` pixels first, bilinearly. `norm`: of the authors' code; they have
+    biases if it is "none".
     """
 
     def __init__(
@@ -147,13 +175,16 @@ class StyleEncoder(nn.Module):
         latent: int = 256,
         side: int = STYLE_SIDE,
         normalized: bool = True,
+        norm: Norm = "instance",
     ) -> None:
         super().__init__()
         count = side.bit_length() - 3
         wide = [channels, *(width * f for f in (1, 2, 4, 8, 8, 8)[:count])]
         self.side, self.latent = side, latent
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1, bias=False) for a, b in pairwise(wide))
-        self.norms = nn.ModuleList(InstanceNorm2d(c, affine=False) for c in wide[1:])
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, 2, 1, bias=norm == "none") for a, b in pairwise(wide)
+        )
+        self.norms = nn.ModuleList(norm2d(norm, c) for c in wide[1:])
         self.heads = nn.ModuleList(nn.Linear(16 * wide[-1], latent) for _ in range(2))
         xavier_init(self)
         if normalized:

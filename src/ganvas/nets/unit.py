@@ -7,7 +7,7 @@ latent may be both domains' own, as in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +81,11 @@ def _split(
     return own, nn.Sequential(*(Block(width) for _ in range(shared)))
 
 
+def _each(channels: int | Sequence[int], domains: int) -> Sequence[int]:
+    """The channels of each domain's images."""
+    return [channels] * domains if isinstance(channels, int) else channels
+
+
 def _he_init(net: nn.Module) -> None:
     """arXiv:1502.01852, as the authors' code has it; biases 0."""
     for m in net.modules():
@@ -99,12 +104,12 @@ class Encoders(nn.Module):
     followed by instance norm and ReLU, and `blocks` residual blocks, the last `shared`
     of which are both domains' own. H and W multiples of 2^halvings. Without sharing, at
     the default sizes, each is the encoder of the authors' code. He's initialization, as
-    there.
+    there. `channels`: of both domains' images, or of each one's.
     """
 
     def __init__(
         self,
-        channels: int = 3,
+        channels: int | Sequence[int] = 3,
         width: int = 64,
         halvings: int = 2,
         blocks: int = 4,
@@ -121,8 +126,8 @@ class Encoders(nn.Module):
             return [pad, nn.Conv2d(a, b, kernel, stride), InstanceNorm2d(b), nn.ReLU(inplace=True)]
 
         self.own = nn.ModuleList()
-        for blocks_of in own:
-            layers = down(7, channels, width, 1)
+        for blocks_of, c in zip(own, _each(channels, domains), strict=True):
+            layers = down(7, c, width, 1)
             for i in range(halvings):
                 layers += down(4, width << i, width << i + 1, 2)
             self.own.append(nn.Sequential(*layers, *blocks_of))
@@ -149,7 +154,7 @@ class Decoders(nn.Module):
 
     def __init__(
         self,
-        channels: int = 3,
+        channels: int | Sequence[int] = 3,
         latent: int = 256,
         doublings: int = 2,
         blocks: int = 4,
@@ -159,14 +164,14 @@ class Decoders(nn.Module):
         super().__init__()
         own, self.shared = _split(blocks, shared, latent, domains)
         self.own = nn.ModuleList()
-        for blocks_of in own:
+        for blocks_of, c in zip(own, _each(channels, domains), strict=True):
             layers, a = blocks_of, latent
             for _ in range(doublings):
                 up = [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(2), nn.Conv2d(a, a // 2, 5)]
                 layers += [*up, LayerNorm(a // 2), nn.ReLU(inplace=True)]
                 a //= 2
             self.own.append(
-                nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, channels, 7), nn.Tanh())
+                nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(a, c, 7), nn.Tanh())
             )
         _he_init(self)
 

@@ -6,6 +6,7 @@ each module lists its formats as `FORMATS`, and `FORMATS` here joins them.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from ganvas.inference.importers import (
     fastgan,
     mimicry,
     pgan,
+    pix2pixhd,
     projected_gan,
     r3gan,
     resnet_cat,
@@ -42,6 +44,7 @@ from ganvas.inference.importers import (
     unit,
 )
 from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.instance_statistics import separated, with_statistics
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.reading import read
 
@@ -64,13 +67,14 @@ FORMATS: dict[str, Format] = {
     **stylegan3.FORMATS,
     **singan.FORMATS,
     **spade.FORMATS,
+    **pix2pixhd.FORMATS,
     **resnet_cat.FORMATS,
     **translation.FORMATS,
     **unit.FORMATS,
     **basicsr.FORMATS,
 }
 
-
+LOG = logging.getLogger(__name__)
 Result = Tensor | tuple[object, ...]  # of a network
 
 
@@ -135,7 +139,7 @@ def read_state(file: str | Path, part: str | None = None, discriminator: bool = 
     if discriminator:
         tensors = _inner(tensors, taming.DISCRIMINATOR) or tensors
     state = _clean(tensors)
-    if any(_recognize(recognize, state) for recognize in FORMATS.values()):
+    if _is_known(state):
         return state
     return _prefixed(state, file) or state
 
@@ -147,7 +151,8 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
     `file`, for tensors that neither knows, and for tensors that resemble a format and
     do not fit it.
     """
-    file, state = printable(file), _clean(state)  # a file may be in another order
+    file = printable(file)
+    state, statistics = separated(_clean(state))  # a file may be in another order
     for name, recognize in FORMATS.items():
         found = _recognize(recognize, state)
         if found is None:
@@ -155,7 +160,7 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
         why = found if isinstance(found, str) else _filled(found, state)
         if isinstance(found, str) or why is not None:
             raise UserError(f"{file} looks like a {name}, but its layers do not fit: {why}")
-        return name, found
+        return name, with_statistics(found, statistics)
     if (other := by_spandrel.recognized(state)) is not None:
         return other
     beginning = ", ".join(
@@ -168,13 +173,22 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
     )
 
 
+def _is_known(state: State) -> bool:
+    """Whether tensors resemble a format."""
+    tensors, _ = separated(state)
+    return any(_recognize(recognize, tensors) for recognize in FORMATS.values())
+
+
 def _recognize(recognize: Format, state: State) -> Found | str | None:
     """Apply a format: a network, why the tensors do not fit, or None."""
     try:
         with on_meta():  # no memory or random numbers for weights that are replaced
             return recognize(state)
     except Exception as e:  # tensors of any shape may have a format's names
-        return f"{printable(e)[:200]} ({type(e).__name__})"
+        LOG.debug("a format failed", exc_info=e)
+        if isinstance(e, UserError):
+            return printable(e)[:200]
+        return "their names, numbers or shapes are those of no form of it that is known"
 
 
 def _filled(found: Found, state: State) -> str | None:
@@ -288,11 +302,7 @@ def _prefixed(state: State, file: str | Path) -> State | None:
     """
     for _ in range(3):  # children of children
         groups = {name: _clean(group) for name, group in _groups(state).items()}
-        known = [
-            n
-            for n, g in groups.items()
-            if any(_recognize(recognize, g) for recognize in FORMATS.values())
-        ]
+        known = [n for n, g in groups.items() if _is_known(g)]
         generators = [
             n
             for n in known
@@ -318,28 +328,14 @@ def _stripped(key: str) -> str:
 
 
 def _clean(state: Mapping[str, Tensor]) -> State:
-    """Sort tensors in natural order and strip prefixes; safetensors sorts differently.
-
-    Drops the running statistics that instance norms had before torch 0.4: they have no
-    weight beside them, and their networks never use them (batch norms without weights
-    are named bn, or param_free_norm in SPADE).
-    """
+    """Strip prefixes and sort tensors in natural order, which safetensors changes."""
     if all(_stripped(k) != k for k in state):
         state = {_stripped(k): v for k, v in state.items()}
     state = taming.network_of(state)
-    stats = ("running_mean", "running_var", "num_batches_tracked")
-
-    def used(key: str) -> bool:
-        layer, _, name = key.rpartition(".")
-        return (
-            name not in stats
-            or f"{layer}.weight" in state
-            or layer.rpartition(".")[2].startswith(("bn", "param_free_norm"))
-        )
 
     def natural(key: str) -> list[str | tuple[int, str]]:
         """Sort key with numbers by value: length first, int() rejects long numbers."""
         parts = re.split(r"([0-9]+)", key)
         return [(len(s.lstrip("0")), s.lstrip("0")) if i % 2 else s for i, s in enumerate(parts)]
 
-    return {k: state[k] for k in sorted(state, key=natural) if used(k)}
+    return {k: state[k] for k in sorted(state, key=natural)}

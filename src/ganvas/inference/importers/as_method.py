@@ -6,6 +6,7 @@ the network, so it is recognized again at loading, and needs no description of i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -25,6 +26,7 @@ from ganvas.inference import importers, model_file
 from ganvas.inference.importers import diffusers
 from ganvas.inference.importers.biggan import StoredStatistics
 from ganvas.inference.importers.by_spandrel import Upscaler
+from ganvas.inference.importers.formats import Misfit
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.unit import Translator
 from ganvas.inference.runtime import Description
@@ -37,6 +39,7 @@ from ganvas.nets import (
     fastgan,
     image_to_image,
     latent_autoencoder,
+    pix2pixhd,
     progan,
     projected_gan,
     r3gan,
@@ -47,6 +50,7 @@ from ganvas.nets import (
     super_resolution,
 )
 
+LOG = logging.getLogger(__name__)
 MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
 
 
@@ -133,10 +137,17 @@ def _shape_of_images(net: Any, side: int = 256) -> Shape:
     return Shape(channels, side, side)
 
 
+def _shape_of_translator(net: Any) -> Shape:
+    """As `_shape_of_images`. Raises `Misfit` if the domains' channels differ."""
+    if net.channels != net.channels_b:
+        raise Misfit(f"its domains have {net.channels} and {net.channels_b} channels")
+    return _shape_of_images(net)
+
+
 def _shape_of_autoencoder(net: Any) -> Shape:
-    """As `_shape_of_images`. Raises `ValueError` if the channels change."""
+    """As `_shape_of_images`. Raises `Misfit` if the channels change."""
     if net.channels != net.channels_out:
-        raise ValueError(f"it takes {net.channels} channels and gives {net.channels_out}")
+        raise Misfit(f"it takes {net.channels} channels and gives {net.channels_out}")
     return _shape_of_images(net, min(256, 32 * net.multiple))
 
 
@@ -163,15 +174,17 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
     cogan.Generators: (methods.CoGAN, _shape_from_noise),
+    cogan.Generator: (methods.DCGAN, _shape_from_noise),
     Translator: (
         lambda shape, G, D: methods.UNIT(shape, lambda **_: G().E, lambda **_: G().G, D),
-        _shape_of_images,
+        _shape_of_translator,
     ),
     image_to_image.UNetGenerator: (
         methods.Pix2Pix,
         lambda net: _shape_of_images(net, net.multiple),
     ),
     image_to_image.ResNetGenerator: (methods.CycleGAN, _shape_of_images),
+    pix2pixhd.FeatureEncoder: (methods.CycleGAN, _shape_of_images),  # without instances
     latent_autoencoder.KLAutoencoder: (
         lambda shape, G, D: methods.AutoencoderKL(shape, G, D),
         _shape_of_autoencoder,
@@ -272,9 +285,9 @@ def as_method(net: nn.Module, name: str, shape: Shape | None = None) -> tuple[Me
         from_noise = shape_of is _shape_from_noise
         own = shape_of(known) if shape is None or from_noise else shape
     except Exception as e:  # layers may fit singly and not together
-        raise UserError(
-            f"this {name} cannot be run: {printable(e)[:200]} ({type(e).__name__})"
-        ) from None
+        LOG.debug("%s failed", name, exc_info=e)
+        why = printable(e)[:200] if isinstance(e, UserError) else "its layers do not fit together"
+        raise UserError(f"this {name} cannot be run: {why}") from None
     classes = own.classes if from_noise else 0
     if shape is not None and shape.classes != classes:
         raise UserError(

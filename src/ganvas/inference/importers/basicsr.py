@@ -14,6 +14,7 @@ from torch import nn
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Misfit,
     Setting,
     State,
     column,
@@ -108,9 +109,7 @@ def _numbered_rrdb(state: State) -> State:
         3 * len(ups) + 2,
         3 * len(ups) + 4,
     ):
-        raise ValueError(
-            f"convolutions at {[*ups, hr, last]} of model, expected those of doublings"
-        )
+        raise Misfit(f"convolutions at {[*ups, hr, last]} of model, expected those of doublings")
     places = {"model.0": "conv_first", f"model.1.sub.{blocks}": "conv_body"}
     places |= {f"model.{at}": f"conv_up{i + 1}" for i, at in enumerate(ups)}
     places |= {f"model.{hr}": "conv_hr", f"model.{last}": "conv_last"}

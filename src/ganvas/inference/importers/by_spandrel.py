@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from ganvas.core.errors import CapabilityError, UserError
 from ganvas.core.guards import reason
 from ganvas.inference.importers.formats import Found, State
+
+LOG = logging.getLogger(__name__)
 
 
 class Upscaler(nn.Module):
@@ -79,8 +82,9 @@ def recognized(state: State) -> tuple[str, Found] | None:
     except UnsupportedModelError:
         return None
     except Exception as e:  # whatever tensors that do not fit cause in its networks
+        LOG.debug("spandrel failed", exc_info=e)
         raise UserError(
-            f"spandrel cannot build the network of these tensors: {reason(e)}"
+            "these tensors resemble a network of spandrel, whose layers they do not fit"
         ) from None
     name = f"{descriptor.architecture.name} (spandrel)"
     if not isinstance(descriptor, ImageModelDescriptor):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import read_json
-from ganvas.inference.importers.formats import Format, Found, Setting, State
+from ganvas.inference.importers.formats import Format, Found, Misfit, Setting, State
 from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
 
 CONFIG = "config.json"
@@ -73,12 +73,12 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
     setting: the project's name for the number of groups of norms
     announced: whether to say which is assumed
 
-    Raises `ValueError` for tensors that are missing.
+    Raises `Misfit` for tensors that are missing.
     """
     down = (named(f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in count())
     widths = [shape[0] for shape in _shapes(state, down)]
     if not widths:
-        raise ValueError("its encoder has no levels")
+        raise Misfit("its encoder has no levels")
     levels = len(widths)
 
     def has(key: str) -> bool:
@@ -86,7 +86,7 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
 
     def shape(key: str) -> list[int]:
         if (name := named(key, levels)) not in state:
-            raise ValueError(f"{name} is missing")
+            raise Misfit(f"{name} is missing")
         return list(state[name].shape)
 
     first = "encoder.down_blocks.0.resnets"

@@ -13,7 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganvas.core.errors import UserError, printable
+
 State = dict[str, Tensor]
+
+
+class Misfit(UserError):
+    """Tensors have the names of a format and do not fit it; the end of a message."""
+
+
+class Tensors(State):
+    """The tensors of a file, by name. One that is missing is a `Misfit`."""
+
+    def __missing__(self, key: str) -> Tensor:
+        raise Misfit(f"{printable(key)[:150]} is missing")
 
 
 OutputMap = Callable[..., Tensor | tuple[object, ...]]
@@ -73,19 +86,19 @@ def separable(filters: Sequence[Tensor], usual: Sequence[float], name: str) -> S
 
     usual: taps that are returned if they are the same
 
-    Raises `ValueError`, with the filter's `name`, for filters that differ or are no
+    Raises `Misfit`, with the filter's `name`, for filters that differ or are no
     outer product of a row with itself.
     """
     first = filters[0].float()
     if first.dim() not in (1, 2) or not 1 <= len(first) <= MAX_TAPS:
-        raise ValueError(f"{name} is {list(first.shape)}, expected a filter")
+        raise Misfit(f"{name} is {list(first.shape)}, expected a filter")
     row = (first if first.dim() == 1 else first.sum(0)) / first.sum()
     whole = row if first.dim() == 1 else row.outer(row)
     for other in filters:
         if other.shape != first.shape or not torch.allclose(
             other.float(), whole * first.sum(), atol=1e-5
         ):
-            raise ValueError(f"{name} is not one filter, the same in rows and columns")
+            raise Misfit(f"{name} is not one filter, the same in rows and columns")
     known = torch.tensor(usual, device="cpu")
     same = len(known) == len(row) and torch.allclose(row, known / known.sum(), atol=1e-5)
     return usual if same else row.tolist()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Misfit,
     OutputMap,
     Setting,
     State,
@@ -203,7 +204,7 @@ def _blocks(state: State, pattern: str, first: int) -> list[Tensor]:
     """The kernels of all blocks, numbered from `first`."""
     found = {int(m[1]): v for k, v in state.items() if (m := re.fullmatch(pattern, k))}
     if sorted(found) != list(range(first, first + len(found))):
-        raise ValueError(f"the blocks are not numbered from {first}")
+        raise Misfit(f"the blocks are not numbered from {first}")
     return [found[i] for i in sorted(found)]
 
 

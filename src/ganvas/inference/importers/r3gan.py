@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ganvas.inference.importers.formats import Format, Found, State, separable
+from ganvas.inference.importers.formats import Format, Found, Misfit, State, separable
 from ganvas.nets import r3gan
 
 STAGE = re.compile(r"Model\.MainLayers\.(\d+)\.Layers\.(\d+)\.(.+)")
@@ -86,7 +86,7 @@ def _stages(state: State) -> list[State]:
         if m := STAGE.fullmatch(key):
             stages.setdefault(int(m[1]), {})[f"{m[2]}.{m[3]}"] = value
     if sorted(stages) != list(range(len(stages))):
-        raise ValueError("the stages are not numbered from 0")
+        raise Misfit("the stages are not numbered from 0")
     return [stages[i] for i in range(len(stages))]
 
 

@@ -70,8 +70,7 @@ def read(file: Path) -> object:
                 "torch.save(network.state_dict(), 'weights.pth')."
             ) from None
         raise UserError(
-            f"{where} is not a checkpoint, or only a piece of one ({type(e).__name__}). Expected "
-            "a state dict saved by "
+            f"{where} is not a checkpoint, or only a piece of one. Expected a state dict saved by "
             "torch.save or safetensors; download or copy it again if it should be one."
         ) from None
 

@@ -18,6 +18,7 @@ from ganvas.inference.importers import pgan
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Misfit,
     Setting,
     State,
     column,
@@ -211,7 +212,7 @@ def _taps(state: State) -> Sequence[float]:
     filters = [v for k, v in state.items() if re.fullmatch(blocks, k)]
     taps = separable(filters, stylegan2.TAPS, "resample_filter") if filters else stylegan2.TAPS
     if len(taps) % 2 or any(abs(a - b) > 1e-5 for a, b in zip(taps, reversed(taps), strict=True)):
-        raise ValueError(f"resample_filter has {len(taps)} taps, expected an even, symmetric row")
+        raise Misfit(f"resample_filter has {len(taps)} taps, expected an even, symmetric row")
     return taps
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ganvas.inference.importers.formats import Format, Found, State
+from ganvas.inference.importers.formats import Format, Found, Misfit, State
 from ganvas.nets import stylegan3
 
 LAYER = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.(.+)")
@@ -53,7 +53,7 @@ def _base(side: int, layers: list[tuple[int, int, int]]) -> int:
         plan = stylegan3.geometry(side, layers[-1][2], depth, base, widest)
         if [g.channels for g in plan] == [channels for _, _, channels in layers]:
             return base
-    raise ValueError("the layers' widths follow no known rule")
+    raise Misfit("the layers' widths follow no known rule")
 
 
 FORMATS: dict[str, Format] = {"StyleGAN3 generator (NVlabs/stylegan3)": _generator}

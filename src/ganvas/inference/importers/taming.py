@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganvas.inference.importers import translation
 from ganvas.inference.importers.diffusers import autoencoder
-from ganvas.inference.importers.formats import Format, Found, State, numbered
+from ganvas.inference.importers.formats import Format, Found, Misfit, State, numbered
 from ganvas.nets.norm import Norm
 
 DISCRIMINATOR = "loss.discriminator"  # the part of a checkpoint
@@ -96,13 +96,13 @@ def _discriminator(state: State) -> Found | None:
 def _without_actnorm(state: State) -> dict[str, Tensor]:
     """The same function without ActNorm: each is folded into the convolution before it.
 
-    scale * (conv(x) + loc) is a convolution, too. Raises `ValueError` for tensors that
+    scale * (conv(x) + loc) is a convolution, too. Raises `Misfit` for tensors that
     are missing.
     """
 
     def tensor(name: str) -> Tensor:
         if name not in state:
-            raise ValueError(f"{name} is missing")
+            raise Misfit(f"{name} is missing")
         return state[name]
 
     found = {k: v for k, v in state.items() if not k.endswith((".loc", ".scale", ".initialized"))}

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Misfit,
+    OutputMap,
     Setting,
     State,
     convolutions,
     numbered,
     unchanged,
 )
-from ganvas.nets import cut, image_to_image, patchgan
+from ganvas.nets import cut, image_to_image, patchgan, pix2pixhd
 from ganvas.nets.norm import Norm
 
 
@@ -42,48 +44,67 @@ def _resnet(state: State) -> Found | None:
         for k in state
         if re.fullmatch(r"model\.\d+\.conv_block\.\d+\.weight", k)
     }
-    if not blocks or "model.1.weight" not in state:
+    layers = {
+        int(k.split(".")[1]): v.shape
+        for k, v in state.items()
+        if re.fullmatch(r"model\.\d+\.weight", k) and v.dim() == 4
+    }
+    if 1 not in layers or 0 in layers or (not blocks and not _ends_wide(layers)):
         return None
     filters = {int(k.split(".")[1]): v for k, v in state.items() if k.endswith(".filt")}
-    blur_down = min(filters, default=max(blocks)) < min(blocks)
+    # Filters of three taps belong to halvings, which come first.
+    halvings = [n for n, f in filters.items() if f.shape[-1] == 3]
+    middle = min(blocks, default=1 + max(halvings, default=0))
+    blur_down = min(filters, default=middle) < middle
     # Reflected borders are a layer of their own before each convolution.
     second = {
         int(k.split(".")[3])
         for k, v in state.items()
-        if re.fullmatch(rf"model\.{min(blocks)}\.conv_block\.\d+\.weight", k) and v.dim() == 4
+        if blocks
+        and re.fullmatch(rf"model\.{min(blocks)}\.conv_block\.\d+\.weight", k)
+        and v.dim() == 4
     }
-    reflect = min(second) == 1
-    net = image_to_image.ResNetGenerator(
+    reflect = min(second, default=1) == 1
+    make = image_to_image.ResNetGenerator if blocks else pix2pixhd.FeatureEncoder
+    net = make(
         channels_in=state["model.1.weight"].shape[1],
         channels_out=convolutions(state)[-1].shape[0],
         width=state["model.1.weight"].shape[0],
         blocks=len(blocks),
         norm=_norm(state, "model.1"),
-        dropout=max(second) == (6 if reflect else 4),
+        dropout=max(second, default=0) == (6 if reflect else 4),
         blur_down=blur_down,
-        blur_up=max(filters, default=0) > max(blocks),
-        downs=(min(blocks) - 4) // (4 if blur_down else 3),
+        blur_up=max(filters, default=0) >= middle,
+        downs=len(layers) // 2 - 1,
         reflect=reflect,
         bias="model.1.bias" in state,
     )
     for place, filt in filters.items():
         name = f"model.{place}.filt"
-        if place < min(blocks):
+        if place < middle:
             _check_filter(name, filt, [1, 2, 1])
         else:
             _check_filter(name, filt, [1, 3, 3, 1], gain=4)
     # The project's programs leave borders reflected; its files show borders of 0 alone.
-    readings = {"reflect": unchanged, "replicate": _replicate} if reflect else {"zero": unchanged}
+    readings = (
+        {"reflect": unchanged, "replicate": replicate_borders} if reflect else {"zero": unchanged}
+    )
     borders = Setting(readings, next(iter(readings)), announced=False)
     return Found(
         net,
         {k: v for k, v in state.items() if not k.endswith(".filt")},
-        settings={"padding_type": borders},
+        settings={"padding_type": borders} if blocks else {},
     )
 
 
+def _ends_wide(layers: dict[int, torch.Size]) -> bool:
+    """Whether convolutions are 7x7, an even number of 3x3, and 7x7."""
+    kernels = [layers[place][2] for place in sorted(layers)]
+    return len(kernels) % 2 == 0 and kernels == [7, *[3] * (len(kernels) - 2), 7]
+
+
 def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> None:
-    """Raise `ValueError` unless a filter is the outer product of a row.
+    """Raise `Misfit` unless a filter is the outer product of a row.
 
     gain: its sum
     """
@@ -91,10 +112,10 @@ def _check_filter(name: str, filt: Tensor, row: list[int], gain: int = 1) -> Non
     if filt.shape[2:] != (len(row),) * 2 or not torch.allclose(
         filt, taps.outer(taps) * gain / taps.sum() ** 2
     ):
-        raise ValueError(f"{name} is not the filter {row}")
+        raise Misfit(f"{name} is not the filter {row}")
 
 
-def _replicate(net: nn.Module) -> None:
+def replicate_borders(net: nn.Module) -> None:
     """Replicate the borders in residual blocks in place of reflecting them."""
     for block in net.modules():
         if isinstance(block, image_to_image.ResNetBlock):
@@ -137,6 +158,25 @@ def patch_discriminator(state: State, norm: Norm | None = None) -> Found | None:
     ):
         return None
     return Found(_patches(state, "model.2", blur=False, norm=norm), state)
+
+
+def _translating_discriminator(state: State) -> Found | None:
+    found = patch_discriminator(state)
+    return found if found is None else found._replace(settings=_sigmoid(state))
+
+
+def _sigmoid(state: State) -> dict[str, Setting]:
+    """Whether scores are probabilities, as those without least squares until 2018.
+
+    pix2pix was without by default then, and had batch norm; CycleGAN had neither.
+    """
+    readings = {"false": unchanged, "true": _probabilities}
+    batch = any(k.endswith("running_mean") for k in state)
+    return {"use_sigmoid": Setting(readings, "false", announced=batch)}
+
+
+def _probabilities(net: nn.Module) -> OutputMap:
+    return torch.sigmoid
 
 
 def _patches(
@@ -184,7 +224,8 @@ def _pixel_discriminator(state: State) -> Found | None:
         return None
     width, channels = state["net.0.weight"].shape[:2]
     norm, bias = _norm(state, "net.2"), "net.2.bias" in state
-    return Found(patchgan.PixelDiscriminator(channels, width, norm, bias), state)
+    net = patchgan.PixelDiscriminator(channels, width, norm, bias)
+    return Found(net, state, settings=_sigmoid(state))
 
 
 FORMATS: dict[str, Format] = {
@@ -193,7 +234,7 @@ FORMATS: dict[str, Format] = {
         _antialiased_resnet
     ),
     "U-Net generator (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_unet,
-    "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": patch_discriminator,
+    "PatchGAN (junyanz/pytorch-CycleGAN-and-pix2pix)": _translating_discriminator,
     "anti-aliased PatchGAN (taesungp/contrastive-unpaired-translation)": (
         _antialiased_patch_discriminator
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -24,11 +24,14 @@ class Translator(nn.Module):
     """Encoders and decoders of domains a and b: images of a -> images of b.
 
     `E` and `G` take a domain, 0 or 1.
+
+    channels: of images of a, and of images of b
     """
 
-    def __init__(self, channels: int, E: nn.Module, G: nn.Module) -> None:
+    def __init__(self, channels: Sequence[int], E: nn.Module, G: nn.Module) -> None:
         super().__init__()
-        self.E, self.G, self.channels = E, G, channels
+        self.E, self.G = E, G
+        self.channels, self.channels_b = channels
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
         """Images of a [N, C, H, W] to images of b, without noise.
@@ -65,7 +68,8 @@ def _vae(state: State) -> Found | None:
         return None
     prefix = domains[0]
     halvings, blocks = _sizes(state, f"{prefix}enc")
-    width, channels = state[f"{prefix}enc.model.0.conv.weight"].shape[:2]
+    first = [state[f"{d}enc.model.0.conv.weight"].shape for d in domains]
+    width, channels = first[0][0], [shape[1] for shape in first]
     E = unit.Encoders(channels, width, halvings, blocks, shared=0, domains=len(domains))
     G = unit.Decoders(channels, E.latent, halvings, blocks, shared=0, domains=len(domains))
 
@@ -136,7 +140,8 @@ def _adain(state: State) -> Found | None:
             nets.append(net)
             for side in "EG":  # both hold both autoencoders
                 named |= {f"{side}.{domain}.{k}": v for k, v in renamed.items()}
-        net = Translator(state[f"a.{first}"].shape[1], munit.Contents(*nets), munit.Decoders(*nets))
+        channels = [state[f"{d}.{first}"].shape[1] for d in "ab"]
+        net = Translator(channels, munit.Contents(*nets), munit.Decoders(*nets))
         return Found(net, named, settings=_settings(state))
     if first not in state or "enc_style.model.0.conv.weight" not in state:
         return None
@@ -178,6 +183,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "lrelu": partial(nn.LeakyReLU, 0.2),
     "selu": nn.SELU,
+    "tanh": nn.Tanh,
+    "none": nn.Identity,
 }
 PADDINGS: dict[str, Callable[[int], nn.Module]] = {
     "reflect": nn.ReflectionPad2d,
