@@ -70,7 +70,7 @@ def trained(offset: float | None) -> nn.Module:
     return D
 
 
-def compared(D: nn.Module, offset: float | None) -> dict[str, Any]:
+def _compared(D: nn.Module, offset: float | None) -> dict[str, Any]:
     """D's value and output beside the optimal ones, for one pair of distributions."""
     p, q = densities(offset)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def compared(D: nn.Module, offset: float | None) -> dict[str, Any]:
     } | {k: v[::20] for k, v in curves.items()}
 
 
-def errors(pairs: list[dict[str, Any]]) -> dict[str, float]:
+def _errors(pairs: list[dict[str, Any]]) -> dict[str, float]:
     """The largest errors of value and output over the pairs."""
     return {
         "value_error": max(abs(x["value"] / x["theory"] - 1) for x in pairs),
@@ -98,19 +98,19 @@ def experiment(seed: int) -> Finding:
     """Compare trained discriminators and their values with the densities' integrals."""
     torch.manual_seed(seed)
     offsets = (None, *OFFSETS)
-    pairs = [compared(trained(offset), offset) for offset in offsets]
+    pairs = [_compared(trained(offset), offset) for offset in offsets]
     constant = nn.Linear(1, 1)
     for weight in constant.parameters():
         nn.init.zeros_(weight)
     nulls = {"untrained": untrained(), "always 1/2": constant}
     return Finding(
         figures={
-            **errors(pairs),
+            **_errors(pairs),
             "value_same_law": pairs[0]["value"],
             "jsd_error": max(abs(x["value"] - x["theory"]) / 2 for x in pairs),
         },
         series={"x": GRID[::20], "pairs": pairs},
-        nulls={name: errors([compared(D, o) for o in offsets]) for name, D in nulls.items()},
+        nulls={name: _errors([_compared(D, o) for o in offsets]) for name, D in nulls.items()},
     )
 
 
