@@ -110,8 +110,8 @@ def _generator(network: Network) -> RRDBNet | CompactNet | MSRResNet:
         )
     if isinstance(net, RRDBNet) and (type(net) is not RRDBNet or net.step != 2):
         raise CapabilityError(
-            "BasicSR's RRDBNet doubles by repeating pixels; this one enlarges otherwise. Export this"
-            " model to onnx"
+            "BasicSR's RRDBNet doubles by repeating pixels; this one enlarges otherwise. Export "
+            "this model to onnx"
         )
     return net
 
