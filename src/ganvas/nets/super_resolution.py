@@ -130,10 +130,7 @@ class SRDiscriminator(nn.Module):
 
 
 def _small(net: nn.Module) -> None:
-    """Initialize by He's rule times .1, biases 0.
-
-    So residual networks without norms start near the identity (BasicSR).
-    """
+    """Initialize by He's rule times .1, biases 0: near the identity (BasicSR)."""
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
@@ -222,8 +219,10 @@ class RRDBNet(nn.Module):
     Wang et al., 2018, arXiv:1809.00219, section 3.1. `doublings`: how often the sides
     are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels
     are then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that
-    are multiples of `multiple`.
+    are multiples of `multiple`. `step`: of an enlargement.
     """
+
+    step: int = 2
 
     def __init__(
         self,
@@ -261,11 +260,12 @@ class RRDBNet(nn.Module):
         h = self.conv_first(F.pixel_unshuffle(x, self.multiple))
         h = h + self.conv_body(self.body(h))
         for name in self.ups:
-            up = self.get_submodule(name)
-            h = F.leaky_relu(
-                up(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2, inplace=True
-            )
+            h = F.leaky_relu(self.enlarged(h, self.get_submodule(name)), 0.2, inplace=True)
         return self.conv_last(F.leaky_relu(self.conv_hr(h), 0.2, inplace=True))
+
+    def enlarged(self, h: Tensor, conv: nn.Module) -> Tensor:
+        """Enlarge features h [N, width, H, W] `step` times."""
+        return conv(F.interpolate(h, scale_factor=self.step, mode="nearest"))
 
 
 class CompactNet(nn.Module):

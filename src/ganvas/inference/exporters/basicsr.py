@@ -108,6 +108,11 @@ def _generator(network: Network) -> RRDBNet | CompactNet | MSRResNet:
             f"BasicSR has no {type(net or method).__name__}; it has {known}. Export this model to "
             "onnx"
         )
+    if isinstance(net, RRDBNet) and (type(net) is not RRDBNet or net.step != 2):
+        raise CapabilityError(
+            "BasicSR's RRDBNet doubles by repeating pixels; this one enlarges otherwise. Export "
+            "this model to onnx"
+        )
     return net
 
 

@@ -49,6 +49,7 @@ from ganvas.nets import (
     stylegan3,
     super_resolution,
 )
+from ganvas.nets.shuffled_rrdb import ShuffledRRDBNet
 
 LOG = logging.getLogger(__name__)
 MAX_ELEMENTS = 1 << 31  # of one tensor, while one image is generated
@@ -203,6 +204,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
             super_resolution.SRResNet,
             super_resolution.MSRResNet,
             super_resolution.RRDBNet,
+            ShuffledRRDBNet,
             super_resolution.CompactNet,
             Upscaler,
         )

@@ -23,6 +23,7 @@ from ganvas.inference.importers.formats import (
 )
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import super_resolution
+from ganvas.nets.shuffled_rrdb import ShuffledRRDBNet
 
 
 def _count(state: State, pattern: str) -> int:
@@ -55,10 +56,10 @@ def _rrdb(state: State) -> Found | None:
     if "RRDB_trunk.0.RDB1.conv1.weight" in state:  # ESRGAN's first release
         for theirs, ours in old.items():
             state = {k.replace(theirs, ours): v for k, v in state.items()}
-    elif (
-        "model.1.sub.0.RDB1.conv1.0.weight" in state
-    ):  # before it, and in most of the community's files
-        state = _numbered_rrdb(state)
+    old_steps: tuple[int, ...] = ()
+    if "model.1.sub.0.RDB1.conv1.0.weight" in state:
+        # Before that, and in most of the community's files.
+        state, old_steps = _numbered_rrdb(state)
     if (
         not {"conv_first.weight", "conv_body.weight", "conv_hr.weight", "conv_last.weight"}
         <= state.keys()
@@ -68,24 +69,38 @@ def _rrdb(state: State) -> Found | None:
     out = state["conv_last.weight"].shape[0]
     growth = len(state.get("body.0.rdb1.conv1.weight", ()))  # of no blocks: none
     ups = _count(state, r"conv_up(\d+)\.weight")
-    # Pixels folded into channels, and channels of images, look alike.
+    blocks = _count(state, r"body\.(\d+)\.")
+    if len(old_steps) == 1 and ups:
+        step = old_steps[0]
+        return Found(ShuffledRRDBNet(folded, width, blocks, growth, step, out, ups), state)
+    # Pixels folded into channels, and channels of images, look alike. In the project's
+    # programs images have as many channels as their enlargements.
     possible = [fold for fold in (1, 2, 4)[: ups + 1] if folded % fold**2 == 0]
     usual = [fold for fold in possible if folded == out * fold**2]
-    (fold, *others) = usual or possible
+    fold = (usual or possible)[0]
+    known = usual or possible[1:] == []
     net = super_resolution.RRDBNet(
         folded // fold**2,
         width,
-        _count(state, r"body\.(\d+)\."),
+        blocks,
         growth,
         (1 << ups) // fold,
         out,
         doublings=ups,
     )
-    readings = {
-        str((1 << ups) // f): partial(_fold, folded=folded, fold=f) for f in usual or possible
-    }
-    scale = Setting(readings, None if others else str((1 << ups) // fold), announced=False)
+    readings = {str((1 << ups) // f): partial(_fold, folded=folded, fold=f) for f in possible}
+    triple = len(old_steps) > 1 and ups == 1  # one enlargement, by 2 or by 3
+    if triple:
+        readings["3"] = partial(_triple, channels=folded)
+    scale = Setting(readings, str((1 << ups) // fold) if known else None, announced=triple)
     return Found(net, state, settings={"scale": scale})
+
+
+def _triple(net: nn.Module, channels: int) -> None:
+    """Let the one enlargement of an RRDBNet be threefold, of images as they are."""
+    assert isinstance(net, super_resolution.RRDBNet)
+    net.step = net.scale = 3
+    net.channels, net.multiple = channels, 1
 
 
 def _fold(net: nn.Module, folded: int, fold: int) -> None:
@@ -95,21 +110,27 @@ def _fold(net: nn.Module, folded: int, fold: int) -> None:
     net.channels = folded // fold**2
 
 
-def _numbered_rrdb(state: State) -> State:
+def _numbered_rrdb(state: State) -> tuple[State, tuple[int, ...]]:
     """Rename ESRGAN's old layers (one nn.Sequential) to those of its new code.
 
-    model.1 is the body. After it come, for every doubling, an upsampling layer, a
-    convolution and an activation; then two more convolutions.
+    model.1 is the body. After it come, for every enlargement, an upsampling layer, a
+    convolution and an activation, or a convolution, PixelShuffle and an activation;
+    then two more convolutions.
+
+    Returns (tensors, factors that an enlargement may have: PixelShuffle shows its one).
     """
     blocks = _count(state, r"model\.1\.sub\.(\d+)\.RDB1\.")
     *ups, hr, last = sorted(
         {int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k))} - {0, 1}
     )
-    if ups != [3 * i + 3 for i in range(len(ups))] or (hr, last) != (
-        3 * len(ups) + 2,
-        3 * len(ups) + 4,
-    ):
+    places_of = {way: [3 * i + way for i in range(len(ups))] for way in (2, 3)}
+    ends = 3 * len(ups) + 2, 3 * len(ups) + 4
+    if ups not in places_of.values() or (hr, last) != ends:
         raise Misfit(f"convolutions at {[*ups, hr, last]} of model, expected those of doublings")
+    steps: tuple[int, ...] = (2, 3)
+    if ups and ups == places_of[2]:
+        first = state[f"model.{ups[0]}.weight"]
+        steps = (math.isqrt(len(first) // first.shape[1]),)
     places = {"model.0": "conv_first", f"model.1.sub.{blocks}": "conv_body"}
     places |= {f"model.{at}": f"conv_up{i + 1}" for i, at in enumerate(ups)}
     places |= {f"model.{hr}": "conv_hr", f"model.{last}": "conv_last"}
@@ -120,7 +141,7 @@ def _numbered_rrdb(state: State) -> State:
             return f"body.{m[1]}.rdb{m[2]}.conv{m[3]}.{name}"
         return f"{places.get(layer, layer)}.{name}"
 
-    return {new(k): v for k, v in state.items()}
+    return {new(k): v for k, v in state.items()}, steps
 
 
 def _compact(state: State) -> Found | None:
