@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from renaming import State
+from renaming import State, agree, lively, renamed
 from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.core.errors import UserError
 from ganvas.inference.importers import as_method, import_network
 from ganvas.inference.load import load
+from ganvas.nets import stylegan3
 from ganvas.nets.layers import downsampling, upsampling
 from ganvas.nets.stylegan2 import ModulatedConv2d
 
@@ -282,3 +284,114 @@ def test_settings_of_stylegan2s_discriminator(
     net = import_network(tmp_path / "d.pth", options=options)
     want = score(state, x, taps, kind, clamp)
     torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------- StyleGAN3
+
+
+def frequencies(
+    side: int = 32,
+    layers: int = 7,
+    critical: int = 2,
+    base: float = 600,
+    width: int = 8,
+    margin: int = 10,
+    first: float = 2.0,
+    stop: float = 2**2.1,
+) -> list[stylegan3.Geometry]:
+    """Of every layer (arXiv:2106.12423, appendix C.1)."""
+    plan, last = [], side / 2
+    for i in range(layers + 1):
+        share = min(i / (layers - critical), 1)
+        cutoff = first * (last / first) ** share
+        stopband = stop * (last * 2**0.3 / stop) ** share
+        rate = 2 ** math.ceil(math.log2(min(2 * stopband, side)))
+        size = side if i > layers - 2 else rate + 2 * margin
+        channels = 3 if i == layers else round(min(base / 2 / cutoff, width))
+        plan.append(stylegan3.Geometry(cutoff, stopband, rate, size, channels))
+    return plan
+
+
+def stylegan3_net(plan: list[stylegan3.Geometry], **how: Any) -> Any:
+    """A generator with filters and frequencies as they are designed."""
+    net = stylegan3.Generator(5, 6, size=plan[-1].size, plan=plan, **how)
+    kept = {k: v.clone() for k, v in net.state_dict().items() if "filter" in k or "freqs" in k}
+    lively(net).load_state_dict(kept, strict=False)
+    return net
+
+
+def stylegan3_state(net: Any, plan: list[stylegan3.Geometry]) -> State:
+    """Filters that change nothing are not in the file."""
+
+    def layer(m: re.Match[str]) -> str:
+        size, channels = plan[int(m[1])].size, plan[int(m[1])].channels
+        return f"synthesis.L{m[1]}_{size}_{channels}."
+
+    names = (r"^synthesis\.blocks\.(\d+)\.", layer), (r"\.magnitude$", ".magnitude_ema")
+    state = renamed(
+        net, *names, (r"^mapping\.layers\.", "mapping.fc"), (r"^w_avg", "mapping.w_avg")
+    )
+    return {k: v for k, v in state.items() if not k.endswith("_filter") or v.numel() > 1}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "how"),
+    [
+        ({}, {}),
+        ({"base": 77.7}, {"kernel": 5}),
+        ({"side": 24}, {}),
+        ({"side": 48, "margin": 3}, {"kernel": 1}),
+        ({"side": 16, "margin": 5}, {"radial": True, "kernel": 3}),
+        ({"side": 64, "critical": 3}, {"radial": True, "critical": 3}),
+        ({"side": 64, "critical": 0}, {"filter_size": 5}),
+        ({"first": 1.0, "stop": 3.0}, {"filter_size": 4}),
+        ({}, {"lrelu_upsampling": 1}),
+        ({}, {"lrelu_upsampling": 4, "filter_size": 3}),
+        ({"first": 3.0, "stop": 7.0}, {"lrelu_upsampling": 4}),
+        ({"layers": 4}, {"radial": True, "kernel": 1}),
+    ],
+)
+@torch.no_grad()
+def test_geometries_of_stylegan3(geometry: Any, how: Any, tmp_path: Path) -> None:
+    """Names and filters show it; the input's transform needs the first cutoff, too."""
+    plan = frequencies(**geometry)
+    net = stylegan3_net(plan, **how)
+    net.synthesis.input.transform.copy_(torch.diag(torch.tensor([2.0, 2.0, 1.0])))
+    state = stylegan3_state(net, plan)
+    again = agree(net, state, tmp_path / "g.pth", torch.randn(2, 5), conv_clamp="256")
+    assert again.synthesis.input.of.cutoff == pytest.approx(plan[0].cutoff, abs=1e-3)
+
+
+def test_another_geometry(tmp_path: Path) -> None:
+    plan = frequencies()
+    plan[2] = plan[2]._replace(size=37)
+    net = stylegan3.Generator(5, 6, size=32, plan=plan)
+    torch.save(stylegan3_state(net, plan), tmp_path / "g.pth")
+    with pytest.raises(UserError, match="sizes and filters follow no known rule"):
+        import_network(tmp_path / "g.pth")
+
+
+@torch.no_grad()
+def test_settings_of_stylegan3(shared: Path, tmp_path: Path) -> None:
+    """The reference's output with a scale, and with weights for another learning rate."""
+    file = shared / "golden" / "stylegan3" / "generator_t.pth"
+    state, z = torch.load(file, weights_only=True), torch.randn(2, 512)
+    z = z[:, : state["mapping.fc0.weight"].shape[1]]
+    made = import_network(file)(z)
+    twice = import_network(file, options={"output_scale": 0.5})(z)
+    torch.testing.assert_close(twice, 2 * made)
+    for key in [k for k in state if k.startswith("mapping.fc")]:
+        state[key] = state[key] / 100
+    torch.save(state, tmp_path / "g.pth")
+    again = import_network(tmp_path / "g.pth", options={"lr_multiplier": 1})(z)
+    torch.testing.assert_close(again, made, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_limit_of_stylegan3(tmp_path: Path) -> None:
+    """A limit of nearly 0 leaves the biases of the layer to RGB, which is limited too."""
+    plan = frequencies()
+    net = stylegan3_net(plan, conv_clamp=1e-3)
+    agree(net, stylegan3_state(net, plan), tmp_path / "g.pth", torch.randn(2, 5), conv_clamp="1e-3")
+    made = import_network(tmp_path / "g.pth", options={"conv_clamp": 1e-3})(torch.randn(2, 5))
+    assert made.abs().max() <= 1e-3 / 4 + 1e-8

@@ -73,8 +73,7 @@ def _generator(state: State) -> Found | None:
     }
     if "mapping.w_avg" not in state:  # not followed: not truncated there
         state = {**state, "mapping.w_avg": torch.zeros(style, device="cpu")}
-    settings = {"conv_clamp": clamps(_clamp, CLAMP), "activation": _activations(_activate)}
-    return Found(net, _renamed(state, names), settings=settings | mappings(state))
+    return Found(net, _renamed(state, names), settings=_settings(state) | rates(state))
 
 
 def _discriminator(state: State) -> Found | None:
@@ -94,9 +93,9 @@ def _discriminator(state: State) -> Found | None:
         conv_clamp=CLAMP,
         **{k: v for k, v in _mapping(state, joined).items() if k != "latent"},
     )
-    settings = {"conv_clamp": clamps(_clamp, CLAMP), "activation": _activations(_activate)}
+    settings = _settings(state)
     # Their converter of TensorFlow's files sets another learning rate here.
-    settings |= mappings(state, announced=True)
+    settings |= rates(state, announced=True)
     if isinstance(net.spread, MinibatchStdDev):
         net.spread.interleaved = True
         whole = {"none": partial(_group, group=1 << 30)}  # the whole batch
@@ -131,21 +130,25 @@ def clamps(set: Callable[[nn.Module, float | None], None], assumed: float) -> Se
     return Setting(numbers, f"{assumed:g}")
 
 
-def mappings(state: State, announced: bool = False) -> dict[str, Setting]:
-    """Settings of a mapping network, if there is one with layers.
+def rates(state: State, announced: bool = False) -> dict[str, Setting]:
+    """The learning rate of a mapping network, if there is one with layers.
 
-    announced: whether the project's programs set another learning rate, too. It is
-    announced, too, where the weights are unusual: they start from N(0, 1) / rate
+    announced: whether the project's programs set another one, too. It is announced,
+    too, where the weights are unusual: they start from N(0, 1) / rate
     """
     if (first := state.get("mapping.fc0.weight")) is None:
         return {}
     size = float(first.float().square().mean().sqrt()) * RATE
-    return {
-        "lr_multiplier": Setting(
-            Numbers(_rate, above=True), f"{RATE:g}", announced or not 0.2 < size < 5
-        ),
-        "mapping_activation": _activations(_activate_mapping),
-    }
+    announced = announced or not 0.2 < size < 5
+    return {"lr_multiplier": Setting(Numbers(_rate, above=True), f"{RATE:g}", announced)}
+
+
+def _settings(state: State) -> dict[str, Setting]:
+    """Settings of both networks."""
+    settings = {"conv_clamp": clamps(_clamp, CLAMP), "activation": _activations(_activate)}
+    if "mapping.fc0.weight" in state:
+        settings["mapping_activation"] = _activations(_activate_mapping)
+    return settings
 
 
 def _activations(set: Callable[[nn.Module, Activation], None]) -> Setting:
