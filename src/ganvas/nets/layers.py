@@ -230,9 +230,10 @@ class Blur(nn.Module):
     """Filter every channel by the outer product of `taps`, scaled to a sum of `gain`.
 
     Beyond the border all is 0. [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the
-    image; `stride` 2 keeps every second result. `up` puts zeros between the pixels
-    first, so that the image is doubled, and `pad` is then what is cut from the result's
-    border.
+    image, or a pair of numbers before and after it, of which negative ones cut.
+    `stride` 2 keeps every second result. `up` puts zeros between the pixels first, so
+    that the image is doubled, and `pad` is then what is cut from the result's border.
+    The filter is a correlation, with `up` a convolution.
     """
 
     taps: Tensor
@@ -240,7 +241,7 @@ class Blur(nn.Module):
     def __init__(
         self,
         taps: Sequence[float] = (1, 2, 1),
-        pad: int = 1,
+        pad: int | tuple[int, int] = 1,
         stride: int = 1,
         gain: float = 1.0,
         up: bool = False,
@@ -268,9 +269,42 @@ class Blur(nn.Module):
     def _filtered(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         kernel = self.taps.to(x.dtype).expand(channels, -1, -1, -1)
+        if isinstance(self.pad, int):
+            before = after = 0
+            pad = self.pad
+        else:
+            (before, after), pad = self.pad, 0
         if self.up:
-            return F.conv_transpose2d(x, kernel, stride=2, padding=self.pad, groups=channels)
-        return F.conv2d(x, kernel, stride=self.stride, padding=self.pad, groups=channels)
+            x = F.conv_transpose2d(x, kernel, stride=2, padding=pad, groups=channels)
+            return F.pad(x, (-before, -after, -before, -after)) if before or after else x
+        if before or after:
+            x = F.pad(x, (before, after, before, after))
+        return F.conv2d(x, kernel, stride=self.stride, padding=pad, groups=channels)
+
+
+def upsampling(taps: Sequence[float]) -> Blur:
+    """Double an image: zeros between its pixels, convolved with `taps`, any number.
+
+    [N, C, H, W] -> [N, C, 2 H, 2 W]. Where an odd number of taps lies is as in
+    StyleGAN2-ADA's code, which R3GAN's uses, too.
+    """
+    n = len(taps)
+    return Blur(taps, pad=_pad(n - 1 - (n + 1) // 2, n - 2 - (n - 2) // 2), gain=4.0, up=True)
+
+
+def downsampling(taps: Sequence[float], border: int = 0, stride: int = 2) -> Blur:
+    """Convolve an image with `taps`, any number, and keep every `stride`-th result.
+
+    [N, C, H, W] -> [N, C, H / 2, W / 2]; with stride 1, for a convolution that follows
+    and halves, [N, C, H - 1 + 2 border, W - 1 + 2 border]. Otherwise as `upsampling`.
+    """
+    n = len(taps)
+    return Blur(taps[::-1], pad=_pad(border + (n - 1) // 2, border + (n - 2) // 2), stride=stride)
+
+
+def _pad(before: int, after: int) -> int | tuple[int, int]:
+    """One number for both ends if possible: the convolution itself then pads."""
+    return before if before == after >= 0 else (before, after)
 
 
 class MinibatchStdDev(nn.Module):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError
-from ganvas.nets.layers import Blur, Size, doublings, one_hot
+from ganvas.nets.layers import Size, doublings, downsampling, one_hot, upsampling
 from ganvas.nets.progan import widths_by_level
 
 EXPANSION = 2  # of a block's inner channels
@@ -147,11 +147,8 @@ class Generator(nn.Module):
         self.basis = nn.Parameter(torch.randn(w[0], *grid))
         self.input = _linear(latent + (embedding if classes else 0), w[0])
         self.stages = _stages(w, group, blocks, expansion, kernel)
-        pad = (len(taps) - 1) // 2
         self.resample = nn.ModuleList(
-            nn.Sequential(
-                nn.Identity() if a == b else _conv(a, b), Blur(taps, pad=pad, gain=4.0, up=True)
-            )
+            nn.Sequential(nn.Identity() if a == b else _conv(a, b), upsampling(taps))
             for a, b in pairwise(w)
         )
         self.output = _conv(w[-1], channels)
@@ -209,9 +206,8 @@ class Discriminator(nn.Module):
         groups = group if isinstance(group, int) else group[::-1]
         counts = blocks if isinstance(blocks, int) else blocks[::-1]
         self.stages = _stages(w, groups, counts, expansion, kernel)
-        pad = (len(taps) - 1) // 2
         self.resample = nn.ModuleList(
-            nn.Sequential(Blur(taps, pad=pad, stride=2), nn.Identity() if a == b else _conv(a, b))
+            nn.Sequential(downsampling(taps), nn.Identity() if a == b else _conv(a, b))
             for a, b in pairwise(w)
         )
         self.basis = nn.Conv2d(w[-1], w[-1], grid, groups=w[-1], bias=False)

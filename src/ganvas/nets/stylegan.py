@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core import distributed, rng
+from ganvas.nets.activations import ACTIVATIONS, Activation
 from ganvas.nets.layers import (
     Blur,
     EqualizedConv2d,
@@ -38,7 +39,8 @@ class Mapping(nn.Module):
     arXiv:2006.06676. `latent` 0: of labels alone. `gain` is that of the layers'
     weights; what is missing to sqrt(2) comes after LeakyReLU (StyleGAN: nothing,
     StyleGAN2: all, so that there it multiplies the bias, too). `embedding`: length of
-    the label's; `hidden`: of the layers' before the last; None: `width`.
+    the label's; `hidden`: of the layers' before the last; None: `width`. `activation`:
+    in place of LeakyReLU, with its own gain in place of sqrt(2).
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Mapping(nn.Module):
         gain: float = math.sqrt(2),
         embedding: int | None = None,
         hidden: int | None = None,
+        activation: Activation = "lrelu",
     ) -> None:
         super().__init__()
         embedding = (width if embedding is None else embedding) if classes else 0
@@ -60,7 +63,8 @@ class Mapping(nn.Module):
         inner = [width if hidden is None else hidden] * (layers - 1)
         sides = [latent + embedding, *inner, *([width] if layers else [])]
         self.layers = nn.ModuleList(EqualizedLinear(a, b, gain, lr) for a, b in pairwise(sides))
-        self.after = math.sqrt(2) / gain
+        self.gain = gain
+        self.activation: Activation = activation
 
     def forward(self, z: Tensor | None, y: Tensor | None = None) -> Tensor:
         """`y`: labels [n] (int64), or weights of the classes [n, classes]."""
@@ -68,8 +72,9 @@ class Mapping(nn.Module):
         if self.embed is not None:
             inputs.append(self.norm(self.embed(one_hot(y, self.classes, self.embed.weight))))
         x = torch.cat(inputs, 1)
+        function, gain = ACTIVATIONS[self.activation]
         for layer in self.layers:
-            x = rectified(layer(x)) * self.after
+            x = function(layer(x)) * (gain / self.gain)
         return x
 
 

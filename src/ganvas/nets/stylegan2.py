@@ -17,8 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, did_you_mean
-from ganvas.nets.layers import Blur, EqualizedConv2d, EqualizedLinear, MinibatchStdDev, Size
-from ganvas.nets.progan import Grows, rectified, widths_by_level
+from ganvas.nets.activations import Activation, activated, clamped
+from ganvas.nets.layers import (
+    Blur,
+    EqualizedConv2d,
+    EqualizedLinear,
+    MinibatchStdDev,
+    Size,
+    downsampling,
+    upsampling,
+)
+from ganvas.nets.progan import Grows, widths_by_level
 from ganvas.nets.stylegan import Mapping, Noise, StyleBased, fixed_noise
 
 TAPS = (1, 3, 3, 1)  # of every filter that goes with a doubling or a halving (the authors' code)
@@ -34,11 +43,6 @@ def _known(architecture: str) -> None:
             f"there is no architecture {architecture!r} of this network. "
             f"{did_you_mean(architecture, get_args(Architecture))}"
         )
-
-
-def _act(x: Tensor) -> Tensor:
-    """LeakyReLU(.2) whose output has the variance that its input had."""
-    return rectified(x) * math.sqrt(2)
 
 
 class ModulatedConv2d(nn.Module):
@@ -71,7 +75,7 @@ class ModulatedConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels_out))
         self.style = EqualizedLinear(style, channels_in, gain=1.0, bias=1.0)
         self.scale = None if demodulate else 1 / math.sqrt(channels_in * kernel**2)
-        self.blur = Blur(taps, pad=len(taps) // 2 - 1, gain=4.0) if up else None
+        self.blur = _after_doubling(taps, kernel) if up else None
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W']."""
@@ -87,8 +91,21 @@ class ModulatedConv2d(nn.Module):
         return x + self.bias.view(-1, 1, 1).to(x.dtype)
 
 
+def _after_doubling(taps: Sequence[float], kernel: int) -> Blur:
+    """The filter after a transposed convolution of `kernel`, of an image doubled."""
+    n, border = len(taps), kernel // 2
+    before = border + (n + 1) // 2 - (kernel - 1)
+    after = border + (n - 2) // 2 - (kernel - 2)
+    pad = before if before == after >= 0 else (before, after)
+    return Blur(taps[::-1], pad=pad, gain=4.0)
+
+
 class ModulatedLayer(nn.Module):
-    """A 3x3 `ModulatedConv2d`, noise (unless `noisy` is False) and LeakyReLU(.2)."""
+    """A `ModulatedConv2d`, noise (unless `noisy` is False) and an activation.
+
+    kernel: odd
+    clamp: limit of the activation; None: without
+    """
 
     def __init__(
         self,
@@ -99,9 +116,14 @@ class ModulatedLayer(nn.Module):
         up: bool = False,
         noisy: bool = True,
         taps: Sequence[float] = TAPS,
+        kernel: int = 3,
+        activation: Activation = "lrelu",
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(channels_in, channels_out, 3, style, up=up, taps=taps)
+        self.conv = ModulatedConv2d(channels_in, channels_out, kernel, style, up=up, taps=taps)
+        self.activation: Activation = activation
+        self.clamp = clamp
         self.noise = Noise(size) if noisy else None
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -110,7 +132,8 @@ class ModulatedLayer(nn.Module):
         noise: as of `stylegan.Noise`
         """
         x = self.conv(x, w)
-        return _act(x if self.noise is None else self.noise(x, noise))
+        x = x if self.noise is None else self.noise(x, noise)
+        return activated(x, self.activation, self.clamp)
 
 
 class Synthesis(Grows):
@@ -124,8 +147,10 @@ class Synthesis(Grows):
     image takes that of the next resolution's first layer. arXiv:1912.04958, figure
     7b; `architecture`: "skip" as said; "orig" and "resnet" make an image at the last
     resolution only (figures 7a and 7c), "resnet" with a residual connection around
-    each doubling. `noisy`: whether layers add noise; `taps`: the resampling filter, an
-    even number.
+    each doubling. `noisy`: whether layers add noise; `taps`: the resampling filter;
+    `kernel`: of the convolutions, odd; `conv_clamp`: limit of all activations and of
+    every addition to the image, None: without (StyleGAN2-ADA's code trains with 256,
+    so that float16 does not overflow; below it nothing changes).
     """
 
     def __init__(
@@ -139,19 +164,25 @@ class Synthesis(Grows):
         architecture: Architecture = "skip",
         noisy: bool = True,
         taps: Sequence[float] = TAPS,
+        kernel: int = 3,
+        activation: Activation = "lrelu",
+        conv_clamp: float | None = None,
     ) -> None:
         super().__init__(size)
         _known(architecture)
+        self.conv_clamp = conv_clamp
+        how = {"kernel": kernel, "activation": activation, "clamp": conv_clamp}
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         self.layers = 2 * len(w)
         self.const = nn.Parameter(torch.randn(w[0], *self.grid))
         sides = [(self.grid[0] << i, self.grid[1] << i) for i in range(len(w))]
         self.up = nn.ModuleList(
-            ModulatedLayer(a, b, style, s, up=True, noisy=noisy, taps=taps)
+            ModulatedLayer(a, b, style, s, up=True, noisy=noisy, taps=taps, **how)
             for (a, b), s in zip(pairwise(w), sides[1:])
         )
         self.flat = nn.ModuleList(
-            ModulatedLayer(c, c, style, s, noisy=noisy) for c, s in zip(w, sides, strict=True)
+            ModulatedLayer(c, c, style, s, noisy=noisy, **how)
+            for c, s in zip(w, sides, strict=True)
         )
         self.to_rgb = nn.ModuleList(
             ModulatedConv2d(c, channels, 1, style, demodulate=False)
@@ -161,7 +192,7 @@ class Synthesis(Grows):
             EqualizedConv2d(a, b, 1, gain=1.0, bias=False)
             for a, b in (pairwise(w) if architecture == "resnet" else ())
         )
-        self.enlarge = Blur(taps, pad=len(taps) // 2 - 1, gain=4.0, up=True)
+        self.enlarge = upsampling(taps)
 
     def forward(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
         """`noise`: as of StyleGAN's synthesis.
@@ -179,7 +210,7 @@ class Synthesis(Grows):
                 x = (x + self.enlarge(self.skips[i - 1](before))) * math.sqrt(0.5)
             level = i + len(self.to_rgb) - len(self.flat)  # of images
             if level >= 0:
-                picture = self.to_rgb[level](x, w[:, 2 * i + 1])
+                picture = clamped(self.to_rgb[level](x, w[:, 2 * i + 1]), self.conv_clamp)
                 image = picture if image is None else self.enlarge(image) + picture
         assert image is not None
         return image
@@ -215,15 +246,29 @@ class Generator(StyleBased):
         taps: Sequence[float] = TAPS,
         embedding: int | None = None,
         hidden: int | None = None,
+        kernel: int = 3,
+        conv_clamp: float | None = None,
     ) -> None:
-        synthesis = Synthesis(style, width, base, size, channels, widths, architecture, noisy, taps)
+        synthesis = Synthesis(
+            style,
+            width,
+            base,
+            size,
+            channels,
+            widths,
+            architecture,
+            noisy,
+            taps,
+            kernel=kernel,
+            conv_clamp=conv_clamp,
+        )
         mapped = Mapping(
             latent, style, mapping, classes, gain=1.0, embedding=embedding, hidden=hidden
         )
         super().__init__(mapped, synthesis)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two 3x3 convolutions, the second of which halves the image.
 
     Beside them, if it is residual, a 1x1 convolution. [N, in, H, W] -> [N, out, H /
@@ -231,13 +276,20 @@ class _Block(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, residual: bool, taps: Sequence[float]
+        self,
+        channels_in: int,
+        channels_out: int,
+        residual: bool,
+        taps: Sequence[float],
+        clamp: float | None,
     ) -> None:
         super().__init__()
+        self.activation: Activation = "lrelu"
+        self.clamp = clamp
         self.conv1 = EqualizedConv2d(channels_in, channels_in, 3, gain=1.0)
-        self.blur = Blur(taps, pad=len(taps) // 2)
+        self.blur = downsampling(taps, border=1, stride=1)
         self.conv2 = EqualizedConv2d(channels_in, channels_out, 3, gain=1.0, stride=2, padding=0)
-        self.shrink = Blur(taps, pad=len(taps) // 2 - 1, stride=2)
+        self.shrink = downsampling(taps)
         self.skip = (
             EqualizedConv2d(channels_in, channels_out, 1, gain=1.0, bias=False)
             if residual
@@ -245,7 +297,9 @@ class _Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        h = _act(self.conv2(self.blur(_act(self.conv1(x)))))
+        """Map x [N, in, H, W] to [N, out, H / 2, W / 2]."""
+        h = activated(self.conv1(x), self.activation, self.clamp)
+        h = activated(self.conv2(self.blur(h)), self.activation, self.clamp)
         return h if self.skip is None else (h + self.skip(self.shrink(x))) * math.sqrt(0.5)
 
 
@@ -260,7 +314,8 @@ class Discriminator(Grows):
     classes: the score is the product with the label's embedding through `mapping`
     layers, / sqrt(length) (arXiv:1802.05637). `spread`: channels of the minibatch
     standard deviation, 0 for none; `joined`: length of the product, None: the width at
-    4x4. The rest as of `Synthesis` and `Mapping`.
+    4x4; `conv_clamp`: limit of the convolutions' activations. The rest as of
+    `Synthesis` and `Mapping`.
     """
 
     def __init__(
@@ -279,9 +334,12 @@ class Discriminator(Grows):
         joined: int | None = None,
         embedding: int | None = None,
         hidden: int | None = None,
+        conv_clamp: float | None = None,
     ) -> None:
         super().__init__(size)
         _known(architecture)
+        self.activation: Activation = "lrelu"
+        self.conv_clamp = conv_clamp
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         joined = (w[0] if joined is None else joined) if classes else 1
         self.from_rgb = EqualizedConv2d(channels, w[-1], 1, gain=1.0)
@@ -289,9 +347,12 @@ class Discriminator(Grows):
             EqualizedConv2d(channels, c, 1, gain=1.0)
             for c in (w[-2::-1] if architecture == "skip" else ())
         )
-        self.shrink = Blur(taps, pad=len(taps) // 2 - 1, stride=2)
+        self.shrink = downsampling(taps)
         self.blocks = nn.Sequential(
-            *(_Block(b, a, architecture == "resnet", taps) for a, b in reversed(list(pairwise(w))))
+            *(
+                Block(b, a, architecture == "resnet", taps, conv_clamp)
+                for a, b in reversed(list(pairwise(w)))
+            )
         )
         self.spread = MinibatchStdDev(group, channels=spread) if spread else nn.Identity()
         self.last = EqualizedConv2d(w[0] + spread, w[0], 3, gain=1.0)
@@ -311,15 +372,17 @@ class Discriminator(Grows):
                 "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
-        h = _act(self.from_rgb(x))
+        h = activated(self.from_rgb(x), self.activation, self.conv_clamp)
         if self.more_rgb:
-            for block, from_rgb in zip(self.blocks, self.more_rgb, strict=True):
+            for i, (block, from_rgb) in enumerate(zip(self.blocks, self.more_rgb, strict=True), 1):
                 x = self.shrink(x)
-                h = block(h) + _act(from_rgb(x))
+                # The authors' code has no limit at 4x4, which never is in float16.
+                clamp = None if i == len(self.blocks) else self.conv_clamp
+                h = block(h) + activated(from_rgb(x), self.activation, clamp)
         else:
             h = self.blocks(h)
-        h = _act(self.last(self.spread(h)))
-        scores = self.output(_act(self.dense(h.flatten(1))))
+        h = activated(self.last(self.spread(h)), self.activation, self.conv_clamp)
+        scores = self.output(activated(self.dense(h.flatten(1)), self.activation))
         if self.mapping is None:
             return scores.squeeze(1)
         return (scores * self.mapping(None, y)).sum(1) / math.sqrt(scores.shape[1])

@@ -9,6 +9,7 @@ objects instead of sticking to pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from ganvas.objectives.precision import wide
 
 MARGIN = 10  # pixels around a feature map, so that its border is not seen
 TAPS = 6  # of a filter, for each sampling rate that it changes by
+OVERSAMPLING = 2  # of the nonlinearity
 CLAMP = 256.0
 OUTPUT_SCALE = 0.25
 
@@ -190,19 +192,29 @@ class SynthesisLayer(nn.Module):
     down_filter: Tensor
 
     def __init__(
-        self, style: int, before: Geometry, after: Geometry, kernel: int, radial: bool, to_rgb: bool
+        self,
+        style: int,
+        before: Geometry,
+        after: Geometry,
+        kernel: int,
+        radial: bool,
+        to_rgb: bool,
+        filter_size: int = TAPS,
+        lrelu_upsampling: int = OVERSAMPLING,
+        conv_clamp: float | None = CLAMP,
     ) -> None:
         super().__init__()
         self.to_rgb, self.kernel = to_rgb, 1 if to_rgb else kernel
+        self.conv_clamp = conv_clamp
         self.affine = EqualizedLinear(style, before.channels, gain=1.0, bias=1.0)
         self.weight = nn.Parameter(
             torch.randn(after.channels, before.channels, self.kernel, self.kernel)
         )
         self.bias = nn.Parameter(torch.zeros(after.channels))
-        rate = max(before.rate, after.rate) * (1 if to_rgb else 2)
+        rate = max(before.rate, after.rate) * (1 if to_rgb else lrelu_upsampling)
         self.up, self.down = rate // before.rate, rate // after.rate
-        up_taps = TAPS * self.up if self.up > 1 and not to_rgb else 1
-        down_taps = TAPS * self.down if self.down > 1 and not to_rgb else 1
+        up_taps = filter_size * self.up if self.up > 1 and not to_rgb else 1
+        down_taps = filter_size * self.down if self.down > 1 and not to_rgb else 1
         total = (after.size - 1) * self.down + 1 - (before.size + self.kernel - 1) * self.up
         total += up_taps + down_taps - 2
         first = (total + self.up) // 2
@@ -231,8 +243,17 @@ class SynthesisLayer(nn.Module):
         ).view(n, -1, *(side + self.kernel - 1 for side in x.shape[2:]))
         x = x + self.bias.view(-1, 1, 1)
         gain, slope = (1.0, 1.0) if self.to_rgb else (math.sqrt(2), 0.2)
-        filters = self.up_filter, self.down_filter
-        return filtered_lrelu(x, *filters, self.up, self.down, self.padding, gain, slope)
+        return filtered_lrelu(
+            x,
+            self.up_filter,
+            self.down_filter,
+            self.up,
+            self.down,
+            self.padding,
+            gain,
+            slope,
+            self.conv_clamp,
+        )
 
     @torch.no_grad()
     def follow(self, x: Tensor, decay: float) -> None:
@@ -245,9 +266,15 @@ class SynthesisLayer(nn.Module):
 class Synthesis(nn.Module):
     """Styles w [N, layers, style] -> images [N, C, S, S].
 
-    radial: configuration R: 1x1 kernels and filters that look alike in all directions;
-        else T: 3x3 kernels and separable filters
+    radial: configuration R: 1x1 kernels and filters that look alike in all directions,
+        but for the last `critical` layers; else T: 3x3 kernels and separable filters
+    kernel: side of the kernels; None: by `radial`
     depth: layers before the one to RGB
+    filter_size: taps of a filter for each sampling rate that it changes by
+    lrelu_upsampling: sampling rate of the nonlinearity, relative to the layer's
+    conv_clamp: limit of the activations; None: without
+    output_scale: what the output is multiplied with
+    plan: of the input and of every layer but the one to RGB, in place of `geometry`'s
     """
 
     def __init__(
@@ -259,24 +286,39 @@ class Synthesis(nn.Module):
         base: int = 32_768,
         width: int = 512,
         radial: bool = False,
+        kernel: int | None = None,
+        critical: int = 2,
+        filter_size: int = TAPS,
+        lrelu_upsampling: int = OVERSAMPLING,
+        conv_clamp: float | None = CLAMP,
+        output_scale: float = OUTPUT_SCALE,
+        plan: Sequence[Geometry] | None = None,
     ) -> None:
         super().__init__()
-        if side < 16 or side & (side - 1):
-            raise UserError(f"StyleGAN3 makes squares of 16, 32, 64, ... pixels a side; got {side}")
-        if depth < 4:
-            raise UserError(f"StyleGAN3's synthesis needs at least 4 layers; got depth={depth}")
-        plan = geometry(side, channels, depth, base, width)
+        if plan is None:
+            if side < 16 or side & (side - 1):
+                raise UserError(
+                    f"StyleGAN3 makes squares of 16, 32, 64, ... pixels a side; got {side}"
+                )
+            if depth < 4:
+                raise UserError(f"StyleGAN3's synthesis needs at least 4 layers; got depth={depth}")
+            plan = geometry(side, channels, depth, base, width)
+        depth = len(plan) - 1
         self.layers = depth + 2  # the input and the layer to RGB have styles, too
+        self.output_scale = output_scale
         self.input = FourierInput(style, plan[0])
-        kernel = 1 if radial else 3
+        kernel = (1 if radial else 3) if kernel is None else kernel
         self.blocks = nn.ModuleList(
             SynthesisLayer(
                 style,
                 plan[max(i - 1, 0)],
                 plan[i],
                 kernel,
-                radial and i < depth - 2,
-                to_rgb=i == depth,
+                radial and i < depth - critical,
+                i == depth,
+                filter_size,
+                lrelu_upsampling,
+                conv_clamp,
             )
             for i in range(depth + 1)
         )
@@ -288,7 +330,7 @@ class Synthesis(nn.Module):
             if decay is not None:
                 block.follow(x, decay)  # pyright: ignore[reportCallIssue]
             x = block(x, w[:, i + 1])
-        return x * OUTPUT_SCALE
+        return x * self.output_scale
 
 
 class Generator(StyleBased):
@@ -310,9 +352,31 @@ class Generator(StyleBased):
         size: Size = 256,
         channels: int = 3,
         classes: int = 0,
+        kernel: int | None = None,
+        critical: int = 2,
+        filter_size: int = TAPS,
+        lrelu_upsampling: int = OVERSAMPLING,
+        conv_clamp: float | None = CLAMP,
+        output_scale: float = OUTPUT_SCALE,
+        plan: Sequence[Geometry] | None = None,
     ) -> None:
         height, breadth = sides(size)
         if height != breadth:
             raise UserError(f"StyleGAN3 makes squares; got {height}x{breadth}: choose one --size")
-        synthesis = Synthesis(style, height, channels, depth, base, width, radial)
+        synthesis = Synthesis(
+            style,
+            height,
+            channels,
+            depth,
+            base,
+            width,
+            radial,
+            kernel,
+            critical,
+            filter_size,
+            lrelu_upsampling,
+            conv_clamp,
+            output_scale,
+            plan,
+        )
         super().__init__(Mapping(latent, style, mapping, classes, gain=1.0), synthesis)

@@ -6,8 +6,9 @@ for a file in another format.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,20 +33,75 @@ class Tensors(State):
 OutputMap = Callable[..., Tensor | tuple[object, ...]]
 
 
+Reading = Callable[[nn.Module], OutputMap | None]
+
+
+class Numbers(Mapping[str, Reading]):
+    """Readings of a setting that is any number: its text -> function that sets it.
+
+    set: sets a number in the network
+    least: the smallest number; `above`: it is excluded
+    whole: whole numbers only
+    words: further readings, such as none
+    """
+
+    def __init__(
+        self,
+        set: Callable[[nn.Module, float], None],
+        least: float = 0.0,
+        above: bool = False,
+        whole: bool = False,
+        words: Mapping[str, Reading] | None = None,
+    ) -> None:
+        self.set, self.least, self.above, self.whole = set, least, above, whole
+        self.words = dict(words or {})
+
+    def _number(self, text: object) -> float | None:
+        try:
+            number = float(str(text))
+        except ValueError:
+            return None
+        fits = number > self.least if self.above else number >= self.least
+        fits = fits and math.isfinite(number) and not (self.whole and number % 1)
+        return number if fits else None
+
+    def __getitem__(self, value: str) -> Reading:
+        if value in self.words:
+            return self.words[value]
+        if (number := self._number(value)) is None:
+            raise KeyError(value)
+        return lambda net: self.set(net, number)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.words or self._number(value) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        yield "NUMBER"
+        yield from self.words
+
+    def described(self) -> list[str]:
+        """The readings as errors name them."""
+        kind = "a whole number" if self.whole else "a number"
+        return [f"{kind} {'above' if self.above else 'from'} {self.least:g}", *self.words]
+
+    def __len__(self) -> int:
+        return 1 + len(self.words)
+
+
 class Setting(NamedTuple):
     """A setting of a network that names and shapes do not show.
 
     It is named as the argument of the project's own constructor.
 
     readings: value, in lower case -> function that sets it in the network, and returns
-        an `output_map` in place of the file's, or None
+        an `output_map` in place of the file's, or None; or `Numbers`
     assumed: the value unless another is given; None: one must be given. The network
         has it already
     announced: whether to say what is assumed; False for what the project's own programs
         leave as it is
     """
 
-    readings: Mapping[str, Callable[[nn.Module], OutputMap | None]]
+    readings: Mapping[str, Reading]
     assumed: str | None = None
     announced: bool = True
 

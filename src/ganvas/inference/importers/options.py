@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from ganvas.core.errors import UserError, did_you_mean, printable
-from ganvas.inference.importers.formats import Found
+from ganvas.inference.importers.formats import Found, Numbers, Reading
 
 LOG = logging.getLogger(__name__)
-Options = Mapping[str, str | int | bool | None]  # NAME=VALUE; case does not matter
+Options = Mapping[str, str | int | float | bool | None]  # NAME=VALUE; case does not matter
 
 
 def parse(texts: Sequence[str]) -> dict[str, str]:
@@ -43,13 +43,13 @@ def apply(found: Found, options: Options, name: str, file: str) -> tuple[Found, 
         readings = found.settings[option].readings
         if value not in readings:
             raise UserError(
-                f"{what}, whose option {option} is {' or '.join(readings)}; "
+                f"{what}, whose option {option} is {_described(readings)}; "
                 f"got {printable(value)[:100]!r}"
             )
     for option, setting in found.settings.items():
         if option not in chosen and setting.assumed is None:
             raise UserError(
-                f"{what}, and does not show its {option}, {' or '.join(setting.readings)}: say "
+                f"{what}, and does not show its {option}, {_described(setting.readings)}: say "
                 f"which with {_choices(option, setting.readings)}"
             )
     for option, value in chosen.items():
@@ -72,6 +72,10 @@ def announce(found: Found, options: Options, name: str, file: str) -> None:
             name,
             ", ".join(parts),
         )
+
+
+def _described(readings: Mapping[str, Reading]) -> str:
+    return " or ".join(readings.described() if isinstance(readings, Numbers) else readings)
 
 
 def _choices(option: str, values: Iterable[str]) -> str:

@@ -56,7 +56,9 @@ def _discriminator(state: State) -> Found | None:
     for stage, blocks in zip(stages[:-1], facts["blocks"], strict=False):
         change = stage.get(f"{blocks}.LinearLayer.Layer.weight")
         widths.append(widths[-1] if change is None else len(change))
-    settings: dict[str, Any] = {k: v[::-1] if isinstance(v, list) else v for k, v in facts.items()}
+    settings: dict[str, Any] = {  # those of a stage each, from 4x4 up
+        k: v[::-1] if k in ("group", "blocks") else v for k, v in facts.items()
+    }
     net = r3gan.Discriminator(
         size=_size(state[f"Model.{end}.Basis.weight"].shape[2:], len(stages)),
         channels=state["Model.ExtractionLayer.Layer.weight"].shape[1],
