@@ -30,7 +30,7 @@ from ganvas.core import Method, Run, Shape
 from ganvas.core.meta_device import on_meta
 from ganvas.data import label_maps, toy
 from ganvas.inference import importers
-from ganvas.methods.base import citation
+from ganvas.methods.base import AdversarialAutoencoder, citation
 from ganvas.recipes import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +155,7 @@ def page(f: Facts) -> str:
     source = f"../../src/ganvas/methods/{f.file}.py"
     turns, losses = inspect.getsource(f.kind.updates), "The losses are in the same file."
     if "self.game(" in turns:
-        turns += "\n" + inspect.getsource(f.kind.game)
+        turns += "\n" + inspect.getsource(AdversarialAutoencoder.game)
         losses = "`game` and the losses are in [methods/base.py](../../src/ganvas/methods/base.py)."
     before, differs = [], []
     for text in f.text:

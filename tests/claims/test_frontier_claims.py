@@ -216,9 +216,10 @@ def test_the_least_change_of_a_linear_score_is_the_closed_form() -> None:
     net = torch.nn.Sequential(torch.nn.Flatten(), linear)
     x = torch.zeros(3, 1, 8, 8)
     wanted = module.LEVELS / float(linear.weight.detach().abs().sum())
-    found = module.least_size(net.requires_grad_(False), x, module.downhill)
+    level = torch.zeros(())
+    found = module.least_size(net.requires_grad_(False), x, level, module.downhill)
     assert found.tolist() == pytest.approx([wanted] * 3, abs=module.WIDEST / 2**module.BISECTIONS)
-    by_noise = module.least_size(net, x, module.noise)
+    by_noise = module.least_size(net, x, level, module.noise)
     assert float(by_noise.min()) > 2 * wanted
 
 

@@ -179,7 +179,7 @@ def test_generators(side: int, lite: bool, classes: int, tmp_path: Path) -> None
 def test_generators_are_sampled(classes: int, tmp_path: Path) -> None:
     torch.save(generator_file(128, True, classes), tmp_path / "g.pt")
     header = as_method.import_model(tmp_path / "g.pt", tmp_path / "m")
-    assert header["imported"] == "FastGAN generator (autonomousvision/projected-gan)"
+    assert header.get("imported") == "FastGAN generator (autonomousvision/projected-gan)"
     assert header["shape"] == {"channels": 3, "height": 128, "width": 128, "classes": classes}
     model = load(tmp_path / "m")
     labels = [2, 0] if classes else None

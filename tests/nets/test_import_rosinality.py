@@ -147,7 +147,7 @@ def test_checkpoints_of_trainings(tmp_path: Path) -> None:
     mean = styles(state, torch.randn(50_000, 4), lr=1).mean(0)
     torch.testing.assert_close(net.w_avg, mean, rtol=0.1, atol=0.1 * mean.abs().max().item())
     header = as_method.import_model(tmp_path / "550000.pt", tmp_path / "m")
-    assert header["imported"] == "StyleGAN2 generator (rosinality/stylegan2-pytorch)"
+    assert header.get("imported") == "StyleGAN2 generator (rosinality/stylegan2-pytorch)"
     assert load(tmp_path / "m").sample(2, truncation=0.7, output="torch").shape == (2, 3, 8, 8)
 
 

@@ -126,6 +126,7 @@ def test_running_statistics_follow_the_images() -> None:
         stargan.TrackedInstanceNorm2d(3),
         torch.nn.InstanceNorm2d(3, affine=True, track_running_stats=True),
     )
+    x = torch.empty(0)
     for _ in range(2):
         x = torch.randn(2, 3, 4, 5) * 3 + 1
         torch.testing.assert_close(ours(x), theirs(x))
