@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -189,7 +189,8 @@ def _cutoff(stored: Tensor, oversampling: int, rate: int, least: float) -> float
     step = (high - low) / 64
     near = min((low + step * i for i in range(65)), key=distance)
     bounds = max(low, near - step), min(high, near + step)
-    return float(minimize_scalar(distance, bounds=bounds, method="bounded").x)
+    found: Any = minimize_scalar(distance, bounds=bounds, method="bounded")
+    return float(found.x)
 
 
 def _clamp(net: nn.Module, clamp: float | None) -> None:
