@@ -110,8 +110,9 @@ def test_settings_that_change_shapes(make: Any, settings: dict[str, Any], tmp_pa
         partial(KL, quant_conv=False, post_quant_conv=False, widths=[4, 4, 8], blocks=2),
         partial(KL, middle_attention=False),
         partial(VQ, latent=5, features=3),
+        partial(VQ, spatial=True, groups=32, widths=[32, 64], attention_up=[0], attention=[1]),
     ],
-    ids=["kl", "attention", "quant", "middle", "vq"],
+    ids=["kl", "attention", "quant", "middle", "vq", "spatial"],
 )
 @torch.no_grad()
 def test_diffusers_computes_the_same(make: Any, tmp_path: Path) -> None:
@@ -158,7 +159,8 @@ def test_old_names_and_files_without_config(
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     save_file(state, file)
     x = torch.rand(1, 3, 8, 8)
-    torch.testing.assert_close(import_network(file, options={"norm_num_groups": 2})(x), net(x))
+    both = {"norm_num_groups": 2, "act_fn": "swish"}
+    torch.testing.assert_close(import_network(file, options=both)(x), net(x))
     with pytest.raises(UserError, match="does not show its norm_num_groups, 1 or 2 or 4: say"):
         import_network(file)
     config = {"_class_name": "AutoencoderKL", "norm_num_groups": 2}
@@ -309,7 +311,9 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
 
     described({"_class_name": "UNet2DModel"}, "describes 'UNet2DModel'; expected AutoencoderKL or")
     kl = {"_class_name": "AutoencoderKL"}
-    described({**kl, "act_fn": "relu"}, "act_fn is 'relu'; 'silu' is supported")
+    described({**kl, "act_fn": "tanh"}, "act_fn is 'tanh'; supported are silu, swish, relu,")
+    described({**kl, "act_fn": ["silu"]}, r"act_fn is .*; supported are silu, swish")
+    described({**kl, "norm_type": "ada"}, "norm_type is 'ada'; supported are group, spatial")
     described(kl, r"has no diffusion_pytorch_model\.safetensors")
     save_file(KL().state_dict(), folder / "diffusion_pytorch_model.safetensors")
     described({**kl, "norm_num_groups": [3]}, r"norm_num_groups is 1 or 2 or 4; got '\[3\]'")
@@ -326,6 +330,9 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
         (diffusers, partial(KL, features=3), "has 3 features for 4 channels"),
         (diffusers, partial(KL, groups=8), "norms have 4 and 8 groups"),
         (diffusers, partial(VQ, gumbel=True), r"codes are drawn \(AE\.gumbel\)"),
+        (diffusers, partial(KL, linear=True), "attention in linear time"),
+        (diffusers, partial(KL, blocks=0, widths=[4, 4]), "an encoder without blocks"),
+        (taming, partial(VQ, spatial=True), "it has spatial norms or another activation"),
         (taming, partial(KL, widths=[4, 6]), r"widths \[4, 6\] are no multiples of 4"),
         (taming, partial(VQ, attention_up=[0]), "attention at different sizes"),
     ],

@@ -7,138 +7,15 @@ arXiv:2012.09841, table 7. `AutoencoderKL` and `VQModel` of diffusers have these
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.codebook import Codebook, GumbelCodebook, Quantized
+from ganvas.nets.latent_layers import Level, Levels, Middle, Resampling
 from ganvas.nets.layers import divisible
-
-EPS = 1e-6
-
-
-def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(groups, channels), channels, EPS)
-
-
-class ResnetBlock(nn.Module):
-    """x + conv(SiLU(norm(conv(SiLU(norm(x)))))), [N, in, H, W] -> [N, out, H, W]."""
-
-    def __init__(self, channels_in: int, channels_out: int, groups: int) -> None:
-        super().__init__()
-        self.norm1 = _norm(channels_in, groups)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, 1, 1)
-        self.norm2 = _norm(channels_out, groups)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1)
-        self.conv_shortcut = (
-            nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, H, W]."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
-
-
-class Attention(nn.Module):
-    """x + attention over all places, one head: [N, C, H, W] -> the same."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.group_norm = _norm(channels, groups)
-        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add to each place of x what all places say of it."""
-        h = self.group_norm(x).flatten(2).transpose(1, 2)  # [N, places, C]
-        h = F.scaled_dot_product_attention(self.to_q(h), self.to_k(h), self.to_v(h))
-        return x + self.to_out[0](h).transpose(1, 2).reshape(x.shape)
-
-
-class Middle(nn.Module):
-    """Block, attention (if there is one), block, at the smallest size."""
-
-    def __init__(self, channels: int, groups: int, attention: bool = True) -> None:
-        super().__init__()
-        self.attentions = nn.ModuleList(Attention(channels, groups) for _ in range(attention))
-        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, groups) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x to the same shape."""
-        for layer in (self.resnets[0], *self.attentions, self.resnets[1]):
-            x = layer(x)
-        return x
-
-
-class Resampling(nn.Module):
-    """Half the size by a strided convolution, or twice by repeated pixels and one.
-
-    convolved: False: by means of 2x2 pixels, or by repeated pixels alone
-    """
-
-    def __init__(self, channels: int, up: bool, convolved: bool = True) -> None:
-        super().__init__()
-        self.up = up
-        self.conv = None
-        if convolved:
-            self.conv = nn.Conv2d(channels, channels, 3, 1 if up else 2, 1 if up else 0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve or double x."""
-        if self.up:
-            x = F.interpolate(x, scale_factor=2)
-            return x if self.conv is None else self.conv(x)
-        if self.conv is None:
-            return F.avg_pool2d(x, 2)
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # as in the authors' code
-
-
-class Levels(NamedTuple):
-    """What encoder and decoder have at each size, from the full one down.
-
-    widths: channels of the levels, `blocks` blocks each in the encoder, one more in the
-        decoder
-    groups: of group norm
-    attention: numbers of the levels with attention after each block
-    middle_attention: whether there is attention between two blocks at the smallest size
-    convolved: whether sizes change with a convolution (`Resampling`)
-    """
-
-    widths: Sequence[int]
-    blocks: int
-    groups: int
-    attention: Sequence[int] = ()
-    middle_attention: bool = True
-    convolved: bool = True
-
-
-class Level(nn.Module):
-    """Blocks at one size, each with attention or without, then the change of size."""
-
-    def __init__(
-        self, channels_in: int, channels_out: int, blocks: int, groups: int, attention: bool
-    ) -> None:
-        super().__init__()
-        widths = [channels_in, *[channels_out] * blocks]
-        self.resnets = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(widths))
-        count = blocks if attention else 0
-        self.attentions = nn.ModuleList(Attention(channels_out, groups) for _ in range(count))
-        self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [N, in, H, W] to [N, out, ...] of half, twice or the same size."""
-        for block, attention in zip_longest(self.resnets, self.attentions):
-            x = block(x) if attention is None else attention(block(x))
-        for layer in (*self.downsamplers, *self.upsamplers):
-            x = layer(x)
-        return x
 
 
 class Encoder(nn.Module):
@@ -151,17 +28,17 @@ class Encoder(nn.Module):
         self, channels: int, features: int, levels: Levels, stem: int | None = None
     ) -> None:
         super().__init__()
-        widths, groups = levels.widths, levels.groups
+        widths = levels.widths
         ins = [stem or widths[0], *widths[:-1]]
         self.conv_in = nn.Conv2d(channels, ins[0], 3, 1, 1)
         self.down_blocks = nn.ModuleList()
         for i, (a, b) in enumerate(zip(ins, widths, strict=True)):
-            level = Level(a, b, levels.blocks, groups, i in levels.attention)
+            level = Level(a, b, levels.blocks, levels, i in levels.attention)
             if i < len(widths) - 1:
                 level.downsamplers.append(Resampling(b, False, levels.convolved))
             self.down_blocks.append(level)
-        self.mid_block = Middle(widths[-1], groups, levels.middle_attention)
-        self.conv_norm_out = _norm(widths[-1], groups)
+        self.mid_block = Middle(widths[-1], levels)
+        self.conv_norm_out = levels.norm(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], features, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,30 +50,40 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[N, features, h, w] -> images [N, channels, H, W], the mirror of `Encoder`."""
+    """[N, features, h, w] -> images [N, channels, H, W], the mirror of `Encoder`.
+
+    tanh_out: whether images end in tanh
+    give_pre_end: whether to give the features of the last level in place of images
+    """
+
+    tanh_out: bool = False
+    give_pre_end: bool = False
 
     def __init__(self, features: int, channels: int, levels: Levels) -> None:
         super().__init__()
-        widths, groups = list(reversed(levels.widths)), levels.groups
+        widths = list(reversed(levels.widths))
         last = len(widths) - 1
         self.conv_in = nn.Conv2d(features, widths[0], 3, 1, 1)
-        self.mid_block = Middle(widths[0], groups, levels.middle_attention)
+        self.mid_block = Middle(widths[0], levels)
         ins = [widths[0], *widths[:-1]]
         self.up_blocks = nn.ModuleList()
         for i, (a, b) in enumerate(zip(ins, widths, strict=True)):
-            level = Level(a, b, levels.blocks + 1, groups, last - i in levels.attention)
+            level = Level(a, b, levels.blocks + 1, levels, last - i in levels.attention)
             if i < last:
                 level.upsamplers.append(Resampling(b, True, levels.convolved))
             self.up_blocks.append(level)
-        self.conv_norm_out = _norm(widths[-1], groups)
+        self.conv_norm_out = levels.norm(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, 1, 1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map features z [N, features, h, w] to images."""
-        x = self.mid_block(self.conv_in(z))
+    def forward(self, z: Tensor, latents: Tensor | None = None) -> Tensor:
+        """Map z [N, features, h, w] to images; `latents`: for spatial norms."""
+        x = self.mid_block(self.conv_in(z), latents)
         for level in self.up_blocks:
-            x = level(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+            x = level(x, latents)
+        if self.give_pre_end:
+            return x
+        x = self.conv_out(F.silu(self.conv_norm_out(x, latents)))
+        return x.tanh() if self.tanh_out else x
 
 
 WIDTHS = (128, 256, 512, 512)  # of Stable Diffusion's autoencoder, an eighth of the side
@@ -239,7 +126,7 @@ class LatentAutoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images for latents z [N, latent, h, w]."""
-        return self.decoder(self.post_quant_conv(z))
+        return self.decoder(self.post_quant_conv(z), z)
 
 
 class KLAutoencoder(LatentAutoencoder):
@@ -252,6 +139,8 @@ class KLAutoencoder(LatentAutoencoder):
     attention_up: levels of the decoder with attention; None: those of the encoder
     features: channels before the 1x1 convolution of means; None: as many as `latent`
     stem: as of `Encoder`
+    widths_up: of the decoder's levels; None: those of the encoder
+    linear: as of `Levels`
     channels_out: of the decoder's images; None: as many as `channels`
     quant_conv, post_quant_conv: whether a 1x1 convolution follows the encoder, and
         precedes the decoder; without one, `features` must be `latent`
@@ -273,10 +162,12 @@ class KLAutoencoder(LatentAutoencoder):
         channels_out: int | None = None,
         quant_conv: bool = True,
         post_quant_conv: bool = True,
+        widths_up: Sequence[int] | None = None,
+        linear: bool = False,
     ) -> None:
         features = features or latent
-        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
-        up = levels if attention_up is None else levels._replace(attention=attention_up)
+        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved, linear)
+        up = levels.mirrored(widths_up, attention_up)
         super().__init__(channels, latent, features, levels, up, stem, channels_out, numbers=2)
         self.quant_conv = nn.Identity()
         self.post_quant_conv = nn.Identity()
@@ -304,6 +195,7 @@ class VQAutoencoder(LatentAutoencoder):
 
     codes: vectors of the codebook, of `latent` numbers each
     gumbel: draw codes (`GumbelCodebook`), in place of the nearest ones
+    spatial: whether the decoder's norms depend on the latents (`SpatialNorm`)
     temperature: of the draws
     features, and the other settings: as of `KLAutoencoder`
     """
@@ -325,10 +217,13 @@ class VQAutoencoder(LatentAutoencoder):
         channels_out: int | None = None,
         gumbel: bool = False,
         temperature: float = 1.0,
+        widths_up: Sequence[int] | None = None,
+        linear: bool = False,
+        spatial: bool = False,
     ) -> None:
         features = features or latent
-        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved)
-        up = levels if attention_up is None else levels._replace(attention=attention_up)
+        levels = Levels(widths, blocks, groups, attention, middle_attention, convolved, linear)
+        up = levels.mirrored(widths_up, attention_up, latent if spatial else 0)
         super().__init__(channels, latent, features, levels, up, stem, channels_out)
         self.quantize = (
             GumbelCodebook(codes, latent, temperature) if gumbel else Codebook(codes, latent)

@@ -14,9 +14,10 @@ from ganvas.core.errors import CapabilityError
 from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
-from ganvas.inference.importers.diffusers import CONFIG, WEIGHTS
+from ganvas.inference.importers.diffusers import ACTIVATIONS, CONFIG, WEIGHTS
 from ganvas.nets.codebook import GumbelCodebook
 from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
+from ganvas.nets.latent_layers import ResnetBlock, group_norms
 
 
 def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
@@ -67,13 +68,19 @@ def autoencoder_of(network: Network) -> KLAutoencoder | VQAutoencoder:
 
 def groups_of(net: nn.Module) -> int:
     """The groups of all norms. Raises `CapabilityError` if they differ."""
-    groups = {m.num_groups for m in net.modules() if isinstance(m, nn.GroupNorm)}
+    groups = {norm.num_groups for norm in group_norms(net)}
     if len(groups) > 1:
         raise CapabilityError(
             f"its norms have {' and '.join(map(str, sorted(groups)))} groups, and this form has "
             "one number for all: train with AE.groups that divide all AE.widths"
         )
     return groups.pop()
+
+
+def activation_of(net: nn.Module) -> str:
+    """The activation of residual blocks, as diffusers names it."""
+    (activation,) = {m.activation for m in net.modules() if isinstance(m, ResnetBlock)}
+    return next(name for name, known in ACTIVATIONS.items() if known is activation)
 
 
 def reconstructions(net: nn.Module, inputs: tuple[Tensor, ...]) -> np.ndarray:
@@ -95,6 +102,12 @@ def _config(net: KLAutoencoder | VQAutoencoder, size: tuple[int, int]) -> dict[s
             "model to taming"
         )
 
+    if levels.linear or not levels.blocks or net.decoder.tanh_out:
+        raise CapabilityError(
+            "it has attention in linear time, an encoder without blocks or images that end in "
+            "tanh, which diffusers does not have: export this model to taming"
+        )
+
     def kinds(attention: str, plain: str, with_attention: set[int]) -> list[str]:
         return [attention if i in with_attention else plain for i in range(count)]
 
@@ -109,7 +122,7 @@ def _config(net: KLAutoencoder | VQAutoencoder, size: tuple[int, int]) -> dict[s
         "up_block_types": kinds("AttnUpDecoderBlock2D", "UpDecoderBlock2D", mirrored),
         "block_out_channels": list(levels.widths),
         "layers_per_block": levels.blocks,
-        "act_fn": "silu",
+        "act_fn": activation_of(net),
         "latent_channels": net.features,
         "norm_num_groups": groups_of(net),
         "sample_size": max(size),
@@ -123,6 +136,7 @@ def _config(net: KLAutoencoder | VQAutoencoder, size: tuple[int, int]) -> dict[s
                 "model to taming"
             )
         codes = net.quantize.embedding.num_embeddings
+        config |= {"norm_type": "spatial" if up.spatial else "group"}
         return {**config, "num_vq_embeddings": codes, "vq_embed_dim": net.latent}
     if net.features != net.latent:
         raise CapabilityError(

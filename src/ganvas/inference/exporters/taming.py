@@ -15,7 +15,12 @@ from torch import Tensor
 
 from ganvas.core.errors import CapabilityError
 from ganvas.core.files import save_tensors
-from ganvas.inference.exporters.diffusers import autoencoder_of, groups_of, reconstructions
+from ganvas.inference.exporters.diffusers import (
+    activation_of,
+    autoencoder_of,
+    groups_of,
+    reconstructions,
+)
 from ganvas.inference.exporters.network import Network
 from ganvas.inference.importers import import_network
 from ganvas.inference.importers.diffusers import GROUPS
@@ -47,7 +52,8 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
 
 def run(file: Path, network: Network, inputs: tuple[Tensor, ...]) -> np.ndarray:
     """The reconstructions of the network that an import of the file builds."""
-    options = {"num_groups": groups_of(autoencoder_of(network))}
+    net = autoencoder_of(network)
+    options = {"num_groups": groups_of(net), "tanh_out": net.decoder.tanh_out}
     return reconstructions(import_network(file, options=options), inputs)
 
 
@@ -65,9 +71,15 @@ def _settings(network: Network) -> dict[str, object]:
     net = autoencoder_of(network)
     groups_of(net)
     levels, codebook = net.levels, isinstance(net, VQAutoencoder)
-    if any(width % net.stem for width in levels.widths):
+    if net.levels_up.spatial or activation_of(net) != "silu":
         raise CapabilityError(
-            f"its widths {list(levels.widths)} are no multiples of {net.stem}, as in the authors' "
+            "it has spatial norms or another activation than SiLU, which the authors' code does "
+            "not have: export this model to diffusers"
+        )
+    widths = net.levels_up.widths  # without blocks in the encoder its levels have none
+    if any(width % net.stem for width in widths):
+        raise CapabilityError(
+            f"its widths {list(widths)} are no multiples of {net.stem}, as in the authors' "
             "code: export this model to diffusers"
         )
     if set(levels.attention) != set(net.levels_up.attention):
@@ -78,7 +90,7 @@ def _settings(network: Network) -> dict[str, object]:
     resolution = max(network.size)
     config: dict[str, object] = {
         "ch": net.stem,
-        "ch_mult": [width // net.stem for width in levels.widths],
+        "ch_mult": [width // net.stem for width in widths],
         "num_res_blocks": levels.blocks,
         "attn_resolutions": [resolution >> i for i in levels.attention],
         "resolution": resolution,
@@ -89,6 +101,10 @@ def _settings(network: Network) -> dict[str, object]:
     }
     if not levels.middle_attention:
         config["attn_type"] = "none"
+    elif levels.linear:
+        config["attn_type"] = "linear"
+    if net.decoder.tanh_out:
+        config["tanh_out"] = True
     if not levels.convolved:
         config["resamp_with_conv"] = False
     settings: dict[str, object] = {"ddconfig": config, "embed_dim": net.latent}

@@ -146,7 +146,9 @@ def _shape_of_translator(net: Any) -> Shape:
 
 
 def _shape_of_autoencoder(net: Any) -> Shape:
-    """As `_shape_of_images`. Raises `Misfit` if the channels change."""
+    """As `_shape_of_images`. Raises `Misfit` if it gives no such images."""
+    if net.decoder.give_pre_end:
+        raise Misfit("it gives features in place of images (give_pre_end)")
     if net.channels != net.channels_out:
         raise Misfit(f"it takes {net.channels} channels and gives {net.channels_out}")
     return _shape_of_images(net, min(256, 32 * net.multiple))

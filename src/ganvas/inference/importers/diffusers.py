@@ -14,17 +14,27 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import read_json
 from ganvas.inference.importers.formats import Format, Found, Misfit, Setting, State
 from ganvas.nets.latent_autoencoder import KLAutoencoder, VQAutoencoder
+from ganvas.nets.latent_layers import ResnetBlock, group_norms
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model"
 SUFFIXES = (".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin")
 CLASSES = ("AutoencoderKL", "VQModel")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "swish": F.silu,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "mish": F.mish,
+}
+NORMS = ("group", "spatial")  # which of them, the weights show
 GROUPS = 32  # of norms, in all published configurations
 MAX_GROUPS = 512
 
@@ -52,12 +62,15 @@ def opened(path: Path) -> tuple[Path, dict[str, str]]:
         raise UserError(
             f"{where} describes {printable(kind)[:100]!r}; expected {' or '.join(CLASSES)}"
         )
-    for name, known in (("act_fn", "silu"), ("norm_type", "group")):
-        if (value := config.get(name, known)) != known:
+    for name, known in (("act_fn", tuple(ACTIVATIONS)), ("norm_type", NORMS)):
+        if (value := config.get(name, known[0])) not in known:
             raise UserError(
-                f"{where}: {name} is {printable(value)[:100]!r}; {known!r} is supported"
+                f"{where}: {name} is {printable(value)[:100]!r}; supported are {', '.join(known)}"
             )
-    settings = {"norm_num_groups": str(config.get("norm_num_groups", GROUPS))}
+    settings = {
+        "norm_num_groups": str(config.get("norm_num_groups", GROUPS)),
+        "act_fn": config.get("act_fn", "silu"),
+    }
     if path != folder:
         return path, settings
     files = [folder / f"{WEIGHTS}{suffix}" for suffix in SUFFIXES]
@@ -77,8 +90,14 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
     """
     down = (named(f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in count())
     widths = [shape[0] for shape in _shapes(state, down)]
+    widths_up: list[int] | None = None
     if not widths:
-        raise Misfit("its encoder has no levels")
+        # Without residual blocks in the encoder all its levels have one width.
+        widths_up = _decoder_widths(state, named)
+        stem = state.get(named("encoder.conv_in.weight", 0))
+        if not widths_up or stem is None:
+            raise Misfit("its encoder has no levels")
+        widths = [len(stem)] * len(widths_up)
     levels = len(widths)
 
     def has(key: str) -> bool:
@@ -91,8 +110,9 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
 
     first = "encoder.down_blocks.0.resnets"
     blocks = (named(f"{first}.{j}.conv1.weight", levels) for j in count())
-    groups = "attentions.0.group_norm.weight"
-    up = [i for i in range(levels) if has(f"decoder.up_blocks.{levels - 1 - i}.{groups}")]
+    linear = any(k.endswith(".to_qkv.weight") for k in state)
+    attends = f"attentions.0.{'to_qkv' if linear else 'to_q'}.weight"
+    up = [i for i in range(levels) if has(f"decoder.up_blocks.{levels - 1 - i}.{attends}")]
     settings: dict[str, Any] = {
         "channels": shape("encoder.conv_in.weight")[1],
         "channels_out": shape("decoder.conv_out.weight")[0],
@@ -101,15 +121,20 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
         "widths": widths,
         "blocks": len(_shapes(state, blocks)),
         "groups": GROUPS,
-        "attention": [i for i in range(levels) if has(f"encoder.down_blocks.{i}.{groups}")],
+        "attention": [i for i in range(levels) if has(f"encoder.down_blocks.{i}.{attends}")],
         "attention_up": up,
-        "middle_attention": has(f"encoder.mid_block.{groups}"),
+        "middle_attention": has(f"encoder.mid_block.{attends}"),
+        "linear": linear,
+        "widths_up": widths_up,
         "convolved": levels == 1 or has("encoder.down_blocks.0.downsamplers.0.conv.weight"),
     }
     gumbel = has("quantize.embed.weight")
     if gumbel or has("quantize.embedding.weight"):
         codes, latent = shape(f"quantize.{'embed' if gumbel else 'embedding'}.weight")
-        net: nn.Module = VQAutoencoder(latent=latent, codes=codes, gumbel=gumbel, **settings)
+        spatial = has("decoder.conv_norm_out.norm_layer.weight")
+        net: nn.Module = VQAutoencoder(
+            latent=latent, codes=codes, gumbel=gumbel, spatial=spatial, **settings
+        )
     else:
         quant, post = has("quant_conv.weight"), has("post_quant_conv.weight")
         latent = settings["features"]
@@ -122,6 +147,18 @@ def autoencoder(state: State, named: Names, setting: str, announced: bool) -> Fo
         ours, own = theirs.get(key, (key, value))
         weights[ours] = _linear(value) if own.dim() == 2 else value
     return Found(net, weights, settings={setting: _groups(net, announced)})
+
+
+def _decoder_widths(state: State, named: Names) -> list[int]:
+    """The widths of the decoder's levels, from the full size down."""
+    found: list[int] = []
+    for levels in count(1):
+        blocks = (f"decoder.up_blocks.{i}.resnets.0" for i in range(levels))
+        keys = [named(f"{block}.conv1.weight", levels) for block in blocks]
+        if not all(key in state for key in keys):
+            return found
+        found = [len(state[key]) for key in reversed(keys)]
+    return found
 
 
 def _shapes(state: State, names: Any) -> list[list[int]]:
@@ -141,13 +178,11 @@ def _linear(weight: Tensor) -> Tensor:
 
 def _groups(net: nn.Module, announced: bool) -> Setting:
     """The groups of norms: any number that divides all widths."""
-    norms = [m for m in net.modules() if isinstance(m, nn.GroupNorm)]
-    common = math.gcd(*(norm.num_channels for norm in norms))
+    common = math.gcd(*(norm.num_channels for norm in group_norms(net)))
 
     def regroup(net: nn.Module, groups: int) -> None:
-        for norm in net.modules():
-            if isinstance(norm, nn.GroupNorm):
-                norm.num_groups = groups
+        for norm in group_norms(net):
+            norm.num_groups = groups
 
     divisors = [n for n in range(1, min(common, MAX_GROUPS) + 1) if common % n == 0]
     readings = {str(n): partial(regroup, groups=n) for n in divisors}
@@ -173,7 +208,16 @@ def _found(state: State) -> Found | None:
         return None
     pattern = rf"(\.attentions\.\d+)\.({'|'.join(OLD)})\."
     new = {re.sub(pattern, lambda m: f"{m[1]}.{OLD[m[2]]}.", k): v for k, v in state.items()}
-    return autoencoder(new, _same, "norm_num_groups", announced=True)
+    found = autoencoder(new, _same, "norm_num_groups", announced=True)
+    activations = {k: partial(_activate, activation=f) for k, f in ACTIVATIONS.items()}
+    return found._replace(settings={**found.settings, "act_fn": Setting(activations, "silu")})
+
+
+def _activate(net: nn.Module, activation: Callable[[Tensor], Tensor]) -> None:
+    """Set the activation in residual blocks; the last layers have SiLU in any case."""
+    for block in net.modules():
+        if isinstance(block, ResnetBlock):
+            block.activation = activation
 
 
 def _kl(state: State) -> Found | None:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.inference.importers import translation
 from ganvas.inference.importers.diffusers import autoencoder
-from ganvas.inference.importers.formats import Format, Found, Misfit, State, numbered
+from ganvas.inference.importers.formats import (
+    Format,
+    Found,
+    Misfit,
+    Setting,
+    State,
+    numbered,
+    unchanged,
+)
 from ganvas.nets.norm import Norm
 
 DISCRIMINATOR = "loss.discriminator"  # the part of a checkpoint
@@ -64,9 +73,20 @@ def network_of(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _found(state: State) -> Found | None:
-    if not {"encoder.down.0.block.0.conv1.weight", "decoder.conv_in.weight"} <= state.keys():
+    if not {"encoder.mid.block_1.conv1.weight", "decoder.conv_in.weight"} <= state.keys():
         return None
-    return autoencoder(state, named, "num_groups", announced=False)  # fixed there
+    found = autoencoder(state, named, "num_groups", announced=False)  # fixed there
+    # No configuration of the projects has these.
+    ends = {
+        name: Setting({"false": unchanged, "true": partial(_end, name=name)}, "false", False)
+        for name in ("tanh_out", "give_pre_end")
+    }
+    return found._replace(settings={**found.settings, **ends})
+
+
+def _end(net: nn.Module, name: str) -> None:
+    """Set how the decoder ends."""
+    setattr(net.get_submodule("decoder"), name, True)
 
 
 def _has_codes(state: State) -> bool:
