@@ -155,7 +155,7 @@ def page(f: Facts) -> str:
     source = f"../../src/ganvas/methods/{f.file}.py"
     turns, losses = inspect.getsource(f.kind.updates), "The losses are in the same file."
     if "self.game(" in turns:
-        turns += "\n" + inspect.getsource(AdversarialAutoencoder.game)
+        turns += "\n\n" + inspect.getsource(AdversarialAutoencoder.game)
         losses = "`game` and the losses are in [methods/base.py](../../src/ganvas/methods/base.py)."
     before, differs = [], []
     for text in f.text:
