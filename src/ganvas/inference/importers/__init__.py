@@ -178,7 +178,7 @@ def recognized(state: State, file: str) -> tuple[str, Found]:
 def _is_known(state: State) -> bool:
     """Whether tensors resemble a format."""
     tensors, _ = separated(state)
-    return any(_recognize(recognize, tensors) for recognize in FORMATS.values())
+    return bool(tensors) and any(_recognize(recognize, tensors) for recognize in FORMATS.values())
 
 
 def _recognize(recognize: Format, state: State) -> Found | str | None:
