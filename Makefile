@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Python compiles the modules that it imports; compiling all of them takes longer.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 PIP := $(INSTALL) --editable
 
 # Containers often set it. Every process would compile all of ganvas again: 1.3 s each.
