@@ -109,6 +109,8 @@ class DeepGenerator(Conditioned):
     every block and makes the 4x4 grid. `depth` blocks for each resolution, the last of
     which doubles it; attention before the first block of its resolution. Options as in
     `biggan.Generator`. Its layers are spectrally normalized, its embedding is not.
+
+    before: self-attention before blocks, by the block's number; none unless it is added
     """
 
     def __init__(
@@ -125,9 +127,10 @@ class DeepGenerator(Conditioned):
         normalised: bool = True,
         init: Init = "orthogonal",
         eps: float = 1e-4,
+        bottom: int = 4,
     ) -> None:
         super().__init__()
-        k, grid = doublings(size)
+        k, grid = doublings(size, bottom=bottom)
         widths = [width * m for m in checked_multiples(multiples or channel_multiples(k), k)]
         self.latent, self.classes, self.depth = latent, classes, depth
         self.shared = nn.Embedding(classes, shared) if classes else None
@@ -145,6 +148,7 @@ class DeepGenerator(Conditioned):
         self.attention = self_attention(
             attention, widths[1:], [(grid[0] << i + 1, grid[1] << i + 1) for i in range(k)]
         )
+        self.before = nn.ModuleDict()
         self.norm = BatchNorm2d(widths[-1], eps=eps)
         self.output = nn.Conv2d(widths[-1], channels, 3, padding=1)
         initialize(self, init)
@@ -160,7 +164,7 @@ class DeepGenerator(Conditioned):
         condition = torch.cat([z, self.embed(y, z.shape[0], z)], 1)
         x = self.input(condition).unflatten(1, self.grid)
         for i, block in enumerate(self.blocks):
-            x = block(x, condition)
+            x = block(attend(self.before, i, x), condition)
             level, within = divmod(i, self.depth)
             x = attend(self.attention, level, x) if within == self.depth - 1 else x
         return self.output(F.relu(self.norm(x))).tanh()
@@ -172,6 +176,8 @@ class DeepDiscriminator(nn.Module):
     [N, channels, H, W], y [N] -> [N]. Tables 7 to 9: a 3x3 convolution, `depth` blocks
     for each resolution, the first of which halves it, down to 4x4; then as
     `biggan.Discriminator`.
+
+    shrinking: number of resolutions, from the first, that are halved; None: all
     """
 
     def __init__(
@@ -185,6 +191,8 @@ class DeepDiscriminator(nn.Module):
         multiples: Sequence[int] | None = None,
         normalised: bool = True,
         init: Init = "orthogonal",
+        outputs: int = 1,
+        shrinking: int | None = None,
     ) -> None:
         super().__init__()
         k, _ = doublings(size)
@@ -195,9 +203,9 @@ class DeepDiscriminator(nn.Module):
         self.depth = depth
         self.input = nn.Conv2d(channels, widths[0], 3, padding=1)
         blocks: list[nn.Module] = []
-        for a, b in pairwise(widths):
+        for i, (a, b) in enumerate(pairwise(widths)):
             blocks += [
-                DeepDownBlock(a, b, True),
+                DeepDownBlock(a, b, shrinking is None or i < shrinking),
                 *(DeepDownBlock(b, b, False) for _ in range(depth - 1)),
             ]
         self.blocks = nn.ModuleList(blocks)
@@ -205,13 +213,13 @@ class DeepDiscriminator(nn.Module):
         self.attention = self_attention(
             attention, widths[1:], [(height >> i + 1, wide >> i + 1) for i in range(k)]
         )
-        self.output = Projection(widths[-1], classes)
+        self.output = Projection(widths[-1], classes, outputs)
         initialize(self, init)
         if normalised:
             spectral_(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Score images x [N, channels, H, W]: [N].
+        """Score images x [N, channels, H, W]: [N], or [N, outputs].
 
         y: labels [N]; not None if there are `classes`
         """

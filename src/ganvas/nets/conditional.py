@@ -22,7 +22,12 @@ class ConditionalBatchNorm2d(nn.Module):
     c: labels [N] (int64), of `classes`, each with gains of its own; or, `classes` 0,
     vectors [N, condition], by linear maps without bias (BigGAN, arXiv:1809.11096,
     section 3.1). Gains start from 1 and biases from 0 for labels.
+
+    added: whether gains are added in place of multiplied, for files of a project that
+        evaluates its norms so
     """
+
+    added = False
 
     def __init__(
         self, channels: int, classes: int = 0, condition: int = 0, eps: float = 1e-5
@@ -39,7 +44,8 @@ class ConditionalBatchNorm2d(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Normalize x [N, C, H, W] by conditions c: labels [N] or [N, condition]."""
         gain, bias = (f(c)[:, :, None, None] for f in (self.gain, self.bias))
-        return self.norm(x) * (1 + gain) + bias
+        x = self.norm(x)
+        return x + (1 + gain) + bias if self.added else x * (1 + gain) + bias
 
 
 def start_from_identity(net: nn.Module) -> None:

@@ -20,6 +20,7 @@ from ganvas.core.meta_device import on_meta
 from ganvas.inference.importers import (
     basicsr,
     biggan,
+    biggan_deep,
     by_spandrel,
     cogan,
     dcgan,
@@ -53,6 +54,7 @@ FORMATS: dict[str, Format] = {
     **diffusers.FORMATS,
     **taming.FORMATS,
     **biggan.FORMATS,
+    **biggan_deep.FORMATS,
     **cogan.FORMATS,
     **stargan.FORMATS,  # before DCGAN, whose names its generator without blocks has
     **dcgan.FORMATS,
@@ -104,7 +106,8 @@ def import_network(
 ) -> nn.Module:
     """Import the network in another project's checkpoint (.pth, .pt or safetensors).
 
-    file: may also be a folder of diffusers, with an autoencoder's config.json
+    file: may also be a folder with config.json: an autoencoder of diffusers, or a
+        BigGAN-deep of pytorch-pretrained-BigGAN
 
     The network is in float32 on the CPU, in evaluation mode, and is called as in its
     own project. Only tensors are read, never code.
@@ -121,7 +124,7 @@ def import_network(
     Raises `UserError` with the file's contents if it is not a checkpoint, or not in one
     of the `FORMATS`; for unknown options and for those that are needed.
     """
-    weights, settings = diffusers.opened(Path(file))
+    weights, settings = described(Path(file))
     options = {**settings, **(options or {})}
     name, found = recognized(read_state(weights, part), str(file))
     found, _ = apply(found, options, name, str(file))
@@ -130,6 +133,15 @@ def import_network(
     if found.output_map is not None:
         net = Adapted(net, found.output_map, found.input_map)
     return net.eval()
+
+
+def described(path: Path) -> tuple[Path, dict[str, str]]:
+    """(file of weights, settings that config.json beside it holds) of a folder or file.
+
+    A file without a description has no settings. Raises `UserError` for a folder whose
+    description is of another network, or that has no weights.
+    """
+    return biggan_deep.opened(path) or diffusers.opened(path)
 
 
 def read_state(file: str | Path, part: str | None = None, discriminator: bool = False) -> State:

@@ -23,8 +23,7 @@ from ganvas.core.files import require_new_folder, sha256_of
 from ganvas.core.meta_device import Bounded
 from ganvas.engine.records import shape_record
 from ganvas.inference import importers, model_file
-from ganvas.inference.importers import diffusers
-from ganvas.inference.importers.biggan import StoredStatistics
+from ganvas.inference.importers.biggan_deep import StoredStatistics
 from ganvas.inference.importers.by_spandrel import Upscaler
 from ganvas.inference.importers.formats import Misfit
 from ganvas.inference.importers.options import Options, announce, apply
@@ -33,6 +32,7 @@ from ganvas.inference.runtime import Description
 from ganvas.methods.base import NoiseToImage
 from ganvas.nets import (
     biggan,
+    biggan_deep,
     cogan,
     dcgan,
     discogan,
@@ -175,6 +175,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
     projected_gan.Generator: (lambda shape, G, D: StoredProjectedGAN(shape, G), _shape_from_noise),
     # The file has the statistics of batch norm.
     biggan.Generator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
+    biggan_deep.DeepGenerator: (partial(methods.BigGAN, standing=0), _shape_from_noise),
     StoredStatistics: (lambda shape, G, D: StoredBigGAN(shape, G), _shape_from_noise),
     cogan.Generators: (methods.CoGAN, _shape_from_noise),
     cogan.Generator: (methods.DCGAN, _shape_from_noise),
@@ -242,7 +243,7 @@ def import_model(
     """
     file, out = Path(file), Path(out)
     require_new_folder(out)
-    weights, known = diffusers.opened(file)
+    weights, known = importers.described(file)
     options = {**known, **(options or {})}
     state = importers.read_state(weights, part)
     name, found = importers.recognized(state, str(file))
