@@ -158,7 +158,7 @@ def test_gains_of_synchronized_norms(
     (message,) = caplog.messages
     assert "cross_replica_gain=added (else --option cross_replica_gain=multiplied)" in message
 
-    def added(norm: nn.Module, inputs: tuple[Tensor, ...], _out: Tensor) -> Tensor:
+    def added(norm: Any, inputs: tuple[Tensor, ...], _out: Tensor) -> Tensor:
         if isinstance(norm, ConditionalBatchNorm2d):
             x, c = inputs
             gain, bias = (1 + norm.gain(c))[..., None, None], norm.bias(c)[..., None, None]
