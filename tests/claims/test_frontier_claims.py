@@ -32,7 +32,6 @@ from ganvas.claims.experiments import (
     units_match_concepts,
 )
 from ganvas.claims.kit import resnet20, scenes, super_resolution
-from ganvas.claims.kit.quality import Quality
 from ganvas.claims.kit.training import Comparison
 from ganvas.claims.runner import judge
 from ganvas.core import Batch, Shape, Terms
@@ -225,10 +224,8 @@ def test_the_least_change_of_a_linear_score_is_the_closed_form() -> None:
 
 def test_untrained_discriminators_are_not_robust(monkeypatch: pytest.MonkeyPatch) -> None:
     module = penalties_against_small_changes
-    letters = module.LETTERS
-    quality = Quality(letters(), 128)
-    monkeypatch.setattr(module, "quality", lambda: quality)
-    for name, value in {"TESTED": 16, "BISECTIONS": 3, "MOVES": 2}.items():
+    module.opponent.cache_clear()
+    for name, value in {"OPPONENT": 64, "TESTED": 16, "BISECTIONS": 3, "MOVES": 2}.items():
         monkeypatch.setattr(module, name, value)
     experiment = module.CLAIM.experiment
     assert isinstance(experiment, Comparison)
@@ -236,6 +233,7 @@ def test_untrained_discriminators_are_not_robust(monkeypatch: pytest.MonkeyPatch
     judged = judge(module.CLAIM, [found])
     assert not judged["holds"]
     module.CLAIM.plot(Figure(), [found])
+    module.opponent.cache_clear()
 
 
 def test_only_who_has_found_both_modes_bridges_them() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,19 @@ from ganvas.core import (
     Styled,
     Translates,
     Truncates,
+    Update,
     config,
 )
-from ganvas.core.errors import UserError
+from ganvas.core.errors import CapabilityError, UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.methods.base import citation
+from ganvas.nets.augment import named
 from ganvas.nets.layers import Strided1x1
+from ganvas.training import probe
 
 every_recipe = pytest.mark.parametrize("recipe", sorted(recipes.all_recipes()))
 # For what takes long: the other recipes differ in numbers only.
@@ -140,10 +144,80 @@ def test_an_update_moves_its_player_and_no_other(trained: Trained) -> None:
 
 
 def test_bf16_trains_on_float32_weights(trained: Trained) -> None:
+    """And all terms of its losses are in float32 or wider."""
     engine = trained.engine_of("precision=bf16")
-    engine.step()
+    apply = engine.apply
+
+    def checked(objective: Any) -> Any:
+        def terms(batch: Any) -> Any:
+            found = objective(batch)
+            named = {"loss": found.loss, **found.log}
+            narrow = [k for k, v in named.items() if v.dtype in (torch.bfloat16, torch.float16)]
+            assert not narrow, f"{narrow} of {objective.__qualname__}"
+            return found
+
+        return terms
+
+    def watched(request: Any) -> Any:
+        if isinstance(request, Update):
+            single = callable(request.objective)
+            objectives = [request.objective] if single else list(request.objective)
+            made = [checked(o) for o in objectives]
+            request = replace(request, objective=made[0] if single else made)
+        return apply(request)
+
+    engine.apply = watched
+    for _ in range(STEPS if trained.recipe in DISTINCT else 1):
+        engine.step()
     assert {w.dtype for w in engine.method.parameters()} == {torch.float32}
     engine.check_weights()
+
+
+def test_augmentation_changes_all_that_discriminators_see(trained: Trained) -> None:
+    """No layer of a discriminator sees more images than were augmented."""
+    if trained.recipe not in DISTINCT:
+        return
+    method = trained.engine.method
+    run = replace(trained.run, augment=named("translation"))
+    if method.unaugmented or not any(hasattr(method, D) for D in method.discriminators):
+        with pytest.raises(CapabilityError, match="leave --augment out"):
+            Engine(run, run.data())
+        return
+    engine, augmented, seen = Engine(run, run.data()), [0], Counter[str]()
+    engine.method.augment.register_forward_hook(  # type: ignore[union-attr, operator]
+        lambda module, inputs, output: augmented.append(len(output))
+    )
+    for player in engine.method.discriminators:
+        for name, layer in engine.method.get_submodule(player).named_modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                place = f"{player}.{name}"
+                layer.register_forward_pre_hook(
+                    lambda module, inputs, place=place: seen.update({place: len(inputs[0])})
+                )
+    for _ in range(STEPS):  # the first stage of some moves no discriminator
+        engine.step()
+    assert sum(augmented)
+    assert max(seen.values(), default=0) <= sum(augmented)
+
+
+# Discriminators that return no scores, or that see real images changed.
+UNSCORED = {"s3gan", "singan"}
+REAL_UNKNOWN = UNSCORED | {"multiscale_patch"}
+
+
+def test_the_monitor_sees_scores(trained: Trained) -> None:
+    method, recipe = trained.engine.method, trained.recipe
+    if recipe not in DISTINCT or not any(hasattr(method, D) for D in method.discriminators):
+        return
+    # DeOldify's G moves only while D's loss is low.
+    engine = trained.engine_of(*["threshold=10"] * (recipe.startswith("deoldify")))
+    rehearsal, found = probe.Rehearsal(engine), {}
+    for _ in range(STEPS):
+        found |= rehearsal(engine, engine.feed)
+        engine.step()
+    family = type(method).__module__.rpartition(".")[2]
+    assert ("D/real" in found) == (family not in REAL_UNKNOWN), family
+    assert ("D/generated" in found) == (family not in UNSCORED), family
 
 
 def test_a_loaded_model_gives_the_same_images(trained: Trained, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_run_is_measured_on_images_degraded_as_its_own(tmp_path: Path):
     extract = extractor("random-conv-v1")
     feed = RealFeatures(model, out, str(photos), "train", extract).feed
     assert isinstance(feed.degrade, partial)
-    assert feed.degrade.func == RealDegradation(ringing=0)
+    assert feed.degrade.func == RealDegradation(ringing=0, sharpen=True)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

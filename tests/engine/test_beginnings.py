@@ -11,6 +11,8 @@ from toys import toy_images, toy_run
 from ganvas.core import Shape
 from ganvas.core.errors import ConfigError, NumericalError, UserError
 from ganvas.engine.engine import Engine
+from ganvas.inference.runtime import Runtime
+from ganvas.inference.translator import Translator
 from ganvas.training import start, trainer
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -86,3 +88,18 @@ def test_a_number_of_turns_is_at_least_one(recipe: str, setting: str) -> None:
     name, _, value = setting.partition("=")
     with pytest.raises(ConfigError, match=rf"{name} is {value}; give at least 1"):
         run.method(Shape(3, 16, 16))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_deoldify_takes_three_channels(channels: int) -> None:
+    run = toy_run("deoldify_small", Path("unused"))
+    with pytest.raises(ConfigError, match=f"got images of {channels} channel"):
+        run.method(Shape(channels, 16, 16))
+
+
+@pytest.mark.parametrize("recipe", ["srgan", "srresnet", "esrgan", "realesrgan"])
+def test_restorations_keep_gray_images_gray(recipe: str) -> None:
+    """Also at a factor of 1, where networks denoise."""
+    method = toy_run(recipe, Path("unused")).method(Shape(3, 128, 128))
+    method.upscale = 1
+    assert Translator(Runtime(method, {}, "")).keeps_gray

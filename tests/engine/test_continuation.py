@@ -135,6 +135,17 @@ def test_other_settings_are_refused_with_both_values(
         trainer.train("gan", data, out=straight, size=16, device="cpu", resume="auto")
 
 
+def test_the_latest_call_decides_what_watches_a_run(data: Path, tmp_path: Path) -> None:
+    """Nothing of that changes the run's numbers, and what is asked for is not ignored."""
+    out = tmp_path / "run"
+    train(data, out, 8)
+    train(data, out, 16, early_stopping="frechet:8", on_collapse="stop", keep="5")
+    record = json.loads((out / "run.json").read_text())
+    assert record["on_collapse"] == "stop"
+    assert record["early_stopping"]["measure"] == "frechet"
+    assert record["keep"] == "5"
+
+
 def test_a_start_that_was_killed_before_its_weights_were_saved_begins_again(
     data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

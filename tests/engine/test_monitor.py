@@ -177,6 +177,29 @@ def test_scores_are_those_of_the_discriminator(tmp_path: Path) -> None:
     assert found["D/loss_heldout"] != found["D/loss"]
 
 
+def test_scores_of_all_scales_are_the_last_maps(tmp_path: Path) -> None:
+    run = toy_run("pix2pixhd", toy_data("pix2pixhd", tmp_path / "data"))
+    engine = Engine(run, run.data(), "cpu")
+    method: Any = engine.method
+    batch = engine.feed.draw(0, run.batch, seed=run.seed)
+    with torch.no_grad():
+        maps = method.D(method.d_input(method.planes(batch.x), batch.y))
+    found = probe.Rehearsal(engine)(engine, engine.feed)
+    assert found["D/real"] == pytest.approx(float(maps[0][-1].mean()), abs=1e-5)
+
+
+def test_scores_that_begin_late_are_looked_at() -> None:
+    """The discriminators of growing methods see real images blended at first."""
+    log = log_of(30, **FAULTY["memorizing"])
+    growing: list[Any] = [dict(line) for line in log.measures]
+    for line in growing[:5]:
+        del line["D/real"]
+    assert Log([], growing).having("D/real", "D/heldout").moments[0] == 6 * STEP
+    assert "memorizing" in {f.kind for f in find(Log(log.lines, growing))}
+    del growing[-1]["D/real"]
+    assert not Log([], growing).having("D/real").measures
+
+
 SETTINGS: dict[str, Any] = {
     "size": 16,
     "batch": 8,

@@ -46,6 +46,8 @@ for told in sys.argv[2:]:
         run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
     if "critic" in run.method.keywords:
         run = override(override(run, "critic=0"), "threshold=10")  # both players move
+    if name.startswith(("vqgan", "autoencoder_kl")):
+        run = override(run, "start=0")  # autoencoders with the game and its weight
     if augment == "ada":
         run = override(run, "augment.p=0.5")
     if name.startswith("progan"):

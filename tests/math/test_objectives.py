@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.core import rng
+from ganvas.nets.image_pool import ImagePool
 from ganvas.objectives.adversarial import bce, lsgan, relativistic
 from ganvas.objectives.feature_matching import mean_features
-from ganvas.objectives.image_pool import ImagePool
 from ganvas.objectives.penalties import gradient_penalty, r1, score_and_penalty
 from ganvas.objectives.variational import bernoulli_nll, gaussian_nll, kl_to_normal, reparameterised
 
@@ -200,6 +200,20 @@ def test_pool_returns_the_present_until_it_is_full() -> None:
         batch = numbered(first, first + 1)
         assert torch.equal(pool(batch), batch)
     assert pool.images[:4, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [2, 10])
+def test_a_saved_pool_fits_another_size(size: int) -> None:
+    """`--set pool=` may change when a run is resumed."""
+    pool, other = ImagePool(5), ImagePool(size)
+    pool(numbered(*range(4)))
+    other.load_state_dict(pool.state_dict())
+    kept = min(size, 4)
+    assert other.images.shape[0] == size
+    assert int(other.count) == kept
+    assert other.images[:kept, 0, 0, 0].tolist() == list(range(kept))
+    for i in range(20):
+        other(numbered(i))
 
 
 def test_pool_then_returns_old_images_half_the_time() -> None:

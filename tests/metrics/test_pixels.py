@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ganvas.core.errors import UserError
-from ganvas.media.resize import bicubic, modcrop
+from ganvas.media.resize import bicubic
 from ganvas.metrics.psnr_ssim import PROTOCOLS, luma, ms_ssim, psnr, ssim
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
@@ -39,6 +39,12 @@ def pictures(*stems: str, folder: Path) -> list[torch.Tensor]:
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def modcrop(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Crop x [N, C, H, W] at the end to multiples, as super-resolution papers do."""
+    height, width = (side - side % multiple for side in x.shape[-2:])
+    return x[..., :height, :width]
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,7 @@ class Method(nn.Module):
         weights if the run asks for it, and a model file holds them
     discriminators: names of the networks that tell real from generated images, which
         are their first argument; `Run.augment` is applied before them
+    unaugmented: why their images cannot be augmented; empty: they can
     classes: number of labels that `sample` takes; 0: none
     curve: as of `Samples`
     upscale: size of a translated image over the size of its input
@@ -214,6 +215,7 @@ class Method(nn.Module):
     classes: int = 0
     upscale: int = 1
     discriminators: Sequence[str] = ("D",)
+    unaugmented: str = ""
     curve: Curve = "spherical"
     current_stage: Stage = Stage()
     trained_with: Sequence[str] = ()  # settings that only training needs: other files
@@ -225,6 +227,12 @@ class Method(nn.Module):
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """Yield the optimizer steps of one step of the clock: the Algorithm 1."""
         raise NotImplementedError
+
+    def scores_of(self, output: Any) -> Tensor | None:
+        """The scores in what a discriminator returns, [N, ...]; None: it has none."""
+        while isinstance(output, list | tuple) and output:
+            output = output[0]
+        return output if isinstance(output, Tensor) else None
 
     @property
     def device(self) -> torch.device:
@@ -259,7 +267,7 @@ class Run:
     # Images per forward pass; None: the whole batch. Batch norm and minibatch
     # statistics see only these images. The result is that of the whole batch for
     # networks without the two, and for those whose statistics are of groups of which
-    # `micro` is a multiple.
+    # `micro` is a multiple. VQGAN's weight of the game is computed for each part.
     micro: int | None = None
     # "fp32"; "tf32": products rounded to 10 bits if the device can; "bf16": autocast,
     # with weights in float32.

@@ -103,11 +103,14 @@ class RealDegradation:
     """Two passes of blur, resizing, noise and JPEG.
 
     ringing: probability of a low-pass filter at the end
+    sharpen: whether to degrade the sharpened image, as in training in the authors'
+        code, whose targets are sharpened, too
     """
 
     first: Pass = field(default_factory=Pass)
     second: Pass = SECOND
     ringing: float = 0.8
+    sharpen: bool = False
 
     def __post_init__(self) -> None:
         """Raises `UserError` for a `ringing` outside of 0 to 1."""
@@ -132,6 +135,7 @@ class RealDegradation:
     def _degraded(self, x: Tensor, draws: np.random.Generator, scale: int) -> Tensor:
         """One image [1, C, H, W] in [0, 1], by the order of the authors' code."""
         h, w = x.shape[2:]
+        x = blur_kernels.sharpened(x) if self.sharpen else x
         end = (h // scale, w // scale)
         x = _jpeg(_passed(x, (h, w), self.first, draws), self.first, draws)
         x = _passed(x, end, self.second, draws)

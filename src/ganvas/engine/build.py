@@ -174,8 +174,14 @@ def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) 
 
     channels: of one image of the data
 
-    Raises `CapabilityError` if the method has no discriminator of images.
+    Raises `CapabilityError` if the method has no discriminator of images, or none whose
+    images can be augmented.
     """
+    if method.unaugmented:
+        raise CapabilityError(
+            f"{type(method).__name__} cannot be augmented, for {method.unaugmented}: "
+            "leave --augment out"
+        )
     networks = [getattr(method, name, None) for name in method.discriminators]
     discriminators = [net for net in networks if isinstance(net, nn.Module)]
     if not discriminators:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from ganvas.core import Shape
 from ganvas.data.info import Info
@@ -48,6 +48,7 @@ class DataRecord(TypedDict):
     count: int
     classes: Sequence[str]
     fingerprint: str
+    direction: NotRequired[Literal["b2a"]]  # of pairs; absent: a2b
     skipped: NotRequired[Sequence[str]]
     skipped_count: NotRequired[int]
     values: NotRequired[ValuesRecord]

@@ -28,7 +28,9 @@ from ganvas.metrics.concepts import Concepts
 PART = 32  # samples of a forward pass; each part has its own seed
 RANDOM = 3  # random orders of the units, whose mean is the control
 TOP = 20  # units of a concept, at most, as in the paper's section 4.4
-STEPS, RATE, DECAY = 200, 0.01, 0.005  # of `optimized`, by the authors' code
+# Of `optimized`. The rate and the decay are those of the authors' code, which takes 500
+# steps.
+STEPS, RATE, DECAY = 200, 0.01, 0.005
 SHARPNESS = 8.0  # of the sigmoid that makes a probability of a rule's score
 
 

@@ -67,8 +67,15 @@ class EvaluationContext:
         try:
             info = self.feed.info
             size = info.height, info.width
+            # Without a window, measurements would be read as photographs.
+            values = info.values
             test = images(
-                self.source, size=size, channels=info.channels, part="test", white=self.white
+                self.source,
+                size=size,
+                channels=info.channels,
+                part="test",
+                white=None if values else self.white,
+                window=(values.low, values.high) if values else None,
             )
         except UserError as e:
             raise UserError(f"this diagnostic needs a test part of the real images: {e}") from None

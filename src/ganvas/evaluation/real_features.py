@@ -48,7 +48,7 @@ from ganvas.metrics.precision_recall import nearest
 from ganvas.metrics.suite import filled
 
 NEIGHBORS = 8  # samples on the sheet of nearest real images
-VERSION = 2  # of the cached statistics: raise it if the same images would give others
+VERSION = 3  # of the cached statistics: raise it if the same images would give others
 BATCH = 256  # real images per forward pass
 TRANSLATED = 8  # images per translation
 
@@ -69,6 +69,8 @@ class RealFeatures:
         size, channels = (shape["height"], shape["width"]), shape["channels"]
 
         own = data_settings(run)
+        direction = own.get("direction") or (description.get("data") or {}).get("direction")
+        direction = "b2a" if direction == "b2a" else "a2b"
 
         def opened(channels: int | None) -> Feed:
             # The run's own settings of its data, so that pixels mean the same.
@@ -94,7 +96,6 @@ class RealFeatures:
             if kind := own.get("kind"):
                 return derived(against, kind=kind, **options)
             if description.get("task") == "pairs":
-                direction = own.get("direction", "a2b")
                 palette = (description.get("shape") or {}).get("palette")
                 if palette:
                     options.pop("channels", None)
@@ -128,6 +129,11 @@ class RealFeatures:
         self.device = model.method.device
         self.white = own.get("white")
         self.protocol = {"part": feed.info.part, "fingerprint": feed.info.fingerprint}
+        if direction != "a2b":  # the images are the same, their streams are not
+            self.protocol["direction"] = direction
+        # What else decides the pixels of a stream, beside the images.
+        self.opened = {k: v for k, v in own.items() if k in DataSettings.__annotations__}
+        self.opened["direction"] = direction
         self.data = {"source": feed.info.source, "part": feed.info.part, "count": feed.info.count}
         self._features: dict[str, FeatureSet] = {}
 
@@ -141,6 +147,7 @@ class RealFeatures:
                 "data": info.fingerprint,
                 "part": info.part,
                 "stream": stream,
+                "opened": self.opened,
                 "image": [info.channels, info.height, info.width],
                 "extractor": extract.name,
                 "hash": extract.hash,
@@ -158,7 +165,7 @@ class RealFeatures:
 
     def subset(self, stream: str, n: int, seed: int) -> Iterator[Tensor]:
         """Up to n images of a domain in random order, in small batches."""
-        total = min(n, self.features(stream).count)
+        total = min(n, self.feed.info.counts.get(stream, self.feed.info.count))
         for i in range(0, total, TRANSLATED):
             yield getattr(
                 self.feed.draw(i, min(TRANSLATED, total - i), seed=seed, device=self.device), stream

@@ -20,7 +20,8 @@ from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
-from ganvas.methods import SRGAN, MultiscalePatch, SRResNet
+from ganvas.methods import MultiscalePatch
+from ganvas.methods.base import Enlargement
 
 MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
@@ -74,8 +75,8 @@ class Translator:
 
         True for upscaling and restoration. A translation may give gray images color.
         """
-        # SRGAN and SRResNet may have a factor of 1: networks that denoise.
-        restores = isinstance(self.runtime.method, SRGAN | SRResNet)
+        # Enlargements may have a factor of 1: networks that denoise.
+        restores = isinstance(self.runtime.method, Enlargement)
         return self.upscale > 1 or restores or self.runtime.info.get("recipe") == "restore"
 
     @property

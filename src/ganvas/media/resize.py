@@ -28,8 +28,9 @@ def bicubic(
     scale: factor on both sides, which are rounded up, e.g. 1/4; or:
     size: (height, width) in pixels
     border: MATLAB mirrors beyond the border. Its older releases repeated the last
-        pixel, as did the published reductions of Set5: `bicubic(modcrop(x, 4), 1/4,
-        border="replicate")` of uint8 x gives those bit by bit.
+        pixel, as did the published reductions of Set5: `bicubic(x, 1/4,
+        border="replicate")` of uint8 x, whose sides are cut to multiples of 4, gives
+        those bit by bit.
 
     Raises `UserError` for other arguments.
     """
@@ -60,12 +61,6 @@ def bicubic(
         if eight:
             out = (out + 0.5).floor().clamp(0, 255)  # halves go up
     return out.to(x.dtype)
-
-
-def modcrop(x: Tensor, multiple: int) -> Tensor:
-    """Crop x [N, C, H, W] at the end to multiples, as super-resolution papers do."""
-    height, width = (side - side % multiple for side in x.shape[-2:])
-    return x[..., :height, :width]
 
 
 def _resizing(n: int, m: int, scale: float, border: str) -> Tensor:

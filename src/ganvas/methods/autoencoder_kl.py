@@ -7,8 +7,9 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Plan, Shape, rng
+from ganvas.core import Batch, Clock, Plan, Shape
 from ganvas.methods.base import AdversarialAutoencoder
+from ganvas.objectives.variational import kl_to_normal, reparameterised
 
 
 @final
@@ -64,10 +65,9 @@ class AutoencoderKL(AdversarialAutoencoder):
 
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """(images, loss of the latents, log); the divergence from N(0, I)."""
-        mean, log_var = self.AE.encode(x).unbind(1)
-        z = mean + (log_var / 2).exp() * rng.normal(*mean.shape, device=x.device)
-        kl = ((log_var.exp() + mean.square() - 1 - log_var) / 2).flatten(1).sum(1).mean()
-        return self.AE.decode(z), self.kl_weight * kl / x[0].numel(), {"kl": kl}
+        q = self.AE.encode(x)
+        kl = kl_to_normal(q.flatten(2))
+        return self.AE.decode(reparameterised(q)), self.kl_weight * kl / x[0].numel(), {"kl": kl}
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
         """Reconstructions, from the means of the latents."""

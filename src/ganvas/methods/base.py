@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core import Batch, Clock, Method, Plan, Shape, Terms, Update, distributed, rng
 from ganvas.core.errors import ConfigError
 from ganvas.metrics.lpips import lpips
 from ganvas.nets.conditional import draw_labels
@@ -283,14 +283,14 @@ class AdversarialAutoencoder(Method):
         """Reconstruction, latents, and the balanced game."""
         made, latent_loss, log = self.reconstruct(batch.x)
         log = {**log, **self.distance(batch.x, made)}
-        reconstruction, game = self._reconstruction(log), -self.D(made).mean()
+        reconstruction, game = self._reconstruction(log), -wide(self.D(made)).mean()
         weight = self.adversarial_weight * self._balance(reconstruction, game)
         log |= {"adversarial": game, "weight": weight}
         return Terms(reconstruction + latent_loss + weight * game, log, {"fake": made.detach()})
 
     def d_loss(self, batch: Batch) -> Terms:
         """D's hinge loss, at half weight."""
-        d_real, d_fake = self.D(batch.x), self.D(batch.fake)
+        d_real, d_fake = wide(self.D(batch.x)), wide(self.D(batch.fake))
         loss = (hinge(d_real, True) + hinge(d_fake, False)) / 2
         return Terms(loss, {"real": d_real.mean(), "fake": d_fake.mean()})
 
@@ -305,7 +305,7 @@ class AdversarialAutoencoder(Method):
         if not last.requires_grad:  # another player's turn
             return torch.ones((), device=last.device)
         lengths = [
-            torch.autograd.grad(loss, last, retain_graph=True)[0].float().norm()
+            distributed.mean(torch.autograd.grad(loss, last, retain_graph=True)[0].float()).norm()
             for loss in (reconstruction, game)
         ]
         return (lengths[0] / (lengths[1] + 1e-4)).clamp(max=1e4).detach()

@@ -10,8 +10,8 @@ from torch.nn.functional import l1_loss
 
 from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
 from ganvas.methods.base import Direction, UnpairedTranslation
+from ganvas.nets.image_pool import ImagePool
 from ganvas.objectives.adversarial import lsgan
-from ganvas.objectives.image_pool import ImagePool
 
 
 @final

@@ -25,10 +25,12 @@ class DCGAN(NoiseToImage):
     one minibatch each, and batch norm sees real and generated images in separate
     batches (section 3 and the authors' code).
 
-    Differs from the paper: 4x4 kernels and z ~ N(0, 1), as in PyTorch's well-known
-    example, whose weights load as they are (the authors' code: 5x5, U(-1, 1)). Both
+    Differs from the paper: 4x4 kernels, half the width and z ~ N(0, 1), as in PyTorch's
+    well-known example, whose weights load as they are (the authors' code: 5x5, width
+    128, U(-1, 1)). Both
     turns of a step use the same generated images, as there (the authors' code draws
-    others for each turn). D has no weight decay. Samples use the running statistics of
+    others for each turn). Neither network has
+    weight decay (there: 1e-5). Samples use the running statistics of
     batch norm (both codes: those of the batch). Sides other than 64 px add or drop
     stages. `r1_weight`, 0 in the paper, adds Mescheder et al.'s penalty
     (arXiv:1801.04406), which keeps D from memorizing a small data set. `labels`, False

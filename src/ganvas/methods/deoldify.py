@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -12,7 +13,6 @@ from torch.nn.functional import l1_loss
 from ganvas.core import (
     Batch,
     Clock,
-    Forward,
     Method,
     Plan,
     Shape,
@@ -21,11 +21,23 @@ from ganvas.core import (
     Update,
     distributed,
 )
+from ganvas.core.errors import ConfigError
+from ganvas.core.guards import plural
 from ganvas.media.color import in_gamut, to_lab, to_rgb
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 from ganvas.objectives.feature_matching import perceptual
 from ganvas.objectives.precision import wide
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Within it, a network in training is in evaluation mode."""
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train()
 
 
 @final
@@ -36,19 +48,21 @@ class DeOldify(Method):
 
     Three stages in one run: G alone, by pixels and features; D alone, on G's images,
     for `critic` images; then a short game, in which D moves until its loss is below
-    `threshold`, and only then G:
+    `threshold`, and only then G. In a turn of one, the other is in evaluation mode.
 
     L_G = perceptual + adversarial_weight (-log D(G(x)))
 
-    After an inflection point the game makes images worse; keep the checkpoint at which
-    a measure is best (`ganvas measure --checkpoint best`). Colors are put on the
-    input's lightness, which stays as it is.
+    The project weighs the two terms by 1.5 (artistic: 2) and 1. After an inflection
+    point the game makes images worse; keep the checkpoint at which a measure is best
+    (`ganvas measure --checkpoint best`). Colors are put on the input's lightness, which
+    stays as it is.
 
     Differs from the paper: there is none. From the project: D sees the images that G
     makes at the moment (there: files written before); no stage repeats; sizes do not
-    grow within a stage. The features are VGG19's (there: VGG16's with batch norm), and
+    grow within a stage; G's encoder moves in the game, too. The features are VGG19's
+    (there: VGG16's with batch norm, at weights that make them the largest part), and
     without `vgg` the loss is that of pixels. Only chroma is taken from G in training as
-    well (there: in use).
+    well (there: in use). D and G move on the same gray images.
     """
 
     directions: Sequence[str] = ("b",)
@@ -64,7 +78,7 @@ class DeOldify(Method):
         pretrain: int = 0,
         critic: int = 0,
         threshold: float = 0.65,
-        adversarial_weight: float = 1.5,
+        adversarial_weight: float = 2 / 3,
         vgg: str | None = None,
         vgg_weight: float = 1.0,
     ) -> None:
@@ -78,6 +92,11 @@ class DeOldify(Method):
         vgg_weight: of the features' distance
         """
         super().__init__()
+        if shape.channels != 3:
+            raise ConfigError(
+                f"DeOldify gives gray images their colors, which are red, green and blue; got "
+                f"images of {plural(shape.channels, 'channel')}: give --set data.channels=3"
+            )
         self.G = G(channels_in=shape.channels, channels_out=shape.channels)
         self.D = D(channels=shape.channels)
         self.phi = VGG19(vgg, "relu5_1") if vgg else None
@@ -98,31 +117,29 @@ class DeOldify(Method):
         if self.current_stage.index == 0:
             yield Update("G", self.content_loss, pair)
             return
-        generated = (yield Forward("G", self.fake, pair)).outputs
-        batch = pair.having(**generated)
-        log = (yield Update("D", self.d_loss, batch)).log
+        log = (yield Update("D", self.d_loss, pair)).log
         # The same decision on all ranks.
         if self.current_stage.index == 2 and distributed.mean(log["loss"]) < self.threshold:
-            yield Update("G", self.g_loss, batch)
-
-    def fake(self, pair: Batch) -> dict[str, Tensor]:
-        """The colored images."""
-        return {"fake": self.colored(pair.x)}
+            yield Update("G", self.g_loss, pair)
 
     def content_loss(self, pair: Batch) -> Terms:
         """The first stage's loss: pixels and features."""
         loss, log = self.content(self.colored(pair.x), pair.y)
         return Terms(loss, log)
 
-    def g_loss(self, batch: Batch) -> Terms:
+    def g_loss(self, pair: Batch) -> Terms:
         """Pixels, features and the game."""
-        loss, log = self.content(batch.fake, batch.y)
-        log["adversarial"] = bce(self.D(batch.fake), True)
+        fake = self.colored(pair.x)
+        loss, log = self.content(fake, pair.y)
+        with evaluating(self.D):
+            log["adversarial"] = bce(self.D(fake), True)
         return Terms(loss + self.adversarial_weight * log["adversarial"], log)
 
-    def d_loss(self, batch: Batch) -> Terms:
+    def d_loss(self, pair: Batch) -> Terms:
         """Cross entropy over the places of the last map, at half weight."""
-        d_real, d_fake = self.D(batch.y), self.D(batch.fake)
+        with evaluating(self.G), torch.no_grad():
+            fake = self.colored(pair.x)
+        d_real, d_fake = self.D(pair.y), self.D(fake)
         loss = (bce(d_real, True) + bce(d_fake, False)) / 2
         return Terms(loss, {"accuracy": discriminator_accuracy(d_real, d_fake)})
 

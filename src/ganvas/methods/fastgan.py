@@ -11,6 +11,7 @@ from torch.nn.functional import l1_loss
 from ganvas.core import Batch, Clock, Forward, Plan, Shape, Terms, Update
 from ganvas.methods.base import NoiseToImage
 from ganvas.objectives.adversarial import discriminator_log, soft_hinge
+from ganvas.objectives.precision import wide
 
 
 @final
@@ -85,4 +86,4 @@ class FastGAN(NoiseToImage):
 
     def g_loss(self, batch: Batch) -> Terms:
         """-E D(G(z))  (equation 5)."""
-        return Terms(-self.D(batch.fake).mean())
+        return Terms(-wide(self.D(batch.fake)).mean())

@@ -29,7 +29,8 @@ class GAN(NoiseToImage):
 
     Differs from the paper: z is uniform in [-sqrt(3), sqrt(3)], as in the authors'
     library (variance 1). The generator's output bias starts at 0, not at the data's
-    marginals. `steps` is k = 1 as in every experiment of the paper.
+    marginals. `steps` is k = 1 as in every experiment of the paper, which holds
+    back 10,000 of MNIST's training images.
     """
 
     curve: Curve = "linear"  # z is uniform

@@ -31,7 +31,8 @@ class InfoGAN(NoiseToImage):
     lower bound on their mutual information; the log has it in nats.
 
     Differs from the paper: D descends L_I, too, and Q's Gaussian has a deviation of 1,
-    as in the authors' code; its weight is 1 for both kinds of codes, as there. Images
+    as in the authors' code, without its outputs for deviations; its weight is 1 for
+    both kinds of codes, as there. Images
     are in [-1, 1] by tanh (there: [0, 1] by a sigmoid). Other sides than 28 px.
     """
 
@@ -87,7 +88,7 @@ class InfoGAN(NoiseToImage):
     def read(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(D's scores of the images of z, the bound on their information in nats)."""
         category, values = z[:, self.noise :].split([self.categories, self.continuous], 1)
-        scores, q = self.D.with_codes(self.G(z))
+        scores, q = self.D(self.G(z), codes=True)
         information = math.log(self.categories) - cross_entropy(wide(q.logits), category.argmax(1))
         # -log N(c; mean, 1), and the entropy log 2 of U(-1, 1).
         errors = (wide(q.mean) - values).square() / 2 + math.log(2 * math.pi) / 2

@@ -59,6 +59,7 @@ class MultiscalePatch(Method):
     directions: Sequence[str] = ("b",)
     G: Any  # a `nets.multiscale_patch.Generators`
     D: Any  # a `nets.multiscale_patch.Discriminators`
+    unaugmented = "discriminators see patches beside their edges and the images before"
 
     def __init__(
         self,

@@ -39,11 +39,13 @@ class Pix2PixHD(Method):
 
     Differs from the paper: no encoder of instance features. L_FM is the mean over
     scales of sums over layers, as in the authors' code. Without `vgg` there is no
-    perceptual loss.
+    perceptual loss; its input is normalized as in VGG19's training, which makes the
+    loss about twice that of the authors' code, whose input is in [-1, 1].
     """
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    unaugmented = "features of real and generated images are compared at each place"
     G: Any  # a network with `multiple`, of which both sides must be multiples
     D: Any  # a `nets.multiscale.MultiscaleDiscriminator`
 
@@ -142,6 +144,10 @@ class Pix2PixHD(Method):
             for x, target in ((batch.real, 1.0), (batch.fake, 0.0))
         )
         return Terms((real + fake) / 2, {"real": real, "fake": fake})
+
+    def scores_of(self, output: list[list[Tensor]]) -> Tensor:
+        """Those of the whole image, the last of its maps."""
+        return output[0][-1]
 
     def d_input(self, m: Tensor, x: Tensor) -> Tensor:
         """Label planes or input image, and image, as channels of one image."""

@@ -33,10 +33,10 @@ class RealESRGAN(Enlargement):
 
     L = |y' - G(x)|_1 + |phi(y') - phi(G(x))|_1 + adversarial_weight (-log D(G(x)))
 
-    x is y degraded at random (`data.degrade`), and y' is y sharpened, so that results
-    are sharp without ringing (section 3.4). D scores every pixel and sees y itself. Two
-    stages in one run: |y' - G(x)|_1 alone for `pretrain` images, at twice the rate
-    (Real-ESRNet); then the game.
+    y' is y sharpened, so that results are sharp without ringing (section 3.4), and x is
+    y' degraded at random (`data.degrade`; the authors' code). D scores every pixel and
+    sees y itself. Two stages in one run: |y' - G(x)|_1 alone for `pretrain` images, at
+    twice the rate (Real-ESRNet); then the game.
 
     Differs from the paper: degradations are computed for each batch anew, without the
     pool of 180 earlier pairs, and JPEG is libjpeg's. G moves before D, and D sees the

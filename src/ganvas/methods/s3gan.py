@@ -180,6 +180,9 @@ class S3GAN(NoiseToImage):
         losses = cross_entropy(wide(logits), real.y.clamp(min=0), reduction="none")
         return (losses * real.labeled).mean()
 
+    def scores_of(self, output: object) -> None:
+        """D gives features; `D.score` scores them."""
+
     def completed(self, real: Batch, logits: Tensor | None) -> tuple[Tensor, ...]:
         """Labels for D's score: () without classes, else (known or guessed,).
 

@@ -14,6 +14,7 @@ from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.core.errors import UserError
 from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.penalties import pixel_gradient_penalty
+from ganvas.objectives.precision import wide
 
 
 @final
@@ -35,9 +36,11 @@ class SinGAN(NoiseToImage):
     Differs from the paper: every update of G computes its images anew (in the authors'
     code three steps share one graph, which PyTorch refuses since 1.5). The penalty's
     norm is that of each pixel's gradient over channels, as there. Weights of a scale
-    start from the scale before it where widths agree, as there. One size of images.
+    start from the scale before it where widths agree, as there. One size of images. The
+    number of scales is the nearest for `factor` (the authors' code: one or two more).
     """
 
+    unaugmented = "all it learns from is one image"
     image: Tensor
     anchor: Tensor
 
@@ -107,6 +110,7 @@ class SinGAN(NoiseToImage):
         if n == 0:
             self.G.amplitudes[0] = 1.0
             return
+        self.G[n - 1].eval()  # it is finished
         error = mse_loss(self.resized(self.reconstruction(n - 1), n), self.resized(self.image, n))
         self.G.amplitudes[n] = self.noise * error.sqrt()
         for nets in (self.G, self.D):
@@ -117,7 +121,7 @@ class SinGAN(NoiseToImage):
         """WGAN-GP over patches of the current scale."""
         n = self.current_stage.index
         D, fake = self.D[n], self.compose(self.maps(self.latent(1)), n)
-        difference = D(batch.x).mean() - D(fake).mean()
+        difference = wide(D(batch.x)).mean() - wide(D(fake)).mean()
         penalty = pixel_gradient_penalty(D, batch.x, fake)
         loss = self.gp_weight * penalty - difference
         return Terms(loss, {"wasserstein": difference, "penalty": penalty})
@@ -125,7 +129,7 @@ class SinGAN(NoiseToImage):
     def g_loss(self, batch: Batch) -> Terms:
         """The adversarial loss, and the reconstruction from z* (equation 6)."""
         n = self.current_stage.index
-        adversarial = -self.D[n](self.compose(self.maps(self.latent(1)), n)).mean()
+        adversarial = -wide(self.D[n](self.compose(self.maps(self.latent(1)), n))).mean()
         reconstruction = mse_loss(self.reconstruction(n), batch.x)
         loss = adversarial + self.reconstruction_weight * reconstruction
         return Terms(loss, {"adversarial": adversarial, "reconstruction": reconstruction})

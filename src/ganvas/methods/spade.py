@@ -14,6 +14,7 @@ from ganvas.nets.label_map import input_planes
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import hinge
 from ganvas.objectives.feature_matching import matched_maps, perceptual
+from ganvas.objectives.precision import wide
 from ganvas.objectives.variational import kl_to_normal, reparameterised
 
 
@@ -33,13 +34,16 @@ class SPADE(Method):
     code).
 
     Differs from the paper: the divergence of the style is the mean over the batch (the
-    authors' code sums it). Without `vgg` there is no L_VGG. At other sizes than the
+    authors' code sums it). Without `vgg` there is no L_VGG; its
+    input is normalized as in VGG19's training, which makes it about twice that of the
+    authors' code, whose input is in [-1, 1]. At other sizes than the
     training's the style's grid is interpolated. Instances are shades of their labels'
     colors, and `edges` adds the plane of their edges.
     """
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    unaugmented = "features of real and generated images are compared at each place"
     G: Any  # a `nets.spade.Generator`
     D: Any  # a `nets.multiscale.MultiscaleDiscriminator`
 
@@ -97,7 +101,7 @@ class SPADE(Method):
             self.D(self.d_input(batch.m, batch.y)),
         )
         log = {
-            "adversarial": -torch.stack([m[-1].mean() for m in maps]).mean(),
+            "adversarial": -torch.stack([wide(m[-1]).mean() for m in maps]).mean(),
             "features": matched_maps(maps, real_maps),
         }
         loss = log["adversarial"] + self.feature_weight * log["features"]
@@ -123,6 +127,10 @@ class SPADE(Method):
             for found, is_real in zip(scores, (True, False), strict=True)
         )
         return Terms(real + made, {"real": real, "fake": made})
+
+    def scores_of(self, output: list[list[Tensor]]) -> Tensor:
+        """Those of the whole image, the last of its maps."""
+        return output[0][-1]
 
     def d_input(self, m: Tensor, x: Tensor) -> Tensor:
         """Label planes and image as channels of one image."""

@@ -1,6 +1,6 @@
 """The critic of DualGAN's authors' code (duxingren14/DualGAN).
 
-Yi et al., 2017, arXiv:1704.02510. The generators are U-Nets (nets/translate.py).
+Yi et al., 2017, arXiv:1704.02510. The generators are U-Nets (nets/image_to_image.py).
 """
 
 from __future__ import annotations

@@ -296,7 +296,9 @@ class Discriminator(nn.Module):
         image, second = x[:, : self.channels], x[:, self.channels :]
         if not second.shape[1]:
             return image, shrunk(image)
-        return image, F.adaptive_avg_pool2d(second, self.small)
+        # As real images are reduced: means would blur what an augmentation has moved by
+        # an odd number of pixels, and show that it was generated.
+        return image, F.interpolate(second, size=self.small)
 
     def features(self, image: Tensor, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps of the last block, of the one before it, and of the small path."""

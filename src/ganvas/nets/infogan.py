@@ -113,12 +113,10 @@ class Discriminator(nn.Module):
         )
         normal_init(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Score images x [N, C, H, W]: logits [N]."""
-        return self.score(self.trunk(x)).flatten()
-
-    def with_codes(self, x: Tensor) -> tuple[Tensor, Codes]:
-        """(scores [N], Q) of images."""
+    def forward(self, x: Tensor, codes: bool = False) -> Tensor | tuple[Tensor, Codes]:
+        """Score images x [N, C, H, W]: logits [N]; with `codes`, (logits, Q)."""
         features = self.trunk(x)
+        if not codes:
+            return self.score(features).flatten()
         logits, mean = self.encoder(features).split([self.categories, self.continuous], 1)
         return self.score(features).flatten(), Codes(logits, mean)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.nets.init import normal_init
+from ganvas.nets.init import normal_init, xavier_init
 from ganvas.nets.norm import Norm, norm2d
 from ganvas.nets.spectral import spectral
 
 WIDEST = 512  # channels
+XAVIER_GAIN = 0.02  # of SPADE's code
 
 
 class PatchNet(nn.Module):
@@ -79,7 +80,7 @@ class MultiscaleDiscriminator(nn.Module):
         )
         normal_init(self)
         if spectrally:
-            xavier_init(self)
+            xavier_init(self, XAVIER_GAIN)
             for net in self.scales:
                 for layer in list(net.layers)[1:-1]:  # pyright: ignore[reportArgumentType]
                     spectral(layer[0])
@@ -91,12 +92,3 @@ class MultiscaleDiscriminator(nn.Module):
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) if i else x
             found.append(net(x))
         return found
-
-
-def xavier_init(net: nn.Module, gain: float = 0.02) -> None:
-    """Weights by Glorot and Bengio with this gain, biases 0, as in SPADE's code."""
-    for m in net.modules():
-        if isinstance(m, nn.Conv2d | nn.Linear):
-            nn.init.xavier_normal_(m.weight, gain)
-            if m.bias is not None:
-                nn.init.zeros_(m.bias)

@@ -1,7 +1,8 @@
 """S3GAN's discriminator and classifier: BigGAN's blocks with heads for other tasks.
 
 High-Fidelity Image Generation With Fewer Labels, Lucic et al., 2019, arXiv:1903.02271,
-sections 3.2 and 3.3, figure 3; heads and initialization as in google/compare_gan.
+sections 3.2 and 3.3, figure 3; heads as in google/compare_gan. All layers start
+orthogonal (there, the projection's by Glorot's rule).
 """
 
 from __future__ import annotations

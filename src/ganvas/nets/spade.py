@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.nets.init import xavier_init
 from ganvas.nets.layers import Size, divisible
-from ganvas.nets.multiscale import xavier_init
+from ganvas.nets.multiscale import XAVIER_GAIN
 from ganvas.nets.norm import BatchNorm2d, InstanceNorm2d, Norm, norm2d
 from ganvas.nets.spectral import spectral, spectral_
 
@@ -134,7 +135,7 @@ class Generator(nn.Module):
         # A doubling before each block but the first; the third has one from "more" on.
         self.doubled = [i > 0 and (i != 2 or doublings > 5) for i in range(len(self.blocks))]
         self.output = nn.Conv2d(wide[-1], channels, 3, 1, 1)
-        xavier_init(self)
+        xavier_init(self, XAVIER_GAIN)
         if normalized:
             for block in self.blocks.modules():
                 if isinstance(block, SPADEBlock):
@@ -186,7 +187,7 @@ class StyleEncoder(nn.Module):
         )
         self.norms = nn.ModuleList(norm2d(norm, c) for c in wide[1:])
         self.heads = nn.ModuleList(nn.Linear(16 * wide[-1], latent) for _ in range(2))
-        xavier_init(self)
+        xavier_init(self, XAVIER_GAIN)
         if normalized:
             for conv in self.convs:
                 spectral(conv)

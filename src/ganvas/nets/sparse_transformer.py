@@ -177,7 +177,7 @@ class SparseTransformer(nn.Module):
         self._initialize(width, layers)
 
     def _initialize(self, width: int, layers: int) -> None:
-        """As in the authors' code: small steps of every layer, logits near 0."""
+        """As in the authors' code: small steps of every layer, logits of 0."""
         for m in self.modules():
             if isinstance(m, nn.Linear):
                 nn.init.normal_(m.weight, 0.0, math.sqrt(0.125 / m.in_features))
@@ -187,9 +187,11 @@ class SparseTransformer(nn.Module):
                 nn.init.normal_(m.weight, 0.0, 0.01)
         for block in self.blocks:
             for last in (block.out, block.down):
-                nn.init.normal_(last.weight, 0.0, math.sqrt(0.125 / last.in_features / layers))  # type: ignore[union-attr]
+                nn.init.normal_(last.weight, 0.0, math.sqrt(0.125 / 2 / last.in_features / layers))  # type: ignore[union-attr]
         nn.init.normal_(self.start, 0.0, 0.01)
-        nn.init.normal_(self.logits.weight, 0.0, 1e-3)
+        for places in self.places:
+            nn.init.normal_(places.weight, 0.0, 0.01 / math.sqrt(len(self.shape)))
+        nn.init.zeros_(self.logits.weight)
 
     def positions(self) -> Tensor:
         """Embeddings of all positions, [length, width]."""

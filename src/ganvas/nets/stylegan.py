@@ -2,8 +2,8 @@
 
 A Style-Based Generator Architecture for GANs (StyleGAN), Karras et al., 2018,
 arXiv:1812.04948. A mapping network carries z to an intermediate latent w, and w says at
-every layer of the synthesis network what it makes. What StyleGAN2 (`style2.py`) keeps
-of it is here, too.
+every layer of the synthesis network what it makes. What StyleGAN2 (`stylegan2.py`)
+keeps of it is here, too.
 """
 
 from __future__ import annotations

@@ -11,26 +11,29 @@ from ganvas.methods import AutoencoderKL
 from ganvas.nets import latent_autoencoder as nets
 from ganvas.nets.patchgan import PatchDiscriminator
 
+BATCH = 24
+
 
 def autoencoder_kl(count: int) -> Run:
     """`autoencoder_kl_32x32x4` of the latent-diffusion code: 256 px to 32x32x4.
 
-    Adam with betas (.5, .9) at 4.5e-6 for each image of a batch of 12, the game after
-    50,000 steps, KL at 1e-6; a patch discriminator of 3 layers with batch norm. LPIPS
-    needs weights: --set lpips=vgg.
+    Adam with betas (.5, .9) at 4.5e-6 for each image of a batch of 24, in two parts,
+    the game after 50,000 steps, KL at 1e-6; a patch discriminator of 3 layers with
+    batch norm. LPIPS needs weights: --set lpips=vgg.
     """
-    adam = partial(Adam, lr=12 * 4.5e-6, betas=(0.5, 0.9))
+    adam = partial(Adam, lr=BATCH * 4.5e-6, betas=(0.5, 0.9))
     return Run(
         method=partial(
             AutoencoderKL,
             AE=partial(nets.KLAutoencoder),
             D=partial(PatchDiscriminator, norm="batch"),
-            start=50_000 * 12,
+            start=50_000 * BATCH,
         ),
         data=partial(derived, kind="same", size=256, flip=True),
         optim={"AE": adam, "D": adam},
-        batch=12,
-        images=100_000 * 12,
+        batch=BATCH,
+        micro=12,
+        images=100_000 * BATCH,
     )
 
 
@@ -51,5 +54,7 @@ def autoencoder_kl_small(count: int) -> Run:
         ),
         data=partial(derived, kind="same", size=64, flip=True),
         optim={"AE": adam, "D": adam},
+        batch=12,
+        micro=None,
         images=60_000,
     )

@@ -13,7 +13,10 @@ from ganvas.nets import image_to_image, patchgan
 
 
 def _run(count: int, constant: int, decay: int, **settings: object) -> Run:
-    """Section 4 and appendix C.1 of arXiv:2007.15651, and the authors' code."""
+    """Section 4 and appendix C.1 of arXiv:2007.15651, and the authors' code.
+
+    That code no longer enlarges images before it crops them while the rate falls.
+    """
     adam = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
     end = constant + decay
     return Run(

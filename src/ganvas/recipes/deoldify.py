@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from torch.optim import Adam
+from torch.optim import AdamW
 
 from ganvas.core import Run
 from ganvas.data import derived
@@ -15,9 +15,9 @@ def deoldify(count: int) -> Run:
     """The "stable" model of jantic/DeOldify: a wide U-Net on ResNet101, at 192 px.
 
     One pass with G alone, half a pass with D alone, and a game of 3% of a pass,
-    batches of 8; Adam with betas (0, .9), 1e-4 for G and five times that for D. The
-    project starts from ImageNet's weights and raises the side and lowers the rate in
-    steps, down to 2e-5 in the game.
+    batches of 8; Adam with betas (0, .9), decoupled weight decay 1e-3, 1e-4 for G and
+    five times that for D. The project starts from ImageNet's weights and raises the
+    side and lowers the rate in steps, down to 2e-5 in the game.
     """
     return Run(
         method=partial(
@@ -29,8 +29,8 @@ def deoldify(count: int) -> Run:
         ),
         data=partial(derived, kind="gray", size=192, flip=True),
         optim={
-            "G": partial(Adam, lr=1e-4, betas=(0.0, 0.9)),
-            "D": partial(Adam, lr=5e-4, betas=(0.0, 0.9)),
+            "G": partial(AdamW, lr=1e-4, betas=(0.0, 0.9), weight_decay=1e-3),
+            "D": partial(AdamW, lr=5e-4, betas=(0.0, 0.9), weight_decay=1e-3),
         },
         batch=8,
         images=count + count // 2 + max(count // 33, 8),
@@ -38,12 +38,17 @@ def deoldify(count: int) -> Run:
 
 
 def deoldify_artistic(count: int) -> Run:
-    """The "artistic" model: a deep U-Net on ResNet34, more game (a third of a pass)."""
+    """The "artistic" model: a deep U-Net on ResNet34, more game (a third of a pass).
+
+    The game has half the weight of the images' distance.
+    """
     run = deoldify(count)
     assert isinstance(run.method, partial)
     G = partial(nets.UNet, kind="deep", encoder="resnet34", factor=1.5)
     return replace(
-        run, method=partial(run.method, G=G), images=count + count // 2 + max(count // 3, 8)
+        run,
+        method=partial(run.method, G=G, adversarial_weight=0.5),
+        images=count + count // 2 + max(count // 3, 8),
     )
 
 
@@ -68,8 +73,8 @@ def deoldify_small(count: int) -> Run:
         ),
         data=partial(derived, kind="gray", size=64, flip=True),
         optim={
-            "G": partial(Adam, lr=5e-4, betas=(0.0, 0.9)),
-            "D": partial(Adam, lr=1e-3, betas=(0.0, 0.9)),
+            "G": partial(AdamW, lr=5e-4, betas=(0.0, 0.9), weight_decay=1e-3),
+            "D": partial(AdamW, lr=1e-3, betas=(0.0, 0.9), weight_decay=1e-3),
         },
         batch=16,
         images=100 * count,

@@ -39,7 +39,9 @@ def pix2pixhd_local(count: int) -> Run:
     """`pix2pixhd` with the local enhancer: 1024x1024, D at three scales.
 
     200 epochs of the global generator at half the size, 10 of the enhancer, 90 of both
-    (the authors' scripts of 512 and 1024 pixels). The rate falls in the last 50 only.
+    (the authors' scripts of 512 pixels and of whole images of 2048x1024; that of crops:
+    20 and 180). D has three scales in all stages (there: two for the first). The rate
+    falls in the last 50 only.
     """
     run = pix2pixhd(count)
     return replace(

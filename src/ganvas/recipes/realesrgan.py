@@ -29,7 +29,7 @@ def realesrgan(count: int) -> Run:
             D=partial(UNetDiscriminator),
             pretrain=1_000_000 * BATCH,
         ),
-        data=partial(super_resolution, size=256, scale=4, degrade=RealDegradation()),
+        data=partial(super_resolution, size=256, scale=4, degrade=RealDegradation(sharpen=True)),
         optim={"G": adam, "D": adam},
         batch=BATCH,
         images=1_400_000 * BATCH,

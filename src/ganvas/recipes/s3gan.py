@@ -12,14 +12,16 @@ from ganvas.methods import S3GAN
 from ganvas.nets import biggan
 from ganvas.nets import s3gan as nets
 
+BATCH, EMA_START = 2048, 40_000
+
 
 def s3gan(count: int) -> Run:
     """S3GAN at 128 px with labels for 10% (arXiv:1903.02271, section 4).
 
     google/compare_gan's BigGAN: width 96, z of 120, attention at 64x64, two updates of
     D for each update of G, Adam with betas (0, .999), 1e-4 for G and 5e-4 for D,
-    batches of 2,048, averages of .9999, 250,000 steps. The classifier that guesses the
-    other labels learns for 100 passes before, Adam 1e-4.
+    batches of 2,048, averages of .9999 from step 40,000, 250,000 steps. The classifier
+    that guesses the other labels learns for 100 passes before, Adam 1e-4.
     """
     adam = partial(Adam, betas=(0.0, 0.999))
     pretrain = 100 * count
@@ -38,9 +40,9 @@ def s3gan(count: int) -> Run:
             "D": partial(adam, lr=5e-4),
             "C": partial(Adam, lr=1e-4),
         },
-        batch=2048,
-        images=pretrain + 250_000 * 2 * 2048,
-        ema=PerStep(0.9999),
+        batch=BATCH,
+        images=pretrain + 250_000 * 2 * BATCH,
+        ema=PerStep(0.9999, start=pretrain // BATCH + EMA_START),
     )
 
 
@@ -56,7 +58,8 @@ def s3gan_cotrained(count: int) -> Run:
             labels=True,
         ),
         optim={player: run.optim[player] for player in "GD"},
-        images=250_000 * 2 * 2048,
+        images=250_000 * 2 * BATCH,
+        ema=PerStep(0.9999, start=EMA_START),
     )
 
 

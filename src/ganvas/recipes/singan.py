@@ -15,8 +15,9 @@ def singan(count: int) -> Run:
 
     2,000 steps for each scale, of three updates of both; Adam 5e-4 with beta1 .5; the
     width of 32 doubles every four scales. Here squares of 160 px by default, which
-    takes 7 or 8 scales: give a folder with one image; of several, the first counts.
-    Wider images: --size 128x192.
+    have 7 scales: give a folder with one image; of several, the first counts. Wider
+    images: --size 128x192. For a shorter side above 160 px, more --images, 2,000 for
+    each scale (250 px: 9 scales).
     """
     adam = partial(Adam, lr=5e-4, betas=(0.5, 0.999))
     return Run(
@@ -24,5 +25,5 @@ def singan(count: int) -> Run:
         data=partial(images, size=160, labels=False),
         optim={"D": adam, "G": adam},
         batch=1,
-        images=8 * 2000,
+        images=7 * 2000,
     )

@@ -17,9 +17,9 @@ def spade(count: int) -> Run:
     """The authors' options of arXiv:1903.07291: 256x256 cropped from 286, 100 epochs.
 
     Adam with betas (0, .9), 1e-4 for G and 4e-4 for D (TTUR), batches of 8 (their
-    default on 8 GPUs: 32), constant for 50 epochs and linear to 0 over the next 50;
-    no style encoder, as for COCO: add one with `spade_style`. G's weights on VGG19's
-    features need a file: --set vgg=FILE.
+    default on 8 GPUs: 32). The rate is constant for 50 epochs and falls to 0 over the
+    next 50 (their defaults: 50 at a constant rate); no style encoder, as for COCO: add
+    one with `spade_style`. G's weights on VGG19's features need a file: --set vgg=FILE.
     """
     return Run(
         method=partial(

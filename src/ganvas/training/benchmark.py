@@ -19,7 +19,6 @@ from torch.utils.flop_counter import flop_registry
 
 from ganvas import recipes
 from ganvas.core import Batch, Clock, Run, distributed
-from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
@@ -126,7 +125,6 @@ def bench(
     """
     if steps < 1:
         raise UserError(f"--steps must be at least 1; got {steps}")
-    retain_heap()
     torch.manual_seed(0)
     device = usable_device(device)
     run = with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)

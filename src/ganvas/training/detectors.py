@@ -42,6 +42,18 @@ class Log:
         )
         return Log(*parts)
 
+    def having(self, *names: str) -> Log:
+        """The log without the snapshots up to the last that lacks one of these values.
+
+        D's scores of real images are unknown while images grow, for example.
+        """
+        lacking = [
+            i
+            for i, line in enumerate(self.measures)
+            if not all(isinstance(line.get(name), int | float) for name in names)
+        ]
+        return Log(self.lines, self.measures[lacking[-1] + 1 if lacking else 0 :])
+
     @cached_property
     def moments(self) -> list[int]:
         """The numbers of images at which snapshots were measured."""
@@ -120,14 +132,15 @@ def _memorizing(log: Log) -> Evidence | None:
     Karras et al., 2020, arXiv:2006.06676, equation 1: r_v. Without scores, the loss on
     held-out images; without such images, D's mean sign on training images, r_t.
     """
-    real, generated = log.measured("D/real"), log.measured("D/generated")
-    held_out = log.measured("D/heldout")
-    if min(map(len, (real, generated, held_out))) >= FEWEST:
+    scored = log.having("D/real", "D/generated", "D/heldout")
+    if len(scored.measures) >= FEWEST:
+        real, generated = scored.measured("D/real"), scored.measured("D/generated")
+        held_out = scored.measured("D/heldout")
         gap, margin = _recent(real - held_out), _recent(real - generated)
         bad = (gap > 0.5 * margin) & (margin > 0) & (gap > 2.5 * _error(real - held_out))
         if bad[-2:].all():
             start = max(_last_run(bad) - 4, 0)  # the first that a mean holds
-            return _since(log, "D/heldout", held_out, float(real[-1]), start)
+            return _since(scored, "D/heldout", held_out, float(real[-1]), start)
         return None
     loss, other = log.measured("D/loss"), log.measured("D/loss_heldout")
     if min(len(loss), len(other)) >= FEWEST:
@@ -162,8 +175,9 @@ def _wide_margin(log: Log) -> Evidence | None:
 
     For three snapshots; or 2.5 times as wide for five.
     """
-    real, generated = log.measured("D/real"), log.measured("D/generated")
-    if min(len(real), len(generated)) == len(log.moments):
+    log = log.having("D/real", "D/generated")
+    if len(log.measures) >= FEWEST + 4:
+        real, generated = log.measured("D/real"), log.measured("D/generated")
         margin = real - generated
         for window, factor, length in ((slice(-14, -4), 4.0, 3), (slice(-20, -6), 2.5, 5)):
             usual = float(np.median(margin[window]))
@@ -238,15 +252,16 @@ def _divergence(log: Log) -> Evidence | None:
 
 def _weak(log: Log) -> Evidence | None:
     """D has twice scored generated images no lower than real ones; they get worse."""
-    real, generated = log.measured("D/real"), log.measured("D/generated")
-    if min(len(real), len(generated)) < FEWEST or not _worse(log, 3):
+    scored = log.having("D/real", "D/generated")
+    if len(scored.measures) < FEWEST or not _worse(log, 3):
         return None
+    real, generated = scored.measured("D/real"), scored.measured("D/generated")
     margin = real - generated
     bad = margin <= 0
     if not bad[-2:].all():
         return None
     usual = float(np.median(margin))
-    return _since(log, "D/generated", generated, float(generated[-1] + usual), _last_run(bad))
+    return _since(scored, "D/generated", generated, float(generated[-1] + usual), _last_run(bad))
 
 
 def _oscillation(log: Log) -> Evidence | None:

@@ -12,7 +12,8 @@ G/gradient, ...     norm of each player's gradient
 D/loss, D/loss_heldout   losses of the players with the same draws on either data
 
 The last five groups are of one plan of the method on a copy whose weights do not move
-(`Rehearsal`), so that every method has them.
+(`Rehearsal`). Scores are missing where a discriminator returns none (S3GAN, SinGAN),
+where it sees real images changed (patches; images that grow) and where there is none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ganvas.core import Batch, Run, Translates, distributed
+from ganvas.core import Batch, Method, Run, Translates, distributed
 from ganvas.core.errors import DataError, NumericalError, UserError
 from ganvas.core.rng import Rows
 from ganvas.data import Prefetch
@@ -201,8 +202,6 @@ class Rehearsal:
             **dict.fromkeys(("lr", "momentum", "beta2", "ema", "augment", "compile")),
         )
         self._engine = Engine(run, engine.feed, engine.device)
-        names = engine.method.discriminators
-        self._nets = [net for n, net in self._engine.method.named_children() if n in names]
 
     def __call__(self, engine: Engine, feed: Feed | Prefetch) -> dict[str, float]:
         """Perform the step that `engine` would take next, with images of `feed`.
@@ -215,7 +214,7 @@ class Rehearsal:
         copy.clock, copy.method.current_stage = engine.clock, engine.method.current_stage
         copy.feed = drawn = _Recorded(feed)
         try:
-            with _scores(self._nets, drawn) as scores:
+            with _scores(copy.method, drawn) as scores:
                 log = copy.step()
         except NumericalError:
             return {}
@@ -256,41 +255,45 @@ class _Recorded:
             cursor, n, seed=seed, rows=rows, resolution=resolution, device=device
         )
         fields = [batch.get(name) for name in ("x", "y", "a", "b")]
-        self.images = [x for x in fields if x is not None and x.ndim == 4]
+        images = [x for x in fields if x is not None and x.ndim == 4]
+        self.images = images + [(x + 1) / 2 for x in images]  # as enlargements take them
         return batch
 
 
 @contextmanager
-def _scores(nets: list[nn.Module], drawn: _Recorded) -> Iterator[Mapping[str, list[Tensor]]]:
+def _scores(method: Method, drawn: _Recorded) -> Iterator[Mapping[str, list[Tensor]]]:
     """Collect the discriminators' mean scores in the mapping that the context yields.
 
-    Real images are those of the last batch, also beside an input in the channels.
+    Real images are those of the last batch, also beside an input or each other in the
+    channels.
     Generated images are all others of the generators' turns: in the discriminators'
     own, penalties show them further images.
     """
     found: dict[str, list[Tensor]] = {"D/real": [], "D/generated": []}
 
     def record(net: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
-        scores = output
-        while isinstance(scores, list | tuple) and scores:
-            scores = scores[0]
-        x = inputs[0]
-        if not isinstance(scores, Tensor) or len(scores) != len(x):
+        scores, x = method.scores_of(output), inputs[0]
+        if scores is None or len(scores) != len(x):
             return
         own = any(w.requires_grad for w in net.parameters())
         n = len(drawn.images[0]) if drawn.images else 0
         for images, part in zip(x.split(n or len(x)), scores.split(n or len(x)), strict=True):
-            real = any(
-                images[:, -y.shape[1] :].shape == y.shape
-                and torch.equal(images[:, -y.shape[1] :], y)
-                for y in drawn.images
-            )
+            real = any(_shows(images, y) for y in drawn.images)
             if real or not own:
                 found["D/real" if real else "D/generated"].append(part.detach().float().mean())
 
+    nets = [net for n, net in method.named_children() if n in method.discriminators]
     handles = [net.register_forward_hook(record) for net in nets]
     try:
         yield found
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _shows(images: Tensor, y: Tensor) -> bool:
+    """Whether a discriminator's input is y: in packs (PacGAN), or the last channels."""
+    if images.numel() == y.numel():
+        return torch.equal(images.reshape(y.shape), y)
+    last = images[:, -y.shape[1] :]
+    return last.shape == y.shape and torch.equal(last, y)

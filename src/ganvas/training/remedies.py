@@ -67,8 +67,9 @@ def _keyword(run: Run, player: str, name: str) -> object:
 
 
 def _augmented(run: Run) -> Remedy:
-    """Augmentation; if the run has one, a slower discriminator."""
-    if run.augment is not None:
+    """Augmentation; if the run has one or can have none, a slower discriminator."""
+    method = run.method.func if isinstance(run.method, partial) else run.method
+    if run.augment is not None or getattr(method, "unaugmented", ""):
         return _rate("D", 0.25, "Karras et al., 2020, arXiv:2006.06676 (D overfits)")(run)
     source = "Zhao et al., 2020, arXiv:2006.10738, section 4"
     return Remedy(f"--augment {CHANGES}", source, lambda run: replace(run, augment=named(CHANGES)))

@@ -332,6 +332,11 @@ def describe_run(
     info: description of the data set.
     command: the command line; None: an equivalent one.
     """
+    settings = cast(dict[str, object], config.dump(run))
+    data = data_record(info)
+    opened = settings["data"]
+    if isinstance(opened, dict) and opened.get("direction") == "b2a":
+        data["direction"] = "b2a"
     return {
         "ganvas": __version__,
         "recipe": recipe,
@@ -351,8 +356,8 @@ def describe_run(
             for name, net in engine.method.named_children()
         },
         "shape": shape_record(info.shape),
-        "data": data_record(info),
-        "run": cast(dict[str, object], config.dump(run)),
+        "data": data,
+        "run": settings,
         "ranks": distributed.world(),
         "versions": {"ganvas": __version__, "torch": torch.__version__},
         "machine": machine(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import cast
+from types import SimpleNamespace
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -12,47 +13,110 @@ from torch.optim import Adam
 
 from ganvas.claims.claim import claim
 from ganvas.claims.kit import plots
-from ganvas.claims.kit.quality import Quality
-from ganvas.claims.kit.training import Comparison, Figures, Trained, flat
-from ganvas.core import Run, Samples, rng
+from ganvas.claims.kit.training import Comparison, Figures, Trained, flat, train
+from ganvas.core import Batch, Clock, Method, Plan, Run, Shape, Terms, Update, rng
 from ganvas.data import images as data
 from ganvas.methods import DCGAN
 from ganvas.nets import dcgan
+from ganvas.objectives.adversarial import bce
+from ganvas.objectives.penalties import r1
 
 LETTERS = partial(data, "letters", size=32, labels=False)
-TESTED = 256  # real images
+ADAM = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
+BATCH = 64
+OPPONENT = 60_000  # images of the generator's training
+TESTED = 256  # real images, and samples
 LEVELS = 127.5  # gray levels of 1 in an image
-BISECTIONS, MOVES = 8, 10  # of the size, and steps of an attack of one size
-WIDEST = 128.0  # gray levels
+BISECTIONS, MOVES = 9, 10  # of the size, and steps of an attack of one size
+WIDEST = 256.0  # gray levels: every image
 WEAK, STRONG = 0.3, 3.0  # gamma of R1
 
 Direction = Callable[[nn.Module, Tensor], Tensor]
 
 
-def run(r1_weight: float) -> Run:
-    """A DCGAN of letters whose discriminator has no batch norm.
-
-    r1_weight: gamma of R1
-    """
-    return Run(
+@cache
+def opponent(seed: int) -> DCGAN:
+    """The trained DCGAN whose samples all discriminators of a seed judge."""
+    run = Run(
         method=partial(
             DCGAN,
             G=partial(dcgan.Generator, width=16),
             D=partial(dcgan.Discriminator, width=16, norm=False),
-            r1_weight=r1_weight,
+            r1_weight=WEAK,
             r1_every=4,
         ),
         data=LETTERS,
-        optim={p: partial(Adam, lr=2e-4, betas=(0.5, 0.999)) for p in "GD"},
-        batch=64,
+        optim=dict.fromkeys("GD", ADAM),
+        batch=BATCH,
+        images=OPPONENT,
+    )
+    with torch.random.fork_rng(devices=[]):  # it is trained when a discriminator first needs it
+        return train(run, seed, name="opponent").model
+
+
+def samples(seed: int, n: int, *draw: str | int) -> Tensor:
+    """Images of the opponent, [n, 1, 32, 32]; the same for the same `draw`."""
+    generator = torch.Generator().manual_seed(rng.fold_in(seed, *draw))
+    G = opponent(seed).G
+    with torch.no_grad():
+        return G(torch.randn(n, G.latent, generator=generator))
+
+
+class Opposed:
+    """A feed of letters, `x`, and of an opponent's samples, `fake`."""
+
+    info = SimpleNamespace(shape=Shape(channels=1, height=32, width=32))
+
+    def __init__(self) -> None:
+        self.letters = LETTERS()
+
+    def draw(self, cursor: int, n: int, *, seed: int, **options: object) -> Batch:
+        """As many letters as new samples."""
+        x = self.letters.draw(cursor, n, seed=seed).x
+        return Batch(x=x, fake=samples(seed, n, "fake", cursor))
+
+
+@final
+class Judge(Method):
+    """A GAN's discriminator alone.
+
+    r1_weight: gamma of R1, which is computed in every fourth step at four times its
+        weight
+    """
+
+    ema_networks = ("D",)
+    r1_every = 4
+
+    def __init__(self, shape: Shape, r1_weight: float) -> None:
+        super().__init__()
+        self.D = dcgan.Discriminator(width=16, size=shape.size, channels=shape.channels, norm=False)
+        self.r1_weight = r1_weight
+        self.players = {"D": [self.D]}
+
+    def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
+        """One update of D."""
+        penalized = self.r1_weight and clock.step % self.r1_every == 0
+        yield Update("D", self.penalized_loss if penalized else self.loss, next(batches))
+
+    def loss(self, batch: Batch) -> Terms:
+        """-E[log D(x)] - E[log(1 - D(fake))]."""
+        return Terms(bce(self.D(batch.x), True) + bce(self.D(batch.fake), False))
+
+    def penalized_loss(self, batch: Batch) -> Terms:
+        """`loss` + `r1_weight` / 2 E[|grad D(x)|^2] `r1_every`."""
+        penalty = self.r1_weight / 2 * self.r1_every * r1(self.D, batch.x)
+        return Terms(self.loss(batch).loss + penalty)
+
+
+def run(r1_weight: float) -> Run:
+    """A discriminator of letters and of an opponent's samples."""
+    return Run(
+        method=partial(Judge, r1_weight=r1_weight),
+        data=Opposed,
+        optim={"D": ADAM},
+        batch=BATCH,
         images=60_000,
     )
-
-
-@cache
-def quality() -> Quality:
-    """Distance from the letters."""
-    return Quality(LETTERS())
 
 
 def downhill(D: nn.Module, x: Tensor) -> Tensor:
@@ -96,17 +160,14 @@ def least_size(D: nn.Module, x: Tensor, level: Tensor, way: Direction) -> Tensor
 def measure(trained: Trained) -> Figures:
     """Median sizes of an attack and of noise that turn real images to generated."""
     D = trained.model.D
-    distance = quality()(trained.model)
     x = LETTERS().fixed(TESTED).x
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(rng.fold_in(trained.seed, "noise"))
-        scores = D(cast(Samples, trained.model).sample(TESTED)).flatten()
-        level = scores.median()
+    with torch.no_grad():
+        level = D(samples(trained.seed, TESTED, "level")).median()
         right = (D(x).flatten() > level).float().mean()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.fold_in(trained.seed, "noise"))
         sizes = [float(least_size(D, x, level, way).median()) for way in (downhill, noise)]
-    return {"attack": sizes[0], "noise": sizes[1], "real": float(right), "distance": distance}
+    return {"attack": sizes[0], "noise": sizes[1], "real": float(right)}
 
 
 def figures(arms: Mapping[str, Figures]) -> dict[str, float]:
@@ -135,11 +196,10 @@ CLAIM = claim(
             "strong_attack": "R1, 3",
         },
         {
-            "plain_distance": "no penalty",
-            "weak_distance": "R1, 0.3",
-            "strong_distance": "R1, 3",
+            "plain_noise": "no penalty",
+            "weak_noise": "R1, 0.3",
+            "strong_noise": "R1, 3",
         },
-        labels=["gray levels that fool D", "distance of samples"],
-        log=True,
+        labels=["gray levels of an attack", "gray levels of random signs"],
     ),
 )

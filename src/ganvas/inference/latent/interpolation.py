@@ -10,6 +10,7 @@ from torch import Tensor
 from ganvas.core import Curve, Samples, Styled
 from ganvas.core.errors import UserError
 from ganvas.inference.latent.naming import generate, styles
+from ganvas.metrics.ppl import lerp, slerp
 
 
 def walk(
@@ -57,28 +58,11 @@ def path(points: Tensor, frames: int, loop: bool, curve: Curve) -> Tensor:
     """
     if curve not in ("linear", "spherical"):
         raise UserError(f"a walk is linear or spherical; got {curve!r}")
-    between = torch.lerp if curve == "linear" else slerp
+    between = lerp if curve == "linear" else slerp
     ends = points.roll(-1, 0) if loop else points[1:]
-    t = (torch.arange(frames, device=points.device, dtype=points.dtype) / frames).view(
-        -1, *[1] * (points.dim() - 1)
-    )
+    t = torch.arange(frames, device=points.device, dtype=points.dtype) / frames
     legs = [
         between(a.expand(frames, *a.shape), b.expand(frames, *b.shape), t)
         for a, b in zip(points, ends)
     ]
     return torch.cat(legs if loop else [*legs, points[-1:]])
-
-
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation between a and b [n, ...]. Shoemake, 1985.
-
-    Animating rotation with quaternion curves. At fraction t of the angle, and with
-    lengths between theirs; linear if a and b have the same direction.
-    """
-    flat = [v.flatten(1) for v in (a, b)]
-    cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1, 1).view(-1, *[1] * (a.dim() - 1))
-    angle = cosine.acos()
-    straight = angle.sin() < 1e-4
-    angle = angle.masked_fill(straight, 1.0)
-    arc = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
-    return torch.where(straight, torch.lerp(a, b, t), arc)

@@ -73,3 +73,9 @@ class ImagePool(nn.Module):
             unexpected_keys,
             error_msgs,
         )
+        held = len(self.images)
+        if self.images.ndim == 4 and held != self.size:  # another size than the saved pool's
+            kept = self.images[: self.size]
+            self.images = self.images.new_zeros(self.size, *self.images.shape[1:])
+            self.images[: len(kept)] = kept
+            self.count.clamp_(max=self.size)
