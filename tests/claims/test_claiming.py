@@ -80,6 +80,9 @@ def test_a_record_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert record["command"] == "ganvas claim run toy --seeds 3"
     assert {"commit", "date", "machine", "versions", "sentence", "paper_figures"} <= record.keys()
     assert os.listdir(tmp_path) == ["toy.json"]
+    (fresh,) = runner.run([toy()], first=7, where=tmp_path)
+    assert [s["seed"] for s in fresh["seeds"]] == [7, 8, 9]
+    assert fresh["command"] == "ganvas claim run toy --seeds 3 --first 7"
     said = capsys.readouterr().err
     assert "toy  seed 2 (3 of 3)" in said
     assert "toy holds: a 1 ≥ 1 in every seed" in said

@@ -134,6 +134,7 @@ class Words(_Strict):
     changes: removed or moved bounds, and redesigns after a result
     minutes: approximate duration of all seeds on one core
     seeds: number of seeds
+    first: the first of them; not 0 after a redesign whose trials had seeds from 0 on
     arms: description of each trained arm
     figures: description of each figure
     paper_figures: figures of the paper for comparison
@@ -148,6 +149,7 @@ class Words(_Strict):
     changes: Text = ""
     minutes: float
     seeds: int = 3
+    first: int = 0
     arms: dict[str, Text] = {}
     figures: dict[str, Text]
     checks: list[Check] = pydantic.Field(min_length=1)

@@ -60,7 +60,7 @@ INTRODUCTION = (
     "make the claim void. "
     "Means are judged by their 95% interval over the seeds. This page is written by `ganvas "
     "claim report` from the records beside it; `ganvas claim run NAME` runs any of them "
-    "again."
+    "again, with `--first 100` on other seeds."
 )
 
 

@@ -173,9 +173,13 @@ def chosen(names: Sequence[str], everything: bool = False) -> list[Claim]:
 
 
 def run(
-    claims: Sequence[Claim], *, seeds: int | None = None, where: Path | None = None
+    claims: Sequence[Claim],
+    *,
+    seeds: int | None = None,
+    first: int | None = None,
+    where: Path | None = None,
 ) -> list[Record]:
-    """Run the experiments of claims with seeds 0, 1, … and write their records.
+    """Run the experiments of claims with consecutive seeds and write their records.
 
     Results of each seed are printed to stderr. An exception of an experiment is
     recorded in `failures`, and the next seed runs. After an interruption the next
@@ -183,6 +187,7 @@ def run(
     seeds.
 
     seeds: number of seeds. None: that of each claim.
+    first: the first seed. None: that of each claim.
     where: folder of the records. None: `folder()`.
 
     Returns the records. Claims whose data or weights are missing are skipped.
@@ -203,7 +208,8 @@ def run(
                 raise
             _say(f"{claim.name}  skipped: {e}")
             continue
-        record = _run(claim, seeds or claim.words.seeds, where)
+        begin = claim.words.first if first is None else first
+        record = _run(claim, range(begin, begin + (seeds or claim.words.seeds)), where)
         write(where / f"{claim.name}.json", _text(record).encode())
         _say(
             f"{claim.name} {result(claim, record)}: "
@@ -216,7 +222,7 @@ def run(
     return records
 
 
-def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
+def _run(claim: Claim, seeds: range, where: Path) -> dict[str, Any]:
     ground = {
         "source": _source(),
         "versions": _versions(),
@@ -229,7 +235,7 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         write(_partial(claim, where), _text(partial))
     done = {s["seed"]: s for s in partial["seeds"]}
     failures = []
-    for seed in range(count):
+    for nth, seed in enumerate(seeds, start=1):
         if seed in done:
             _say(f"{claim.name}  seed {seed}  taken from the previous command")
             continue
@@ -260,17 +266,18 @@ def _run(claim: Claim, count: int, where: Path) -> dict[str, Any]:
         write(_partial(claim, where), _text({**partial, "seeds": list(done.values())}).encode())
         figures_text = "  ".join(f"{k} {number(v)}" for k, v in done[seed]["figures"].items())
         _say(
-            f"{claim.name}  seed {seed} ({seed + 1} of {count})  "
+            f"{claim.name}  seed {seed} ({nth} of {len(seeds)})  "
             f"{done[seed]['seconds']:.1f} s  {figures_text}"
         )
-    results = [done[s] for s in sorted(done) if s < count]
+    results = [done[s] for s in sorted(done) if s in seeds]
+    first = f" --first {seeds.start}" if seeds.start else ""
     return {
         "name": claim.name,
         **claim.words.model_dump(include={"kind", "paper", "section", "sentence", "experiment"}),
         **judge(claim, results, failures),
         "failures": failures,
         "paper_figures": claim.words.paper_figures,
-        "command": f"ganvas claim run {claim.name} --seeds {count}",
+        "command": f"ganvas claim run {claim.name} --seeds {len(seeds)}{first}",
         "commit": partial["commit"],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": ground["machine"],

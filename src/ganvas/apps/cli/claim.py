@@ -36,6 +36,12 @@ def claim_run(
         int | None,
         typer.Option(min=1, help="Number of random seeds (default: that of each claim)."),
     ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="The first seed (default: that of each claim): others check a verdict."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the records (default: docs/claims or claims)."),
@@ -46,11 +52,12 @@ def claim_run(
 
     A claim that does not hold is a result, not a failure.
 
-    Example: `ganvas claim run inverse-cdf --seeds 3`
+    Example: `ganvas claim run inverse-cdf --seeds 3 --first 10 --out fresh`
     """
     from ganvas.claims import runner
 
-    records = runner.run(runner.chosen(names or (), everything), seeds=seeds, where=out)
+    chosen = runner.chosen(names or (), everything)
+    records = runner.run(chosen, seeds=seeds, first=first, where=out)
     if as_json:
         print_json(records)
     raise typer.Exit(int(any(r["failures"] for r in records)))
