@@ -204,6 +204,11 @@ class Method(nn.Module):
     classes: number of labels that `sample` takes; 0: none
     curve: as of `Samples`
     upscale: size of a translated image over the size of its input
+    input_channels: of a translation's input, if not the data's: 1 of sketches
+    restores: whether a translation gives back what its input has lost, so that gray
+        images stay gray
+    constant_memory: whether the memory of a translation grows only with its images
+    exportable: whether tensors alone decide what a translation computes
     current_stage: the stage that the engine has entered
 
     A module whose `per_rank` is true keeps buffers of its own on every rank (an image
@@ -214,6 +219,10 @@ class Method(nn.Module):
     ema_networks: Sequence[str] = ("G",)
     classes: int = 0
     upscale: int = 1
+    input_channels: int | None = None
+    restores: bool = False
+    constant_memory: bool = False
+    exportable: bool = True
     discriminators: Sequence[str] = ("D",)
     unaugmented: str = ""
     curve: Curve = "spherical"

@@ -41,7 +41,6 @@ from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.records import Diagnostic
 from ganvas.evaluation.report import neighbour_sheet
 from ganvas.inference.model import Model
-from ganvas.methods import MultiscalePatch
 from ganvas.metrics.feature_set import KEPT, FeatureSet
 from ganvas.metrics.features import WEIGHTS_VARIABLE, Extractor, extractor, inception
 from ganvas.metrics.precision_recall import nearest
@@ -90,7 +89,7 @@ class RealFeatures:
                 if described := own.get("degrade"):
                     options["degrade"] = config.load(described, RealDegradation)
                 return super_resolution(against, scale=model.method.upscale, **options)
-            if isinstance(model.method, MultiscalePatch):
+            if model.method.input_channels is not None:  # sketches of the images
                 window = own.get("window")
                 return stacks(against, size=size, window=window, flip=False, part=part)
             if kind := own.get("kind"):

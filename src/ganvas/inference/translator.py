@@ -20,8 +20,6 @@ from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
 from ganvas.media import encode, generated, grid
 from ganvas.media.samples import Decoded, luma, resized
-from ganvas.methods import MultiscalePatch
-from ganvas.methods.base import Enlargement
 
 MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
@@ -75,9 +73,8 @@ class Translator:
 
         True for upscaling and restoration. A translation may give gray images color.
         """
-        # Enlargements may have a factor of 1: networks that denoise.
-        restores = isinstance(self.runtime.method, Enlargement)
-        return self.upscale > 1 or restores or self.runtime.info.get("recipe") == "restore"
+        restores = self.runtime.method.restores or self.runtime.info.get("recipe") == "restore"
+        return self.upscale > 1 or restores
 
     @property
     def upscale(self) -> int:
@@ -110,14 +107,15 @@ class Translator:
                 pixels, (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1))
             )
         alpha, gray, bits = image.alpha, image.color.shape[2] == 1, 8 * image.color.itemsize
-        if isinstance(self.runtime.method, MultiscalePatch):
+        sketched = self.runtime.method.input_channels is not None
+        if sketched:
             alpha, bits = None, 16  # of the data, not of the sketch
         profile, lost = image.profile, list(image.lost)
         del image  # releases the color, which may be large, as soon as possible
         result = self._result(pixels, options, folder)
         del pixels
         channels, height, width = result.shape[1:]
-        apart = isinstance(self.runtime.method, MultiscalePatch) and channels not in (1, 3)
+        apart = sketched and channels not in (1, 3)
         if apart:
             size, channels, width = (size[0], size[1] * channels), 1, width * channels
         if not options.at_training_size:
@@ -162,7 +160,7 @@ class Translator:
 
     def fits(self, pixels: int, part: int = 8) -> bool:
         """Whether 256 float32 numbers per output pixel fit 1 / `part` of the memory."""
-        if isinstance(self.runtime.method, MultiscalePatch):  # by patches: only images grow
+        if self.runtime.method.constant_memory:
             needed = 8 * 4 * pixels * self.runtime.channels
         else:
             needed = 256 * 4 * pixels * self.upscale**2
@@ -173,8 +171,8 @@ class Translator:
 
         Raises `DataError` for a label map in other colors than the model's.
         """
-        patches = isinstance(self.runtime.method, MultiscalePatch)  # takes a sketch in gray
-        pixels = image_input.network_input(image, 1 if patches else self.runtime.channels)
+        channels = self.runtime.method.input_channels or self.runtime.channels
+        pixels = image_input.network_input(image, channels)
         palette = self.runtime.description["shape"].get("palette", ())
         if palette:
             image_input.require_labels(pixels, palette)

@@ -171,6 +171,7 @@ class Enlargement(Method):
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    restores = True  # also at a factor of 1, where networks denoise
     multiple: int
     G: Any  # a network on [0, 1] with `scale`, its upscaling factor, and `multiple`
 

@@ -67,6 +67,7 @@ class DeOldify(Method):
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    exportable = False  # what is in gamut depends on the colors
     G: Any  # a `nets.deoldify.UNet`
     D: Any
 

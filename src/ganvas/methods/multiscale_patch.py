@@ -59,6 +59,8 @@ class MultiscalePatch(Method):
     directions: Sequence[str] = ("b",)
     G: Any  # a `nets.multiscale_patch.Generators`
     D: Any  # a `nets.multiscale_patch.Discriminators`
+    input_channels = 1
+    constant_memory = True
     unaugmented = "discriminators see patches beside their edges and the images before"
 
     def __init__(

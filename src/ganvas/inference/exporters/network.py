@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ganvas.core import Method, Samples, Styled, Translates
 from ganvas.core.errors import CapabilityError, printable
 from ganvas.inference.model import Model
-from ganvas.methods import BigGAN, DeOldify, Pix2Pix
+from ganvas.methods import BigGAN, Pix2Pix
 from ganvas.nets.layers import Dropout
 from ganvas.nets.norm import InstanceNorm2d
 from ganvas.nets.super_resolution import UNetDiscriminator
@@ -93,7 +93,7 @@ def network(model: Model, to: str | None = None, truncation: float | None = None
     Raises `CapabilityError` for what the model cannot do.
     """
     method = model.method
-    if isinstance(method, DeOldify) or model.runtime.description["shape"].get("palette"):
+    if not method.exportable or model.runtime.description["shape"].get("palette"):
         raise CapabilityError(
             f"{type(method).__name__} branches on the colors of its input and cannot be exported"
         )
