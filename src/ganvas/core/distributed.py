@@ -231,8 +231,8 @@ def all_reduce_mean_(tensors: list[Tensor]) -> None:
         for handle in pending:
             if handle is not None:
                 handle.wait()
-    if large:
-        torch._foreach_div_(large, world())
+    for t in large:
+        t /= world()
 
 
 def gather(x: Tensor) -> Tensor:

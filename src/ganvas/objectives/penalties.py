@@ -62,8 +62,8 @@ def clip_weights(D: nn.Module, clip: float) -> None:
 
     Arjovsky et al., 2017, arXiv:1701.07875, algorithm 1.
     """
-    torch._foreach_clamp_min_(list(D.parameters()), -clip)
-    torch._foreach_clamp_max_(list(D.parameters()), clip)
+    for weight in D.parameters():
+        weight.clamp_(-clip, clip)
 
 
 def r1(D: Critic, real: Tensor) -> Tensor:
