@@ -190,7 +190,7 @@ class SparseTransformer(nn.Module):
                 nn.init.normal_(last.weight, 0.0, math.sqrt(0.125 / 2 / last.in_features / layers))  # type: ignore[union-attr]
         nn.init.normal_(self.start, 0.0, 0.01)
         for places in self.places:
-            nn.init.normal_(places.weight, 0.0, 0.01 / math.sqrt(len(self.shape)))
+            nn.init.normal_(places.weight, 0.0, 0.01 / math.sqrt(len(self.shape)))  # type: ignore[arg-type]
         nn.init.zeros_(self.logits.weight)
 
     def positions(self) -> Tensor:

@@ -180,7 +180,8 @@ def train(
         known["images"] = run.images
         known["keep"] = keep or known.get("keep", DEFAULT)
         # What watches a run changes no number of it: the latest call decides.
-        known |= {"log": named, "on_collapse": on_collapse, "early_stopping": stopping}
+        known["log"], known["on_collapse"] = named, on_collapse
+        known["early_stopping"] = stopping
         return _continue(engine, out, known, on_snapshot, tracker)
     check_upscale(engine.method.upscale, feed.scale)
     initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
