@@ -131,7 +131,12 @@ def test_resume_is_bitwise_from_the_written_description(trained: Trained) -> Non
 
 
 def test_another_seed_gives_another_run(trained: Trained) -> None:
-    assert floats(trained.engine_of("seed=1").step()) != trained.logs[0]
+    engine = trained.engine_of("seed=1")
+    log, state = floats(engine.step()), full_state(engine)
+    # Where the last layer starts at zero, the first losses are the same.
+    assert log != trained.logs[0] or any(
+        not torch.equal(v, trained.states[0][k]) for k, v in state.items()
+    )
 
 
 def test_an_update_moves_its_player_and_no_other(trained: Trained) -> None:

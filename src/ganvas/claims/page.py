@@ -116,7 +116,7 @@ def _section(claim: Claim, record: Record, outcome: str, records: str, plot: str
     )
     blocks = [
         f"## {claim.name}",
-        f"{words.paper}. {words.section.capitalize()}.",
+        f"{words.paper}. {words.section[0].upper()}{words.section[1:]}.",
         f"> {words.sentence}",
         told + (f" {words.outcome}" if words.outcome else ""),
         plot,

@@ -237,7 +237,7 @@ class Method(nn.Module):
         """Yield the optimizer steps of one step of the clock: the Algorithm 1."""
         raise NotImplementedError
 
-    def scores_of(self, output: Any) -> Tensor | None:
+    def scores_of(self, output: object) -> Tensor | None:
         """The scores in what a discriminator returns, [N, ...]; None: it has none."""
         while isinstance(output, list | tuple) and output:
             output = output[0]

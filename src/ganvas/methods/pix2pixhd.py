@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -145,9 +145,10 @@ class Pix2PixHD(Method):
         )
         return Terms((real + fake) / 2, {"real": real, "fake": fake})
 
-    def scores_of(self, output: list[list[Tensor]]) -> Tensor:
+    def scores_of(self, output: object) -> Tensor:
         """Those of the whole image, the last of its maps."""
-        return output[0][-1]
+        scales = cast(list[list[Tensor]], output)
+        return scales[0][-1]
 
     def d_input(self, m: Tensor, x: Tensor) -> Tensor:
         """Label planes or input image, and image, as channels of one image."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -128,9 +128,10 @@ class SPADE(Method):
         )
         return Terms(real + made, {"real": real, "fake": made})
 
-    def scores_of(self, output: list[list[Tensor]]) -> Tensor:
+    def scores_of(self, output: object) -> Tensor:
         """Those of the whole image, the last of its maps."""
-        return output[0][-1]
+        scales = cast(list[list[Tensor]], output)
+        return scales[0][-1]
 
     def d_input(self, m: Tensor, x: Tensor) -> Tensor:
         """Label planes and image as channels of one image."""
