@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import asdict
@@ -241,3 +242,42 @@ def test_a_seed_names_what_a_network_draws(tmp_path: Path) -> None:
         )
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
+
+
+def test_results_of_another_model_or_direction_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    one, two = (
+        model(lively(super_resolution.CompactNet(3, 4, 1, 2)), tmp_path / name) for name in "ab"
+    )
+    file, out = photo(tmp_path / "p.png", 12, 8), tmp_path / "out"
+    assert translate_files(one, [file], out).made == 1
+    again = translate_files(one, [file], out)
+    assert (again.made, again.kept) == (0, 1)
+    kept = (out / "p.png").read_bytes()
+    with pytest.raises(UserError, match=r"p\.png is the result of other weights: choose another"):
+        translate_files(two, [file], out)
+    assert (out / "p.png").read_bytes() == kept
+    with pytest.raises(UserError, match="is the result of another seed"):
+        translate_files(one, [file], out, seed=1)
+
+
+def test_an_image_is_no_folder_for_results(tmp_path: Path) -> None:
+    net = model(super_resolution.CompactNet(3, 4, 1, 2), tmp_path / "m")
+    file = photo(tmp_path / "p.png", 12, 8)
+    with pytest.raises(UserError, match=r"--out is a folder, .*; got .*x\.png, the name of an"):
+        translate_files(net, [file], tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_weights_of_another_project_are_no_broken_model(tmp_path: Path) -> None:
+    net = super_resolution.CompactNet(3, 4, 1, 2)
+    torch.save(net.state_dict(), tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"ganvas import \S+c\.pth --out models/c"):
+        load(tmp_path / "c.pth")
+
+
+def test_pickles_of_networks_are_named(tmp_path: Path) -> None:
+    """As of StyleGAN2-ADA and StyleGAN3: they hold code, and are not opened."""
+    file = tmp_path / "network.pkl"
+    file.write_bytes(pickle.dumps({"G_ema": Path("code"), "training_set_kwargs": {}}, 4))
+    with pytest.raises(UserError, match=r"is a pickle of Python objects.*\['G_ema'\]"):
+        import_network(file)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ganvas.core.errors import OutputError, UserError, printable
 from ganvas.core.guards import open_regular, reason
+from ganvas.inference import zoo
 
 PREFIX = "hub:"
 FILES = ("model.safetensors", "model.json")
@@ -22,7 +23,9 @@ T = TypeVar("T")
 
 
 def push(run: str | Path, repository: str, *, private: bool = False) -> str:
-    """Upload a run's model, with its card, to the repository OWNER/NAME.
+    """Upload the model of a run or of the zoo, with its card, to a repository.
+
+    repository: OWNER/NAME
 
     The repository is made if it does not exist. The token is huggingface_hub's own:
     that of `hf auth login`, or HF_TOKEN.
@@ -30,9 +33,10 @@ def push(run: str | Path, repository: str, *, private: bool = False) -> str:
     Returns the repository's address. Raises `UserError` if there is no model, or if the
     hub refuses.
     """
-    folder = _model_folder(Path(run))
+    run = zoo.resolved(run)
+    folder = _model_folder(run)
     hub: Any = _library()
-    card = _card(folder, Path(run), repository).encode()
+    card = _card(folder, run, repository).encode()
     parts = [hub.CommitOperationAdd(name, str(folder / name)) for name in FILES]
     parts.append(hub.CommitOperationAdd("README.md", card))
 

@@ -28,6 +28,8 @@ from ganvas.inference.model_file import (
     untrained,
 )
 
+PICKLED = {".pth", ".pt", ".ckpt", ".pkl", ".bin"}  # endings of other projects' weights
+
 
 def load(
     path: str | Path,
@@ -168,6 +170,11 @@ def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:
             metadata = f.metadata() or {}
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
     except Exception as e:  # a damaged file may fail in any way inside the reader
+        if path.suffix.lower() in PICKLED:
+            raise UserError(
+                f"{where} is no model of ganvas. Weights of another project are imported first: "
+                f"ganvas import {where} --out models/{printable(path.stem)}"
+            ) from None
         raise UserError(
             f"{where} cannot be read as a model: {printable(e)}. It may have been cut short."
         ) from None

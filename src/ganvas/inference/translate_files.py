@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganvas.core import distributed
-from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
+from ganvas.core.errors import (
+    CapabilityError,
+    DataError,
+    OutputError,
+    UserError,
+    did_you_mean,
+    printable,
+)
 from ganvas.core.progress import Progress
 from ganvas.inference import measurements
 from ganvas.inference.load import load
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
 from ganvas.inference.options import TranslateOptions
-from ganvas.media import decode, encode
+from ganvas.media import decode, encode, provenance
 from ganvas.media.decode import EXTENSIONS
 
 ABANDONED = 3600.0  # seconds since the last write: the file of an interrupted call
@@ -68,8 +75,9 @@ def translate_files(
 ) -> Translated:
     """Translate images and folders of images into `out`, under their own names.
 
-    Existing results are kept and results are written atomically, so an interrupted call
-    can be repeated to continue. Under torchrun the processes shard the images.
+    Existing results of the same model and options are kept, and results are written
+    atomically, so an interrupted call can be repeated to continue. Under torchrun the
+    processes shard the images.
 
     tile, seed, at_training_size: see `inference.model.Model.translate`
     masks: change only the marked pixels of the images
@@ -77,8 +85,9 @@ def translate_files(
         alpha, 16 bits). Models of measurements read and write tif only
     quality: 1 to 100, of jpg and webp (default 95)
 
-    Raises `UserError` if there are no images, if two results have the same name, if the
-    model does not support an option, and if `out` cannot be written.
+    Raises `UserError` if there are no images, if two results have the same name, if
+    `out` has a result of another model or other options, if the model does not support
+    an option, and if `out` cannot be written.
     """
     suffix = _suffix(format or "png", quality)
     files = _named(inputs, out, suffix)
@@ -95,6 +104,11 @@ def translate_files(
                 "--format out"
             )
         files = _named(inputs, out, ".tif")
+    if out.suffix.lower() in EXTENSIONS and not out.is_dir():
+        raise UserError(
+            f"--out is a folder, in which results have the names of their inputs; got "
+            f"{printable(out)}, the name of an image"
+        )
     _prepare(out)
     report, lost, large = Translated(), Counter[str](), 0
     how: TranslateOptions = {
@@ -108,6 +122,7 @@ def translate_files(
         for i, (file, name, target) in enumerate(shard):
             bar.update(i)
             if os.path.exists(target):  # Path.exists raises for long names
+                _require_same(target, {**_chosen(model, how), **model.facts})
                 report.kept += 1
                 continue
             try:
@@ -158,8 +173,7 @@ def translate_file(
 
     Raises `UserError` as `Model.translate` does.
     """
-    seed = how.get("seed", 0)
-    facts: dict[str, Any] = {"source": printable(file.name), "seed": seed, **model.facts}
+    facts = {"source": printable(file.name), **_chosen(model, how), **model.facts}
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if masks is None:
@@ -185,11 +199,36 @@ def _measurements(
         raise CapabilityError("masks are for photographs; this model is for measurements")
     if not measurements.is_tiff(file):
         raise UserError("this model is for measurements, and this is no TIFF file")
-    facts: dict[str, Any] = {"source": printable(file.name), "seed": how.get("seed", 0)}
+    facts = {"source": printable(file.name), **_chosen(model, how)}
     try:
         measurements.translate_stack(model.runtime, file, target, how, **facts, **model.facts)
     except MemoryError:
         raise UserError(f"{printable(file)}: not enough memory") from None
+
+
+def _chosen(model: Model, how: TranslateOptions) -> dict[str, Any]:
+    """The options that decide a result, for its mark."""
+    directions = getattr(model.method, "directions", ())
+    to = how.get("to") or directions[0]
+    return {"seed": how.get("seed", 0), **({"to": to} if len(directions) > 1 else {})}
+
+
+def _require_same(target: Path, facts: Mapping[str, object]) -> None:
+    """Raise `OutputError` for a result of another model or of other options.
+
+    A file without a mark is taken for a result.
+    """
+    try:
+        known = provenance.read(target)["facts"]
+    except DataError:
+        return
+    kinds = {"weights": "other weights", "to": "another direction", "seed": "another seed"}
+    other = [text for k, text in kinds.items() if k in known and known[k] != facts.get(k)]
+    if other:
+        raise OutputError(
+            f"{printable(target)} is the result of {' and '.join(other)}: choose another --out, or "
+            "remove it"
+        )
 
 
 def _suffix(format: str, quality: int | None) -> str:

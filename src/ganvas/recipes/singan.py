@@ -15,7 +15,7 @@ def singan(count: int) -> Run:
 
     2,000 steps for each scale, of three updates of both; Adam 5e-4 with beta1 .5; the
     width of 32 doubles every four scales. Here squares of 160 px by default, which
-    have 7 scales: give a folder with one image; of several, the first counts. Wider
+    have 7 scales: give a folder with one image; of several, one is drawn. Wider
     images: --size 128x192. For a shorter side above 160 px, more --images, 2,000 for
     each scale (250 px: 9 scales).
     """

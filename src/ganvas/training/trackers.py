@@ -36,6 +36,18 @@ class Tracker(Protocol):
         """Send what is left."""
 
 
+def complete(tracker: Tracker | None) -> Tracker | None:
+    """The tracker. Raises `UserError` for an object that lacks a function of one."""
+    names = ("scalars", "image", "close")
+    lacking = [n for n in names if not callable(getattr(tracker, n, None))]
+    if tracker is not None and lacking:
+        raise UserError(
+            f"log is an object without {' and '.join(lacking)}; a tracker has "
+            "scalars(values, images), image(name, image, images) and close()"
+        )
+    return tracker
+
+
 class TensorBoard:
     """Event files in the run folder's `tensorboard/`."""
 

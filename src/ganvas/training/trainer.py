@@ -36,6 +36,7 @@ from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import resume_command
 from ganvas.training.loop import OnSnapshot, Watching, fit
+from ganvas.training.notes import notes
 from ganvas.training.planning import planned
 from ganvas.training.probe import held_out_images
 from ganvas.training.snapshot import model_facts, write_report_quietly
@@ -119,8 +120,9 @@ def train(
     early_stopping: end when a measure has no new best: "frechet", "coverage:8" (for 8
         snapshots).
     log: send the log and sample grids to "tensorboard", "wandb", "trackio" or
-        "mlflow", too; or to an object of your own (`ganvas.training.trackers.Tracker`),
-        whose `scalars` is called with every line of the log.
+        "mlflow", too; or to an object of your own with the functions of
+        `ganvas.training.trackers.Tracker`: `scalars`, called with every line of the
+        log, `image` and `close`.
     keep: checkpoints that stay beside the best, as "NEWEST,every=IMAGES,size=BYTES"
         or some of them (`ganvas.engine.retention`), e.g. "3,every=50000,size=20GB".
         None: the newest two.
@@ -148,7 +150,7 @@ def train(
     if on_collapse not in ON_COLLAPSE:
         raise UserError(f"on_collapse is {on_collapse!r}; expected {', '.join(ON_COLLAPSE)}")
     named = trackers.checked(log) if isinstance(log, str) else None
-    tracker = None if isinstance(log, str) else log
+    tracker = None if isinstance(log, str) else trackers.complete(log)
     stopping = parse_early_stopping(early_stopping)
     recipe, run, feed = planned(
         recipe,
@@ -192,6 +194,8 @@ def train(
     record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
+    if known_limits := notes(run, engine.method):
+        say(*known_limits)
     if watching.validation is not None:
         say(watching.validation.line())
     if initial:

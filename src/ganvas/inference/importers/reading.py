@@ -69,6 +69,13 @@ def read(file: Path) -> object:
                 "you trust it, load it in its own project and save only the state dict: "
                 "torch.save(network.state_dict(), 'weights.pth')."
             ) from None
+        if head[:1] == b"\x80" and head[1:2] >= b"\x03":  # torch's own have an older protocol
+            raise UserError(
+                f"{where} is a pickle of Python objects, such as NVIDIA's of StyleGAN2-ADA and "
+                "StyleGAN3, which could run code. Where you trust it, save the weights alone in a "
+                "clone of its project: torch.save(pickle.load(open(FILE, 'rb'))['G_ema']"
+                ".state_dict(), 'g.pth')"
+            ) from None
         raise UserError(
             f"{where} is not a checkpoint, or only a piece of one. Expected a state dict saved by "
             "torch.save or safetensors; download or copy it again if it should be one."

@@ -1,0 +1,57 @@
+"""What a user should know before a run begins, though nothing is wrong."""
+
+from __future__ import annotations
+
+from ganvas.core import Clock, Method, Run
+
+ENDLESS = 1 << 50  # images after which every stage has begun
+
+
+def notes(run: Run, method: Method) -> list[str]:
+    """Lines about lengths of a recipe that the run does not reach, and what it lacks.
+
+    method: of the run, at any stage
+    """
+    found = []
+    last, final = (method.stage(_clock(run, images)) for images in (run.images, ENDLESS))
+    if last.index != final.index:
+        begins = _begins(run, method, final.index)
+        size = f", with images of {last.resolution} px" if last.resolution else ""
+        found.append(
+            f"note: the last stage of {type(method).__name__} begins at {begins:,} images; this "
+            f"run ends at {run.images:,}, in stage {last.index}{size}: give more --images, or "
+            "shorter stages (--print-config shows their lengths)"
+        )
+    game = getattr(method, "start", 0)  # of autoencoders, whose discriminator waits
+    if isinstance(game, int) and game >= run.images:
+        found.append(
+            f"note: the game begins at {game:,} images, which this run does not reach: "
+            f"--set start={run.images // 2} fits it"
+        )
+    start = getattr(run.lr, "start", None)
+    if isinstance(start, int) and start >= run.images:
+        found.append(
+            f"note: the learning rate falls from {start:,} images on, which this run does not "
+            f"reach: --set lr.start={run.images // 2} --set lr.end={run.images} fits it"
+        )
+    if "vgg" in method.trained_with and getattr(method, "phi", None) is None:
+        found.append(
+            "note: without --set vgg=FILE (VGG19's weights, see docs/environment.md) the loss "
+            "compares pixels and no features"
+        )
+    return found
+
+
+def _clock(run: Run, images: int) -> Clock:
+    return Clock(images // run.batch, images)
+
+
+def _begins(run: Run, method: Method, index: int) -> int:
+    """The number of images at which a stage begins, by bisection."""
+    low, high = run.images, ENDLESS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (low, middle) if method.stage(_clock(run, middle)).index >= index else (middle, high)
+        )
+    return high
