@@ -282,8 +282,10 @@ def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     assert "3 images" in done.stdout
     assert pixels(tmp_path / "made" / "gray.png").shape[:2] == (30, 17)
     assert pixels(tmp_path / "made" / "000.png").shape[:2] == (21, 21)
-    again = ganvas(*translate, tmp_path / "made", ok=False)
+    again = ganvas(*translate, tmp_path / "made", "--to", "a", ok=False)
     assert "0 images" in again.stdout  # nothing is overwritten
+    other = ganvas(*translate, tmp_path / "made", ok=False)
+    assert "is the result of another direction" in other.stderr
     assert (
         "to b or a"
         in ganvas(

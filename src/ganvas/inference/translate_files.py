@@ -208,9 +208,9 @@ def _measurements(
 
 def _chosen(model: Model, how: TranslateOptions) -> dict[str, Any]:
     """The options that decide a result, for its mark."""
-    directions = getattr(model.method, "directions", ())
-    to = how.get("to") or directions[0]
-    return {"seed": how.get("seed", 0), **({"to": to} if len(directions) > 1 else {})}
+    directions: Sequence[str] = getattr(model.method, "directions", ())  # of a generator: none
+    facts = {"seed": how.get("seed", 0)}
+    return {**facts, "to": how.get("to") or directions[0]} if len(directions) > 1 else facts
 
 
 def _require_same(target: Path, facts: Mapping[str, object]) -> None:
