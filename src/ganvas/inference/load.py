@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:
         if path.suffix.lower() in PICKLED:
             raise UserError(
                 f"{where} is no model of ganvas. Weights of another project are imported first: "
-                f"ganvas import {where} --out models/{printable(path.stem)}"
+                f"ganvas import {shlex.quote(where)} --out {shlex.quote(f'models/{path.stem}')}"
             ) from None
         raise UserError(
             f"{where} cannot be read as a model: {printable(e)}. It may have been cut short."
