@@ -32,6 +32,11 @@ def test_classes_sizes_and_modes(make: Make):
     assert report.channels == 3
     assert any("--size" in n for n in report.notes)
     assert any("ganvas train dcgan" in f for f in report.fits)
+    few, many = (
+        next(i for i, f in enumerate(report.fits) if f" {name} " in f)
+        for name in ("fastgan_small", "dcgan")
+    )
+    assert few < many, "for few images"
     assert json.loads(json.dumps(report.as_dict()))["count"] == 5
     assert any("cat: 2" in line for line in report.lines())
 

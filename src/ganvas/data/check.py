@@ -29,6 +29,7 @@ from ganvas.media.samples import Broken, as_array
 from ganvas.media.values import TYPES
 
 NAMED = 10  # names of files that are printed before their number
+FEW = 1000  # images, of which a discriminator without help learns each by heart
 
 
 @dataclass
@@ -339,7 +340,7 @@ def _advise(
             "that value white"
         )
         more = f" --set data.white={white}"
-    if report.count < 1000:
+    if report.count < FEW:
         few = (
             "is one image: a generator may learn it"
             if report.count == 1
@@ -361,7 +362,8 @@ def _advise(
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
         report.notes.append(
-            "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A"
+            "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A, "
+            "and A from B with --set data.direction=b2a"
         )
     if report.scale > 1 and "," in data and 2 * sum(side >= 128 for side in sides) >= len(sides):
         fits("compact", 96, f" --set data.scale={report.scale} --set G.scale={report.scale}")
@@ -369,6 +371,8 @@ def _advise(
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if partial:
         fits("s3gan_small", size, " --set data.labeled=1")
+    if not report.sides and 1 < report.count < FEW and report.channels == 3:
+        fits("fastgan_small", 64)
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)
