@@ -285,7 +285,7 @@ def test_translate_keeps_sizes_and_names(tmp_path: Path) -> None:
     again = ganvas(*translate, tmp_path / "made", "--to", "a", ok=False)
     assert "0 images" in again.stdout  # nothing is overwritten
     other = ganvas(*translate, tmp_path / "made", ok=False)
-    assert "is the result of another direction" in other.stderr
+    assert "is the result of another model, input or options" in other.stderr
     assert (
         "to b or a"
         in ganvas(

@@ -253,10 +253,10 @@ def test_results_of_another_model_or_direction_are_not_taken_for_its_own(tmp_pat
     again = translate_files(one, [file], out)
     assert (again.made, again.kept) == (0, 1)
     kept = (out / "p.png").read_bytes()
-    with pytest.raises(UserError, match=r"p\.png is the result of other weights: choose another"):
+    with pytest.raises(UserError, match=r"p\.png is the result of another model, input or options"):
         translate_files(two, [file], out)
     assert (out / "p.png").read_bytes() == kept
-    with pytest.raises(UserError, match="is the result of another seed"):
+    with pytest.raises(UserError, match="is the result of another model, input or options"):
         translate_files(one, [file], out, seed=1)
 
 

@@ -137,6 +137,9 @@ def test_a_clip_stays_in_sync_to_the_frame(
     assert [p.name for p in tmp_path.iterdir()] == ["big.mp4"]  # no parts are left
     again = command("translate", enlarger, clip, "--out", out)
     assert "exists already and was kept" in again.err
+    other = command("translate", enlarger, clip, "--out", out, "--seed", 1)
+    assert other.status == 1
+    assert "is the result of another model, input or options" in other.err
 
 
 def test_a_killed_call_goes_on_at_a_keyframe(
@@ -228,7 +231,7 @@ def test_folders_of_frames_out_and_in(
     assert "9 there already" in again.out
     other = command("translate", enlarger, clip, "--out", folder)
     assert other.status == 1
-    assert "a frame of another model, video or choice of frames" in other.err
+    assert "the result of another model, input or options" in other.err
     out = tmp_path / "back.mp4"
     (folder / "000006.png").write_bytes(b"no image")
     back = command("translate", enlarger, folder, "--out", out)

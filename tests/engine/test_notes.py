@@ -19,7 +19,7 @@ def said(recipe: str, *settings: str) -> str:
     run = toy_run(recipe, Path("unused"))
     for setting in settings:
         run = override(run, setting)
-    side = 128 if recipe in ("esrgan", "srgan") else 16
+    side = 128 if recipe in ("esrgan", "srgan") else 16  # which their discriminators need
     return "\n".join(notes(run, run.method(Shape(3, side, side))))
 
 
@@ -38,6 +38,13 @@ def test_a_rate_that_never_falls_and_missing_features_are_named() -> None:
     assert "rate" not in said("pix2pix", "lr.start=1000", "lr.end=2000", "images=2000")
     assert "without --set vgg=FILE" in said("esrgan")
     assert "vgg" not in said("dcgan")
+    assert "vgg" not in said("srresnet")
+
+
+def test_a_run_of_few_steps_is_told_so() -> None:
+    """60 photographs by the default length are 11 steps of DCGAN, and a gray grid."""
+    assert "this run has 11 steps of 128 images" in said("dcgan", "batch=128", "images=1500")
+    assert "steps" not in said("dcgan", "batch=8", "images=8000")
 
 
 def test_whole_recipes_reach_their_ends() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,8 @@ def test_test_images_of_measurements_have_the_training_window(tmp_path: Path) ->
             Image.fromarray(values).save(folder / f"{i}.png")
     feed = images(str(tmp_path / "data"), size=16, window=(0, 1000))
     extract = extractor("random-conv-v1")
-    context = EvaluationContext(None, feed, None, str(tmp_path / "data"), extract, 4, 0)  # type: ignore[arg-type]
+    unused: Any = None  # the model, and features of the training images
+    context = EvaluationContext(unused, feed, unused, str(tmp_path / "data"), extract, 4, 0)
     assert context.test.info.values == feed.info.values
     assert float(context.test.fixed(4).x.std()) == pytest.approx(0.577, abs=0.03)
 

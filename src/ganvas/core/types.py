@@ -208,7 +208,7 @@ class Method(nn.Module):
     restores: whether a translation gives back what its input has lost, so that gray
         images stay gray
     constant_memory: whether the memory of a translation grows only with its images
-    exportable: whether tensors alone decide what a translation computes
+    exportable: False if operations depend on the values of the input
     current_stage: the stage that the engine has entered
 
     A module whose `per_rank` is true keeps buffers of its own on every rank (an image

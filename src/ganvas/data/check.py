@@ -29,7 +29,7 @@ from ganvas.media.samples import Broken, as_array
 from ganvas.media.values import TYPES
 
 NAMED = 10  # names of files that are printed before their number
-FEW = 1000  # images, of which a discriminator without help learns each by heart
+FEW = 1000  # images: below this, a discriminator soon knows each one
 
 
 @dataclass
@@ -341,12 +341,8 @@ def _advise(
         )
         more = f" --set data.white={white}"
     if report.count < FEW:
-        few = (
-            "is one image: a generator may learn it"
-            if report.count == 1
-            else "are few images: a generator may learn them"
-        )
-        report.notes.append(f"{report.count:,} {few} by heart")
+        few = "is one image" if report.count == 1 else "are few images"
+        report.notes.append(f"{report.count:,} {few}, which a generator may learn by heart")
     halves = not report.sides and two_in_one(headers)
 
     def fits(method: str, size: int, settings: str = "") -> None:

@@ -5,27 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganvas.core import distributed
-from ganvas.core.errors import (
-    CapabilityError,
-    DataError,
-    OutputError,
-    UserError,
-    did_you_mean,
-    printable,
-)
+from ganvas.core.errors import CapabilityError, OutputError, UserError, did_you_mean, printable
 from ganvas.core.progress import Progress
 from ganvas.inference import measurements
 from ganvas.inference.load import load
 from ganvas.inference.masks import Masks
 from ganvas.inference.model import Model
 from ganvas.inference.options import TranslateOptions
-from ganvas.media import decode, encode, provenance
+from ganvas.inference.results import options_of, require_same
+from ganvas.media import decode, encode
 from ganvas.media.decode import EXTENSIONS
 
 ABANDONED = 3600.0  # seconds since the last write: the file of an interrupted call
@@ -122,7 +116,7 @@ def translate_files(
         for i, (file, name, target) in enumerate(shard):
             bar.update(i)
             if os.path.exists(target):  # Path.exists raises for long names
-                _require_same(target, {**_chosen(model, how), **model.facts})
+                require_same(target, _facts(model, file, how))
                 report.kept += 1
                 continue
             try:
@@ -173,7 +167,7 @@ def translate_file(
 
     Raises `UserError` as `Model.translate` does.
     """
-    facts = {"source": printable(file.name), **_chosen(model, how), **model.facts}
+    facts = _facts(model, file, how)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if masks is None:
@@ -199,36 +193,16 @@ def _measurements(
         raise CapabilityError("masks are for photographs; this model is for measurements")
     if not measurements.is_tiff(file):
         raise UserError("this model is for measurements, and this is no TIFF file")
-    facts = {"source": printable(file.name), **_chosen(model, how)}
     try:
-        measurements.translate_stack(model.runtime, file, target, how, **facts, **model.facts)
+        measurements.translate_stack(model.runtime, file, target, how, **_facts(model, file, how))
     except MemoryError:
         raise UserError(f"{printable(file)}: not enough memory") from None
 
 
-def _chosen(model: Model, how: TranslateOptions) -> dict[str, Any]:
-    """The options that decide a result, for its mark."""
-    directions: Sequence[str] = getattr(model.method, "directions", ())  # of a generator: none
-    facts = {"seed": how.get("seed", 0)}
-    return {**facts, "to": how.get("to") or directions[0]} if len(directions) > 1 else facts
-
-
-def _require_same(target: Path, facts: Mapping[str, object]) -> None:
-    """Raise `OutputError` for a result of another model or of other options.
-
-    A file without a mark is taken for a result.
-    """
-    try:
-        known = provenance.read(target)["facts"]
-    except DataError:
-        return
-    kinds = {"weights": "other weights", "to": "another direction", "seed": "another seed"}
-    other = [text for k, text in kinds.items() if k in known and known[k] != facts.get(k)]
-    if other:
-        raise OutputError(
-            f"{printable(target)} is the result of {' and '.join(other)}: choose another --out, or "
-            "remove it"
-        )
+def _facts(model: Model, file: Path, how: TranslateOptions) -> dict[str, Any]:
+    """What the mark of a result says of its model, input and options."""
+    source, seed = printable(file.name), how.get("seed", 0)
+    return {"source": source, "seed": seed, "options": options_of(model, how), **model.facts}
 
 
 def _suffix(format: str, quality: int | None) -> str:

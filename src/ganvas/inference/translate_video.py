@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,7 +25,8 @@ from ganvas.inference import image_input
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.inference.options import TranslateOptions
-from ganvas.media import clip, credentials, encode, provenance, video
+from ganvas.inference.results import options_of, require_same
+from ganvas.media import clip, credentials, encode, video
 from ganvas.media.clip import Clip, Frame, Look
 from ganvas.media.decode import EXTENSIONS
 from ganvas.media.provenance import Label
@@ -183,6 +184,7 @@ def _to_video(job: _Job, source: Path, out: Path, crf: int) -> TranslatedVideo:
     if out.resolve() == source.resolve():
         raise UserError(f"{printable(out)} is the clip itself: choose another --out")
     if out.exists():
+        require_same(out, _facts(job))
         report.notes.append(f"{printable(out)} exists already and was kept")
         return report
     stat = source.stat()
@@ -223,8 +225,7 @@ def _join(job: _Job, parts: Sequence[tuple[int, Path]], out: Path) -> list[str]:
     sound = job.source if isinstance(job.source, Clip) else None
     cut = job.start > 0 or job.end is not None
     span = (job.start, float("inf") if job.end is None else job.end) if cut else None
-    source = printable(job.source.path.name)
-    label = Label.of({"source": source, "seed": job.how.get("seed"), **job.model.facts}, True)
+    label = Label.of(_facts(job), True)
     lost: list[str] = []
 
     def write(file: Any) -> None:
@@ -233,6 +234,13 @@ def _join(job: _Job, parts: Sequence[tuple[int, Path]], out: Path) -> list[str]:
     with open_atomic(out) as file:
         credentials.write_signed(write, file, ".mp4", label, out.parent, LARGEST_SIGNED)
     return [f"without the audio ({codec}), which MP4 does not hold" for codec in lost]
+
+
+def _facts(job: _Job) -> dict[str, Any]:
+    """What the mark of a result says of its model, input and options."""
+    options = options_of(job.model, job.how)
+    source, seed = printable(job.source.path.name), job.how.get("seed")
+    return {"source": source, "seed": seed, "options": options, **job.model.facts}
 
 
 def _existing(folder: Path) -> list[tuple[int, Path]]:
@@ -265,14 +273,9 @@ def _to_folder(job: _Job, out: Path) -> TranslatedVideo:
                 zero = frame.pts if zero is None else zero
                 times.append(f"{float((frame.pts - zero) * base * 1000):.6f}")
                 target = out / f"{number:06d}.png"
-                facts: dict[str, Any] = {
-                    "source": printable(job.source.path.name),
-                    "time": times[-1],
-                    "options": json.dumps(job.how, sort_keys=True),
-                    **job.model.facts,
-                }
+                facts = {**_facts(job), "time": times[-1]}
                 if os.path.exists(target):
-                    _require_same(target, facts)
+                    require_same(target, facts, marked=True)
                     report.kept += 1
                     continue
                 pixels = job.translated(frame)
@@ -290,15 +293,6 @@ def _to_folder(job: _Job, out: Path) -> TranslatedVideo:
         raise OutputError(f"{printable(out)} could not be written: {reason(e)}") from None
     report.notes += job.notes()
     return report
-
-
-def _require_same(file: Path, facts: Mapping[str, object]) -> None:
-    """Raise `OutputError` unless a file is the frame of the same call, interrupted."""
-    if provenance.read(file)["facts"] != {k: v for k, v in facts.items() if v is not None}:
-        raise OutputError(
-            f"{printable(file)} is a frame of another model, video or choice of frames: choose an "
-            "empty --out"
-        )
 
 
 class _Folder:

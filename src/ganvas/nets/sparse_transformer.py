@@ -187,10 +187,12 @@ class SparseTransformer(nn.Module):
                 nn.init.normal_(m.weight, 0.0, 0.01)
         for block in self.blocks:
             for last in (block.out, block.down):
-                nn.init.normal_(last.weight, 0.0, math.sqrt(0.125 / 2 / last.in_features / layers))  # type: ignore[union-attr]
+                assert isinstance(last, nn.Linear)
+                std = math.sqrt(0.125 / 2 / last.in_features / layers)
+                nn.init.normal_(last.weight, 0.0, std)
         nn.init.normal_(self.start, 0.0, 0.01)
-        for places in self.places:
-            nn.init.normal_(places.weight, 0.0, 0.01 / math.sqrt(len(self.shape)))  # type: ignore[arg-type]
+        for weight in self.places.parameters():
+            nn.init.normal_(weight, 0.0, 0.01 / math.sqrt(len(self.shape)))
         nn.init.zeros_(self.logits.weight)
 
     def positions(self) -> Tensor:

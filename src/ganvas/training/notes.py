@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
+
 from ganvas.core import Clock, Method, Run
+from ganvas.core.guards import plural
 
 ENDLESS = 1 << 50  # images after which every stage has begun
+FEW_STEPS = 1000
 
 
 def notes(run: Run, method: Method) -> list[str]:
     """Lines about lengths of a recipe that the run does not reach, and what it lacks.
 
     method: of the run, at any stage
+
+    Lengths do not follow `--images`: a recipe's schedules are those of its whole run.
     """
     found = []
+    if (steps := run.images // run.batch) < FEW_STEPS:
+        found.append(
+            f"note: this run has {plural(steps, 'step')} of {plural(run.batch, 'image')}; in fewer "
+            f"than about {FEW_STEPS:,} a GAN learns little: give more --images or a smaller --batch"
+        )
     last, final = (method.stage(_clock(run, images)) for images in (run.images, ENDLESS))
     if last.index != final.index:
         begins = _begins(run, method, final.index)
@@ -34,10 +45,11 @@ def notes(run: Run, method: Method) -> list[str]:
             f"note: the learning rate falls from {start:,} images on, which this run does not "
             f"reach: --set lr.start={run.images // 2} --set lr.end={run.images} fits it"
         )
-    if "vgg" in method.trained_with and getattr(method, "phi", None) is None:
+    vgg = inspect.signature(run.method).parameters.get("vgg")
+    if vgg is not None and vgg.default is None:
         found.append(
-            "note: without --set vgg=FILE (VGG19's weights, see docs/environment.md) the loss "
-            "compares pixels and no features"
+            "note: without --set vgg=FILE (VGG19's weights, see docs/environment.md) the loss has "
+            "no perceptual part"
         )
     return found
 

@@ -181,7 +181,7 @@ def train(
         known["run"] = cast(dict[str, object], dump(run))
         known["images"] = run.images
         known["keep"] = keep or known.get("keep", DEFAULT)
-        # What watches a run changes no number of it: the latest call decides.
+        # What watches a run is no setting of the training: the latest call decides.
         known["log"], known["on_collapse"] = named, on_collapse
         known["early_stopping"] = stopping
         return _continue(engine, out, known, on_snapshot, tracker)
@@ -194,8 +194,8 @@ def train(
     record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
-    if known_limits := notes(run, engine.method):
-        say(*known_limits)
+    for note in notes(run, engine.method):
+        say(note)
     if watching.validation is not None:
         say(watching.validation.line())
     if initial:
