@@ -36,8 +36,8 @@ def stacked() -> Feed:
 
 
 def run(pack: int) -> Run:
-    """A generator of 32-16-8 channels, a discriminator of a quarter of its width."""
-    D = partial(dcgan.Discriminator, width=2)
+    """A generator of 32-16-8 channels, a discriminator of an eighth of its width."""
+    D = partial(dcgan.Discriminator, width=1)
     return Run(
         method=partial(
             DCGAN,
