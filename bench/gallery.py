@@ -44,9 +44,11 @@ import gallery_data
 from ganvas import recipes
 from ganvas.core import Run
 from ganvas.core.allocator import retain_heap
+from ganvas.core.config import fitted
 from ganvas.core.environment import auto_precision
 from ganvas.engine.engine import Engine
 from ganvas.training.auto import filled
+from ganvas.training.benchmark import steps_of
 from ganvas.training.start import augmented, with_data
 
 WARM_STEPS, RATED_SECONDS = 4, 15.0  # of the measurement of a run's rate
@@ -99,7 +101,6 @@ class Training:
     size: int
     settings: tuple[str, ...] = ()
     augment: str | None = None
-    rated: tuple[str, ...] = ()
     why: str = ""
     fault: str = ""
     precision: str = "auto"
@@ -130,23 +131,28 @@ def settings_of(row: Training, images: int) -> list[str]:
 
 def run_of(row: Training, source: str, images: int, extra: tuple[str, ...] = ()) -> Run:
     """The run that `ganvas train` makes of a row, but for its length and precision."""
-    run = augmented(recipes.find(row.recipe)(images), row.augment)
+    run = augmented(fitted(recipes.find(row.recipe)(images), images), row.augment)
     run = with_data(run, source, row.size, [*settings_of(row, images), *extra])
     return replace(run, frozen=tuple(row.freeze.split(","))) if row.freeze else run
 
 
 def rate(row: Training, source: str) -> float:
-    """Images per processor second of training, on one thread."""
+    """Images per processor second of training, on one thread, over the whole run."""
     retain_heap()
     precision = auto_precision("cpu") if row.precision == "auto" else row.precision
-    run = run_of(row, source, 1_000_000, (f"precision={precision}", *row.rated))
+    run = run_of(row, source, 1_000_000, (f"precision={precision}",))
     engine = Engine(run, run.data())
-    for _ in range(WARM_STEPS):
-        engine.step()
-    start, images = time.process_time(), engine.clock.images
-    while time.process_time() - start < RATED_SECONDS:
-        engine.step()
-    return (engine.clock.images - images) / (time.process_time() - start)
+    seconds_per_image = 0.0
+    for clock, share in steps_of(run, engine.method):
+        engine.clock = clock
+        for _ in range(WARM_STEPS):
+            engine.step()
+        start, images = time.process_time(), engine.clock.images
+        while time.process_time() - start < RATED_SECONDS * share:
+            engine.step()
+        spent = time.process_time() - start
+        seconds_per_image += share * spent / (engine.clock.images - images)
+    return 1 / seconds_per_image
 
 
 def prepared(data: Data, runs: Path, given: dict[str, Path]) -> str | None:

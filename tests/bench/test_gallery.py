@@ -51,7 +51,7 @@ def test_every_row_of_the_gallery_can_be_built(name: str) -> None:
     row = gallery.TABLE[name]
     settings = gallery.settings_of(row, 80_000)
     assert not any("{" in s for s in settings)
-    run = gallery.run_of(row, "data", 80_000, row.rated)
+    run = gallery.run_of(row, "data", 80_000)
     channels, classes = SHAPES.get(row.data, (3, 0))
     palette = tuple(range(12)) if "data.palette=facades" in settings else ()
     shape = Shape(channels, row.size, row.size, classes, palette)

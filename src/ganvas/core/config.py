@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 
 import pydantic
 
-from ganvas.core import Run
+from ganvas.core import Length, Run
 from ganvas.core.errors import ConfigError, did_you_mean, printable
 from ganvas.core.json_files import Json
 from ganvas.core.registry import LARGEST, find, shorten
@@ -164,6 +164,58 @@ def override(run: Run, assignment: str) -> Run:
     if names[0] == "ema" and run.ema is None and names[1:]:
         run = dataclasses.replace(run, ema=HalfLife(images=max(run.images // 20, 1)))
     return _set(run, names, value, path)
+
+
+def fitted(run: Run, images: int) -> Run:
+    """The run, `images` long, with its stages and schedules in proportion.
+
+    Every keyword and field that is annotated as a `Length` changes by the same factor,
+    to 1 or more; 0 stays 0.
+    """
+    if images == run.images or run.images < 1:
+        return dataclasses.replace(run, images=images)
+    return dataclasses.replace(_fitted(run, images / run.images), images=images)
+
+
+def _fitted(node: Any, factor: float, length: bool = False) -> Any:
+    """A setting in proportion. length: whether its annotation has a `Length`."""
+    if length and isinstance(node, int) and not isinstance(node, bool):
+        return max(round(node * factor), min(node, 1))
+    if isinstance(node, list | tuple):
+        return type(node)(_fitted(v, factor, length) for v in node)
+    if isinstance(node, dict):
+        return {k: _fitted(v, factor) for k, v in node.items()}
+    if inspect.isclass(node) or inspect.isfunction(node):
+        inner = _fitted(functools.partial(node), factor)
+        return inner if inner.keywords else node
+    if isinstance(node, functools.partial):
+        lengths = _lengths(node.func.__init__ if isinstance(node.func, type) else node.func)
+        defaults = {k: v for k, (_, v) in _keywords(node).items() if k in lengths}
+        fields = {
+            k: _fitted(v, factor, k in lengths) for k, v in {**defaults, **node.keywords}.items()
+        }
+        changed = {k: v for k, v in fields.items() if k in node.keywords or v != defaults[k]}
+        return functools.partial(node.func, **changed)
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        lengths = _lengths(type(node))
+        fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node) if f.init}
+        return dataclasses.replace(
+            node, **{k: _fitted(v, factor, k in lengths) for k, v in fields.items()}
+        )
+    return node
+
+
+def _lengths(target: Any) -> frozenset[str]:
+    """The names of parameters or fields whose annotation has a `Length`."""
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except NameError:
+        hints = {}
+    return frozenset(k for k, hint in hints.items() if _has_length(hint))
+
+
+def _has_length(hint: Any) -> bool:
+    return hint == Length or any(map(_has_length, typing.get_args(hint)))
 
 
 def _set(node: Any, names: list[str], value: Any, path: str) -> Any:

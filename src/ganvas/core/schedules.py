@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ganvas.core import Clock, Schedule
+from ganvas.core import Clock, Length, Schedule
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Constant:
 class LinearDecay:
     """1 until `start` images, then linearly down to 0 at `end` images."""
 
-    start: int
-    end: int
+    start: Length
+    end: Length
 
     def __call__(self, clock: Clock) -> float:
         """The factor after `clock.images` images, 0 to 1."""
@@ -57,7 +57,7 @@ class InverseDecay:
     """
 
     rate: float
-    start: int = 0
+    start: Length = 0
     floor: float = 0.0
 
     def __call__(self, clock: Clock) -> float:
@@ -69,7 +69,7 @@ class InverseDecay:
 class StepDecay:
     """1 at first, multiplied by `factor` after every `every` images."""
 
-    every: int
+    every: Length
     factor: float
 
     def __call__(self, clock: Clock) -> float:
@@ -83,7 +83,7 @@ class Ramp:
 
     start: float
     stop: float
-    images: int
+    images: Length
 
     def __call__(self, clock: Clock) -> float:
         """The value after `clock.images` images."""
@@ -99,7 +99,7 @@ class Cosine:
 
     start: float
     stop: float
-    images: int
+    images: Length
 
     def __call__(self, clock: Clock) -> float:
         """The value after `clock.images` images."""
@@ -111,8 +111,8 @@ class Cosine:
 class WarmupCosine:
     """From 0 to 1 at `warmup` images, then along half a cosine to 0 at `end`."""
 
-    warmup: int
-    end: int
+    warmup: Length
+    end: Length
 
     def __call__(self, clock: Clock) -> float:
         """The factor at a time."""
@@ -132,7 +132,7 @@ class PerStep:
     """
 
     decay: float = 0.999
-    start: int = 0
+    start: Length = 0
 
     def __call__(self, clock: Clock, images: int) -> float:
         """The decay of one averaging, 0 to 1, however many `images` it follows."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 Curve = Literal["linear", "spherical"]
+# A number of images or steps that is a part of the run: it changes in proportion when
+# the run is made shorter or longer than its recipe (`config.fitted`).
+Length = Annotated[int, "part of the run"]
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ class Run:
     data: Callable[..., Any]
     optim: dict[str, Callable[..., torch.optim.Optimizer]]  # by player
     batch: int  # real images per draw, all ranks together
-    images: int  # at which the run stops; schedules do not depend on it
+    images: int  # at which the run stops
     lr: Schedule | None = None  # factor on each optimizer's own; None: constant
     momentum: Schedule | None = None  # replaces SGD's; None: constant
     beta2: Schedule | None = None  # replaces Adam's second beta; None: constant

@@ -150,6 +150,8 @@ class Rewind(TypedDict):
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
+    fitted: the length that its stages and schedules were fitted to; older runs have
+        those of their recipe
     save, tick: images between checkpoints and between snapshots
     keep: the checkpoints that stay, as `engine.retention.Retention.parse` reads it
     parameters: weights of each network
@@ -169,6 +171,7 @@ class RunRecord(TypedDict):
     task: str
     command: NotRequired[str]
     images: int
+    fitted: NotRequired[int]
     batch: NotRequired[int]
     seed: int
     device: NotRequired[str]

@@ -22,19 +22,45 @@ FAR = 48.0  # levels of 255 from the nearest color of a palette, from which a pi
 MOST_FOREIGN = 0.2  # share of the pixels of a label map
 
 
+def is_one(images: object) -> bool:
+    """Whether this is one image; an array [N, H, W, C] is several."""
+    return isinstance(images, ImageSource) and getattr(images, "ndim", 0) != 4
+
+
 def as_list(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """A list of one or of several images."""
-    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
+    return [images] if is_one(images) else list(images)  # type: ignore[list-item,arg-type]
 
 
 def decoded(image: ImageSource) -> Decoded:
     """An image with all that its file holds: alpha, 16 bits, ICC profile."""
+    if isinstance(image, np.ndarray):
+        return of_array(image)
     return _decode(decode.decode, image, max_pixels())
+
+
+def of_array(samples: np.ndarray) -> Decoded:
+    """An image of samples [H, W] or [H, W, 1 (gray), 2 (gray, alpha), 3 or 4].
+
+    Raises `UserError` unless they are uint8 or uint16.
+    """
+    shaped = samples[..., None] if samples.ndim == 2 else samples
+    fits = shaped.ndim == 3 and shaped.shape[2] in (1, 2, 3, 4) and shaped.size > 0
+    if samples.dtype not in (np.uint8, np.uint16) or not fits:
+        raise UserError(
+            f"an array of an image is uint8 or uint16, [H, W] or [H, W, 1 to 4]; got "
+            f"{samples.dtype} {list(samples.shape)}. Numbers in [-1, 1] are given as a torch "
+            "tensor [N, C, H, W]"
+        )
+    shaped = np.ascontiguousarray(shaped)
+    return (
+        Decoded(shaped) if shaped.shape[2] in (1, 3) else Decoded(shaped[..., :-1], shaped[..., -1])
+    )
 
 
 def fitted(images: list[ImageSource], size: tuple[int, int], channels: int) -> Tensor:
     """Crop images to the center and scale them: [N, C, height, width] in [-1, 1]."""
-    opened = (to_channels(_decode(decode.read, i, decode.MAX_PIXELS), channels) for i in images)
+    opened = (to_channels(_read(image), channels) for image in images)
     return torch.cat([as_tensor(as_array(fit(image, size))) for image in opened])
 
 
@@ -75,7 +101,16 @@ def require_labels(pixels: np.ndarray, palette: Sequence[int]) -> None:
         )
 
 
-def _decode(reader: Callable[..., T], image: ImageSource, limit: int) -> T:
+def _read(image: ImageSource) -> Image.Image:
+    """An image in 8 bits."""
+    if not isinstance(image, np.ndarray):
+        return _decode(decode.read, image, decode.MAX_PIXELS)
+    samples = of_array(image).samples()
+    eight = samples if samples.dtype == np.uint8 else (samples >> 8).astype(np.uint8)
+    return Image.fromarray(eight[..., 0] if eight.shape[2] == 1 else eight)
+
+
+def _decode(reader: Callable[..., T], image: str | Path | Image.Image, limit: int) -> T:
     """Apply a reader of `media.decode`; name the file in a `UserError`."""
     in_memory = isinstance(image, Image.Image)
     if not in_memory and not Path(image).is_file():

@@ -276,8 +276,8 @@ class Model:
     ) -> projection.Projection:
         """The latents of images: see `latent.projection.project` for `options`.
 
-        images: one or a list of PIL images or paths, cropped and scaled to the model's
-            size; or a float tensor [N, C, H, W] in [-1, 1] of that size
+        images: one or a list of PIL images, paths or arrays [H, W, C], cropped and
+            scaled to the model's size; or a float tensor [N, C, H, W] in [-1, 1] of it
         """
         self._sampler.generator()
         x = images if isinstance(images, Tensor) else self.fitted(images)
@@ -344,9 +344,9 @@ class Model:
     ) -> Outputs | Image.Image | Sequence[Image.Image | np.ndarray | Tensor]:
         """Translate images to domain `to`, each at its own size times `method.upscale`.
 
-        images: one or a list of PIL images or paths, or a float tensor [N, C, H, W] in
-            [-1, 1]; for measurements paths of TIFF files. Paths keep alpha, 16 bits and
-            the ICC profile (`bands`)
+        images: one or a list of PIL images, paths, or arrays as of `output` "numpy"; or
+            a float tensor [N, C, H, W] in [-1, 1]; for measurements paths of TIFF
+            files. Paths keep alpha, 16 bits and the ICC profile (`bands`)
         to: "b" by default; `method.directions` lists the domains
         output: "pil": images that carry the mark "generated" when they are saved
             (`provenance.Generated`); "numpy": uint8 or uint16 [H, W, 1 (gray), 2 (gray,
@@ -368,7 +368,7 @@ class Model:
             return self.runtime.output(self._translator.translate(images, options), output)
         one = measurements.translate_source if self.runtime.values else translate_source
         results = [one(self._translator, i, options, output) for i in image_input.as_list(images)]
-        return results[0] if isinstance(images, ImageSource) else results
+        return results[0] if image_input.is_one(images) else results
 
     def bands(
         self,
@@ -387,7 +387,7 @@ class Model:
         may return color. The ICC profile is kept if the result has the same number of
         colors.
 
-        image: path, PIL image or `Decoded`
+        image: path, PIL image, array or `Decoded`
         folder: for temporary files; None: the system's
         """
         options = self._translator.options(to, tile, seed, at_training_size)

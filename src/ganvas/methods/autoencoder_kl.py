@@ -7,7 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Plan, Shape
+from ganvas.core import Batch, Clock, Length, Plan, Shape
 from ganvas.methods.base import AdversarialAutoencoder
 from ganvas.objectives.variational import kl_to_normal, reparameterised
 
@@ -40,7 +40,7 @@ class AutoencoderKL(AdversarialAutoencoder):
         shape: Shape,
         AE: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        start: int = 0,
+        start: Length = 0,
         adversarial_weight: float = 0.5,
         kl_weight: float = 1e-6,
         perceptual_weight: float = 1.0,

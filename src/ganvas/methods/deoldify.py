@@ -10,17 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import (
-    Batch,
-    Clock,
-    Method,
-    Plan,
-    Shape,
-    Stage,
-    Terms,
-    Update,
-    distributed,
-)
+from ganvas.core import Batch, Clock, Length, Method, Plan, Shape, Stage, Terms, Update, distributed
 from ganvas.core.errors import ConfigError
 from ganvas.core.guards import plural
 from ganvas.media.color import in_gamut, to_lab, to_rgb
@@ -76,8 +66,8 @@ class DeOldify(Method):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        pretrain: int = 0,
-        critic: int = 0,
+        pretrain: Length = 0,
+        critic: Length = 0,
         threshold: float = 0.65,
         adversarial_weight: float = 2 / 3,
         vgg: str | None = None,

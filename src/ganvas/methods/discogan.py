@@ -9,7 +9,7 @@ from typing import Literal, final
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from ganvas.core import Batch, Clock, Plan, Shape, Terms, Update
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Terms, Update
 from ganvas.methods.base import UnpairedTranslation, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 from ganvas.objectives.feature_matching import mean_features
@@ -49,7 +49,7 @@ class DiscoGAN(UnpairedTranslation):
         features_weight: float = 0.9,
         early: float = 0.01,
         late: float = 0.5,
-        curriculum: int = 10_000,
+        curriculum: Length = 10_000,
         d_every: int = 3,
     ) -> None:
         """Build the networks for `shape`. D returns (logits, features).

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
-from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.adversarial import bce, discriminator_log
 
@@ -53,7 +53,7 @@ class Dong2017(NoiseToImage):
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
         E: Callable[..., nn.Module],
-        game: int,
+        game: Length,
         g_steps: int = 2,
         noise: Literal["uniform", "normal"] = "uniform",
     ) -> None:

@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Method, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core import Batch, Clock, Length, Method, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.core.errors import UserError
 
 
@@ -51,11 +51,11 @@ class DualLearning(Method):
         shape: Shape,
         T: Callable[..., nn.Module],
         LM: Callable[..., nn.Module],
-        pretrain: int,
+        pretrain: Length,
         alpha: float = 0.5,
         k: int = 8,
         temperature: float = 0.7,
-        anneal: int = 0,
+        anneal: Length = 0,
     ) -> None:
         """Build the translators and the language models.
 

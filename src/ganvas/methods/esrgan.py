@@ -8,7 +8,7 @@ from typing import final
 from torch import nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Length, Plan, Shape, Stage, Terms, Update
 from ganvas.methods.base import Enlargement, Perceptual
 from ganvas.objectives.adversarial import relativistic_average
 
@@ -38,9 +38,9 @@ class ESRGAN(Enlargement):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        pretrain: int = 0,
-        halve_pretrain: int | None = None,
-        halve_game: Sequence[int] = (),
+        pretrain: Length = 0,
+        halve_pretrain: Length | None = None,
+        halve_game: Sequence[Length] = (),
         vgg: str | None = None,
         layer: str = "conv5_4",
         adversarial_weight: float = 5e-3,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganvas.core import Batch, Clock, Forward, Method, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Length, Method, Plan, Shape, Stage, Terms, Update
 from ganvas.core.errors import ConfigError
 from ganvas.nets.label_map import input_planes
 from ganvas.nets.pix2pixhd import LocalEnhancer, halved
@@ -58,8 +58,8 @@ class Pix2PixHD(Method):
         vgg: str | None = None,
         vgg_weight: float = 10.0,
         edges: bool = False,
-        coarse: int = 0,
-        fixed: int = 0,
+        coarse: Length = 0,
+        fixed: Length = 0,
     ) -> None:
         """Build the networks for `shape`.
 

@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Stage, Terms, Update
 from ganvas.methods.base import NoiseToImage
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.progan import Growth, faded_reals
@@ -48,8 +48,8 @@ class ProGAN(NoiseToImage):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        fade: int = 600_000,
-        hold: int = 600_000,
+        fade: Length = 600_000,
+        hold: Length = 600_000,
         start: int | None = None,
         batches: Mapping[int, int] | None = None,
         gp_weight: float = 10.0,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Length, Plan, Shape, Stage, Terms, Update
 from ganvas.media.blur_kernels import sharpened
 from ganvas.methods.base import Enlargement
 from ganvas.nets.vgg import VGG19, require_channels
@@ -48,7 +48,7 @@ class RealESRGAN(Enlargement):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        pretrain: int = 0,
+        pretrain: Length = 0,
         vgg: str | None = None,
         adversarial_weight: float = 0.1,
     ) -> None:

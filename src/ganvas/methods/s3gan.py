@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, distributed
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Stage, Terms, Update, distributed
 from ganvas.core.errors import ConfigError
 from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.nets.conditional import num_classes
@@ -62,7 +62,7 @@ class S3GAN(NoiseToImage):
         C: Callable[..., nn.Module] | None = None,
         guess: Guess = "hard",
         n_critic: int = 2,
-        pretrain: int = 0,
+        pretrain: Length = 0,
         d_rotation: float = 1.0,
         g_rotation: float = 0.2,
         class_weight: float = 1.0,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, mse_loss
 
-from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.core.errors import UserError
 from ganvas.methods.base import NoiseToImage, require_positive
 from ganvas.objectives.penalties import pixel_gradient_penalty
@@ -49,7 +49,7 @@ class SinGAN(NoiseToImage):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        images: int = 2000,
+        images: Length = 2000,
         coarsest: int = 25,
         factor: float = 0.75,
         updates: int = 3,

@@ -8,7 +8,7 @@ from typing import final
 from torch import nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from ganvas.core import Batch, Clock, Forward, Plan, Shape, Stage, Terms, Update
+from ganvas.core import Batch, Clock, Forward, Length, Plan, Shape, Stage, Terms, Update
 from ganvas.methods.base import Enlargement, Perceptual
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 
@@ -37,8 +37,8 @@ class SRGAN(Enlargement):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        pretrain: int = 0,
-        slow: int | None = None,
+        pretrain: Length = 0,
+        slow: Length | None = None,
         vgg: str | None = None,
         layer: str = "relu5_4",
         content_scale: float = 1 / 12.75,

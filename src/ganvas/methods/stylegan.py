@@ -7,7 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Plan, Shape, Stage, Terms, Update, rng
+from ganvas.core import Batch, Clock, Length, Plan, Shape, Stage, Terms, Update, rng
 from ganvas.methods.base import NoiseToImage
 from ganvas.nets.conditional import num_classes
 from ganvas.nets.progan import Growth, faded_reals
@@ -47,8 +47,8 @@ class StyleGAN(NoiseToImage):
         shape: Shape,
         G: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        fade: int = 600_000,
-        hold: int = 600_000,
+        fade: Length = 600_000,
+        hold: Length = 600_000,
         start: int | None = 8,
         batches: Mapping[int, int] | None = None,
         rates: Mapping[int, float] | None = None,

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from ganvas.core import Batch, Clock, Plan, Shape
+from ganvas.core import Batch, Clock, Length, Plan, Shape
 from ganvas.methods.base import AdversarialAutoencoder
 
 
@@ -39,7 +39,7 @@ class VQGAN(AdversarialAutoencoder):
         shape: Shape,
         AE: Callable[..., nn.Module],
         D: Callable[..., nn.Module],
-        start: int = 0,
+        start: Length = 0,
         adversarial_weight: float = 0.8,
         commitment: float = 0.25,
         perceptual_weight: float = 1.0,

@@ -47,7 +47,6 @@ class Candidate(_Table):
     task: Task
     recipe: str
     settings: tuple[str, ...] = ()
-    rated: tuple[str, ...] = ()
     unlabeled: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
     few: str | None = None
@@ -99,7 +98,6 @@ class Chosen(NamedTuple):
     """A recipe and its settings; `set` may have lengths to fill in (`filled`).
 
     size: of the images, in pixels: one side or (height, width)
-    rated: further settings while the rate is measured: those of the slowest stage
     augment: as of `ganvas train --augment`
     reason: one line for the user
     """
@@ -107,7 +105,6 @@ class Chosen(NamedTuple):
     recipe: str
     size: int | tuple[int, int]
     set: tuple[str, ...]
-    rated: tuple[str, ...]
     augment: str | None
     reason: str
 
@@ -223,4 +220,4 @@ def configured(
     more = "" if augment is None else f", augmented ({augment})"
     height, width = (size, size) if isinstance(size, int) else size
     reason = f"{found.text}: {candidate.recipe} at {width}x{height}{more}"
-    return Chosen(candidate.recipe, size, tuple(set), candidate.rated, augment, reason)
+    return Chosen(candidate.recipe, size, tuple(set), augment, reason)

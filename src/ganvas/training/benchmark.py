@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganvas import recipes
-from ganvas.core import Batch, Clock, Run, distributed
+from ganvas.core import Batch, Clock, Method, Run, distributed
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
@@ -32,6 +32,7 @@ SIDE = 2048  # of square matrices; their product measures the machine's rate
 SECONDS = 1.0  # least duration of a measurement of that rate
 IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution, the other measure
 WARM_STEPS = 2  # before steps are timed: one-time setup
+PARTS = 100  # of a run, whose kinds of steps are told apart
 COUNT = 256  # random images if no data are given
 
 
@@ -87,18 +88,40 @@ def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
     """How many images a run trains on within `minutes`, from steps that are timed here.
 
     The steps take a twentieth of the time, which is deducted, as is another for
-    snapshots and checkpoints. They are the first ones: a method whose networks grow
-    becomes slower later.
+    snapshots and checkpoints. Every kind of step of the run counts by its share: a
+    method whose networks grow becomes slower later.
     """
     engine = Engine(run, Prefetch(feed), device)
-    for _ in range(WARM_STEPS):
-        engine.step()
-    seconds, first = torch.zeros(1), engine.clock.images
-    while seconds < 60 * minutes / 20:
-        seconds += _timed(engine.step, device)
-        distributed.all_reduce_max_(seconds)  # at every step: all ranks take as many
+    kinds = steps_of(run, engine.method)
+    seconds_per_image = 0.0
+    for clock, share in kinds:
+        engine.clock = clock
+        for _ in range(WARM_STEPS):
+            engine.step()
+        seconds, first = torch.zeros(1), engine.clock.images
+        while seconds < 60 * minutes / 20 * share:
+            seconds += _timed(engine.step, device)
+            distributed.all_reduce_max_(seconds)  # at every step: all ranks take as many
+        seconds_per_image += share * float(seconds) / (engine.clock.images - first)
     engine.feed.close()
-    return max(run.batch, int(0.9 * 60 * minutes * (engine.clock.images - first) / float(seconds)))
+    return max(run.batch, int(0.9 * 60 * minutes / seconds_per_image))
+
+
+def steps_of(run: Run, method: Method) -> list[tuple[Clock, float]]:
+    """(a time, share of the images) of every kind of step: of each stage, and game.
+
+    method: of the run, at any stage
+    """
+    game = getattr(method, "start", 0)  # of autoencoders, whose discriminator waits
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for part in range(PARTS):
+        images = run.images * (2 * part + 1) // (2 * PARTS)
+        stage = method.stage(Clock(images // run.batch, images))
+        playing = not isinstance(game, int) or images >= game
+        kinds.setdefault((stage.index, stage.resolution, playing), []).append(images)
+    return [
+        (Clock(times[0] // run.batch, times[0]), len(times) / PARTS) for times in kinds.values()
+    ]
 
 
 def bench(

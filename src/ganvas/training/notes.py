@@ -16,7 +16,8 @@ def notes(run: Run, method: Method) -> list[str]:
 
     method: of the run, at any stage
 
-    Lengths do not follow `--images`: a recipe's schedules are those of its whole run.
+    The lengths of a recipe follow `--images`; those that are set by hand, or that a run
+    had before, do not.
     """
     found = []
     if (steps := run.images // run.batch) < FEW_STEPS:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 from ganvas.core import Run
-from ganvas.core.config import override
 from ganvas.core.environment import say
 from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed
@@ -50,8 +49,7 @@ def planned(
         raise UserError(
             f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
         )
-    lengths: Sequence[str] = ()  # settings that depend on the length of the run
-    rated: Sequence[str] = ()  # others, while the rate is measured
+    lengths: Sequence[str] = ()  # settings of "auto" that depend on the length of the run
     if recipe == auto.NAME:
         if (minutes is None and images is None) or settings.get("config") is not None:
             raise UserError(
@@ -61,21 +59,23 @@ def planned(
         chosen = auto.choose(auto.facts(data), minutes, settings.get("size"))
         say(chosen.reason)
         recipe, lengths = chosen.recipe, chosen.set
-        rated = () if minutes is None or known is not None else chosen.rated
         settings["size"] = chosen.size
         settings["augment"] = settings.get("augment") or chosen.augment
         settings["precision"] = settings.get("precision") or "auto"
     if known is not None and settings.get("precision") == "auto":
         settings["precision"] = str(known["run"].get("precision"))
-    length = planned_images(known) if known is not None else images or UNKNOWN_LENGTH
-    settings["set"] = (*auto.filled(lengths, length), *rated, *set)
-    run, feed, _ = plan_run(recipe, data, device, **settings)
-    if minutes is None:
-        return Planned(recipe, run, feed)
     if known is not None:
-        return Planned(recipe, replace(run, images=length), feed)
-    run = replace(run, images=benchmark.images_within(run, feed, device, minutes))
-    say(f"{run.images:,} images in about {minutes:g} minutes")
-    for setting in (*auto.filled(lengths, run.images), *set) if lengths else ():
-        run = override(run, setting)
-    return Planned(recipe, run, feed)
+        settings["images"] = known.get("fitted")  # its schedules stay as they are
+    elif minutes is not None:
+        settings["images"] = UNKNOWN_LENGTH
+    length = settings.get("images") or (UNKNOWN_LENGTH if known is None else known["images"])
+    settings["set"] = (*auto.filled(lengths, length), *set)
+    plan = plan_run(recipe, data, device, **settings)
+    if known is not None:
+        length = images if minutes is None else planned_images(known)
+        return Planned(recipe, replace(plan.run, images=length or plan.run.images), plan.feed)
+    if minutes is None:
+        return Planned(recipe, plan.run, plan.feed)
+    images = benchmark.images_within(plan.run, plan.feed, device, minutes)
+    say(f"{images:,} images in about {minutes:g} minutes")
+    return Planned(recipe, plan.at(images, (*auto.filled(lengths, images), *set)), plan.feed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 import shutil
 import time
@@ -17,6 +18,7 @@ import torch
 
 from ganvas import __version__, recipes
 from ganvas.core import Measure, Method, Run, Shape, Translates, config, distributed
+from ganvas.core.config import fitted
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data.feed import Feed
@@ -83,11 +85,15 @@ class Settings(TypedDict, total=False):
 
 
 class Plan(NamedTuple):
-    """The result of `plan_run`: a complete run, its data, the augmentation option."""
+    """The result of `plan_run`: a complete run, its data, the augmentation option.
+
+    at: the same run of a number of images, with other assignments (`--set`)
+    """
 
     run: Run
     feed: Feed
     augment: str | None
+    at: Callable[[int, Sequence[str]], Run]
 
 
 def plan_run(
@@ -110,15 +116,20 @@ def plan_run(
 ) -> Plan:
     """Resolve the settings of `train`: recipe, `config`, `set`, then the rest.
 
+    The stages and schedules of the recipe are fitted to the number of images; then
+    `config` and `set` may change them.
+
     Raises `UserError` for settings or data that do not fit.
     """
     make = recipes.find(recipe)
+    configured: tuple[str, ...] = ()
     if config is not None:
         file = config_file.read(config)
         size = file.size if size is None else size
         augment = file.augment if augment is None else augment
         precision = file.precision if precision is None else precision
-        set = (*file.assignments, *set)
+        configured = file.assignments
+    set = (*configured, *set)
     given: dict[str, Any] = {
         "batch": batch,
         "images": images,
@@ -136,12 +147,27 @@ def plan_run(
         size: int | tuple[int, int] | None = size,
         given: Mapping[str, object] = given,
     ) -> Run:
-        run = with_data(augmented(make(count), augment), data, size, set)
+        run = make(count)
+        length = cast("int | None", given["images"]) or _length_in(set)
+        run = augmented(run if length is None else fitted(run, length), augment)
+        run = with_data(run, data, size, set)
         return replace(run, **{k: v for k, v in given.items() if v is not None})
 
     refuse_early(described, set, size, given, torch.device(device))
     feed = described(1).data()
-    return Plan(described(feed.info.count), feed, augment)
+
+    def at(images: int, set: Sequence[str]) -> Run:
+        return described(feed.info.count, (*configured, *set), size, {**given, "images": images})
+
+    return Plan(described(feed.info.count), feed, augment, at)
+
+
+def _length_in(assignments: Sequence[str]) -> int | None:
+    """The number of images that assignments give the run; None: they give none."""
+    found = [
+        value for path, _, value in (a.partition("=") for a in assignments) if path == "images"
+    ]
+    return int(found[-1]) if found and re.fullmatch(r"[0-9]{1,18}", found[-1]) else None
 
 
 def config_text(
@@ -344,6 +370,7 @@ def describe_run(
         "task": info.task if isinstance(engine.method, Translates) else "images",
         "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
         "images": run.images,
+        "fitted": run.images,
         "batch": run.batch,
         "seed": run.seed,
         "device": str(engine.device),

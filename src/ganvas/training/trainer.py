@@ -90,7 +90,8 @@ def train(
     out: the run folder; it must be new or empty, unless `resume` is "auto".
     size: pixels, one side or (height, width). None: the recipe's.
     batch: images per batch, over all ranks.
-    images: length of the run in real images drawn.
+    images: length of the run in real images drawn. The recipe's stages and schedules
+        become shorter or longer in proportion; `set` may give others.
     minutes: length of the run in minutes, about: the rate is measured first, and the
         number of images follows from it.
     seed: every random number of the run follows from it.

@@ -89,7 +89,11 @@ def train(
         int | None, typer.Option(max=BATCH, help="Images per batch, over all processes.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="Length of the training in real images.")
+        int | None,
+        typer.Option(
+            help="Length of the training in real images; the recipe's stages and schedules "
+            "follow it."
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Length of the training in minutes, about.")

@@ -34,6 +34,12 @@ def removed(model: Model, of: LayerUnits, orders: list[list[int]], seed: int) ->
     return left / left[:, :1].clamp(min=1e-9)
 
 
+def effect(model: Model, of: LayerUnits, color: int, order: list[int], seed: int) -> float:
+    """How much of a place shows a color by the first units of an order, inserted."""
+    units = order[:MANY]
+    return causal.insertion(model, of, color, units, COLORS, n=EDITED, seed=seed).effect
+
+
 def share_matched(of: LayerUnits) -> float:
     """The share of a layer's units that match a color beyond chance."""
     return float(of.beyond_chance().any(1).float().mean())
@@ -70,15 +76,15 @@ def measure(model: Model, found: Dissection, kind: Kind, seed: int) -> dict[str,
     by_chance = removed(model, of, random, seed).mean((0, 2))
     at = COUNTS.index(MANY)
     others = fmean(float(left[c, at, k]) for c in colors for k in colors if k != c)
-    inserted = [
-        causal.insertion(model, of, c, orders[c][:MANY], COLORS, n=EDITED, seed=seed)
-        for c in colors
-    ]
+    inserted = fmean(effect(model, of, c, orders[c], seed) for c in colors)
+    inserted_by_chance = fmean(
+        effect(model, of, c, order, seed) for c in colors for order in random
+    )
     return {
         "removed": float(1 - judged[:, at].mean()),
         "beyond_random": float((by_chance - judged.mean(0))[1:].min()),
         "beyond_others": others - float(judged[:, at].mean()),
-        "inserted": fmean(i.effect for i in inserted),
+        "inserted": inserted - inserted_by_chance,
         "rise": float(judged.mean(0).diff().max()),
         **matched,
         "more_in_middle": middle - first,

@@ -19,7 +19,7 @@ from ganvas.core import rng
 
 SAMPLES = 6_000  # the less sure half is left out, as in the paper
 PART = 500
-IMAGES = 60_000
+IMAGES = 100_000
 NOTHING = 10  # the judge's last class
 
 
