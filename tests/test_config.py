@@ -19,7 +19,7 @@ from torch import nn
 import ganvas
 from ganvas import methods, recipes
 from ganvas.core import Clock, config, registry
-from ganvas.core.errors import UserError
+from ganvas.core.errors import ConfigError, UserError
 from ganvas.core.schedules import HalfLife, LinearDecay, StepDecay
 
 
@@ -299,3 +299,19 @@ def test_a_description_is_a_run() -> None:
 def test_steps_of_a_rate() -> None:
     halved = StepDecay(every=100, factor=0.5)
     assert [halved(Clock(images=n)) for n in (0, 99, 100, 250)] == [1, 1, 0.5, 0.25]
+
+
+def test_settings_by_path_are_assignments() -> None:
+    given = {
+        "G.widths": [8, 4],
+        "labels": True,
+        "ema": None,
+        "optim.G.lr": 1e-3,
+        "precision": "bf16",
+    }
+    expected = ("G.widths=[8, 4]", "labels=true", "ema=null", "optim.G.lr=0.001", "precision=bf16")
+    assert config.assignments(given) == expected
+    assert config.assignments("D.width=32") == ("D.width=32",)
+    assert config.assignments(["a=1", "b=2"]) == ("a=1", "b=2")
+    with pytest.raises(ConfigError, match="set takes numbers"):
+        config.assignments({"lr": object()})

@@ -13,7 +13,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import pydantic
@@ -25,6 +25,7 @@ from ganvas.core.registry import LARGEST, find, shorten
 from ganvas.core.schedules import HalfLife, LinearDecay
 
 T = TypeVar("T")
+Assignments = Sequence[str] | Mapping[str, object]  # "path=value", or values by path
 
 
 def dump(value: object) -> Json:
@@ -132,6 +133,24 @@ def _load(value: Any, path: str) -> Any:
 
 def _name(thing: Any) -> str:
     return f"{thing.__module__}:{thing.__qualname__}"
+
+
+def assignments(settings: Assignments) -> tuple[str, ...]:
+    """Settings as `override` takes them: `{"D.width": 32}` is `("D.width=32",)`.
+
+    Raises `ConfigError` for a value that is no number, text, boolean, list or None.
+    """
+    if isinstance(settings, str):
+        return (settings,)
+    if not isinstance(settings, Mapping):
+        return tuple(settings)
+    try:
+        return tuple(
+            f"{path}={value if isinstance(value, str) else json.dumps(value)}"
+            for path, value in settings.items()
+        )
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"set takes numbers, text, booleans, lists and None: {e}") from None
 
 
 def override(run: Run, assignment: str) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ def check_method(
     recipe: Callable[[int], Run],
     *,
     data: str | Path | None = None,
-    set: Sequence[str] = (),
+    set: config.Assignments = (),
 ) -> None:
     """Check that a recipe and its method fulfill the contract of ganvas.
 
@@ -45,7 +45,7 @@ def check_method(
     recipe: a function `recipe(count) -> Run`, as an entry point of the group
         `ganvas.recipes` names it.
     data: training data. None: toy images of the recipe's kind and size.
-    set: settings "path=value" that make the networks small, e.g. `"G.width=4"`.
+    set: settings that make the networks small, as in `ganvas.train`.
 
     Raises `AssertionError`, with what was found, if a check fails, and `UserError` for
     a setting that does not fit.
@@ -53,7 +53,7 @@ def check_method(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         source = _toy_data(recipe(1), root / "data") if data is None else Path(data)
-        run = with_data(recipe(IMAGES), source, None, set)
+        run = with_data(recipe(IMAGES), source, None, config.assignments(set))
         check_description(run)
         check_resume(run, root / "cuts")
         check_movers(run)

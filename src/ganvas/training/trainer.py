@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from ganvas.core import Measure, distributed
-from ganvas.core.config import dump
+from ganvas.core.config import Assignments, assignments, dump
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
@@ -70,7 +70,7 @@ def train(
     discriminator_from: str | Path | None = None,
     partial: bool = False,
     freeze: str | None = None,
-    set: Sequence[str] = (),
+    set: Assignments = (),
     config: str | Path | None = None,
     test: str | Path | None = None,
     best: Measure | None = None,
@@ -108,7 +108,7 @@ def train(
     discriminator_from: the same, of which only discriminators are taken.
     partial: take the tensors of these that fit, instead of refusing others.
     freeze: weights that stay as they are: "G:mapping,D:3" (`ganvas.engine.freezing`).
-    set: further numbers as "path=value" (`"D.width=32"`).
+    set: further numbers by their path: `{"D.width": 32}` or `["D.width=32"]`.
     config: a TOML file of settings (`ganvas.training.config_file`). Arguments and
         `set` take precedence over it.
     test: images to measure at every snapshot and not to train on, in any form that
@@ -169,7 +169,7 @@ def train(
         freeze=freeze,
         test=test,
         best=best,
-        set=set,
+        set=assignments(set),
         config=config,
     )
     sources = [start_from] if isinstance(start_from, str | Path) else start_from
@@ -216,7 +216,7 @@ def resume(
     *,
     images: int | None = None,
     device: str | None = None,
-    set: Sequence[str] = (),
+    set: Assignments = (),
     data: str | Path | None = None,
     keep: str | None = None,
     on_snapshot: OnSnapshot | None = None,
@@ -249,7 +249,7 @@ def resume(
     with _swept(out):
         place = None if data is None else str(data)
         engine, record, unfinished = restore(
-            out, "last", device, images=images, set=set, data=place
+            out, "last", device, images=images, set=assignments(set), data=place
         )
         record["keep"] = keep or record.get("keep", DEFAULT)
         if _is_complete(engine, out):
