@@ -104,7 +104,7 @@ def steps(root: Path) -> dict[str, float]:
 
     engines = {}
     for name, source in (("memory", root / "different"), ("shards", root / "shards")):
-        run, feed, _ = plan_run("dcgan", source, "cpu", size=SIZE, batch=BATCH)
+        run, feed, *_ = plan_run("dcgan", source, "cpu", size=SIZE, batch=BATCH)
         engines[name] = Engine(run, Prefetch(feed), "cpu")
         engines[name].step()
     seconds: dict[str, list[float]] = {"memory": [], "shards": []}

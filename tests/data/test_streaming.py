@@ -241,7 +241,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(packed: tuple[Path, Path
     }  # fmt: skip
 
     def engine() -> Engine:
-        run, feed, _ = plan_run("dcgan", packed[1], "cpu", **options)
+        run, feed, *_ = plan_run("dcgan", packed[1], "cpu", **options)
         return Engine(run, Prefetch(feed), "cpu")
 
     whole, first, second = engine(), engine(), engine()

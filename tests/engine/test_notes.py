@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ganvas.core import Shape
 from ganvas.core.config import override
 from ganvas.core.errors import UserError
 from ganvas.training import trainer
-from ganvas.training.notes import notes
+from ganvas.training.notes import notes, notes_on_going_on
 
 
 def said(recipe: str, *settings: str) -> str:
@@ -39,6 +40,16 @@ def test_a_rate_that_never_falls_and_missing_features_are_named() -> None:
     assert "without --set vgg=FILE" in said("esrgan")
     assert "vgg" not in said("dcgan")
     assert "vgg" not in said("srresnet")
+
+
+def test_a_longer_run_whose_rate_has_fallen_is_told_so() -> None:
+    run = override(toy_run("pix2pix", Path("unused")), "lr.start=1000")
+    run = replace(override(run, "lr.end=2000"), images=4000)
+    (line,) = notes_on_going_on(run, 2000)
+    assert "--set lr.start=3000 --set lr.end=4000" in line
+    assert not notes_on_going_on(replace(run, images=2000), 1000)
+    assert not notes_on_going_on(replace(run, lr=None), 2000)
+    assert not notes_on_going_on(run, 4000)
 
 
 def test_a_run_of_few_steps_is_told_so() -> None:

@@ -41,7 +41,7 @@ def notes(run: Run, method: Method) -> list[str]:
             f"--set start={run.images // 2} fits it"
         )
     start = getattr(run.lr, "start", None)
-    if isinstance(start, int) and start >= run.images:
+    if isinstance(start, int) and start >= run.images > run.batch:
         found.append(
             f"note: the learning rate falls from {start:,} images on, which this run does not "
             f"reach: --set lr.start={run.images // 2} --set lr.end={run.images} fits it"
@@ -53,6 +53,20 @@ def notes(run: Run, method: Method) -> list[str]:
             "no perceptual part"
         )
     return found
+
+
+def notes_on_going_on(run: Run, images: int) -> list[str]:
+    """A line, if the learning rate is 0 in what is left of a run after `images` images.
+
+    A run keeps its schedules when it is made longer, and most end with a rate of 0.
+    """
+    middle = _clock(run, (images + run.images) // 2)
+    if images >= run.images or run.lr is None or run.lr(middle) > 0:
+        return []
+    return [
+        f"note: by its schedule the learning rate is 0 for most of what is left: "
+        f"--set lr.start={middle.images} --set lr.end={run.images} lets it fall anew"
+    ]
 
 
 def _clock(run: Run, images: int) -> Clock:

@@ -36,7 +36,7 @@ from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import resume_command
 from ganvas.training.loop import OnSnapshot, Watching, fit
-from ganvas.training.notes import notes
+from ganvas.training.notes import notes, notes_on_going_on
 from ganvas.training.planning import planned
 from ganvas.training.probe import held_out_images
 from ganvas.training.snapshot import model_facts, write_report_quietly
@@ -258,6 +258,8 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
+        for note in notes_on_going_on(engine.run, engine.clock.images):
+            say(note)
         watching = _watching(engine, record, on_snapshot, log)
         if distributed.rank() == 0:
             write_record(out, record)
@@ -279,6 +281,8 @@ def _continue(
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
+        for note in notes_on_going_on(engine.run, engine.clock.images):
+            say(note)
         watching = _watching(engine, record, on_snapshot, tracker, unattended=True)
         if distributed.rank() == 0:
             write_record(out, record)
