@@ -1,0 +1,160 @@
+"""Less usual arguments of other projects' constructors, against plain torch."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganvas.inference.importers import import_network
+
+State = dict[str, Tensor]
+
+
+def imported(state: State, file: Path, **options: Any) -> Any:
+    torch.save(state, file)
+    return import_network(file, options=options)
+
+
+def close(got: Tensor, want: Tensor) -> None:
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+
+
+def conv(name: str, channels_in: int, channels_out: int, kernel: int, bias: bool = True) -> State:
+    """A convolution that keeps the size of signals."""
+    weight = torch.randn(channels_out, channels_in, kernel, kernel)
+    state = {f"{name}.weight": weight / math.sqrt(weight[0].numel())}
+    return state | ({f"{name}.bias": torch.randn(channels_out) / 5} if bias else {})
+
+
+def norm(name: str, channels: int) -> State:
+    """Batch norm with its statistics."""
+    values = {"weight": torch.rand(channels) + 0.5, "bias": torch.randn(channels) / 5}
+    values |= {"running_mean": torch.randn(channels) / 5, "running_var": torch.rand(channels) + 0.5}
+    return {f"{name}.{k}": v for k, v in values.items()}
+
+
+def convolved(x: Tensor, state: State, name: str, stride: int = 1, pad: int = -1) -> Tensor:
+    weight = state[f"{name}.weight"]
+    pad = weight.shape[-1] // 2 if pad < 0 else pad
+    return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, pad)
+
+
+def normed(x: Tensor, state: State, name: str) -> Tensor:
+    values = (state[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+    return F.batch_norm(x, *values)
+
+
+# ---------------------------------------------------------------- mimicry
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("end", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("bottom", [2, 4, 5])
+def test_first_sides_of_mimicrys_dcgan(bottom: int, end: str, tmp_path: Path) -> None:
+    """A generator for 32 px at any `bottom_width`; that for CIFAR ends in a sigmoid."""
+    state = {"l1.weight": torch.randn(4 * bottom**2, 6), "l1.bias": torch.randn(4 * bottom**2)}
+    for i in (2, 3, 4):
+        state |= norm(f"block{i}.b1", 4) | norm(f"block{i}.b2", 4)
+        state |= conv(f"block{i}.c1", 4, 4, 3) | conv(f"block{i}.c2", 4, 4, 3)
+        state |= conv(f"block{i}.c_sc", 4, 4, 1)
+    state |= norm("b5", 4) | conv("c5", 4, 3, 3)
+    z = torch.randn(2, 6)
+    x = F.linear(z, state["l1.weight"], state["l1.bias"]).view(2, 4, bottom, bottom)
+
+    def doubled(x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+    for i in (2, 3, 4):
+        h = convolved(doubled(normed(x, state, f"block{i}.b1").relu()), state, f"block{i}.c1")
+        h = convolved(normed(h, state, f"block{i}.b2").relu(), state, f"block{i}.c2")
+        x = h + convolved(doubled(x), state, f"block{i}.c_sc")
+    x = convolved(normed(x, state, "b5").relu(), state, "c5")
+    close(imported(state, tmp_path / "g.pth", output=end)(z), getattr(x, end)())
+
+
+# ---------------------------------------------------------------- pytorch_GAN_zoo
+
+
+def scaled(state: State, name: str, x: Tensor, equalized: bool) -> Tensor:
+    """A layer whose result, bias and all, is multiplied if it is equalized."""
+    weight, bias = state[f"{name}.module.weight"], state[f"{name}.module.bias"]
+    if weight.dim() == 4:
+        y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    else:
+        y = F.linear(x, weight, bias)
+    return y * math.sqrt(2 / weight[0].numel()) if equalized else y
+
+
+def layer(name: str, *shape: int, equalized: bool) -> State:
+    weight = torch.randn(shape)
+    weight = weight if equalized else weight / math.sqrt(3 * weight[0].numel())
+    return {f"{name}.module.weight": weight, f"{name}.module.bias": torch.randn(shape[0]) / 5}
+
+
+LEAKS = pytest.mark.parametrize("leak", [0.0, 0.2, 0.5])
+EQUALIZED = pytest.mark.parametrize("equalized", [False, True])
+
+
+@torch.no_grad()
+@EQUALIZED
+@LEAKS
+def test_generators_of_gan_zoo(
+    leak: float, equalized: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Slopes and scales of layers, which a file does not show."""
+    how = {"equalized": equalized}
+    state = layer("formatLayer", 96, 5, **how) | layer("groupScale0.0", 6, 6, 3, 3, **how)
+    state |= layer("scaleLayers.0.0", 4, 6, 3, 3, **how) | layer("toRGBLayers.0", 3, 6, 1, 1, **how)
+    state |= layer("scaleLayers.0.1", 4, 4, 3, 3, **how) | layer("toRGBLayers.1", 3, 4, 1, 1, **how)
+
+    def unit(x: Tensor) -> Tensor:
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    def after(name: str, x: Tensor) -> Tensor:
+        return F.leaky_relu(scaled(state, name, x, equalized), leak)
+
+    z = torch.randn(2, 5)
+    x = unit(after("groupScale0.0", unit(after("formatLayer", unit(z)).view(2, 6, 4, 4))))
+    x = F.interpolate(x, scale_factor=2)
+    x = unit(after("scaleLayers.0.1", unit(after("scaleLayers.0.0", x))))
+    want = scaled(state, "toRGBLayers.1", x, equalized)
+    options = {"leakyReluLeak": leak, "equalizedlR": equalized, "generationActivation": "none"}
+    close(imported(state, tmp_path / "g.pth", **options)(z), want)
+    assert not caplog.messages
+    with caplog.at_level(logging.WARNING):
+        made = imported(state, tmp_path / "g.pth")(z)
+    assert "leakyReluLeak=0.2 (else --option leakyReluLeak=NUMBER)" in caplog.text
+    assert ("equalizedlR=true (else --option equalizedlR=false)" in caplog.text) != equalized
+    assert torch.allclose(made, want, atol=1e-4) == (equalized and leak == 0.2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", [0, 3])
+@EQUALIZED
+@LEAKS
+def test_discriminators_of_gan_zoo(
+    leak: float, equalized: bool, classes: int, tmp_path: Path
+) -> None:
+    """As its generators, and the scores of classes beside that of the image (AC-GAN)."""
+    how = {"equalized": equalized}
+    state = layer("groupScaleZero.0", 6, 6, 3, 3, **how) | layer("groupScaleZero.1", 6, 96, **how)
+    state |= layer("fromRGBLayers.0", 6, 3, 1, 1, **how)
+    state |= layer("fromRGBLayers.1", 4, 3, 1, 1, **how)
+    state |= layer("scaleLayers.0.0", 4, 4, 3, 3, **how)
+    state |= layer("scaleLayers.0.1", 6, 4, 3, 3, **how)
+    state |= layer("decisionLayer", 1 + classes, 6, **how)
+    x = h = torch.randn(2, 3, 8, 8)
+    for name in ("fromRGBLayers.1", "scaleLayers.0.0", "scaleLayers.0.1"):
+        h = F.leaky_relu(scaled(state, name, h, equalized), leak)
+    h = F.leaky_relu(scaled(state, "groupScaleZero.0", F.avg_pool2d(h, 2), equalized), leak)
+    h = F.leaky_relu(scaled(state, "groupScaleZero.1", h.flatten(1), equalized), leak)
+    options = {"leakyReluLeak": leak, "equalizedlR": equalized}
+    net = imported(state, tmp_path / "d.pth", **options)
+    close(net(x), scaled(state, "decisionLayer", h, equalized))
