@@ -234,9 +234,14 @@ def discriminator(taps: list[float], architecture: str) -> State:
     return state
 
 
-def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -> Tensor:
-    """What StyleGAN2's discriminator of 8x8 images gives."""
-    n = len(taps)
+def score(
+    state: State, x: Tensor, taps: list[float], kind: str, clamp: float, last: str | None = None
+) -> Tensor:
+    """What StyleGAN2's discriminator of 8x8 images gives.
+
+    last: the activation at 4x4, if it is another
+    """
+    n, last = len(taps), last or kind
 
     def convolved(x: Tensor, at: str, stride: int = 1, limit: float = clamp) -> Tensor:
         kernel = state[f"{at}.weight"]
@@ -247,7 +252,7 @@ def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -
             stride,
             padding=kernel.shape[-1] // 2 if stride == 1 else 0,
         )
-        return activation(x, kind).clamp(-limit, limit)
+        return activation(x, last if at.startswith("b4.") else kind).clamp(-limit, limit)
 
     def halved(x: Tensor) -> Tensor:
         return filtered(x, taps, (n - 1) // 2, (n - 2) // 2)[..., ::2, ::2]
@@ -260,7 +265,7 @@ def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -
     if "b4.fromrgb.weight" in state:
         y = y + convolved(halved(x), "b4.fromrgb", limit=math.inf)
     y = convolved(y, "b4.conv").flatten(1)
-    y = activation(y @ state["b4.fc.weight"].T / 8 + state["b4.fc.bias"], kind)
+    y = activation(y @ state["b4.fc.weight"].T / 8 + state["b4.fc.bias"], last)
     return y @ state["b4.out.weight"].T / 2 + state["b4.out.bias"]
 
 
@@ -283,6 +288,9 @@ def test_settings_of_stylegan2s_discriminator(
     options = {"activation": kind, "conv_clamp": None if clamp == math.inf else clamp}
     net = import_network(tmp_path / "d.pth", options=options)
     want = score(state, x, taps, kind, clamp)
+    torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-5)
+    net = import_network(tmp_path / "d.pth", options={**options, "epilogue_activation": "swish"})
+    want = score(state, x, taps, kind, clamp, "swish")
     torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-5)
 
 

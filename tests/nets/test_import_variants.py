@@ -47,8 +47,10 @@ def convolved(x: Tensor, state: State, name: str, stride: int = 1, pad: int = -1
 
 
 def normed(x: Tensor, state: State, name: str) -> Tensor:
-    values = (state[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
-    return F.batch_norm(x, *values)
+    mean, var, gain, bias = (
+        state[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")
+    )
+    return F.batch_norm(x, mean, var, gain, bias)
 
 
 # ---------------------------------------------------------------- mimicry

@@ -344,7 +344,7 @@ class MinibatchStdDev(nn.Module):
 
     def _appended(self, x: Tensor, group: int) -> Tensor:
         n = len(x)
-        if group == 1:  # a lone image has no spread
+        if group == 1 and self.correction:  # a lone image has no spread
             return torch.cat([x, torch.zeros_like(x[:, : self.channels])], 1)
         groups = x.float().view(n // group, group, self.channels, -1, *x.shape[2:])
         std = (groups.var(1, correction=self.correction) + 1e-8).sqrt().mean((2, 3, 4))

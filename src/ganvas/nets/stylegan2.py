@@ -339,6 +339,7 @@ class Discriminator(Grows):
         super().__init__(size)
         _known(architecture)
         self.activation: Activation = "lrelu"
+        self.last_activation: Activation | None = None  # of the layers at 4x4; None: the same
         self.conv_clamp = conv_clamp
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         joined = (w[0] if joined is None else joined) if classes else 1
@@ -372,17 +373,19 @@ class Discriminator(Grows):
                 "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
+        end = self.last_activation or self.activation
         h = activated(self.from_rgb(x), self.activation, self.conv_clamp)
         if self.more_rgb:
             for i, (block, from_rgb) in enumerate(zip(self.blocks, self.more_rgb, strict=True), 1):
                 x = self.shrink(x)
                 # The authors' code has no limit at 4x4, which never is in float16.
-                clamp = None if i == len(self.blocks) else self.conv_clamp
-                h = block(h) + activated(from_rgb(x), self.activation, clamp)
+                last = i == len(self.blocks)
+                kind, clamp = (end, None) if last else (self.activation, self.conv_clamp)
+                h = block(h) + activated(from_rgb(x), kind, clamp)
         else:
             h = self.blocks(h)
-        h = activated(self.last(self.spread(h)), self.activation, self.conv_clamp)
-        scores = self.output(activated(self.dense(h.flatten(1)), self.activation))
+        h = activated(self.last(self.spread(h)), end, self.conv_clamp)
+        scores = self.output(activated(self.dense(h.flatten(1)), end))
         if self.mapping is None:
             return scores.squeeze(1)
         return (scores * self.mapping(None, y)).sum(1) / math.sqrt(scores.shape[1])

@@ -20,6 +20,7 @@ from ganvas.inference.importers.formats import (
     State,
     column,
     separable,
+    unchanged,
 )
 from ganvas.nets import stylegan2
 from ganvas.nets.activations import ACTIVATIONS, Activation
@@ -97,6 +98,8 @@ def _discriminator(state: State) -> Found | None:
     settings = _settings(state)
     # Their converter of TensorFlow's files sets another learning rate here.
     settings |= rates(state, announced=True)
+    readings = {"same": unchanged, **_activations(_activate_last).readings}
+    settings["epilogue_activation"] = Setting(readings, "same", announced=False)
     if isinstance(net.spread, MinibatchStdDev):
         net.spread.interleaved = True
         whole = {"none": partial(_group, group=1 << 30)}  # the whole batch
@@ -175,6 +178,12 @@ def _activate(net: nn.Module, activation: Activation) -> None:
     for module in net.modules():
         if isinstance(module, kinds):
             module.activation = activation
+
+
+def _activate_last(net: nn.Module, activation: Activation) -> None:
+    """Set the activation of a discriminator's layers at 4x4."""
+    assert isinstance(net, stylegan2.Discriminator)
+    net.last_activation = activation
 
 
 def _activate_mapping(net: nn.Module, activation: Activation) -> None:
