@@ -160,3 +160,25 @@ def test_discriminators_of_gan_zoo(
     options = {"leakyReluLeak": leak, "equalizedlR": equalized}
     net = imported(state, tmp_path / "d.pth", **options)
     close(net(x), scaled(state, "decisionLayer", h, equalized))
+
+
+# ---------------------------------------------------------------- leftthomas/SRGAN
+
+
+@torch.no_grad()
+def test_the_discriminator_of_leftthomas_srgan(tmp_path: Path) -> None:
+    """Convolutions that end in the mean of the map: images of any size."""
+    state, widths, convs = conv("net.0", 3, 4, 3), [4, 4, 8, 8, 16, 16, 32, 32], [0]
+    for i in range(1, 8):
+        at = 3 * i - 1
+        state |= conv(f"net.{at}", widths[i - 1], widths[i], 3) | norm(f"net.{at + 1}", widths[i])
+        convs.append(at)
+    state |= conv("net.24", 32, 64, 1) | conv("net.26", 64, 1, 1)
+    for size in ((16, 16), (37, 50)):
+        x = h = torch.rand(2, 3, *size)
+        for i, at in enumerate(convs):
+            h = convolved(h, state, f"net.{at}", stride=1 + i % 2)
+            h = F.leaky_relu(normed(h, state, f"net.{at + 1}") if i else h, 0.2)
+        h = convolved(h.mean((2, 3), keepdim=True), state, "net.24")
+        want = convolved(F.leaky_relu(h, 0.2), state, "net.26").flatten().sigmoid()
+        close(imported(state, tmp_path / "d.pth")(x), want)

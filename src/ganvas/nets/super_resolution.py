@@ -93,13 +93,17 @@ class SRDiscriminator(nn.Module):
     arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels,
     every second of stride 2, batch norm after all but the first, LeakyReLU .2, then two
     dense layers. Images -> logits [N]. Sides are multiples of 16.
+    size: None for images of any size, whose mean features the dense layers take, as in
+        leftthomas/SRGAN
     """
 
     def __init__(
-        self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64
+        self, channels: int = 3, size: tuple[int, int] | None = (96, 96), width: int = 64
     ) -> None:
         super().__init__()
-        divisible(torch.empty(0, 0, *size), 16, 16)
+        if size is not None:
+            divisible(torch.empty(0, 0, *size), 16, 16)
+        self.pooled = size is None
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
@@ -114,15 +118,17 @@ class SRDiscriminator(nn.Module):
             ]
             before = after
         self.features = nn.Sequential(*layers)
+        places = 1 if size is None else (size[0] // 16) * (size[1] // 16)
         self.dense = nn.Sequential(
-            nn.Linear(before * (size[0] // 16) * (size[1] // 16), 16 * width),
+            nn.Linear(before * places, 16 * width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Linear(16 * width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images x [N, channels, H, W] of `size` to logits [N]."""
-        return self.dense(self.features(x).flatten(1)).flatten()
+        h = self.features(x)
+        return self.dense((h.mean((2, 3)) if self.pooled else h).flatten(1)).flatten()
 
 
 # ---------------------------------------------------------------- XPixelGroup/BasicSR
