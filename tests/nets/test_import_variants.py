@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from renaming import spectral
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -182,3 +183,91 @@ def test_the_discriminator_of_leftthomas_srgan(tmp_path: Path) -> None:
         h = convolved(h.mean((2, 3), keepdim=True), state, "net.24")
         want = convolved(F.leaky_relu(h, 0.2), state, "net.26").flatten().sigmoid()
         close(imported(state, tmp_path / "d.pth")(x), want)
+
+
+# ---------------------------------------------------------------- DeOldify
+
+
+def deoldify(factor: float) -> State:
+    """The "deep" U-Net around a ResNet with a block in each stage, without normalization."""
+    state = conv("layers.0.0", 3, 4, 7, bias=False) | norm("layers.0.1", 4)
+    for i, (a, b) in enumerate(((4, 4), (4, 8), (8, 16), (16, 32)), 4):
+        name = f"layers.0.{i}.0"
+        state |= conv(f"{name}.conv1", a, b, 3, bias=False) | norm(f"{name}.bn1", b)
+        state |= conv(f"{name}.conv2", b, b, 3, bias=False) | norm(f"{name}.bn2", b)
+        if i > 4:
+            state |= conv(f"{name}.downsample.0", a, b, 1, bias=False)
+            state |= norm(f"{name}.downsample.1", b)
+    state |= norm("layers.1", 32)
+    for i, (a, b) in enumerate(((32, 64), (64, 32))):
+        state |= conv(f"layers.3.{i}.0", a, b, 3, bias=False) | norm(f"layers.3.{i}.2", b)
+    width = 32
+    for i, skip in enumerate((16, 8, 4, 4), 4):
+        name, joined = f"layers.{i}", width // 2 + skip
+        out = int((joined // 2 if i == 7 else joined) * factor)
+        state |= conv(f"{name}.shuf.conv.0", width, width // 2 * 4, 1, bias=False)
+        state |= norm(f"{name}.shuf.conv.1", width // 2 * 4) | norm(f"{name}.bn", skip)
+        for j, channels in ((1, joined), (2, out)):
+            state |= conv(f"{name}.conv{j}.0", channels, out, 3, bias=False)
+            state |= norm(f"{name}.conv{j}.2", out)
+        if i == 5:
+            for kind, rows in (("query", out // 8), ("key", out // 8), ("value", out)):
+                state[f"{name}.conv2.3.{kind}.weight"] = torch.randn(rows, out, 1) / out**0.5
+            state[f"{name}.conv2.3.gamma"] = torch.tensor([0.7])
+        width = out
+    state |= conv("layers.8.conv.0", width, 4 * width, 1) | conv("layers.11.0", width + 3, 3, 1)
+    for i in range(2):
+        state |= conv(f"layers.10.layers.{i}.0", width + 3, width + 3, 3)
+    return state
+
+
+def colored(state: State, x: Tensor) -> Tensor:
+    """What the U-Net makes of normalized images."""
+
+    def unit(name: str, x: Tensor) -> Tensor:
+        return normed(convolved(x, state, f"{name}.0").relu(), state, f"{name}.2")
+
+    def doubled(x: Tensor) -> Tensor:
+        x = F.pixel_shuffle(x.relu(), 2)
+        return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), 2, 1)
+
+    h = normed(convolved(x, state, "layers.0.0", 2), state, "layers.0.1").relu()
+    kept, h = [h], F.max_pool2d(h, 3, 2, 1)
+    for i in range(4, 8):
+        name, before = f"layers.0.{i}.0", h
+        if i > 4:
+            before = convolved(h, state, f"{name}.downsample.0", 2)
+            before = normed(before, state, f"{name}.downsample.1")
+        h = normed(convolved(h, state, f"{name}.conv1", 1 + (i > 4)), state, f"{name}.bn1").relu()
+        h = (normed(convolved(h, state, f"{name}.conv2"), state, f"{name}.bn2") + before).relu()
+        kept.append(h)
+    h = unit("layers.3.1", unit("layers.3.0", normed(h, state, "layers.1").relu()))
+    for i, skip in enumerate(reversed(kept[:-1]), 4):
+        name = f"layers.{i}"
+        h = doubled(
+            normed(convolved(h, state, f"{name}.shuf.conv.0"), state, f"{name}.shuf.conv.1")
+        )
+        h = torch.cat([h, normed(skip, state, f"{name}.bn")], 1).relu()
+        h = unit(f"{name}.conv2", unit(f"{name}.conv1", h))
+        if i == 5:
+            flat, at = h.flatten(2), f"{name}.conv2.3"
+            q, k, v = (state[f"{at}.{n}.weight"][:, :, 0] @ flat for n in ("query", "key", "value"))
+            seen = v @ (q.transpose(1, 2) @ k).softmax(1)
+            h = h + state[f"{at}.gamma"] * seen.view_as(h)
+    h = torch.cat([doubled(convolved(h, state, "layers.8.conv.0")), x], 1)
+    inner = convolved(h, state, "layers.10.layers.0.0").relu()
+    h = h + convolved(inner, state, "layers.10.layers.1.0").relu()
+    return convolved(h, state, "layers.11.0").sigmoid() * 6 - 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("factor", [0.7, 1.3, 1.5])
+def test_widths_of_deoldify(factor: float, tmp_path: Path) -> None:
+    """Any `nf_factor`, of which each block takes the whole part."""
+    state, x = deoldify(factor), torch.randn(2, 3, 32, 64)
+    plain = {k: v for k, v in state.items() if k.startswith(("layers.0.", "layers.8."))}
+    stored = plain | spectral({k: v for k, v in state.items() if k not in plain})
+    weight = stored.pop("layers.8.conv.0.weight")
+    stored["layers.8.conv.0.weight_g"] = weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    stored["layers.8.conv.0.weight_v"] = 3 * weight
+    close(imported(stored, tmp_path / "g.pth").raw(x), colored(state, x))
