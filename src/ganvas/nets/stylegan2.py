@@ -24,6 +24,7 @@ from ganvas.nets.layers import (
     EqualizedLinear,
     MinibatchStdDev,
     Size,
+    Taps,
     downsampling,
     upsampling,
 )
@@ -68,7 +69,7 @@ class ModulatedConv2d(nn.Module):
         style: int,
         demodulate: bool = True,
         up: bool = False,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
@@ -91,13 +92,13 @@ class ModulatedConv2d(nn.Module):
         return x + self.bias.view(-1, 1, 1).to(x.dtype)
 
 
-def _after_doubling(taps: Sequence[float], kernel: int) -> Blur:
+def _after_doubling(taps: Taps, kernel: int) -> Blur:
     """The filter after a transposed convolution of `kernel`, of an image doubled."""
     n, border = len(taps), kernel // 2
     before = border + (n + 1) // 2 - (kernel - 1)
     after = border + (n - 2) // 2 - (kernel - 2)
     pad = before if before == after >= 0 else (before, after)
-    return Blur(taps[::-1], pad=pad, gain=4.0)
+    return Blur(taps, pad=pad, gain=4.0, turned=True)
 
 
 class ModulatedLayer(nn.Module):
@@ -115,7 +116,7 @@ class ModulatedLayer(nn.Module):
         size: tuple[int, int],
         up: bool = False,
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         kernel: int = 3,
         activation: Activation = "lrelu",
         clamp: float | None = None,
@@ -163,7 +164,7 @@ class Synthesis(Grows):
         widths: Sequence[int] | None = None,
         architecture: Architecture = "skip",
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         kernel: int = 3,
         activation: Activation = "lrelu",
         conv_clamp: float | None = None,
@@ -243,7 +244,7 @@ class Generator(StyleBased):
         widths: Sequence[int] | None = None,
         architecture: Architecture = "skip",
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         embedding: int | None = None,
         hidden: int | None = None,
         kernel: int = 3,
@@ -280,7 +281,7 @@ class Block(nn.Module):
         channels_in: int,
         channels_out: int,
         residual: bool,
-        taps: Sequence[float],
+        taps: Taps,
         clamp: float | None,
     ) -> None:
         super().__init__()
@@ -329,7 +330,7 @@ class Discriminator(Grows):
         architecture: Architecture = "resnet",
         mapping: int = 8,
         widths: Sequence[int] | None = None,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         spread: int = 1,
         joined: int | None = None,
         embedding: int | None = None,
