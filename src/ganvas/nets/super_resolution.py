@@ -101,9 +101,8 @@ class SRDiscriminator(nn.Module):
         self, channels: int = 3, size: tuple[int, int] | None = (96, 96), width: int = 64
     ) -> None:
         super().__init__()
-        if size is not None:
-            divisible(torch.empty(0, 0, *size), 16, 16)
-        self.pooled = size is None
+        height, length = size or (16, 16)  # of pooled features remains one place
+        divisible(torch.empty(0, 0, height, length), 16, 16)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
@@ -111,24 +110,19 @@ class SRDiscriminator(nn.Module):
         before = width
         for i in range(1, 8):
             after = width << (i // 2)
-            layers += [
-                nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1),
-                BatchNorm2d(after),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+            conv = nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1)
+            layers += [conv, BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
             before = after
-        self.features = nn.Sequential(*layers)
-        places = 1 if size is None else (size[0] // 16) * (size[1] // 16)
+        self.features = nn.Sequential(*layers, *[nn.AdaptiveAvgPool2d(1)] * (size is None))
         self.dense = nn.Sequential(
-            nn.Linear(before * places, 16 * width),
+            nn.Linear(before * (height // 16) * (length // 16), 16 * width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Linear(16 * width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images x [N, channels, H, W] of `size` to logits [N]."""
-        h = self.features(x)
-        return self.dense((h.mean((2, 3)) if self.pooled else h).flatten(1)).flatten()
+        return self.dense(self.features(x).flatten(1)).flatten()
 
 
 # ---------------------------------------------------------------- XPixelGroup/BasicSR
