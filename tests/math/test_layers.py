@@ -238,7 +238,9 @@ def test_minibatch_stddev_groups() -> None:
     torch.testing.assert_close(
         MinibatchStdDev(group=3)(x), parts
     )  # two ranks' rows keep their groups
-    assert (MinibatchStdDev(group=4)(x[:1])[:, 2] == 0).all()
+    assert (MinibatchStdDev(group=4, correction=1)(x[:1])[:, 2] == 0).all()
+    alone = MinibatchStdDev(group=4)(x[:1])[:, 2]
+    torch.testing.assert_close(alone, torch.full_like(alone, 1e-4))  # as the authors' code
 
 
 def test_minibatch_stddev_of_equal_images_has_finite_gradients() -> None:

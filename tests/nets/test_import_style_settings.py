@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,33 @@ def activation(x: Tensor, kind: str) -> Tensor:
 # ---------------------------------------------------------------- resampling filters
 
 
-def filtered(x: Tensor, taps: list[float], before: int, after: int) -> Tensor:
-    """Convolution of zeros around an image with the outer product of taps of sum 1."""
-    row = torch.tensor(taps) / sum(taps)
-    kernel = row.outer(row).flip(0, 1).expand(x.shape[1], 1, -1, -1)
-    return F.conv2d(F.pad(x, [before, after] * 2), kernel, groups=x.shape[1])
+Taps = list[float] | list[list[float]]
+
+
+def square(taps: Taps) -> Tensor:
+    """A filter of sum 1: the outer product of a row, or rows as they are."""
+    values = torch.tensor(taps)
+    values = values.outer(values) if values.dim() == 1 else values
+    return values / values.sum()
+
+
+def filtered(x: Tensor, taps: Taps, around: Callable[[int], tuple[int, int]]) -> Tensor:
+    """Convolution of an image with a filter.
+
+    around: length of the filter -> zeros before and after the image
+    """
+    kernel = square(taps)
+    pads = [*around(kernel.shape[1]), *around(kernel.shape[0])]
+    whole = kernel.flip(0, 1).expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(F.pad(x, pads), whole, groups=x.shape[1])
+
+
+def before_doubling(n: int) -> tuple[int, int]:
+    return (n + 1) // 2, (n - 2) // 2
+
+
+def before_halving(n: int) -> tuple[int, int]:
+    return (n - 1) // 2, (n - 2) // 2
 
 
 def spread(x: Tensor) -> Tensor:
@@ -51,31 +74,32 @@ def spread(x: Tensor) -> Tensor:
     return F.pad(x[:, :, :, None, :, None], (0, 1, 0, 0, 0, 1)).reshape(n, c, 2 * h, 2 * w)
 
 
-TAPS = [[1.0], [1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 2.0, 2.0]]
+TAPS: list[Taps] = [[1.0], [1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 2.0, 2.0]]
 TAPS += [[1.0, 2.0, 3.0, 2.0, 5.0], [1.0, 2.0, 3.0, 4.0, 4.0, 3.0, 2.0, 1.0]]
+TAPS += [[[1.0, 2.0], [3.0, 5.0]], [[1.0, 2.0, 4.0], [0.0, 1.0, 5.0], [2.0, 2.0, 9.0]]]
 
 
 @pytest.mark.parametrize("taps", TAPS)
 @torch.no_grad()
-def test_filters_of_any_length(taps: list[float]) -> None:
+def test_filters_of_any_length(taps: Taps) -> None:
     """With n taps, (n + 1) // 2 and (n - 2) // 2 zeros around a doubled image."""
-    x, n = torch.randn(2, 3, 6, 6), len(taps)
-    want = 4 * filtered(spread(x), taps, (n + 1) // 2, (n - 2) // 2)
+    x = torch.randn(2, 3, 6, 6)
+    want = 4 * filtered(spread(x), taps, before_doubling)
     torch.testing.assert_close(upsampling(taps)(x), want)
-    want = filtered(x, taps, (n - 1) // 2, (n - 2) // 2)[..., ::2, ::2]
+    want = filtered(x, taps, before_halving)[..., ::2, ::2]
     torch.testing.assert_close(downsampling(taps)(x), want)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("taps", TAPS)
 @torch.no_grad()
-def test_modulated_convolutions_that_double(taps: list[float], kernel: int) -> None:
+def test_modulated_convolutions_that_double(taps: Taps, kernel: int) -> None:
     """The doubled image convolved by the kernel, turned, and by the filter."""
     layer = ModulatedConv2d(3, 4, kernel, 5, demodulate=False, up=True, taps=taps)
     layer.style.weight.zero_()
     x, n, k = torch.randn(2, 3, 6, 6), len(taps), kernel // 2
     around = k + (n + 1) // 2, k + (n - 2) // 2
-    y = 4 * filtered(F.pad(spread(x), [20] * 4), taps, 0, 0)
+    y = 4 * filtered(F.pad(spread(x), [20] * 4), taps, lambda n: (0, 0))
     y = F.conv2d(y, layer.weight.flip(2, 3)) / math.sqrt(3 * kernel**2)
     first = 20 - around[0]
     want = y[..., first : first + 12, first : first + 12]
@@ -213,7 +237,7 @@ def test_a_model_keeps_its_settings(tmp_path: Path) -> None:
     torch.testing.assert_close(method.G(z), image(state, z, clamp=0.5), rtol=1e-4, atol=1e-5)
 
 
-def discriminator(taps: list[float], architecture: str) -> State:
+def discriminator(taps: Taps, architecture: str) -> State:
     """A discriminator of 8x8 images with 2 channels and no minibatch statistics."""
     conv0 = {"weight": torch.randn(2, 2, 3, 3), "bias": torch.randn(2)}
     conv1 = {"weight": torch.randn(4, 2, 3, 3), "bias": torch.randn(4)}
@@ -229,14 +253,18 @@ def discriminator(taps: list[float], architecture: str) -> State:
         state["b8.skip.weight"] = torch.randn(4, 2, 1, 1)
     if architecture == "skip":
         state |= _named(b4__fromrgb={"weight": torch.randn(4, 3, 1, 1), "bias": torch.randn(4)})
-    row = torch.tensor(taps)
-    state["b8.resample_filter"] = row.outer(row) / row.sum() ** 2
+    state["b8.resample_filter"] = square(taps)
     return state
 
 
-def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -> Tensor:
-    """What StyleGAN2's discriminator of 8x8 images gives."""
-    n = len(taps)
+def score(
+    state: State, x: Tensor, taps: Taps, kind: str, clamp: float, last: str | None = None
+) -> Tensor:
+    """What StyleGAN2's discriminator of 8x8 images gives.
+
+    last: the activation at 4x4, if it is another
+    """
+    last = last or kind
 
     def convolved(x: Tensor, at: str, stride: int = 1, limit: float = clamp) -> Tensor:
         kernel = state[f"{at}.weight"]
@@ -247,20 +275,20 @@ def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -
             stride,
             padding=kernel.shape[-1] // 2 if stride == 1 else 0,
         )
-        return activation(x, kind).clamp(-limit, limit)
+        return activation(x, last if at.startswith("b4.") else kind).clamp(-limit, limit)
 
     def halved(x: Tensor) -> Tensor:
-        return filtered(x, taps, (n - 1) // 2, (n - 2) // 2)[..., ::2, ::2]
+        return filtered(x, taps, before_halving)[..., ::2, ::2]
 
     h = convolved(x, "b8.fromrgb")
-    wide = filtered(convolved(h, "b8.conv0"), taps, 1 + (n - 1) // 2, 1 + (n - 2) // 2)
+    wide = filtered(F.pad(convolved(h, "b8.conv0"), [1] * 4), taps, before_halving)
     y = convolved(wide, "b8.conv1", 2)
     if (skip := state.get("b8.skip.weight")) is not None:
         y = (y + F.conv2d(halved(h), skip / ROOT)) / ROOT
     if "b4.fromrgb.weight" in state:
         y = y + convolved(halved(x), "b4.fromrgb", limit=math.inf)
     y = convolved(y, "b4.conv").flatten(1)
-    y = activation(y @ state["b4.fc.weight"].T / 8 + state["b4.fc.bias"], kind)
+    y = activation(y @ state["b4.fc.weight"].T / 8 + state["b4.fc.bias"], last)
     return y @ state["b4.out.weight"].T / 2 + state["b4.out.bias"]
 
 
@@ -272,17 +300,24 @@ def score(state: State, x: Tensor, taps: list[float], kind: str, clamp: float) -
         ([1.0, 2.0, 1.0], "relu", math.inf),
         ([1.0], "linear", 0.3),
         ([1.0, 3.0, 2.0, 2.0], "lrelu", 256.0),
+        ([[1.0, 2.0], [3.0, 5.0]], "lrelu", 256.0),
+        ([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]], "lrelu", 256.0),
+        ([[1.0], [2.0], [4.0], [1.0]], "lrelu", 256.0),
+        ([[1.0, 2.0], [2.0, 4.0]], "lrelu", 256.0),
     ],
 )
 @torch.no_grad()
 def test_settings_of_stylegan2s_discriminator(
-    architecture: str, taps: list[float], kind: str, clamp: float, tmp_path: Path
+    architecture: str, taps: Taps, kind: str, clamp: float, tmp_path: Path
 ) -> None:
     state, x = discriminator(taps, architecture), torch.randn(2, 3, 8, 8)
     torch.save(state, tmp_path / "d.pth")
     options = {"activation": kind, "conv_clamp": None if clamp == math.inf else clamp}
     net = import_network(tmp_path / "d.pth", options=options)
     want = score(state, x, taps, kind, clamp)
+    torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-5)
+    net = import_network(tmp_path / "d.pth", options={**options, "epilogue_activation": "swish"})
+    want = score(state, x, taps, kind, clamp, "swish")
     torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-5)
 
 

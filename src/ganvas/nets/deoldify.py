@@ -222,6 +222,7 @@ class UNet(nn.Module):
         joins
     stem: channels of the encoder's first map; its stages have 1, 2, 4 and 8 times that
     blocks: of the encoder's stages; None: as `encoder`
+    decoder: channels of its four blocks; None: by `factor`
     normalized: spectrally; False for weights that are already
     """
 
@@ -237,6 +238,7 @@ class UNet(nn.Module):
         stem: int = 64,
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
+        decoder: Sequence[int] | None = None,
         normalized: bool = True,
     ) -> None:
         super().__init__()
@@ -247,16 +249,17 @@ class UNet(nn.Module):
         x = maps[-1]
         middle = nn.Sequential(_conv(x, 2 * x, norm=True), _conv(2 * x, x, norm=True))
         skips = [maps[2], maps[1], maps[0], stem]
-        decoder: list[nn.Module] = []
+        doubling: list[nn.Module] = []
         for i, skip in enumerate(skips):
-            last, attention = i == 3, i == 1
-            if kind == "wide":
+            last, joined = i == 3, x // 2 + skip
+            if decoder is not None:
+                out = decoder[i]
+            elif kind == "wide":
                 out = int(512 * factor) // (4 if last else 2)
-                decoder.append(WideBlock(x, skip, out, attention))
             else:
-                joined = x // 2 + skip
                 out = int((joined // 2 if last else joined) * factor)
-                decoder.append(DeepBlock(x, skip, out, attention))
+            made = WideBlock if kind == "wide" else DeepBlock
+            doubling.append(made(x, skip, out, attention=i == 1))
             x = out
         shuffle = Shuffle(x, x, norm=False)
         head = _conv(x + channels_in, channels_out, 1, activate=False)
@@ -266,7 +269,7 @@ class UNet(nn.Module):
                 BatchNorm2d(maps[-1]),
                 nn.ReLU(),
                 middle,
-                *decoder,
+                *doubling,
                 shuffle,
                 nn.Identity(),  # joins the input
                 _Residual(x + channels_in),
@@ -280,7 +283,7 @@ class UNet(nn.Module):
                     nn.init.zeros_(m.bias)
         if normalized:
             register_parametrization(shuffle.conv[0], "weight", WeightNorm(), unsafe=True)
-            for part in (middle, *decoder, self.layers[-2], head):
+            for part in (middle, *doubling, self.layers[-2], head):
                 _spectral(part)
 
     def raw(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from ganvas.core import rng
 from ganvas.core.errors import UserError
 
 Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
+Taps = Sequence[float] | Sequence[Sequence[float]]  # a filter: one row, or rows of a square
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -229,8 +230,9 @@ def _two_by_two(kernel: Tensor) -> Tensor:
 class Blur(nn.Module):
     """Filter every channel by the outer product of `taps`, scaled to a sum of `gain`.
 
-    Beyond the border all is 0. [N, C, H, W] -> [N, C, H', W']. `pad`: zeros around the
-    image, or a pair of numbers before and after it, of which negative ones cut.
+    Rows of taps are the filter itself. Beyond the border all is 0. [N, C, H, W] ->
+    [N, C, H', W']. `pad`: zeros around the image, or a pair of numbers before and after
+    it, of which negative ones cut. `turned`: the filter is turned by half a turn.
     `stride` 2 keeps every second result. `up` puts zeros between the pixels first, so
     that the image is doubled, and `pad` is then what is cut from the result's border.
     The filter is a correlation, with `up` a convolution.
@@ -240,19 +242,21 @@ class Blur(nn.Module):
 
     def __init__(
         self,
-        taps: Sequence[float] = (1, 2, 1),
+        taps: Taps = (1, 2, 1),
         pad: int | tuple[int, int] = 1,
         stride: int = 1,
         gain: float = 1.0,
         up: bool = False,
+        turned: bool = False,
     ) -> None:
         super().__init__()
         # Constants, not weights: absent from the state dict, and on a real device even
         # if the weights are on the meta device.
         row = torch.tensor(taps, dtype=torch.float32, device="cpu")
-        self.register_buffer(
-            "taps", (row.outer(row) * (gain / row.sum() ** 2))[None, None], persistent=False
-        )
+        whole = row.dim() == 2
+        kernel = row * (gain / row.sum()) if whole else row.outer(row) * (gain / row.sum() ** 2)
+        kernel = kernel.flip(0, 1) if turned else kernel
+        self.register_buffer("taps", kernel[None, None], persistent=False)
         self.pad, self.stride, self.up = pad, stride, up
 
     def forward(self, x: Tensor) -> Tensor:
@@ -282,7 +286,7 @@ class Blur(nn.Module):
         return F.conv2d(x, kernel, stride=self.stride, padding=pad, groups=channels)
 
 
-def upsampling(taps: Sequence[float]) -> Blur:
+def upsampling(taps: Taps) -> Blur:
     """Double an image: zeros between its pixels, convolved with `taps`, any number.
 
     [N, C, H, W] -> [N, C, 2 H, 2 W]. Where an odd number of taps lies is as in
@@ -292,14 +296,15 @@ def upsampling(taps: Sequence[float]) -> Blur:
     return Blur(taps, pad=_pad(n - 1 - (n + 1) // 2, n - 2 - (n - 2) // 2), gain=4.0, up=True)
 
 
-def downsampling(taps: Sequence[float], border: int = 0, stride: int = 2) -> Blur:
+def downsampling(taps: Taps, border: int = 0, stride: int = 2) -> Blur:
     """Convolve an image with `taps`, any number, and keep every `stride`-th result.
 
     [N, C, H, W] -> [N, C, H / 2, W / 2]; with stride 1, for a convolution that follows
     and halves, [N, C, H - 1 + 2 border, W - 1 + 2 border]. Otherwise as `upsampling`.
     """
     n = len(taps)
-    return Blur(taps[::-1], pad=_pad(border + (n - 1) // 2, border + (n - 2) // 2), stride=stride)
+    pad = _pad(border + (n - 1) // 2, border + (n - 2) // 2)
+    return Blur(taps, pad=pad, stride=stride, turned=True)
 
 
 def _pad(before: int, after: int) -> int | tuple[int, int]:
@@ -344,7 +349,7 @@ class MinibatchStdDev(nn.Module):
 
     def _appended(self, x: Tensor, group: int) -> Tensor:
         n = len(x)
-        if group == 1:  # a lone image has no spread
+        if group == 1 and self.correction:  # a lone image has no spread
             return torch.cat([x, torch.zeros_like(x[:, : self.channels])], 1)
         groups = x.float().view(n // group, group, self.channels, -1, *x.shape[2:])
         std = (groups.var(1, correction=self.correction) + 1e-8).sqrt().mean((2, 3, 4))

@@ -32,6 +32,8 @@ from ganvas.nets.layers import (
 )
 from ganvas.nets.norm import PixelNorm
 
+SLOPE = 0.2  # of LeakyReLU, in every layer of these networks unless `slope` is set
+
 
 def widths_by_level(
     widths: Sequence[int] | None, width: int, levels: int, uncut: int | None = None
@@ -135,11 +137,13 @@ def faded_reals(x: Tensor, alpha: float) -> Tensor:
     return torch.lerp(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, alpha)
 
 
-class _Block(nn.Module):
-    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(.2) and `norm`.
+class Block(nn.Module):
+    """A 3x3 convolution and `conv2`, each followed by LeakyReLU(slope) and `norm`.
 
     [N, C, H, W] -> [N, C', H', W'].
     """
+
+    slope = SLOPE
 
     def __init__(
         self, channels_in: int, channels_between: int, conv2: nn.Module, norm: nn.Module
@@ -150,12 +154,9 @@ class _Block(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(rectified(self.conv2(self.norm(rectified(self.conv1(x))))))
-
-
-def rectified(x: Tensor) -> Tensor:
-    """LeakyReLU(.2), of any shape."""
-    return F.leaky_relu(x, 0.2)
+        """Map x [N, C, H, W] to [N, C', H', W']."""
+        x = self.norm(F.leaky_relu(self.conv1(x), self.slope))
+        return self.norm(F.leaky_relu(self.conv2(x), self.slope))
 
 
 def faded(before: Tensor, newest: Tensor, alpha: float) -> Tensor:
@@ -178,6 +179,8 @@ class ProgressiveGenerator(Grows):
     2^k; a rectangle starts from a larger grid.
     """
 
+    slope = SLOPE
+
     def __init__(
         self,
         latent: int = 512,
@@ -196,7 +199,7 @@ class ProgressiveGenerator(Grows):
         )
         self.first = EqualizedConv2d(w[0], w[0], 3)
         self.blocks = nn.ModuleList(
-            _Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w)
+            Block(a, b, EqualizedConv2d(b, b, 3), self.norm) for a, b in pairwise(w)
         )
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, channels, 1, gain=1.0) for c in w)
 
@@ -210,8 +213,8 @@ class ProgressiveGenerator(Grows):
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes, z)], 1)
         level = self._level(self.resolutions[-1] if resolution is None else resolution)
-        x = rectified(self.input(self.norm(z))).unflatten(1, (-1, *self.grid))
-        x = self.norm(rectified(self.first(self.norm(x))))
+        x = F.leaky_relu(self.input(self.norm(z)), self.slope).unflatten(1, (-1, *self.grid))
+        x = self.norm(F.leaky_relu(self.first(self.norm(x)), self.slope))
         before = x  # of the last doubling
         for block in self.blocks[:level]:
             before = x
@@ -239,6 +242,8 @@ class ProgressiveDiscriminator(Grows):
     `spread` False: without the minibatch standard deviation.
     """
 
+    slope = SLOPE
+
     def __init__(
         self,
         width: int = 512,
@@ -264,7 +269,7 @@ class ProgressiveDiscriminator(Grows):
             )
 
         self.blocks = nn.ModuleList(
-            _Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w)
+            Block(b, b, second(b, a), nn.Identity()) for a, b in pairwise(w)
         )
         self.shrink = nn.Identity() if blur else nn.AvgPool2d(2)
         self.names = names
@@ -288,13 +293,14 @@ class ProgressiveDiscriminator(Grows):
         y: their labels [N]; `alpha`: the newest resolution's weight.
         """
         level = self._level(max(x.shape[-2:]))
-        h = rectified(self.from_rgb[level](x))
+        h = F.leaky_relu(self.from_rgb[level](x), self.slope)
         for i in reversed(range(level)):
             h = self.shrink(self.blocks[i](h))
             if i == level - 1 and alpha < 1:
-                h = faded(rectified(self.from_rgb[i](F.avg_pool2d(x, 2))), h, alpha)
-        h = rectified(self.last(self.spread(h)))
-        out = self.output(rectified(self.dense(h.flatten(1))))
+                before = F.leaky_relu(self.from_rgb[i](F.avg_pool2d(x, 2)), self.slope)
+                h = faded(before, h, alpha)
+        h = F.leaky_relu(self.last(self.spread(h)), self.slope)
+        out = self.output(F.leaky_relu(self.dense(h.flatten(1)), self.slope))
         if self.names:
             return out[:, 0], out[:, 1:]
         return out.squeeze(1) if y is None else out.gather(1, y[:, None]).squeeze(1)

@@ -27,7 +27,7 @@ from ganvas.nets.layers import (
     one_hot,
 )
 from ganvas.nets.norm import InstanceNorm2d, PixelNorm
-from ganvas.nets.progan import Grows, faded, rectified, widths_by_level
+from ganvas.nets.progan import SLOPE, Grows, faded, widths_by_level
 
 
 class Mapping(nn.Module):
@@ -117,6 +117,8 @@ class AdaptiveLayer(nn.Module):
     equation 1; the order and the 1 are the authors' code's.
     """
 
+    slope = SLOPE
+
     def __init__(self, conv: nn.Module, channels: int, style: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.conv = conv
@@ -131,7 +133,7 @@ class AdaptiveLayer(nn.Module):
         noise: as of `Noise`
         """
         x = self.noise(self.conv(x), noise)
-        x = rectified(x + self.bias.view(-1, 1, 1).to(x.dtype))
+        x = F.leaky_relu(x + self.bias.view(-1, 1, 1).to(x.dtype), self.slope)
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         return self.norm(x) * (1 + scale) + shift
 

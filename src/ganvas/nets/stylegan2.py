@@ -24,6 +24,7 @@ from ganvas.nets.layers import (
     EqualizedLinear,
     MinibatchStdDev,
     Size,
+    Taps,
     downsampling,
     upsampling,
 )
@@ -68,7 +69,7 @@ class ModulatedConv2d(nn.Module):
         style: int,
         demodulate: bool = True,
         up: bool = False,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
@@ -91,13 +92,13 @@ class ModulatedConv2d(nn.Module):
         return x + self.bias.view(-1, 1, 1).to(x.dtype)
 
 
-def _after_doubling(taps: Sequence[float], kernel: int) -> Blur:
+def _after_doubling(taps: Taps, kernel: int) -> Blur:
     """The filter after a transposed convolution of `kernel`, of an image doubled."""
     n, border = len(taps), kernel // 2
     before = border + (n + 1) // 2 - (kernel - 1)
     after = border + (n - 2) // 2 - (kernel - 2)
     pad = before if before == after >= 0 else (before, after)
-    return Blur(taps[::-1], pad=pad, gain=4.0)
+    return Blur(taps, pad=pad, gain=4.0, turned=True)
 
 
 class ModulatedLayer(nn.Module):
@@ -115,7 +116,7 @@ class ModulatedLayer(nn.Module):
         size: tuple[int, int],
         up: bool = False,
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         kernel: int = 3,
         activation: Activation = "lrelu",
         clamp: float | None = None,
@@ -163,7 +164,7 @@ class Synthesis(Grows):
         widths: Sequence[int] | None = None,
         architecture: Architecture = "skip",
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         kernel: int = 3,
         activation: Activation = "lrelu",
         conv_clamp: float | None = None,
@@ -243,7 +244,7 @@ class Generator(StyleBased):
         widths: Sequence[int] | None = None,
         architecture: Architecture = "skip",
         noisy: bool = True,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         embedding: int | None = None,
         hidden: int | None = None,
         kernel: int = 3,
@@ -280,7 +281,7 @@ class Block(nn.Module):
         channels_in: int,
         channels_out: int,
         residual: bool,
-        taps: Sequence[float],
+        taps: Taps,
         clamp: float | None,
     ) -> None:
         super().__init__()
@@ -329,7 +330,7 @@ class Discriminator(Grows):
         architecture: Architecture = "resnet",
         mapping: int = 8,
         widths: Sequence[int] | None = None,
-        taps: Sequence[float] = TAPS,
+        taps: Taps = TAPS,
         spread: int = 1,
         joined: int | None = None,
         embedding: int | None = None,
@@ -339,6 +340,7 @@ class Discriminator(Grows):
         super().__init__(size)
         _known(architecture)
         self.activation: Activation = "lrelu"
+        self.last_activation: Activation | None = None  # of the layers at 4x4; None: the same
         self.conv_clamp = conv_clamp
         w = widths_by_level(widths, width, len(self.resolutions), base // 4)
         joined = (w[0] if joined is None else joined) if classes else 1
@@ -372,17 +374,19 @@ class Discriminator(Grows):
                 "got "
                 f"{x.shape[-2]}x{x.shape[-1]}"
             )
+        end = self.last_activation or self.activation
         h = activated(self.from_rgb(x), self.activation, self.conv_clamp)
         if self.more_rgb:
             for i, (block, from_rgb) in enumerate(zip(self.blocks, self.more_rgb, strict=True), 1):
                 x = self.shrink(x)
                 # The authors' code has no limit at 4x4, which never is in float16.
-                clamp = None if i == len(self.blocks) else self.conv_clamp
-                h = block(h) + activated(from_rgb(x), self.activation, clamp)
+                last = i == len(self.blocks)
+                kind, clamp = (end, None) if last else (self.activation, self.conv_clamp)
+                h = block(h) + activated(from_rgb(x), kind, clamp)
         else:
             h = self.blocks(h)
-        h = activated(self.last(self.spread(h)), self.activation, self.conv_clamp)
-        scores = self.output(activated(self.dense(h.flatten(1)), self.activation))
+        h = activated(self.last(self.spread(h)), end, self.conv_clamp)
+        scores = self.output(activated(self.dense(h.flatten(1)), end))
         if self.mapping is None:
             return scores.squeeze(1)
         return (scores * self.mapping(None, y)).sum(1) / math.sqrt(scores.shape[1])

@@ -93,13 +93,16 @@ class SRDiscriminator(nn.Module):
     arXiv:1609.04802, figure 4: eight 3x3 convolutions of `width` to 8 `width` channels,
     every second of stride 2, batch norm after all but the first, LeakyReLU .2, then two
     dense layers. Images -> logits [N]. Sides are multiples of 16.
+    size: None for images of any size, whose mean features the dense layers take, as in
+        leftthomas/SRGAN
     """
 
     def __init__(
-        self, channels: int = 3, size: tuple[int, int] = (96, 96), width: int = 64
+        self, channels: int = 3, size: tuple[int, int] | None = (96, 96), width: int = 64
     ) -> None:
         super().__init__()
-        divisible(torch.empty(0, 0, *size), 16, 16)
+        height, length = size or (16, 16)  # of pooled features remains one place
+        divisible(torch.empty(0, 0, height, length), 16, 16)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
@@ -107,15 +110,12 @@ class SRDiscriminator(nn.Module):
         before = width
         for i in range(1, 8):
             after = width << (i // 2)
-            layers += [
-                nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1),
-                BatchNorm2d(after),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+            conv = nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1)
+            layers += [conv, BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
             before = after
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*layers, *[nn.AdaptiveAvgPool2d(1)] * (size is None))
         self.dense = nn.Sequential(
-            nn.Linear(before * (size[0] // 16) * (size[1] // 16), 16 * width),
+            nn.Linear(before * (height // 16) * (length // 16), 16 * width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Linear(16 * width, 1),
         )

@@ -9,6 +9,7 @@ import math
 import re
 from functools import partial
 
+import torch
 from torch import nn
 
 from ganvas.inference.importers.formats import (
@@ -246,6 +247,24 @@ def _leftthomas(state: State) -> Found | None:
     )
 
 
+def _leftthomas_discriminator(state: State) -> Found | None:
+    """Recognize leftthomas/SRGAN's discriminator, one row of layers."""
+    if not {"net.0.weight", "net.21.running_mean", "net.26.weight"} <= state.keys():
+        return None
+    width, channels = state["net.0.weight"].shape[:2]
+
+    def ours(key: str) -> str:
+        _, place, name = key.split(".")
+        return f"features.{place}.{name}" if int(place) < 24 else f"dense.{int(place) - 24}.{name}"
+
+    # Its last two convolutions see one pixel.
+    renamed = {ours(k): v for k, v in state.items()}
+    dense = {k: v.flatten(1) for k, v in renamed.items() if k.startswith("dense") and v.dim() == 4}
+    return Found(
+        super_resolution.SRDiscriminator(channels, None, width), renamed | dense, torch.sigmoid
+    )
+
+
 FORMATS: dict[str, Format] = {
     "MSRResNet (XPixelGroup/BasicSR)": _msrresnet,
     "RRDBNet (xinntao/ESRGAN, XPixelGroup/BasicSR)": _rrdb,
@@ -253,4 +272,5 @@ FORMATS: dict[str, Format] = {
     "VGG-style discriminator (XPixelGroup/BasicSR)": _vgg_discriminator,
     "U-Net discriminator (XPixelGroup/BasicSR)": _unet_discriminator,
     "SRGAN generator (leftthomas/SRGAN)": _leftthomas,
+    "SRGAN discriminator (leftthomas/SRGAN)": _leftthomas_discriminator,
 }

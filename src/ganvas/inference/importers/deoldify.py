@@ -21,18 +21,14 @@ def _unet(state: State) -> Found | None:
     ]
     basic = "layers.0.4.0.conv3.weight" not in state
     widths = [state[f"layers.0.{i}.0.conv1.weight"].shape[0] for i in range(4, 8)]
-    if deep:
-        joined, out = (state["layers.4.conv1.0.weight_orig"].shape[i] for i in (1, 0))
-        factor = next((f for f in (1.5, 1.0, 2.0) if int(joined * f) == out), out / joined)
-    else:
-        factor = state["layers.4.conv.0.weight_orig"].shape[0] / 256
+    conv = "conv1" if deep else "conv"
     net = deoldify.UNet(
         kind="deep" if deep else "wide",
         encoder="resnet34" if basic else "resnet101",
-        factor=factor,
         stem=state["layers.0.0.weight"].shape[0],
         widths=widths,
         blocks=[len(stage) for stage in stages],
+        decoder=[len(state[f"layers.{i}.{conv}.0.weight_orig"]) for i in range(4, 8)],
         normalized=False,
     )
     g, v = (state[f"layers.8.conv.0.weight_{name}"] for name in "gv")

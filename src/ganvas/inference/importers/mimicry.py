@@ -59,7 +59,7 @@ def _generator(state: State) -> Found | None:
             ours |= {f"{layer[:-6]}.gain.{name}": gains - 1, f"{layer[:-6]}.bias.{name}": biases}
         else:
             ours[re.sub(r"\.bn$", ".norm", layer) + f".{name}"] = value
-    plain = labels is None and len(kernels) == 3 and len(set(widths)) == 1 and bottom == 4
+    plain = labels is None and len(kernels) == 3 and len(set(widths)) == 1  # those for 32 px
     settings = {"output": Setting({"tanh": unchanged, "sigmoid": _sigmoid}, "tanh")}
     return Found(net, ours, settings=settings if plain else {})
 

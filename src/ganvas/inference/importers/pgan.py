@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ganvas.inference.importers.formats import (
     Format,
     Found,
+    Numbers,
     OutputMap,
     Setting,
     State,
     column,
     unchanged,
 )
-from ganvas.nets import progan
+from ganvas.nets import progan, stylegan
 from ganvas.nets.layers import EqualizedConv2d, EqualizedLinear
 
 
@@ -34,7 +35,8 @@ def _pgan_generator(state: State) -> Found | None:
         widths=widths,
     )
     names = {"formatLayer": "input", "groupScale0.0": "first", "toRGBLayers": "to_rgb"}
-    return Found(net, _pgan(state, net, names), settings={"generationActivation": IMAGES})
+    settings = {"generationActivation": IMAGES, "leakyReluLeak": LEAK}
+    return Found(net, _pgan(state, net, names), settings=settings | _equalized(state))
 
 
 def _pgan_discriminator(state: State) -> Found | None:
@@ -55,7 +57,8 @@ def _pgan_discriminator(state: State) -> Found | None:
     )
     names = {"groupScaleZero.0": "last", "groupScaleZero.1": "dense", "decisionLayer": "output"}
     ours = _pgan(state, net, {**names, "fromRGBLayers": "from_rgb"})
-    return Found(net, ours, _joined if net.names else column)
+    settings = {"leakyReluLeak": LEAK, **_equalized(state)}
+    return Found(net, ours, _joined if net.names else column, settings=settings)
 
 
 def _joined(outputs: tuple[Tensor, Tensor]) -> Tensor:
@@ -71,6 +74,41 @@ def _bounded(net: nn.Module) -> OutputMap:
 IMAGES = Setting({"none": unchanged, "tanh": _bounded}, "none")
 
 
+def _leak(net: nn.Module, leak: float) -> None:
+    """Set the slope of LeakyReLU, but not in StyleGAN's mapping network, as there."""
+    kinds = progan.ProgressiveGenerator, progan.ProgressiveDiscriminator, progan.Block
+    for module in net.modules():
+        if isinstance(module, (*kinds, stylegan.AdaptiveLayer)):
+            module.slope = leak
+
+
+LEAK = Setting(Numbers(_leak), f"{progan.SLOPE:g}")
+
+
+def _equalized(state: State) -> dict[str, Setting]:
+    """Whether layers scale their results, at a gain of sqrt(2).
+
+    Without, weights start small. It is announced where they are: others are N(0, 1).
+    """
+    weights = [v.float() for k, v in state.items() if k.endswith(".weight")]
+    square = sum(float(w.square().sum()) for w in weights) / sum(w.numel() for w in weights)
+    readings = {"true": unchanged, "false": _unscaled}
+    return {"equalizedlR": Setting(readings, "true", announced=square < 0.1)}
+
+
+def _unscaled(net: nn.Module) -> None:
+    """Undo what `_pgan` multiplies the weights with for that project's scales."""
+    for layer in net.modules():
+        if isinstance(layer, EqualizedLinear | EqualizedConv2d):
+            for weight in layer.parameters():
+                weight.data = weight.data / _gain(layer.weight)
+
+
+def _gain(weight: Tensor) -> float:
+    """That project's scale of a layer."""
+    return math.sqrt(2 / weight[0].numel())
+
+
 def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:
     """Rename, and rescale the weights to equal results.
 
@@ -84,7 +122,7 @@ def _pgan(state: State, net: nn.Module, names: dict[str, str]) -> State:
     renamed = {}
     for key, value in state.items():
         layer, _, kind = key.rpartition(".module.")
-        theirs = math.sqrt(2 / state[f"{layer}.module.weight"][0].numel())
+        theirs = _gain(state[f"{layer}.module.weight"])
         for old, new in names.items():
             layer = re.sub(rf"^{re.escape(old)}\b", new, layer)
         layer = re.sub(

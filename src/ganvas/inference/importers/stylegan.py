@@ -35,7 +35,8 @@ def _zoo_generator(state: State) -> Found | None:
         widths=widths,
         blur=False,
     )
-    return Found(net, _zoo(state, net), settings={"generationActivation": pgan.IMAGES})
+    settings = {"generationActivation": pgan.IMAGES, "leakyReluLeak": pgan.LEAK}
+    return Found(net, _zoo(state, net), settings=settings)
 
 
 def _zoo(state: State, net: stylegan.Generator) -> State:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ganvas.inference.importers.formats import (
+    MAX_TAPS,
     Format,
     Found,
     Misfit,
@@ -20,10 +22,11 @@ from ganvas.inference.importers.formats import (
     State,
     column,
     separable,
+    unchanged,
 )
 from ganvas.nets import stylegan2
 from ganvas.nets.activations import ACTIVATIONS, Activation
-from ganvas.nets.layers import EqualizedLinear, MinibatchStdDev
+from ganvas.nets.layers import EqualizedLinear, MinibatchStdDev, Taps
 from ganvas.nets.stylegan import Mapping
 
 CLAMP = 256  # of their training programs, without --fp32
@@ -97,6 +100,8 @@ def _discriminator(state: State) -> Found | None:
     settings = _settings(state)
     # Their converter of TensorFlow's files sets another learning rate here.
     settings |= rates(state, announced=True)
+    readings = {"same": unchanged, **_activations(_activate_last).readings}
+    settings["epilogue_activation"] = Setting(readings, "same", announced=False)
     if isinstance(net.spread, MinibatchStdDev):
         net.spread.interleaved = True
         whole = {"none": partial(_group, group=1 << 30)}  # the whole batch
@@ -177,6 +182,12 @@ def _activate(net: nn.Module, activation: Activation) -> None:
             module.activation = activation
 
 
+def _activate_last(net: nn.Module, activation: Activation) -> None:
+    """Set the activation of a discriminator's layers at 4x4."""
+    assert isinstance(net, stylegan2.Discriminator)
+    net.last_activation = activation
+
+
 def _activate_mapping(net: nn.Module, activation: Activation) -> None:
     for module in net.modules():
         if isinstance(module, Mapping):
@@ -199,11 +210,24 @@ def _architecture(state: State, prefix: str, images: str, most: int) -> stylegan
     return "skip" if most == 4 or f"{prefix}b4.{images}.weight" in state else "orig"
 
 
-def _taps(state: State) -> Sequence[float]:
+def _taps(state: State) -> Taps:
     """The resampling filter."""
     blocks = r"(synthesis\.)?b\d+\.resample_filter"  # layers that keep the size do not use theirs
     filters = [v for k, v in state.items() if re.fullmatch(blocks, k)]
-    return separable(filters, stylegan2.TAPS, "resample_filter") if filters else stylegan2.TAPS
+    if not filters:
+        return stylegan2.TAPS
+    first = filters[0].float()
+    if first.dim() != 2 or not first.numel() or max(first.shape) > MAX_TAPS:
+        return separable(filters, stylegan2.TAPS, "resample_filter")
+    if any(f.shape != first.shape or not torch.equal(f.float(), first) for f in filters):
+        raise Misfit("resample_filter is not the same in all blocks")
+    if torch.linalg.matrix_rank(first, rtol=1e-5) == 1 and torch.equal(first, first.T):
+        return separable(filters, stylegan2.TAPS, "resample_filter")
+    # A square around it, whose middle is the filter's.
+    side, (height, width) = max(first.shape), first.shape
+    above, left = side // 2 - height // 2, side // 2 - width // 2
+    around = left, side - width - left, above, side - height - above
+    return functional.pad(first, around).tolist()
 
 
 def _mapping(state: State, width: int) -> dict[str, Any]:

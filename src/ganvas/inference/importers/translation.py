@@ -218,9 +218,9 @@ def _patch_mlp(state: State) -> Found | None:
 
 
 def _pixel_discriminator(state: State) -> Found | None:
-    if not (
-        numbered(state, "net") and {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys()
-    ):
+    if not numbered(state, "net") or "net.8.weight" in state:
+        return None
+    if not {"net.0.weight", "net.2.weight", "net.5.weight"} <= state.keys():
         return None
     width, channels = state["net.0.weight"].shape[:2]
     norm, bias = _norm(state, "net.2"), "net.2.bias" in state
