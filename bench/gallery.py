@@ -48,10 +48,10 @@ from ganvas.core.config import fitted
 from ganvas.core.environment import auto_precision
 from ganvas.engine.engine import Engine
 from ganvas.training.auto import filled
-from ganvas.training.benchmark import steps_of
+from ganvas.training.benchmark import seconds_per_image
 from ganvas.training.start import augmented, with_data
 
-WARM_STEPS, RATED_SECONDS = 4, 15.0  # of the measurement of a run's rate
+RATED_SECONDS = 15.0  # of the measurement of a run's rate
 TICKS = 1.05  # sample grids, quality curve and checkpoints, as a share of the steps' time
 STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes after an interruption
 CLOCK = os.sysconf("SC_CLK_TCK")
@@ -142,17 +142,13 @@ def rate(row: Training, source: str) -> float:
     precision = auto_precision("cpu") if row.precision == "auto" else row.precision
     run = run_of(row, source, 1_000_000, (f"precision={precision}",))
     engine = Engine(run, run.data())
-    seconds_per_image = 0.0
-    for clock, share in steps_of(run, engine.method):
-        engine.clock = clock
-        for _ in range(WARM_STEPS):
-            engine.step()
-        start, images = time.process_time(), engine.clock.images
-        while time.process_time() - start < RATED_SECONDS * share:
-            engine.step()
-        spent = time.process_time() - start
-        seconds_per_image += share * spent / (engine.clock.images - images)
-    return 1 / seconds_per_image
+
+    def timed() -> float:
+        start = time.process_time()
+        engine.step()
+        return time.process_time() - start
+
+    return 1 / seconds_per_image(engine, RATED_SECONDS, timed)
 
 
 def prepared(data: Data, runs: Path, given: dict[str, Path]) -> str | None:

@@ -71,6 +71,14 @@ def test_a_tenth_of_a_recipe_is_the_recipe_in_small(name: str) -> None:
     assert fitted(whole, whole.images) == whole
 
 
+@pytest.mark.parametrize("images", [10**400, 0, -5])
+def test_a_length_that_is_none_changes_nothing_else(images: int) -> None:
+    run = recipes.find("cyclegan")(COUNT)
+    found = fitted(run, images)
+    assert found.images == images
+    assert images > 0 or found.lr == run.lr
+
+
 def test_what_a_run_has_is_timed_by_its_share(tmp_path: Path) -> None:
     run = recipes.find("progan")(COUNT)
     method = built(run)

@@ -14,6 +14,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypeVar, overload
 
 import pydantic
@@ -189,14 +190,15 @@ def fitted(run: Run, images: int) -> Run:
     """The run, `images` long, with its stages and schedules in proportion.
 
     Every keyword and field that is annotated as a `Length` changes by the same factor,
-    to 1 or more; 0 stays 0.
+    to 1 or more; 0 stays 0. `images` below 1, which the engine refuses, change nothing
+    else.
     """
-    if images == run.images or run.images < 1:
-        return dataclasses.replace(run, images=images)
-    return dataclasses.replace(_fitted(run, images / run.images), images=images)
+    if images != run.images and images > 0 and run.images > 0:
+        run = _fitted(run, Fraction(images, run.images))
+    return dataclasses.replace(run, images=images)
 
 
-def _fitted(node: Any, factor: float, length: bool = False) -> Any:
+def _fitted(node: Any, factor: Fraction, length: bool = False) -> Any:
     """A setting in proportion. length: whether its annotation has a `Length`."""
     if length and isinstance(node, int) and not isinstance(node, bool):
         return max(round(node * factor), min(node, 1))

@@ -136,7 +136,7 @@ def auto_precision(device: str) -> str:
 
 def say(*lines: str) -> None:
     """Print lines to standard error, on rank 0, with control characters escaped."""
-    if distributed.rank() == 0:
+    if lines and distributed.rank() == 0:
         # Standard error may be closed: torchrun was killed, or the end of a pipe.
         with suppress(OSError, ValueError):
             print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

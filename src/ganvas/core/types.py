@@ -294,3 +294,7 @@ class Run:
     # None: the test part of `data`, if it has one.
     test: str | None = None
     best: Measure = "frechet"  # decides which checkpoint is kept as the best
+
+    def clock(self, images: int) -> Clock:
+        """The clock after about `images` images, in batches of `batch`."""
+        return Clock(images // self.batch, images)

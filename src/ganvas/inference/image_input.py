@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,21 +15,33 @@ from ganvas.core.errors import DataError, UserError, printable
 from ganvas.inference.options import ImageSource
 from ganvas.media import decode
 from ganvas.media.decode import max_pixels
-from ganvas.media.samples import Broken, Decoded, as_array, fit, luma, opaque, to_channels
+from ganvas.media.samples import (
+    Broken,
+    Decoded,
+    as_array,
+    as_image,
+    eight_bit,
+    fit,
+    luma,
+    opaque,
+    to_channels,
+)
 
 T = TypeVar("T")
 FAR = 48.0  # levels of 255 from the nearest color of a palette, from which a pixel is foreign
 MOST_FOREIGN = 0.2  # share of the pixels of a label map
 
 
-def is_one(images: object) -> bool:
+def is_one(images: object) -> TypeGuard[ImageSource]:
     """Whether this is one image; an array [N, H, W, C] is several."""
     return isinstance(images, ImageSource) and getattr(images, "ndim", 0) != 4
 
 
 def as_list(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """A list of one or of several images."""
-    return [images] if is_one(images) else list(images)  # type: ignore[list-item,arg-type]
+    if is_one(images):
+        return [images]
+    return list(cast(Iterable[ImageSource], images))
 
 
 def decoded(image: ImageSource) -> Decoded:
@@ -48,14 +60,14 @@ def of_array(samples: np.ndarray) -> Decoded:
     fits = shaped.ndim == 3 and shaped.shape[2] in (1, 2, 3, 4) and shaped.size > 0
     if samples.dtype not in (np.uint8, np.uint16) or not fits:
         raise UserError(
-            f"an array of an image is uint8 or uint16, [H, W] or [H, W, 1 to 4]; got "
+            "an array of an image is uint8 or uint16, [H, W] or [H, W, 1 to 4]; got "
             f"{samples.dtype} {list(samples.shape)}. Numbers in [-1, 1] are given as a torch "
             "tensor [N, C, H, W]"
         )
     shaped = np.ascontiguousarray(shaped)
-    return (
-        Decoded(shaped) if shaped.shape[2] in (1, 3) else Decoded(shaped[..., :-1], shaped[..., -1])
-    )
+    if shaped.shape[2] in (1, 3):
+        return Decoded(shaped)
+    return Decoded(shaped[..., :-1], shaped[..., -1])
 
 
 def fitted(images: list[ImageSource], size: tuple[int, int], channels: int) -> Tensor:
@@ -105,9 +117,7 @@ def _read(image: ImageSource) -> Image.Image:
     """An image in 8 bits."""
     if not isinstance(image, np.ndarray):
         return _decode(decode.read, image, decode.MAX_PIXELS)
-    samples = of_array(image).samples()
-    eight = samples if samples.dtype == np.uint8 else (samples >> 8).astype(np.uint8)
-    return Image.fromarray(eight[..., 0] if eight.shape[2] == 1 else eight)
+    return as_image(eight_bit(of_array(image).samples()))
 
 
 def _decode(reader: Callable[..., T], image: str | Path | Image.Image, limit: int) -> T:

@@ -13,8 +13,8 @@ from ganvas.core.errors import UserError, printable
 from ganvas.data.trees import Folder
 from ganvas.media import mosaic
 from ganvas.media.decode import decode, read
-from ganvas.media.encode import Rows, narrowed
-from ganvas.media.samples import Broken, Decoded, luma
+from ganvas.media.encode import Rows
+from ganvas.media.samples import Broken, Decoded, eight_bit, luma
 
 
 class Masked(NamedTuple):
@@ -91,7 +91,7 @@ class Masks:
         """
         image = _opened(decode, file, **limit)
         if self.place is None:
-            return Masked(image, mosaic.find(narrowed(image.samples()), _step(file))[0])
+            return Masked(image, mosaic.find(eight_bit(image.samples()), _step(file))[0])
         path = self.place
         if self._files is not None:
             found = self._files.get(Path(name).with_suffix(""))

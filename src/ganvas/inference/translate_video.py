@@ -30,7 +30,7 @@ from ganvas.media import clip, credentials, encode, video
 from ganvas.media.clip import Clip, Frame, Look
 from ganvas.media.decode import EXTENSIONS
 from ganvas.media.provenance import Label
-from ganvas.media.samples import Decoded
+from ganvas.media.samples import Decoded, eight_bit
 
 PART = 32  # frames of a part of a video: what a kill costs at most
 LARGEST_SIGNED = 1 << 28  # bytes: c2pa holds a file in memory
@@ -346,7 +346,7 @@ class _Folder:
                     f"it are {size[1]}x{size[0]}"
                 )
             if color.dtype != np.uint8:
-                color = encode.narrowed(color)
+                color = eight_bit(color)
             yield Frame(pts, 0, np.repeat(color, 3, 2) if color.shape[2] == 1 else color)
 
     def close(self) -> None:

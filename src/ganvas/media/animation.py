@@ -8,14 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from ganvas.core.errors import DataError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media import decode
 from ganvas.media.clip import Clip
-from ganvas.media.samples import Broken
+from ganvas.media.samples import Broken, as_image, eight_bit
 from ganvas.media.video import VIDEOS
 
 MOST_FRAMES = 240
@@ -86,8 +85,7 @@ def _of_video(path: Path) -> Animation:
 def _upright(path: Path, clip: Clip) -> Iterator[Image.Image]:
     for i, frame in enumerate(clip.frames()):
         _check_length(path, i + 1, frame.pixels.shape[0] * frame.pixels.shape[1])
-        deep = frame.pixels.dtype == np.uint16
-        image = Image.fromarray((frame.pixels >> 8).astype(np.uint8) if deep else frame.pixels)
+        image = as_image(eight_bit(frame.pixels))
         if clip.look.matrix is not None:  # clockwise, by multiples of 90 degrees in practice
             angle = math.degrees(math.atan2(clip.look.matrix[1], clip.look.matrix[0]))
             image = image.rotate(-round(angle / 90) * 90, expand=True)

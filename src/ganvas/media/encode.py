@@ -25,15 +25,7 @@ from ganvas.media.provenance import (
     TIFF_XMP,
     Label,
 )
-
-
-def narrowed(samples: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, rounded; uint8 as it is."""
-    return (
-        samples
-        if samples.dtype == np.uint8
-        else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    )
+from ganvas.media.samples import as_image, eight_bit
 
 
 class Rows(NamedTuple):
@@ -65,7 +57,7 @@ class Rows(NamedTuple):
             return self
         lost = [f"8 of 16 bits, which {suffix[1:]} does not hold"] * eight
         lost += [f"alpha, which {suffix[1:]} does not hold: it is laid over white"] * flat
-        bands = (_over_white(narrowed(band)) if flat else narrowed(band) for band in self.bands)
+        bands = (_over_white(eight_bit(band)) if flat else eight_bit(band) for band in self.bands)
         return self._replace(
             bands=bands, channels=self.channels - flat, bits=8, lost=(*self.lost, *lost)
         )
@@ -100,8 +92,8 @@ class Rows(NamedTuple):
                 f"{kind} holds sides of up to {limit:,} pixels, and this image is "
                 f"{self.width}x{self.height}: save it as .png or .tif"
             )
-        pixels = np.concatenate([narrowed(band) for band in self.counted()])
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        pixels = np.concatenate([eight_bit(band) for band in self.counted()])
+        return as_image(pixels)
 
 
 def _over_white(samples: np.ndarray) -> np.ndarray:
@@ -219,7 +211,7 @@ def _rows(image: Image.Image, profile: bytes | None) -> Rows:
 def _samples(image: Image.Image) -> np.ndarray:
     """The pixels of a PIL image as `Rows` wants them."""
     deep = getattr(image, "deep", None)
-    if deep is not None and np.array_equal(narrowed(deep), np.asarray(image)):
+    if deep is not None and np.array_equal(eight_bit(deep), np.asarray(image)):
         return deep
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]

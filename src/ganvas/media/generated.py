@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ganvas.core.files import write
-from ganvas.media.encode import WRITERS, encode, narrowed
+from ganvas.media.encode import WRITERS, encode
+from ganvas.media.samples import as_image, eight_bit
 
 
 def generated(
@@ -27,8 +28,8 @@ def generated(
     """
     deep = None
     if samples.dtype == np.uint16 and samples.shape[2] > 1:
-        deep, samples = samples, narrowed(samples)
-    image: Any = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+        deep, samples = samples, eight_bit(samples)
+    image: Any = as_image(samples)
     image.__class__ = Generated  # Pillow has no constructor for a subclass that takes pixels
     image.facts, image.composite, image.deep = facts, composite, deep
     if profile:

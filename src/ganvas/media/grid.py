@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas.core.errors import UserError
+from ganvas.media.samples import as_image
 
 NEUTRAL = 128  # gray between images, distinct from black and from white ones
 
@@ -63,8 +64,7 @@ def to_pil(x: Tensor) -> Image.Image:
     """Convert an image [C, H, W] in [-1, 1] to a PIL image; see `shown`."""
     if x.ndim != 3 or not x.shape[0]:
         raise UserError(f"an image is [channels, height, width]; got {list(x.shape)}")
-    pixels = to_uint8(shown(x))
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return as_image(to_uint8(shown(x)))
 
 
 def grid(x: Tensor, columns: int | None = None, pad: int = 2) -> Image.Image:

@@ -26,6 +26,7 @@ from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
 from ganvas.engine.engine import Engine
+from ganvas.methods.base import AdversarialAutoencoder
 from ganvas.training.start import with_data
 
 SIDE = 2048  # of square matrices; their product measures the machine's rate
@@ -88,23 +89,38 @@ def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
     """How many images a run trains on within `minutes`, from steps that are timed here.
 
     The steps take a twentieth of the time, which is deducted, as is another for
-    snapshots and checkpoints. Every kind of step of the run counts by its share: a
-    method whose networks grow becomes slower later.
+    snapshots and checkpoints.
     """
     engine = Engine(run, Prefetch(feed), device)
-    kinds = steps_of(run, engine.method)
-    seconds_per_image = 0.0
-    for clock, share in kinds:
+
+    def timed() -> float:
+        seconds = torch.tensor([_timed(engine.step, device)])
+        distributed.all_reduce_max_(seconds)  # at every step: all ranks take as many
+        return float(seconds)
+
+    each = seconds_per_image(engine, 60 * minutes / 20, timed)
+    engine.feed.close()
+    return max(run.batch, int(0.9 * 60 * minutes / each))
+
+
+def seconds_per_image(engine: Engine, seconds: float, timed: Callable[[], float]) -> float:
+    """The mean over a whole run: every kind of step counts by its share of the images.
+
+    A method whose networks grow becomes slower later.
+
+    seconds: of all steps that are timed, about
+    timed: performs a step; returns how long it took
+    """
+    mean = 0.0
+    for clock, share in steps_of(engine.run, engine.method):
         engine.clock = clock
         for _ in range(WARM_STEPS):
             engine.step()
-        seconds, first = torch.zeros(1), engine.clock.images
-        while seconds < 60 * minutes / 20 * share:
-            seconds += _timed(engine.step, device)
-            distributed.all_reduce_max_(seconds)  # at every step: all ranks take as many
-        seconds_per_image += share * float(seconds) / (engine.clock.images - first)
-    engine.feed.close()
-    return max(run.batch, int(0.9 * 60 * minutes / seconds_per_image))
+        spent, first = 0.0, engine.clock.images
+        while spent < seconds * share:
+            spent += timed()
+        mean += share * spent / (engine.clock.images - first)
+    return mean
 
 
 def steps_of(run: Run, method: Method) -> list[tuple[Clock, float]]:
@@ -112,16 +128,13 @@ def steps_of(run: Run, method: Method) -> list[tuple[Clock, float]]:
 
     method: of the run, at any stage
     """
-    game = getattr(method, "start", 0)  # of autoencoders, whose discriminator waits
-    kinds: dict[tuple[object, ...], list[int]] = {}
+    kinds: dict[tuple[object, ...], list[Clock]] = {}
     for part in range(PARTS):
-        images = run.images * (2 * part + 1) // (2 * PARTS)
-        stage = method.stage(Clock(images // run.batch, images))
-        playing = not isinstance(game, int) or images >= game
-        kinds.setdefault((stage.index, stage.resolution, playing), []).append(images)
-    return [
-        (Clock(times[0] // run.batch, times[0]), len(times) / PARTS) for times in kinds.values()
-    ]
+        clock = run.clock(run.images * (2 * part + 1) // (2 * PARTS))
+        stage = method.stage(clock)
+        waits = isinstance(method, AdversarialAutoencoder) and clock.images < method.start
+        kinds.setdefault((stage.index, stage.resolution, waits), []).append(clock)
+    return [(clocks[0], len(clocks) / PARTS) for clocks in kinds.values()]
 
 
 def bench(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 
-from ganvas.core import Clock, Method, Run
+from ganvas.core import Method, Run
 from ganvas.core.guards import plural
+from ganvas.methods.base import AdversarialAutoencoder
 
 ENDLESS = 1 << 50  # images after which every stage has begun
 FEW_STEPS = 1000
@@ -25,7 +26,7 @@ def notes(run: Run, method: Method) -> list[str]:
             f"note: this run has {plural(steps, 'step')} of {plural(run.batch, 'image')}; in fewer "
             f"than about {FEW_STEPS:,} a GAN learns little: give more --images or a smaller --batch"
         )
-    last, final = (method.stage(_clock(run, images)) for images in (run.images, ENDLESS))
+    last, final = (method.stage(run.clock(images)) for images in (run.images, ENDLESS))
     if last.index != final.index:
         begins = _begins(run, method, final.index)
         size = f", with images of {last.resolution} px" if last.resolution else ""
@@ -34,10 +35,9 @@ def notes(run: Run, method: Method) -> list[str]:
             f"run ends at {run.images:,}, in stage {last.index}{size}: give more --images, or "
             "shorter stages (--print-config shows their lengths)"
         )
-    game = getattr(method, "start", 0)  # of autoencoders, whose discriminator waits
-    if isinstance(game, int) and game >= run.images:
+    if isinstance(method, AdversarialAutoencoder) and method.start >= run.images:
         found.append(
-            f"note: the game begins at {game:,} images, which this run does not reach: "
+            f"note: the game begins at {method.start:,} images, which this run does not reach: "
             f"--set start={run.images // 2} fits it"
         )
     start = getattr(run.lr, "start", None)
@@ -60,17 +60,13 @@ def notes_on_going_on(run: Run, images: int) -> list[str]:
 
     A run keeps its schedules when it is made longer, and most end with a rate of 0.
     """
-    middle = _clock(run, (images + run.images) // 2)
+    middle = run.clock((images + run.images) // 2)
     if images >= run.images or run.lr is None or run.lr(middle) > 0:
         return []
     return [
-        f"note: by its schedule the learning rate is 0 for most of what is left: "
+        "note: by its schedule the learning rate is 0 for most of what is left: "
         f"--set lr.start={middle.images} --set lr.end={run.images} lets it fall anew"
     ]
-
-
-def _clock(run: Run, images: int) -> Clock:
-    return Clock(images // run.batch, images)
 
 
 def _begins(run: Run, method: Method, index: int) -> int:
@@ -79,6 +75,6 @@ def _begins(run: Run, method: Method, index: int) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (
-            (low, middle) if method.stage(_clock(run, middle)).index >= index else (middle, high)
+            (low, middle) if method.stage(run.clock(middle)).index >= index else (middle, high)
         )
     return high

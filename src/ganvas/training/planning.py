@@ -68,12 +68,12 @@ def planned(
         settings["images"] = known.get("fitted")  # its schedules stay as they are
     elif minutes is not None:
         settings["images"] = UNKNOWN_LENGTH
-    length = settings.get("images") or (UNKNOWN_LENGTH if known is None else known["images"])
-    settings["set"] = (*auto.filled(lengths, length), *set)
+    fitted = settings.get("images") or (UNKNOWN_LENGTH if known is None else known["images"])
+    settings["set"] = (*auto.filled(lengths, fitted), *set)
     plan = plan_run(recipe, data, device, **settings)
     if known is not None:
-        length = images if minutes is None else planned_images(known)
-        return Planned(recipe, replace(plan.run, images=length or plan.run.images), plan.feed)
+        until = planned_images(known) if minutes is not None else images or plan.run.images
+        return Planned(recipe, replace(plan.run, images=until), plan.feed)
     if minutes is None:
         return Planned(recipe, plan.run, plan.feed)
     images = benchmark.images_within(plan.run, plan.feed, device, minutes)

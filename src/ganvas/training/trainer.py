@@ -195,8 +195,7 @@ def train(
     record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
-    for note in notes(run, engine.method):
-        say(note)
+    say(*notes(run, engine.method))
     if watching.validation is not None:
         say(watching.validation.line())
     if initial:
@@ -258,8 +257,7 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
-        for note in notes_on_going_on(engine.run, engine.clock.images):
-            say(note)
+        say(*notes_on_going_on(engine.run, engine.clock.images))
         watching = _watching(engine, record, on_snapshot, log)
         if distributed.rank() == 0:
             write_record(out, record)
@@ -281,8 +279,7 @@ def _continue(
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
-        for note in notes_on_going_on(engine.run, engine.clock.images):
-            say(note)
+        say(*notes_on_going_on(engine.run, engine.clock.images))
         watching = _watching(engine, record, on_snapshot, tracker, unattended=True)
         if distributed.rank() == 0:
             write_record(out, record)

@@ -229,7 +229,8 @@ def train(
 def resume(
     run: RunFolder,
     images: Annotated[
-        int | None, typer.Option(help="Continue to this total number of images.")
+        int | None,
+        typer.Option(help="Continue to this total number of images, with the same schedules."),
     ] = None,
     device: TrainDevice = None,
     set: Set = None,
