@@ -222,7 +222,7 @@ def deoldify(factor: float) -> State:
 
 
 def colored(state: State, x: Tensor) -> Tensor:
-    """What the U-Net makes of normalized images."""
+    """What the U-Net makes of normalized images, before its sigmoid."""
 
     def unit(name: str, x: Tensor) -> Tensor:
         return normed(convolved(x, state, f"{name}.0").relu(), state, f"{name}.2")
@@ -249,7 +249,7 @@ def colored(state: State, x: Tensor) -> Tensor:
         )
         h = torch.cat([h, normed(skip, state, f"{name}.bn")], 1).relu()
         h = unit(f"{name}.conv2", unit(f"{name}.conv1", h))
-        if i == 5:
+        if f"{name}.conv2.3.gamma" in state:
             flat, at = h.flatten(2), f"{name}.conv2.3"
             q, k, v = (state[f"{at}.{n}.weight"][:, :, 0] @ flat for n in ("query", "key", "value"))
             seen = v @ (q.transpose(1, 2) @ k).softmax(1)
@@ -257,7 +257,17 @@ def colored(state: State, x: Tensor) -> Tensor:
     h = torch.cat([doubled(convolved(h, state, "layers.8.conv.0")), x], 1)
     inner = convolved(h, state, "layers.10.layers.0.0").relu()
     h = h + convolved(inner, state, "layers.10.layers.1.0").relu()
-    return convolved(h, state, "layers.11.0").sigmoid() * 6 - 3
+    return convolved(h, state, "layers.11.0")
+
+
+def stored_deoldify(state: State) -> State:
+    """Weights as the project stores them, under spectral and weight normalization."""
+    plain = {k: v for k, v in state.items() if k.startswith(("layers.0.", "layers.8."))}
+    stored = plain | spectral({k: v for k, v in state.items() if k not in plain})
+    weight = stored.pop("layers.8.conv.0.weight")
+    stored["layers.8.conv.0.weight_g"] = weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    stored["layers.8.conv.0.weight_v"] = 3 * weight
+    return stored
 
 
 @torch.no_grad()
@@ -265,9 +275,16 @@ def colored(state: State, x: Tensor) -> Tensor:
 def test_widths_of_deoldify(factor: float, tmp_path: Path) -> None:
     """Any `nf_factor`, of which each block takes the whole part."""
     state, x = deoldify(factor), torch.randn(2, 3, 32, 64)
-    plain = {k: v for k, v in state.items() if k.startswith(("layers.0.", "layers.8."))}
-    stored = plain | spectral({k: v for k, v in state.items() if k not in plain})
-    weight = stored.pop("layers.8.conv.0.weight")
-    stored["layers.8.conv.0.weight_g"] = weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    stored["layers.8.conv.0.weight_v"] = 3 * weight
-    close(imported(stored, tmp_path / "g.pth").raw(x), colored(state, x))
+    got = imported(stored_deoldify(state), tmp_path / "g.pth").raw(x)
+    close(got, colored(state, x).sigmoid() * 6 - 3)
+
+
+@torch.no_grad()
+def test_arguments_of_deoldifys_learners(tmp_path: Path) -> None:
+    """`unet_learner_deep` and `_wide` have no `self_attention` and no `y_range` by default."""
+    state, x = deoldify(1.5), torch.randn(2, 3, 32, 64)
+    plain = {k: v for k, v in state.items() if ".conv2.3." not in k}
+    file, h = tmp_path / "g.pth", colored(plain, x)
+    close(imported(stored_deoldify(plain), file).raw(x), h.sigmoid() * 6 - 3)
+    close(imported(stored_deoldify(plain), file, y_range="none").raw(x), h)
+    close(imported(stored_deoldify(plain), file, y_range="2.5").raw(x), h.sigmoid() * 5 - 2.5)

@@ -223,6 +223,8 @@ class UNet(nn.Module):
     stem: channels of the encoder's first map; its stages have 1, 2, 4 and 8 times that
     blocks: of the encoder's stages; None: as `encoder`
     decoder: channels of its four blocks; None: by `factor`
+    attention: in the second block of the decoder
+    limit: of the output, in ImageNet's deviations; None: no limit
     normalized: spectrally; False for weights that are already
     """
 
@@ -239,9 +241,12 @@ class UNet(nn.Module):
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
         decoder: Sequence[int] | None = None,
+        attention: bool = True,
+        limit: float | None = RANGE,
         normalized: bool = True,
     ) -> None:
         super().__init__()
+        self.limit = limit
         block, counts = ENCODERS[encoder]
         widths = widths or [stem, 2 * stem, 4 * stem, 8 * stem]
         body = resnet_encoder(block, widths, blocks or counts, stem)
@@ -259,7 +264,7 @@ class UNet(nn.Module):
             else:
                 out = int((joined // 2 if last else joined) * factor)
             made = WideBlock if kind == "wide" else DeepBlock
-            doubling.append(made(x, skip, out, attention=i == 1))
+            doubling.append(made(x, skip, out, attention=attention and i == 1))
             x = out
         shuffle = Shuffle(x, x, norm=False)
         head = _conv(x + channels_in, channels_out, 1, activate=False)
@@ -287,7 +292,7 @@ class UNet(nn.Module):
                 _spectral(part)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Normalized images to normalized images in [-3, 3]."""
+        """Normalized images to normalized images, in [-limit, limit] if there is one."""
         divisible(x, self.multiple, self.multiple)
         body, *rest = self.layers
         h, kept = x, []
@@ -299,7 +304,8 @@ class UNet(nn.Module):
         for block, skip in zip(rest[3:7], reversed(kept), strict=True):
             h = block(h, skip)
         h = torch.cat([rest[7](h), x], 1)
-        return (rest[10](rest[9](h)).sigmoid() * 2 - 1) * RANGE
+        h = rest[10](rest[9](h))
+        return h if self.limit is None else (h.sigmoid() * 2 - 1) * self.limit
 
     def forward(self, x: Tensor) -> Tensor:
         """Color images x [N, 3, H, W] in [-1, 1], to the same range."""

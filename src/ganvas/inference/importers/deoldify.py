@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ganvas.inference.importers.formats import Format, Found, State
+from torch import nn
+
+from ganvas.inference.importers.formats import Format, Found, Numbers, Setting, State
 from ganvas.inference.importers.spectral import with_fixed_sigma
 from ganvas.nets import deoldify
 
@@ -29,12 +31,25 @@ def _unet(state: State) -> Found | None:
         widths=widths,
         blocks=[len(stage) for stage in stages],
         decoder=[len(state[f"layers.{i}.{conv}.0.weight_orig"]) for i in range(4, 8)],
+        attention=f"layers.5.conv{'2' if deep else ''}.3.gamma" in state,
         normalized=False,
     )
     g, v = (state[f"layers.8.conv.0.weight_{name}"] for name in "gv")
     plain = {k: x for k, x in with_fixed_sigma(state).items() if not k.endswith(".weight_g")}
     plain["layers.8.conv.0.weight"] = g * v / v.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    return Found(net, plain)
+    # (-limit, limit); `unet_learner_wide` and `unet_learner_deep` have none by default.
+    ends = Numbers(_limit, above=True, words={"none": _unlimited})
+    y_range = Setting(ends, f"{deoldify.RANGE:g}", announced=False)
+    return Found(net, plain, settings={"y_range": y_range})
+
+
+def _limit(net: nn.Module, limit: float | None) -> None:
+    assert isinstance(net, deoldify.UNet)
+    net.limit = limit
+
+
+def _unlimited(net: nn.Module) -> None:
+    _limit(net, None)
 
 
 def _critic(state: State) -> Found | None:
