@@ -292,7 +292,7 @@ class UNet(nn.Module):
                 _spectral(part)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Normalized images to normalized images, in [-limit, limit] if there is one."""
+        """Normalized images to normalized images, in [-limit, limit] if given."""
         divisible(x, self.multiple, self.multiple)
         body, *rest = self.layers
         h, kept = x, []
