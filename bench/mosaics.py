@@ -8,7 +8,7 @@ photographs of daisies (flowers/daisy, 128x128), in squares of `--size` pixels a
 blocks of `--block`. Photographs with a probability of the class below 0.01 are left
 out: of images so small and coarse it gives only a third more than 0.1. A fifth of the
 rest, chosen by their names, is held out. For each seed `restore` trains on `--images`
-images, at half width (G of 32, D of 32 and 2 layers), with a rate that falls over the
+images, at half width (U-Net of 32, D of 32 and 2 layers), with a rate that falls over the
 second half.
 
 On the held-out images, records PSNR and SSIM (rgb) inside the masks; LPIPS
@@ -44,7 +44,7 @@ from ganvas.training.trainer import train
 
 RESULTS = Path(__file__).parent / "results" / "mosaics.json"
 BATCH = 4
-SETTINGS = ["G.width=32", "D.width=32", "D.layers=2"]
+SETTINGS = ["G.net.width=32", "D.width=32", "D.layers=2"]
 
 
 def figures(made: Path, held_out: Path, weights: Path) -> dict[str, Any]:

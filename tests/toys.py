@@ -167,7 +167,7 @@ SETTINGS: dict[str, str] = {
     "dual_learning": "data.size=5 data.words=4 data.count=50 batch=8 pretrain=24",
     "pix2pix": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 data.load=18 batch=2",
     "pix2pix_pixel": "G.width=4 G.depth=3 D.width=4 data.size=16 data.load=18 batch=2",
-    "restore": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 batch=2",
+    "restore": "G.net.width=4 G.net.depth=3 D.width=4 D.layers=1 data.size=16 batch=2",
     "colour": "G.net.width=4 G.net.depth=3 D.width=4 D.layers=1 data.size=16 batch=2",
     "edges": "G.width=4 G.depth=3 D.width=4 D.layers=1 data.size=16 data.load=18 batch=2",
     "cyclegan": (

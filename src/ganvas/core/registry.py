@@ -118,6 +118,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ganvas.nets.progan": ("ProgressiveDiscriminator", "ProgressiveGenerator"),
     "ganvas.nets.r3gan": ("Discriminator", "Generator"),
     "ganvas.nets.resnet": ("Discriminator", "Generator"),
+    "ganvas.nets.restoration": ("Corrected",),
     "ganvas.nets.s3gan": ("Classifier", "Discriminator"),
     "ganvas.nets.singan": ("Discriminators", "Generators"),
     "ganvas.nets.sngan": ("Discriminator", "Generator"),
