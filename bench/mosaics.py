@@ -79,7 +79,7 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
     out.mkdir(parents=True)
     for file in sorted((held_out / "A").glob("*.png")):
         masked = masks.of(file, file.name)
-        Image.fromarray(mosaic.smooth(np.array(masked.image), masked.mask, block)).save(
+        Image.fromarray(mosaic.smooth(masked.image.color, masked.mask, block)).save(
             out / file.name
         )
     return out
@@ -162,7 +162,7 @@ def main() -> None:
         | {"skipped": len(report.skipped)},
         "protocol": {
             "psnr, ssim": "rgb, inside the masks",
-            "lpips": "squeeze-caffe, whole pictures",
+            "lpips": "squeeze-caffe, whole images",
             "daisy": "mobilenet-v2",
         },
         "results": parts,
