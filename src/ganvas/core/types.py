@@ -63,6 +63,8 @@ class Stage:
     resolution: longer side of the images in pixels; None: the data's
     alpha: weight of the newest resolution, 0 to 1
     lr: factor on the run's learning rates
+    snapshots: at least as many within the stage, if a run ends in it and it has as many
+        steps; for a stage whose best moment a measure must find
     """
 
     index: int = 0
@@ -70,6 +72,7 @@ class Stage:
     resolution: int | None = None
     alpha: float = 1.0
     lr: float = 1.0
+    snapshots: int = 0
 
 
 class Batch:

@@ -147,12 +147,24 @@ class Rewind(TypedDict):
     source: str
 
 
+class ShortStage(TypedDict):
+    """The last stage of a run, if it needs more snapshots than `tick` gives it.
+
+    start: images at which it begins, which is a snapshot, too
+    every: images between its snapshots
+    """
+
+    start: int
+    every: int
+
+
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
     fitted: the length that its stages and schedules were fitted to; older runs have
         those of their recipe
     save, tick: images between checkpoints and between snapshots
+    short_stage: none: the run has no such stage, or is older
     keep: the checkpoints that stay, as `engine.retention.Retention.parse` reads it
     parameters: weights of each network
     run: the `Run`, as of `core.config.dump`
@@ -177,6 +189,7 @@ class RunRecord(TypedDict):
     device: NotRequired[str]
     save: int
     tick: int
+    short_stage: NotRequired[ShortStage]
     keep: NotRequired[str]
     tensorboard: NotRequired[bool]
     log: NotRequired[str | None]

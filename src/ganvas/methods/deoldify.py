@@ -19,6 +19,8 @@ from ganvas.objectives.adversarial import bce, discriminator_accuracy
 from ganvas.objectives.feature_matching import perceptual
 from ganvas.objectives.precision import wide
 
+SNAPSHOTS = 10  # of the game, so that a measure can show its inflection point
+
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
@@ -43,8 +45,8 @@ class DeOldify(Method):
     L_G = perceptual + adversarial_weight (-log D(G(x)))
 
     The project weighs the two terms by 1.5 (artistic: 2) and 1. After an inflection
-    point the game makes images worse; keep the checkpoint at which a measure is best
-    (`ganvas measure --checkpoint best`). Colors are put on the input's lightness, which
+    point the game makes images worse; it has ten snapshots, and the checkpoint at which
+    a measure is best is kept (`ganvas measure --checkpoint best`). Colors are put on the input's lightness, which
     stays as it is.
 
     Differs from the paper: there is none. From the project: D sees the images that G
@@ -98,9 +100,9 @@ class DeOldify(Method):
 
     def stage(self, clock: Clock) -> Stage:
         """0: G alone, 1: D alone, 2: the game."""
-        return Stage(
-            (clock.images >= self.pretrain) + (clock.images >= self.pretrain + self.critic)
-        )
+        if clock.images >= self.pretrain + self.critic:
+            return Stage(2, snapshots=SNAPSHOTS)
+        return Stage(int(clock.images >= self.pretrain))
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """One step of the current stage of NoGAN."""
