@@ -259,7 +259,8 @@ def test_drawn_codes_are_those_of_their_probabilities() -> None:
 def test_averaged_codes_follow_their_latents(tmp_path: Path) -> None:
     """Appendix A.1 of arXiv:1711.00937 with m and N apart; a code without latents stays."""
     quantize, gamma = Codebook(3, 2, ema=0.9), 0.9
-    assert not list(quantize.parameters()) and set(quantize.state_dict()) > {"counts"}
+    assert not list(quantize.parameters())
+    assert "counts" in quantize.state_dict()
     quantize.embedding.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 9.0]]))
     m, N = quantize.embedding.weight.clone(), torch.ones(3)
     for z in ([[0.1, 0.2], [0.3, -0.2], [1.5, 0.5]], [[0.2, 0.2], [1.0, 1.0], [2.0, 0.0]]):
@@ -267,7 +268,8 @@ def test_averaged_codes_follow_their_latents(tmp_path: Path) -> None:
         before = quantize.embedding.weight.clone()
         q = quantize(latents)
         torch.testing.assert_close(q.z[0, :, :, 0].T, before[q.codes[0, :, 0]])
-        assert not q.codebook.requires_grad and q.commitment.requires_grad
+        assert not q.codebook.requires_grad
+        assert q.commitment.requires_grad
         for i in range(3):
             mine = torch.tensor(z)[q.codes[0, :, 0] == i]
             N[i] = gamma * N[i] + (1 - gamma) * len(mine)

@@ -19,8 +19,6 @@ from ganvas.objectives.adversarial import bce, discriminator_accuracy
 from ganvas.objectives.feature_matching import perceptual
 from ganvas.objectives.precision import wide
 
-SNAPSHOTS = 10  # of the game, so that a measure can show its inflection point
-
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
@@ -46,8 +44,8 @@ class DeOldify(Method):
 
     The project weighs the two terms by 1.5 (artistic: 2) and 1. After an inflection
     point the game makes images worse; it has ten snapshots, and the checkpoint at which
-    a measure is best is kept (`ganvas measure --checkpoint best`). Colors are put on the input's lightness, which
-    stays as it is.
+    a measure is best is kept (`ganvas measure --checkpoint best`). Colors are put on
+    the input's lightness, which stays as it is.
 
     Differs from the paper: there is none. From the project: D sees the images that G
     makes at the moment (there: files written before); no stage repeats; sizes do not
@@ -59,6 +57,7 @@ class DeOldify(Method):
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    last_snapshots = 10  # of the game, so that a measure shows its inflection point
     exportable = False  # what is in gamut depends on the colors
     G: Any  # a `nets.deoldify.UNet`
     D: Any
@@ -100,9 +99,9 @@ class DeOldify(Method):
 
     def stage(self, clock: Clock) -> Stage:
         """0: G alone, 1: D alone, 2: the game."""
-        if clock.images >= self.pretrain + self.critic:
-            return Stage(2, snapshots=SNAPSHOTS)
-        return Stage(int(clock.images >= self.pretrain))
+        return Stage(
+            (clock.images >= self.pretrain) + (clock.images >= self.pretrain + self.critic)
+        )
 
     def updates(self, clock: Clock, batches: Iterator[Batch]) -> Plan:
         """One step of the current stage of NoGAN."""

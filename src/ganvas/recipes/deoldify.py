@@ -15,9 +15,9 @@ def deoldify(count: int) -> Run:
     """The "stable" model of jantic/DeOldify: a wide U-Net on ResNet101, at 192 px.
 
     One pass with G alone, half a pass with D alone, and a game of 3% of a pass (5 steps
-    or more), batches of 8; Adam with betas (0, .9), decoupled weight decay 1e-3, 1e-4 for G and
-    five times that for D. The project starts from ImageNet's weights and raises the
-    side and lowers the rate in steps, down to 2e-5 in the game.
+    or more), batches of 8; Adam with betas (0, .9), decoupled weight decay 1e-3, 1e-4
+    for G and five times that for D. The project starts from ImageNet's weights and
+    raises the side and lowers the rate in steps, down to 2e-5 in the game.
     """
     return Run(
         method=partial(

@@ -65,13 +65,13 @@ def schedule(run: Run, method: Method) -> Schedule:
     """When the snapshots of a new run are due.
 
     20 times, `SNAPSHOT_INTERVAL` images apart or more; and in the stage in which the
-    run ends, at its start and as often as the stage asks for.
+    run ends, at its start and as often as the method asks for.
     """
     found: Schedule = {"tick": max(run.batch, run.images // 20, SNAPSHOT_INTERVAL)}
     last = method.stage(run.clock(run.images - 1))
-    if last.snapshots:
+    if method.last_snapshots:
         start = stage_begins(run, method, last.index, -1, run.images - 1)
-        every = max(run.batch, (run.images - start) // last.snapshots)
+        every = max(run.batch, (run.images - start) // method.last_snapshots)
         if every < found["tick"]:
             found["short_stage"] = {"start": start, "every": every}
     return found
