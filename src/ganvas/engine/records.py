@@ -17,6 +17,7 @@ class ShapeRecord(TypedDict):
     width: int
     classes: int
     palette: NotRequired[list[int]]
+    ids: NotRequired[bool]
 
 
 def shape_record(shape: Shape) -> ShapeRecord:
@@ -29,6 +30,8 @@ def shape_record(shape: Shape) -> ShapeRecord:
     }
     if shape.palette:
         record["palette"] = list(shape.palette)
+    if shape.ids:
+        record["ids"] = True
     return record
 
 

@@ -58,6 +58,7 @@ class _Shape(_Open):
     width: Positive
     classes: Count
     palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = []
+    ids: bool = False
 
 
 class _Data(_Open):

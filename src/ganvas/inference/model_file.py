@@ -49,6 +49,7 @@ class _Shape(_Checked):
     palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = pydantic.Field(
         [], max_length=256
     )
+    ids: bool = False
 
     def shape(self) -> Shape:
         """The shape that was read."""
@@ -122,7 +123,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
     description: Any = config.dump(run.method)
     header = {
         "method": untrained(description, type(method)),
-        "shape": asdict(shape),
+        "shape": {k: v for k, v in asdict(shape).items() if v or k != "ids"},
         "stage": asdict(method.current_stage),
         "scale": method.upscale,
         **facts,
