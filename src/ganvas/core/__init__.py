@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ganvas.core.protocols import (
         Adaptive,
+        AnySize,
         Couples,
         Dataset,
         Encodes,
+        Gradual,
         Samples,
         Styled,
         Translates,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adaptive",
+    "AnySize",
     "Averaging",
     "Batch",
     "Clock",
@@ -49,6 +52,7 @@ __all__ = [
     "Dataset",
     "Encodes",
     "Forward",
+    "Gradual",
     "Length",
     "Measure",
     "Method",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganvas.core import Batch, Clock, Curve, Method, Plan, Shape, Terms, Update, rng
+from ganvas.core.protocols import returned
 from ganvas.objectives.precision import wide
 
 
@@ -61,6 +62,10 @@ class SparseTransformer(Method):
 
     def sample(self, n: int, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """Images drawn value by value from the noise z [n, H W C]."""
-        values = self.T.draw(self.latent(n) if z is None else z)
+        return returned(self.draw(self.latent(n) if z is None else z))
+
+    def draw(self, z: Tensor) -> Generator[float, None, Tensor]:
+        """`sample`, which yields the part of the values that is drawn."""
+        values = yield from self.T.draw(z)
         x = values.float() / (self.T.levels - 1) * 2 - 1
         return x.unflatten(1, self.T.shape).movedim(-1, 1)
