@@ -142,6 +142,36 @@ class AnySize(Protocol):
 
 
 @runtime_checkable
+class Likelihood(Protocol):
+    """Capability: the likelihood of images.
+
+    levels: of a value, to which images are rounded
+    """
+
+    @property
+    def levels(self) -> int:
+        """Levels of a value."""
+        ...
+
+    def nats(self, x: Tensor) -> Tensor:
+        """-log p(x) of images [n, C, H, W] in [-1, 1], in nats, [n]."""
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """Capability: generate images from styles whose input is shifted and turned."""
+
+    def moved(self, w: Tensor, transform: Tensor) -> Tensor:
+        """Images of styles w [n, layers, d] and one transform [3, 3].
+
+        transform: from a place of these images to that of the untransformed ones whose
+            content it shows, as of `metrics.equivariance`
+        """
+        ...
+
+
+@runtime_checkable
 class Gradual(Protocol):
     """Capability: generate images in many steps, and tell how far they are."""
 

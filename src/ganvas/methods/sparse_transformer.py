@@ -23,8 +23,9 @@ class SparseTransformer(Method):
     max_T  E sum_i log p_T(x_i | x_1, ..., x_{i-1})                         (equation 1)
 
     x_i are the values of an image, row by row. The log has the loss in bits per
-    dimension. The latent is the uniform noise by which the values are drawn, one after
-    the other, so that a latent names an image.
+    dimension, and `ganvas measure --also bits-per-dimension` has it of a data set. The
+    latent is the uniform noise by which the values are drawn, one after the other, so
+    that a latent names an image.
 
     Differs from the paper: gradients are not clipped, and there is no weight decay.
     Images of any number of levels, which `x` is rounded to.
@@ -47,9 +48,22 @@ class SparseTransformer(Method):
 
     def loss(self, real: Batch) -> Terms:
         """The negative log likelihood of a value in nats; bits in the log."""
-        values = self.values(real.x)
-        nats = cross_entropy(wide(self.T(values)).flatten(0, 1), values.flatten())
+        nats = cross_entropy(*self.predictions(real.x))
         return Terms(nats, {"bits_per_dim": nats / math.log(2)})
+
+    def predictions(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [N H W C, levels] of the values of images, and these values."""
+        values = self.values(x)
+        return wide(self.T(values)).flatten(0, 1), values.flatten()
+
+    @property
+    def levels(self) -> int:
+        """As of `Likelihood`."""
+        return self.T.levels
+
+    def nats(self, x: Tensor) -> Tensor:
+        """As of `Likelihood`."""
+        return cross_entropy(*self.predictions(x), reduction="none").view(len(x), -1).sum(1)
 
     def values(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] -> levels [N, H W C]."""
