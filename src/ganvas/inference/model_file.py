@@ -123,7 +123,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
     description: Any = config.dump(run.method)
     header = {
         "method": untrained(description, type(method)),
-        "shape": {k: v for k, v in asdict(shape).items() if v or k != "ids"},
+        "shape": asdict(shape),
         "stage": asdict(method.current_stage),
         "scale": method.upscale,
         **facts,
