@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +15,15 @@ from toys import SMALL, toy_data, toy_images, toy_label_maps
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.data import label_maps
-from ganvas.data.label_maps import PALETTES, nearest_colors, parse_palette
+from ganvas.data.label_maps import PALETTES, color_name, nearest_colors, parse_palette
 from ganvas.data.prepare import instance_shades
-from ganvas.inference.image_input import require_labels
+from ganvas.engine.records import shape_record
+from ganvas.engine.restore import _open_data
+from ganvas.inference.image_input import decoded, require_labels
 from ganvas.inference.load import load as load_model
+from ganvas.inference.translator import Translator
+from ganvas.media.label_ids import colors_of, id_of
+from ganvas.media.samples import nearest
 from ganvas.nets.label_map import input_planes, instance_edges, label_planes
 from ganvas.training.trainer import train
 
@@ -162,6 +170,84 @@ def test_many_labels_get_colors_of_which_shades_can_be_told() -> None:
     assert (torch.cdist(rgb, rgb) + 1e3 * torch.eye(256)).min() >= 32
     far_apart = [0x000000, 0x00FF00, 0xFF0000]
     assert instance_shades._recolored(far_apart) == far_apart
+
+
+def numbered(tmp_path: Path, kind: str) -> tuple[Path, list[int]]:
+    """Label maps of numbers, and these: of 16 bits, or indices of which two are red."""
+    toy_images(tmp_path / "B", 2, side=16)
+    (tmp_path / "A").mkdir()
+    ids = [7, 300, 25_000, 25_001, 27_000] if kind == "16 bits" else [0, 1, 2]
+    pixels = np.array(ids, np.uint16)[np.arange(256).reshape(16, 16) % len(ids)]
+    for i in range(2):
+        image = Image.fromarray(pixels if kind == "16 bits" else pixels.astype(np.uint8))
+        if kind != "16 bits":
+            image.putpalette([0, 0, 0, 255, 0, 0, 255, 0, 0])
+        image.save(tmp_path / "A" / f"{i:03d}.png")
+    return tmp_path, ids
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "palette"])
+def test_numbers_are_labels(kind: str, tmp_path: Path) -> None:
+    """Exactly as stored, in training and in use; of old models as before."""
+    where, ids = numbered(tmp_path, kind)
+    feed = label_maps(where, size=16, flip=False)
+    assert feed.info.classes == tuple(map(str, ids))
+    assert feed.info.shape.ids
+    assert len(feed.info.palette) == len(ids)
+    planes = label_planes(feed.draw(0, 1, seed=0).x, feed.info.palette)[0]
+    expected = torch.arange(256).view(16, 16) % len(ids)
+    assert torch.equal(planes.argmax(0), expected)
+    palette = [color_name(color) for color in feed.info.palette]
+    again = label_maps(where, size=16, flip=False, palette=palette, ids=True)
+    assert torch.equal(again.draw(0, 1, seed=0).x, feed.draw(0, 1, seed=0).x)
+
+    shape: Any = {"palette": list(feed.info.palette), "ids": True}
+    runtime: Any = SimpleNamespace(
+        description={"shape": shape}, channels=3, method=SimpleNamespace(input_channels=None)
+    )
+    file = where / "A" / "000.png"
+    with Image.open(file) as opened:
+        for source in (file, opened):
+            pixels = Translator(runtime)._input(decoded(source))
+            x = torch.from_numpy(pixels).movedim(-1, 0)[None].float() / 127.5 - 1
+            assert torch.equal(label_planes(x, feed.info.palette)[0].argmax(0), expected)
+    half = [[pixels[2 * y + 1, 2 * x + 1].tolist() for x in range(8)] for y in range(8)]
+    assert nearest(pixels, (8, 8)).tolist() == half
+    other = Image.fromarray(np.full((16, 16), 5, np.uint8))
+    with pytest.raises(DataError, match=rf"none of the model's numbers, which are {ids[0]}, "):
+        Translator(runtime)._input(decoded(other))
+    older = label_maps(where, size=16, flip=False, ids=False)  # as runs without the mark
+    assert older.info.classes[0].startswith("#")
+    assert not older.info.shape.ids
+    assert len(older.info.palette) < len(ids)
+    run: Any = SimpleNamespace(data=partial(label_maps, where, size=16, flip=False))
+    for known in (feed, older):  # what run.json says, decides
+        data = {"fingerprint": known.info.fingerprint}
+        record: Any = {"shape": shape_record(known.info.shape), "data": data}
+        resumed = _open_data(run, record, tmp_path, False)
+        assert resumed.info.shape == known.info.shape
+
+
+def test_every_number_has_a_color_of_its_own() -> None:
+    ids = np.arange(1 << 16).reshape(256, 256)
+    r, g, b = np.moveaxis(colors_of(ids).astype(int), -1, 0)
+    codes = r << 16 | g << 8 | b
+    assert len(np.unique(codes)) == 1 << 16
+    assert [id_of(int(codes.flat[i])) for i in (0, 7, 300, 65_535)] == [0, 7, 300, 65_535]
+    assert (codes.flat[15], codes.flat[20]) == (0xC08080, 0x004080)  # PASCAL VOC's
+
+
+def test_palettes_that_colors_tell_apart_stay_colors(tmp_path: Path) -> None:
+    """With unused double entries, and if an index is another color in each file."""
+    toy_images(tmp_path / "B", 2, side=16)
+    (tmp_path / "A").mkdir()
+    double, other = [0, 0, 0, 255, 0, 0, 0, 0, 0], [255, 0, 0, 0, 0, 0, 255, 0, 0]
+    for palettes, used in (((double, double), 2), ((double, other), 3)):
+        for i, palette in enumerate(palettes):
+            image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16) % used)
+            image.putpalette(palette)
+            image.save(tmp_path / "A" / f"{i:03d}.png")
+        assert label_maps(tmp_path, size=16).info.classes == ("#000000", "#ff0000")
 
 
 def test_a_saved_model_knows_the_colors_of_its_labels(tmp_path: Path) -> None:

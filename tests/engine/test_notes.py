@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from toys import toy_images, toy_run
@@ -12,8 +16,10 @@ from ganvas import recipes
 from ganvas.core import Shape
 from ganvas.core.config import override
 from ganvas.core.errors import UserError
+from ganvas.methods import DeOldify
 from ganvas.training import trainer
 from ganvas.training.notes import notes, notes_on_going_on
+from ganvas.training.snapshot import is_due, schedule
 
 
 def said(recipe: str, *settings: str) -> str:
@@ -79,3 +85,24 @@ def test_a_log_object_without_all_functions_is_refused_at_once(tmp_path: Path) -
             log=Half(),  # type: ignore[arg-type]
         )
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("recipe", ["deoldify", "deoldify_artistic", "deoldify_small"])
+def test_the_game_of_nogan_is_seen(recipe: str) -> None:
+    """Its inflection point is between snapshots, so a short game has enough of them."""
+    for count, least in ((200, 5), (3_000, 10), (40_000, 10)):
+        run = recipes.find(recipe)(count)
+        assert isinstance(run.method, partial)
+        lengths = {name: run.method.keywords[name] for name in ("pretrain", "critic")}
+        start = sum(lengths.values())
+        method: Any = SimpleNamespace(**lengths)  # no networks, which take time to build
+        method.stage = partial(DeOldify.stage, method)
+        method.last_snapshots = DeOldify.last_snapshots
+        record: Any = schedule(run, method)
+        older: Any = {"tick": record["tick"]}
+        counts = [*range(start % run.batch, run.images, run.batch), run.images]
+        steps = [step for step in pairwise(counts) if step[1] >= start]
+        due = [now for before, now in steps if is_due(record, before, now)]
+        assert len([now for now in due if now > start]) >= least
+        assert due[0] == start, "the network before the game is one to choose from"
+        assert len([step for step in steps if is_due(older, *step)]) < 5

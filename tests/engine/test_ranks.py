@@ -45,7 +45,10 @@ ranks.init("cpu")
 for told in sys.argv[2:]:
     recipe, _, data = told.partition("=")
     name, _, augment = recipe.partition("+")
-    run = augmented(toy_run(name, Path(data)), augment or None)
+    averaged = augment == "averaged"  # codes that are moving averages, not an augmentation
+    run = augmented(toy_run(name, Path(data)), None if averaged else augment or None)
+    if averaged:
+        run = override(run, "AE.ema=0.5")
     if "pretrain" in run.method.keywords and not name.startswith("s3gan"):  # which needs it
         run = override(run, "pretrain=0")  # a stage that follows has optimizers of its own
     if "critic" in run.method.keywords:
@@ -78,7 +81,8 @@ def test_two_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
     for name in distinct_recipes():
         method: Any = recipes.find(name)(12).method
         methods.setdefault(method.func, name)
-    names = [*methods.values(), "vae_conv", "dcgan+ada", "dcgan_digits+color,cutout"]
+    names = [*methods.values(), "vae_conv", "vqgan+averaged"]
+    names += ["dcgan+ada", "dcgan_digits+color,cutout"]
     names.remove("singan")  # trains on one image, which two processes cannot share
     told = [
         f"{name}={toy_data(name.partition('+')[0], tmp_path / 'data' / name)}" for name in names

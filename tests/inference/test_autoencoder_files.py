@@ -28,7 +28,7 @@ from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.importers.taming import named
 from ganvas.inference.model import Model
 from ganvas.nets import latent_autoencoder as nets
-from ganvas.nets.codebook import GumbelCodebook
+from ganvas.nets.codebook import Codebook, GumbelCodebook
 from ganvas.nets.patchgan import PatchDiscriminator
 from ganvas.nets.super_resolution import SRResNet
 from ganvas.training.initial import start_from
@@ -254,6 +254,41 @@ def test_drawn_codes_are_those_of_their_probabilities() -> None:
     assert (likely.codes == p.argmax()).all()
     with pytest.raises(UserError, match="temperature"):
         VQ(gumbel=True, temperature=0.0)
+
+
+def test_averaged_codes_follow_their_latents(tmp_path: Path) -> None:
+    """Appendix A.1 of arXiv:1711.00937 with m and N apart; a code without latents stays."""
+    quantize, gamma = Codebook(3, 2, ema=0.9), 0.9
+    assert not list(quantize.parameters())
+    assert "counts" in quantize.state_dict()
+    quantize.embedding.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 9.0]]))
+    m, N = quantize.embedding.weight.clone(), torch.ones(3)
+    for z in ([[0.1, 0.2], [0.3, -0.2], [1.5, 0.5]], [[0.2, 0.2], [1.0, 1.0], [2.0, 0.0]]):
+        latents = torch.tensor(z).T[None, :, :, None].requires_grad_()
+        before = quantize.embedding.weight.clone()
+        q = quantize(latents)
+        torch.testing.assert_close(q.z[0, :, :, 0].T, before[q.codes[0, :, 0]])
+        assert not q.codebook.requires_grad
+        assert q.commitment.requires_grad
+        for i in range(3):
+            mine = torch.tensor(z)[q.codes[0, :, 0] == i]
+            N[i] = gamma * N[i] + (1 - gamma) * len(mine)
+            m[i] = gamma * m[i] + (1 - gamma) * mine.sum(0)
+    torch.testing.assert_close(quantize.embedding.weight, m / N[:, None])
+    assert torch.equal(quantize.embedding.weight[2], torch.tensor([9.0, 9.0]))
+    quantize.counts[2] = 0  # after very many updates
+    assert quantize(latents).codes.shape == (1, 3, 1)
+    assert quantize.embedding.weight.isfinite().all()
+    kept = quantize.embedding.weight.clone()
+    quantize.eval()(latents)
+    assert torch.equal(quantize.embedding.weight, kept)
+    with pytest.raises(UserError, match="gumbel or ema"):
+        VQ(gumbel=True, ema=0.9)
+    ready = exportable(partial(VQ, ema=0.9))
+    taming.write(ready, tmp_path / "x.ckpt", {})  # without the counts
+    again = import_network(tmp_path / "x.ckpt", options={"num_groups": 2})
+    x = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(again(x), diffusers.autoencoder_of(ready)(x))
 
 
 def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:

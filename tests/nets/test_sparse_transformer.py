@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganvas.core.protocols import returned
 from ganvas.nets import sparse_transformer as nets
 
 
@@ -51,7 +52,9 @@ def test_a_value_depends_on_earlier_ones_alone() -> None:
 
 def test_drawing_with_stored_keys_is_the_inverse_of_the_cumulative_probabilities() -> None:
     net, noise = _net(), torch.rand(3, 32)
-    values = net.draw(noise)
+    done: list[float] = []
+    values = returned(net.draw(noise), done.append)
+    assert done == [t / 32 for t in range(1, 33)]
     p = net(values).softmax(-1)
     below = p.cumsum(-1).gather(-1, values[..., None])[..., 0]
     above = below - p.gather(-1, values[..., None])[..., 0]

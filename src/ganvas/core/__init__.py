@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ganvas.core.protocols import (
         Adaptive,
+        AnySize,
         Couples,
         Dataset,
         Encodes,
+        Gradual,
+        Likelihood,
+        Moves,
         Samples,
         Styled,
         Translates,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adaptive",
+    "AnySize",
     "Averaging",
     "Batch",
     "Clock",
@@ -49,9 +54,12 @@ __all__ = [
     "Dataset",
     "Encodes",
     "Forward",
+    "Gradual",
     "Length",
+    "Likelihood",
     "Measure",
     "Method",
+    "Moves",
     "Objective",
     "Outcome",
     "Plan",

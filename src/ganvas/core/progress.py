@@ -56,9 +56,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def update(self, images: int, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
+    def update(self, images: float, scalars: Mapping[str, float] = MappingProxyType({})) -> None:
         """Show the state after `images` images; nothing if `quiet`.
 
+        images: with a fraction for one that is not finished
         scalars: means by name; those of "<player>/loss" are shown
         """
         if self.quiet:
@@ -74,7 +75,7 @@ class Progress:
         elif now - self._printed > self.LINE_SECONDS or images >= self.total:
             left = (self.total - images) / max(rate, 1e-9)
             print(
-                f"{images:,} of {self.total:,} images, {shown} images/s, {left:.0f} s left"
+                f"{int(images):,} of {self.total:,} images, {shown} images/s, {left:.0f} s left"
                 + (f", losses: {losses}" if losses else ""),
                 file=sys.stderr,
                 flush=True,

@@ -6,14 +6,16 @@ not name the ones that it has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ganvas.core.rng import Rows
 from ganvas.core.types import Batch, Curve, Shape
+
+T = TypeVar("T")
 
 
 class DatasetInfo(Protocol):
@@ -128,6 +130,70 @@ class Truncates(Protocol):
         function of z, so that a seed gives similar images at every truncation.
         """
         ...
+
+
+@runtime_checkable
+class AnySize(Protocol):
+    """Capability: generate images of other sizes than the training's."""
+
+    def at_size(self, size: tuple[int, int]) -> Samples:
+        """The same networks as a generator of images of (height, width)."""
+        ...
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """Capability: the likelihood of images.
+
+    levels: of a value, to which images are rounded
+    """
+
+    @property
+    def levels(self) -> int:
+        """Levels of a value."""
+        ...
+
+    def nats(self, x: Tensor) -> Tensor:
+        """-log p(x) of images [n, C, H, W] in [-1, 1], in nats, [n]."""
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """Capability: generate images from styles whose input is shifted and turned."""
+
+    def moved(self, w: Tensor, transform: Tensor) -> Tensor:
+        """Images of styles w [n, layers, d] and one transform [3, 3].
+
+        transform: from a place of these images to that of the untransformed ones whose
+            content it shows, as of `metrics.equivariance`
+        """
+        ...
+
+
+@runtime_checkable
+class Gradual(Protocol):
+    """Capability: generate images in many steps, and tell how far they are."""
+
+    def draw(self, z: Tensor) -> Generator[float, None, Tensor]:
+        """Yield the part that is done, up to 1; return the images of `sample`."""
+        ...
+
+
+def returned(
+    steps: Generator[float, None, T], on_step: Callable[[float], object] | None = None
+) -> T:
+    """What a generator of progress returns at its end.
+
+    on_step: called with each value that it yields
+    """
+    while True:
+        try:
+            part = next(steps)
+        except StopIteration as end:
+            return end.value
+        if on_step is not None:
+            on_step(part)
 
 
 @runtime_checkable

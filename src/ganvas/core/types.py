@@ -40,6 +40,7 @@ class Shape:
     height, width: in pixels
     classes: number of labels; 0: unlabeled
     palette: the colors of label maps, 0xRRGGBB each, in the order of the labels
+    ids: whether these colors stand for numbers, as of `media.label_ids`
     """
 
     channels: int
@@ -47,6 +48,7 @@ class Shape:
     width: int
     classes: int = 0
     palette: tuple[int, ...] = ()
+    ids: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -212,6 +214,8 @@ class Method(nn.Module):
         images stay gray
     constant_memory: whether the memory of a translation grows only with its images
     exportable: False if operations depend on the values of the input
+    last_snapshots: snapshots, at least, of the stage in which a run ends, if it has as
+        many steps; for a stage whose best moment a measure must find
     current_stage: the stage that the engine has entered
 
     A module whose `per_rank` is true keeps buffers of its own on every rank (an image
@@ -229,6 +233,7 @@ class Method(nn.Module):
     discriminators: Sequence[str] = ("D",)
     unaugmented: str = ""
     curve: Curve = "spherical"
+    last_snapshots: int = 0
     current_stage: Stage = Stage()
     trained_with: Sequence[str] = ()  # settings that only training needs: other files
 

@@ -23,7 +23,7 @@ from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed
 from ganvas.data.found import feed_of
 from ganvas.data.info import Info
-from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
+from ganvas.data.label_maps import LabelMaps, have_ids, label_name, palette_of, parse_palette
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
@@ -163,6 +163,7 @@ def label_maps(
     size: Size = 256,
     load: Size | None = None,
     palette: str | Sequence[str] | None = None,
+    ids: bool | None = None,
     instances: bool = False,
     direction: Literal["a2b", "b2a"] = "a2b",
     flip: bool = True,
@@ -173,10 +174,13 @@ def label_maps(
     """Open pairs of a label map and an image.
 
     A label map is an image in which every color is a label (for gray files, every
-    gray). Batches hold it as `a` and `x`, and the image as `b` and `y`, [n, 3, H, W].
+    gray), or every number: an integer of 16 bits, or an index of a palette. Batches
+    hold it as `a` and `x`, and the image as `b` and `y`, [n, 3, H, W].
 
     palette: "facades", or the labels' colors ("#0030ff,#ff0000"), to the nearest of
         which every pixel is set; None: the colors that there are, at most 256
+    ids: whether numbers are the labels; None: without `palette`, if there are numbers
+        that colors do not tell apart (16 bits, or two indices of one color)
     instances: keep the shades of the palette's colors, which are instances of labels
         (`ganvas data instances` writes such maps)
     direction: "b2a": B is the label map
@@ -195,19 +199,23 @@ def label_maps(
     target = sides_of(load or size)
     assert target is not None
     snapped = None if instances else colors
-    sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped)}
+    if ids is None:
+        ids = colors is None and have_ids(found.sets[side])
+    sets = {**found.sets, side: LabelMaps(found.sets[side], target, snapped, ids)}
     labeled = replace(found, sets=sets)
     feed = feed_of(
         "pairs", labeled, sides_of(size), sides_of(load), 3, flip, strict, False, direction, white
     )
     maps = feed.raw()["a"]  # the input in both directions
-    shares = palette_of(maps, found.title, colors if instances else None)
+    shares = palette_of(maps, found.title, colors if instances else None, ids)
     colors = tuple(shares) if colors is None else colors
-    table = ", ".join(f"{color_name(c)} {shares.get(c, 0.0):.1%}" for c in colors)
+    names = [label_name(c, ids) for c in colors]
+    table = ", ".join(f"{n} {shares.get(c, 0.0):.1%}" for n, c in zip(names, colors, strict=True))
     feed.info = replace(
         feed.info,
-        classes=tuple(map(color_name, colors)),
+        classes=tuple(names),
         palette=colors,
+        ids=ids,
         notes=(*feed.info.notes, f"{len(colors)} labels, with their share of the pixels: {table}"),
     )
     return feed

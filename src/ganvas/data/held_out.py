@@ -93,7 +93,8 @@ def held_out(
         return _whole(place, settings, trained, least)
     opening = {**data.keywords, "source": place, "part": "test", "load": None}
     if data.func is label_maps and settings["palette"] is None:
-        opening["palette"] = [color_name(color) for color in trained.palette]
+        opening |= {"palette": [color_name(color) for color in trained.palette]}
+        opening["ids"] = trained.ids
     if trained.values is not None:
         opening["window"] = trained.values[:2]  # "type" may be another range there
     feed = data.func(**opening)

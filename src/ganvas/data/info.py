@@ -25,7 +25,7 @@ class Info:
     counts: domain -> images; empty for other tasks
     skipped: "file: reason" of unreadable images, the first 20 of `skipped_count`
     notes: further lines for the user
-    palette: as of `Shape`
+    palette, ids: as of `Shape`
     values: type and range of measurements; None: photographs
     """
 
@@ -44,10 +44,11 @@ class Info:
     notes: tuple[str, ...] = ()
     skipped_count: int = 0
     palette: tuple[int, ...] = ()
+    ids: bool = False
     values: Values | None = None
 
     @property
     def shape(self) -> Shape:
         """What a method needs to build its networks."""
         classes = len(self.classes)
-        return Shape(self.channels, self.height, self.width, classes, self.palette)
+        return Shape(self.channels, self.height, self.width, classes, self.palette, self.ids)

@@ -1,7 +1,8 @@
-"""Label maps: images in which every color is a label.
+"""Label maps: images in which every color is a label, or every number.
 
-They are resized by nearest neighbors, since a blend of two colors would be a third
-label, and brought to the colors of a palette.
+Numbers are read as they are stored and shown as colors (`media.label_ids`). Maps are
+resized by nearest neighbors, since a blend of two colors would be a third label, and
+brought to the colors of a palette.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from PIL import Image, ImageColor
 
 from ganvas.core.errors import DataError, did_you_mean
 from ganvas.core.json_files import Json
-from ganvas.data.pictures import ImageSet
-from ganvas.media.decode import Header
-from ganvas.media.samples import to_channels
+from ganvas.data.pictures import Encoded, ImageSet
+from ganvas.media import label_ids
+from ganvas.media.decode import Header, palette_colors, stored_ids
+from ganvas.media.samples import Broken, to_channels
 
 MOST_LABELS = 256
 # The twelve labels of the CMP facades data base, background first.
@@ -58,12 +60,60 @@ def color_name(color: int) -> str:
     return f"#{color:06x}"
 
 
+def label_name(color: int, ids: bool) -> str:
+    """The name of a label by its color: the number that it stands for, or "#0030ff"."""
+    return str(label_ids.id_of(color)) if ids else color_name(color)
+
+
+def have_ids(maps: ImageSet) -> bool:
+    """Whether label maps hold numbers that their colors do not tell apart.
+
+    That are gray maps of 16 bits, of which the upper 8 would be left, and palette
+    images in which indices that occur share a color. If an index has different colors
+    in such images, it means nothing, and colors are the labels.
+    """
+    if not isinstance(maps, Encoded):
+        return False
+    colors: dict[int, int] = {}  # of the indices that occur
+    for i in range(len(maps)):
+        try:
+            mode = maps.header(i).mode
+            if mode.split(";")[0] == "I":
+                return True
+            if mode != "P":
+                continue
+            table = palette_colors(maps.file(i))
+            if len(set(table)) == len(table):
+                continue
+            for index in np.unique(ids_in(maps, i)).tolist():
+                if colors.setdefault(index, table[index]) != table[index]:
+                    return False
+        except Broken:  # is reported when it is decoded
+            continue
+    return len(set(colors.values())) < len(colors)
+
+
+def ids_in(maps: ImageSet, i: int) -> np.ndarray:
+    """The numbers of label map `i`, uint16 [H, W]. Raises `Broken`, also for colors."""
+    ids = stored_ids(maps.file(i)) if isinstance(maps, Encoded) else None
+    if ids is None or not isinstance(maps, Encoded):
+        raise Broken(
+            "is in colors, and others of these label maps hold numbers (16 bits, or indices of "
+            "one color): give one kind, or name the labels' colors (data.palette)"
+        )
+    if maps.half is None:
+        return ids
+    half = ids.shape[1] // 2
+    return ids[:, :half] if maps.half == 0 else ids[:, ids.shape[1] - half :]
+
+
 def palette_of(
-    pixels: np.ndarray, title: str, palette: Sequence[int] | None = None
+    pixels: np.ndarray, title: str, palette: Sequence[int] | None = None, ids: bool = False
 ) -> dict[int, float]:
     """The colors of label maps uint8 [N, H, W, 3], and the share of pixels of each.
 
     palette: count each pixel as the nearest of these colors
+    ids: the colors stand for numbers, which order them
 
     Raises `DataError` for more than 256 colors and for a single one.
     """
@@ -75,6 +125,12 @@ def palette_of(
         found, times = np.unique(r << 16 | g << 8 | b, return_counts=True)
         counts[found] += times
     colors = np.flatnonzero(counts)
+    if ids and len(colors) > MOST_LABELS:
+        raise DataError(
+            f"the label maps of {title} hold {len(colors):,} different numbers, at most "
+            f"{MOST_LABELS} are labels. If they number instances, make maps of both: ganvas data "
+            "instances LABELS INSTANCES"
+        )
     if len(colors) > MOST_LABELS:
         raise DataError(
             f"the label maps of {title} have {len(colors):,} different colors, at most "
@@ -88,7 +144,8 @@ def palette_of(
             "label map? Exchange them: --set data.direction=b2a"
         )
     total = counts[colors].sum()
-    return {int(c): float(counts[c] / total) for c in colors}
+    ordered = sorted(map(int, colors), key=label_ids.id_of if ids else None)
+    return {c: float(counts[c] / total) for c in ordered}
 
 
 @dataclass
@@ -97,11 +154,13 @@ class LabelMaps:
 
     size: (height, width) that they are scaled to cover, and cropped to
     palette: None: their own colors, of which shades may be instances
+    ids: whether they hold numbers, which become colors of their own
     """
 
     maps: ImageSet
     size: tuple[int, int]
     palette: tuple[int, ...] | None = None
+    ids: bool = False
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
@@ -116,7 +175,7 @@ class LabelMaps:
         """As of `ImageSet`; changes with size and palette, too."""
         size: list[Json] = list(self.size)
         palette: list[Json] = list(self.palette or ())
-        return ["label maps", self.maps.stamp(), size, palette]
+        return ["label maps", self.maps.stamp(), size, palette, *(["ids"] if self.ids else [])]
 
     def header(self, i: int) -> Header:
         """As of `ImageSet`: the file's own size."""
@@ -124,13 +183,17 @@ class LabelMaps:
 
     def load(self, i: int) -> Image.Image:
         """Label map `i` at its final size, in mode RGB. Raises `Broken`."""
-        image = _nearest(to_channels(self.maps.load(i), 3), self.size)
+        if self.ids:
+            image = Image.fromarray(label_ids.colors_of(ids_in(self.maps, i)))
+        else:
+            image = to_channels(self.maps.load(i), 3)
+        image = _nearest(image, self.size)
         if self.palette is None:
             return image
         return Image.fromarray(nearest_colors(np.asarray(image), self.palette))
 
     def deep(self, i: int) -> np.ndarray | None:
-        """None: labels have at most 8 bits."""
+        """None: labels are colors."""
         return None
 
 

@@ -6,7 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from io import BytesIO
+from typing import IO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -73,6 +74,23 @@ class ImageSet(Protocol):
         ...
 
 
+@runtime_checkable
+class Encoded(Protocol):
+    """An image set of encoded files.
+
+    half: 0 or 1: the left or right half of each is the image; None: the whole
+    """
+
+    @property
+    def half(self) -> int | None:
+        """Which half of a file the image is."""
+        ...
+
+    def file(self, i: int) -> IO[bytes]:
+        """The file of image `i`. Raises `Broken`."""
+        ...
+
+
 @dataclass
 class Files:
     """Image files of a tree.
@@ -119,6 +137,10 @@ class Files:
     def deep(self, i: int) -> np.ndarray | None:
         """The whole image: `half` is ignored."""
         return self.tree.deep(self.entries[i].name)
+
+    def file(self, i: int) -> IO[bytes]:
+        """The file that holds the image, in memory."""
+        return BytesIO(self.tree.contents(self.entries[i].name))
 
 
 def halved(header: Header) -> Header:

@@ -17,6 +17,7 @@ class ShapeRecord(TypedDict):
     width: int
     classes: int
     palette: NotRequired[list[int]]
+    ids: NotRequired[bool]
 
 
 def shape_record(shape: Shape) -> ShapeRecord:
@@ -29,6 +30,8 @@ def shape_record(shape: Shape) -> ShapeRecord:
     }
     if shape.palette:
         record["palette"] = list(shape.palette)
+    if shape.ids:
+        record["ids"] = True
     return record
 
 
@@ -147,12 +150,24 @@ class Rewind(TypedDict):
     source: str
 
 
+class ShortStage(TypedDict):
+    """The last stage of a run, if it needs more snapshots than `tick` gives it.
+
+    start: images at which it begins, which is a snapshot, too
+    every: images between its snapshots
+    """
+
+    start: int
+    every: int
+
+
 class RunRecord(TypedDict):
     """run.json. Older runs lack some of the fields that are not required.
 
     fitted: the length that its stages and schedules were fitted to; older runs have
         those of their recipe
     save, tick: images between checkpoints and between snapshots
+    short_stage: none: the run has no such stage, or is older
     keep: the checkpoints that stay, as `engine.retention.Retention.parse` reads it
     parameters: weights of each network
     run: the `Run`, as of `core.config.dump`
@@ -177,6 +192,7 @@ class RunRecord(TypedDict):
     device: NotRequired[str]
     save: int
     tick: int
+    short_stage: NotRequired[ShortStage]
     keep: NotRequired[str]
     tensorboard: NotRequired[bool]
     log: NotRequired[str | None]

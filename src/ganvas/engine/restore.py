@@ -135,6 +135,7 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
         sides["width"],
         sides["classes"],
         tuple(sides.get("palette", ())),
+        sides.get("ids", False),
     )
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
@@ -191,8 +192,12 @@ def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
     assert isinstance(run.data, partial)
     known = record["data"]
     resume = f"ganvas resume {shlex.quote(str(out))} --data PATH"
+    opened, shape = run.data, record["shape"]
+    if "palette" in shape and "ids" not in opened.keywords:
+        # Older runs read numbers as colors, and go on so.
+        opened = partial(opened, ids=shape.get("ids", False))
     try:
-        feed = run.data()
+        feed = opened()
     except (UserError, TypeError) as e:
         raise DataError(
             f"{e}. To go on with {out}, whose data are {known['source']!r} "

@@ -58,6 +58,7 @@ class _Shape(_Open):
     width: Positive
     classes: Count
     palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = []
+    ids: bool = False
 
 
 class _Data(_Open):
@@ -84,6 +85,11 @@ class _Rewind(_Open):
     source: str
 
 
+class _ShortStage(_Open):
+    start: Count
+    every: Positive
+
+
 class _Record(_Open):
     """The fields that every run.json has, among others."""
 
@@ -95,6 +101,7 @@ class _Record(_Open):
     seed: int
     save: Positive
     tick: Positive
+    short_stage: _ShortStage | None = None
     keep: str = "2"
     tensorboard: bool = False
     log: str | None = None

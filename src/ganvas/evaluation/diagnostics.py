@@ -13,16 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganvas.core import Batch
+from ganvas.core import Batch, Likelihood, Moves, Samples, Styled
 from ganvas.core.errors import UserError, did_you_mean
 from ganvas.data import Feed, images
 from ganvas.data.crops import in_unit
 from ganvas.evaluation.records import Diagnostic
+from ganvas.inference.latent.naming import latents
 from ganvas.inference.model import Model
+from ganvas.inference.runtime import methods_with
 from ganvas.media.grid import to_uint8
 from ganvas.metrics.cas import CLASSIFIER, classification_accuracy_score
+from ganvas.metrics.equivariance import CUTOFF, equivariance
 from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import Extractor, extractor
+from ganvas.metrics.likelihood import bits_per_dim
 from ganvas.metrics.lpips import lpips
 from ganvas.metrics.mode_coverage import (
     STACKED_SAMPLES,
@@ -36,6 +40,8 @@ from ganvas.metrics.recognizability import PROTOCOL, RecognitionClassifier, Reco
 
 LIMIT = 5_000  # images of each set, for comparisons of all pairs
 PATHS = 2_000  # latent paths
+LIKELIHOODS = 16  # images in one forward pass
+MOVED, MOVED_TOGETHER = 1_000, 4  # images that are shifted and turned, and with one transform
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,43 @@ def recognizability(context: EvaluationContext) -> Diagnostic:
     }
 
 
+@torch.no_grad()
+def bits_per_dimension(context: EvaluationContext) -> Diagnostic:
+    """Bits per dimension of all real images, for methods with a likelihood."""
+    method, shape = context.model.method, context.feed.info.shape
+    if not isinstance(method, Likelihood):
+        raise UserError(f"{type(method).__name__} has no likelihood. {methods_with(Likelihood)}")
+    batches = context.feed.batches(LIKELIHOODS, device=method.device)
+    values = shape.channels * shape.height * shape.width
+    found = bits_per_dim((method.nats(batch.x) for batch in batches), values)
+    return {
+        "values": {"bits": found.value},
+        "intervals": {"bits": [found.low, found.high]},
+        "protocol": {"images": found.images, "levels": method.levels, "values": values},
+        "source": "arXiv:1904.10509",
+    }
+
+
+def moving(context: EvaluationContext) -> Diagnostic:
+    """EQ-T and EQ-R of generators whose input can be shifted and turned."""
+    method, n = context.model.method, min(context.n, MOVED)
+    if not (
+        isinstance(method, Moves) and isinstance(method, Samples) and isinstance(method, Styled)
+    ):
+        raise UserError(
+            f"the input of {type(method).__name__} cannot be shifted. {methods_with(Moves)}"
+        )
+    y = torch.arange(n, device=method.device) % method.classes if method.classes else None
+    z = latents(method, [(context.seed, i) for i in range(n)])
+    w = method.styles(z, y).split(MOVED_TOGETHER)
+    found = equivariance(method.moved, w, seed=context.seed)
+    return {
+        "values": {"EQ-T": found.translation, "EQ-R": found.rotation},
+        "protocol": {"samples": found.images, "cutoff": CUTOFF, "together": MOVED_TOGETHER},
+        "source": "arXiv:2106.12423, appendix E.3",
+    }
+
+
 DIAGNOSTICS: dict[str, Callable[[EvaluationContext], Diagnostic]] = {
     "duplicates": duplicates,
     "memorisation": memorization,
@@ -239,6 +282,8 @@ DIAGNOSTICS: dict[str, Callable[[EvaluationContext], Diagnostic]] = {
     "path-length": path_lengths,
     "stacked-mnist": stacked_mnist,
     "recognizability": recognizability,
+    "bits-per-dimension": bits_per_dimension,
+    "equivariance": moving,
 }
 
 

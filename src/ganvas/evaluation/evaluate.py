@@ -9,9 +9,10 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganvas.core import Translates
+from ganvas.core import Gradual, Translates
 from ganvas.core.errors import UserError
 from ganvas.core.files import require_writable, write
+from ganvas.core.progress import Progress
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import check_names
 from ganvas.evaluation.real_features import NEIGHBORS, RealFeatures, extractor_named
@@ -162,14 +163,16 @@ def _samples_record(
     size = real.feed.info.height, real.feed.info.width
     resolution = model.method.current_stage.resolution
     growing = resolution is not None and resolution < max(size)
-    samples = model.batches(n, seed=seed)
+    bar = Progress(n, what="sampling", quiet=not isinstance(model.method, Gradual))
+    samples = model.batches(n, seed=seed, on_progress=bar.update)
     if growing:
         samples = (interpolate(x, size, mode="nearest") for x in samples)
     first: list[Tensor] = []
     features = real.features("x")
-    record: Record = measure_samples(
-        _tee(samples, first), features, real.extractor, seed=seed, extrapolate=extrapolate
-    )
+    with bar:
+        record: Record = measure_samples(
+            _tee(samples, first), features, real.extractor, seed=seed, extrapolate=extrapolate
+        )
     record["protocol"]["real"] |= real.protocol
     if growing:
         record["notes"].append(

@@ -95,10 +95,11 @@ class RealFeatures:
             if kind := own.get("kind"):
                 return derived(against, kind=kind, **options)
             if description.get("task") == "pairs":
-                palette = (description.get("shape") or {}).get("palette")
-                if palette:
+                shape = description.get("shape") or {}
+                if palette := shape.get("palette"):
                     options.pop("channels", None)
                     options["palette"] = [color_name(c) for c in palette]
+                    options["ids"] = shape.get("ids", False)
                     options["instances"] = own.get("instances", False)
                     return label_maps(against, direction=direction, **options)
                 return pairs(against, direction=direction, **options)

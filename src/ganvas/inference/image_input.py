@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
+from ganvas.data.label_maps import label_name
 from ganvas.inference.options import ImageSource
 from ganvas.media import decode
 from ganvas.media.decode import max_pixels
@@ -92,10 +93,11 @@ def network_input(image: Decoded, channels: int) -> np.ndarray:
     return luma(color) if channels == 1 else np.broadcast_to(color, (*color.shape[:2], channels))
 
 
-def require_labels(pixels: np.ndarray, palette: Sequence[int]) -> None:
+def require_labels(pixels: np.ndarray, palette: Sequence[int], ids: bool = False) -> None:
     """Raise `DataError` unless most pixels [H, W, 3] have a color of the palette.
 
     palette: 0xRRGGBB each
+    ids: the colors stand for numbers, and have no shades
 
     Else the image is no label map, or its labels are others than the model's.
     """
@@ -104,12 +106,13 @@ def require_labels(pixels: np.ndarray, palette: Sequence[int]) -> None:
     for color in palette:
         rgb = np.array([color >> 16, color >> 8 & 255, color & 255], np.float32)
         np.minimum(least, np.linalg.norm(levels - rgb, axis=2), out=least)
-    foreign = float((least > FAR).mean())
+    foreign = float((least > (0.5 if ids else FAR)).mean())
     if foreign > MOST_FOREIGN:
-        known = ", ".join(f"#{color:06x}" for color in palette)
+        known = ", ".join(label_name(color, ids) for color in palette)
+        kind = "numbers" if ids else "colors"
         raise DataError(
-            f"{foreign:.0%} of the pixels of this label map have none of the model's colors, which "
-            f"are {known}: give a label map in these colors"
+            f"{foreign:.0%} of the pixels of this label map have none of the model's {kind}, which "
+            f"are {known}: give a label map in these {kind}"
         )
 
 

@@ -111,21 +111,14 @@ class Model:
     def sample(self, n: int = 1, *, output: Torch, **options: Unpack[SampleOptions]) -> Tensor: ...
 
     def sample(
-        self,
-        n: int = 1,
-        *,
-        seed: int = 0,
-        labels: Sequence[int | str] | None = None,
-        truncation: float | None = None,
-        output: Output = "pil",
-        batch: int | None = None,
-        all_classes: bool = False,
+        self, n: int = 1, *, output: Output = "pil", **options: Unpack[SampleOptions]
     ) -> Outputs:
         """Generate `n` images.
 
         Image i of a seed does not depend on n (up to the rounding of another batch
         size).
 
+        seed: 0 by default
         labels: the class of each image, by number or name, for models trained with
             labels. None: all classes in turn; with coupled domains (`core.Couples`),
             each latent in every domain, side by side
@@ -139,21 +132,18 @@ class Model:
             (`batch_that_fits`)
         all_classes: each of `n` latents in every class, latent by latent: n * classes
             images
+        size: one side in pixels or (height, width), of methods that can
+            (`core.AnySize`). None: that of training
+        on_progress: called with the number of images that are done, with a fraction if
+            an image takes many steps
 
-        Raises `UserError` for a model that only translates, and for labels or a
-        truncation that the model does not have.
+        Raises `UserError` for a model that only translates, and for labels, a
+        truncation or a size that the model does not have.
         """
         if n < 1:
             raise UserError(f"n is {n}; it must be at least 1")
-        parts = self.batches(
-            n,
-            seed=seed,
-            labels=labels,
-            truncation=truncation,
-            batch=batch,
-            all_classes=all_classes,
-        )
-        return self.runtime.output(torch.cat(list(parts)), output, seed=seed)
+        images = torch.cat(list(self.batches(n, **options)))
+        return self.runtime.output(images, output, seed=options.get("seed", 0))
 
     def batches(self, n: int, **options: Unpack[SampleOptions]) -> Iterable[Tensor]:
         """`sample` in batches of `batch` images [., C, H, W] in [-1, 1]."""

@@ -49,6 +49,7 @@ class _Shape(_Checked):
     palette: list[Annotated[int, pydantic.Field(ge=0, lt=1 << 24)]] = pydantic.Field(
         [], max_length=256
     )
+    ids: bool = False
 
     def shape(self) -> Shape:
         """The shape that was read."""

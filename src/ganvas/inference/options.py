@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -44,6 +44,8 @@ class SampleOptions(TypedDict, total=False):
     truncation: float | None
     batch: int | None
     all_classes: bool
+    size: int | tuple[int, int] | None
+    on_progress: Callable[[float], object] | None
 
 
 class WalkOptions(TypedDict, total=False):

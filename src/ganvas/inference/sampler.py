@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import SupportsIndex, Unpack
 
 import torch
 from torch import Tensor
 
-from ganvas.core import Couples, Curve, Samples, Styled, Truncates, environment
+from ganvas.core import (
+    AnySize,
+    Couples,
+    Curve,
+    Gradual,
+    Samples,
+    Styled,
+    Truncates,
+    environment,
+)
 from ganvas.core.errors import CapabilityError, UserError, did_you_mean
+from ganvas.core.protocols import returned
 from ganvas.inference.latent import interpolation, naming, projection, style_mixing
 from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.options import Label, ProjectOptions
 from ganvas.inference.runtime import Runtime, fixed_seed, methods_with
 
 MAX_COLUMNS = 32  # of a grid with one class per column
+MAX_SIDE = 1 << 15  # pixels
+FLOATS = 256  # per pixel that a generator is assumed to hold
 
 
 class Sampler:
@@ -33,14 +45,23 @@ class Sampler:
         truncation: float | None = None,
         batch: int | None = None,
         all_classes: bool = False,
+        size: int | tuple[int, int] | None = None,
+        on_progress: Callable[[float], object] | None = None,
     ) -> Iterator[Tensor]:
         """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
-        self.generator(truncation)
+        sides = (size, size) if isinstance(size, int) else size
+        self.generator(truncation, sides)
         names, numbers = self.named(n, seed=seed, labels=labels, all_classes=all_classes)
-        batch = batch or self.batch_size()
+        batch = batch or self.batch_size(sides)
         for first in range(0, len(names), batch):
-            part = slice(first, first + batch)
-            yield self.images(names[part], None if numbers is None else numbers[part], truncation)
+            part = names[first : first + batch]
+            y = None if numbers is None else numbers[first : first + batch]
+
+            def report(done: float, first: int = first, count: int = len(part)) -> None:
+                if on_progress is not None:
+                    on_progress(first + count * done)
+
+            yield self.images(part, y, truncation, sides, report)
 
     def named(
         self,
@@ -66,17 +87,30 @@ class Sampler:
         return [(seed, i // repeats) for i in range(n)], numbers
 
     def images(
-        self, names: Sequence[SampleName], labels: list[int] | None, truncation: float | None
+        self,
+        names: Sequence[SampleName],
+        labels: list[int] | None,
+        truncation: float | None,
+        size: tuple[int, int] | None = None,
+        on_step: Callable[[float], object] | None = None,
     ) -> Tensor:
         """Images [n, C, H, W] in [-1, 1] of named latents, in one forward pass.
 
         labels: the class of each, if the method has classes
+        size: (height, width); None: that of training
+        on_step: called with the part that is done, at the end and by methods that take
+            many steps
         """
-        method = self.generator(truncation)
+        method = self.generator(truncation, size)
         y = None if labels is None else torch.as_tensor(labels, device=self._device)
         z = naming.latents(method, names)
         with self.runtime.autocast(), fixed_seed():
-            return naming.generate(method, z, y, truncation).float()
+            if isinstance(method, Gradual):
+                return returned(method.draw(z), on_step).float()
+            images = naming.generate(method, z, y, truncation).float()
+        if on_step is not None:
+            on_step(1.0)
+        return images
 
     def walk(
         self,
@@ -143,10 +177,13 @@ class Sampler:
         with torch.inference_mode(False):
             return projection.project(method, x.to(self._device), **options)
 
-    def generator(self, truncation: float | None = None) -> Samples:
+    def generator(
+        self, truncation: float | None = None, size: tuple[int, int] | None = None
+    ) -> Samples:
         """The method as a generator from noise.
 
         truncation: check that the method supports it
+        size: (height, width) of its images; None: that of training
         """
         method = self.runtime.method
         name = type(method).__name__
@@ -160,12 +197,27 @@ class Sampler:
                     f"truncation is {truncation}; give a number above 0 (1, or the method's "
                     "maximum, is no truncation)"
                 )
-        return method
+        if size is None:
+            return method
+        if not isinstance(method, AnySize):
+            height, width = self.runtime.training_size
+            raise CapabilityError(
+                f"this {name} generates images of {height}x{width} pixels (height x width) alone. "
+                f"{methods_with(AnySize)}"
+            )
+        if not 1 <= min(size) <= max(size) <= MAX_SIDE or (
+            FLOATS * 4 * size[0] * size[1] > environment.memory(self._device)
+        ):
+            raise UserError(
+                f"images of {size[0]}x{size[1]} pixels (height x width) cannot be generated: "
+                f"sides are 1 to {MAX_SIDE:,} pixels, and memory must have room for {FLOATS} "
+                "numbers a pixel"
+            )
+        return method.at_size(size)
 
-    def batch_size(self) -> int:
-        """Images per forward pass, by the training size (`batch_that_fits`)."""
-        shape = self.runtime.description["shape"]
-        return batch_that_fits(shape["height"], shape["width"], self._device)
+    def batch_size(self, size: tuple[int, int] | None = None) -> int:
+        """Images per forward pass, by their size (`batch_that_fits`)."""
+        return batch_that_fits(*(size or self.runtime.training_size), self._device)
 
     def label_numbers(self, labels: Iterable[Label], n: int) -> list[int]:
         """The numbers of `n` classes, by number or by name."""
@@ -226,9 +278,9 @@ class Sampler:
 def batch_that_fits(height: int, width: int, device: torch.device) -> int:
     """The largest power of two, up to 64, of images that fit an eighth of the memory.
 
-    A generator is assumed to hold 256 float32 numbers per pixel. The total memory
+    A generator is assumed to hold `FLOATS` float32 numbers per pixel. The total memory
     counts, not the free memory, so that the images of a seed are always rounded
     alike.
     """
-    images = max(1, environment.memory(device) // 8 // (256 * 4 * height * width))
+    images = max(1, environment.memory(device) // 8 // (FLOATS * 4 * height * width))
     return min(64, 1 << (images.bit_length() - 1))

@@ -18,8 +18,8 @@ from ganvas.inference import image_input
 from ganvas.inference.options import ImageSource, Output
 from ganvas.inference.runtime import Runtime, fixed_seed
 from ganvas.inference.tiling import executor, graph, lazy_image, ops
-from ganvas.media import encode, generated, grid
-from ganvas.media.samples import Decoded, luma, resized
+from ganvas.media import encode, generated, grid, label_ids
+from ganvas.media.samples import Decoded, luma, nearest, resized
 
 MIN_SIDE = 8  # pixels: networks reflect their borders at a quarter of the size
 BAND = 256  # rows of a resized result at a time
@@ -103,9 +103,11 @@ class Translator:
         size = image.height, image.width
         if options.at_training_size:
             ratio = min(self.runtime.training_size) / min(size)
-            pixels = resized(
-                pixels, (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1))
-            )
+            smaller = max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1)
+            if self.runtime.description["shape"].get("palette"):  # blends would be labels
+                pixels = nearest(pixels, smaller)
+            else:
+                pixels = resized(pixels, smaller)
         alpha, gray, bits = image.alpha, image.color.shape[2] == 1, 8 * image.color.itemsize
         sketched = self.runtime.method.input_channels is not None
         if sketched:
@@ -169,13 +171,18 @@ class Translator:
     def _input(self, image: Decoded) -> np.ndarray:
         """The samples that the network gets, uint8 or uint16 [H, W, C].
 
-        Raises `DataError` for a label map in other colors than the model's.
+        Raises `DataError` for a label map in other colors or numbers than the model's.
         """
         channels = self.runtime.method.input_channels or self.runtime.channels
-        pixels = image_input.network_input(image, channels)
-        palette = self.runtime.description["shape"].get("palette", ())
+        shape = self.runtime.description["shape"]
+        palette, ids = shape.get("palette", ()), shape.get("ids", False)
+        numbers = label_ids.ids_of(image) if ids else None
+        if numbers is not None:
+            pixels = label_ids.colors_of(numbers)
+        else:
+            pixels = image_input.network_input(image, channels)
         if palette:
-            image_input.require_labels(pixels, palette)
+            image_input.require_labels(pixels, palette, ids)
         return pixels
 
     @property

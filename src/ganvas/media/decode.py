@@ -130,6 +130,34 @@ def deep(file: IO[bytes] | str) -> np.ndarray | None:
             raise Broken(_reason(e)) from None
 
 
+def stored_ids(file: IO[bytes]) -> np.ndarray | None:
+    """The indices of a palette image or integers of a gray one, upright, uint16 [H, W].
+
+    None for other images. Raises `Broken`, also for integers that are not in 0..65535.
+    """
+    with _opened(file, MAX_PIXELS) as image:
+        if image.mode not in ("P", "L") and image.mode.split(";")[0] != "I":
+            return None
+        try:
+            ids = np.asarray(_upright(image))
+        except Exception as e:
+            raise Broken(_reason(e)) from None
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= 65535:
+        raise Broken(f"has labels from {ids.min()} to {ids.max()}; expected 0 to 65535")
+    return ids.astype(np.uint16)
+
+
+def palette_colors(file: IO[bytes]) -> tuple[int, ...]:
+    """The colors 0xRRGGBB of a palette image, by index. Decodes no pixel.
+
+    Raises `Broken`.
+    """
+    with _opened(file, MAX_PIXELS) as image:
+        levels = image.getpalette("RGB") or []
+    rgb = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
+    return tuple(r << 16 | g << 8 | b for r, g, b in rgb)
+
+
 def decode(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS) -> Decoded:
     """Decode an image with its 16 bits, alpha and ICC profile.
 
@@ -140,14 +168,16 @@ def decode(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS) -> Decod
     """
     with _opened(file, most) as opened, _pixels_up_to(most):
         try:
-            lost, profile = [], opened.info.get("icc_profile")
+            lost, profile, indices = [], opened.info.get("icc_profile"), None
             if (
                 getattr(opened, "is_animated", False) and opened.format != "MPO"
             ):  # whose second image is a preview
                 lost.append("all frames but the first")
             samples = _sixteen(opened, file)
             if samples is None:
-                samples = _samples(_upright(opened))
+                image = _upright(opened)
+                indices = np.asarray(image) if image.mode == "P" else None
+                samples = _samples(image)
             channels = samples.shape[2]
             color = samples[..., : channels - 1 + channels % 2]
             alpha = samples[..., -1] if channels % 2 == 0 else None
@@ -155,7 +185,7 @@ def decode(file: IO[bytes] | str | Image.Image, most: int = MAX_PIXELS) -> Decod
                 space = profile[16:20].decode("ascii", "replace").strip()
                 lost.append(f"the ICC profile (of {space or 'no known'} colors)")
                 profile = None
-            return Decoded(color, alpha, profile or None, tuple(lost))
+            return Decoded(color, alpha, profile or None, tuple(lost), indices)
         except Broken:
             raise
         except Exception as e:

@@ -25,12 +25,14 @@ class Decoded(NamedTuple):
     alpha: [H, W] of the same type, or None
     profile: ICC profile that fits `color`, or None
     lost: properties of the file that were dropped, as text
+    indices: of a palette image, uint8 [H, W]; None for others
     """
 
     color: np.ndarray
     alpha: np.ndarray | None = None
     profile: bytes | None = None
     lost: tuple[str, ...] = ()
+    indices: np.ndarray | None = None
 
     @property
     def height(self) -> int:
@@ -128,6 +130,15 @@ def resized(
             whole = samples.dtype == np.uint16
             out[..., channel] = np.rint(band).clip(0, 65535) if whole else band
     return out
+
+
+def nearest(samples: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize samples [H, W, C] to (height, width); each is the nearest one."""
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for new, old in zip(size, samples.shape[:2], strict=False)
+    )
+    return samples[rows[:, None], columns]
 
 
 def covering(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -43,9 +43,9 @@ class DeOldify(Method):
     L_G = perceptual + adversarial_weight (-log D(G(x)))
 
     The project weighs the two terms by 1.5 (artistic: 2) and 1. After an inflection
-    point the game makes images worse; keep the checkpoint at which a measure is best
-    (`ganvas measure --checkpoint best`). Colors are put on the input's lightness, which
-    stays as it is.
+    point the game makes images worse; it has ten snapshots, and the checkpoint at which
+    a measure is best is kept (`ganvas measure --checkpoint best`). Colors are put on
+    the input's lightness, which stays as it is.
 
     Differs from the paper: there is none. From the project: D sees the images that G
     makes at the moment (there: files written before); no stage repeats; sizes do not
@@ -57,6 +57,7 @@ class DeOldify(Method):
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
+    last_snapshots = 10  # of the game, so that a measure shows its inflection point
     exportable = False  # what is in gamut depends on the colors
     G: Any  # a `nets.deoldify.UNet`
     D: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, final
 
 import torch
@@ -36,8 +37,8 @@ class SinGAN(NoiseToImage):
     Differs from the paper: every update of G computes its images anew (in the authors'
     code three steps share one graph, which PyTorch refuses since 1.5). The penalty's
     norm is that of each pixel's gradient over channels, as there. Weights of a scale
-    start from the scale before it where widths agree, as there. One size of images. The
-    number of scales is the nearest for `factor` (the authors' code: one or two more).
+    start from the scale before it where widths agree, as there. The number of scales is
+    the nearest for `factor` (the authors' code: one or two more).
     """
 
     unaugmented = "all it learns from is one image"
@@ -153,6 +154,19 @@ class SinGAN(NoiseToImage):
             with torch.set_grad_enabled(torch.is_grad_enabled() and i == n):
                 x = self.G[i](self.G.amplitudes[i] * maps[i], x)
         return x
+
+    def at_size(self, size: tuple[int, int]) -> SinGAN:
+        """The same networks for images of (height, width), with noise of that size.
+
+        Every scale keeps its part of the sides, and so what its patches show.
+        """
+        other = copy(self)  # shares networks and buffers
+        full = self.sizes[-1]
+        other.sizes = [
+            (max(round(h * size[0] / full[0]), 1), max(round(w * size[1] / full[1]), 1))
+            for h, w in self.sizes
+        ]
+        return other
 
     def resized(self, x: Tensor, n: int) -> Tensor:
         """`x` at the size of scale n, bicubic with antialiasing."""

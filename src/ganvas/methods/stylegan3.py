@@ -22,7 +22,8 @@ class StyleGAN3(NoiseToImage):
 
     The game of StyleGAN2 with R1, without noise, mixed styles and path lengths; what is
     new is the generator, whose images turn and shift with their input exactly, so that
-    details do not stick to pixels. D is StyleGAN2's.
+    details do not stick to pixels. D is StyleGAN2's. `ganvas measure --also
+    equivariance` tells how exactly they do (EQ-T, EQ-R).
 
     R1 is a turn of its own, once every `r1_every` steps and at as many times its
     weight, as in StyleGAN2, whose docstring says how the optimizer's rate and betas
@@ -113,6 +114,16 @@ class StyleGAN3(NoiseToImage):
     def synthesize(self, w: Tensor) -> Tensor:
         """As of `Styled`."""
         return self.G.synthesis(w)
+
+    def moved(self, w: Tensor, transform: Tensor) -> Tensor:
+        """As of `Moves`; the input's own transform stays as it is."""
+        own = self.G.synthesis.input.transform
+        before = own.clone()
+        try:
+            own.copy_(before @ transform)
+            return self.synthesize(w)
+        finally:
+            own.copy_(before)
 
     def mean_style(self) -> Tensor:
         """As of `Styled`."""

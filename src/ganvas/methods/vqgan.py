@@ -29,7 +29,9 @@ class VQGAN(AdversarialAutoencoder):
     authors' code has it at the codebook's). Without `lpips` there is no perceptual
     distance. The transformer, which models the codes, is not part of it. With
     `AE.gumbel=true` codes are drawn by learned probabilities, as in the authors'
-    GumbelVQ, at one temperature (there it falls).
+    GumbelVQ, at one temperature (there it falls). With `AE.ema=0.99` the codes are
+    moving averages of their latents (van den Oord et al., 2017, arXiv:1711.00937,
+    appendix A.1), in place of the third term.
     """
 
     AE: Any  # a `nets.latent_autoencoder.VQAutoencoder`

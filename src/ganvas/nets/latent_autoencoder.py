@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.core.errors import ConfigError
 from ganvas.nets.codebook import Codebook, GumbelCodebook, Quantized
 from ganvas.nets.latent_layers import Level, Levels, Middle, Resampling
 from ganvas.nets.layers import divisible
@@ -197,6 +198,7 @@ class VQAutoencoder(LatentAutoencoder):
     gumbel: draw codes (`GumbelCodebook`), in place of the nearest ones
     spatial: whether the decoder's norms depend on the latents (`SpatialNorm`)
     temperature: of the draws
+    ema: as of `Codebook`: the codes are moving averages of latents
     features, and the other settings: as of `KLAutoencoder`
     """
 
@@ -220,13 +222,16 @@ class VQAutoencoder(LatentAutoencoder):
         widths_up: Sequence[int] | None = None,
         linear: bool = False,
         spatial: bool = False,
+        ema: float | None = None,
     ) -> None:
+        if gumbel and ema is not None:
+            raise ConfigError("drawn codes learn by gradient: give either gumbel or ema")
         features = features or latent
         levels = Levels(widths, blocks, groups, attention, middle_attention, convolved, linear)
         up = levels.mirrored(widths_up, attention_up, latent if spatial else 0)
         super().__init__(channels, latent, features, levels, up, stem, channels_out)
         self.quantize = (
-            GumbelCodebook(codes, latent, temperature) if gumbel else Codebook(codes, latent)
+            GumbelCodebook(codes, latent, temperature) if gumbel else Codebook(codes, latent, ema)
         )
         self.quant_conv = nn.Conv2d(features, latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, features, 1)

@@ -8,7 +8,7 @@ channel by channel; each is predicted from those before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -211,11 +211,11 @@ class SparseTransformer(nn.Module):
         return self.logits(self.norm(x))
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, noise: Tensor, temperature: float = 1.0) -> Generator[float, None, Tensor]:
         """Values [N, length], one after the other, for uniform noise [N, length].
 
         Keys and values of earlier positions are kept, so that a position costs one
-        product with what it sees.
+        product with what it sees. Yields the part that is drawn; returns the values.
         """
         n, device = len(noise), noise.device
         out = torch.zeros(n, self.length, dtype=torch.int64, device=device)
@@ -242,4 +242,5 @@ class SparseTransformer(nn.Module):
             value = (p.cumsum(-1) < noise[:, t : t + 1]).sum(-1).clamp(max=self.levels - 1)
             out[:, t] = value
             x_before = self.values(value)
+            yield (t + 1) / self.length
         return out

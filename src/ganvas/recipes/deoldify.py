@@ -14,10 +14,10 @@ from ganvas.nets import deoldify as nets
 def deoldify(count: int) -> Run:
     """The "stable" model of jantic/DeOldify: a wide U-Net on ResNet101, at 192 px.
 
-    One pass with G alone, half a pass with D alone, and a game of 3% of a pass,
-    batches of 8; Adam with betas (0, .9), decoupled weight decay 1e-3, 1e-4 for G and
-    five times that for D. The project starts from ImageNet's weights and raises the
-    side and lowers the rate in steps, down to 2e-5 in the game.
+    One pass with G alone, half a pass with D alone, and a game of 3% of a pass (5 steps
+    or more), batches of 8; Adam with betas (0, .9), decoupled weight decay 1e-3, 1e-4
+    for G and five times that for D. The project starts from ImageNet's weights and
+    raises the side and lowers the rate in steps, down to 2e-5 in the game.
     """
     return Run(
         method=partial(
@@ -33,7 +33,7 @@ def deoldify(count: int) -> Run:
             "D": partial(AdamW, lr=5e-4, betas=(0.0, 0.9), weight_decay=1e-3),
         },
         batch=8,
-        images=count + count // 2 + max(count // 33, 8),
+        images=count + count // 2 + max(count // 33, 5 * 8),
     )
 
 
@@ -48,7 +48,7 @@ def deoldify_artistic(count: int) -> Run:
     return replace(
         run,
         method=partial(run.method, G=G, adversarial_weight=0.5),
-        images=count + count // 2 + max(count // 3, 8),
+        images=count + count // 2 + max(count // 3, 5 * 8),
     )
 
 

@@ -27,6 +27,7 @@ from ganvas.training.saver import IDLE, Saver, model_writer
 from ganvas.training.snapshot import (
     STOPPED,
     Snapshot,
+    is_due,
     is_early,
     model_facts,
     write_report_quietly,
@@ -123,7 +124,8 @@ def _fit(
 
             before, clock = clock.images, engine.clock
             done = clock.images >= run.images
-            tick, due = (clock.images // record[n] > before // record[n] for n in ("tick", "save"))
+            tick = is_due(record, before, clock.images)
+            due = clock.images // record["save"] > before // record["save"]
             early = is_early(before, clock.images) and clock.images < record["tick"]
             overdue = time.monotonic() - last_saved > SAVE_SECONDS
             stop, overdue, phase = distributed.largest(

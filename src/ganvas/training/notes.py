@@ -28,7 +28,7 @@ def notes(run: Run, method: Method) -> list[str]:
         )
     last, final = (method.stage(run.clock(images)) for images in (run.images, ENDLESS))
     if last.index != final.index:
-        begins = _begins(run, method, final.index)
+        begins = stage_begins(run, method, final.index, run.images, ENDLESS)
         size = f", with images of {last.resolution} px" if last.resolution else ""
         found.append(
             f"note: the last stage of {type(method).__name__} begins at {begins:,} images; this "
@@ -69,9 +69,11 @@ def notes_on_going_on(run: Run, images: int) -> list[str]:
     ]
 
 
-def _begins(run: Run, method: Method, index: int) -> int:
-    """The number of images at which a stage begins, by bisection."""
-    low, high = run.images, ENDLESS
+def stage_begins(run: Run, method: Method, index: int, low: int, high: int) -> int:
+    """The number of images at which a stage begins, by bisection.
+
+    low, high: images before and at or after it
+    """
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (

@@ -6,23 +6,25 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from ganvas.core import Samples, Translates, distributed
+from ganvas.core import Method, Run, Samples, Translates, distributed
 from ganvas.core.environment import say
 from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
-from ganvas.engine.records import RunRecord
+from ganvas.engine.records import RunRecord, ShortStage
 from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
 from ganvas.media import grid as media
 from ganvas.training.monitor import Finding
+from ganvas.training.notes import stage_begins
 from ganvas.training.probe import FEATURES, Probe
 from ganvas.training.validation import Validation
 
@@ -50,6 +52,40 @@ def is_early(before: int, now: int) -> bool:
     Early sample grids appear there, since the first snapshot may be hours away.
     """
     return (before // SNAPSHOT_INTERVAL).bit_length() < (now // SNAPSHOT_INTERVAL).bit_length()
+
+
+class Schedule(TypedDict):
+    """Fields of run.json that say when snapshots are due."""
+
+    tick: int
+    short_stage: NotRequired[ShortStage]
+
+
+def schedule(run: Run, method: Method) -> Schedule:
+    """When the snapshots of a new run are due.
+
+    20 times, `SNAPSHOT_INTERVAL` images apart or more; and in the stage in which the
+    run ends, at its start and as often as the method asks for.
+    """
+    found: Schedule = {"tick": max(run.batch, run.images // 20, SNAPSHOT_INTERVAL)}
+    last = method.stage(run.clock(run.images - 1))
+    if method.last_snapshots:
+        start = stage_begins(run, method, last.index, -1, run.images - 1)
+        every = max(run.batch, (run.images - start) // method.last_snapshots)
+        if every < found["tick"]:
+            found["short_stage"] = {"start": start, "every": every}
+    return found
+
+
+def is_due(record: RunRecord, before: int, now: int) -> bool:
+    """Whether a snapshot is due after a step from `before` to `now` images."""
+    if now // record["tick"] > before // record["tick"]:
+        return True
+    stage = record.get("short_stage")
+    if stage is None or now < stage["start"]:
+        return False
+    start, every = stage["start"], stage["every"]
+    return (now - start) // every > (before - start) // every
 
 
 def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str = "") -> Model:

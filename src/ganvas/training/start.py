@@ -375,9 +375,7 @@ def describe_run(
         "seed": run.seed,
         "device": str(engine.device),
         "save": max(run.batch, run.images // 20),  # images between checkpoints
-        "tick": max(
-            run.batch, run.images // 20, snapshot.SNAPSHOT_INTERVAL
-        ),  # images between sample grids
+        **snapshot.schedule(run, engine.method),
         "parameters": {
             name: sum(w.numel() for w in net.parameters())
             for name, net in engine.method.named_children()

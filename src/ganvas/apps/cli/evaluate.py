@@ -161,7 +161,7 @@ def measure(
         typer.Option(
             metavar="NAME",
             help="Further diagnostics: duplicates, memorisation, accuracy, path-length, "
-            "stacked-mnist or recognizability. Repeatable.",
+            "stacked-mnist, recognizability, bits-per-dimension or equivariance. Repeatable.",
         ),
     ] = None,
     device: Device = "cpu",

@@ -21,6 +21,7 @@ from ganvas.apps.cli.common import (
     Truncation,
     UsePrecision,
     app,
+    parse_size,
     say,
     usage_of,
 )
@@ -45,6 +46,10 @@ def sample(
     label: Label = None,
     all_classes: AllClasses = False,
     truncation: Truncation = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Image size in pixels, 64 or HEIGHTxWIDTH, of methods of any size."),
+    ] = None,
     checkpoint: Checkpoint = "last",
     device: Device = "cpu",
     precision: UsePrecision = "fp32",
@@ -54,8 +59,10 @@ def sample(
 
     Example: `ganvas sample runs/p -n 64 --seed 0 --out grid.png`
     """
+    from ganvas.core import Gradual
     from ganvas.core.environment import memory
     from ganvas.core.guards import plural
+    from ganvas.core.progress import Progress
     from ganvas.inference.load import load
     from ganvas.inference.measurements import save_sample
     from ganvas.media import encode, grid
@@ -67,19 +74,20 @@ def sample(
         "labels": None if label is None else [model.class_number(label)] * n,
         "truncation": truncation,
         "all_classes": all_classes,
+        "size": (sides := parse_size(size)),
     }
+    count = n * (model.method.classes if all_classes else 1)
+    slow = count > 64 or isinstance(model.method, Gradual)
     if out.suffix:
-        shape = model.runtime.description["shape"]
-        count = n * (model.method.classes if all_classes else 1)
-        if (
-            4 * count * shape["channels"] * shape["height"] * shape["width"]
-            > memory(model.method.device) // 4
-        ):
+        height, width = (sides, sides) if isinstance(sides, int) else sides or model.training_size
+        values = count * model.runtime.channels * height * width
+        if 4 * values > memory(model.method.device) // 4:
             raise UserError(
                 f"a grid of {count:,} images does not fit in memory; write single files: "
                 "--out FOLDER"
             )
-        images = model.sample(n, **how, output="torch")
+        with Progress(count, what="sampling", quiet=not slow) as bar:
+            images = model.sample(n, **how, output="torch", on_progress=bar.update)
         columns = (
             model.method.classes if all_classes else model.columns(n) if label is None else None
         )
@@ -92,15 +100,16 @@ def sample(
             f"{out} already has files in it; nothing was written. Choose an empty or a new folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    digits, i = len(str(n * (model.method.classes if all_classes else 1) - 1)), 0
-    for part in model.batches(n, **how):
-        for image in part:
-            name = f"{i:0{digits}d}"
-            if model.runtime.values is None:
-                encode.save(grid.to_pil(image), out / f"{name}.png", **facts, index=i)
-            else:
-                save_sample(image, out / f"{name}.tif", model.runtime, **facts, index=i)
-            i += 1
+    digits, i = len(str(count - 1)), 0
+    with Progress(count, what="sampling", quiet=not slow) as bar:
+        for part in model.batches(n, **how, on_progress=bar.update):
+            for image in part:
+                name = f"{i:0{digits}d}"
+                if model.runtime.values is None:
+                    encode.save(grid.to_pil(image), out / f"{name}.png", **facts, index=i)
+                else:
+                    save_sample(image, out / f"{name}.tif", model.runtime, **facts, index=i)
+                i += 1
     say(f"{i} images in {out}")
 
 

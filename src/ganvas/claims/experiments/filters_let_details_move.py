@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ganvas.claims.claim import Finding, Seeds, claim
 from ganvas.core import rng
+from ganvas.metrics.equivariance import decibels, overlap
 from ganvas.nets.stylegan3 import Generator, SynthesisLayer
 
 SIDE = 32  # pixels
@@ -41,8 +39,8 @@ def equivariance(aliased: bool, seed: int) -> list[float]:
     still, found = G.synthesis(w).double(), []
     for shift in SHIFTS:
         G.get_buffer("synthesis.input.transform")[0, 2] = shift / SIDE
-        moved = G.synthesis(w).double()
-        found.append(decibels(still[..., shift:], moved[..., :-shift]))
+        a, b = overlap(still, G.synthesis(w).double(), (0, shift))
+        found.append(decibels(float((a - b).square().mean()), float(a.max() - a.min())))
     return found
 
 
@@ -55,12 +53,6 @@ def remove_filters(G: Generator) -> None:
                 f.zero_()
                 start = (taps - factor) // 2
                 f[start : start + factor] = 1 / factor
-
-
-def decibels(a: Tensor, b: Tensor) -> float:
-    """PSNR of two batches of images; the peak is the range of `a`."""
-    peak = float(a.max() - a.min())
-    return 10 * math.log10(peak**2 / max(float((a - b).square().mean()), 1e-30))
 
 
 def plot(figure: Figure, seeds: Seeds) -> None:

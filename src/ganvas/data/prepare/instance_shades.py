@@ -15,9 +15,11 @@ from PIL import Image
 from ganvas.core.errors import DataError, printable
 from ganvas.core.files import replacing
 from ganvas.data.headers import unreadable
-from ganvas.data.label_maps import MOST_LABELS, color_name
+from ganvas.data.label_maps import MOST_LABELS, color_name, have_ids, ids_in
 from ganvas.data.layouts import find_images, match
 from ganvas.data.pictures import Files
+from ganvas.media.decode import stored_ids
+from ganvas.media.label_ids import colors_of
 from ganvas.media.samples import Broken, to_channels
 
 SHADES = 64  # of a color: the two lowest bits of red, green and blue
@@ -36,9 +38,10 @@ def make(labels: str | Path, instances: str | Path, out: Path) -> Shaded:
 
     Subfolders are kept. Nothing is written if a map cannot be used.
 
-    labels: folder or zip of label maps, in which every color (or gray) is a label
+    labels: folder or zip of label maps, in which every color (or gray) is a label, or
+        every number (of 16 bits; of palette images if indices share a color)
     instances: folder or zip of maps with the same names and sizes, in which every
-        value or color is an instance; gray images may have 16 bits
+        value, index or color is an instance; gray images may have 16 bits
     out: new or empty folder
 
     Colors of labels stay as they are if shades of them can be told apart, else all
@@ -62,14 +65,15 @@ def make(labels: str | Path, instances: str | Path, out: Path) -> Shaded:
         raise DataError(
             f"{printable(out)} already exists; nothing was written. Choose a new or an empty folder"
         )
-    colors = _colors(maps)
+    numbers = have_ids(maps)
+    colors = _colors(maps, numbers)
     target = dict(zip(colors, _recolored(colors), strict=True))
     names = [Path(maps.name(i)) for i in range(len(maps))]
     common = os.path.commonpath([name.parent for name in names])
     with replacing(out) as folder:
         for i, name in enumerate(names):
             try:
-                pixels = shaded(_codes(maps, i), _ids(shades, i), target)
+                pixels = shaded(_codes(maps, i, numbers), _ids(shades, i), target)
             except Broken as e:
                 raise DataError(str(unreadable(shades, i, e))) from None
             file = folder / name.relative_to(common).with_suffix(".png")
@@ -105,27 +109,28 @@ def shaded(labels: np.ndarray, instances: np.ndarray, colors: dict[int, int]) ->
     return out
 
 
-def _codes(maps: Files, i: int) -> np.ndarray:
-    """Colors 0xRRGGBB of a label map, [H, W]."""
-    r, g, b = np.moveaxis(np.asarray(to_channels(maps.load(i), 3), np.int64), -1, 0)
+def _codes(maps: Files, i: int, numbers: bool) -> np.ndarray:
+    """Colors 0xRRGGBB of a label map, [H, W]; of its numbers if they are the labels."""
+    pixels = colors_of(ids_in(maps, i)) if numbers else np.asarray(to_channels(maps.load(i), 3))
+    r, g, b = np.moveaxis(pixels.astype(np.int64), -1, 0)
     return r << 16 | g << 8 | b
 
 
 def _ids(maps: Files, i: int) -> np.ndarray:
-    """Instances of a map, [H, W]: stored values of gray images of more than 8 bits."""
-    deep = maps.deep(i)
-    return _codes(maps, i) if deep is None else deep.reshape(deep.shape[:2]).astype(np.int64)
+    """Instances of a map, [H, W]: its integers, indices or colors."""
+    ids = stored_ids(maps.file(i)) if maps.half is None else None
+    return _codes(maps, i, False) if ids is None else ids.astype(np.int64)
 
 
-def _colors(maps: Files) -> list[int]:
-    """The colors of all label maps.
+def _colors(maps: Files, numbers: bool) -> list[int]:
+    """The colors of all label maps; `numbers`: as of `_codes`.
 
     Raises `DataError` for more than 256, and for a map that cannot be read.
     """
     found: set[int] = set()
     for i in range(len(maps)):
         try:
-            found |= set(np.unique(_codes(maps, i)).tolist())
+            found |= set(np.unique(_codes(maps, i, numbers)).tolist())
         except Broken as e:
             raise DataError(str(unreadable(maps, i, e))) from None
         if len(found) > MOST_LABELS:

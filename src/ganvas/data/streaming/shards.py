@@ -126,12 +126,12 @@ class Shards:
 
     def header(self, i: int) -> Header:
         """As `ganvas.media.decode.read_header`. Raises `Broken`."""
-        header = decode.read_header(self._file(i))
+        header = decode.read_header(self.file(i))
         return header if self.half is None else halved(header)
 
     def load(self, i: int) -> Image.Image:
         """As `ganvas.media.decode.read`. Raises `Broken`."""
-        image = decode.read(self._file(i), white=self.white)
+        image = decode.read(self.file(i), white=self.white)
         if self.half is None:
             return image
         halved(Header(*image.size, image.mode, 0))
@@ -139,9 +139,10 @@ class Shards:
 
     def deep(self, i: int) -> np.ndarray | None:
         """As `ganvas.media.decode.deep`. Raises `Broken`."""
-        return decode.deep(self._file(i))
+        return decode.deep(self.file(i))
 
-    def _file(self, i: int) -> BytesIO:
+    def file(self, i: int) -> BytesIO:
+        """The file that holds the image, in memory. Raises `Broken`."""
         return BytesIO(self.collection.contents(i, self.side))
 
 

@@ -30,7 +30,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
     """
     net = autoencoder_of(network)
     config = _config(net, network.size)
-    state = {k: v.detach().float().cpu().clone().contiguous() for k, v in net.state_dict().items()}
+    state = exported_state(net)
     out.mkdir()
     # Not under "ganvas", which marks model files of ganvas.
     text = {"format": "pt", "facts": json.dumps(facts, default=str)}
@@ -64,6 +64,15 @@ def autoencoder_of(network: Network) -> KLAutoencoder | VQAutoencoder:
             "vqgan): export this model to onnx"
         )
     return net
+
+
+def exported_state(net: nn.Module) -> dict[str, Tensor]:
+    """The tensors of an autoencoder that other projects know, in float32 on the CPU."""
+    return {
+        key: value.detach().float().cpu().clone().contiguous()
+        for key, value in net.state_dict().items()
+        if key != "quantize.counts"  # only training needs the counts of moving averages
+    }
 
 
 def groups_of(net: nn.Module) -> int:

@@ -18,6 +18,7 @@ from ganvas.core.files import save_tensors
 from ganvas.inference.exporters.diffusers import (
     activation_of,
     autoencoder_of,
+    exported_state,
     groups_of,
     reconstructions,
 )
@@ -37,8 +38,7 @@ def write(network: Network, out: Path, facts: Mapping[str, object]) -> bool:
     net = autoencoder_of(network)
     _settings(network)
     count, state = len(net.levels.widths), {}
-    for key, value in net.state_dict().items():
-        weight = value.detach().float().cpu().clone().contiguous()
+    for key, weight in exported_state(net).items():
         if ".attentions." in key and weight.dim() == 2:
             weight = weight[:, :, None, None]  # 1x1 convolutions there
         state[named(key, count)] = weight
