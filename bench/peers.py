@@ -356,6 +356,8 @@ class BigGAN(Peer):
                 **size,
                 **how,
             )
+        self.G.to(self.device)
+        self.D.to(self.device)
         # Until its singular vectors settle: it moves them in every pass, ganvas with every
         # update.
         with torch.no_grad():
@@ -385,8 +387,8 @@ class BigGAN(Peer):
 
         losses.discriminator_loss = noted
         self.x, self.labels = (
-            torch.rand(self.batch, 3, 32, 32) * 2 - 1,
-            torch.randint(10, (self.batch,)),
+            torch.rand(self.batch, 3, 32, 32, device=self.device) * 2 - 1,
+            torch.randint(10, (self.batch,), device=self.device),
         )
         self.draws = {
             "latent": [torch.randn(self.batch, 128) for _ in range(self.N_CRITIC + 1)],
@@ -443,7 +445,7 @@ class SRGAN(Peer):
         model = importlib.import_module("basicsr.models.srgan_model").SRGANModel
         adam = {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]}
         options: dict[str, Any] = {
-            "num_gpu": 0, "dist": False, "is_train": True, "path": {},
+            "num_gpu": int(self.device != "cpu"), "dist": False, "is_train": True, "path": {},
             "network_g": {
                 "type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64,
                 "num_block": 16, "upscale": 4,
@@ -521,6 +523,8 @@ class StyleGAN2(Peer):
         self.D = networks.Discriminator(
             architecture="orig", epilogue_kwargs={"mbstd_group_size": 32}, **width, **shape
         )
+        self.G.to(self.device)
+        self.D.to(self.device)
         self.networks = {"G": self.G, "D": self.D}
         self.average = copy.deepcopy(self.G).eval()
         self.seen: dict[str, float] = {}
@@ -543,6 +547,7 @@ class StyleGAN2(Peer):
                 net.parameters(), lr=2.5e-3 * share, betas=(0.0, 0.99**share), eps=1e-8
             )
         self.x, self.steps = torch.rand(self.batch, 3, self.size, self.size) * 2 - 1, 0
+        self.x = self.x.to(self.device)
         self.draws = {"latent": [torch.randn(self.batch, 512) for _ in range(2)]}
 
     def first(self) -> dict[str, float]:
@@ -554,9 +559,10 @@ class StyleGAN2(Peer):
         phases = [(self.G, "Gmain", 1), (self.D, "Dmain", 1), (self.D, "Dreg", every)]
         if self.steps % every:
             phases.pop()
-        none = torch.zeros(self.batch, 0)
+        none = torch.zeros(self.batch, 0, device=self.device)
         for i, (net, phase, gain) in enumerate(phases):
             drawn = z[i] if i < len(z) else torch.randn(self.batch, 512)
+            drawn = drawn.to(self.device)
             self.optimizers[net].zero_grad(set_to_none=True)
             net.requires_grad_(True)
             self.loss.accumulate_gradients(phase, self.x, none, drawn, none, True, gain)
@@ -782,6 +788,8 @@ def work(case: argparse.Namespace) -> None:
     shared = Path(case.folder) / "start.pt"
     os.environ["GANVAS_BENCH_FOLDER"] = case.folder
     if case.side == "reference":
+        if case.precision == "fp32":  # otherwise as torch does by default, TF32 included
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         peer = PEERS[case.method](case.peer, case.size, case.batch, case.device)
         if case.wide and not peer.widen():
             print(json.dumps({"ready": False}), file=answers, flush=True)
@@ -801,7 +809,7 @@ def work(case: argparse.Namespace) -> None:
     else:
         if case.device == "cpu":
             retain_heap()
-        start = torch.load(shared, weights_only=True)
+        start = torch.load(shared, map_location=case.device, weights_only=True)
         if case.wide:
             torch.set_default_dtype(
                 torch.float64

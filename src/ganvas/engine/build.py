@@ -218,7 +218,8 @@ def set_precision(precision: str, device: torch.device) -> None:
     if device.type == "cuda":
         tf32 = precision == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        torch.backends.cudnn.benchmark = True  # shapes hardly ever change
+        # Shapes hardly ever change. Another kernel may be the fastest each time.
+        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
 
 
 def _check_sides(run: Run, method: Method, shape: Shape) -> None:

@@ -119,6 +119,9 @@ class Engine:
         mean over the plan's updates, detached and on the device, and what `Adaptive`
         modules of the method (an augmentation's strength) log.
         """
+        if self.run.compile is not None and self.device.type == "cuda":
+            # CUDA graphs may reuse memory of the last step, but none of this one.
+            torch.compiler.cudagraph_mark_step_begin()
         stage = self.method.stage(self.clock)
         if stage.index != self.method.current_stage.index:
             self.optim = self._optimizers()

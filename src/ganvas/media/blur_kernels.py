@@ -7,6 +7,7 @@ float32 [side, side] and sum to 1; `side` is odd.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -78,11 +79,20 @@ def sharpened(x: Tensor, radius: int = 51, weight: float = 0.5, threshold: float
     x: images [N, C, H, W] in [0, 1], whose sides are above `radius` / 2
     threshold: of the difference, in levels of 255
     """
-    sigma = 0.3 * ((radius - 1) * 0.5 - 1) + 0.8  # OpenCV's
-    kernel = gaussian(radius, sigma, sigma)[None]
+    kernel = _gaussian_on(x.device, radius)
     detail = x - filtered(x, kernel)
     seen = filtered((detail.abs() * 255 > threshold).to(x.dtype), kernel)
     return seen * (x + weight * detail).clamp(0, 1) + (1 - seen) * x
+
+
+@lru_cache(maxsize=8)
+def _gaussian_on(device: torch.device, side: int) -> Tensor:
+    """The kernel of OpenCV's default deviation, [1, side, side].
+
+    Cached, since its values come from the processor.
+    """
+    sigma = 0.3 * ((side - 1) * 0.5 - 1) + 0.8
+    return gaussian(side, sigma, sigma)[None].to(device)
 
 
 def _offsets(side: int) -> Tensor:

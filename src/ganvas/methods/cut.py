@@ -114,7 +114,9 @@ class CUT(Method):
         with torch.no_grad():
             keys = cut.encode(self.G, source, self.taps)
         # The same places for all images, drawn alike on every rank.
-        places = [torch.randperm(key[0, 0].numel())[: self.patches].to(key.device) for key in keys]
+        places = [
+            torch.randperm(key[0, 0].numel(), device=key.device)[: self.patches] for key in keys
+        ]
         vectors = self.F([self.mirrored(query, batch) for query in queries], places)
         with torch.no_grad():
             own = self.F(keys, places)

@@ -67,8 +67,10 @@ class VQGAN(AdversarialAutoencoder):
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """(images, loss of the latents, log); codebook and commitment."""
         q = self.AE.encode(x)
-        used = q.codes.unique().numel() / self.AE.quantize.embedding.num_embeddings
-        log = {"codebook": q.codebook, "used": q.codebook.new_tensor(used)}
+        count = self.AE.quantize.embedding.num_embeddings
+        # The shape of `unique` depends on the values: it would wait for an accelerator.
+        used = q.codebook.new_zeros(count).index_fill(0, q.codes.flatten(), 1.0).mean()
+        log = {"codebook": q.codebook, "used": used}
         return self.AE.decode(q.z), q.codebook + self.commitment * q.commitment, log
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:

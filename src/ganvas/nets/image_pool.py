@@ -27,6 +27,7 @@ class ImagePool(nn.Module):
     def __init__(self, size: int = 50) -> None:
         super().__init__()
         self.size = size
+        self._held: int | None = None  # `count`, without waiting for the device; None: unknown
         self.register_buffer("images", torch.empty(0))  # [size, C, H, W] from the first image on
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
@@ -38,9 +39,12 @@ class ImagePool(nn.Module):
         if self.images.shape[1:] != images.shape[1:]:  # the first images, or images of another size
             self.images = torch.zeros(self.size, *images.shape[1:], device=images.device)
             self.count.zero_()
-        swap = (rng.uniform(len(images)) < 0.5).tolist()
+            self._held = 0
+        # Drawn on the processor, which decides what is copied.
+        swap = [draw < 0.5 for draw in rng.uniform(len(images)).tolist()]
         slots = rng.integers(len(images), self.size).tolist()
-        held, out = int(self.count), images.detach().clone()
+        held = int(self.count) if self._held is None else self._held
+        out = images.detach().clone()
         for i, image in enumerate(images):
             if held < self.size:
                 self.images[held] = image
@@ -49,6 +53,7 @@ class ImagePool(nn.Module):
                 out[i] = self.images[slots[i]]
                 self.images[slots[i]] = image
         self.count.fill_(held)
+        self._held = held
         return out
 
     def _load_from_state_dict(
@@ -73,6 +78,7 @@ class ImagePool(nn.Module):
             unexpected_keys,
             error_msgs,
         )
+        self._held = None
         held = len(self.images)
         if self.images.ndim == 4 and held != self.size:  # another size than the saved pool's
             kept = self.images[: self.size]

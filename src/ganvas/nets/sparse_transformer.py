@@ -23,7 +23,13 @@ Pattern = Literal["dense", "local", "strided", "fixed"]
 
 
 def pattern_mask(
-    pattern: Pattern, length: int, span: int, summary: int = 1, head: int = 0, heads: int = 1
+    pattern: Pattern,
+    length: int,
+    span: int,
+    summary: int = 1,
+    head: int = 0,
+    heads: int = 1,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Which keys each query may see: bool [length, length], queries first.
 
@@ -32,7 +38,8 @@ def pattern_mask(
     fixed: the own block of `span`, and the last `summary` positions of earlier blocks,
         of which each of `heads` heads has its own, counted from the end (section 4.2)
     """
-    q, k = torch.arange(length)[:, None], torch.arange(length)[None]
+    k = torch.arange(length, device=device)[None]
+    q = k.T
     before = q - k
     causal = before >= 0
     if pattern == "dense":
@@ -53,8 +60,8 @@ def _masks(
 ) -> Tensor:
     """The pattern's masks, bool [heads or 1, length, length]."""
     own = heads if pattern == "fixed" and heads * summary <= span else 1
-    masks = [pattern_mask(pattern, length, span, summary, h, own) for h in range(own)]
-    return torch.stack(masks).to(device)
+    masks = [pattern_mask(pattern, length, span, summary, h, own, device) for h in range(own)]
+    return torch.stack(masks)
 
 
 def attend(
@@ -86,10 +93,11 @@ def attend(
 @lru_cache(maxsize=8)
 def _window(span: int, blocks: int, device: torch.device) -> Tensor:
     """What a block sees of the block before and of itself: [blocks, span, 2 span]."""
-    q, k = torch.arange(span)[:, None] + span, torch.arange(2 * span)[None]
+    q = torch.arange(span, device=device)[:, None] + span
+    k = torch.arange(2 * span, device=device)[None]
     seen = ((q >= k) & (q - k < span)).expand(blocks, -1, -1).clone()
     seen[0, :, :span] = False  # there is nothing before the first
-    return seen.to(device)
+    return seen
 
 
 class Block(nn.Module):

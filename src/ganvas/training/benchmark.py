@@ -25,13 +25,17 @@ from ganvas.data import Prefetch
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
+from ganvas.engine.build import set_precision
 from ganvas.engine.engine import Engine
 from ganvas.methods.base import AdversarialAutoencoder
 from ganvas.training.start import with_data
 
-SIDE = 2048  # of square matrices; their product measures the machine's rate
+# Sides of square matrices, whose product measures the machine's rate: on an
+# accelerator it must take much longer than to start it.
+SIDE, SIDE_ON_ACCELERATOR = 2048, 8192
 SECONDS = 1.0  # least duration of a measurement of that rate
 IMAGES, KERNEL = (16, 256, 32, 32), (256, 256, 3, 3)  # of a convolution, the other measure
+MORE = 16  # times as many images on an accelerator
 WARM_STEPS = 2  # before steps are timed: one-time setup
 PARTS = 100  # of a run, whose kinds of steps are told apart
 COUNT = 256  # random images if no data are given
@@ -168,6 +172,8 @@ def bench(
     given = {"batch": batch, "precision": precision, "compile": compile}
     run = replace(run, **{k: v for k, v in given.items() if v is not None})
     feed = random_feed(run) if data is None else run.data()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)  # of an earlier measurement in this process
     before = _peak_mib(device)
     engine = Engine(run, Prefetch(feed), device)
     with_loader, with_batch = engine.feed, FixedBatchLoader(engine)
@@ -239,17 +245,20 @@ def lines(found: Benchmark) -> Iterator[str]:
 def matmul_flops(precision: str, device: str) -> float:
     """Measured peak rate of this machine, in floating-point operations per second.
 
-    The better of a product of two square matrices and a 3x3 convolution of 16 images of
+    The better of a product of two square matrices and a 3x3 convolution of images of
     32x32 with 256 channels: on a processor the two come from different libraries.
     """
+    set_precision(precision, torch.device(device))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    large = device.startswith("cuda")
+    side, images = (SIDE_ON_ACCELERATOR, IMAGES[0] * MORE) if large else (SIDE, IMAGES[0])
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     x, w = (
         torch.randn(*s, device=device).to(dtype, memory_format=torch.channels_last)
-        for s in (IMAGES, KERNEL)
+        for s in ((images, *IMAGES[1:]), KERNEL)
     )
     works: list[tuple[int, Callable[[], Tensor]]] = [
-        (2 * SIDE**3, lambda: a @ b),
+        (2 * side**3, lambda: a @ b),
         (2 * x.numel() * w[:, 0].numel(), lambda: conv2d(x, w, padding=1)),
     ]
     rates = []
