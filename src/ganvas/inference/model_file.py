@@ -123,7 +123,8 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
     description: Any = config.dump(run.method)
     header = {
         "method": untrained(description, type(method)),
-        "shape": asdict(shape),
+        # An earlier version refuses what it does not know: `ids` is written where it is set.
+        "shape": {k: v for k, v in asdict(shape).items() if k != "ids" or v},
         "stage": asdict(method.current_stage),
         "scale": method.upscale,
         **facts,
