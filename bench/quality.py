@@ -754,13 +754,15 @@ def section(found: Mapping[str, Any]) -> str:
                 cells += [""] * 4
             lines.append("| " + " | ".join(cells) + " |")
     for key, entry in found.items():
-        facts = entry["sides"]["ganvas"]
-        about = NOTES.get(key.split()[0].rstrip(","), "ganvas trains `{recipe}`.")
-        lines += ["", f"`{key}`: " + about.format(**facts)
-                  + f" ganvas {facts['precision']}, reference "
-                  f"{entry['sides']['reference']['precision']}; a single training of each (seed "
-                  f"`{entry['seed']}`), on a machine with other work (load average "
-                  + figure(key, "load_average", ".1f") + f"), of commit `{entry['commit'][:7]}`."]  # fmt: skip
+        one, other = (entry["sides"][side] for side in SIDES)
+        about = NOTES.get(key.split()[0].rstrip(","), "ganvas trains `{recipe}`.").format(**other)
+        load = figure(key, "load_average", ".1f")
+        text = (
+            f"`{key}`: {about} ganvas is in {other['precision']}, the reference in "
+            f"{one['precision']}. Each is trained once (seed `{entry['seed']}`), on a machine "
+            f"with other work (load average {load}), with commit `{entry['commit'][:7]}`."
+        )
+        lines += ["", text]
     met = {aim: [f"`{k}`" for k, e in found.items() if e["aims"][aim]] for aim in ("half", "early")}
     lines += ["", f"The first aim is met by {', '.join(met['half']) or 'none'}, the second by "
               f"{', '.join(met['early']) or 'none'}."]  # fmt: skip
