@@ -294,6 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{args.out} has cells of {found['minutes']} minutes; give --minutes "
             f"{found['minutes']} or another --out"
         )
+    found["command"] = COMMAND.partition("    #")[0]
     found["data"] = list(dict.fromkeys([*found.get("data", []), *data]))
     for name in data:
         for seed in range(args.seeds):
