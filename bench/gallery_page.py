@@ -36,7 +36,7 @@ FIGURES = {  # name -> (in words, format)
     "frechet_b": ("Fréchet distance, domain B (lower is better)", ".2f"),
     "precision": ("precision", ".2f"),
     "recall": ("recall", ".2f"),
-    "recognized": ("recognized as the letter that was asked for", ".1%"),
+    "recognized": ("recognized as the requested letter", ".1%"),
     "recognized_a": ("letter still recognized, to domain A", ".1%"),
     "recognized_b": ("letter still recognized, to domain B", ".1%"),
     "same_letter": ("the same letter in both domains", ".1%"),
